@@ -1,0 +1,126 @@
+//! Text to tokens, exactly as the training does it (`training/text.py`).
+//!
+//! Two steps: [`normalise`] (URLs become `[URL]`, white space is folded; emoji, case and slang stay,
+//! because they carry emotion), then the Unigram tokenizer of the base model by the library that the
+//! training uses. `tests/golden.rs` compares the ids with Python's.
+
+use std::str::FromStr;
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use super::files::{LoadError, Manifest};
+
+/// Ids for the encoder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Tokens {
+    /// `[n]`, 2 to `max_tokens`: begin mark, pieces, end mark.
+    pub(super) ids: Vec<i64>,
+    /// Whether pieces were cut off.
+    pub(super) truncated: bool,
+}
+
+impl Default for Tokens {
+    /// The two marks alone: what the training's tokenizer makes of a text without pieces.
+    fn default() -> Self {
+        Self { ids: vec![BEGIN, END], truncated: false }
+    }
+}
+
+pub(super) struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    max_tokens: usize,
+}
+
+/// Ids of `<s>` and `</s>` in the base model's vocabulary; `from_bytes` checks them.
+const BEGIN: i64 = 0;
+const END: i64 = 2;
+
+impl Tokenizer {
+    pub(super) fn from_bytes(bytes: &[u8], manifest: &Manifest) -> Result<Self, LoadError> {
+        let fault = |reason: String| LoadError::Tokenizer { reason };
+        let text = std::str::from_utf8(bytes).map_err(|error| fault(error.to_string()))?;
+        let inner =
+            tokenizers::Tokenizer::from_str(text).map_err(|error| fault(error.to_string()))?;
+        let pieces = inner.get_vocab_size(true);
+        if pieces != manifest.vocabulary {
+            let expected = manifest.vocabulary;
+            let file = "tokenizer.json";
+            return Err(LoadError::Shape { file, what: "vocabulary", seen: pieces, expected });
+        }
+        for (piece, id) in [("<s>", BEGIN), ("</s>", END)] {
+            if inner.token_to_id(piece).map(i64::from) != Some(id) {
+                return Err(fault(format!("the id of `{piece}` is not {id}")));
+            }
+        }
+        Ok(Self { inner, max_tokens: manifest.max_tokens })
+    }
+
+    /// Tokens of a normalised text; `None` if the library refuses it.
+    pub(super) fn encode(&self, normal: &str) -> Option<Tokens> {
+        // Pieces never span a space, so the first words nearly always hold all that the encoder can
+        // read; this bounds the work on a long text. Words can normalise to nothing (control
+        // characters): then the whole text is read.
+        let few = normal.match_indices(' ').nth(self.max_tokens).map(|(at, _)| &normal[..at]);
+        let encoding = match few.map(|few| self.inner.encode_fast(few, false)) {
+            Some(Ok(encoding)) if encoding.len() >= self.max_tokens => encoding,
+            _ => self.inner.encode_fast(normal, false).ok()?,
+        };
+        let pieces = encoding.get_ids();
+        let room = self.max_tokens - 2;
+        let mut ids = Vec::with_capacity(pieces.len().min(room) + 2);
+        ids.push(BEGIN);
+        ids.extend(pieces.iter().take(room).map(|id| i64::from(*id)));
+        ids.push(END);
+        Some(Tokens { ids, truncated: pieces.len() > room })
+    }
+}
+
+/// URLs become `[URL]`; runs of Unicode white space become one space; the ends are trimmed.
+pub(super) fn normalise(text: &str) -> String {
+    // No look-behind in this engine: the character before is captured and put back.
+    static URL: LazyLock<Regex> = LazyLock::new(|| {
+        // A constant pattern; `urls_become_a_placeholder` compiles it.
+        Regex::new(r"(?i-u:(^|[^0-9A-Za-z])(?:https?://|www\.))[^\s]+").expect("a valid pattern")
+    });
+    let replaced = URL.replace_all(text, "${1}[URL]");
+    let mut normal = String::with_capacity(replaced.len());
+    for word in replaced.split(char::is_whitespace).filter(|word| !word.is_empty()) {
+        if !normal.is_empty() {
+            normal.push(' ');
+        }
+        normal.push_str(word);
+    }
+    normal
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_become_a_placeholder() {
+        let rows = [
+            ("see https://a.example/x?y=1 now", "see [URL] now"),
+            ("HTTP://A.EXAMPLE", "[URL]"),
+            ("(www.a.example)", "([URL]"),
+            ("http://a http://b", "[URL] [URL]"),
+            ("xhttp://a", "xhttp://a"),
+            ("éwww.a.fr", "é[URL]"),
+            ("http:// a", "http:// a"),
+            ("awww. that", "awww. that"),
+            ("https://https://x", "[URL]"),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(normalise(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn white_space_is_folded_and_trimmed() {
+        assert_eq!(normalise("\u{a0} a\t\r\n b\u{2028}\u{3000}c \u{202f}"), "a b c");
+        assert_eq!(normalise(" \n\u{85} "), "");
+        // Not white space by Unicode: it stays for the tokenizer.
+        assert_eq!(normalise("a\u{1c}b\u{200b}"), "a\u{1c}b\u{200b}");
+    }
+}
