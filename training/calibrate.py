@@ -1,0 +1,104 @@
+"""The student's linear head, its temperature, and the class prototypes.
+
+Enters: the int8 graph and the head trained with it. Leaves: `head.json` and `prototypes.json`.
+Temperature and scale are fitted on "choices", which nothing was trained on, with embeddings from
+the int8 graph, so that what is calibrated is what ships. A head refitted on the embeddings replaces
+the trained one only if its macro-F1 on "choices" is higher.
+"""
+
+import random
+
+import numpy as np
+from safetensors.numpy import load_file
+from scipy.optimize import minimize_scalar
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score
+
+from . import corpus, export, hold_out, onnx_graph
+from .runtime import Runtime, head_scores, prototype_scores
+from .stage import WORK, Run, Step, read_rows
+from .text import LABELS
+
+FOLDER = WORK / "calibrate"
+HEAD = WORK / "student" / "head.safetensors"
+_ROWS_A_CLASS = 1_500
+"""Training rows of each class for the refitted head and the prototypes: more moved neither."""
+
+
+def run(run: Run) -> None:
+    """Fit and write both files."""
+    step = Step(run, "calibrate", [onnx_graph.FOLDER / "model_quantized.onnx", HEAD], ["calibrate"])
+    if step.finished():
+        return
+    runtime = Runtime(onnx_graph.FOLDER / "model_quantized.onnx", run.tokenizer)
+    choices = [r for r in read_rows(hold_out.FOLDER / "choices.jsonl") if r["core8"]]
+    at_choices = runtime.embed([r["text"] for r in choices], "choices")
+    truth = np.array([LABELS.index(r["core8"]) for r in choices])
+    rows, classes = _training_rows(run)
+    at_rows = runtime.embed([r["text"] for r in rows], "prototypes")
+
+    trained = load_file(HEAD)
+    head = _head(trained["weight"], trained["bias"])
+    refitted = _refit(at_rows, classes)
+    before, after = (_macro_f1(h, at_choices, truth) for h in (head, refitted))
+    print(f"calibrate: macro-F1 on choices, trained head {before:.4f}, refitted {after:.4f}")
+    if after > before:
+        head = refitted
+    head["temperature"] = _digits(_fit(
+        lambda t: head_scores({**head, "temperature": t}, at_choices), truth, 0.2, 5))
+
+    unit = at_rows / np.linalg.norm(at_rows, axis=1, keepdims=True)
+    vectors = np.stack([unit[classes == c].mean(0) for c in range(len(LABELS))])
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    prototypes = {"labels": LABELS, "dim": vectors.shape[1], "vectors": _digits(vectors)}
+    prototypes["scale"] = _digits(_fit(
+        lambda s: prototype_scores({**prototypes, "scale": s}, at_choices), truth, 0.5, 60))
+
+    export.write_json(FOLDER / "head.json", head)
+    export.write_json(FOLDER / "prototypes.json", prototypes)
+    print(f"calibrate: temperature {head['temperature']}, prototype scale {prototypes['scale']}")
+    step.finish()
+
+
+def _head(weight: np.ndarray, bias: np.ndarray) -> dict:
+    return {"labels": LABELS, "dim": weight.shape[1], "weights": _digits(weight),
+            "bias": _digits(bias), "temperature": 1.0}
+
+
+def _training_rows(run: Run) -> tuple[list[dict], np.ndarray]:
+    """Single-label rows of every class, the written ones first: they are the clean ones."""
+    rows = [r for r in read_rows(corpus.FOLDER / "rows.jsonl") if max(r["target"]) == 1.0]
+    random.Random(run.seed + 3).shuffle(rows)
+    rank = {"written": 0, "goemotions_train": 1}
+    rows.sort(key=lambda r: rank.get(r["source"], 2))
+    chosen = [r for c in range(len(LABELS))
+              for r in [r for r in rows if r["target"][c] == 1.0][:_ROWS_A_CLASS]]
+    hold_out.Guard(run.settings["corpus"]["shared_words"]).refuse(r["text"] for r in chosen)
+    return chosen, np.array([r["target"].index(1.0) for r in chosen])
+
+
+def _refit(embeddings: np.ndarray, classes: np.ndarray) -> dict:
+    spread = embeddings.std(0) + 1e-6
+    model = LogisticRegression(C=0.3, max_iter=300).fit(embeddings / spread, classes)
+    return _head(model.coef_ / spread, model.intercept_)
+
+
+def _macro_f1(head: dict, embeddings: np.ndarray, truth: np.ndarray) -> float:
+    return f1_score(truth, head_scores(head, embeddings).argmax(1), average="macro")
+
+
+def _fit(scores_at, truth: np.ndarray, low: float, high: float) -> float:
+    """The one number at which the truth is least surprising."""
+    def surprise(value: float) -> float:
+        return -np.log(scores_at(value)[np.arange(len(truth)), truth] + 1e-12).mean()
+
+    return float(minimize_scalar(surprise, bounds=(low, high), method="bounded").x)
+
+
+def _digits(value):
+    """Floats cut to seven significant digits: what an f32 holds."""
+    if isinstance(value, np.ndarray):
+        return [_digits(v) for v in value.tolist()]
+    if isinstance(value, list):
+        return [_digits(v) for v in value]
+    return float(f"{value:.7g}")

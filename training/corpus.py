@@ -1,0 +1,117 @@
+"""Chooses what is trained on: labelled rows with soft targets, and sentence pairs.
+
+Enters: the data folder, the sentences written for the project, an extra file of a team's own.
+Leaves: `rows.jsonl` (labelled), `pairs.jsonl` (unlabelled English and French). Rows that were held
+out, or that share four words in a row with a frozen sentence, are dropped here and counted; every
+later step refuses them.
+"""
+
+import csv
+import json
+import random
+from collections import Counter
+from pathlib import Path
+
+from . import hold_out, sources
+from .stage import WORK, WRITTEN_TRAIN, Run, Step, write_rows
+from .text import LABELS, normalise
+
+FOLDER = WORK / "corpus"
+
+
+def run(run: Run) -> None:
+    """Write the rows and pairs."""
+    written = sorted(WRITTEN_TRAIN.glob("*.jsonl"))
+    inputs = [*sources.files(run.data), *written, *hold_out.frozen_files(),
+              hold_out.FOLDER / "hashes.txt", *([run.extra] if run.extra else [])]
+    step = Step(run, "corpus", inputs, ["corpus"])
+    if step.finished():
+        return
+    want = run.settings["corpus"]
+    draw = random.Random(run.seed + 1)
+    guard = hold_out.Guard(want["shared_words"])
+    drops: Counter = Counter()
+
+    def allowed(source: str, *texts: str) -> bool:
+        if any(guard.holds(t) for t in texts):
+            drops[f"{source} held out"] += 1
+            return False
+        if any(guard.resembles_frozen(t) for t in texts):
+            drops[f"{source} like a frozen sentence"] += 1
+            return False
+        return True
+
+    rows = []
+    for name, weight in (("goemotions_train", 1.0), ("xed_en", want["xed_weight"]),
+                         ("xed_fr", want["xed_weight"])):
+        for row in sources.labelled(run.data, name):
+            target = sources.target(row["labels"])
+            if target is not None and allowed(name, row["text"]):
+                rows.append({"text": row["text"], "target": target, "lang": row["lang"],
+                             "source": name, "weight": weight})
+    rows = _marked(rows, want, draw)
+    for path in written + ([run.extra] if run.extra else []):
+        for row in _own_rows(path):
+            if allowed(path.name, row["text"]):
+                rows.append(row)
+
+    pairs = []
+    for name in sources.PAIRS:
+        found = [p for p in sources.pairs(run.data, name) if allowed(name, *p)]
+        if name == "tatoeba_en_fr":
+            found = draw.sample(_one_a_sentence(found, draw), want["tatoeba_pairs"])
+        pairs += [{"en": en, "fr": fr, "source": name} for en, fr in found]
+
+    write_rows(FOLDER / "rows.jsonl", rows)
+    write_rows(FOLDER / "pairs.jsonl", pairs)
+    for what, count in sorted(drops.items()):
+        print(f"corpus: dropped {count} of {what}")
+    counts = Counter((r["source"], r["teacher"]) for r in rows)
+    print(f"corpus: {len(rows)} rows, {len(pairs)} pairs, {dict(counts)}")
+    step.finish()
+
+
+def _marked(rows: list[dict], want: dict, draw: random.Random) -> list[dict]:
+    """Mark which rows the teacher learns from; the rest are only labelled by it."""
+    limits = {
+        ("goemotions_train", LABELS.index("neutral")): want["goemotions_neutral_max"],
+        ("goemotions_train", LABELS.index("joy")): want["goemotions_joy_max"],
+        ("xed_en", LABELS.index("neutral")): want["xed_neutral_max"],
+        ("xed_en", None): want["xed_max"],
+    }
+    draw.shuffle(rows)
+    taken: Counter = Counter()
+    for row in rows:
+        single = row["target"].index(1.0) if 1.0 in row["target"] else None
+        place = (row["source"], single)
+        if row["source"] == "xed_en" and place not in limits:
+            place = ("xed_en", None)
+        taken[place] += 1
+        row["teacher"] = taken[place] <= limits.get(place, len(rows))
+    # XED's unlabelled-as-neutral lines above the cap are too doubtful even for the student.
+    return [r for r in rows if r["teacher"] or r["source"] != "xed_en"]
+
+
+def _own_rows(path: Path) -> list[dict]:
+    """Rows of JSONL, CSV or TSV with the columns `text`, `core8` (or `label`) and `lang`."""
+    with path.open(encoding="utf-8", newline="") as lines:
+        if path.suffix == ".jsonl":
+            found = [json.loads(line) for line in lines if line.strip()]
+        else:
+            found = list(csv.DictReader(lines, delimiter="\t" if path.suffix == ".tsv" else ","))
+    rows = []
+    for number, row in enumerate(found, 1):
+        label = row.get("core8") or row.get("label")
+        if label not in LABELS:
+            raise ValueError(f"{path.name} row {number}: label is not one of the core-8")
+        target = [float(name == label) for name in LABELS]
+        rows.append({"text": normalise(row["text"]), "target": target,
+                     "lang": row.get("lang") or "en", "source": "written", "weight": 1.0,
+                     "teacher": True})
+    return [row for row in rows if row["text"]]
+
+
+def _one_a_sentence(pairs: list[tuple[str, str]], draw: random.Random) -> list[tuple[str, str]]:
+    """One pair for each English sentence: Tatoeba has many renderings of "Go."."""
+    draw.shuffle(pairs)
+    return sorted({en: (en, fr) for en, fr in pairs}.values())

@@ -1,0 +1,139 @@
+"""Measures what ships, beside its teacher, on rows nothing was trained or chosen on.
+
+Enters: the int8 graph with its head, the held-out rows, the frozen written set. Leaves:
+`figures.json`, from which the card, the manifest and `training.json` take every number.
+goemotions_dev is reported here and used nowhere else.
+"""
+
+import numpy as np
+
+from . import calibrate, export, hold_out, label, onnx_graph, sources, teacher
+from .runtime import Runtime, head_scores, prototype_scores, read_json
+from .stage import WORK, WRITTEN_EVAL, Run, Step, read_rows
+from .text import LABELS
+
+FOLDER = WORK / "evaluate"
+A_CLASS, DRAWS, RESAMPLES, BINS = 50, 200, 1_000, 15
+"""The project's own terms: 200 draws of 50 a class, 15 bins of confidence."""
+
+
+def run(run: Run) -> None:
+    """Compute and write all figures."""
+    step = Step(run, "evaluate", [onnx_graph.FOLDER / "model_quantized.onnx",
+                                  calibrate.FOLDER / "head.json", calibrate.FOLDER / "prototypes.json",
+                                  teacher.FOLDER / "teacher.safetensors", hold_out.FROZEN], ["evaluate"])
+    if step.finished():
+        return
+    head = read_json(calibrate.FOLDER / "head.json")
+    prototypes = read_json(calibrate.FOLDER / "prototypes.json")
+    shipped = Runtime(onnx_graph.FOLDER / "model_quantized.onnx", run.tokenizer)
+    float32 = Runtime(onnx_graph.FOLDER / "model_float.onnx", run.tokenizer)
+
+    figures = {"student": {}, "teacher": {}, "prototypes": {}, "quantisation": {}}
+    for name, rows in _sets(run).items():
+        texts = [r["text"] for r in rows]
+        truth = np.array([LABELS.index(r["core8"]) for r in rows])
+        embeddings = shipped.embed(texts, name)
+        scores = head_scores(head, embeddings)
+        taught = np.exp(label.read(run, texts, run.settings["label"]["tokens_max"], 64)[0])
+        for who, found in (("student", scores), ("teacher", taught),
+                           ("prototypes", prototype_scores(prototypes, embeddings))):
+            figures[who][name] = figures_of(name, found, truth, run.seed)
+            registers = sorted({r["register"] for r in rows if "register" in r})
+            if registers:
+                figures[who][name]["accuracy_by_register"] = {
+                    g: float(np.mean([found[i].argmax() == truth[i] for i, r in enumerate(rows)
+                                      if r["register"] == g])) for g in registers}
+        if name == "goemotions_dev":
+            unquantised = head_scores(head, float32.embed(texts, "float"))
+            figures["quantisation"] = {
+                "labels_equal": float((unquantised.argmax(1) == scores.argmax(1)).mean()),
+                "macro_f1_cost": macro_f1(unquantised.argmax(1), truth) - macro_f1(scores.argmax(1), truth),
+                "score_difference_max": float(np.abs(unquantised - scores).max()),
+            }
+    ours = figures["student"]
+    figures["summary"] = {
+        "english_balanced_macro_f1": ours["goemotions_dev"]["balanced_macro_f1"],
+        "english_natural_macro_f1": ours["goemotions_dev"]["macro_f1"],
+        "french_six_macro_f1": ours["fr_held_out"]["macro_f1"],
+        "written_en_accuracy": ours["written_en"]["accuracy"],
+        "written_fr_accuracy": ours["written_fr"]["accuracy"],
+        "calibration_error": ours["goemotions_dev"]["calibration_error"],
+    }
+    figures = _rounded(figures)
+    export.write_json(FOLDER / "figures.json", figures, indent=1)
+    for what, value in figures["summary"].items():
+        print(f"evaluate: {what} {value}")
+    step.finish()
+
+
+def _sets(run: Run) -> dict[str, list[dict]]:
+    """The sets by name; only rows with one core-8 label."""
+    return {
+        "goemotions_dev": [r for r in sources.labelled(run.data, "goemotions_dev") if r["core8"]],
+        # Neutral is too rare there to measure (46 rows of 12,424), frustration is not labelled.
+        "fr_held_out": [r for r in read_rows(hold_out.FOLDER / "fr_held_out.jsonl")
+                        if r["core8"] and r["core8"] != "neutral"],
+        "written_en": read_rows(WRITTEN_EVAL / "eval.en.jsonl"),
+        "written_fr": read_rows(WRITTEN_EVAL / "eval.fr.jsonl"),
+    }
+
+
+def figures_of(name: str, scores: np.ndarray, truth: np.ndarray, seed: int) -> dict:
+    """All figures of one set, intervals from the 2.5th to the 97.5th percentile."""
+    found = scores.argmax(1)
+    draw = np.random.default_rng(seed)
+    resampled = [draw.integers(0, len(truth), len(truth)) for _ in range(RESAMPLES)]
+    out = {
+        "rows": len(truth),
+        "macro_f1": macro_f1(found, truth),
+        "macro_f1_interval": _interval([macro_f1(found[i], truth[i]) for i in resampled]),
+        "accuracy": float((found == truth).mean()),
+        "accuracy_interval": _interval([(found[i] == truth[i]).mean() for i in resampled]),
+        "f1": {LABELS[c]: f for c, f in class_f1(found, truth).items()},
+        "calibration_error": calibration_error(scores, truth),
+        "below_0.4": float((scores.max(1) < 0.4).mean()),
+    }
+    if name == "goemotions_dev":
+        draws = [np.concatenate([draw.choice(np.flatnonzero(truth == c), A_CLASS, replace=False)
+                                 for c in range(len(LABELS))]) for _ in range(DRAWS)]
+        values = [macro_f1(found[i], truth[i]) for i in draws]
+        out["balanced_macro_f1"] = float(np.mean(values))
+        # Spread of the draws, not of the population: the small classes are nearly the same in each.
+        out["balanced_macro_f1_interval"] = _interval(values)
+        out["balanced_calibration_error"] = float(np.mean(
+            [calibration_error(scores[i], truth[i]) for i in draws]))
+    return out
+
+
+def class_f1(found: np.ndarray, truth: np.ndarray) -> dict[int, float]:
+    """F1 of each class that occurs in the truth."""
+    table = np.zeros((len(LABELS), len(LABELS)))
+    np.add.at(table, (truth, found), 1)
+    return {c: float(2 * table[c, c] / (table[c].sum() + table[:, c].sum()))
+            for c in range(len(LABELS)) if table[c].sum()}
+
+
+def macro_f1(found: np.ndarray, truth: np.ndarray) -> float:
+    """Mean F1 over the classes that occur in the truth; the answer may be any of the eight."""
+    return float(np.mean(list(class_f1(found, truth).values())))
+
+
+def calibration_error(scores: np.ndarray, truth: np.ndarray) -> float:
+    """Expected calibration error over bins of equal width (Guo et al. 2017, "On Calibration")."""
+    confidence, right = scores.max(1), scores.argmax(1) == truth
+    place = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    return float(sum(abs(right[place == b].mean() - confidence[place == b].mean()) * (place == b).mean()
+                     for b in range(BINS) if (place == b).any()))
+
+
+def _interval(values) -> list[float]:
+    return [float(np.percentile(values, 2.5)), float(np.percentile(values, 97.5))]
+
+
+def _rounded(value):
+    if isinstance(value, dict):
+        return {k: _rounded(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_rounded(v) for v in value]
+    return round(value, 4) if isinstance(value, float) else value

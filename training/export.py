@@ -1,0 +1,70 @@
+"""Assembles `models/<id>/`; nothing else writes there.
+
+Enters: the graphs, head, prototypes and figures of the earlier steps. Leaves: the folder that the
+crate reads, with `manifest.json` over its files, and `models/shipped`. The card's text is in
+`card.py`.
+"""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+from . import card, calibrate, onnx_graph, sources
+from .runtime import read_json
+from .stage import ROOT, WORK, Run, sha256
+from .text import LABELS, TOKENS_MAX
+
+FILES = ["config.json", "tokenizer.json", "onnx/model_quantized.onnx", "head.json", "prototypes.json"]
+"""What the crate reads, in the manifest's order."""
+
+
+def run(run: Run) -> None:
+    """Write the whole folder anew from the steps' outcomes."""
+    folder = ROOT / "models" / run.id
+    (folder / "onnx").mkdir(parents=True, exist_ok=True)
+    figures_file = WORK / "evaluate" / "figures.json"
+    figures = read_json(figures_file) if figures_file.exists() else {}
+    tokenizer = read_json(run.base / "tokenizer.json")
+    head = read_json(calibrate.FOLDER / "head.json")
+    vocabulary = len(tokenizer["model"]["vocab"])
+
+    write_json(folder / "config.json", {
+        "architectures": ["JeffreyEdgeEncoder"], "model_type": "jeffrey-edge",
+        "id2label": dict(enumerate(LABELS)), "label2id": {n: i for i, n in enumerate(LABELS)},
+        "max_tokens": TOKENS_MAX, "vocab_size": vocabulary, "hidden_size": head["dim"],
+        "bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2, "unk_token_id": 3,
+        "student": run.settings["student"],
+    }, indent=2)
+    shutil.copyfile(run.base / "tokenizer.json", folder / "tokenizer.json")
+    shutil.copyfile(onnx_graph.FOLDER / "model_quantized.onnx", folder / "onnx" / "model_quantized.onnx")
+    for name in ("head.json", "prototypes.json"):
+        shutil.copyfile(calibrate.FOLDER / name, folder / name)
+
+    write_json(folder / "training.json", {
+        "seed": run.seed, "settings": run.settings, "figures": figures,
+    }, indent=2)
+    write_json(folder / "manifest.json", {
+        "format": 1, "id": run.id, "labels": LABELS, "dim": head["dim"], "max_tokens": TOKENS_MAX,
+        "vocabulary": vocabulary,
+        "files": {n: {"sha256": sha256(folder / n), "bytes": (folder / n).stat().st_size} for n in FILES},
+        "training": {
+            "commit": _commit(), "seed": run.seed,
+            "data": {p.name: sha256(p) for p in sources.files(run.data)},
+            "figures": figures.get("summary", {}),
+        },
+    }, indent=2)
+    (folder / "README.md").write_text(card.text(run.id, figures), "utf-8")
+    (ROOT / "models" / "shipped").write_text(run.id + "\n")
+    print(f"export: models/{run.id}, graph {(folder / FILES[2]).stat().st_size / 1e6:.2f} MB")
+
+
+def write_json(path: Path, value, indent: int | None = None) -> None:
+    """UTF-8, one final newline."""
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=indent) + "\n", "utf-8")
+
+
+def _commit() -> str:
+    """The commit trained from, or "none" before the first."""
+    asked = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    return asked.stdout.strip() if asked.returncode == 0 else "none"

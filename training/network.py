@@ -1,0 +1,88 @@
+"""The student: the small encoder that ships.
+
+Enters: ids `[n, tokens]`. Leaves: embeddings `[n, dim]`. A factorised table, gated depthwise
+convolutions that mix neighbours, one self-attention layer for what is far apart, and attention and
+maximum pooling. `onnx_graph.py` writes the same arithmetic as a graph; a check in `export.py`
+compares the two.
+
+Layer norms have no scale and shift of their own: each feeds a linear layer that can hold both,
+and the graph stays smaller for it.
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from .batches import PAD_ID
+
+NORM_EPSILON = 1e-5
+_OUTSIDE = -1e4
+"""Stands for minus infinity at padded places."""
+
+
+class Network(nn.Module):
+    """Encoder of the student, without the linear head."""
+
+    def __init__(self, vocabulary: int, want: dict):
+        super().__init__()
+        dim, self.heads = want["dim"], want["heads"]
+        self.table = nn.Embedding(vocabulary, want["dim_table"])
+        self.into = nn.Linear(want["dim_table"], dim)
+        self.blocks = nn.ModuleList(Block(want) for _ in range(want["blocks"]))
+        # Attention stands in the middle: after it has seen phrases, before the last mixing.
+        self.attention_after = (want["blocks"] + 1) // 2
+        self.query, self.key, self.value, self.mix = (nn.Linear(dim, dim) for _ in range(4))
+        self.pool_score = nn.Linear(dim, 1)
+        self.pool_mean = nn.Linear(dim, dim)
+        self.pool_max = nn.Linear(dim, dim, bias=False)
+        self.dropout = nn.Dropout(want["dropout"])
+        self.table_dropout = nn.Dropout(want["table_dropout"])
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        """Ids `[n, tokens]`, padded, to embeddings `[n, dim]`."""
+        mask = (ids != PAD_ID)[..., None]
+        x = self.into(self.table_dropout(self.table(ids)))
+        for number, block in enumerate(self.blocks, 1):
+            x = block(x, mask)
+            if number == self.attention_after:
+                x = x + self.dropout(self._attend(norm(x), mask))
+        h = norm(x)
+        score = self.pool_score(h).masked_fill(~mask, _OUTSIDE).softmax(1)
+        highest = h.masked_fill(~mask, _OUTSIDE).amax(1)
+        return self.pool_mean((score * h).sum(1)) + self.pool_max(highest)
+
+    def _attend(self, h: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        n, tokens, dim = h.shape
+        q, k, v = (part(h).view(n, tokens, self.heads, -1).transpose(1, 2)
+                   for part in (self.query, self.key, self.value))
+        mixed = functional.scaled_dot_product_attention(q, k, v, mask[:, None, None, :, 0])
+        return self.mix(mixed.transpose(1, 2).reshape(n, tokens, dim))
+
+
+class Block(nn.Module):
+    """A gated depthwise convolution over tokens, then two layers for each token alone."""
+
+    def __init__(self, want: dict):
+        super().__init__()
+        dim = want["dim"]
+        self.up, self.gate, self.out = (nn.Linear(dim, dim) for _ in range(3))
+        self.depth = nn.Conv1d(dim, dim, want["kernel"], padding=want["kernel"] // 2, groups=dim)
+        self.wide, self.narrow = nn.Linear(dim, want["hidden"]), nn.Linear(want["hidden"], dim)
+        self.dropout = nn.Dropout(want["dropout"])
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """`[n, tokens, dim]` to the same; places outside `mask` count as the zeros of the border."""
+        h = norm(x)
+        mixed = self.depth((self.up(h) * mask).transpose(1, 2)).transpose(1, 2)
+        x = x + self.dropout(self.out(mixed * torch.sigmoid(self.gate(h))))
+        return x + self.dropout(self.narrow(torch.relu(self.wide(norm(x)))))
+
+
+def norm(x: torch.Tensor) -> torch.Tensor:
+    """Layer norm without scale and shift."""
+    return functional.layer_norm(x, x.shape[-1:], eps=NORM_EPSILON)
+
+
+def parameters_outside_table(network: Network) -> int:
+    """What the limit of 1.5 million counts."""
+    return sum(p.numel() for n, p in network.named_parameters() if not n.startswith("table."))

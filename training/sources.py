@@ -1,0 +1,58 @@
+"""Reads the data folder: labelled rows and sentence pairs, with their texts normalised.
+
+Enters: the folder `--data` names. Leaves: plain dicts and tuples. The meaning of a source's own
+labels in core-8 terms stands here and nowhere else.
+"""
+
+import gzip
+import json
+from pathlib import Path
+
+from .text import LABELS, normalise
+
+_GROUPS = {
+    "joy": "joy amusement excitement admiration approval gratitude love optimism pride relief "
+           "caring desire",
+    "sadness": "sadness remorse grief",
+    "anger": "anger disapproval",
+    "frustration": "annoyance disappointment frustration",
+    "fear": "fear nervousness embarrassment",
+    "surprise": "surprise realization confusion curiosity",
+    "disgust": "disgust",
+    "neutral": "neutral",
+}
+CORE8 = {own: LABELS.index(core) for core, names in _GROUPS.items() for own in names.split()}
+"""A source's label to the index of its core-8 label; XED's anticipation and trust map to none."""
+
+LABELLED = ["goemotions_train", "goemotions_dev", "xed_en", "xed_fr"]
+PAIRS = ["tatoeba_en_fr", "xed_pairs_en_fr"]
+
+
+def files(data: Path) -> list[Path]:
+    """Every data file a run reads."""
+    return [data / f"{n}.jsonl.gz" for n in LABELLED] + [data / f"{n}.tsv.gz" for n in PAIRS]
+
+
+def labelled(data: Path, name: str) -> list[dict]:
+    """Rows of one labelled file; `text` is normalised, empty ones are left out."""
+    with gzip.open(data / f"{name}.jsonl.gz", "rt", encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines]
+    for row in rows:
+        row["text"] = normalise(row["text"])
+    return [row for row in rows if row["text"]]
+
+
+def pairs(data: Path, name: str) -> list[tuple[str, str]]:
+    """English and French sides of one file of sentence pairs, normalised."""
+    with gzip.open(data / f"{name}.tsv.gz", "rt", encoding="utf-8") as lines:
+        split = [line.rstrip("\n").split("\t") for line in lines]
+    both = [(normalise(s[0]), normalise(s[1])) for s in split if len(s) == 2]
+    return [(en, fr) for en, fr in both if en and fr]
+
+
+def target(labels: list[str]) -> list[float] | None:
+    """Soft core-8 target: the mean over the labels that map to the core-8, or none if none does."""
+    indices = [CORE8[label] for label in labels if label in CORE8]
+    if not indices:
+        return None
+    return [indices.count(i) / len(indices) for i in range(len(LABELS))]

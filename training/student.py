@@ -1,0 +1,180 @@
+"""Trains the student on what the teacher said.
+
+Enters: the labelled rows, the teacher's word embeddings, "choices" for early stopping. Leaves:
+`network.safetensors` (the encoder) and `head.safetensors` (its linear head). Resumes from its
+checkpoint.
+
+Three losses: towards the teacher's distribution (Hinton et al. 2015, "Distilling the Knowledge in a
+Neural Network"), towards the given labels where a row has them, and towards the direction of the
+teacher's embedding. What ships is an exponential mean of the weights over the steps.
+"""
+
+import time
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from sklearn.metrics import f1_score
+from torch import nn
+from torch.nn import functional
+from tqdm import tqdm
+
+from . import batches, hold_out, label, teacher
+from .network import Network, parameters_outside_table
+from .stage import WORK, Run, Step, read_rows
+from .text import LABELS, Encoder
+
+FOLDER = WORK / "student"
+PARAMETERS_MAX = 1_500_000
+"""Outside the table; issue 2 sets it."""
+
+
+class Student(nn.Module):
+    """The network with what only training needs."""
+
+    def __init__(self, vocabulary: int, want: dict, teacher_dim: int):
+        super().__init__()
+        self.network = Network(vocabulary, want)
+        self.head = nn.Linear(want["dim"], len(LABELS))
+        self.towards_teacher = nn.Linear(want["dim"], teacher_dim)
+
+    def forward(self, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Ids to logits and a guess at the teacher's embedding."""
+        embedding = self.network(ids).float()
+        # Eight logits at bfloat16 would tie too often.
+        with torch.autocast("cpu", enabled=False):
+            return self.head(embedding), self.towards_teacher(embedding)
+
+
+class Lessons:
+    """Everything the student learns from, as tensors."""
+
+    def __init__(self, run: Run, want: dict):
+        rows = read_rows(label.FOLDER / "rows.jsonl")
+        hold_out.Guard(run.settings["corpus"]["shared_words"]).refuse(r["text"] for r in rows)
+        self.ids = Encoder(run.tokenizer).encode_all([r["text"] for r in rows], want["tokens_max"])
+        self.lengths = [len(i) for i in self.ids]
+        self.soft = torch.from_numpy(np.load(label.FOLDER / "logits.npy").astype(np.float32))
+        embeddings = torch.from_numpy(np.load(label.FOLDER / "embeddings.npy").astype(np.float32))
+        # The teacher's embeddings share one large direction, which says nothing about a text.
+        self.embeddings = functional.normalize(embeddings - embeddings.mean(0), dim=1)
+        none = [0.0] * len(LABELS)
+        self.hard = torch.tensor([r["target"] or none for r in rows])
+        factor = torch.tensor([want["written_factor"] if r["source"] == "written" else r["weight"]
+                               for r in rows])
+        self.weight = factor * (self.hard @ teacher.class_weights(self.hard))
+
+
+def run(run: Run, steps_max: int | None = None) -> None:
+    """Train; `steps_max` is for a trial."""
+    step = Step(run, "student", [label.FOLDER / "rows.jsonl", label.FOLDER / "logits.npy"],
+                ["student", "corpus"])
+    if step.finished():
+        return
+    want = run.settings["student"]
+    torch.manual_seed(run.seed)
+    lessons = Lessons(run, want)
+    choices = [r for r in read_rows(hold_out.FOLDER / "choices.jsonl") if r["core8"]]
+    choice_ids = Encoder(run.tokenizer).encode_all([r["text"] for r in choices])
+    truth = [LABELS.index(r["core8"]) for r in choices]
+
+    table = _table(run, want["dim_table"])
+    model = Student(len(table), want, lessons.embeddings.shape[1])
+    model.network.table.weight.data.copy_(table)
+    if parameters_outside_table(model.network) > PARAMETERS_MAX:
+        raise ValueError(f"more than {PARAMETERS_MAX} parameters outside the table")
+    optimiser = torch.optim.AdamW([
+        {"params": [model.network.table.weight], "lr": want["table_learning_rate"], "weight_decay": 0.0},
+        {"params": [p for n, p in model.named_parameters() if n != "network.table.weight"],
+         "lr": want["learning_rate"]},
+    ], weight_decay=want["weight_decay"], betas=(0.9, 0.98), fused=True)
+    plan = [(epoch, b) for epoch in range(want["epochs"])
+            for b in batches.shuffled(lessons.lengths, want["batch"], run.seed + epoch)]
+    warmup = max(1, round(want["warmup_share"] * len(plan)))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda s: min((s + 1) / warmup, max(0.0, (len(plan) - s) / (len(plan) - warmup))))
+    mean = {n: p.detach().clone() for n, p in model.state_dict().items()}
+    best, best_f1, at = None, -1.0, 0
+
+    checkpoint = FOLDER / "checkpoint.pt"
+    if checkpoint.exists() and step.resumable() and not steps_max:
+        saved = torch.load(checkpoint)
+        for part, key in ((model, "model"), (optimiser, "optimiser"), (schedule, "schedule")):
+            part.load_state_dict(saved[key])
+        mean, best, best_f1, at = (saved[k] for k in ("mean", "best", "best_f1", "at"))
+    step.begin()
+
+    began, loss_mean = time.monotonic(), None
+    bar = tqdm(range(at, len(plan)), initial=at, total=len(plan), desc="student", mininterval=20)
+    for number in bar:
+        epoch, chosen = plan[number]
+        model.train()
+        loss = _loss(model, lessons, chosen, want)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        optimiser.zero_grad()
+        # Early on the mean would drag the random start along.
+        decay = min(want["ema"], (number + 1) / (number + 10))
+        state = model.state_dict()
+        torch._foreach_lerp_(list(mean.values()), [state[n] for n in mean], 1 - decay)
+        loss_mean = loss.item() if loss_mean is None else 0.98 * loss_mean + 0.02 * loss.item()
+        bar.set_postfix(loss=f"{loss_mean:.3f}", refresh=False)
+        if steps_max and number + 1 == steps_max:
+            print(f"student: {(time.monotonic() - began) / steps_max * 1e3:.0f} ms a step of {len(plan)}")
+            return
+        if number + 1 == len(plan) or plan[number + 1][0] != epoch:
+            f1 = _macro_f1(model, mean, choice_ids, truth)
+            print(f"student: epoch {epoch + 1}, loss {loss_mean:.3f}, macro-F1 on choices {f1:.4f}, "
+                  f"{(time.monotonic() - began) / 60:.1f} min", flush=True)
+            if f1 > best_f1:
+                best, best_f1 = {n: t.clone() for n, t in mean.items()}, f1
+        if (number + 1) % want["checkpoint_every"] == 0:
+            fresh = checkpoint.with_suffix(".new")
+            torch.save({"model": model.state_dict(), "optimiser": optimiser.state_dict(),
+                        "schedule": schedule.state_dict(), "mean": mean, "best": best,
+                        "best_f1": best_f1, "at": number + 1}, fresh)
+            fresh.replace(checkpoint)
+
+    for name in ("network", "head"):
+        save_file({n.removeprefix(f"{name}."): t.contiguous() for n, t in best.items()
+                   if n.startswith(f"{name}.")}, FOLDER / f"{name}.safetensors")
+    checkpoint.unlink(missing_ok=True)
+    step.finish()
+
+
+def _loss(model: Student, lessons: Lessons, chosen: list[int], want: dict) -> torch.Tensor:
+    """The three losses of one batch, added."""
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=want["bf16"]):
+        logits, guess = model(batches.pad([lessons.ids[i] for i in chosen]))
+    warm = want["temperature"]
+    soft = (lessons.soft[chosen] / warm).softmax(1)
+    distribution = functional.kl_div((logits / warm).log_softmax(1), soft, reduction="batchmean") * warm ** 2
+    given = -(lessons.hard[chosen] * logits.log_softmax(1)).sum(1)
+    given = (given * lessons.weight[chosen]).mean()
+    direction = (1 - functional.cosine_similarity(guess, lessons.embeddings[chosen])).mean()
+    return (want["distribution_factor"] * distribution + want["label_factor"] * given
+            + want["direction_factor"] * direction)
+
+
+def _table(run: Run, dim: int) -> torch.Tensor:
+    """The teacher's word embeddings on their main axes, scaled to unit spread."""
+    words = load_file(teacher.FOLDER / "teacher.safetensors")["encoder.embeddings.word_embeddings.weight"]
+    words = words.float() - words.float().mean(0)
+    _, axes = torch.linalg.eigh(words.T @ words)
+    table = words @ axes[:, -dim:].flip(1)
+    return table / table.std()
+
+
+@torch.inference_mode()
+def _macro_f1(model: Student, weights: dict, ids: list[list[int]], truth: list[int]) -> float:
+    """Of these weights, on texts nothing was trained on; the model's own weights are put back."""
+    own = {n: t.clone() for n, t in model.state_dict().items()}
+    model.load_state_dict(weights)
+    model.eval()
+    found = np.zeros(len(ids), int)
+    for chosen in batches.sorted_by_length([len(i) for i in ids], 256):
+        found[chosen] = model(batches.pad([ids[i] for i in chosen]))[0].argmax(1).numpy()
+    model.load_state_dict(own)
+    return f1_score(truth, found, average="macro")

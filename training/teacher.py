@@ -1,0 +1,144 @@
+"""Fine-tunes the base encoder into the teacher.
+
+Enters: the corpus rows marked for it and the base model's folder. Leaves: `teacher.safetensors`
+(encoder and an eight-way head over the mean of its last layer). Resumes from its checkpoint.
+
+The embeddings and lowest layers stay frozen: they carry the two languages side by side, which a
+short training on mostly English rows would pull apart, and they cost a third of the time.
+"""
+
+import random
+import time
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.nn import functional
+from tqdm import tqdm
+from transformers import AutoModel
+
+from . import batches, corpus, hold_out
+from .stage import WORK, Run, Step, read_rows
+from .text import LABELS, Encoder
+
+FOLDER = WORK / "teacher"
+PREFIX = "query: "
+"""What the base model was trained with before every text."""
+
+
+class Teacher(nn.Module):
+    """The base encoder, mean pooling, one linear layer."""
+
+    def __init__(self, base: Path):
+        super().__init__()
+        self.encoder = AutoModel.from_pretrained(base, dtype=torch.float32, add_pooling_layer=False)
+        self.head = nn.Linear(self.encoder.config.hidden_size, len(LABELS))
+
+    def forward(self, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Ids `[n, tokens]` to logits `[n, 8]` and embeddings `[n, 384]`."""
+        mask = (ids != batches.PAD_ID).long()
+        states = self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state.float()
+        pooled = (states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+        return self.head(pooled).float(), pooled
+
+
+def load(run: Run) -> Teacher:
+    """The trained teacher, ready to label."""
+    model = Teacher(run.base)
+    model.load_state_dict(load_file(FOLDER / "teacher.safetensors"))
+    return model.eval()
+
+
+def class_weights(targets: torch.Tensor) -> torch.Tensor:
+    """Weight of each class by the inverse square root of its mass, mean one over the rows.
+
+    The full inverse would let 500 rows of disgust outvote 12,000 of joy by their noise.
+    """
+    mass = targets.sum(0).clamp(min=1)
+    weights = mass.rsqrt()
+    return weights / ((mass * weights).sum() / mass.sum())
+
+
+def run(run: Run, rows_max: int | None = None) -> None:
+    """One pass over the corpus; `rows_max` is for a trial."""
+    step = Step(run, "teacher", [corpus.FOLDER / "rows.jsonl", run.base / "model.safetensors"],
+                ["teacher"])
+    if step.finished():
+        return
+    want = run.settings["teacher"]
+    torch.manual_seed(run.seed)
+    rows = [r for r in read_rows(corpus.FOLDER / "rows.jsonl") if r["teacher"]]
+    hold_out.Guard(run.settings["corpus"]["shared_words"]).refuse(r["text"] for r in rows)
+    repeat = run.settings["corpus"]["written_repeat"]
+    rows = [r for r in rows for _ in range(repeat if r["source"] == "written" else 1)]
+    if rows_max:
+        rows = random.Random(run.seed).sample(rows, rows_max)
+
+    ids = Encoder(run.tokenizer).encode_all([PREFIX + r["text"] for r in rows], want["tokens_max"])
+    targets = torch.tensor([r["target"] for r in rows])
+    weights = torch.tensor([r["weight"] for r in rows]) * (targets @ class_weights(targets))
+    smoothing = want["label_smoothing"]
+    targets = targets * (1 - smoothing) + smoothing / len(LABELS)
+
+    plan = [b for epoch in range(want["epochs"])
+            for b in batches.shuffled([len(i) for i in ids], want["batch"], run.seed + epoch)]
+    model = Teacher(run.base)
+    _freeze(model, want["layers_frozen"])
+    optimiser = torch.optim.AdamW([
+        {"params": [p for p in model.encoder.parameters() if p.requires_grad],
+         "lr": want["learning_rate"]},
+        {"params": model.head.parameters(), "lr": want["head_learning_rate"]},
+    ], weight_decay=want["weight_decay"], fused=True)
+    warmup = max(1, round(want["warmup_share"] * len(plan)))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda s: min((s + 1) / warmup, (len(plan) - s) / (len(plan) - warmup)))
+
+    at = 0
+    checkpoint = FOLDER / "checkpoint.pt"
+    if checkpoint.exists() and step.resumable() and not rows_max:
+        saved = torch.load(checkpoint)
+        model.load_state_dict(saved["model"])
+        optimiser.load_state_dict(saved["optimiser"])
+        schedule.load_state_dict(saved["schedule"])
+        at = saved["at"]
+    step.begin()
+
+    model.train()
+    began, loss_mean = time.monotonic(), None
+    bar = tqdm(range(at, len(plan)), initial=at, total=len(plan), desc="teacher", mininterval=20)
+    for number in bar:
+        chosen = plan[number]
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=want["bf16"]):
+            logits, _ = model(batches.pad([ids[i] for i in chosen]))
+        losses = functional.cross_entropy(logits, targets[chosen], reduction="none")
+        loss = (losses * weights[chosen]).mean()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        optimiser.zero_grad()
+        loss_mean = loss.item() if loss_mean is None else 0.98 * loss_mean + 0.02 * loss.item()
+        bar.set_postfix(loss=f"{loss_mean:.3f}", refresh=False)
+        if (number + 1) % want["checkpoint_every"] == 0 and not rows_max:
+            _save(checkpoint, model, optimiser, schedule, number + 1)
+    print(f"teacher: {len(rows)} rows, {(time.monotonic() - began) / 60:.1f} min, loss {loss_mean:.3f}")
+    if rows_max:
+        return
+    save_file(model.state_dict(), FOLDER / "teacher.safetensors")
+    checkpoint.unlink(missing_ok=True)
+    step.finish()
+
+
+def _freeze(model: Teacher, layers: int) -> None:
+    model.encoder.embeddings.requires_grad_(False)
+    for layer in model.encoder.encoder.layer[:layers]:
+        layer.requires_grad_(False)
+
+
+def _save(path: Path, model: Teacher, optimiser, schedule, at: int) -> None:
+    """Written beside and moved into place, so that a cut leaves the earlier checkpoint whole."""
+    fresh = path.with_suffix(".new")
+    torch.save({"model": model.state_dict(), "optimiser": optimiser.state_dict(),
+                "schedule": schedule.state_dict(), "at": at}, fresh)
+    fresh.replace(path)
