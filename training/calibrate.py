@@ -20,7 +20,7 @@ from .stage import WORK, Run, Step, read_rows
 from .text import LABELS
 
 FOLDER = WORK / "calibrate"
-HEAD = WORK / "student" / "head.safetensors"
+HEAD = WORK / "polish" / "head.safetensors"
 _ROWS_A_CLASS = 1_500
 """Training rows of each class for the refitted head and the prototypes: more moved neither."""
 

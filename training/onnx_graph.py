@@ -19,7 +19,7 @@ from .runtime import Runtime
 from .stage import WORK, Run, Step
 
 FOLDER = WORK / "graph"
-STUDENT = WORK / "student" / "network.safetensors"
+STUDENT = WORK / "polish" / "network.safetensors"
 
 OPSET = 17
 _CLIPS = np.linspace(0.3, 1.0, 36)

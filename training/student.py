@@ -109,8 +109,8 @@ def run(run: Run, steps_max: int | None = None) -> None:
     for number in bar:
         epoch, chosen = plan[number]
         model.train()
-        loss = _loss(model, lessons, chosen, want)
-        loss.backward()
+        step_loss = loss(model, lessons, chosen, want)
+        step_loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         schedule.step()
@@ -119,13 +119,14 @@ def run(run: Run, steps_max: int | None = None) -> None:
         decay = min(want["ema"], (number + 1) / (number + 10))
         state = model.state_dict()
         torch._foreach_lerp_(list(mean.values()), [state[n] for n in mean], 1 - decay)
-        loss_mean = loss.item() if loss_mean is None else 0.98 * loss_mean + 0.02 * loss.item()
+        now = step_loss.item()
+        loss_mean = now if loss_mean is None else 0.98 * loss_mean + 0.02 * now
         bar.set_postfix(loss=f"{loss_mean:.3f}", refresh=False)
         if steps_max and number + 1 == steps_max:
             print(f"student: {(time.monotonic() - began) / steps_max * 1e3:.0f} ms a step of {len(plan)}")
             return
         if number + 1 == len(plan) or plan[number + 1][0] != epoch:
-            f1 = _macro_f1(model, mean, choice_ids, truth)
+            f1 = macro_f1(model, mean, choice_ids, truth)
             print(f"student: epoch {epoch + 1}, loss {loss_mean:.3f}, macro-F1 on choices {f1:.4f}, "
                   f"{(time.monotonic() - began) / 60:.1f} min", flush=True)
             if f1 > best_f1:
@@ -144,7 +145,7 @@ def run(run: Run, steps_max: int | None = None) -> None:
     step.finish()
 
 
-def _loss(model: Student, lessons: Lessons, chosen: list[int], want: dict) -> torch.Tensor:
+def loss(model: Student, lessons: Lessons, chosen: list[int], want: dict) -> torch.Tensor:
     """The three losses of one batch, added."""
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=want["bf16"]):
         logits, guess = model(batches.pad([lessons.ids[i] for i in chosen]))
@@ -168,7 +169,7 @@ def _table(run: Run, dim: int) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def _macro_f1(model: Student, weights: dict, ids: list[list[int]], truth: list[int]) -> float:
+def macro_f1(model: Student, weights: dict, ids: list[list[int]], truth: list[int]) -> float:
     """Of these weights, on texts nothing was trained on; the model's own weights are put back."""
     own = {n: t.clone() for n, t in model.state_dict().items()}
     model.load_state_dict(weights)

@@ -301,7 +301,12 @@ mod tests {
     fn settings_outside_their_range_are_refused_with_the_range() {
         let rows = [
             (Some("yes"), None, None, "`true` nor `false`"),
-            (None, Some("-0.1"), None, "JEFFREY_TIEBREAK_DELTA of `-0.1` is not a number from 0 to 1"),
+            (
+                None,
+                Some("-0.1"),
+                None,
+                "JEFFREY_TIEBREAK_DELTA of `-0.1` is not a number from 0 to 1",
+            ),
             (None, Some("NaN"), None, "from 0 to 1"),
             (None, Some("inf"), None, "from 0 to 1"),
             (None, Some(""), None, "from 0 to 1"),

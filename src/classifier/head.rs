@@ -34,7 +34,8 @@ impl Head {
         let file: HeadFile = parse_json(FILE, bytes)?;
         check_rows(FILE, &file.labels, file.dim, &file.weights)?;
         check_positive(FILE, "temperature", file.temperature)?;
-        let fault = || LoadError::Shape { file: FILE, what: "bias", seen: file.bias.len(), expected: 8 };
+        let fault =
+            || LoadError::Shape { file: FILE, what: "bias", seen: file.bias.len(), expected: 8 };
         let bias: [f32; 8] = file.bias.as_slice().try_into().map_err(|_| fault())?;
         if !bias.iter().all(|value| value.is_finite()) {
             return Err(LoadError::NotFinite { file: FILE, what: "bias".into() });

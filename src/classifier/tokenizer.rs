@@ -81,7 +81,7 @@ pub(super) fn normalise(text: &str) -> String {
     // No look-behind in this engine: the character before is captured and put back.
     static URL: LazyLock<Regex> = LazyLock::new(|| {
         // A constant pattern; `urls_become_a_placeholder` compiles it.
-        Regex::new(r"(?i-u:(^|[^0-9A-Za-z])(?:https?://|www\.))[^\s]+").expect("a valid pattern")
+        Regex::new(r"(^|[^0-9A-Za-z])(?i-u:https?://|www\.)[^\s]+").expect("a valid pattern")
     });
     let replaced = URL.replace_all(text, "${1}[URL]");
     let mut normal = String::with_capacity(replaced.len());

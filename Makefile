@@ -1,0 +1,165 @@
+# The only commands: dev, test, bench, train, build (and `make help`). Each step is a file target:
+# what is there is not fetched or built again.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+.DEFAULT_GOAL := help
+
+# Pinned tools live outside the clone, under their versions; clones share them.
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/jeffrey-edge/tools
+WASM_BINDGEN_VERSION := 0.2.129
+WORKER_BUILD_VERSION := 0.8.7
+CARGO_DENY_VERSION := 0.20.2
+WASM_BINDGEN := $(CACHE)/wasm-bindgen-$(WASM_BINDGEN_VERSION)/bin/wasm-bindgen
+WORKER_BUILD := $(CACHE)/worker-build-$(WORKER_BUILD_VERSION)/bin/worker-build
+CARGO_DENY := $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
+WASM_TARGET := $(CACHE)/.wasm-target
+
+export JEFFREY_COMMIT := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+export WRANGLER_SEND_METRICS := false
+export DO_NOT_TRACK := 1
+
+# `fast-release` links in seconds and is what dev and test run; `edge` is what is shipped and measured.
+PROFILE ?= fast-release
+OUT := $(if $(filter edge,$(PROFILE)),build/edge,build)
+
+MODEL_ID := $(shell cat models/shipped)
+MODEL_FILES := $(addprefix models/$(MODEL_ID)/,manifest.json config.json tokenizer.json \
+	onnx/model_quantized.onnx head.json prototypes.json)
+CRATE := Cargo.toml Cargo.lock build.rs .cargo/config.toml models/shipped $(MODEL_FILES) \
+	$(shell find src -type f)
+PAGE := $(shell find www -type f 2>/dev/null)
+
+DATA ?= ../shared/data
+BASE ?= ../shared/models/multilingual-e5-small-en-fr
+ID ?= $(MODEL_ID)
+PORT ?= 8788
+
+.PHONY: help
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+
+.PHONY: dev
+dev: workers ## build everything and serve the model worker on PORT (8788)
+	exec node_modules/.bin/wrangler dev -c wrangler.model.toml --ip 127.0.0.1 --port $(PORT)
+
+.PHONY: test
+test: workers build/native.stamp $(CARGO_DENY) tests/.venv/stamp | chromium ## all checks and tests
+	node tests/run.js
+
+.PHONY: build
+build: target/release/jeffrey ## the native binary, target/release/jeffrey
+
+.PHONY: workers
+workers: $(OUT)/model/index.js $(OUT)/www/index.html ## the model worker and the page, in build/
+
+.PHONY: bench
+bench: node_modules/.stamp tests/bench/.venv/stamp ## speed, start, memory and size, ours beside onnxruntime-web
+	$(MAKE) PROFILE=edge workers
+	node tests/bench/run.js
+
+.PHONY: train
+train: training/.venv/stamp ## train from DATA and BASE to models/ID (EXTRA=file.csv adds rows)
+	@for folder in $(DATA) $(BASE); do [ -d $$folder ] \
+		|| { echo "missing: $$folder — name the folders with DATA=… and BASE=…" >&2; exit 1; }; done
+	training/.venv/bin/python -m training.run --data $(DATA) --base $(BASE) --id $(ID) \
+		$(if $(EXTRA),--extra $(EXTRA))
+
+.PHONY: deps
+deps: chromium ## system packages (chromium), by apt when root
+
+.PHONY: clean
+clean: ## remove what was built here (tools in the cache stay)
+	rm -rf build target node_modules tests/.venv tests/bench/.venv .wrangler
+
+# --- prerequisites ---------------------------------------------------------------------------------
+
+NEED = @command -v $(1) >/dev/null || { echo "missing: $(1) — $(2)" >&2; exit 1; }
+
+.PHONY: need-rust need-node need-python chromium
+need-rust:
+	$(call NEED,cargo,install Rust from https://rustup.rs)
+need-node:
+	$(call NEED,node,install Node.js 20.3 or newer)
+	@node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 3) ? 0 : 1)' \
+		|| { echo "Node.js $$(node --version) is older than 20.3: install a newer one" >&2; exit 1; }
+need-python:
+	$(call NEED,python3,install Python 3.10 or newer with venv)
+
+chromium:
+	@if command -v chromium >/dev/null; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; \
+	else \
+		echo "chromium is missing (browser tests are skipped): sudo apt-get install chromium"; \
+	fi
+
+$(WASM_TARGET): | need-rust
+	rustup target add wasm32-unknown-unknown
+	@mkdir -p $(@D) && touch $@
+
+# Debug builds: the tools run for seconds and compile for minutes.
+INSTALL = CARGO_TARGET_DIR=$(CACHE)/build-$(1) cargo install $(1) --version $(2) --debug --quiet \
+	--root $(CACHE)/$(3)-$(2) $(4) && rm -rf $(CACHE)/build-$(1)
+
+$(WASM_BINDGEN): | need-rust
+	$(call INSTALL,wasm-bindgen-cli,$(WASM_BINDGEN_VERSION),wasm-bindgen)
+$(WORKER_BUILD): | need-rust
+	$(call INSTALL,worker-build,$(WORKER_BUILD_VERSION),worker-build,--locked)
+$(CARGO_DENY): | need-rust
+	$(call INSTALL,cargo-deny,$(CARGO_DENY_VERSION),cargo-deny,--locked)
+
+node_modules/.stamp: package.json package-lock.json | need-node
+	npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+%/.venv/stamp: %/requirements.txt | need-python
+	python3 -m venv $*/.venv
+	$*/.venv/bin/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+# --- builds ----------------------------------------------------------------------------------------
+
+target/release/jeffrey: $(CRATE) | need-rust
+	cargo build --release --features cli
+	@touch $@
+
+# One target folder a wasm build: their dependencies differ in features, and would rebuild each other.
+$(OUT)/browser/jeffrey_edge.js: $(CRATE) $(WASM_BINDGEN) $(WASM_TARGET)
+	CARGO_TARGET_DIR=target/browser cargo build --lib --target wasm32-unknown-unknown \
+		--profile $(PROFILE) --features browser
+	$(WASM_BINDGEN) --target web --remove-name-section --remove-producers-section \
+		--out-name jeffrey_edge --out-dir $(@D) \
+		target/browser/wasm32-unknown-unknown/$(PROFILE)/jeffrey_edge.wasm
+	@touch $@
+
+# What the model worker serves: the page, the module, the model's files.
+$(OUT)/www/index.html: $(PAGE) $(OUT)/browser/jeffrey_edge.js $(MODEL_FILES)
+	rm -rf $(OUT)/www && mkdir -p $(OUT)/www/wasm $(OUT)/www/models/$(MODEL_ID)/onnx
+	cp -r www/. $(OUT)/www/
+	cp $(OUT)/browser/jeffrey_edge.js $(OUT)/browser/jeffrey_edge_bg.wasm $(OUT)/www/wasm/
+	for file in $(MODEL_FILES); do cp $$file $(OUT)/www/$$file; done
+	printf '{"id":"%s","wasm_bytes":%s}\n' $(MODEL_ID) $$(stat -c %s $(OUT)/browser/jeffrey_edge_bg.wasm) \
+		> $(OUT)/www/models/index.json
+	@touch $@
+
+# worker-build keeps the name section (0.4 MB gzip) unless wasm-bindgen is told otherwise; it would
+# download esbuild itself.
+build/wasm-bindgen-nameless: $(WASM_BINDGEN)
+	@mkdir -p $(@D)
+	printf '#!/bin/sh\nexec "%s" --remove-name-section "$$@"\n' $(WASM_BINDGEN) > $@
+	chmod +x $@
+
+$(OUT)/model/index.js: $(CRATE) $(WORKER_BUILD) $(WASM_TARGET) build/wasm-bindgen-nameless node_modules/.stamp
+	CARGO_TARGET_DIR=$(CURDIR)/target/model WASM_BINDGEN_BIN=$(CURDIR)/build/wasm-bindgen-nameless \
+		ESBUILD_BIN=$(CURDIR)/node_modules/.bin/esbuild \
+		$(WORKER_BUILD) --profile $(PROFILE) --no-opt --out-dir $(OUT)/model --features model
+	@touch $@
+
+# The binary that the tests run, and the tests themselves, before anything is timed.
+build/native.stamp: $(CRATE) $(shell find tests -maxdepth 2 -name '*.rs')
+	cargo test --features cli --no-run
+	@mkdir -p $(@D) && touch $@

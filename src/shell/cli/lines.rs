@@ -1,0 +1,128 @@
+//! Lines of a stream as bytes, each with its number, in bounded memory.
+//!
+//! A line is not yet text: it may not be UTF-8, and it may be longer than anyone should keep. Both
+//! are for the caller to report; reading goes on with the next line.
+
+use std::io::{self, BufRead, Read};
+
+/// Longest line that is kept, in bytes: a text of 64 KiB whose every byte is escaped in JSON as six
+/// (`\u00e9`), and as much again for other fields.
+pub(super) const LINE_BYTES_MAX: usize = 1024 * 1024;
+
+/// A stream of lines.
+pub(super) struct Lines<R> {
+    reader: R,
+    buffer: Vec<u8>,
+    number: usize,
+}
+
+/// One line, without its line break.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Line<'a> {
+    /// Counted from 1.
+    pub(super) number: usize,
+    /// The bytes, or `Err` when there are more than [`LINE_BYTES_MAX`] of them.
+    pub(super) bytes: Result<&'a [u8], LineTooLong>,
+}
+
+/// A line longer than [`LINE_BYTES_MAX`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line of more than {LINE_BYTES_MAX} bytes")]
+pub(super) struct LineTooLong;
+
+impl<R: BufRead> Lines<R> {
+    pub(super) fn new(reader: R) -> Self {
+        Self { reader, buffer: Vec::new(), number: 0 }
+    }
+
+    /// The next line, or `None` at the end. A line break at the very end opens no further line.
+    pub(super) fn next(&mut self) -> io::Result<Option<Line<'_>>> {
+        self.buffer.clear();
+        let most = LINE_BYTES_MAX as u64 + 2;
+        let read = self.reader.by_ref().take(most).read_until(b'\n', &mut self.buffer)?;
+        if read == 0 {
+            return Ok(None);
+        }
+        self.number += 1;
+        let number = self.number;
+        let ended = self.buffer.last() == Some(&b'\n');
+        if ended {
+            self.buffer.pop();
+            if self.buffer.last() == Some(&b'\r') {
+                self.buffer.pop();
+            }
+        }
+        if self.buffer.len() > LINE_BYTES_MAX {
+            if !ended {
+                self.skip_line()?;
+            }
+            return Ok(Some(Line { number, bytes: Err(LineTooLong) }));
+        }
+        // What Windows editors write at the start of a file belongs to no text.
+        let mark: &[u8] = if number == 1 { b"\xef\xbb\xbf" } else { b"" };
+        let bytes = self.buffer.strip_prefix(mark).unwrap_or(&self.buffer);
+        Ok(Some(Line { number, bytes: Ok(bytes) }))
+    }
+
+    /// Reads to the end of the line and keeps nothing of it.
+    fn skip_line(&mut self) -> io::Result<()> {
+        loop {
+            let chunk = match self.reader.fill_buf() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                other => other?,
+            };
+            if chunk.is_empty() {
+                return Ok(());
+            }
+            let (used, ended) = match chunk.iter().position(|byte| *byte == b'\n') {
+                Some(at) => (at + 1, true),
+                None => (chunk.len(), false),
+            };
+            self.reader.consume(used);
+            if ended {
+                return Ok(());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(bytes: &[u8]) -> Vec<(usize, Option<Vec<u8>>)> {
+        // A small buffer, so that lines span several reads.
+        let mut lines = Lines::new(io::BufReader::with_capacity(7, bytes));
+        let mut all = Vec::new();
+        while let Some(line) = lines.next().unwrap() {
+            all.push((line.number, line.bytes.ok().map(<[u8]>::to_vec)));
+        }
+        all
+    }
+
+    #[test]
+    fn every_line_break_ends_a_line_and_none_opens_one() {
+        let expected = |lines: &[&[u8]]| -> Vec<(usize, Option<Vec<u8>>)> {
+            lines.iter().zip(1..).map(|(line, number)| (number, Some(line.to_vec()))).collect()
+        };
+        assert_eq!(all(b""), expected(&[]));
+        assert_eq!(all(b"one"), expected(&[b"one"]));
+        assert_eq!(all(b"one\n"), expected(&[b"one"]));
+        assert_eq!(all(b"one\r\n\r\ntwo\n\n"), expected(&[b"one", b"", b"two", b""]));
+        assert_eq!(all(b"\xef\xbb\xbfone\n\xff\xfe\n"), expected(&[b"one", b"\xff\xfe"]));
+    }
+
+    #[test]
+    fn a_line_beyond_the_limit_is_skipped_and_the_next_is_read() {
+        for (length, kept) in [(LINE_BYTES_MAX, true), (LINE_BYTES_MAX + 1, false)] {
+            for (line_break, last) in [("\n", "after"), ("\r\n", "after"), ("", "")] {
+                let text = format!("{}{line_break}{last}", "a".repeat(length));
+                let lines = all(text.as_bytes());
+                assert_eq!(lines[0].1.is_some(), kept, "{length} {line_break:?}");
+                let next = (!last.is_empty()).then(|| (2, Some(b"after".to_vec())));
+                assert_eq!(lines.get(1).cloned(), next, "{length} {line_break:?}");
+            }
+        }
+        assert_eq!(all("a".repeat(3 * LINE_BYTES_MAX).as_bytes()), [(1, None)]);
+    }
+}

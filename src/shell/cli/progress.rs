@@ -1,0 +1,87 @@
+//! A progress bar on standard error, when somebody is there to see it and the work takes a while.
+
+use std::io::{self, IsTerminal};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Counts rows; draws once [`PATIENCE`] has passed and standard error is a terminal.
+pub(super) struct Progress {
+    total: Option<u64>,
+    done: u64,
+    started: Instant,
+    bar: Option<ProgressBar>,
+    shown: bool,
+}
+
+impl Progress {
+    /// `total` is `None` when rows are still to come, as from a pipe.
+    pub(super) fn new(total: Option<u64>) -> Self {
+        let shown = io::stderr().is_terminal();
+        Self { total, done: 0, started: clock(), bar: None, shown }
+    }
+
+    /// For rows whose answers go to standard output as they come: on a terminal they are
+    /// themselves the progress, and a bar would be drawn through them.
+    pub(super) fn beside_output(total: Option<u64>) -> Self {
+        let mut progress = Self::new(total);
+        progress.shown &= !io::stdout().is_terminal();
+        progress
+    }
+
+    /// Counts one more row.
+    pub(super) fn step(&mut self) {
+        self.done += 1;
+        if !self.shown {
+            return;
+        }
+        if self.bar.is_none() && clock().duration_since(self.started) > PATIENCE {
+            self.bar = Some(bar(self.total));
+        }
+        if let Some(bar) = &self.bar {
+            bar.set_position(self.done);
+        }
+    }
+
+    /// Runs `write`, which uses standard error, without the bar in its way.
+    pub(super) fn aside(&self, write: impl FnOnce()) {
+        match &self.bar {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn bar(total: Option<u64>) -> ProgressBar {
+    let (bar, template) = match total {
+        Some(total) => {
+            (ProgressBar::new(total), "{bar:32} {pos}/{len} rows, {per_sec}, {eta} left")
+        }
+        None => (ProgressBar::new_spinner(), "{spinner} {pos} rows, {per_sec}"),
+    };
+    // A constant template that does not parse would only cost the bar its looks.
+    match ProgressStyle::with_template(template) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+/// The one clock of this shell.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a shell's one clock(); only the progress bar reads it"
+)]
+fn clock() -> Instant {
+    Instant::now()
+}
+
+/// Work that is done within it shows no bar.
+const PATIENCE: Duration = Duration::from_secs(2);

@@ -1,0 +1,71 @@
+//! Columns for the eye: figures to the right, names to the left.
+
+use std::fmt;
+
+/// Rows of cells, printed in columns as wide as their widest cell.
+#[derive(Default)]
+pub(super) struct Table {
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// A table under these headings.
+    pub(super) fn new<const N: usize>(headings: [&str; N]) -> Self {
+        Self { rows: vec![headings.map(str::to_owned).to_vec()] }
+    }
+
+    pub(super) fn row(&mut self, cells: Vec<String>) {
+        self.rows.push(cells);
+    }
+}
+
+impl fmt::Display for Table {
+    /// The first column is aligned to the left, the others to the right; no line has blanks at its
+    /// end.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let width = |column: usize| {
+            let cells = self.rows.iter().filter_map(|row| row.get(column));
+            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..columns).map(width).collect();
+        for row in &self.rows {
+            let mut line = String::new();
+            for (column, cell) in row.iter().enumerate() {
+                let width = widths[column];
+                if column == 0 {
+                    line += &format!("{cell:width$}");
+                } else {
+                    line += &format!("  {cell:>width$}");
+                }
+            }
+            writeln!(f, "{}", line.trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+/// A share of 0 to 1 in percent, with one decimal.
+pub(super) fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
+}
+
+/// A figure with three decimals, or a dash when there is none.
+pub(super) fn figure(value: Option<f64>) -> String {
+    value.map_or_else(|| "–".into(), |value| format!("{value:.3}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let mut table = Table::new(["class", "F1", ""]);
+        table.row(vec!["joy".into(), figure(Some(0.5)), String::new()]);
+        table.row(vec!["étonnement".into(), figure(None), "x".into()]);
+        let expected = "class          F1\njoy         0.500\nétonnement      –  x\n";
+        assert_eq!(table.to_string(), expected);
+        assert_eq!(percent(0.0213), "2.1 %");
+    }
+}

@@ -1,0 +1,160 @@
+//! `jeffrey validate`: the release checks on the written sentences that are embedded in the binary.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use super::rows;
+use super::table::{Table, percent};
+use super::{COMMIT, Given, Identity, Outcome, Settings, Stop, print_json};
+use crate::classifier::Classifier;
+use crate::evaluation::Observation;
+use crate::evaluation::release::{
+    Bound, Check, SMOKE_FALLBACK_MAX, SMOKE_RIGHT_MIN, Sentence, TIE_BREAK_RIGHT_MIN, fallback,
+    right,
+};
+
+/// Run the release checks on the embedded sentences
+#[derive(clap::Args)]
+#[command(after_help = "Exit code 0 when every limit is kept, 1 when one is not.\n\n\
+                  Example:\n  jeffrey validate --json > validation.json")]
+pub(super) struct Arguments {
+    /// The report as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// The JSON report: which model in which build with which settings passed what.
+#[derive(Serialize)]
+struct Validation<'a> {
+    passed: bool,
+    model: Identity<'a>,
+    commit: &'static str,
+    settings: Given<'a>,
+    checks: Vec<Check>,
+}
+
+/// The sentences of one set and language.
+struct Set {
+    name: &'static str,
+    file: &'static str,
+}
+
+const TIE_BREAK_EN: Set = Set {
+    name: "tiebreak.en.jsonl",
+    file: include_str!("../../../tests/data/release/tiebreak.en.jsonl"),
+};
+const TIE_BREAK_FR: Set = Set {
+    name: "tiebreak.fr.jsonl",
+    file: include_str!("../../../tests/data/release/tiebreak.fr.jsonl"),
+};
+const SMOKE_EN: Set = Set {
+    name: "smoke.en.jsonl",
+    file: include_str!("../../../tests/data/release/smoke.en.jsonl"),
+};
+const SMOKE_FR: Set = Set {
+    name: "smoke.fr.jsonl",
+    file: include_str!("../../../tests/data/release/smoke.fr.jsonl"),
+};
+
+pub(super) fn run(arguments: &Arguments, settings: &Settings) -> Result<Outcome, Stop> {
+    let classifier = settings.classifier()?;
+    let checks = checks(&classifier)?;
+    let passed = checks.iter().all(|check| check.passed);
+    let validation = Validation {
+        passed,
+        model: Identity::of(&classifier),
+        commit: COMMIT,
+        settings: settings.given(),
+        checks,
+    };
+    if arguments.json {
+        print_json(&validation)?;
+    } else {
+        print(&validation)?;
+    }
+    Ok(if passed { Outcome::Fine } else { Outcome::Negative })
+}
+
+fn checks(classifier: &Classifier) -> Result<Vec<Check>, Stop> {
+    let mut tie_break = TIE_BREAK_EN.classified(classifier)?;
+    tie_break.extend(TIE_BREAK_FR.classified(classifier)?);
+    let english = SMOKE_EN.classified(classifier)?;
+    let french = SMOKE_FR.classified(classifier)?;
+    Ok(vec![
+        right("tiebreak_right", TIE_BREAK_RIGHT_MIN, &tie_break),
+        right("smoke_en_right", SMOKE_RIGHT_MIN, &english),
+        fallback("smoke_en_fallback", SMOKE_FALLBACK_MAX, &english),
+        right("smoke_fr_right", SMOKE_RIGHT_MIN, &french),
+        fallback("smoke_fr_fallback", SMOKE_FALLBACK_MAX, &french),
+    ])
+}
+
+impl Set {
+    fn classified(&self, classifier: &Classifier) -> Result<Vec<Sentence>, Stop> {
+        let rows = rows::read(self.name, self.file.as_bytes())
+            .map_err(|error| Stop::Read { name: self.name.into(), kind: error.kind() })?;
+        let sentence = |row: rows::Row| Sentence {
+            observation: Observation::new(row.gold, row.lang, &classifier.classify(&row.text)),
+            id: row.id,
+        };
+        Ok(rows.labelled.into_iter().map(sentence).collect())
+    }
+}
+
+fn print(validation: &Validation<'_>) -> Result<(), Stop> {
+    let mut output = io::stdout().lock();
+    writeln!(output, "model {}", validation.model)?;
+    let mut table = Table::new(["check", "figure", "limit", "rows", "result"]);
+    for check in &validation.checks {
+        let sign = match check.bound {
+            Bound::AtLeast => "≥",
+            Bound::AtMost => "≤",
+        };
+        table.row(vec![
+            check.name.into(),
+            check.figure.map_or_else(|| "–".into(), percent),
+            format!("{sign} {}", percent(check.limit)),
+            check.rows.to_string(),
+            if check.passed { "pass" } else { "FAIL" }.into(),
+        ]);
+    }
+    write!(output, "{table}")?;
+    for check in validation.checks.iter().filter(|check| !check.against.is_empty()) {
+        writeln!(output, "against {}: {}", check.name, check.against.join(" "))?;
+    }
+    Ok(output.flush()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::classifier::TieBreak;
+
+    #[test]
+    fn every_embedded_sentence_is_read_and_has_an_id_of_its_own() {
+        let classifier = Classifier::without_model(TieBreak::default());
+        let mut ids = std::collections::BTreeSet::new();
+        for set in [TIE_BREAK_EN, TIE_BREAK_FR, SMOKE_EN, SMOKE_FR] {
+            let sentences = set.classified(&classifier).unwrap();
+            let lines = set.file.lines().filter(|line| !line.trim().is_empty()).count();
+            assert_eq!(sentences.len(), lines, "{}", set.name);
+            // The reference system's sets: 56 smoke sentences in both languages.
+            assert!(sentences.len() >= 20, "{}", set.name);
+            let lang = set.name.split('.').nth(1).unwrap();
+            assert!(sentences.iter().all(|sentence| sentence.observation.lang == lang));
+            for sentence in sentences {
+                assert!(ids.insert(sentence.id.clone()), "{}", sentence.id);
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_model_the_fallback_checks_fail() {
+        let classifier = Classifier::without_model(TieBreak::default());
+        let checks = checks(&classifier).unwrap();
+        for check in checks.iter().filter(|check| check.name.ends_with("fallback")) {
+            assert_eq!((check.figure, check.passed), (Some(1.0), false), "{}", check.name);
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! The shells: the only code that touches a clock, a network, a file or a screen.
+
+#[cfg(feature = "embedded")]
+mod embedded;
+
+#[cfg(all(feature = "model", target_family = "wasm"))]
+mod model;
+
+#[cfg(all(any(feature = "browser", feature = "model"), target_family = "wasm"))]
+mod random;
+
+#[cfg(all(feature = "browser", target_family = "wasm"))]
+mod browser;
+
+#[cfg(feature = "cli")]
+pub mod cli;

@@ -1,0 +1,295 @@
+//! Bytes to JSON, as strictly as the answer can be clear about.
+//!
+//! Enters a body of bounded length, leaves a [`Json`] that remembers keys given twice, or a
+//! [`WireError`] with a place and no quote: serde's own messages may hold the caller's words. A byte
+//! order mark before the JSON is skipped, as RFC 8259 section 8.1 allows.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+
+use super::error::WireError;
+
+/// Deepest nesting of lists and objects. The deepest shape that is read has three levels; the rest
+/// is room for fields that are not read.
+pub const DEPTH_MAX: usize = 32;
+
+/// A JSON value, as far as it is looked at.
+#[derive(Clone, PartialEq)]
+pub(super) enum Json {
+    Null,
+    Bool(bool),
+    /// A whole number from 0 on.
+    Count(u64),
+    /// Any other number; its value is asked for nowhere.
+    Number,
+    String(String),
+    Array(Vec<Self>),
+    /// Fields in their order, keys given twice included.
+    Object(Vec<(String, Self)>),
+}
+
+/// The type of a JSON value, as messages name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `[…]`
+    Array,
+    /// `true` or `false`
+    Bool,
+    /// `null`
+    Null,
+    /// Any number.
+    Number,
+    /// `{…}`
+    Object,
+    /// `"…"`
+    String,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Array => "a list",
+            Self::Bool => "a boolean",
+            Self::Null => "null",
+            Self::Number => "a number",
+            Self::Object => "an object",
+            Self::String => "a string",
+        })
+    }
+}
+
+impl Json {
+    /// Reads a whole body; `expected` is the shape that messages show.
+    pub(super) fn parse(bytes: &[u8], expected: &'static str) -> Result<Self, WireError> {
+        let text = std::str::from_utf8(bytes)
+            .map_err(|error| WireError::InvalidUtf8 { at: error.valid_up_to() })?;
+        let marked = text.strip_prefix('\u{feff}');
+        scan(bytes)?;
+        serde_json::from_str(marked.unwrap_or(text)).map_err(|error| WireError::NotJson {
+            line: error.line(),
+            column: error.column(),
+            expected,
+        })
+    }
+
+    pub(super) const fn kind(&self) -> Kind {
+        match self {
+            Self::Null => Kind::Null,
+            Self::Bool(_) => Kind::Bool,
+            Self::Count(_) | Self::Number => Kind::Number,
+            Self::String(_) => Kind::String,
+            Self::Array(_) => Kind::Array,
+            Self::Object(_) => Kind::Object,
+        }
+    }
+}
+
+/// The fields of an object that is read.
+pub(super) struct Fields(Vec<(String, Json)>);
+
+impl Fields {
+    /// The fields, when `json` is an object; `what` names it in the message.
+    pub(super) fn of(json: Json, what: &'static str) -> Result<Self, WireError> {
+        match json {
+            Json::Object(fields) => Ok(Self(fields)),
+            other => {
+                let (seen, expected) = (other.kind(), "an object");
+                Err(WireError::WrongType { field: what, seen, expected })
+            }
+        }
+    }
+
+    /// Takes a field out; `None` when it is not there.
+    pub(super) fn take(&mut self, field: &'static str) -> Result<Option<Json>, WireError> {
+        let Some(at) = self.0.iter().position(|(name, _)| name == field) else { return Ok(None) };
+        let (_, value) = self.0.swap_remove(at);
+        if self.0.iter().any(|(name, _)| name == field) {
+            return Err(WireError::DuplicateField { field });
+        }
+        Ok(Some(value))
+    }
+
+    /// Takes a boolean out; `false` when it is not there or null.
+    pub(super) fn take_bool(&mut self, field: &'static str) -> Result<bool, WireError> {
+        match self.take(field)? {
+            None | Some(Json::Null) => Ok(false),
+            Some(Json::Bool(value)) => Ok(value),
+            Some(other) => {
+                let (seen, expected) = (other.kind(), "a boolean");
+                Err(WireError::WrongType { field, seen, expected })
+            }
+        }
+    }
+}
+
+/// Finds nesting that is too deep and halves of surrogate pairs, before anything is built from the
+/// body. It need not be JSON: of anything else the parser says where it stops being it.
+fn scan(bytes: &[u8]) -> Result<(), WireError> {
+    let mut depth = 0_usize;
+    let mut in_string = false;
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'"' => in_string = !in_string,
+            b'\\' if in_string => {
+                match unit(bytes, at) {
+                    Some(0xD800..=0xDBFF) => match unit(bytes, at + 6) {
+                        Some(0xDC00..=0xDFFF) => at += 6,
+                        _ => return Err(WireError::LoneSurrogate { at }),
+                    },
+                    Some(0xDC00..=0xDFFF) => return Err(WireError::LoneSurrogate { at }),
+                    _ => {}
+                }
+                // Also steps over an escaped quote or backslash.
+                at += 1;
+            }
+            b'[' | b'{' if !in_string => {
+                depth += 1;
+                if depth > DEPTH_MAX {
+                    return Err(WireError::TooDeep { limit: DEPTH_MAX });
+                }
+            }
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        at += 1;
+    }
+    Ok(())
+}
+
+/// The UTF-16 unit of a `\uXXXX` escape that begins at `at`.
+fn unit(bytes: &[u8], at: usize) -> Option<u16> {
+    let escape = bytes.get(at..at.checked_add(6)?)?;
+    let digits = escape.strip_prefix(b"\\u")?;
+    // `from_str_radix` takes a sign, JSON does not.
+    let digits = std::str::from_utf8(digits).ok().filter(|digits| !digits.starts_with('+'))?;
+    u16::from_str_radix(digits, 16).ok()
+}
+
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(JsonVisitor)
+    }
+}
+
+struct JsonVisitor;
+
+impl<'de> Visitor<'de> for JsonVisitor {
+    type Value = Json;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Json, E> {
+        Ok(Json::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Json, E> {
+        Ok(Json::Bool(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Json, E> {
+        Ok(Json::Count(value))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Json, E> {
+        Ok(Json::Number)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Json, E> {
+        Ok(Json::Number)
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Json, E> {
+        Ok(Json::String(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Json, E> {
+        Ok(Json::String(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Json, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = access.next_element()? {
+            items.push(item);
+        }
+        Ok(Json::Array(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Json, A::Error> {
+        let mut fields = Vec::new();
+        while let Some(field) = access.next_entry()? {
+            fields.push(field);
+        }
+        Ok(Json::Object(fields))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(body: &[u8]) -> &'static str {
+        Json::parse(body, "{}").err().map_or("ok", |error| error.code())
+    }
+
+    #[test]
+    fn what_is_not_sound_json_is_named_by_its_fault() {
+        let deep = |levels: usize| [vec![b'['; levels], vec![b']'; levels]].concat();
+        let in_a_string = format!("\"{}\"", "[".repeat(1000));
+        let rows: [(&[u8], &str); 27] = [
+            (b"{}", "ok"),
+            (b"\xef\xbb\xbf{\"text\":\"a\"}", "ok"),
+            (b" \n\t{} \r\n", "ok"),
+            (b"\"\\u0000\"", "ok"),
+            (b"\"\\ud83d\\ude00\"", "ok"),
+            (b"\"\\\\ud83d\"", "ok"),
+            (b"123456789012345678901234567890", "ok"),
+            (in_a_string.as_bytes(), "ok"),
+            (&deep(DEPTH_MAX), "ok"),
+            (&deep(DEPTH_MAX + 1), "too_deep"),
+            (&[b'['; 100_000], "too_deep"),
+            (b"", "not_json"),
+            (b" ", "not_json"),
+            (b"\0", "not_json"),
+            (b"text=hello", "not_json"),
+            (b"{\"text\":\"a\"", "not_json"),
+            (b"{\"text\":\"a\"}}", "not_json"),
+            (b"{'text':'a'}", "not_json"),
+            (b"\"a\nb\"", "not_json"),
+            (b"\"a\0b\"", "not_json"),
+            (b"1e999", "not_json"),
+            (b"\"\\u12\"", "not_json"),
+            (b"\xff\xfe{\0}\0", "invalid_utf8"),
+            (b"\"caf\xe9\"", "invalid_utf8"),
+            (b"\"\\ud83d\"", "lone_surrogate"),
+            (b"\"\\ud83d\\u0041\"", "lone_surrogate"),
+            (b"\"\\ude00\"", "lone_surrogate"),
+        ];
+        for (body, expected) in rows {
+            assert_eq!(code(body), expected, "{}", String::from_utf8_lossy(body));
+        }
+    }
+
+    #[test]
+    fn a_fault_is_named_by_its_place() {
+        let error = Json::parse(b"{\n \"text\": oops}", "{}").err().unwrap();
+        assert_eq!(error.to_string(), "the body is not JSON at line 2, column 10; expected {}");
+        let error = Json::parse(b"\"caf\xe9\"", "{}").err().unwrap();
+        assert_eq!(error, WireError::InvalidUtf8 { at: 4 });
+        let error = Json::parse(b"\"ab\\ud800\"", "{}").err().unwrap();
+        assert_eq!(error, WireError::LoneSurrogate { at: 3 });
+    }
+
+    #[test]
+    fn a_key_given_twice_is_refused_when_it_is_read() {
+        let json = Json::parse(br#"{"a": 1, "text": "x", "a": 2}"#, "{}").unwrap();
+        let mut fields = Fields::of(json, "the body").unwrap_or_else(|_| unreachable!());
+        assert!(matches!(fields.take("text"), Ok(Some(Json::String(_)))));
+        assert_eq!(fields.take("a").err(), Some(WireError::DuplicateField { field: "a" }));
+        assert!(matches!(fields.take("b"), Ok(None)));
+    }
+}

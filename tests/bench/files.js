@@ -1,0 +1,64 @@
+// What the bench reads: the builds, the shipped model, the golden rows, and their sizes.
+//
+// BENCH_BUILD names another folder of builds than the shipped ones (`build` for the test build).
+
+import { readFileSync, readdirSync } from "node:fs";
+import { resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import { gzipSync } from "node:zlib";
+
+export const BUILD = process.env.BENCH_BUILD ?? "build/edge";
+/** What the bench writes. */
+export const WORK = "build/bench";
+export const MODEL = `models/${readFileSync("models/shipped", "utf8").trim()}`;
+export const ENCODER = `${MODEL}/onnx/model_quantized.onnx`;
+/** The best int8 form for onnxruntime-web, by `int8.js`. */
+export const INT8 = `${WORK}/int8.onnx`;
+/** What is timed; the last is the longest input that the encoder reads. */
+export const TOKEN_COUNTS = [8, 16, 32, 64, 128];
+
+/** The model's files in the order of the classifier's constructor. */
+export const MODEL_FILES = [
+  "manifest.json",
+  "config.json",
+  "tokenizer.json",
+  "onnx/model_quantized.onnx",
+  "head.json",
+  "prototypes.json",
+].map((name) => `${MODEL}/${name}`);
+
+/** @typedef {{ id: string, text: string, ids: number[], label: string, scores: number[] | null }} Golden */
+
+/** @returns {Golden[]} */
+export function golden() {
+  const lines = readFileSync("tests/data/golden.jsonl", "utf8").split("\n");
+  return lines.filter(Boolean).map((line) => JSON.parse(line));
+}
+
+/** The page's glue and the bytes of its module. */
+export async function pageModule() {
+  const glue = await import(pathToFileURL(resolve(BUILD, "browser/jeffrey_edge.js")).href);
+  return { glue, bytes: readFileSync(`${BUILD}/browser/jeffrey_edge_bg.wasm`) };
+}
+
+/** The entry of the model worker, as worker-build leaves it. */
+export const MODEL_WORKER = `${BUILD}/model/index.js`;
+
+/** Bytes of everything that is loaded. */
+export function sizes() {
+  const worker = readdirSync(`${BUILD}/model`).find((name) => name.endsWith(".wasm"));
+  return {
+    model_worker: size([`${BUILD}/model/${worker}`]),
+    page_module: size([`${BUILD}/browser/jeffrey_edge_bg.wasm`]),
+    model_files: size(MODEL_FILES),
+    encoder: size([ENCODER]),
+    ort_module: size(["node_modules/onnxruntime-web/dist/ort-wasm-simd-threaded.wasm"]),
+  };
+}
+
+/** @param {string[]} files */
+function size(files) {
+  const all = files.map((file) => readFileSync(file));
+  const sum = (/** @type {Buffer[]} */ buffers) => buffers.reduce((total, { length }) => total + length, 0);
+  return { raw_bytes: sum(all), gzip_bytes: sum(all.map((bytes) => gzipSync(bytes, { level: 9 }))) };
+}

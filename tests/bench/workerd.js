@@ -1,0 +1,139 @@
+// `wrangler dev` on a port of its own, and what is measured through it.
+
+import assert from "node:assert/strict";
+import { copyFileSync, mkdirSync, rmSync } from "node:fs";
+import { Agent, request } from "node:http";
+import { basename } from "node:path";
+
+import { BUILD, MODEL_FILES, MODEL_WORKER, WORK, golden } from "./files.js";
+import { start } from "./processes.js";
+import { quantile, spread } from "./stats.js";
+import { slowTexts } from "./texts.js";
+
+const FOLDER = `${WORK}/worker`;
+/** Ten to twenty steps of the clock, which make a median good to a twentieth. */
+const BATCH_MS_MIN = 20;
+const BATCHES = 30;
+const SINGLES = 300;
+const REQUESTS = { untimed: 20, timed: 300 };
+
+/** @typedef {{ tokens: number, text: string }} Entry */
+
+/** Puts the bench's worker together; wrangler leaves its own files beside it, so not in tests/. */
+export function stage() {
+  rmSync(FOLDER, { recursive: true, force: true });
+  mkdirSync(FOLDER, { recursive: true });
+  for (const file of ["tests/bench/worker.js", "tests/bench/wrangler.toml"]) copyFileSync(file, `${FOLDER}/${basename(file)}`);
+  for (const name of ["jeffrey_edge.js", "jeffrey_edge_bg.wasm"]) copyFileSync(`${BUILD}/browser/${name}`, `${FOLDER}/${name}`);
+  // wrangler would read .json as JavaScript values; .bin comes as bytes.
+  for (const file of MODEL_FILES) copyFileSync(file, `${FOLDER}/${basename(file).replace(/\.\w+$/, ".bin")}`);
+}
+
+/** One cold start of the page's module in a fresh workerd. @param {string} text */
+export async function coldStart(text) {
+  return withWrangler(["-c", `${FOLDER}/wrangler.toml`], (post) => post("/start", { text }));
+}
+
+/**
+ * Everything that is timed inside workerd.
+ * @param {Entry[]} texts @param {(line: string) => void} progress
+ */
+export async function inside(texts, progress) {
+  return withWrangler(["-c", `${FOLDER}/wrangler.toml`], async (post) => {
+    const rows = golden();
+    const start = await post("/start", { text: texts[1].text });
+    const labels = await post("/labels", { texts: rows.map(({ text }) => text) });
+    rows.forEach((row, index) => assert.equal(labels[index], row.label, `golden row ${row.id} in workerd`));
+    const speed = [];
+    for (const { tokens, text } of texts) {
+      const batches = await post("/batches", { text, batches: BATCHES, batch_ms_min: BATCH_MS_MIN });
+      const singles = await post("/singles", { text, runs: SINGLES });
+      speed.push({ tokens, median_ms: quantile(batches, 0.5), p99_ms: quantile(singles, 0.99) });
+      progress(`workerd, ${tokens} tokens`);
+    }
+    const { memory_bytes } = await post("/memory", {});
+    const slowest = [];
+    for (const { kind, text } of slowTexts()) slowest.push({ kind, ...spread(await post("/slowest", { text, runs: 3 })) });
+    slowest.sort((a, b) => b.median_ms - a.median_ms);
+    progress("workerd, the slowest texts");
+    const after = await post("/memory", {});
+    return { start, speed, slowest, memory_bytes, memory_after_slowest_bytes: after.memory_bytes };
+  });
+}
+
+/**
+ * The model worker over HTTP on loopback, one request at a time on one connection.
+ * @param {(Entry & { primary: string })[]} texts @param {(line: string) => void} progress
+ */
+export async function overHttp(texts, progress) {
+  const state = ["--persist-to", `${WORK}/state`];
+  return withWrangler([MODEL_WORKER, "-c", "wrangler.model.toml", "--assets", `${BUILD}/www`, ...state], async (post, get) => {
+    const speed = [];
+    for (const { tokens, text, primary } of texts) {
+      const answer = await post("/v1/classify", { text });
+      assert.equal(answer.primary, primary, `the model worker's label at ${tokens} tokens`);
+      speed.push({ tokens, ...(await requests(() => post("/v1/classify", { text }))) });
+      progress(`model worker over HTTP, ${tokens} tokens`);
+    }
+    // The same way without a classification: what HTTP, wrangler's proxy and workerd take.
+    return { speed, health: await requests(() => get("/health")) };
+  });
+}
+
+/** @param {() => Promise<unknown>} send */
+async function requests(send) {
+  for (let untimed = 0; untimed < REQUESTS.untimed; untimed += 1) await send();
+  const times = [];
+  for (let timed = 0; timed < REQUESTS.timed; timed += 1) {
+    const began = performance.now();
+    await send();
+    times.push(performance.now() - began);
+  }
+  return spread(times);
+}
+
+/**
+ * @template T
+ * @param {string[]} args
+ * @param {(post: (path: string, body: unknown) => Promise<any>, get: (path: string) => Promise<any>) => Promise<T>} use
+ */
+async function withWrangler(args, use) {
+  const options = ["--ip", "127.0.0.1", "--port", "0", "--inspector-port", "0", "--show-interactive-dev-session=false"];
+  const wrangler = start("node_modules/.bin/wrangler", ["dev", ...args, ...options], {
+    CI: "1",
+    NO_COLOR: "1",
+    WRANGLER_SEND_METRICS: "false",
+  });
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  try {
+    const [, port] = await wrangler.printed(/Ready on http:\/\/[^:]+:(\d+)/);
+    const send = (/** @type {string} */ method, /** @type {string} */ path, /** @type {string} */ body = "") =>
+      exchange({ agent, port, method, path, host: "127.0.0.1" }, body);
+    return await use((path, body) => send("POST", path, JSON.stringify(body)), (path) => send("GET", path));
+  } finally {
+    agent.destroy();
+    await wrangler.stop();
+  }
+}
+
+/**
+ * One request and its JSON.
+ * @param {import("node:http").RequestOptions} options @param {string} body @returns {Promise<any>}
+ */
+function exchange(options, body) {
+  return new Promise((resolve, reject) => {
+    const headers = body ? { "content-type": "application/json", "content-length": Buffer.byteLength(body) } : {};
+    const sent = request({ ...options, headers }, (reply) => {
+      let text = "";
+      reply.setEncoding("utf8");
+      reply.on("data", (chunk) => (text += chunk));
+      reply.on("error", reject);
+      reply.on("end", () => {
+        if (reply.statusCode === 200) resolve(JSON.parse(text));
+        else reject(new Error(`${options.method} ${options.path} answered ${reply.statusCode}: ${text.slice(0, 300)}`));
+      });
+    });
+    sent.on("error", reject);
+    sent.end(body);
+  });
+}

@@ -1,0 +1,208 @@
+// The page for those who use a keyboard, a screen reader, a phone, or want less motion.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import axe from "axe-core";
+import { percent } from "../../www/answer-view.js";
+import { examples, names, strings } from "../../www/strings.js";
+import { PATIENCE_MS, inNode, launch, open, reach, serve, shows, skip, until } from "./host.js";
+
+const options = { skip, timeout: PATIENCE_MS };
+
+/** @type {Awaited<ReturnType<typeof serve>>} */
+let server;
+/** @type {import("./host.js").Chromium} */
+let browser;
+/** @type {Awaited<ReturnType<typeof inNode>>} */
+let node;
+before(async () => {
+  if (skip) return;
+  [server, browser, node] = await Promise.all([serve(), launch(), inNode()]);
+});
+after(async () => {
+  await browser?.close();
+  await server?.close();
+});
+
+/** @param {string} text */
+const expected = (text) => JSON.parse(node.classifier.classify(text));
+
+/** Faults that axe-core sees, best practices included. @param {import("./host.js").Page} page */
+async function violations(page) {
+  await page.evaluate(axe.source);
+  const found = await page.evaluate(async () => {
+    const { violations, passes } = await /** @type {any} */ (window).axe.run();
+    const faults = violations.map((/** @type {any} */ one) => {
+      const nodes = one.nodes.map((/** @type {any} */ node) => node.html);
+      return `${one.id}: ${nodes.join(" | ")}`;
+    });
+    return { faults, passes: passes.length };
+  });
+  assert.ok(found.passes > 10, "axe ran");
+  return found.faults;
+}
+
+for (const locale of ["en", "fr"]) {
+  for (const colorScheme of /** @type {const} */ (["light", "dark"])) {
+    test(`axe-core finds nothing: ${locale}, ${colorScheme}`, options, async () => {
+      const { page, context } = await open(browser, { locale, colorScheme });
+      await page.goto(server.origin);
+      await reach(page, "ready");
+      assert.deepEqual(await violations(page), [], "waiting for a text");
+      const long = "one more word and ".repeat(60);
+      await page.fill("#text", long);
+      await shows(page, expected(long));
+      // The mark is shown whatever the model thinks, so that its contrast is checked.
+      await page.$eval("#low-confidence", (mark) => mark.removeAttribute("hidden"));
+      await page.evaluate(() => Promise.all(document.getAnimations().map((one) => one.finished)));
+      assert.deepEqual(await violations(page), [], "with an answer");
+      await page.fill("#text", "a ".repeat(40_000));
+      await page.waitForSelector("#refusal", { state: "visible" });
+      assert.deepEqual(await violations(page), [], "with a refusal");
+      await context.close();
+    });
+
+    test(`axe-core finds nothing while loading and after a failure: ${locale}, ${colorScheme}`, options, async () => {
+      let release = () => {};
+      /** @type {Promise<void>} */
+      const wait = new Promise((resolve) => (release = resolve));
+      const broken = await serve((path) =>
+        path.endsWith(".wasm") ? { wait, status: 404 } : undefined,
+      );
+      const { page, context } = await open(browser, { locale, colorScheme });
+      await page.goto(broken.origin);
+      await page.waitForSelector("#loading", { state: "visible" });
+      assert.deepEqual(await violations(page), [], "loading");
+      release();
+      await reach(page, "failed");
+      assert.deepEqual(await violations(page), [], "failed");
+      await context.close();
+      await broken.close();
+    });
+  }
+}
+
+test("a keyboard alone reaches everything, in order, with a visible focus", options, async () => {
+  const { page, context } = await open(browser);
+  await page.goto(server.origin);
+  await reach(page, "ready");
+  const focused = () =>
+    page.evaluate(() => {
+      const target = /** @type {HTMLElement} */ (document.activeElement);
+      const style = getComputedStyle(target);
+      return {
+        name: target.id || target.textContent,
+        outlined: style.outlineStyle === "solid" && parseFloat(style.outlineWidth) >= 2,
+      };
+    });
+  const order = ["Français", "English", "text", "clear", ...examples.en];
+  for (const name of order) {
+    await page.keyboard.press("Tab");
+    assert.deepEqual(await focused(), { name, outlined: true });
+  }
+  await page.keyboard.press("Enter");
+  const last = examples.en.length - 1;
+  await shows(page, expected(examples.en[last]));
+  // Back to the box, which Tab leaves.
+  for (const _ of ["clear", ...examples.en]) await page.keyboard.press("Shift+Tab");
+  await page.keyboard.press("ControlOrMeta+A");
+  await page.keyboard.type("typed by hand");
+  await shows(page, expected("typed by hand"));
+  await page.keyboard.press("Shift+Tab");
+  await page.keyboard.press("Shift+Tab");
+  await page.keyboard.press("Space");
+  assert.equal(await page.getAttribute("html", "lang"), "fr");
+  for (const _ of ["English", "text", "clear"]) await page.keyboard.press("Tab");
+  await page.keyboard.press("Enter");
+  assert.equal(await page.inputValue("#text"), "");
+  assert.deepEqual(await focused(), { name: "text", outlined: true });
+  await context.close();
+});
+
+test("a screen reader gets names, the table with its numbers, and the answer in words", options, async () => {
+  const { page, context } = await open(browser);
+  await page.goto(server.origin);
+  await reach(page, "ready");
+  const text = "What a lovely surprise";
+  await page.fill("#text", text);
+  const answer = expected(text);
+  await shows(page, answer);
+  const tree = await page.locator("body").ariaSnapshot();
+  const wanted = [
+    `- group "${strings.en.language}":`,
+    `- button "English" [pressed]`,
+    `- heading "${strings.en.heading}" [level=1]`,
+    `- textbox "${strings.en.yourText}": ${text}`,
+    `- list "${strings.en.examples}":`,
+    `- table "${strings.en.scores}":`,
+    ...Object.entries(answer.scores).map(
+      ([label, score]) => `- row "${names.en[label]} ${percent("en", Number(score))}":`,
+    ),
+  ];
+  for (const line of wanted) assert.ok(tree.includes(line), `${line} is not in\n${tree}`);
+  await context.close();
+});
+
+test("an answer is read aloud once, after a pause in typing", options, async () => {
+  const { page, context } = await open(browser);
+  // The page's timers run when the test says so; the worker's answers come when they come.
+  const start = Date.UTC(2026, 0, 1);
+  await page.clock.install({ time: start });
+  await page.goto(server.origin);
+  await reach(page, "ready");
+  await page.clock.pauseAt(start + 3_600_000);
+  const announced = (/** @type {string} */ text) =>
+    document.querySelector("#announcement")?.textContent === text;
+  await until(page, announced, strings.en.ready);
+  await page.evaluate(() => {
+    const said = /** @type {string[]} */ ([]);
+    Object.assign(window, { said });
+    const region = /** @type {HTMLElement} */ (document.querySelector("#announcement"));
+    new MutationObserver(() => said.push(region.textContent ?? "")).observe(region, { childList: true });
+  });
+  const said = () => page.evaluate(() => /** @type {any} */ (window).said);
+  for (const text of ["This is", "This is awful", "This is awful news"]) {
+    await page.fill("#text", text);
+    await shows(page, expected(text));
+    await page.clock.runFor(500);
+  }
+  assert.deepEqual(await said(), []);
+  await page.clock.runFor(500);
+  const { primary, confidence, low_confidence } = expected("This is awful news");
+  const parts = [`${names.en[primary]}, confidence ${percent("en", confidence)}`];
+  if (low_confidence) parts.push(strings.en.lowConfidence);
+  assert.deepEqual(await said(), [`${parts.join(". ")}.`]);
+  await context.close();
+});
+
+test("who asks for less motion gets none", options, async () => {
+  for (const reducedMotion of /** @type {const} */ (["no-preference", "reduce"])) {
+    const { page, context } = await open(browser, { reducedMotion });
+    await page.goto(server.origin);
+    await reach(page, "ready");
+    const durations = await page.$$eval("*", (all) => [
+      ...new Set(all.map((one) => getComputedStyle(one).transitionDuration)),
+    ]);
+    assert.equal(durations.some((one) => one !== "0s"), reducedMotion === "no-preference");
+    await context.close();
+  }
+});
+
+test("at phone width nothing is cut or scrolls sideways, in both languages", options, async () => {
+  for (const locale of ["en", "fr"]) {
+    // 320 CSS pixels: WCAG 1.4.10, which is also 1280 at a zoom of 400 %.
+    const { page, context } = await open(browser, { locale, viewport: { width: 320, height: 640 } });
+    await page.goto(server.origin);
+    await reach(page, "ready");
+    await page.click("#examples button >> nth=0");
+    await page.waitForSelector("#headline", { state: "visible" });
+    const wide = await page.evaluate(() => {
+      const edge = document.documentElement.clientWidth;
+      return [...document.querySelectorAll("body *:not(.unseen, .unseen *)")]
+        .filter((one) => one.getBoundingClientRect().right > edge + 0.5)
+        .map((one) => one.outerHTML.slice(0, 80));
+    });
+    assert.deepEqual(wide, []);
+    await context.close();
+  }
+});

@@ -1,0 +1,136 @@
+// The wasm module itself, in Node and in Chromium: its exports, its errors, parity with Python.
+
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { FILES, PATIENCE_MS, WWW, golden, inNode, launch, open, serve, skip } from "./host.js";
+
+/** The labels in the order of golden scores. */
+const LABELS = ["joy", "sadness", "anger", "fear", "surprise", "disgust", "neutral", "frustration"];
+
+/** @type {Awaited<ReturnType<typeof inNode>>} */
+let node;
+before(async () => {
+  node = await inNode();
+});
+after(() => node.classifier.free());
+
+test("the module imports nothing but its glue", async () => {
+  const bytes = await readFile(join(WWW, "wasm/jeffrey_edge_bg.wasm"));
+  const imports = WebAssembly.Module.imports(new WebAssembly.Module(bytes));
+  const foreign = imports.filter(({ module }) => !module.startsWith("./jeffrey_edge"));
+  assert.deepEqual(foreign, []);
+});
+
+test("an answer has the fields of the wire and no id", () => {
+  const answer = JSON.parse(node.classifier.classify("What a day."));
+  assert.deepEqual(Object.keys(answer.scores), LABELS);
+  assert.equal(answer.model, node.id);
+  assert.equal("id" in answer, false);
+  assert.equal(answer.confidence, answer.scores[answer.primary]);
+});
+
+test("a text above the limit is refused without being quoted", () => {
+  const text = "secret ".repeat(10_000);
+  for (const call of [() => node.classifier.classify(text), () => node.classifier.tokens(text)]) {
+    assert.throws(call, { message: "text of 70000 bytes is above the limit of 65536 bytes" });
+  }
+});
+
+test("lone surrogates and other odd strings get an answer", () => {
+  for (const text of ["\ud800", "a\udfffb", "\u0000", "\u202eabc", "🏳️‍🌈".repeat(300), ""]) {
+    assert.ok(JSON.parse(node.classifier.classify(text)).primary);
+  }
+});
+
+test("tie-break settings are checked as at the other doors, and a refused one changes nothing", () => {
+  const { classifier } = node;
+  assert.throws(() => classifier.setTieBreak(undefined, "2"), {
+    message: "JEFFREY_TIEBREAK_DELTA of `2` is not a number from 0 to 1",
+  });
+  assert.throws(() => classifier.setTieBreak("maybe"), /neither `true` nor `false`/);
+  const text = "I am furious";
+  // With gaps of 1 the rule applies to every text with words of anger, whatever the model says.
+  classifier.setTieBreak("true", "1", "1");
+  assert.equal(JSON.parse(classifier.classify(text)).rule_applied, "tiebreak_anger_keyword_standard");
+  assert.equal(JSON.parse(classifier.classify(text, false)).rule_applied, null);
+  classifier.setTieBreak("false", "1", "1");
+  assert.equal(JSON.parse(classifier.classify(text)).rule_applied, null);
+  assert.equal(
+    JSON.parse(classifier.classify(text, true)).rule_applied,
+    "tiebreak_anger_keyword_standard",
+  );
+  classifier.setTieBreak();
+});
+
+test("each damaged file is refused with its name", () => {
+  FILES.forEach((file, index) => {
+    const damaged = node.files.map((bytes) => bytes);
+    damaged[index] = node.files[index].slice();
+    damaged[index][damaged[index].length >> 1] ^= 0xff;
+    assert.throws(
+      () => new node.Browser(...damaged),
+      (/** @type {Error} */ error) => error instanceof Error && error.message.includes(file),
+      file,
+    );
+  });
+});
+
+test("every golden row has Python's ids, label and scores in Node", async () => {
+  const rows = await golden();
+  assert.ok(rows.length >= 500);
+  compare(rows, rows.map(({ text }) => run(node.classifier, text)));
+});
+
+test("every golden row has Python's ids, label and scores in Chromium", { skip, timeout: PATIENCE_MS }, async () => {
+  const rows = await golden();
+  const [server, browser] = await Promise.all([serve(), launch()]);
+  try {
+    const { page } = await open(browser);
+    await page.goto(server.origin);
+    const seen = await page.evaluate(
+      async ({ texts, files, id }) => {
+        const path = "/wasm/jeffrey_edge.js";
+        const glue = await import(path);
+        await glue.default();
+        const bytes = files.map(async (file) => {
+          const response = await fetch(`/models/${id}/${file}`);
+          return new Uint8Array(await response.arrayBuffer());
+        });
+        const classifier = new glue.Browser(...(await Promise.all(bytes)));
+        return texts.map((text) => {
+          const answer = JSON.parse(classifier.classify(text, false));
+          return { ...answer, ids: [...(classifier.tokens(text) ?? [])] };
+        });
+      },
+      { texts: rows.map(({ text }) => text), files: FILES, id: node.id },
+    );
+    compare(rows, seen);
+  } finally {
+    await browser.close();
+    await server.close();
+  }
+});
+
+/** @param {import("./host.js").Classifier} classifier @param {string} text */
+function run(classifier, text) {
+  const answer = JSON.parse(classifier.classify(text, false));
+  return { ...answer, ids: [...(classifier.tokens(text) ?? [])] };
+}
+
+/** @param {any[]} rows @param {any[]} answers */
+function compare(rows, answers) {
+  rows.forEach((row, index) => {
+    const answer = answers[index];
+    assert.equal(answer.primary, row.label, row.id);
+    assert.equal(answer.truncated, row.truncated, row.id);
+    // Without scores there was nothing to read: no encoder was asked, here or there.
+    if (row.scores === null) return assert.equal(answer.route, "empty", row.id);
+    assert.deepEqual(answer.ids, row.ids, row.id);
+    LABELS.forEach((label, at) => {
+      const gap = Math.abs(answer.scores[label] - row.scores[at]);
+      assert.ok(gap <= 1e-3, `${row.id}: ${label} differs by ${gap}`);
+    });
+  });
+}

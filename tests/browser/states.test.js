@@ -1,0 +1,193 @@
+// What can go wrong, and what hostile content does: nothing but being shown.
+
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { names, strings } from "../../www/strings.js";
+import { PATIENCE_MS, WWW, inNode, launch, open, reach, serve, shows, skip } from "./host.js";
+
+const options = { skip, timeout: PATIENCE_MS };
+const MARKUP = "<img src=x onerror=alert(1)><script>alert(2)</script>";
+
+/** @type {import("./host.js").Chromium} */
+let browser;
+/** @type {Awaited<ReturnType<typeof inNode>>} */
+let node;
+before(async () => {
+  if (skip) return;
+  [browser, node] = await Promise.all([launch(), inNode()]);
+});
+after(() => browser?.close());
+
+/** @param {string} file */
+const read = (file) => readFile(join(WWW, "models", node.id, file));
+
+/** @param {string} file @param {(bytes: Buffer) => void} change */
+async function damaged(file, change) {
+  const bytes = await read(file);
+  change(bytes);
+  return bytes;
+}
+
+test("a model that cannot be loaded is said to be so, with the reason, and can be tried again", options, async () => {
+  const encoder = `models/${node.id}/onnx/model_quantized.onnx`;
+  const wasm = "wasm/jeffrey_edge_bg.wasm";
+  const rows = [
+    { path: encoder, status: 404, reason: `${encoder}: HTTP 404` },
+    { path: encoder, status: 500, reason: `${encoder}: HTTP 500` },
+    { path: wasm, status: 404, reason: `${wasm}: HTTP 404` },
+    { path: wasm, body: "not a module", reason: `${wasm}: ` },
+    { path: "wasm/jeffrey_edge.js", status: 404, reason: "wasm/jeffrey_edge.js: could not be loaded" },
+    { path: "classifier-worker.js", status: 404, reason: "classifier-worker.js: could not be started" },
+    { path: "models/index.json", body: MARKUP, reason: "models/index.json: not JSON" },
+    {
+      path: `models/${node.id}/head.json`,
+      body: await damaged("head.json", (bytes) => (bytes[100] ^= 1)),
+      reason: "head.json: sha256 ",
+    },
+    {
+      path: encoder,
+      body: (await read("onnx/model_quantized.onnx")).subarray(0, 1_000_000),
+      reason: "onnx/model_quantized.onnx: file has length 1000000, not ",
+    },
+    {
+      path: `models/${node.id}/manifest.json`,
+      body: JSON.stringify({ format: 2 }),
+      reason: "manifest.json: ",
+    },
+  ];
+  for (const { path, reason, ...answer } of rows) {
+    let broken = true;
+    const server = await serve((asked) => (broken && asked === path ? answer : undefined));
+    const { page, context } = await open(browser);
+    await page.goto(server.origin);
+    await reach(page, "failed");
+    const seen = (await page.textContent("#failure-reason")) ?? "";
+    assert.ok(seen.startsWith(reason), `${path}: ${seen}`);
+    assert.equal(await page.isVisible("#loading"), false, path);
+    assert.equal(await page.getAttribute("#failure", "role"), "alert");
+    // The box still takes text, and the text waits for the model.
+    await page.fill("#text", "still here");
+    broken = false;
+    await page.click("#retry");
+    await reach(page, "ready");
+    await shows(page, JSON.parse(node.classifier.classify("still here")));
+    assert.equal(await page.isVisible("#failure"), false, path);
+    await context.close();
+    await server.close();
+  }
+});
+
+test("a lost connection is a reason too", options, async () => {
+  const server = await serve();
+  const { page, context } = await open(browser);
+  await page.route("**/tokenizer.json", (route) => route.abort());
+  await page.goto(server.origin);
+  await reach(page, "failed");
+  const reason = await page.textContent("#failure-reason");
+  assert.equal(reason, `models/${node.id}/tokenizer.json: no connection`);
+  await context.close();
+  await server.close();
+});
+
+test("a failure is told in French as well", options, async () => {
+  const server = await serve((path) => (path === "models/index.json" ? { status: 404 } : undefined));
+  const { page, context } = await open(browser, { locale: "fr-FR" });
+  await page.goto(server.origin);
+  await reach(page, "failed");
+  assert.equal(await page.textContent("#failure h3"), strings.fr.failed);
+  assert.equal(await page.textContent("#retry"), strings.fr.retry);
+  await context.close();
+  await server.close();
+});
+
+test("hostile text is shown as text and classified like any other", options, async () => {
+  const server = await serve();
+  const { page, context, faults } = await open(browser);
+  await page.goto(server.origin);
+  await reach(page, "ready");
+  const texts = [
+    MARKUP,
+    '"><svg onload=alert(3)>',
+    "x".repeat(10_000),
+    "\u202egnp.exe\u202c \u2067abc\u2069 שלום \u200f",
+    "{{constructor.constructor('alert(4)')()}}",
+    "e\u0301\u0302".repeat(2_000),
+  ];
+  const before = await page.$$eval("*", (all) => all.length);
+  for (const text of texts) {
+    await page.fill("#text", text);
+    await shows(page, JSON.parse(node.classifier.classify(text)));
+    assert.equal(await page.inputValue("#text"), text);
+    const after = await page.$$eval("*", (all) => all.length);
+    assert.equal(after, before, "no element came from a text");
+    const wider = await page.evaluate(
+      () => document.documentElement.scrollWidth > document.documentElement.clientWidth,
+    );
+    assert.equal(wider, false, "the text does not widen the page");
+  }
+  assert.deepEqual(faults, []);
+  await context.close();
+  await server.close();
+});
+
+test("hostile names in an answer, a model or a reason are shown as text", options, async () => {
+  const { page, context, faults, answer, server } = await staged({
+    primary: MARKUP,
+    confidence: 0.3,
+    scores: { [MARKUP]: 0.3, joy: 0.25, "\u202eenod": 0.2 },
+    top2: [],
+    low_confidence: true,
+    route: MARKUP,
+    skipped: [{ route: "linear_head", reason: "not_finite" }, { route: MARKUP, reason: MARKUP }],
+    rule_applied: "tiebreak_anger_keyword_extended",
+    truncated: true,
+    model: MARKUP,
+  });
+  await page.fill("#text", "any");
+  await page.waitForSelector("#headline", { state: "visible" });
+  assert.equal(await page.textContent("#primary"), MARKUP);
+  assert.equal(await page.textContent("#route"), MARKUP);
+  assert.equal(await page.textContent("#scores tr.first th"), MARKUP);
+  assert.equal(await page.textContent("#rule"), names.en.tiebreak_anger_keyword_extended);
+  assert.equal(await page.textContent("#model"), `${MARKUP} ${MARKUP.slice(0, 12)}`);
+  assert.equal(
+    await page.textContent("#skipped"),
+    `linear head (scores not finite), ${MARKUP} (${MARKUP})`,
+  );
+  assert.equal(await page.isVisible("#low-confidence"), true);
+  assert.equal(await page.isVisible("#truncated"), true);
+  assert.equal(await page.$("img, main script"), null);
+  assert.equal(answer.confidence, Number(await page.getAttribute("#confidence", "value")));
+  await page.fill("#text", "stop");
+  await reach(page, "failed");
+  assert.equal(await page.textContent("#failure-reason"), MARKUP);
+  assert.equal(await page.$("img, main script"), null);
+  assert.deepEqual(faults, []);
+  await context.close();
+  await server.close();
+});
+
+/**
+ * A page whose worker is an actor: it answers every text with `answer`, and `stop` with a failure.
+ * @param {any} answer
+ */
+async function staged(answer) {
+  const actor = `
+    const answer = ${JSON.stringify(answer)};
+    const hostile = ${JSON.stringify(MARKUP)};
+    postMessage({ kind: "ready", model: hostile, sha256: hostile });
+    onmessage = ({ data: { id, text } }) => postMessage(
+      text === "stop"
+        ? { kind: "failed", reason: hostile }
+        : { kind: "answer", id, answer, milliseconds: 1 },
+    );`;
+  const server = await serve((path) =>
+    path === "classifier-worker.js" ? { body: actor } : undefined,
+  );
+  const opened = await open(browser);
+  await opened.page.goto(server.origin);
+  await reach(opened.page, "ready");
+  return { ...opened, server, answer };
+}

@@ -1,0 +1,396 @@
+//! The real binary `jeffrey`: what it prints where, and how it exits.
+#![cfg(feature = "cli")]
+
+mod support;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+use support::ModelCopy;
+
+/// Words that must come back from no command.
+const SECRET: &str = "geheimnis";
+
+fn jeffrey(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_jeffrey"));
+    command.args(arguments).stdin(Stdio::null());
+    for name in ["ENABLED", "DELTA", "EXTENDED_DELTA"] {
+        command.env_remove(format!("JEFFREY_TIEBREAK_{name}"));
+    }
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    jeffrey(arguments).output().unwrap()
+}
+
+/// The same with these bytes on standard input.
+fn feed(arguments: &[&str], input: &[u8]) -> Output {
+    let mut child = jeffrey(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_vec();
+    // From a thread: a command that stops reading early must not stop the test.
+    let writer = std::thread::spawn(move || {
+        let _ = stdin.write_all(&input);
+    });
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    output
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn json_lines(output: &Output) -> Vec<Value> {
+    out(output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_str(&out(output)).unwrap()
+}
+
+fn assert_exit(output: &Output, code: i32) {
+    assert_eq!(output.status.code(), Some(code), "{}{}", out(output), err(output));
+}
+
+#[test]
+fn the_version_names_crate_commit_model_and_its_sha256() {
+    let output = run(&["--version"]);
+    assert_exit(&output, 0);
+    let model = json(&run(&["model", "--json"]));
+    let commit = model["commit"].as_str().unwrap();
+    let expected = format!(
+        "jeffrey {} (jeffrey-edge)\ncommit {commit}\nmodel {}\nsha256 {}\n",
+        env!("CARGO_PKG_VERSION"),
+        model["id"].as_str().unwrap(),
+        model["sha256"].as_str().unwrap(),
+    );
+    assert_eq!(out(&output), expected);
+}
+
+#[test]
+fn texts_from_arguments_get_one_line_each() {
+    let output = run(&["classify", "Je suis furieux !", "", "--", "- a dash"]);
+    assert_exit(&output, 0);
+    let lines: Vec<String> = out(&output).lines().map(str::to_owned).collect();
+    assert_eq!(lines.len(), 3);
+    assert!(lines[0].contains(" linear_head second="), "{}", lines[0]);
+    assert!(lines[1].starts_with("neutral 1.00 empty "), "{}", lines[1]);
+    assert_eq!(err(&output), "");
+}
+
+#[test]
+fn an_answer_in_json_has_the_promised_fields() {
+    let output = run(&["classify", "--json", "What a day!"]);
+    assert_exit(&output, 0);
+    let answer = json(&output);
+    let names = "primary confidence scores top2 route rule_applied low_confidence truncated model";
+    for name in names.split(' ') {
+        assert!(answer.get(name).is_some(), "{name} in {answer}");
+    }
+    assert!(answer.get("id").is_none(), "{answer}");
+    let scores = answer["scores"].as_object().unwrap();
+    let sum: f64 = scores.values().map(|score| score.as_f64().unwrap()).sum();
+    assert_eq!(scores.len(), 8);
+    assert!((sum - 1.0).abs() < 1e-5, "{sum}");
+    assert_eq!(answer["primary"], answer["top2"][0][0]);
+}
+
+#[test]
+fn lines_from_standard_input_keep_their_ids_and_their_order() {
+    let input =
+        "\u{feff}plain words\n{\"id\":\"a-1\",\"text\":\"\"}\n\n{\"id\":7,\"text\":\"x\"}\n{oops\n";
+    for arguments in [&["classify", "--json", "-"][..], &["classify", "--json"]] {
+        let output = feed(arguments, input.as_bytes());
+        assert_exit(&output, 0);
+        let answers = json_lines(&output);
+        let ids: Vec<&Value> = answers.iter().map(|answer| &answer["id"]).collect();
+        assert_eq!(ids, [&Value::Null, &"a-1".into(), &Value::Null, &7.into(), &Value::Null]);
+        assert_eq!(answers[1]["route"], "empty");
+        assert_eq!(answers[2]["route"], "empty");
+    }
+    let plain = feed(&["classify", "--input", "text", "-"], b"{\"text\":\"\"}\n");
+    assert!(out(&plain).contains(" linear_head "), "{}", out(&plain));
+}
+
+#[test]
+fn a_bad_line_is_named_by_its_number_and_the_rest_is_answered() {
+    let long = SECRET.repeat(10_000);
+    let endless = SECRET.repeat(200_000);
+    let mut input = format!(
+        "{{\"text\":\"good\"}}\n{SECRET}\n{{\"text\":[\"{SECRET}\"]}}\n{{\"text\":\"{long}\"}}\n{endless}\n"
+    )
+    .into_bytes();
+    input.extend(b"{\"text\":\"geheimnis\xff\"}\n{\"text\":\"good\"}");
+    let output = feed(&["classify", "--json", "--input", "ndjson", "-"], &input);
+    assert_exit(&output, 1);
+    assert_eq!(json_lines(&output).len(), 2);
+    let expected = [
+        "line 2: not JSON at column 1",
+        "line 3: not a JSON object with a string `text`",
+        "line 4: text of 90000 bytes is above the limit of 65536 bytes",
+        "line 5: line of more than 1048576 bytes",
+        "line 6: not UTF-8 after byte 18",
+    ];
+    assert_eq!(err(&output).lines().collect::<Vec<_>>(), expected);
+
+    let output = run(&["classify", &long, "good"]);
+    assert_exit(&output, 1);
+    assert_eq!(out(&output).lines().count(), 1);
+    assert!(err(&output).starts_with("text 1: text of 90000 bytes"), "{}", err(&output));
+    assert!(!err(&output).contains(SECRET));
+}
+
+#[test]
+fn a_closed_pipe_ends_the_command_without_a_word() {
+    let mut child = jeffrey(&["classify", "--json", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    stdin.write_all(b"one\n").unwrap();
+    // The answer comes while standard input is still open.
+    let mut first = String::new();
+    output.read_line(&mut first).unwrap();
+    assert!(first.starts_with('{'), "{first}");
+    drop(output);
+    let writer = std::thread::spawn(move || {
+        let _ = stdin.write_all("two\n".repeat(1000).as_bytes());
+    });
+    let status = child.wait().unwrap();
+    writer.join().unwrap();
+    let mut complaints = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut complaints).unwrap();
+    assert_eq!((status.code(), complaints.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn flags_and_environment_refuse_a_setting_with_the_same_words() {
+    let rows = [
+        ("--tiebreak-enabled", "JEFFREY_TIEBREAK_ENABLED", "yes"),
+        ("--tiebreak-delta", "JEFFREY_TIEBREAK_DELTA", "-0.1"),
+        ("--tiebreak-extended-delta", "JEFFREY_TIEBREAK_EXTENDED_DELTA", "1.5"),
+    ];
+    for (flag, variable, value) in rows {
+        let by_flag = run(&["classify", flag, value, "text"]);
+        let by_variable = jeffrey(&["classify", "text"]).env(variable, value).output().unwrap();
+        for output in [&by_flag, &by_variable] {
+            assert_exit(output, 2);
+            let start = format!("error: {variable} of `{value}` is ");
+            assert!(err(output).starts_with(&start), "{}", err(output));
+            assert_eq!(err(output).lines().count(), 1);
+        }
+        assert_eq!(err(&by_flag), err(&by_variable));
+    }
+    // A flag stands above the environment, on either side of the subcommand.
+    for arguments in [
+        ["--tiebreak-delta", "0.1", "classify", "text"],
+        ["classify", "--tiebreak-delta", "0.1", "text"],
+    ] {
+        let output = jeffrey(&arguments).env("JEFFREY_TIEBREAK_DELTA", "7").output().unwrap();
+        assert_exit(&output, 0);
+    }
+}
+
+#[test]
+fn usage_and_file_errors_exit_with_2_and_one_line() {
+    let rows: [(&[&str], &str); 5] = [
+        (&["classify", "-", "text"], "error: `-` stands alone"),
+        (&["eval", "no/such/file.jsonl"], "error: cannot read no/such/file.jsonl: "),
+        (
+            &["model", "--model", "no/such/model"],
+            "error: cannot read no/such/model/manifest.json: ",
+        ),
+        (&["eval", "-"], "error: 0 rows with a label, at least 1 is needed"),
+        (&["eval", "--predictions", "no/such/out", "-"], "error: cannot write no/such/out: "),
+    ];
+    for (arguments, expected) in rows {
+        let output = run(arguments);
+        assert_exit(&output, 2);
+        assert!(err(&output).starts_with(expected), "{arguments:?}: {}", err(&output));
+        assert_eq!(err(&output).lines().count(), 1, "{}", err(&output));
+    }
+    for arguments in [&[][..], &["sing"], &["eval"], &["eval", "--draws", "5", "x"]] {
+        assert_exit(&run(arguments), 2);
+    }
+}
+
+#[test]
+fn a_model_from_a_folder_is_checked_and_says_what_is_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_str().unwrap();
+    ModelCopy::shipped().write(dir.path());
+    let embedded = json(&run(&["model", "--json"]));
+    let from_folder = json(&run(&["model", "--json", "--model", path]));
+    assert_eq!(embedded, from_folder);
+    assert_eq!(embedded["routes_off"], serde_json::json!([]));
+    assert_eq!(embedded["files"].as_object().unwrap().len(), support::FILES.len());
+
+    let narrow = ModelCopy::shipped().edit("prototypes.json", |file| {
+        for row in file["vectors"].as_array_mut().unwrap() {
+            row.as_array_mut().unwrap().pop();
+        }
+        file["dim"] = (file["dim"].as_u64().unwrap() - 1).into();
+    });
+    narrow.write(dir.path());
+    let output = run(&["--model", path, "model"]);
+    assert_exit(&output, 0);
+    assert!(out(&output).contains("routes off  prototypes\n"), "{}", out(&output));
+
+    fs::write(dir.path().join("head.json"), "{}").unwrap();
+    let output = run(&["classify", "text", "--model", path]);
+    assert_exit(&output, 2);
+    let expected = "error: model refused: head.json: file has length 2, not ";
+    assert!(err(&output).starts_with(expected), "{}", err(&output));
+}
+
+/// Four labelled rows in two languages, one without a label, one bad, as JSONL, TSV and gzip.
+fn sets(dir: &Path) -> [String; 3] {
+    let lines = format!(
+        "{{\"id\":\"r1\",\"text\":\"{SECRET} one\",\"core8\":\"joy\",\"lang\":\"en\"}}\n\
+         {{\"id\":\"r2\",\"text\":\"\",\"core8\":\"neutral\",\"lang\":\"fr\"}}\n\
+         {{\"text\":\"{SECRET}\",\"core8\":null}}\n\
+         {{\"text\":\"{SECRET}\",\"core8\":\"{SECRET}\"}}\n"
+    );
+    let table = format!("neutral\t \nfear\t{SECRET} two\n");
+    let path = |name: &str| dir.join(name).to_str().unwrap().to_owned();
+    fs::write(path("a.jsonl"), &lines).unwrap();
+    fs::write(path("b.tsv"), &table).unwrap();
+    let packed = fs::File::create(path("c.tsv.gz")).unwrap();
+    let mut packed = flate2::write::GzEncoder::new(packed, flate2::Compression::fast());
+    packed.write_all(table.as_bytes()).unwrap();
+    packed.finish().unwrap();
+    [path("a.jsonl"), path("b.tsv"), path("c.tsv.gz")]
+}
+
+#[test]
+fn eval_counts_every_row_and_keeps_no_text() {
+    let dir = tempfile::tempdir().unwrap();
+    let [lines, table, packed] = &sets(dir.path());
+    let predictions = dir.path().join("predictions.jsonl");
+    let predictions = predictions.to_str().unwrap();
+    let arguments =
+        ["eval", lines, table, packed, "--json", "--bootstrap", "50", "--predictions", predictions];
+    let output = run(&arguments);
+    assert_exit(&output, 1);
+    assert_eq!(err(&output), "a.jsonl:4: the label is none of the eight\n");
+    let report = json(&output);
+    assert_eq!(report["rows"], 6);
+    assert_eq!((&report["rows_unlabelled"], &report["rows_bad"]), (&1.into(), &1.into()));
+    assert_eq!(report["sources"][0]["name"], "a.jsonl");
+    assert_eq!(report["route_shares"]["empty"], 0.5);
+    assert_eq!(report["classes"]["neutral"]["recall"], 1.0);
+    assert_eq!(report["classes"]["neutral"]["support"], 3);
+    assert_eq!(report["languages"]["und"]["rows"], 4);
+    assert_eq!(report["intervals"]["resamples"], 50);
+    assert_eq!(report["balanced"], Value::Null);
+    assert_eq!(report["reliability"].as_array().unwrap().len(), 15);
+    let model = json(&run(&["model", "--json"]));
+    assert_eq!(report["model"]["sha256"], model["sha256"]);
+    assert!(!out(&output).contains(SECRET), "{}", out(&output));
+    let rows = fs::read_to_string(predictions).unwrap();
+    assert_eq!(rows.lines().count(), 6);
+    assert!(rows.contains(r#""id":"r1","lang":"en","gold":"joy","#), "{rows}");
+    assert!(rows.contains(r#""id":"b.tsv:2""#), "{rows}");
+    assert!(!rows.contains(SECRET), "{rows}");
+    // The same again, to the last digit.
+    assert_eq!(run(&arguments).stdout, output.stdout);
+}
+
+#[test]
+fn eval_prints_its_tables_and_draws_balanced_sets() {
+    let dir = tempfile::tempdir().unwrap();
+    let [_, table, _] = &sets(dir.path());
+    let arguments = ["eval", table, "--balanced", "1", "--draws", "3", "--bootstrap", "20"];
+    let output = run(&arguments);
+    assert_exit(&output, 0);
+    let text = out(&output);
+    for expected in [
+        "rows        2 used, 0 without a label and 0 bad ones skipped\n",
+        "(mean over the 2 classes present in gold)\n",
+        "(macro-F1, 3 draws of 1 rows a class, 2 classes)\n",
+        "(15 bins)\n",
+        "\nclass        precision  recall     F1  rows  predicted\n",
+        "\ngold in rows, predicted in columns\n",
+    ] {
+        assert!(text.contains(expected), "{expected:?} in {text}");
+    }
+    let output = run(&["eval", table, "--balanced", "5"]);
+    assert_exit(&output, 2);
+    let expected = "error: class fear has 1 rows, fewer than the 5 of a balanced draw\n";
+    assert_eq!(err(&output), expected);
+}
+
+#[test]
+fn validate_judges_each_limit_and_exits_by_the_verdict() {
+    let output = run(&["validate", "--json"]);
+    let report = json(&output);
+    let checks = report["checks"].as_array().unwrap();
+    let names: Vec<&str> = checks.iter().map(|check| check["name"].as_str().unwrap()).collect();
+    let expected = [
+        "tiebreak_right",
+        "smoke_en_right",
+        "smoke_en_fallback",
+        "smoke_fr_right",
+        "smoke_fr_fallback",
+    ];
+    assert_eq!(names, expected);
+    for check in checks {
+        let (figure, limit) = (check["figure"].as_f64().unwrap(), check["limit"].as_f64().unwrap());
+        let kept = match check["bound"].as_str().unwrap() {
+            "at_least" => figure >= limit,
+            _ => figure <= limit,
+        };
+        assert_eq!(check["passed"], kept, "{check}");
+    }
+    let passed = checks.iter().all(|check| check["passed"] == true);
+    assert_eq!(report["passed"], passed);
+    assert_exit(&output, i32::from(!passed));
+    let model = json(&run(&["model", "--json"]));
+    assert_eq!(report["model"]["sha256"], model["sha256"]);
+    assert_eq!(report["settings"]["JEFFREY_TIEBREAK_DELTA"], Value::Null);
+}
+
+#[test]
+fn validate_without_the_linear_head_fails_on_fallback() {
+    let dir = tempfile::tempdir().unwrap();
+    let narrow = ModelCopy::shipped().edit("head.json", |file| {
+        for row in file["weights"].as_array_mut().unwrap() {
+            row.as_array_mut().unwrap().pop();
+        }
+        file["dim"] = (file["dim"].as_u64().unwrap() - 1).into();
+    });
+    narrow.write(dir.path());
+    let output = run(&["validate", "--model", dir.path().to_str().unwrap()]);
+    assert_exit(&output, 1);
+    let text = out(&output);
+    let line = text.lines().find(|line| line.starts_with("smoke_en_fallback")).unwrap();
+    assert!(line.contains("100.0 %") && line.ends_with("FAIL"), "{line}");
+}
+
+#[test]
+fn completion_scripts_know_the_subcommands() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let output = run(&["completion", shell]);
+        assert_exit(&output, 0);
+        let script = out(&output);
+        assert!(script.contains("classify") && script.contains("tiebreak-delta"), "{shell}");
+    }
+    assert_exit(&run(&["completion", "sh2000"]), 2);
+}

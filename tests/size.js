@@ -1,0 +1,41 @@
+// Sizes of what the workers and the page load, against their limits, and what the page may import.
+
+import { readFileSync, readdirSync } from "node:fs";
+import { gzipSync } from "node:zlib";
+
+const MB = 1e6;
+let bad = 0;
+
+/** @param {string} folder */
+const wasmIn = (folder) => {
+  const name = readdirSync(folder, { recursive: true }).map(String).find((file) => file.endsWith(".wasm"));
+  if (!name) throw new Error(`no wasm below ${folder}: run make workers`);
+  return `${folder}/${name}`;
+};
+
+// The limit of a script is 10 MB gzip on the paid plan; the test build is larger than the shipped one.
+check("model worker", wasmIn("build/model"), 10 * MB);
+const page = wasmIn("build/browser");
+// Without the model, which the page loads beside it.
+check("page", page, 4 * MB);
+
+const imports = WebAssembly.Module.imports(new WebAssembly.Module(readFileSync(page)));
+const env = imports.filter(({ module }) => module === "env").map(({ name }) => name);
+if (env.length) report(`the page's module imports from "env": ${env.join(", ")}`);
+
+process.exit(bad ? 1 : 0);
+
+/** @param {string} name @param {string} file @param {number} limit */
+function check(name, file, limit) {
+  const bytes = readFileSync(file);
+  const gzip = gzipSync(bytes, { level: 9 }).length;
+  const line = `${name}: ${(bytes.length / MB).toFixed(2)} MB, ${(gzip / MB).toFixed(2)} MB gzip`;
+  if (gzip > limit) report(`${line} is above ${limit / MB} MB`);
+  else console.log(`${line}, limit ${limit / MB} MB`);
+}
+
+/** @param {string} line */
+function report(line) {
+  console.error(line);
+  bad += 1;
+}

@@ -1,0 +1,236 @@
+// The doors of the model worker in workerd: shapes, limits, methods, origins, the page's headers.
+// What each bad body answers is tested natively (src/wire); here is what needs a host: bytes that
+// travel, streams, headers, assets.
+
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { request } from "node:http";
+import { PATIENCE_MS, post, signal, startModelWorker } from "../support/model-worker.js";
+
+const ORIGIN = "https://allowed.example";
+const bytes = (/** @type {number[]} */ ...values) => Uint8Array.from(values);
+const utf8 = (/** @type {string} */ text) => new TextEncoder().encode(text);
+const joined = (/** @type {Uint8Array[]} */ ...parts) => Uint8Array.from(parts.flatMap((part) => [...part]));
+
+describe("a model worker", { timeout: PATIENCE_MS }, () => {
+  /** @type {Awaited<ReturnType<typeof startModelWorker>>} */
+  let worker;
+  before(async () => {
+    worker = await startModelWorker({ ALLOWED_ORIGINS: `${ORIGIN}, http://localhost:3000` });
+  });
+  after(async () => {
+    await worker?.stop();
+    if (worker) assert.equal(signal(worker.group, 0), false, "a process is left");
+  });
+
+  test("answers what curl sends without a content type of its own", async () => {
+    const form = { "content-type": "application/x-www-form-urlencoded" };
+    const { status, json, headers } = await post(
+      `${worker.origin}/v1/classify`,
+      '{"text":"Je suis furieux, c’est inadmissible !"}',
+      form,
+    );
+    assert.equal(status, 200);
+    assert.equal(headers.get("content-type"), "application/json");
+    assert.equal(headers.get("cache-control"), "no-store");
+    const sum = Object.values(json.scores).reduce((left, right) => left + right, 0);
+    assert.ok(Math.abs(sum - 1) < 1e-5, `scores sum to ${sum}`);
+    assert.equal(json.scores[json.primary], json.confidence);
+    assert.deepEqual(json.top2[0], [json.primary, json.confidence]);
+    assert.match(json.id, /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+  });
+
+  test("gives every answer another id, in the order of time", async () => {
+    const ids = [];
+    for (let count = 0; count < 5; count += 1) {
+      ids.push((await post(`${worker.origin}/v1/classify`, { text: "hello" })).json.id);
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    assert.deepEqual([...new Set(ids)].sort(), ids);
+    const at = Number.parseInt(ids[0].replace("-", "").slice(0, 12), 16);
+    assert.ok(Math.abs(at - Date.now()) < 3_600_000, `the id's time is ${new Date(at).toISOString()}`);
+  });
+
+  test("answers bad bytes with a stable code", async () => {
+    /** @type {[string, Uint8Array | string, number, string | undefined][]} */
+    const table = [
+      ["nothing", "", 400, "not_json"],
+      ["not JSON", "hello", 400, "not_json"],
+      ["cut short", '{"text":"a', 400, "not_json"],
+      ["a list", "[]", 400, "wrong_type"],
+      ["a number for a text", '{"text":7}', 400, "wrong_type"],
+      ["no text", "{}", 400, "missing_text"],
+      ["a text twice", '{"text":"a","text":"b"}', 400, "duplicate_field"],
+      ["half a surrogate", '{"text":"\\ud83d"}', 400, "lone_surrogate"],
+      ["a huge number", `{"text":"a","n":1${"0".repeat(400)}}`, 400, "not_json"],
+      ["latin-1", joined(utf8('{"text":"caf'), bytes(0xe9), utf8('"}')), 400, "invalid_utf8"],
+      ["UTF-16", bytes(0xff, 0xfe, 0x7b, 0x00), 400, "invalid_utf8"],
+      ["deep", "[".repeat(300_000), 400, "too_deep"],
+      ["a text too long", JSON.stringify({ text: "é".repeat(32_769) }), 413, "text_too_long"],
+      ["a body too large", JSON.stringify({ text: "a".repeat(600_000) }), 413, "body_too_large"],
+      ["the longest text", JSON.stringify({ text: "é".repeat(32_768) }), 200, undefined],
+      ["a byte order mark", joined(bytes(0xef, 0xbb, 0xbf), utf8('{"text":"a"}')), 200, undefined],
+      ["a NUL", '{"text":"a\\u0000b"}', 200, undefined],
+      ["an empty text", '{"text":""}', 200, undefined],
+    ];
+    for (const [name, body, status, code] of table) {
+      const reply = await post(`${worker.origin}/v1/classify`, body);
+      assert.deepEqual([reply.status, reply.json?.error?.code], [status, code], `${name}: ${reply.text.slice(0, 200)}`);
+    }
+  });
+
+  /** A body without a declared length. @param {number} limit */
+  function endless(limit) {
+    const chunk = new Uint8Array(64 * 1024).fill(0x61);
+    const sent = { bytes: 0 };
+    const body = new ReadableStream({
+      pull(controller) {
+        if (sent.bytes >= limit) return controller.close();
+        sent.bytes += chunk.length;
+        controller.enqueue(chunk);
+      },
+    });
+    return { sent, options: /** @type {any} */ ({ method: "POST", body, duplex: "half" }) };
+  }
+
+  test("refuses a body above the limit, its length declared or not", async () => {
+    const declared = await post(`${worker.origin}/v1/classify`, new Uint8Array(3_000_000).fill(0x61));
+    assert.deepEqual([declared.status, declared.json.error.code], [413, "body_too_large"]);
+    const response = await fetch(`${worker.origin}/v1/classify`, endless(600_000).options);
+    assert.deepEqual([response.status, (await response.json()).error.code], [413, "body_too_large"]);
+  });
+
+  test("stops reading a stream that does not end", async () => {
+    const most = 256 * 1024 * 1024;
+    const { sent, options } = endless(most);
+    // Answered before its body is through, HTTP/1.1 has no good way to say so: the caller, or the
+    // proxy of wrangler dev in between, sees our 413 or a broken connection.
+    const status = await fetch(`${worker.origin}/v1/classify`, options).then(({ status }) => status, () => "broken");
+    assert.ok([413, 503, "broken"].includes(status), `${status}`);
+    assert.ok(sent.bytes < most, "all of it was read");
+    assert.equal((await post(`${worker.origin}/v1/classify`, { text: "a" })).status, 200);
+  });
+
+  test("survives a caller that hangs up in the middle of a body", async () => {
+    await new Promise((resolve) => {
+      const sending = request(`${worker.origin}/v1/classify`, { method: "POST", headers: { "content-length": 1000 } });
+      sending.on("error", resolve);
+      sending.write('{"text":"half of', () => setTimeout(() => sending.destroy(new Error("hung up")), 200));
+    });
+    assert.equal((await post(`${worker.origin}/v1/classify`, { text: "a" })).status, 200);
+  });
+
+  test("answers a wrong method with 405 and the right ones, and an unknown path with 404", async () => {
+    /** @type {[string, string, number, string | null][]} */
+    const table = [
+      ["GET", "/v1/classify", 405, "POST, OPTIONS"],
+      ["PUT", "/v1/classify", 405, "POST, OPTIONS"],
+      ["DELETE", "/", 405, "GET, HEAD, POST, OPTIONS"],
+      ["POST", "/health", 405, "GET, HEAD, OPTIONS"],
+      ["PATCH", "/predict", 405, "POST, OPTIONS"],
+      ["OPTIONS", "/predict", 204, "POST, OPTIONS"],
+      ["GET", "/no/such/file", 404, null],
+      ["POST", "/no/such/path", 404, null],
+      ["POST", "/v1/fault/panic", 404, null],
+      ["OPTIONS", "/no/such/path", 404, null],
+    ];
+    for (const [method, path, status, allow] of table) {
+      const response = await fetch(worker.origin + path, { method });
+      const text = await response.text();
+      assert.deepEqual([response.status, response.headers.get("allow")], [status, allow], `${method} ${path}`);
+      const code = { 404: "not_found", 405: "method_not_allowed" }[status];
+      if (code) assert.equal(JSON.parse(text).error.code, code, `${method} ${path}`);
+    }
+  });
+
+  test("answers HEAD like GET, without the body", async () => {
+    for (const path of ["/health", "/info", "/openapi.json"]) {
+      const response = await fetch(worker.origin + path, { method: "HEAD" });
+      assert.equal(response.status, 200, path);
+      assert.equal(response.headers.get("content-type"), "application/json", path);
+      assert.equal(await response.text(), "", path);
+    }
+  });
+
+  test("lets only listed origins read", async () => {
+    const ask = (/** @type {string} */ origin) => post(`${worker.origin}/v1/classify`, { text: "a" }, { origin });
+    for (const origin of [ORIGIN, "http://localhost:3000"]) {
+      const { headers } = await ask(origin);
+      assert.equal(headers.get("access-control-allow-origin"), origin);
+      assert.equal(headers.get("vary"), "Origin");
+      assert.equal(headers.get("access-control-allow-credentials"), null);
+    }
+    for (const origin of ["https://other.example", `${ORIGIN}.other.example`, "http://allowed.example", "null"]) {
+      const { status, headers } = await ask(origin);
+      assert.equal(status, 200);
+      assert.equal(headers.get("access-control-allow-origin"), null, origin);
+      assert.equal(headers.get("vary"), "Origin", origin);
+    }
+  });
+
+  test("answers a preflight with what the path takes", async () => {
+    const ask = (/** @type {string} */ origin) =>
+      fetch(`${worker.origin}/predict`, {
+        method: "OPTIONS",
+        headers: { origin, "access-control-request-method": "POST", "access-control-request-headers": "content-type" },
+      });
+    const allowed = await ask(ORIGIN);
+    assert.equal(allowed.status, 204);
+    assert.equal(allowed.headers.get("access-control-allow-origin"), ORIGIN);
+    assert.equal(allowed.headers.get("access-control-allow-methods"), "POST, OPTIONS");
+    assert.match(allowed.headers.get("access-control-allow-headers") ?? "", /content-type/);
+    const refused = await ask("https://other.example");
+    assert.equal(refused.headers.get("access-control-allow-origin"), null);
+    assert.equal(refused.headers.get("access-control-allow-methods"), null);
+  });
+
+  test("speaks the shape of text-embeddings-inference", async () => {
+    const predict = (/** @type {unknown} */ body) => post(`${worker.origin}/predict`, body);
+    const one = await predict({ inputs: "I am so happy" });
+    assert.equal(one.json.length, 8);
+    const scores = one.json.map((/** @type {{score: number}} */ { score }) => score);
+    assert.deepEqual(scores, [...scores].sort((left, right) => right - left));
+    const batch = await predict({ inputs: [["I am so happy"], ["It is Monday"]] });
+    assert.deepEqual(batch.json[0], one.json);
+    assert.equal(batch.json.length, 2);
+    const pair = await predict({ inputs: ["a", "b"] });
+    assert.deepEqual([pair.status, pair.json.error_type], [422, "Validation"]);
+    const long = "word ".repeat(500);
+    const refused = await predict({ inputs: long });
+    assert.deepEqual([refused.status, refused.json.error_type], [413, "Validation"]);
+    assert.equal((await predict({ inputs: long, truncate: true })).status, 200);
+    const raw = await predict({ inputs: "I am so happy", raw_scores: true });
+    assert.equal(raw.json[0].label, one.json[0].label);
+    assert.ok(Math.abs(Math.exp(raw.json[0].score) - one.json[0].score) < 1e-4);
+  });
+
+  test("names the model that answers", async () => {
+    const info = await (await fetch(`${worker.origin}/info`)).json();
+    const health = await (await fetch(`${worker.origin}/health`)).json();
+    assert.equal(health.status, "ok");
+    assert.deepEqual(health.faults, []);
+    assert.equal(info.model_id, health.model.id);
+    assert.equal(info.model_sha, health.model.sha256);
+    assert.equal(info.max_input_length, 128);
+    assert.equal(Object.keys(info.model_type.classifier.id2label).length, 8);
+    const path = `${worker.origin}/models/${info.model_id}`;
+    const named = await post(path, { inputs: ["a", "b"], parameters: { top_k: 2 } });
+    assert.deepEqual(named.json.map((/** @type {unknown[]} */ list) => list.length), [2, 2]);
+    assert.equal((await post(`${worker.origin}/models/another`, { inputs: "a" })).status, 404);
+    const answer = await post(`${worker.origin}/v1/classify`, { text: "a" });
+    assert.equal(answer.json.model, info.model_id);
+  });
+
+  test("counts replies and routes and nothing else", async () => {
+    const secret = "Zanzibar-7731";
+    await post(`${worker.origin}/v1/classify`, { text: `I love ${secret}` });
+    await post(`${worker.origin}/${secret}`, secret);
+    const response = await fetch(`${worker.origin}/metrics`);
+    assert.match(response.headers.get("content-type") ?? "", /^text\/plain; version=0\.0\.4/);
+    const text = await response.text();
+    assert.match(text, /^jeffrey_requests_total\{endpoint="classify",code="200"\} [1-9]/m);
+    assert.match(text, /^jeffrey_answers_total\{route="linear_head"\} [1-9]/m);
+    assert.match(text, /^jeffrey_model_loaded 1$/m);
+    assert.doesNotMatch(text, /Zanzibar/);
+  });
+});

@@ -1,0 +1,144 @@
+// Draws one answer. Every number and verdict comes from the classifier; here they only get the
+// language's words and digits. Content enters the page by `textContent` alone.
+
+import { names, strings } from "./strings.js";
+
+/** @typedef {import("./strings.js").Language} Language */
+/** @typedef {import("./classifier-worker.js").Answer} Answer */
+/** @typedef {{ answer: Answer, milliseconds: number }} Shown */
+
+// The order of `terms::Label`, for the rows that stand before the first answer.
+export const LABELS = [
+  "joy",
+  "sadness",
+  "anger",
+  "fear",
+  "surprise",
+  "disgust",
+  "neutral",
+  "frustration",
+];
+
+/** @param {string} id */
+export function element(id) {
+  const found = document.getElementById(id);
+  if (!found) throw new Error(`no element ${id}`);
+  return found;
+}
+
+/**
+ * The word of a language for a name that the classifier uses.
+ * @param {Language} language
+ * @param {string} name
+ */
+const word = (language, name) => names[language][name] ?? name;
+
+/**
+ * @param {Language} language
+ * @param {number} share 0 to 1
+ * @param {number} [decimals]
+ */
+export function percent(language, share, decimals = 1) {
+  const digits = { minimumFractionDigits: decimals, maximumFractionDigits: decimals };
+  return new Intl.NumberFormat(language, { style: "percent", ...digits }).format(share);
+}
+
+/**
+ * @param {Language} language
+ * @param {number} value
+ */
+export function milliseconds(language, value) {
+  const digits = { minimumFractionDigits: 1, maximumFractionDigits: 1 };
+  return `${new Intl.NumberFormat(language, digits).format(value)} ms`;
+}
+
+/**
+ * @param {string} id
+ * @param {string} text
+ * @param {number} [value] the exact value behind the text
+ */
+function write(id, text, value) {
+  const target = element(id);
+  target.textContent = text;
+  if (target instanceof HTMLDataElement) target.value = value === undefined ? "" : String(value);
+}
+
+/** One row: the name, then a bar and its number in one cell, so that the number is always read. */
+function makeRow() {
+  const row = document.createElement("tr");
+  const name = document.createElement("th");
+  name.scope = "row";
+  const cell = document.createElement("td");
+  const bar = document.createElement("span");
+  bar.className = "bar";
+  bar.setAttribute("aria-hidden", "true");
+  bar.append(document.createElement("span"));
+  cell.append(bar, document.createElement("data"));
+  row.append(name, cell);
+  return row;
+}
+
+/**
+ * @param {Language} language
+ * @param {string[]} labels
+ * @param {Answer | null} answer
+ */
+function drawScores(language, labels, answer) {
+  const body = element("scores");
+  while (body.children.length < labels.length) body.append(makeRow());
+  labels.forEach((label, index) => {
+    const row = /** @type {HTMLTableRowElement} */ (body.children[index]);
+    const score = answer?.scores[label];
+    row.dataset.emotion = label;
+    row.classList.toggle("first", answer?.primary === label);
+    row.style.setProperty("--score", String(score ?? 0));
+    row.cells[0].textContent = word(language, label);
+    const data = /** @type {HTMLDataElement} */ (row.cells[1].lastElementChild);
+    data.value = score === undefined ? "" : String(score);
+    data.textContent = score === undefined ? "–" : percent(language, score);
+  });
+}
+
+/**
+ * Shows an answer, or with `null` the empty table that waits for one.
+ * @param {Language} language
+ * @param {Shown | null} shown
+ */
+export function draw(language, shown) {
+  const answer = shown?.answer ?? null;
+  element("idle").hidden = answer !== null;
+  element("headline").hidden = answer === null;
+  drawScores(language, answer ? Object.keys(answer.scores) : LABELS, answer);
+
+  write("primary", answer ? word(language, answer.primary) : "");
+  const confidence = answer?.confidence;
+  write("confidence", confidence === undefined ? "" : percent(language, confidence), confidence);
+  element("low-confidence").hidden = !answer?.low_confidence;
+  element("truncated").hidden = !answer?.truncated;
+
+  const rule = answer?.rule_applied ?? null;
+  write("route", answer ? word(language, answer.route) : "–");
+  element("route").dataset.name = answer?.route ?? "";
+  write("rule", answer ? (rule ? word(language, rule) : strings[language].noRule) : "–");
+  element("rule").dataset.name = rule ?? "";
+  const skipped = answer?.skipped ?? [];
+  element("skipped-row").hidden = skipped.length === 0;
+  const reasons = skipped.map((one) => `${word(language, one.route)} (${word(language, one.reason)})`);
+  write("skipped", reasons.join(", "));
+  write("duration", shown ? milliseconds(language, shown.milliseconds) : "–", shown?.milliseconds);
+}
+
+/**
+ * The answer in one sentence, for those who listen.
+ * @param {Language} language
+ * @param {Answer} answer
+ */
+export function sentence(language, answer) {
+  const text = strings[language];
+  const parts = [
+    `${word(language, answer.primary)}, ${text.confidence} ${percent(language, answer.confidence)}`,
+  ];
+  if (answer.low_confidence) parts.push(text.lowConfidence);
+  if (answer.truncated) parts.push(text.truncated);
+  return `${parts.join(". ")}.`;
+}

@@ -1,0 +1,173 @@
+// The page: a text box, the classifier in its worker, and the answer. It keeps no text anywhere but
+// in the box, and asks the network for nothing once the model is there.
+
+import { draw, element, percent, sentence } from "./answer-view.js";
+import { Classifier } from "./classifier.js";
+import { examples, firstLanguage, strings } from "./strings.js";
+
+/** @typedef {import("./strings.js").Language} Language */
+/** @typedef {import("./classifier-worker.js").Reply} Reply */
+
+// After the last answer, this long without another before it is read aloud: a pause in typing.
+const ANNOUNCE_AFTER_MS = 800;
+
+const box = /** @type {HTMLTextAreaElement} */ (element("text"));
+const progress = /** @type {HTMLProgressElement} */ (element("progress"));
+
+/** @type {Language} */
+let language = firstLanguage(location.search, navigator.languages);
+/** @type {import("./answer-view.js").Shown | null} */
+let shown = null;
+/** @type {number | undefined} */
+let announcing;
+
+/**
+ * @param {() => string} sentence made when it is read, in the language of that moment
+ * @param {number} [delay]
+ */
+function announce(sentence, delay = ANNOUNCE_AFTER_MS) {
+  clearTimeout(announcing);
+  announcing = window.setTimeout(() => {
+    element("announcement").textContent = sentence();
+  }, delay);
+}
+
+/** @param {string} reason why the newest text has no answer; empty when it has one */
+function refuse(reason) {
+  const line = element("refusal");
+  line.hidden = reason === "";
+  line.textContent = reason && `${strings[language].refused} ${reason}`;
+  line.dataset.reason = reason;
+}
+
+/** @param {import("./answer-view.js").Shown | null} next */
+function show(next) {
+  shown = next;
+  draw(language, shown);
+}
+
+/** @param {"loading" | "ready" | "failed"} state */
+function enter(state) {
+  document.documentElement.dataset.state = state;
+  element("loading").hidden = state !== "loading";
+  element("failure").hidden = state !== "failed";
+}
+
+/** @param {Reply} reply */
+function receive(reply) {
+  switch (reply.kind) {
+    case "progress":
+      progress.value = reply.loaded / reply.total;
+      element("progress-text").textContent = percent(language, progress.value, 0);
+      break;
+    case "preparing":
+      progress.removeAttribute("value");
+      element("progress-text").textContent = "";
+      element("loading-label").dataset.text = "preparing";
+      element("loading-label").textContent = strings[language].preparing;
+      break;
+    case "ready":
+      enter("ready");
+      element("model").textContent = `${reply.model} ${reply.sha256.slice(0, 12)}`;
+      element("model").title = reply.sha256;
+      classify();
+      if (box.value === "") announce(() => strings[language].ready, 0);
+      break;
+    case "failed":
+      enter("failed");
+      show(null);
+      element("failure-reason").textContent = reply.reason;
+      break;
+    case "answer": {
+      const { answer, milliseconds } = reply;
+      refuse("");
+      show({ answer, milliseconds });
+      announce(() => sentence(language, answer));
+      break;
+    }
+    case "refused":
+      show(null);
+      refuse(reply.reason);
+      announce(() => `${strings[language].refused} ${reply.reason}`);
+      break;
+  }
+}
+
+const classifier = new Classifier(receive);
+
+function classify() {
+  if (box.value !== "") {
+    classifier.ask(box.value);
+    return;
+  }
+  classifier.forget();
+  clearTimeout(announcing);
+  refuse("");
+  show(null);
+}
+
+/** @param {string} text */
+function fill(text) {
+  box.value = text;
+  classify();
+}
+
+function drawExamples() {
+  const items = examples[language].map((text) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = text;
+    button.addEventListener("click", () => fill(text));
+    const item = document.createElement("li");
+    item.append(button);
+    return item;
+  });
+  element("examples").replaceChildren(...items);
+}
+
+/** @param {Language} next */
+function speak(next) {
+  language = next;
+  const text = /** @type {Record<string, string>} */ (strings[language]);
+  document.documentElement.lang = language;
+  for (const part of document.querySelectorAll("[data-text]")) {
+    part.textContent = text[/** @type {HTMLElement} */ (part).dataset.text ?? ""];
+  }
+  for (const part of document.querySelectorAll("[data-label]")) {
+    const key = /** @type {HTMLElement} */ (part).dataset.label ?? "";
+    if (key in text) part.setAttribute("aria-label", text[key]);
+  }
+  for (const button of document.querySelectorAll("[data-language]")) {
+    const pressed = /** @type {HTMLElement} */ (button).dataset.language === language;
+    button.setAttribute("aria-pressed", String(pressed));
+  }
+  drawExamples();
+  draw(language, shown);
+  refuse(element("refusal").dataset.reason ?? "");
+}
+
+function load() {
+  enter("loading");
+  element("loading-label").dataset.text = "loading";
+  element("loading-label").textContent = strings[language].loading;
+  classifier.start();
+}
+
+for (const button of document.querySelectorAll("[data-language]")) {
+  button.addEventListener("click", () => {
+    const chosen = /** @type {HTMLElement} */ (button).dataset.language;
+    speak(chosen === "fr" ? "fr" : "en");
+  });
+}
+box.addEventListener("input", classify);
+element("clear").addEventListener("click", () => {
+  fill("");
+  box.focus();
+});
+element("retry").addEventListener("click", () => {
+  load();
+  box.focus();
+});
+
+speak(language);
+load();

@@ -1,0 +1,145 @@
+// Every word of the page, in both languages. The two tables have the same keys, and the English one
+// equals what stands in index.html; a test checks both.
+
+/** @typedef {"en" | "fr"} Language */
+
+const en = {
+  title: "Emotion of a text, computed in this page",
+  heading: "Which emotion does a text carry?",
+  privacy: "The model runs inside this page. What you type is sent nowhere and kept nowhere.",
+  language: "Language",
+  loading: "Loading the model",
+  preparing: "Checking and starting the model",
+  ready: "The model is ready.",
+  failed: "The model could not be loaded",
+  failedReason: "Reason:",
+  retry: "Try again",
+  yourText: "Your text",
+  examples: "Examples",
+  clear: "Clear",
+  refused: "Not classified:",
+  result: "Result",
+  idle: "Type a text or choose an example.",
+  confidence: "confidence",
+  lowConfidence: "low confidence",
+  truncated: "truncated: only the beginning was read",
+  scores: "Score of each emotion",
+  emotion: "Emotion",
+  score: "Score",
+  route: "Route",
+  rule: "Rule applied",
+  noRule: "none",
+  skipped: "Did not answer",
+  duration: "Time taken here",
+  model: "Model",
+};
+
+/** @type {typeof en} */
+const fr = {
+  title: "Émotion d’un texte, calculée dans cette page",
+  heading: "Quelle émotion un texte porte-t-il ?",
+  privacy: "Le modèle tourne dans cette page. Ce que vous tapez n’est ni envoyé ni conservé.",
+  language: "Langue",
+  loading: "Chargement du modèle",
+  preparing: "Vérification et démarrage du modèle",
+  ready: "Le modèle est prêt.",
+  failed: "Le modèle n’a pas pu être chargé",
+  failedReason: "Raison :",
+  retry: "Réessayer",
+  yourText: "Votre texte",
+  examples: "Exemples",
+  clear: "Effacer",
+  refused: "Non classé :",
+  result: "Résultat",
+  idle: "Tapez un texte ou choisissez un exemple.",
+  confidence: "confiance",
+  lowConfidence: "confiance faible",
+  truncated: "tronqué : seul le début a été lu",
+  scores: "Score de chaque émotion",
+  emotion: "Émotion",
+  score: "Score",
+  route: "Voie",
+  rule: "Règle appliquée",
+  noRule: "aucune",
+  skipped: "N’ont pas répondu",
+  duration: "Temps de calcul ici",
+  model: "Modèle",
+};
+
+export const strings = { en, fr };
+
+/**
+ * Names that the classifier answers with. One that is not here is shown as it is.
+ * @type {Record<Language, Record<string, string>>}
+ */
+export const names = {
+  en: {
+    joy: "Joy",
+    sadness: "Sadness",
+    anger: "Anger",
+    fear: "Fear",
+    surprise: "Surprise",
+    disgust: "Disgust",
+    neutral: "Neutral",
+    frustration: "Frustration",
+    linear_head: "linear head",
+    prototypes: "prototypes",
+    regex: "keywords",
+    empty: "empty text",
+    tiebreak_anger_keyword_standard: "tie-break: words of anger, standard gap",
+    tiebreak_anger_keyword_extended: "tie-break: words of anger, extended gap",
+    dimension_mismatch: "its dimension differs from the encoder’s",
+    encoder_failed: "the encoder failed",
+    no_model: "no model",
+    not_finite: "scores not finite",
+  },
+  fr: {
+    joy: "Joie",
+    sadness: "Tristesse",
+    anger: "Colère",
+    fear: "Peur",
+    surprise: "Surprise",
+    disgust: "Dégoût",
+    neutral: "Neutre",
+    frustration: "Frustration",
+    linear_head: "tête linéaire",
+    prototypes: "prototypes",
+    regex: "mots-clés",
+    empty: "texte vide",
+    tiebreak_anger_keyword_standard: "départage : mots de colère, écart standard",
+    tiebreak_anger_keyword_extended: "départage : mots de colère, écart étendu",
+    dimension_mismatch: "sa dimension diffère de celle de l’encodeur",
+    encoder_failed: "l’encodeur a échoué",
+    no_model: "pas de modèle",
+    not_finite: "scores non finis",
+  },
+};
+
+/** @type {Record<Language, string[]>} */
+export const examples = {
+  en: [
+    "I am furious, this is unacceptable!",
+    "Thank you so much, you made my day.",
+    "The meeting starts at two in room B.",
+  ],
+  fr: [
+    "Je suis furieux, c’est inadmissible !",
+    "Merci infiniment, vous avez illuminé ma journée.",
+    "La réunion commence à 14 h en salle B.",
+  ],
+};
+
+/**
+ * The page's language to start with: asked for in the address, else the browser's first of the two.
+ * @param {string} search the address's query
+ * @param {readonly string[]} preferred the browser's languages
+ * @returns {Language}
+ */
+export function firstLanguage(search, preferred) {
+  const wanted = [new URLSearchParams(search).get("lang") ?? "", ...preferred];
+  for (const tag of wanted) {
+    const language = tag.slice(0, 2).toLowerCase();
+    if (language === "en" || language === "fr") return language;
+  }
+  return "en";
+}
