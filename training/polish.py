@@ -1,9 +1,10 @@
 """A short last lesson: anger said outright inside a frustrating story, against plain frustration.
 
 Enters: the trained student, what it learned from, the sentences in `written/contrast`. Leaves:
-`network.safetensors` and `head.safetensors`. Each batch is half contrast sentences by their labels
-and half earlier lessons with all their losses, so that what was learned stays: the outcome is kept
-only if macro-F1 on "choices" is not lower than before by more than `loss_max`.
+`network.safetensors` and `head.safetensors`. Each batch holds contrast sentences by their labels
+and earlier lessons with all their losses, so that what was learned stays. The outcome lies on
+the line between the weights before and after (Wortsman et al. 2022, "Robust fine-tuning of
+zero-shot models"), as far along as macro-F1 on "choices" falls by no more than `loss_max`.
 """
 
 import random
@@ -41,33 +42,38 @@ def run(run: Run) -> None:
     choice_ids = encoder.encode_all([r["text"] for r in choices])
     truth = [LABELS.index(r["core8"]) for r in choices]
 
-    first = load_file(student.FOLDER / "network.safetensors")
-    model = student.Student(len(first["table.weight"]), run.settings["student"], lessons.embeddings.shape[1])
+    vocabulary = len(load_file(student.FOLDER / "network.safetensors")["table.weight"])
+    model = student.Student(vocabulary, run.settings["student"], lessons.embeddings.shape[1])
     for part in PARTS:
         getattr(model, part).load_state_dict(load_file(student.FOLDER / f"{part}.safetensors"))
-    before = student.macro_f1(model, model.state_dict(), choice_ids, truth)
+    first = {n: t.detach().clone() for n, t in model.state_dict().items()}
+    before = student.macro_f1(model, first, choice_ids, truth)
     optimiser = torch.optim.AdamW(model.parameters(), lr=want["learning_rate"], weight_decay=0.0)
     for number in tqdm(range(want["steps"]), desc="polish", mininterval=10):
         model.train()
         part = draw.sample(range(len(rows)), want["batch"])
         logits, _ = model(batches.pad([ids[i] for i in part]))
         contrast = functional.cross_entropy(logits, targets[part], label_smoothing=0.05)
-        earlier = student.loss(model, lessons, draw.sample(range(len(lessons.ids)), want["batch"]),
+        earlier = student.loss(model, lessons, draw.sample(range(len(lessons.ids)), want["earlier"]),
                                run.settings["student"])
         (want["contrast_factor"] * contrast + earlier).backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for group in optimiser.param_groups:
-            group["lr"] = want["learning_rate"] * (1 - number / want["steps"])
+            warm = min(1.0, (number + 1) / want["warmup"])
+            group["lr"] = want["learning_rate"] * warm * (1 - number / want["steps"])
         optimiser.step()
         optimiser.zero_grad()
-    after = student.macro_f1(model, model.state_dict(), choice_ids, truth)
-    print(f"polish: {len(rows)} sentences, macro-F1 on choices {before:.4f} before, {after:.4f} after")
-    kept = after >= before - want["loss_max"]
+    last = {n: t.detach().clone() for n, t in model.state_dict().items()}
+    for share in want["shares"]:
+        weights = {n: torch.lerp(first[n], last[n], share) for n in first}
+        after = student.macro_f1(model, weights, choice_ids, truth)
+        print(f"polish: {share:.2f} of the way, macro-F1 on choices {before:.4f} before, {after:.4f} after")
+        if after >= before - want["loss_max"]:
+            break
     for part in PARTS:
-        weights = getattr(model, part).state_dict() if kept else load_file(student.FOLDER / f"{part}.safetensors")
-        save_file({n: t.contiguous() for n, t in weights.items()}, FOLDER / f"{part}.safetensors")
-    if not kept:
-        print("polish: refused, the student's own weights are kept")
+        chosen = {n.removeprefix(f"{part}."): t.contiguous() for n, t in weights.items()
+                  if n.startswith(f"{part}.")}
+        save_file(chosen, FOLDER / f"{part}.safetensors")
     step.finish()
 
 
