@@ -1,4 +1,5 @@
 //! The real binary `jeffrey`: what it prints where, and how it exits.
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
 #![cfg(feature = "cli")]
 
 mod support;

@@ -3,6 +3,7 @@
 //!
 //! Reads the sources as text, so it also sees code behind a feature that this build leaves out. It
 //! understands `use` with groups, paths, and macros; comments and strings do not count.
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -255,17 +256,18 @@ fn skipped(rest: &str, before: Option<char>) -> Option<usize> {
         return Some(quoted(rest, '"'));
     }
     let in_word = before.is_some_and(|before| before.is_alphanumeric() || before == '_');
-    if rest.starts_with('r') && !in_word {
-        let marks = rest[1..].chars().take_while(|mark| *mark == '#').count();
-        if rest[1 + marks..].starts_with('"') {
+    if let Some(raw) = rest.strip_prefix('r').filter(|_| !in_word) {
+        let marks = raw.chars().take_while(|mark| *mark == '#').count();
+        if let Some(body) = raw[marks..].strip_prefix('"') {
             let end = format!("\"{}", "#".repeat(marks));
-            let body = 2 + marks;
-            return Some(rest[body..].find(&end).map_or(rest.len(), |at| body + at + end.len()));
+            let before_body = rest.len() - body.len();
+            let length = body.find(&end).map_or(body.len(), |at| at + end.len());
+            return Some(before_body + length);
         }
     }
     // A character, not a lifetime: escaped, or closed after one.
-    if rest.starts_with('\'') {
-        let mut chars = rest[1..].chars();
+    if let Some(body) = rest.strip_prefix('\'') {
+        let mut chars = body.chars();
         let (one, two) = (chars.next()?, chars.next()?);
         if one == '\\' || two == '\'' {
             return Some(quoted(rest, '\''));

@@ -20,7 +20,7 @@ pub const DEPTH_MAX: usize = 32;
 pub(super) enum Json {
     Null,
     Bool(bool),
-    /// A whole number from 0 on.
+    /// A whole number from 0 on, however it is written.
     Count(u64),
     /// Any other number; its value is asked for nowhere.
     Number,
@@ -199,8 +199,10 @@ impl<'de> Visitor<'de> for JsonVisitor {
         Ok(Json::Number)
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Json, E> {
-        Ok(Json::Number)
+    fn visit_f64<E>(self, value: f64) -> Result<Json, E> {
+        // JSON Schema calls 3.0 and 1e30 whole too; the cast stops at the largest u64.
+        let whole = value >= 0.0 && value.fract() == 0.0;
+        Ok(if whole { Json::Count(value as u64) } else { Json::Number })
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Json, E> {

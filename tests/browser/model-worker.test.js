@@ -97,8 +97,12 @@ test("the page and the API give the same answer", options, async () => {
   }
 });
 
-/** What a page of an origin gets when it asks the API. @param {string} origin */
-async function ask(origin) {
+/**
+ * What a page of an origin gets when it asks the API. JSON is not a type that a form could send: the
+ * browser asks the worker first. Plain text it sends at once, and then decides who may read.
+ * @param {string} origin @param {"application/json" | "text/plain"} type
+ */
+async function ask(origin, type) {
   const { page, context } = await open(browser);
   /** @type {{ method: string, status: number }[]} */
   const exchanged = [];
@@ -115,25 +119,27 @@ async function ask(origin) {
     if (method) exchanged.push({ method, status: response.status });
   });
   await page.goto(origin);
-  const seen = await page.evaluate(async (url) => {
-    try {
-      const response = await fetch(url, {
-        method: "POST",
-        // Not a type that a form could send: the browser asks first.
-        headers: { "Content-Type": "application/json" },
-        body: JSON.stringify({ text: "I am so happy for you" }),
-      });
-      return { status: response.status, answer: await response.json() };
-    } catch (error) {
-      return { thrown: /** @type {Error} */ (error).name };
-    }
-  }, `${worker.origin}/v1/classify`);
+  const seen = await page.evaluate(
+    async ({ url, type }) => {
+      try {
+        const response = await fetch(url, {
+          method: "POST",
+          headers: { "Content-Type": type },
+          body: JSON.stringify({ text: "I am so happy for you" }),
+        });
+        return { status: response.status, answer: await response.json() };
+      } catch (error) {
+        return { thrown: /** @type {Error} */ (error).name };
+      }
+    },
+    { url: `${worker.origin}/v1/classify`, type },
+  );
   await context.close();
   return { seen, exchanged };
 }
 
 test("a page of an allowed origin asks first and reads the answer", options, async () => {
-  const { seen, exchanged } = await ask(origins.allowed);
+  const { seen, exchanged } = await ask(origins.allowed, "application/json");
   assert.equal(seen.status, 200);
   assert.ok(seen.answer.primary in seen.answer.scores);
   const methods = exchanged.map(({ method }) => method).sort();
@@ -141,7 +147,15 @@ test("a page of an allowed origin asks first and reads the answer", options, asy
 });
 
 test("a page of any other origin is refused before its text is sent", options, async () => {
-  const { seen, exchanged } = await ask(origins.refused);
+  const { seen, exchanged } = await ask(origins.refused, "application/json");
   assert.deepEqual(seen, { thrown: "TypeError" });
   assert.deepEqual(exchanged.filter(({ method }) => method === "POST"), []);
+});
+
+test("without a preflight only the allowed origin reads the answer", options, async () => {
+  const allowed = await ask(origins.allowed, "text/plain");
+  assert.equal(allowed.seen.status, 200);
+  assert.deepEqual(allowed.exchanged.map(({ method }) => method), ["POST"]);
+  const refused = await ask(origins.refused, "text/plain");
+  assert.deepEqual(refused.seen, { thrown: "TypeError" });
 });

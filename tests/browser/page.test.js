@@ -108,6 +108,8 @@ test("after load no request leaves the page, to its own host or another, and off
   await reach(page, "ready");
   const foreign = urls.filter((url) => !url.startsWith(`${server.origin}/`));
   assert.deepEqual(foreign, []);
+  // What the worker fetches is seen here too.
+  assert.ok(urls.some((url) => url.endsWith("/tokenizer.json")));
 
   await context.setOffline(true);
   urls.length = 0;

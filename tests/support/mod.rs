@@ -1,5 +1,6 @@
 //! What several test files need: the shipped model's files, to be read or to be broken, and the
 //! golden rows.
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use std::collections::BTreeMap;

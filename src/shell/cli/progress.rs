@@ -3,44 +3,42 @@
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Counts rows; draws once [`PATIENCE`] has passed and standard error is a terminal.
 pub(super) struct Progress {
-    total: Option<u64>,
-    done: u64,
-    started: Instant,
+    /// Hidden until then, but counting: it knows the pace when it appears. `None` without anybody
+    /// to see it.
     bar: Option<ProgressBar>,
-    shown: bool,
+    started: Instant,
+    drawn: bool,
 }
 
 impl Progress {
     /// `total` is `None` when rows are still to come, as from a pipe.
     pub(super) fn new(total: Option<u64>) -> Self {
-        let shown = io::stderr().is_terminal();
-        Self { total, done: 0, started: clock(), bar: None, shown }
+        let bar = io::stderr().is_terminal().then(|| bar(total));
+        Self { bar, started: clock(), drawn: false }
     }
 
     /// For rows whose answers go to standard output as they come: on a terminal they are
     /// themselves the progress, and a bar would be drawn through them.
     pub(super) fn beside_output(total: Option<u64>) -> Self {
         let mut progress = Self::new(total);
-        progress.shown &= !io::stdout().is_terminal();
+        if io::stdout().is_terminal() {
+            progress.bar = None;
+        }
         progress
     }
 
     /// Counts one more row.
     pub(super) fn step(&mut self) {
-        self.done += 1;
-        if !self.shown {
-            return;
+        let Some(bar) = &self.bar else { return };
+        if !self.drawn && clock().duration_since(self.started) > PATIENCE {
+            self.drawn = true;
+            bar.set_draw_target(ProgressDrawTarget::stderr());
         }
-        if self.bar.is_none() && clock().duration_since(self.started) > PATIENCE {
-            self.bar = Some(bar(self.total));
-        }
-        if let Some(bar) = &self.bar {
-            bar.set_position(self.done);
-        }
+        bar.inc(1);
     }
 
     /// Runs `write`, which uses standard error, without the bar in its way.
@@ -63,10 +61,11 @@ impl Drop for Progress {
 fn bar(total: Option<u64>) -> ProgressBar {
     let (bar, template) = match total {
         Some(total) => {
-            (ProgressBar::new(total), "{bar:32} {pos}/{len} rows, {per_sec}, {eta} left")
+            (ProgressBar::new(total), "{bar:32} {pos}/{len} rows, {per_sec:.0}, {eta} left")
         }
-        None => (ProgressBar::new_spinner(), "{spinner} {pos} rows, {per_sec}"),
+        None => (ProgressBar::new_spinner(), "{spinner} {pos} rows, {per_sec:.0}"),
     };
+    bar.set_draw_target(ProgressDrawTarget::hidden());
     // A constant template that does not parse would only cost the bar its looks.
     match ProgressStyle::with_template(template) {
         Ok(style) => bar.with_style(style),
