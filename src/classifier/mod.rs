@@ -194,6 +194,9 @@ impl Classifier {
     /// without a model or without anything to read.
     pub fn tokens(&self, text: &Text) -> Option<(Vec<i64>, bool)> {
         let normal = tokenizer::normalise(text.expose());
+        if normal.is_empty() {
+            return None;
+        }
         let tokens = self.model.as_ref()?.tokenizer.encode(&normal)?;
         Some((tokens.ids, tokens.truncated))
     }

@@ -83,6 +83,8 @@ export async function serve(override = () => undefined) {
     response.writeHead(status, { ...HEADERS, "Content-Type": type });
     response.end(status === 200 ? body : undefined);
   });
+  // A test that failed before it closed its server must not keep the process.
+  server.unref();
   await new Promise((resolve) => server.listen(0, "127.0.0.1", () => resolve(null)));
   const address = /** @type {import("node:net").AddressInfo} */ (server.address());
   return {

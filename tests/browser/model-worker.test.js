@@ -28,10 +28,8 @@ before(async () => {
     refused: refused.origin,
     close: () => [allowed, refused].forEach((server) => server.close()),
   };
-  [browser, worker] = await Promise.all([
-    launch(),
-    startModelWorker({ ALLOWED_ORIGINS: origins.allowed }),
-  ]);
+  browser = await launch();
+  worker = await startModelWorker({ ALLOWED_ORIGINS: origins.allowed });
 });
 after(async () => {
   await browser?.close();
@@ -44,7 +42,7 @@ async function emptyPage() {
     response.writeHead(200, { "Content-Type": "text/html" });
     response.end("<!doctype html><title>another origin</title>");
   });
-  server.listen(0, "127.0.0.1");
+  server.unref().listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = /** @type {import("node:net").AddressInfo} */ (server.address());
   const close = () => {

@@ -85,7 +85,8 @@ test("every golden row has Python's ids, label and scores in Node", async () => 
 
 test("every golden row has Python's ids, label and scores in Chromium", { skip, timeout: PATIENCE_MS }, async () => {
   const rows = await golden();
-  const [server, browser] = await Promise.all([serve(), launch()]);
+  const browser = await launch();
+  const server = await serve();
   try {
     const { page } = await open(browser);
     await page.goto(server.origin);

@@ -16,7 +16,10 @@ let browser;
 let node;
 before(async () => {
   if (skip) return;
-  [server, browser, node] = await Promise.all([serve(), launch(), inNode()]);
+  // One after the other: what has started is known, and ends, when the next does not start.
+  server = await serve();
+  browser = await launch();
+  node = await inNode();
 });
 after(async () => {
   await browser?.close();

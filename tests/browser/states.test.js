@@ -16,7 +16,8 @@ let browser;
 let node;
 before(async () => {
   if (skip) return;
-  [browser, node] = await Promise.all([launch(), inNode()]);
+  node = await inNode();
+  browser = await launch();
 });
 after(() => browser?.close());
 

@@ -1,9 +1,8 @@
 // The worker's variables: what they change, what is refused and how it says so.
 
 import assert from "node:assert/strict";
-import { join } from "node:path";
 import { test } from "node:test";
-import { PATIENCE_MS, copyWorker, post, rewrite, startModelWorker, until } from "../support/model-worker.js";
+import { PATIENCE_MS, post, startModelWorker } from "../support/model-worker.js";
 
 const options = { timeout: PATIENCE_MS };
 
@@ -23,51 +22,35 @@ async function ask(origin) {
 }
 
 test("the tie-break's variables change the answers without a new build", options, async () => {
-  const vars = (/** @type {string} */ lines) => (/** @type {string} */ config) =>
-    `${config.split("\n[vars]")[0]}\n[vars]\n${lines}\n`;
-  const copy = await copyWorker((folder) =>
-    rewrite(join(folder, "wrangler.model.toml"), vars('JEFFREY_TIEBREAK_ENABLED = "false"')),
-  );
-  const config = join(copy.folder, "wrangler.model.toml");
-  const worker = await startModelWorker({}, copy);
-
-  /**
-   * Sets variables and asks until the answers are as said. wrangler loads a changed configuration
-   * by itself, unless its watcher was not there yet: then it is saved again.
-   * @param {string} lines @param {(answers: any[]) => boolean} expected
-   */
-  async function set(lines, expected) {
-    let asked = 0;
-    return until(async () => {
-      if (asked % 50 === 0) await rewrite(config, vars(`${lines}\n# saved ${asked}`));
-      asked += 1;
-      const answers = await ask(worker.origin).catch(() => []);
-      return answers.length > 0 && expected(answers) && answers;
-    });
+  /** Answers of a worker with these variables. @param {Record<string, string>} variables */
+  async function answers(variables) {
+    const worker = await startModelWorker(variables);
+    try {
+      return await ask(worker.origin);
+    } finally {
+      await worker.stop();
+    }
   }
+  const off = await answers({ JEFFREY_TIEBREAK_ENABLED: "false" });
+  assert.deepEqual(off.map(({ rule_applied }) => rule_applied), ANGRY.map(() => null));
 
-  try {
-    const off = await ask(worker.origin);
-    assert.deepEqual(off.map(({ rule_applied }) => rule_applied), ANGRY.map(() => null));
+  // A gap below 1 is every gap, short of a model that is certain.
+  const near = off.map(({ scores }) => Math.abs(scores.anger - scores.frustration) < 0.999);
+  assert.ok(near.includes(true), "the model is certain of every sentence: choose others");
+  const wide = await answers({ JEFFREY_TIEBREAK_DELTA: "1" });
+  wide.forEach(({ rule_applied, scores }, index) => {
+    if (!near[index]) return;
+    assert.equal(rule_applied, "tiebreak_anger_keyword_standard");
+    assert.ok(scores.anger > scores.frustration);
+  });
 
-    // A gap below 1 is every gap, short of a model that is certain.
-    const near = off.map(({ scores }) => Math.abs(scores.anger - scores.frustration) < 0.999);
-    assert.ok(near.includes(true), "the model is certain of every sentence: choose others");
-    const applied = (/** @type {any} */ { rule_applied, scores }) =>
-      rule_applied === "tiebreak_anger_keyword_standard" && scores.anger > scores.frustration;
-    await set('JEFFREY_TIEBREAK_DELTA = "1"', (answers) =>
-      answers.every((answer, index) => applied(answer) || !near[index]),
-    );
-    await set('JEFFREY_TIEBREAK_DELTA = "0"\nJEFFREY_TIEBREAK_EXTENDED_DELTA = "0"', (answers) =>
-      answers.every(({ rule_applied }) => rule_applied === null),
-    );
-    const message = "JEFFREY_TIEBREAK_DELTA of `1.5` is not a number from 0 to 1";
-    await set('JEFFREY_TIEBREAK_DELTA = "1.5"', (answers) =>
-      answers.every(({ error }) => error?.code === "bad_setting" && error.message === message),
-    );
-  } finally {
-    await worker.stop();
-    await copy.remove();
+  const narrow = await answers({ JEFFREY_TIEBREAK_DELTA: "0", JEFFREY_TIEBREAK_EXTENDED_DELTA: "0" });
+  assert.deepEqual(narrow.map(({ rule_applied }) => rule_applied), ANGRY.map(() => null));
+
+  const refused = await answers({ JEFFREY_TIEBREAK_DELTA: "1.5" });
+  for (const { error } of refused) {
+    assert.equal(error.code, "bad_setting");
+    assert.equal(error.message, "JEFFREY_TIEBREAK_DELTA of `1.5` is not a number from 0 to 1");
   }
 });
 

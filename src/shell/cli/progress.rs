@@ -61,9 +61,9 @@ impl Drop for Progress {
 fn bar(total: Option<u64>) -> ProgressBar {
     let (bar, template) = match total {
         Some(total) => {
-            (ProgressBar::new(total), "{bar:32} {pos}/{len} rows, {per_sec:.0}, {eta} left")
+            (ProgressBar::new(total), "{bar:32} {pos}/{len} rows, {per_sec}, {eta} left")
         }
-        None => (ProgressBar::new_spinner(), "{spinner} {pos} rows, {per_sec:.0}"),
+        None => (ProgressBar::new_spinner(), "{spinner} {pos} rows, {per_sec}"),
     };
     bar.set_draw_target(ProgressDrawTarget::hidden());
     // A constant template that does not parse would only cost the bar its looks.

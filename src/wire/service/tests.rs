@@ -251,7 +251,7 @@ fn a_model_that_failed_its_checks_is_named_and_the_service_answers() {
 fn no_reply_to_bad_input_holds_a_word_of_it() {
     const SECRET: &str = "Zanzibar-7731";
     let bodies = [
-        format!("{SECRET}"),
+        SECRET.to_owned(),
         format!("\"{SECRET}\""),
         format!("{{\"{SECRET}\": \"{SECRET}\"}}"),
         format!("{{\"text\": {SECRET}}}"),
