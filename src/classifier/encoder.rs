@@ -54,8 +54,9 @@ impl Encoder {
         check_table(&typed, manifest.vocabulary)?;
         let plan = typed.into_optimized().and_then(|model| model.into_runnable()).map_err(graph)?;
         let encoder = Self { plan, dim: manifest.dim };
-        // The first run allocates and fills caches; the shortest and the longest input are tried.
-        for tokens in [2, manifest.max_tokens] {
+        // The first run allocates and fills caches. One plan serves every length: the shortest input
+        // and one whose convolutions reach past both ends say whether it runs.
+        for tokens in [2, 8] {
             encoder.embed(&vec![0; tokens])?;
         }
         Ok(encoder)
