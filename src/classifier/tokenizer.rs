@@ -40,8 +40,13 @@ impl Tokenizer {
     pub(super) fn from_bytes(bytes: &[u8], manifest: &Manifest) -> Result<Self, LoadError> {
         let fault = |reason: String| LoadError::Tokenizer { reason };
         let text = std::str::from_utf8(bytes).map_err(|error| fault(error.to_string()))?;
-        let inner =
+        let mut inner =
             tokenizers::Tokenizer::from_str(text).map_err(|error| fault(error.to_string()))?;
+        // The library remembers up to 10,000 words with their pieces: words of the people whose
+        // texts came before. Nothing of a text is kept. There is no access but by a copy.
+        let mut model = inner.get_model().clone();
+        model.resize_cache(0);
+        inner.with_model(model);
         let pieces = inner.get_vocab_size(true);
         if pieces != manifest.vocabulary {
             let expected = manifest.vocabulary;
