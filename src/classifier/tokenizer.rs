@@ -4,12 +4,14 @@
 //! because they carry emotion), then the Unigram tokenizer of the base model by the library that the
 //! training uses. `tests/golden.rs` compares the ids with Python's.
 
-use std::str::FromStr;
 use std::sync::LazyLock;
 
 use regex::Regex;
+use serde::Deserialize;
+use tokenizers::models::unigram::Unigram;
+use tokenizers::{AddedToken, NormalizerWrapper, PreTokenizerWrapper};
 
-use super::files::{LoadError, Manifest};
+use super::files::{LoadError, Manifest, parse_json};
 
 /// Ids for the encoder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +34,16 @@ pub(super) struct Tokenizer {
     max_tokens: usize,
 }
 
+/// `tokenizer.json`, as far as it is read: the marks at both ends are put on here. Taken apart
+/// rather than read whole by the library, because a whole tokenizer hands out its model no more.
+#[derive(Deserialize)]
+struct File {
+    added_tokens: Vec<AddedToken>,
+    normalizer: NormalizerWrapper,
+    pre_tokenizer: PreTokenizerWrapper,
+    model: Unigram,
+}
+
 /// Ids of `<s>` and `</s>` in the base model's vocabulary; `from_bytes` checks them.
 const BEGIN: i64 = 0;
 const END: i64 = 2;
@@ -39,14 +51,17 @@ const END: i64 = 2;
 impl Tokenizer {
     pub(super) fn from_bytes(bytes: &[u8], manifest: &Manifest) -> Result<Self, LoadError> {
         let fault = |reason: String| LoadError::Tokenizer { reason };
-        let text = std::str::from_utf8(bytes).map_err(|error| fault(error.to_string()))?;
-        let mut inner =
-            tokenizers::Tokenizer::from_str(text).map_err(|error| fault(error.to_string()))?;
+        let file: File = parse_json("tokenizer.json", bytes)?;
+        let mut model = file.model;
         // The library remembers up to 10,000 words with their pieces: words of the people whose
-        // texts came before. Nothing of a text is kept. There is no access but by a copy.
-        let mut model = inner.get_model().clone();
+        // texts came before. Nothing of a text is kept.
         model.resize_cache(0);
-        inner.with_model(model);
+        let mut inner = tokenizers::Tokenizer::new(model);
+        inner.with_pre_tokenizer(Some(file.pre_tokenizer));
+        inner
+            .with_normalizer(Some(file.normalizer))
+            .and_then(|inner| inner.add_tokens(file.added_tokens))
+            .map_err(|error| fault(error.to_string()))?;
         let pieces = inner.get_vocab_size(true);
         if pieces != manifest.vocabulary {
             let expected = manifest.vocabulary;
