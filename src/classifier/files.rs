@@ -138,6 +138,12 @@ pub enum LoadError {
 }
 
 impl ModelFiles<'_> {
+    /// The sha256 of the manifest, which holds the sha256 of every file: the model's identity. It
+    /// checks nothing; [`super::Classifier::from_bytes`] does.
+    pub fn sha256(&self) -> String {
+        sha256(self.manifest)
+    }
+
     /// Each file under its name in the manifest.
     fn named(&self) -> [(&'static str, &[u8]); 5] {
         [
@@ -181,8 +187,7 @@ impl ModelFiles<'_> {
         if !in_order || config.id2label.len() != Label::ALL.len() {
             return Err(LoadError::Labels { file: "config.json" });
         }
-        let identity = sha256(self.manifest);
-        Ok((manifest, identity))
+        Ok((manifest, self.sha256()))
     }
 }
 

@@ -63,7 +63,7 @@ impl Route {
 pub enum SkipReason {
     /// The route's dimension differs from the encoder's; it was switched off when the model loaded.
     DimensionMismatch,
-    /// The encoder returned an error for this text.
+    /// The tokenizer or the encoder returned an error for this text.
     EncoderFailed,
     /// No model, or one that failed its checks.
     NoModel,
@@ -229,13 +229,13 @@ impl Classifier {
                 (0, false)
             }
             Some(model) => {
-                // A text can normalise to nothing that has a piece (lone control characters);
-                // the begin and end marks alone still have an embedding.
-                let read = model.tokenizer.encode(normal).unwrap_or_default();
-                let count = read.ids.len();
-                match model.encoder.embed(&read.ids) {
-                    Err(_) => skip_both(&mut skipped, SkipReason::EncoderFailed),
-                    Ok(embedding) => {
+                let read = model.tokenizer.encode(normal);
+                let embedding = read.as_ref().and_then(|read| model.encoder.embed(&read.ids).ok());
+                let (tokens, truncated) =
+                    read.map_or((0, false), |read| (read.ids.len(), read.truncated));
+                match embedding {
+                    None => skip_both(&mut skipped, SkipReason::EncoderFailed),
+                    Some(embedding) => {
                         if let Some((scores, route)) = model.score(&embedding, &mut skipped) {
                             return Prediction {
                                 primary: scores.top(),
@@ -243,13 +243,13 @@ impl Classifier {
                                 route,
                                 skipped,
                                 rule_applied: None,
-                                truncated: read.truncated,
-                                tokens: count,
+                                truncated,
+                                tokens,
                             };
                         }
                     }
                 }
-                (count, read.truncated)
+                (tokens, truncated)
             }
         };
         let scores = Scores::from_keywords(lexicon::keyword_scores(normal));

@@ -22,13 +22,6 @@ pub(super) struct Tokens {
     pub(super) truncated: bool,
 }
 
-impl Default for Tokens {
-    /// The two marks alone: what the training's tokenizer makes of a text without pieces.
-    fn default() -> Self {
-        Self { ids: vec![BEGIN, END], truncated: false }
-    }
-}
-
 pub(super) struct Tokenizer {
     inner: tokenizers::Tokenizer,
     max_tokens: usize,

@@ -275,14 +275,14 @@ impl fmt::Display for Identity<'_> {
 
 /// Crate, commit, and the embedded model's id and sha256, without loading the model.
 static VERSION: LazyLock<String> = LazyLock::new(|| {
-    let bytes = embedded::files().manifest;
-    let manifest: Option<Manifest> = serde_json::from_slice(bytes).ok();
+    let files = embedded::files();
+    let manifest: Option<Manifest> = serde_json::from_slice(files.manifest).ok();
     format!(
         "{} ({})\ncommit {COMMIT}\nmodel {}\nsha256 {}",
         env!("CARGO_PKG_VERSION"),
         env!("CARGO_PKG_NAME"),
         manifest.as_ref().map_or("unknown", |manifest| manifest.id.as_str()),
-        model::sha256(bytes),
+        files.sha256(),
     )
 });
 

@@ -5,7 +5,6 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use super::table::Table;
 use super::{COMMIT, Outcome, Settings, Stop, print_json};
@@ -132,12 +131,6 @@ fn flatten(name: &str, value: &Value, facts: &mut Vec<(String, String)>) {
         Value::String(text) => facts.push((name.into(), text.clone())),
         other => facts.push((name.into(), other.to_string())),
     }
-}
-
-/// Lower-case hexadecimal sha256 of a manifest, as [`Classifier::sha256`] gives it after the whole
-/// model was loaded; `tests/cli.rs` holds the two against each other.
-pub(super) fn sha256(manifest: &[u8]) -> String {
-    Sha256::digest(manifest).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
