@@ -30,7 +30,7 @@ MODEL_ID := $(shell cat models/shipped)
 MODEL_FILES := $(addprefix models/$(MODEL_ID)/,manifest.json config.json tokenizer.json \
 	onnx/model_quantized.onnx head.json prototypes.json)
 CRATE := Cargo.toml Cargo.lock build.rs .cargo/config.toml models/shipped $(MODEL_FILES) \
-	$(shell find src -type f)
+	$(shell find src kernels -type f)
 PAGE := $(shell find www -type f 2>/dev/null)
 
 DATA ?= ../shared/data
@@ -47,7 +47,7 @@ dev: workers ## build everything and serve the model worker on PORT (8788)
 	exec node_modules/.bin/wrangler dev -c wrangler.model.toml --ip 127.0.0.1 --port $(PORT)
 
 .PHONY: test
-test: workers build/native.stamp $(CARGO_DENY) tests/.venv/stamp | chromium ## all checks and tests
+test: workers build/kernels.wasm build/native.stamp $(CARGO_DENY) tests/.venv/stamp | chromium ## all checks and tests
 	node tests/run.js
 
 .PHONY: build
@@ -136,6 +136,13 @@ $(OUT)/browser/jeffrey_edge.js: $(CRATE) $(WASM_BINDGEN) $(WASM_TARGET)
 		target/browser/wasm32-unknown-unknown/$(PROFILE)/jeffrey_edge.wasm
 	@touch $@
 
+# The encoder's arithmetic alone, for the test of its bits in Node and in workerd.
+build/kernels.wasm: $(shell find kernels -type f) Cargo.toml $(WASM_TARGET)
+	CARGO_TARGET_DIR=target/browser cargo build --package jeffrey-kernels --example digest \
+		--target wasm32-unknown-unknown --profile fast-release
+	@mkdir -p $(@D)
+	cp target/browser/wasm32-unknown-unknown/fast-release/examples/digest.wasm $@
+
 # What the model worker serves: the page, the module, the model's files.
 $(OUT)/www/index.html: $(PAGE) $(OUT)/browser/jeffrey_edge.js $(MODEL_FILES)
 	rm -rf $(OUT)/www && mkdir -p $(OUT)/www/wasm $(OUT)/www/models/$(MODEL_ID)/onnx
@@ -160,6 +167,6 @@ $(OUT)/model/index.js: $(CRATE) $(WORKER_BUILD) $(WASM_TARGET) build/wasm-bindge
 	@touch $@
 
 # The binary that the tests run, and the tests themselves, before anything is timed.
-build/native.stamp: $(CRATE) $(shell find tests -maxdepth 2 -name '*.rs')
-	cargo test --features cli --no-run
+build/native.stamp: $(CRATE) $(shell find tests kernels -maxdepth 2 -name '*.rs')
+	cargo test --workspace --features cli --no-run
 	@mkdir -p $(@D) && touch $@

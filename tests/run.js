@@ -21,16 +21,16 @@ const tests = (/** @type {string} */ folder) =>
 const steps = [
   { name: "format", command: ["cargo", "fmt", "--check"] },
   { name: "clippy, core", command: clippy("--lib") },
-  { name: "clippy, native", command: clippy("--features", "cli", "--all-targets") },
+  { name: "clippy, native", command: clippy("--workspace", "--features", "cli", "--all-targets") },
   // Both wasm shells at once: they exclude each other only when linked, and tract is checked once.
   { name: "clippy, model worker and browser", command: clippy("--lib", "--features", "model,browser", ...wasm) },
   { name: "licences", command: [join(cache, String(deny), "bin/cargo-deny"), "check", "licenses", "bans", "sources"] },
   {
     name: "documentation",
-    command: ["cargo", "doc", "--quiet", "--no-deps", "--lib", "--features", "cli"],
+    command: ["cargo", "doc", "--quiet", "--workspace", "--no-deps", "--lib", "--features", "cli"],
     env: { RUSTDOCFLAGS: "-D warnings" },
   },
-  { name: "native tests", command: ["cargo", "test", "--features", "cli"] },
+  { name: "native tests", command: ["cargo", "test", "--workspace", "--features", "cli"] },
   { name: "types of the page and the tests", command: ["node_modules/.bin/tsc", "--project", "jsconfig.json"] },
   { name: "sizes", command: ["node", "tests/size.js"] },
   { name: "model worker in workerd", command: ["node", "--test", "--test-concurrency=1", ...tests("worker")] },

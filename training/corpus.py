@@ -42,8 +42,8 @@ def run(run: Run) -> None:
         return True
 
     rows = []
-    for name, weight in (("goemotions_train", 1.0), ("xed_en", want["xed_weight"]),
-                         ("xed_fr", want["xed_weight"])):
+    for name, weight in (("goemotions_train", 1.0), ("xed_en", want["xed_en_weight"]),
+                         ("xed_fr", want["xed_fr_weight"])):
         for row in sources.labelled(run.data, name):
             target = sources.target(row["labels"])
             if target is not None and allowed(name, row["text"]):

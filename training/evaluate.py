@@ -14,6 +14,7 @@ from .text import LABELS
 
 FOLDER = WORK / "evaluate"
 A_CLASS, DRAWS, RESAMPLES, BINS = 50, 200, 1_000, 15
+DATA = WRITTEN_EVAL.parent
 """The project's own terms: 200 draws of 50 a class, 15 bins of confidence."""
 
 
@@ -21,6 +22,7 @@ def run(run: Run) -> None:
     """Compute and write all figures."""
     step = Step(run, "evaluate", [onnx_graph.FOLDER / "model_quantized.onnx",
                                   calibrate.FOLDER / "head.json", calibrate.FOLDER / "prototypes.json",
+                                  DATA / "rehearsal.jsonl", DATA / "fairness.jsonl",
                                   teacher.FOLDER / "teacher.safetensors", hold_out.FROZEN], ["evaluate"])
     if step.finished():
         return
@@ -30,14 +32,17 @@ def run(run: Run) -> None:
     float32 = Runtime(onnx_graph.FOLDER / "model_float.onnx", run.tokenizer)
 
     figures = {"student": {}, "teacher": {}, "prototypes": {}, "quantisation": {}}
+
+    def scores_of(texts: list[str], what: str) -> dict[str, np.ndarray]:
+        return {"student": head_scores(head, shipped.embed(texts, what)),
+                "teacher": np.exp(label.read(run, texts, run.settings["label"]["tokens_max"], 64)[0])}
+
     for name, rows in _sets(run).items():
         texts = [r["text"] for r in rows]
         truth = np.array([LABELS.index(r["core8"]) for r in rows])
-        embeddings = shipped.embed(texts, name)
-        scores = head_scores(head, embeddings)
-        taught = np.exp(label.read(run, texts, run.settings["label"]["tokens_max"], 64)[0])
-        for who, found in (("student", scores), ("teacher", taught),
-                           ("prototypes", prototype_scores(prototypes, embeddings))):
+        scores = scores_of(texts, name)
+        scores["prototypes"] = prototype_scores(prototypes, shipped.embed(texts, f"{name}, prototypes"))
+        for who, found in scores.items():
             figures[who][name] = figures_of(name, found, truth, run.seed)
             registers = sorted({r["register"] for r in rows if "register" in r})
             if registers:
@@ -47,10 +52,23 @@ def run(run: Run) -> None:
         if name == "goemotions_dev":
             unquantised = head_scores(head, float32.embed(texts, "float"))
             figures["quantisation"] = {
-                "labels_equal": float((unquantised.argmax(1) == scores.argmax(1)).mean()),
-                "macro_f1_cost": macro_f1(unquantised.argmax(1), truth) - macro_f1(scores.argmax(1), truth),
-                "score_difference_max": float(np.abs(unquantised - scores).max()),
+                "labels_equal": float((unquantised.argmax(1) == scores["student"].argmax(1)).mean()),
+                "macro_f1_cost": (macro_f1(unquantised.argmax(1), truth)
+                                  - macro_f1(scores["student"].argmax(1), truth)),
+                "score_difference_max": float(np.abs(unquantised - scores["student"]).max()),
             }
+
+    rehearsal = read_rows(DATA / "rehearsal.jsonl")
+    for who, scores in scores_of([r["text"] for r in rehearsal], "rehearsal").items():
+        low = scores.max(1) < 0.4
+        figures[who]["rehearsal"] = {
+            "rows": len(low), "below_0.4": float(low.mean()), "below_0.4_interval": wilson(low),
+            "below_0.4_by_kind": {kind: float(low[[r["kind"] == kind for r in rehearsal]].mean())
+                                  for kind in ("plain", "borderline", "personal", "edge")},
+        }
+    pairs = read_rows(DATA / "fairness.jsonl")
+    for who, scores in scores_of([r["a"] for r in pairs] + [r["b"] for r in pairs], "fairness").items():
+        figures[who]["fairness"] = fairness_of(pairs, scores[:len(pairs)], scores[len(pairs):])
     ours = figures["student"]
     figures["summary"] = {
         "english_balanced_macro_f1": ours["goemotions_dev"]["balanced_macro_f1"],
@@ -59,6 +77,8 @@ def run(run: Run) -> None:
         "written_en_accuracy": ours["written_en"]["accuracy"],
         "written_fr_accuracy": ours["written_fr"]["accuracy"],
         "calibration_error": ours["goemotions_dev"]["calibration_error"],
+        "balanced_calibration_error": ours["goemotions_dev"]["balanced_calibration_error"],
+        "rehearsal_below_0.4": ours["rehearsal"]["below_0.4"],
     }
     figures = _rounded(figures)
     export.write_json(FOLDER / "figures.json", figures, indent=1)
@@ -104,6 +124,32 @@ def figures_of(name: str, scores: np.ndarray, truth: np.ndarray, seed: int) -> d
         out["balanced_calibration_error"] = float(np.mean(
             [calibration_error(scores[i], truth[i]) for i in draws]))
     return out
+
+
+def fairness_of(pairs: list[dict], a: np.ndarray, b: np.ndarray) -> dict:
+    """Of minimal pairs, by what was changed: how often the label changes, and how far scores move."""
+    changed = a.argmax(1) != b.argmax(1)
+    moved = np.abs(a - b).sum(1) / 2
+    truth = np.array([LABELS.index(r["core8"]) for r in pairs])
+    out = {}
+    for what in sorted({r["set"] for r in pairs}):
+        of = np.array([r["set"] == what for r in pairs])
+        out[what] = {
+            "pairs": int(of.sum()), "label_changed": float(changed[of].mean()),
+            "label_changed_interval": wilson(changed[of]),
+            "scores_moved": float(moved[of].mean()),
+            "accuracy_a": float((a.argmax(1) == truth)[of].mean()),
+            "accuracy_b": float((b.argmax(1) == truth)[of].mean()),
+        }
+    return out
+
+
+def wilson(hits: np.ndarray) -> list[float]:
+    """95 % interval of a share (Wilson 1927)."""
+    n, z = len(hits), 1.959964
+    share = float(hits.mean())
+    middle, spread = share + z * z / (2 * n), z * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return [float((middle - spread) / (1 + z * z / n)), float((middle + spread) / (1 + z * z / n))]
 
 
 def class_f1(found: np.ndarray, truth: np.ndarray) -> dict[int, float]:

@@ -1,11 +1,12 @@
 """Writes the student as an ONNX graph, float or with int8 weights.
 
 Enters: the network's weights. Leaves: a model with one input `input_ids` `[1, tokens]` and one
-output `embedding` `[1, dim]`; one text at a time, so there is no mask. Written by hand rather than
-by an exporter: only basic operators that tract knows, no shape arithmetic, no `value_info`.
+output `embedding` `[1, dim]`; one text at a time, so there is no mask. Its layers are model-local
+functions: `src/classifier/encoder.rs` computes each in one go, any other runtime by the basic
+operators of its body. No shape arithmetic, no `value_info`.
 
-Int8 is weight-only: `DequantizeLinear`, symmetric, a scale for each output channel. The table is
-dequantised after its Gather, with a scale for each column, so that it stays int8 in memory.
+Int8 is weight-only: symmetric, a scale for each output channel. The table is dequantised after its
+Gather, with a scale for each column, so that it stays int8 in memory.
 """
 
 import numpy as np
@@ -19,9 +20,11 @@ from .runtime import Runtime
 from .stage import WORK, Run, Step
 
 FOLDER = WORK / "graph"
-STUDENT = WORK / "polish" / "network.safetensors"
+STUDENT = WORK / "student" / "network.safetensors"
 
 OPSET = 17
+DOMAIN = "jeffrey.edge"
+"""Of the layers that are functions of the file itself."""
 _CLIPS = np.linspace(0.3, 1.0, 36)
 """Shares of the largest weight tried as the int8 range; the one with the least squared error wins."""
 
@@ -31,112 +34,134 @@ class Graph:
 
     def __init__(self, weights: dict[str, np.ndarray], quantised: bool):
         self.weights, self.quantised = weights, quantised
-        self.nodes, self.initialisers, self.known = [], [], set()
+        self.nodes, self.initialisers = [], []
 
-    def op(self, kind: str, *inputs: str, **attributes) -> str:
+    def op(self, kind: str, *inputs: str, domain: str = "", **attributes) -> str:
         """One node with one output."""
         name = f"{kind.lower()}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, list(inputs), [name], name=name, **attributes))
+        self.nodes.append(helper.make_node(kind, list(inputs), [name], name=name, domain=domain,
+                                           **attributes))
         return name
 
-    def constant(self, name: str, value) -> str:
-        """An initialiser, once under each name."""
-        if name not in self.known:
-            self.known.add(name)
-            value = np.ascontiguousarray(value)
-            if value.dtype == np.float64:
-                value = value.astype(np.float32)
-            self.initialisers.append(numpy_helper.from_array(value, name))
+    def layer(self, kind: str, *inputs: str, **attributes) -> str:
+        """One node that names a function of `_functions`."""
+        return self.op(kind, *inputs, domain=DOMAIN, **attributes)
+
+    def constant(self, name: str, value: np.ndarray) -> str:
+        """An initialiser."""
+        if value.dtype == np.float64:
+            value = value.astype(np.float32)
+        self.initialisers.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
         return name
-
-    def matrix(self, name: str, value: np.ndarray) -> str:
-        """A weight `[in, out]`, int8 with a scale for each output channel if quantised.
-
-        A single column (the pooling's score) stays float: 192 weights.
-        """
-        if not self.quantised or value.shape[1] == 1:
-            return self.constant(name, value)
-        whole, scale = to_int8(value, axis=1)
-        return self.op("DequantizeLinear", self.constant(f"{name}.int8", whole),
-                       self.constant(f"{name}.scale", scale), axis=1)
-
-    def linear(self, x: str, name: str, scale: float = 1.0) -> str:
-        """`x W + b`; `scale` is folded into both."""
-        x = self.op("MatMul", x, self.matrix(f"{name}.weight", self.weights[f"{name}.weight"].T * scale))
-        if f"{name}.bias" not in self.weights:
-            return x
-        return self.op("Add", x, self.constant(f"{name}.bias", self.weights[f"{name}.bias"] * scale))
 
     def lookup(self, ids: str) -> str:
         """Rows of the table."""
-        table = self.weights["table.weight"]
-        if not self.quantised:
-            return self.op("Gather", self.constant("table", table), ids, axis=0)
-        whole, scale = to_int8(table, axis=1)
-        rows = self.op("Gather", self.constant("table.int8", whole), ids, axis=0)
-        return self.op("DequantizeLinear", rows, self.constant("table.scale", scale), axis=2)
+        return self.layer("Embed", ids, *self._stored("table", self.weights["table.weight"]))
 
-    def norm(self, x: str) -> str:
-        """Layer norm without scale and shift, in basic operators."""
-        centred = self.op("Sub", x, self.op("ReduceMean", x, axes=[-1], keepdims=1))
-        spread = self.op("ReduceMean", self.op("Mul", centred, centred), axes=[-1], keepdims=1)
-        spread = self.op("Sqrt", self.op("Add", spread, self.constant(
-            "norm.epsilon", np.array([NORM_EPSILON], np.float32))))
-        return self.op("Div", centred, spread)
+    def linear(self, x: str, name: str, weight: np.ndarray, bias: np.ndarray) -> str:
+        """`x W + b`, the weight `[in, out]`."""
+        return self.layer("Linear", x, *self._stored(f"{name}.weight", weight),
+                          self.constant(f"{name}.bias", bias))
+
+    def _stored(self, name: str, value: np.ndarray) -> list[str]:
+        """A weight `[rows, columns]`: floats, or int8 with a scale for each column."""
+        if not self.quantised:
+            return [self.constant(name, value)]
+        whole, scale = to_int8(value, axis=1)
+        return [self.constant(name, whole), self.constant(f"{name}.scale", scale)]
+
+    def parts(self, *names: str) -> tuple[np.ndarray, np.ndarray]:
+        """Weight `[in, out]` and bias of several linear layers over one input, side by side."""
+        return (np.concatenate([self.weights[f"{n}.weight"].T for n in names], 1),
+                np.concatenate([self.weights[f"{n}.bias"] for n in names]))
+
+    def norm(self, x: str, name: str) -> str:
+        """Layer norm without scale and shift; the operator asks for a scale."""
+        scale = np.ones(self.weights["into.bias"].shape, np.float32)
+        return self.op("LayerNormalization", x, self.constant(f"{name}.norm.scale", scale),
+                       axis=-1, epsilon=NORM_EPSILON)
 
     def block(self, x: str, name: str) -> str:
         """`network.Block`."""
-        h = self.norm(x)
-        depth = self.weights[f"{name}.depth.weight"]
-        mixed = self.taps(self.linear(h, f"{name}.up"), f"{name}.depth", depth)
-        mixed = self.op("Mul", mixed, self.op("Sigmoid", self.linear(h, f"{name}.gate")))
-        x = self.op("Add", x, self.linear(mixed, f"{name}.out"))
-        wide = self.op("Relu", self.linear(self.norm(x), f"{name}.wide"))
-        return self.op("Add", x, self.linear(wide, f"{name}.narrow"))
-
-    def taps(self, x: str, name: str, depth: np.ndarray) -> str:
-        """The depthwise convolution as a sum of shifted, scaled copies of `x`.
-
-        With a length known only at run time tract computes a depthwise `Conv` as one small matrix
-        product a channel: a quarter of the whole time of a short text.
-        """
-        channels, _, kernel = depth.shape
-        reach = kernel // 2
-        padded = self.op("Pad", x, self.constant("taps.pads", np.array([0, reach, 0, 0, reach, 0])))
-        axis = self.constant("taps.axis", np.array([1]))
-        total = self.constant(f"{name}.bias", self.weights[f"{name}.bias"].reshape(1, 1, channels))
-        for tap in range(kernel):
-            # Counted from the end, so that it fits every length; the last one is open.
-            end = tap - kernel + 1 if tap < kernel - 1 else np.iinfo(np.int64).max
-            part = self.op("Slice", padded, self.constant(f"taps.{tap}", np.array([tap])),
-                           self.constant(f"taps.{tap}.end", np.array([end])), axis)
-            scale = self.constant(f"{name}.weight.{tap}", depth[:, 0, tap].reshape(1, 1, channels))
-            total = self.op("Add", self.op("Mul", part, scale), total)
-        return total
+        both = self.linear(self.norm(x, f"{name}.up"), f"{name}.up_gate",
+                           *self.parts(f"{name}.up", f"{name}.gate"))
+        mixed = self.layer("GatedConvolution", both,
+                           self.constant(f"{name}.depth.weight", self.weights[f"{name}.depth.weight"]),
+                           self.constant(f"{name}.depth.bias", self.weights[f"{name}.depth.bias"]))
+        x = self.op("Add", x, self.linear(mixed, f"{name}.out", *self.parts(f"{name}.out")))
+        wide = self.linear(self.norm(x, f"{name}.wide"), f"{name}.wide", *self.parts(f"{name}.wide"))
+        return self.op("Add", x, self.linear(self.op("Relu", wide), f"{name}.narrow",
+                                             *self.parts(f"{name}.narrow")))
 
     def attention(self, x: str, heads: int) -> str:
         """`Network._attend` on the normed input, added to the input."""
-        h = self.norm(x)
-        dim = self.weights["query.weight"].shape[0]
-        split = self.constant("heads.split", np.array([0, -1, heads, dim // heads], np.int64))
-        joined = self.constant("heads.joined", np.array([0, -1, dim], np.int64))
+        weight, bias = self.parts("query", "key", "value")
+        dim = len(bias) // 3
         # The square root of a head's width goes into the query's weights.
-        q = self.op("Reshape", self.linear(h, "query", (dim // heads) ** -0.5), split)
-        k = self.op("Reshape", self.linear(h, "key"), split)
-        v = self.op("Reshape", self.linear(h, "value"), split)
-        q, v = (self.op("Transpose", part, perm=[0, 2, 1, 3]) for part in (q, v))
-        k = self.op("Transpose", k, perm=[0, 2, 3, 1])
-        mixed = self.op("MatMul", self.op("Softmax", self.op("MatMul", q, k), axis=-1), v)
-        mixed = self.op("Reshape", self.op("Transpose", mixed, perm=[0, 2, 1, 3]), joined)
-        return self.op("Add", x, self.linear(mixed, "mix"))
+        share = np.concatenate([np.full(dim, (dim // heads) ** -0.5), np.ones(2 * dim)])
+        x3 = self.linear(self.norm(x, "attention"), "attention", weight * share, bias * share)
+        mixed = self.layer("Attention", x3, heads=heads)
+        return self.op("Add", x, self.linear(mixed, "mix", *self.parts("mix")))
 
     def pool(self, x: str) -> str:
-        """Attention-weighted mean and maximum over tokens, to one vector."""
-        h = self.norm(x)
-        score = self.op("Softmax", self.linear(h, "pool_score"), axis=1)
-        mean = self.op("MatMul", self.op("Transpose", score, perm=[0, 2, 1]), h)
-        highest = self.op("ReduceMax", h, axes=[1], keepdims=1)
-        return self.op("Add", self.linear(mean, "pool_mean"), self.linear(highest, "pool_max"))
+        """Attention-weighted mean and maximum over tokens, side by side, to one vector."""
+        both = self.layer("Pool", self.norm(x, "pool"),
+                          self.constant("pool.score", self.weights["pool_score.weight"].T))
+        weight = np.concatenate([self.weights["pool_mean.weight"].T, self.weights["pool_max.weight"].T])
+        return self.linear(both, "pool", weight, self.weights["pool_mean.bias"])
+
+
+def _functions(dim: int, heads: int, quantised: bool) -> list[onnx.FunctionProto]:
+    """What each layer computes, in basic operators: for runtimes that do not know it by name."""
+    node = helper.make_node
+    widened = ([node("DequantizeLinear", ["weight", "scale"], ["w"], axis=1)] if quantised
+               else [node("Identity", ["weight"], ["w"])])
+    stored = ["weight", "scale"] if quantised else ["weight"]
+    rows = [node("Gather", ["weight", "ids"], ["rows" if quantised else "y"], axis=0)]
+    if quantised:
+        # Only the rows that are read are widened: the table stays int8 in memory.
+        rows.append(node("DequantizeLinear", ["rows", "scale"], ["y"], axis=2))
+    sizes = [node("Constant", [], [name], value_ints=value) for name, value in (
+        ("split", [0, 0, heads, dim // heads]), ("joined", [0, 0, dim]))]
+
+    def function(name: str, inputs: list[str], nodes: list, attributes: tuple[str, ...] = ()):
+        return helper.make_function(DOMAIN, name, inputs, ["y"], nodes,
+                                    [helper.make_opsetid("", OPSET)], list(attributes))
+
+    return [
+        function("Embed", ["ids", *stored], rows),
+        function("Linear", ["x", *stored, "bias"], [
+            *widened, node("MatMul", ["x", "w"], ["xw"]), node("Add", ["xw", "bias"], ["y"])]),
+        function("GatedConvolution", ["x", "taps", "bias"], [
+            node("Split", ["x"], ["up", "gate"], axis=-1),
+            node("Transpose", ["up"], ["channels"], perm=[0, 2, 1]),
+            node("Conv", ["channels", "taps", "bias"], ["convolved"], group=dim, auto_pad="SAME_UPPER"),
+            node("Transpose", ["convolved"], ["mixed"], perm=[0, 2, 1]),
+            node("Sigmoid", ["gate"], ["open"]),
+            node("Mul", ["mixed", "open"], ["y"])]),
+        # `heads` names the number for who computes it in one go; the shapes below hold it too.
+        function("Attention", ["x"], [
+            *sizes,
+            node("Split", ["x"], ["q", "k", "v"], axis=-1),
+            *(node("Reshape", [n, "split"], [f"{n}4"]) for n in "qkv"),
+            node("Transpose", ["q4"], ["queries"], perm=[0, 2, 1, 3]),
+            node("Transpose", ["k4"], ["keys"], perm=[0, 2, 3, 1]),
+            node("Transpose", ["v4"], ["values"], perm=[0, 2, 1, 3]),
+            node("MatMul", ["queries", "keys"], ["scores"]),
+            node("Softmax", ["scores"], ["shares"], axis=-1),
+            node("MatMul", ["shares", "values"], ["parts"]),
+            node("Transpose", ["parts"], ["beside"], perm=[0, 2, 1, 3]),
+            node("Reshape", ["beside", "joined"], ["y"])], ("heads",)),
+        function("Pool", ["x", "score"], [
+            node("MatMul", ["x", "score"], ["scores"]),
+            node("Softmax", ["scores"], ["shares"], axis=1),
+            node("Transpose", ["shares"], ["across"], perm=[0, 2, 1]),
+            node("MatMul", ["across", "x"], ["mean"]),
+            node("ReduceMax", ["x"], ["highest"], axes=[1], keepdims=1),
+            node("Concat", ["mean", "highest"], ["both"], axis=-1),
+            node("Constant", [], ["first"], value_ints=[1]),
+            node("Squeeze", ["both", "first"], ["y"])]),
+    ]
 
 
 def to_int8(value: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
@@ -159,22 +184,23 @@ def build(weights: dict[str, np.ndarray], heads: int, quantised: bool) -> onnx.M
     """The whole graph, checked."""
     graph = Graph(weights, quantised)
     blocks = 1 + max(int(n.split(".")[1]) for n in weights if n.startswith("blocks."))
-    dim = weights["into.weight"].shape[0]
-    x = graph.linear(graph.lookup("input_ids"), "into")
+    dim = len(weights["into.bias"])
+    x = graph.linear(graph.lookup("input_ids"), "into", *graph.parts("into"))
     for number in range(blocks):
         x = graph.block(x, f"blocks.{number}")
         if number + 1 == (blocks + 1) // 2:
             x = graph.attention(x, heads)
-    flat = graph.constant("flat", np.array([1, dim], np.int64))
-    graph.nodes.append(helper.make_node("Reshape", [graph.pool(x), flat], ["embedding"], name="embedding"))
+    graph.pool(x)
+    graph.nodes[-1].output[0] = "embedding"
     model = helper.make_model(
         helper.make_graph(
             graph.nodes, "jeffrey-edge",
             [helper.make_tensor_value_info("input_ids", TensorProto.INT64, [1, "tokens"])],
             [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, [1, dim])],
             graph.initialisers),
+        functions=_functions(dim, heads, quantised),
         producer_name="jeffrey-edge training", ir_version=8,
-        opset_imports=[helper.make_opsetid("", OPSET)])
+        opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, 1)])
     onnx.checker.check_model(model)
     return model
 

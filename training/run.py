@@ -18,12 +18,11 @@ os.environ.setdefault("GOMP_SPINCOUNT", "0")
 import torch  # noqa: E402
 
 from . import (  # noqa: E402
-    calibrate, corpus, evaluate, export, golden, hold_out, label, onnx_graph, polish, student,
-    teacher,
+    calibrate, corpus, evaluate, export, golden, hold_out, label, onnx_graph, student, teacher,
 )
 from .stage import Run  # noqa: E402
 
-STEPS = [hold_out, corpus, teacher, label, student, polish, onnx_graph, calibrate, evaluate, export, golden]
+STEPS = [hold_out, corpus, teacher, label, student, onnx_graph, calibrate, evaluate, export, golden]
 
 
 def main() -> None:

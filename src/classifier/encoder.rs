@@ -1,17 +1,22 @@
 //! Tokens `[n]` to an embedding `[dim]`: the only file that names tract.
 //!
-//! The ONNX graph has one input `[1, tokens]` of 64-bit ids and one output `[1, dim]`. Its weights
-//! are stored in 8 bits and widened once, at load; the embedding table stays in 8 bits, because only
-//! the rows that are read are widened (after the Gather). Everything that can be wrong with the
-//! graph is found in `from_bytes`, which also runs it once.
+//! tract runs the plan: it orders the nodes, holds the values and frees them. Each node is a
+//! [`Layer`], whose arithmetic is `jeffrey-kernels`. The plan is wired straight from the file
+//! (`onnx.rs`), without tract's own reading, analysis and optimisation of ONNX: those take four
+//! times as long as the rest of the start, and two thirds of the module. Everything that can be
+//! wrong with the graph is found in `from_bytes`, which also runs it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use tract_onnx::prelude::*;
-use tract_onnx::tract_core::ops::array::Gather;
-use tract_onnx::tract_core::plan::SimplePlan;
+use jeffrey_kernels::{
+    Fault, Linear, Table, add, attention, gated_convolution, layer_norm, pool, relu,
+};
+use tract_core::internal::*;
+use tract_core::plan::SimplePlan;
 
 use super::files::{LoadError, Manifest};
+use super::onnx::{Graph, Node};
 
 type Plan = Arc<SimplePlan<TypedFact, Box<dyn TypedOp>>>;
 
@@ -26,36 +31,39 @@ pub enum EncoderError {
     /// No embedding table, or one with fewer rows than the vocabulary has pieces.
     #[error("the embedding table has {rows} rows for a vocabulary of {vocabulary}")]
     Table {
-        /// Rows of the smallest table that is gathered from; 0 without one.
+        /// Rows of the smallest table; 0 without one.
         rows: usize,
         /// Pieces of the tokenizer.
         vocabulary: usize,
     },
-    /// The output is not `[1, dim]`, or not finite.
-    #[error("the output {seen} is not {expected} finite numbers")]
+    /// The output is not `[1, dim]`.
+    #[error("the output {seen} is not {expected} numbers")]
     Output {
         /// What came out.
         seen: String,
         /// The dimension of the manifest.
         expected: usize,
     },
-    /// tract refused the graph or failed to run it.
+    /// The file is no graph of the known layers, or tract failed to run it.
     #[error("{0}")]
     Graph(String),
-    /// A weight is NaN or infinite.
-    #[error("the weight `{0}` is not finite")]
-    Weight(String),
+    /// A node does not fit its weights or its input.
+    #[error("node `{node}`: {fault}")]
+    Node {
+        /// Name of the node.
+        node: String,
+        /// What does not fit.
+        fault: String,
+    },
 }
 
 impl Encoder {
     pub(super) fn from_bytes(bytes: &[u8], manifest: &Manifest) -> Result<Self, LoadError> {
-        let typed = typed(bytes).map_err(graph)?;
-        check_weights(&typed)?;
-        check_table(&typed, manifest.vocabulary)?;
-        let plan = typed.into_optimized().and_then(|model| model.into_runnable()).map_err(graph)?;
+        let graph = Graph::from_bytes(bytes).map_err(EncoderError::Graph)?;
+        let plan = Wiring::default().wire(graph, manifest)?;
         let encoder = Self { plan, dim: manifest.dim };
-        // The first run allocates and fills caches. One plan serves every length: the shortest input
-        // and one whose convolutions reach past both ends say whether it runs.
+        // The first run fills caches. One plan serves every length: the shortest input and one whose
+        // convolutions reach past both ends say whether it runs.
         for tokens in [2, 8] {
             encoder.embed(&vec![0; tokens])?;
         }
@@ -64,61 +72,307 @@ impl Encoder {
 
     /// The embedding `[dim]` of at least one id.
     pub(super) fn embed(&self, ids: &[i64]) -> Result<Vec<f32>, EncoderError> {
-        let input = Tensor::from_shape(&[1, ids.len()], ids).map_err(graph)?;
-        let outputs = self.plan.run(tvec!(input.into())).map_err(graph)?;
-        let output = outputs.first().ok_or_else(|| self.wrong("nothing".into()))?;
-        if output.shape() != [1, self.dim] {
-            return Err(self.wrong(format!("{:?}", output.shape())));
+        let input = Tensor::from_shape(&[1, ids.len()], ids).map_err(tract)?;
+        let outputs = self.plan.run(tvec!(input.into())).map_err(tract)?;
+        let output = outputs.first().ok_or_else(|| wrong_output("nothing".into(), self.dim))?;
+        Ok(floats(output).map_err(tract)?.to_vec())
+    }
+}
+
+fn wrong_output(seen: String, expected: usize) -> EncoderError {
+    EncoderError::Output { seen, expected }
+}
+
+fn tract(error: TractError) -> EncoderError {
+    EncoderError::Graph(format!("{error:#}"))
+}
+
+/// What stands at a name of the graph: how many floats a row has, and whether there is a row for
+/// each token or a single one for the text.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Shape {
+    width: usize,
+    pooled: bool,
+}
+
+/// The plan in the making.
+#[derive(Default)]
+struct Wiring {
+    model: TypedModel,
+    known: HashMap<String, (OutletId, Shape)>,
+    /// Rows of the smallest table.
+    table_rows: Option<usize>,
+}
+
+impl Wiring {
+    fn wire(mut self, mut graph: Graph, manifest: &Manifest) -> Result<Plan, EncoderError> {
+        let tokens = self.model.symbols.sym("tokens");
+        let fact = i64::fact([1.to_dim(), tokens.to_dim()]);
+        let ids = self.model.add_source(graph.input.clone(), fact).map_err(tract)?;
+        for node in std::mem::take(&mut graph.nodes) {
+            let wired = self.add(&node, ids, &tokens, &mut graph);
+            wired.map_err(|fault| EncoderError::Node { node: node.name.clone(), fault })?;
         }
-        let view = output.to_plain_array_view::<f32>().map_err(graph)?;
-        Ok(view.iter().copied().collect())
+        let vocabulary = manifest.vocabulary;
+        let rows = self.table_rows.unwrap_or(0);
+        if rows < vocabulary {
+            return Err(EncoderError::Table { rows, vocabulary });
+        }
+        let wrong = |seen| Err(wrong_output(seen, manifest.dim));
+        let (outlet, shape) = match self.known.get(&graph.output) {
+            Some((outlet, shape)) if shape.pooled => (*outlet, *shape),
+            Some(_) => return wrong("of one row a token".into()),
+            None => return wrong(format!("`{}`, which no node computes,", graph.output)),
+        };
+        if shape.width != manifest.dim {
+            return wrong(format!("[1, {}]", shape.width));
+        }
+        self.model.select_output_outlets(&[outlet]).map_err(tract)?;
+        SimplePlan::new(self.model).map_err(tract)
     }
 
-    fn wrong(&self, seen: String) -> EncoderError {
-        EncoderError::Output { seen, expected: self.dim }
-    }
-}
-
-/// The graph with its input fixed to `[1, tokens]`, tokens a symbol: one plan for every length.
-fn typed(bytes: &[u8]) -> TractResult<TypedModel> {
-    let mut reader = bytes;
-    let mut model = tract_onnx::onnx().model_for_read(&mut reader)?;
-    let tokens = model.symbols.sym("tokens");
-    // Without it tract cannot tell one row from many, and adds residuals element by element.
-    model.symbols.add_assertion("tokens >= 1")?;
-    let shape = tvec!(1.to_dim(), tokens.to_dim());
-    model.set_input_fact(0, InferenceFact::dt_shape(i64::datum_type(), shape))?;
-    model.into_typed()
-}
-
-fn check_weights(model: &TypedModel) -> Result<(), EncoderError> {
-    for node in &model.nodes {
-        for konst in node.outputs.iter().filter_map(|output| output.fact.konst.as_ref()) {
-            let Ok(view) = konst.to_plain_array_view::<f32>() else { continue };
-            if !view.iter().all(|value| value.is_finite()) {
-                return Err(EncoderError::Weight(node.name.clone()));
+    fn add(
+        &mut self,
+        node: &Node,
+        ids: OutletId,
+        tokens: &Symbol,
+        graph: &mut Graph,
+    ) -> Result<(), String> {
+        let [name] = node.output.as_slice() else {
+            return Err(format!("{} outputs, not 1", node.output.len()));
+        };
+        let mut inputs = Vec::new();
+        let mut weights = Vec::new();
+        for input in &node.input {
+            match self.known.get(input) {
+                Some(found) if weights.is_empty() => inputs.push(*found),
+                _ => weights.push(input.as_str()),
             }
         }
+        // The ids are no floats: only a table reads them, and it is known by its name.
+        if node.op_type == "Embed" {
+            match weights.first() {
+                Some(first) if *first == graph.input => weights.remove(0),
+                _ => return Err(format!("Embed does not read `{}`", graph.input)),
+            };
+        }
+        let (layer, shape) = layer(node, &inputs, &weights, graph)?;
+        if let Layer::Embed(table) = &layer {
+            self.table_rows = Some(self.table_rows.map_or(table.rows(), |r| r.min(table.rows())));
+        }
+        let rows = if shape.pooled { 1.to_dim() } else { tokens.to_dim() };
+        let fact = f32::fact([1.to_dim(), rows, shape.width.to_dim()]);
+        let outlets: Vec<OutletId> = match &layer {
+            Layer::Embed(_) => vec![ids],
+            _ => inputs.iter().map(|(outlet, _)| *outlet).collect(),
+        };
+        let op = LayerOp { layer: Arc::new(layer), fact };
+        let wired = self.model.wire_node(node.name.clone(), op, &outlets);
+        let outlet = wired.map_err(|error| format!("{error:#}"))?[0];
+        self.known.insert(name.clone(), (outlet, shape));
+        Ok(())
     }
-    Ok(())
 }
 
-fn check_table(model: &TypedModel, vocabulary: usize) -> Result<(), EncoderError> {
-    let rows = model
-        .nodes
-        .iter()
-        .filter(|node| node.op_is::<Gather>())
-        .filter_map(|node| node.inputs.first())
-        .filter_map(|outlet| model.outlet_fact(*outlet).ok()?.konst.as_ref())
-        .filter_map(|table| table.shape().first().copied())
-        .min()
-        .unwrap_or(0);
-    if rows < vocabulary {
-        return Err(EncoderError::Table { rows, vocabulary });
-    }
-    Ok(())
+/// One step of the encoder, with its weights.
+#[derive(Clone, Debug)]
+enum Layer {
+    /// Ids to the rows of the table.
+    Embed(Table),
+    Linear(Linear),
+    Norm {
+        scale: Vec<f32>,
+        epsilon: f32,
+    },
+    /// The larger of each value and 0.
+    Relu,
+    /// Twice the width to the width, neighbours mixed and gated.
+    GatedConvolution {
+        taps: Vec<f32>,
+        bias: Vec<f32>,
+    },
+    /// Query, key and value side by side to their mixture.
+    Attention {
+        heads: usize,
+    },
+    /// All rows to one of twice the width.
+    Pool {
+        score: Vec<f32>,
+    },
+    /// The sum of two inputs.
+    Add,
 }
 
-fn graph(error: TractError) -> EncoderError {
-    EncoderError::Graph(format!("{error:#}"))
+/// The layer of a node and the shape of what it computes, everything checked that a run relies on.
+fn layer(
+    node: &Node,
+    inputs: &[(OutletId, Shape)],
+    weights: &[&str],
+    graph: &mut Graph,
+) -> Result<(Layer, Shape), String> {
+    let fault = |fault: Fault| fault.to_string();
+    let shapes: Vec<Shape> = inputs.iter().map(|(_, shape)| *shape).collect();
+    match (node.op_type.as_str(), shapes.as_slice(), weights) {
+        ("Embed", [], [table, scale]) => {
+            let (_, scale) = graph.floats(scale)?;
+            let (shape, values) = graph.take_bytes(table)?;
+            let table = Table::new(values, scale).map_err(fault)?;
+            fits("table", &shape, &[table.rows(), table.width()])?;
+            let shape = Shape { width: table.width(), pooled: false };
+            Ok((Layer::Embed(table), shape))
+        }
+        ("Linear", [x], [weight, scale, bias]) => {
+            let ((_, scale), (_, bias)) = (graph.floats(scale)?, graph.floats(bias)?);
+            let (shape, values) = graph.take_bytes(weight)?;
+            fits("weight", &shape, &[x.width, scale.len()])?;
+            let linear = Linear::new(x.width, &values, &scale, &bias).map_err(fault)?;
+            let shape = Shape { width: linear.outputs(), ..*x };
+            Ok((Layer::Linear(linear), shape))
+        }
+        ("LayerNormalization", [x], [scale]) => {
+            let scale = finite(graph, scale, &[x.width])?;
+            let epsilon = node.float("epsilon")?;
+            if !(epsilon.is_finite() && epsilon > 0.0) {
+                return Err(format!("epsilon {epsilon} is not above 0"));
+            }
+            Ok((Layer::Norm { scale, epsilon }, *x))
+        }
+        ("Relu", [x], []) => Ok((Layer::Relu, *x)),
+        ("GatedConvolution", [x], [taps, bias]) if !x.pooled && x.width.is_multiple_of(2) => {
+            let width = x.width / 2;
+            let bias = finite(graph, bias, &[width])?;
+            // ONNX keeps a depthwise kernel channel by channel.
+            let (shape, _) = graph.floats(taps)?;
+            let kernel = shape.last().copied().unwrap_or(0);
+            let by_channel = finite(graph, taps, &[width, 1, kernel])?;
+            if kernel % 2 == 0 {
+                return Err(format!("the kernel {kernel} is not odd"));
+            }
+            let taps = (0..kernel * width).map(|i| by_channel[i % width * kernel + i / width]);
+            let taps = taps.collect();
+            Ok((Layer::GatedConvolution { taps, bias }, Shape { width, ..*x }))
+        }
+        ("Attention", [x], []) if !x.pooled && x.width.is_multiple_of(3) => {
+            let width = x.width / 3;
+            let heads = node.int("heads")?;
+            let whole = usize::try_from(heads).ok().filter(|h| *h > 0 && width.is_multiple_of(*h));
+            let heads = whole.ok_or_else(|| format!("{heads} heads do not divide {width}"))?;
+            Ok((Layer::Attention { heads }, Shape { width, ..*x }))
+        }
+        ("Pool", [x], [score]) if !x.pooled => {
+            let score = finite(graph, score, &[x.width, 1])?;
+            Ok((Layer::Pool { score }, Shape { width: 2 * x.width, pooled: true }))
+        }
+        ("Add", [a, b], []) if a == b => Ok((Layer::Add, *a)),
+        (kind, ..) => {
+            let (inputs, weights) = (shapes.len(), weights.len());
+            let widths: Vec<usize> = shapes.iter().map(|shape| shape.width).collect();
+            Err(format!(
+                "no layer {kind} with {inputs} inputs of widths {widths:?} and {weights} weights"
+            ))
+        }
+    }
+}
+
+fn fits(part: &str, seen: &[usize], expected: &[usize]) -> Result<(), String> {
+    if seen == expected {
+        return Ok(());
+    }
+    Err(format!("the {part} has shape {seen:?}, not {expected:?}"))
+}
+
+/// A weight of floats, all finite, of the shape expected.
+fn finite(graph: &Graph, name: &str, expected: &[usize]) -> Result<Vec<f32>, String> {
+    let (shape, values) = graph.floats(name)?;
+    fits(name, &shape, expected)?;
+    if !values.iter().all(|value| value.is_finite()) {
+        return Err(format!("the weight `{name}` holds a value that is not finite"));
+    }
+    Ok(values)
+}
+
+/// A layer as tract sees it.
+#[derive(Clone, Debug)]
+struct LayerOp {
+    layer: Arc<Layer>,
+    /// `[1, tokens, width]` or `[1, 1, width]`.
+    fact: TypedFact,
+}
+
+// tract asks for equality to merge nodes; two layers are equal only when they are the same one.
+impl PartialEq for LayerOp {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.layer, &other.layer)
+    }
+}
+impl Eq for LayerOp {}
+
+impl Op for LayerOp {
+    fn name(&self) -> StaticName {
+        "Layer".into()
+    }
+
+    op_as_typed_op!();
+}
+
+impl TypedOp for LayerOp {
+    fn output_facts(&self, _inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
+        Ok(tvec!(self.fact.clone()))
+    }
+
+    as_op!();
+}
+
+impl EvalOp for LayerOp {
+    op_out_of_plan!();
+
+    fn eval(&self, _: &EvalContext, mut inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        let width = self.fact.shape[2].to_usize()?;
+        let last = inputs.pop().context("a layer without input")?;
+        // As many rows as the input has, of this layer's own width.
+        let rows = last.shape().get(1).copied().unwrap_or(1);
+        let computed = |rows: usize, compute: &dyn Fn(&[f32], &mut [f32])| {
+            let mut out = vec![0.0; rows * width];
+            compute(floats(&last)?, &mut out);
+            Tensor::from_shape(&[1, rows, width], &out)
+        };
+        let out = match &*self.layer {
+            Layer::Embed(table) => {
+                let mut out = vec![0.0; rows * width];
+                let found = table.run(last.try_as_plain_ram()?.as_slice::<i64>()?, &mut out);
+                found.map_err(|id| format_err!("id {id} of {} rows", table.rows()))?;
+                Tensor::from_shape(&[1, rows, width], &out)
+            }
+            Layer::Linear(linear) => computed(rows, &|x, out| linear.run(x, out)),
+            Layer::Norm { scale, epsilon } => {
+                computed(rows, &|x, out| layer_norm(x, scale, *epsilon, out))
+            }
+            Layer::GatedConvolution { taps, bias } => {
+                computed(rows, &|x, out| gated_convolution(x, taps, bias, out))
+            }
+            Layer::Attention { heads } => {
+                computed(rows, &|x, out| attention(x, width, *heads, out))
+            }
+            Layer::Pool { score } => computed(1, &|x, out| pool(x, score, out)),
+            Layer::Relu => {
+                let mut out = last.into_tensor();
+                relu(floats_mut(&mut out)?);
+                Ok(out)
+            }
+            Layer::Add => {
+                let mut out = inputs.pop().context("a sum of one input")?.into_tensor();
+                add(floats_mut(&mut out)?, floats(&last)?);
+                Ok(out)
+            }
+        }?;
+        Ok(tvec!(out.into()))
+    }
+}
+
+fn floats(tensor: &Tensor) -> TractResult<&[f32]> {
+    tensor.try_as_plain_ram()?.as_slice::<f32>()
+}
+
+fn floats_mut(tensor: &mut Tensor) -> TractResult<&mut [f32]> {
+    tensor.to_plain_array_view_mut::<f32>()?.into_slice().context("rows with gaps")
 }

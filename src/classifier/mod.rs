@@ -9,6 +9,7 @@
 pub mod decide;
 
 mod lexicon;
+mod onnx;
 
 mod encoder;
 

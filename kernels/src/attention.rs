@@ -1,0 +1,125 @@
+//! Self-attention over the tokens of one text (Vaswani et al. 2017, "Attention Is All You Need").
+
+use crate::exponential::softmax;
+
+/// Queries computed side by side, and columns of a product.
+const TILE: usize = 4;
+
+/// `x` `[rows, 3 width]` holds each row's query, key and value; `out` is `[rows, width]`. The width
+/// is cut into `heads` equal parts. The scale of the scores is the caller's, in the query's weights.
+///
+/// # Panics
+/// If the lengths do not fit, or `heads` does not divide the width.
+pub fn attention(x: &[f32], width: usize, heads: usize, out: &mut [f32]) {
+    let rows = out.len() / width;
+    assert_eq!((out.len(), x.len(), width % heads), (rows * width, 3 * rows * width, 0));
+    let part = width / heads;
+    // Whole tiles of columns: keys across, `[part, rows]`, and values, `[rows, part]`.
+    let (across, along) = (rows.next_multiple_of(TILE), part.next_multiple_of(TILE));
+    let mut keys = vec![0.0; part * across];
+    let mut values = vec![0.0; rows * along];
+    let mut scores = vec![0.0; TILE * across];
+    let mut mixed = vec![0.0; TILE * along];
+    for head in (0..width).step_by(part) {
+        let of = |row: usize, which: usize| &x[(3 * row + which) * width + head..][..part];
+        for row in 0..rows {
+            for (column, key) in of(row, 1).iter().enumerate() {
+                keys[column * across + row] = *key;
+            }
+            values[row * along..][..part].copy_from_slice(of(row, 2));
+        }
+        for first in (0..rows).step_by(TILE) {
+            let block = TILE.min(rows - first);
+            // A block that is not full repeats its last row.
+            let row = |i: usize| first + i.min(block - 1);
+            product(std::array::from_fn(|i| of(row(i), 0)), &keys, across, &mut scores);
+            for scores in scores.chunks_exact_mut(across) {
+                softmax(&mut scores[..rows]);
+            }
+            let shares = std::array::from_fn(|i| &scores[i * across..][..rows]);
+            product(shares, &values, along, &mut mixed);
+            for (i, mixed) in mixed.chunks_exact(along).take(block).enumerate() {
+                out[(first + i) * width + head..][..part].copy_from_slice(&mixed[..part]);
+            }
+        }
+    }
+}
+
+/// `out[i, j] = sum over k of a[i][k] b[k, j]`: four rows `a`, `b` of `columns`, whole tiles of them.
+fn product(a: [&[f32]; TILE], b: &[f32], columns: usize, out: &mut [f32]) {
+    // Equal lengths, said where the compiler sees it: it leaves out the checks within the loop.
+    let depth = b.len() / columns;
+    let [a0, a1, a2, a3] = a.map(|row| &row[..depth]);
+    for first in (0..columns).step_by(TILE) {
+        let mut sums = [[0.0; TILE]; TILE];
+        let b = b.chunks_exact(columns).filter_map(|b| b[first..].first_chunk::<TILE>());
+        for ((((b, a0), a1), a2), a3) in b.zip(a0).zip(a1).zip(a2).zip(a3) {
+            for (sums, a) in sums.iter_mut().zip([a0, a1, a2, a3]) {
+                for (sum, b) in sums.iter_mut().zip(b) {
+                    *sum += a * b;
+                }
+            }
+        }
+        for (out, sums) in out.chunks_exact_mut(columns).zip(sums) {
+            out[first..first + TILE].copy_from_slice(&sums);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_takes_the_value_of_the_key_it_asks_for() {
+        // Two heads of one: the first asks for row 1, the second for row 0, both loudly.
+        let x = [
+            50.0, 50.0, -1.0, 1.0, 10.0, 20.0, // row 0: query, key, value
+            50.0, 50.0, 1.0, -1.0, 30.0, 40.0, // row 1
+        ];
+        let mut out = [f32::NAN; 4];
+        attention(&x, 2, 2, &mut out);
+        assert_eq!(out, [30.0, 20.0, 30.0, 20.0]);
+    }
+
+    #[test]
+    fn equals_the_definition_at_every_shape() {
+        for (rows, width, heads) in
+            [(1, 4, 1), (2, 6, 2), (3, 12, 2), (5, 10, 2), (8, 8, 1), (13, 24, 3)]
+        {
+            let x: Vec<f32> =
+                (0..rows * 3 * width).map(|i| (i * i % 23) as f32 / 9.0 - 1.2).collect();
+            let mut out = vec![f32::NAN; rows * width];
+            attention(&x, width, heads, &mut out);
+            let part = width / heads;
+            let at =
+                |row: usize, which: usize, i: usize| f64::from(x[(3 * row + which) * width + i]);
+            for (place, got) in out.iter().enumerate() {
+                let (row, column) = (place / width, place % width);
+                let head = column / part * part;
+                let raised: Vec<f64> = (0..rows)
+                    .map(|key| {
+                        (0..part)
+                            .map(|i| at(row, 0, head + i) * at(key, 1, head + i))
+                            .sum::<f64>()
+                            .exp()
+                    })
+                    .collect();
+                let sum: f64 = raised.iter().sum();
+                let exact: f64 = (0..rows).map(|key| raised[key] / sum * at(key, 2, column)).sum();
+                assert!(
+                    (f64::from(*got) - exact).abs() < 1e-5,
+                    "{rows} {width} {heads}: {got} {exact}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn equal_keys_share_alike() {
+        let x = [1.0, 0.0, 2.0, 7.0, 0.0, 4.0, -3.0, 0.0, 9.0];
+        let mut out = [f32::NAN; 3];
+        attention(&x, 1, 1, &mut out);
+        assert!(out.iter().all(|value| (value - 5.0).abs() < 1e-6), "{out:?}");
+    }
+}

@@ -1,0 +1,46 @@
+//! Tokens to one vector.
+
+use crate::exponential::softmax;
+use crate::reductions::{add_scaled, dot};
+
+/// `x` `[rows, width]` to `out` `[2 width]`: the mean of the rows, weighted by the softmax of
+/// `x score`, then the highest value of each column. A bias of the score would change nothing.
+///
+/// # Panics
+/// If the lengths do not fit, or there is no row.
+pub fn pool(x: &[f32], score: &[f32], out: &mut [f32]) {
+    let width = score.len();
+    assert!(!x.is_empty() && x.len().is_multiple_of(width) && out.len() == 2 * width);
+    let mut shares: Vec<f32> = x.chunks_exact(width).map(|x| dot(x, score)).collect();
+    softmax(&mut shares);
+    let (mean, highest) = out.split_at_mut(width);
+    mean.fill(0.0);
+    highest.fill(f32::NEG_INFINITY);
+    for (x, share) in x.chunks_exact(width).zip(&shares) {
+        add_scaled(mean, x, *share);
+        for (highest, x) in highest.iter_mut().zip(x) {
+            *highest = highest.max(*x);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mean_leans_to_the_higher_score_and_the_maximum_to_none() {
+        let mut out = [f32::NAN; 4];
+        pool(&[1.0, 5.0, 3.0, -7.0], &[0.0, 0.0], &mut out);
+        assert_eq!(out, [2.0, -1.0, 3.0, 5.0]);
+        pool(&[1.0, 5.0, 3.0, -7.0], &[20.0, 0.0], &mut out);
+        assert_eq!(out, [3.0, -7.0, 3.0, 5.0]);
+    }
+
+    #[test]
+    fn one_row_is_its_own_mean_and_maximum() {
+        let mut out = [f32::NAN; 2];
+        pool(&[-2.0], &[3.0], &mut out);
+        assert_eq!(out, [-2.0, -2.0]);
+    }
+}
