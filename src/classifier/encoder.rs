@@ -376,3 +376,6 @@ fn floats(tensor: &Tensor) -> TractResult<&[f32]> {
 fn floats_mut(tensor: &mut Tensor) -> TractResult<&mut [f32]> {
     tensor.to_plain_array_view_mut::<f32>()?.into_slice().context("rows with gaps")
 }
+
+#[cfg(test)]
+mod tests;

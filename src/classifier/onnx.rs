@@ -9,13 +9,13 @@ use std::collections::HashMap;
 
 use prost::Message;
 
-#[derive(Message)]
+#[derive(Clone, Message)]
 struct Model {
     #[prost(message, optional, tag = "7")]
     graph: Option<GraphProto>,
 }
 
-#[derive(Message)]
+#[derive(Clone, Message)]
 struct GraphProto {
     #[prost(message, repeated, tag = "1")]
     node: Vec<Node>,
@@ -27,14 +27,14 @@ struct GraphProto {
     output: Vec<Named>,
 }
 
-#[derive(Message)]
+#[derive(Clone, Message)]
 struct Named {
     #[prost(string, tag = "1")]
     name: String,
 }
 
 /// One computation: names in, names out.
-#[derive(Message)]
+#[derive(Clone, Message)]
 pub(super) struct Node {
     #[prost(string, repeated, tag = "1")]
     pub(super) input: Vec<String>,
@@ -48,7 +48,7 @@ pub(super) struct Node {
     attribute: Vec<Attribute>,
 }
 
-#[derive(Message)]
+#[derive(Clone, Message)]
 struct Attribute {
     #[prost(string, tag = "1")]
     name: String,
@@ -58,7 +58,7 @@ struct Attribute {
     i: i64,
 }
 
-#[derive(Message)]
+#[derive(Clone, Message)]
 struct Tensor {
     #[prost(int64, repeated, tag = "1")]
     dims: Vec<i64>,
@@ -152,5 +152,130 @@ impl Node {
     fn attribute(&self, name: &str) -> Result<&Attribute, String> {
         let found = self.attribute.iter().find(|attribute| attribute.name == name);
         found.ok_or_else(|| format!("{} has no attribute `{name}`", self.op_type))
+    }
+}
+
+/// Small graphs for tests.
+#[cfg(test)]
+pub(super) mod written {
+    use super::*;
+
+    /// A graph in the making. Each method that changes a part expects it to be there.
+    pub(crate) struct Written(GraphProto);
+
+    /// A weight of whole numbers drawn from its index.
+    pub(crate) fn bytes(shape: &[usize], value: impl Fn(usize) -> i8) -> Weight {
+        let count = shape.iter().product();
+        Weight(INT8, shape.to_vec(), (0..count).map(|i| value(i).cast_unsigned()).collect())
+    }
+
+    /// A weight of floats drawn from its index.
+    pub(crate) fn floats(shape: &[usize], value: impl Fn(usize) -> f32) -> Weight {
+        let count = shape.iter().product();
+        Weight(FLOAT, shape.to_vec(), (0..count).flat_map(|i| value(i).to_le_bytes()).collect())
+    }
+
+    pub(crate) struct Weight(i32, Vec<usize>, Vec<u8>);
+
+    impl Written {
+        pub(crate) fn new(input: &str, output: &str) -> Self {
+            let named = |name: &str| vec![Named { name: name.to_owned() }];
+            Self(GraphProto { input: named(input), output: named(output), ..Default::default() })
+        }
+
+        pub(crate) fn encode(&self) -> Vec<u8> {
+            Model { graph: Some(self.0.clone()) }.encode_to_vec()
+        }
+
+        pub(crate) fn weight(
+            &mut self,
+            name: &str,
+            Weight(code, shape, data): Weight,
+        ) -> &mut Self {
+            self.0.initializer.push(Tensor {
+                dims: shape.iter().map(|length| *length as i64).collect(),
+                data_type: code,
+                name: name.to_owned(),
+                raw_data: data,
+            });
+            self
+        }
+
+        /// A node that has its output's name.
+        pub(crate) fn node(&mut self, kind: &str, inputs: &[&str], output: &str) -> &mut Self {
+            self.0.node.push(Node {
+                input: inputs.iter().map(|input| (*input).to_owned()).collect(),
+                output: vec![output.to_owned()],
+                name: output.to_owned(),
+                op_type: kind.to_owned(),
+                attribute: Vec::new(),
+            });
+            self
+        }
+
+        pub(crate) fn linear(
+            &mut self,
+            output: &str,
+            x: &str,
+            from: usize,
+            to: usize,
+        ) -> &mut Self {
+            let name = |part: &str| format!("{output}.{part}");
+            let (weight, scale, bias) = (name("weight"), name("scale"), name("bias"));
+            self.weight(&weight, bytes(&[from, to], |i| (i * 37 % 255) as u8 as i8))
+                .weight(&scale, floats(&[to], |_| 0.01))
+                .weight(&bias, floats(&[to], |i| i as f32 * 0.1))
+                .node("Linear", &[x, &weight, &scale, &bias], output)
+        }
+
+        /// An attribute of the node added last.
+        pub(crate) fn float(&mut self, name: &str, f: f32) -> &mut Self {
+            let last = self.0.node.last_mut().expect("a node");
+            last.attribute.push(Attribute { name: name.to_owned(), f, i: 0 });
+            self
+        }
+
+        /// An attribute of the node added last.
+        pub(crate) fn int(&mut self, name: &str, i: i64) -> &mut Self {
+            let last = self.0.node.last().expect("a node").name.clone();
+            self.set_int(&last, name, i);
+            self
+        }
+
+        pub(crate) fn set_int(&mut self, node: &str, name: &str, i: i64) {
+            self.find(node).attribute.push(Attribute { name: name.to_owned(), f: 0.0, i });
+        }
+
+        pub(crate) fn rename(&mut self, node: &str, kind: &str) {
+            self.find(node).op_type = kind.to_owned();
+        }
+
+        pub(crate) fn rewire(&mut self, node: &str, input: usize, to: &str) {
+            self.find(node).input[input] = to.to_owned();
+        }
+
+        /// Takes all attributes of a node.
+        pub(crate) fn strip(&mut self, node: &str) {
+            self.find(node).attribute.clear();
+        }
+
+        pub(crate) fn replace(&mut self, name: &str, weight: Weight) {
+            self.0.initializer.retain(|tensor| tensor.name != name);
+            self.weight(name, weight);
+        }
+
+        /// Takes the last byte of a weight.
+        pub(crate) fn cut(&mut self, name: &str) {
+            let found = self.0.initializer.iter_mut().find(|tensor| tensor.name == name);
+            found.expect("the weight").raw_data.pop();
+        }
+
+        pub(crate) fn output(&mut self, name: &str) {
+            self.0.output[0].name = name.to_owned();
+        }
+
+        fn find(&mut self, node: &str) -> &mut Node {
+            self.0.node.iter_mut().find(|found| found.name == node).expect("the node")
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! The shipped model's files, as bytes in the binary; `models/shipped` names it.
+//! The shipped model's files, as bytes in the binary; `models/shipped` names it, `build.rs` checks its
+//! hashes.
 
 use crate::classifier::ModelFiles;
 
@@ -17,5 +18,6 @@ pub(crate) fn files() -> ModelFiles<'static> {
         encoder: model_file!("onnx/model_quantized.onnx"),
         head: model_file!("head.json"),
         prototypes: model_file!("prototypes.json"),
+        hashes_checked: true,
     }
 }

@@ -19,6 +19,7 @@ fn service() -> Service {
             encoder: none,
             head: none,
             prototypes: none,
+            hashes_checked: false,
         },
         BUILD,
     )
