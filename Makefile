@@ -68,6 +68,13 @@ train: training/.venv/stamp ## train from DATA and BASE to models/ID (EXTRA=file
 	training/.venv/bin/python -m training.run --data $(DATA) --base $(BASE) --id $(ID) \
 		$(if $(EXTRA),--extra $(EXTRA))
 
+.PHONY: frontier
+frontier: training/.venv/stamp node_modules/.stamp ## after train: other sizes of student, plotted into models/ID
+	training/.venv/bin/python -m training.frontier train --data $(DATA) --base $(BASE) --id $(ID)
+	$(MAKE) PROFILE=edge build/edge/browser/jeffrey_edge.js
+	node tests/bench/frontier.js training/work/frontier
+	training/.venv/bin/python -m training.frontier plot --data $(DATA) --base $(BASE) --id $(ID)
+
 .PHONY: deps
 deps: chromium ## system packages (chromium), by apt when root
 

@@ -38,7 +38,7 @@ def run(run: Run) -> None:
     at_rows = runtime.embed([r["text"] for r in rows], "prototypes")
 
     trained = load_file(HEAD)
-    head = _head(trained["weight"], trained["bias"])
+    head = head_of(trained["weight"], trained["bias"])
     refitted = _refit(at_rows, classes)
     before, after = (_macro_f1(h, at_choices, truth) for h in (head, refitted))
     print(f"calibrate: macro-F1 on choices, trained head {before:.4f}, refitted {after:.4f}")
@@ -60,7 +60,8 @@ def run(run: Run) -> None:
     step.finish()
 
 
-def _head(weight: np.ndarray, bias: np.ndarray) -> dict:
+def head_of(weight: np.ndarray, bias: np.ndarray) -> dict:
+    """`head.json` of these weights, not yet calibrated."""
     return {"labels": LABELS, "dim": weight.shape[1], "weights": _digits(weight),
             "bias": _digits(bias), "temperature": 1.0}
 
@@ -80,7 +81,7 @@ def _training_rows(run: Run) -> tuple[list[dict], np.ndarray]:
 def _refit(embeddings: np.ndarray, classes: np.ndarray) -> dict:
     spread = embeddings.std(0) + 1e-6
     model = LogisticRegression(C=0.3, max_iter=300).fit(embeddings / spread, classes)
-    return _head(model.coef_ / spread, model.intercept_)
+    return head_of(model.coef_ / spread, model.intercept_)
 
 
 def _macro_f1(head: dict, embeddings: np.ndarray, truth: np.ndarray) -> float:

@@ -17,12 +17,12 @@ _CHANGED = {"gender": "gender", "names": "first name", "origin": "origin, religi
             "register": "formal or familiar"}
 
 
-def text(model_id: str, figures: dict) -> str:
+def text(model_id: str, figures: dict, frontier: dict | None) -> str:
     """The whole card."""
     if not figures:
         return f"# {model_id}\n\nNot trained: random weights in the file format, for development only.\n"
     return "\n".join([_front(model_id, figures["student"]), _what(model_id), _figures(figures),
-                      _classes(figures), _fairness(figures), _limits(figures), _origin()])
+                      _classes(figures), _fairness(figures), *_frontier(frontier), _limits(figures), _origin()])
 
 
 def _front(model_id: str, ours: dict) -> str:
@@ -115,6 +115,28 @@ def _fairness(figures: dict) -> str:
                      f"{f['scores_moved']:.3f} | {f['accuracy_a']:.0%}, {f['accuracy_b']:.0%} | "
                      f"{figures['teacher']['fairness'][what]['label_changed']:.1%} |")
     return "\n".join(lines) + "\n"
+
+
+def _frontier(frontier: dict | None) -> list[str]:
+    if not frontier:
+        return []
+    lines = ["## Why this size", "",
+             "Students of other sizes, all by the same lessons and equally briefly "
+             f"({frontier['share']:.0%} of the lessons,",
+             f"{frontier['epochs']} epoch), so they compare with each other, not with the shipped one. "
+             "Macro-F1 on the rows set",
+             "apart for choices; milliseconds of a whole classification in Node, in one run "
+             "(`make frontier`).", "",
+             "![macro-F1 against milliseconds and megabytes](frontier.svg)", "",
+             "| student | macro-F1 | ms, 16 tokens | ms, 64 tokens | MB of the graph | parameters outside the table |",
+             "|---|---|---|---|---|---|"]
+    for s in frontier["students"]:
+        lines.append(f"| {s['name']} | {s['macro_f1']:.3f} | {s['milliseconds']['16']:.2f} | "
+                     f"{s['milliseconds']['64']:.2f} | {s['megabytes']:.2f} | "
+                     f"{s['parameters_outside_table']:,} |")
+    lines += ["", "Shipped: three blocks of width 192 with attention after the second. Fewer blocks save less than "
+              "they cost;", "a wider one learns no more from these lessons and takes half as long again."]
+    return ["\n".join(lines) + "\n"]
 
 
 def _limits(figures: dict) -> str:

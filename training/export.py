@@ -22,11 +22,28 @@ FILES = ["config.json", "tokenizer.json", "onnx/model_quantized.onnx", "head.jso
 def run(run: Run) -> None:
     """Write the whole folder anew from the steps' outcomes."""
     folder = ROOT / "models" / run.id
-    (folder / "onnx").mkdir(parents=True, exist_ok=True)
     figures_file = WORK / "evaluate" / "figures.json"
     figures = read_json(figures_file) if figures_file.exists() else {}
+    write_model(run, folder, onnx_graph.FOLDER / "model_quantized.onnx", calibrate.FOLDER,
+                run.settings["student"], {
+                    "commit": _commit(), "seed": run.seed,
+                    "data": {p.name: sha256(p) for p in sources.files(run.data)},
+                    "figures": figures.get("summary", {})})
+    write_json(folder / "training.json", {
+        "seed": run.seed, "settings": run.settings, "figures": figures,
+    }, indent=2)
+    frontier = folder / "frontier.json"
+    (folder / "README.md").write_text(
+        card.text(run.id, figures, read_json(frontier) if frontier.exists() else None), "utf-8")
+    (ROOT / "models" / "shipped").write_text(run.id + "\n")
+    print(f"export: models/{run.id}, graph {(folder / FILES[2]).stat().st_size / 1e6:.2f} MB")
+
+
+def write_model(run: Run, folder: Path, graph: Path, heads: Path, student: dict, training: dict) -> None:
+    """The files that the crate reads, with their manifest; `heads` holds head and prototypes."""
+    (folder / "onnx").mkdir(parents=True, exist_ok=True)
     tokenizer = read_json(run.base / "tokenizer.json")
-    head = read_json(calibrate.FOLDER / "head.json")
+    head = read_json(heads / "head.json")
     vocabulary = len(tokenizer["model"]["vocab"])
 
     write_json(folder / "config.json", {
@@ -34,29 +51,18 @@ def run(run: Run) -> None:
         "id2label": dict(enumerate(LABELS)), "label2id": {n: i for i, n in enumerate(LABELS)},
         "max_tokens": TOKENS_MAX, "vocab_size": vocabulary, "hidden_size": head["dim"],
         "bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2, "unk_token_id": 3,
-        "student": run.settings["student"],
+        "student": student,
     }, indent=2)
     shutil.copyfile(run.base / "tokenizer.json", folder / "tokenizer.json")
-    shutil.copyfile(onnx_graph.FOLDER / "model_quantized.onnx", folder / "onnx" / "model_quantized.onnx")
+    shutil.copyfile(graph, folder / "onnx" / "model_quantized.onnx")
     for name in ("head.json", "prototypes.json"):
-        shutil.copyfile(calibrate.FOLDER / name, folder / name)
-
-    write_json(folder / "training.json", {
-        "seed": run.seed, "settings": run.settings, "figures": figures,
-    }, indent=2)
+        shutil.copyfile(heads / name, folder / name)
     write_json(folder / "manifest.json", {
-        "format": 1, "id": run.id, "labels": LABELS, "dim": head["dim"], "max_tokens": TOKENS_MAX,
+        "format": 1, "id": folder.name, "labels": LABELS, "dim": head["dim"], "max_tokens": TOKENS_MAX,
         "vocabulary": vocabulary,
         "files": {n: {"sha256": sha256(folder / n), "bytes": (folder / n).stat().st_size} for n in FILES},
-        "training": {
-            "commit": _commit(), "seed": run.seed,
-            "data": {p.name: sha256(p) for p in sources.files(run.data)},
-            "figures": figures.get("summary", {}),
-        },
+        "training": training,
     }, indent=2)
-    (folder / "README.md").write_text(card.text(run.id, figures), "utf-8")
-    (ROOT / "models" / "shipped").write_text(run.id + "\n")
-    print(f"export: models/{run.id}, graph {(folder / FILES[2]).stat().st_size / 1e6:.2f} MB")
 
 
 def write_json(path: Path, value, indent: int | None = None) -> None:

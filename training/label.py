@@ -35,7 +35,8 @@ def run(run: Run) -> None:
     rows = read_rows(corpus.FOLDER / "rows.jsonl")
     pairs = read_rows(corpus.FOLDER / "pairs.jsonl")
     texts = [r["text"] for r in rows] + [p["en"] for p in pairs] + [p["fr"] for p in pairs]
-    hold_out.Guard(run.settings["corpus"]["shared_words"]).refuse(texts)
+    guard = hold_out.Guard(run.settings["corpus"]["shared_words"])
+    guard.refuse(texts)
     logits, embeddings = read(run, texts, want["tokens_max"], want["batch"])
 
     english = slice(len(rows), len(rows) + len(pairs))
@@ -51,6 +52,9 @@ def run(run: Run) -> None:
     draw = random.Random(run.seed + 2)
     for number in range(len(texts)):
         for text in variants(out[number], want["variant_share"], draw):
+            # Without its accents a sentence can come to share its words with a frozen one.
+            if guard.holds(text) or guard.resembles_frozen(text):
+                continue
             out.append({**out[number], "text": text})
             origin.append(number)
     write_rows(FOLDER / "rows.jsonl", out)

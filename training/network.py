@@ -31,7 +31,8 @@ class Network(nn.Module):
         self.blocks = nn.ModuleList(Block(want) for _ in range(want["blocks"]))
         # Attention stands in the middle: after it has seen phrases, before the last mixing.
         self.attention_after = (want["blocks"] + 1) // 2
-        self.query, self.key, self.value, self.mix = (nn.Linear(dim, dim) for _ in range(4))
+        if self.heads:
+            self.query, self.key, self.value, self.mix = (nn.Linear(dim, dim) for _ in range(4))
         self.pool_score = nn.Linear(dim, 1)
         self.pool_mean = nn.Linear(dim, dim)
         self.pool_max = nn.Linear(dim, dim, bias=False)
@@ -44,7 +45,7 @@ class Network(nn.Module):
         x = self.into(self.table_dropout(self.table(ids)))
         for number, block in enumerate(self.blocks, 1):
             x = block(x, mask)
-            if number == self.attention_after:
+            if self.heads and number == self.attention_after:
                 x = x + self.dropout(self._attend(norm(x), mask))
         h = norm(x)
         score = self.pool_score(h).masked_fill(~mask, _OUTSIDE).softmax(1)

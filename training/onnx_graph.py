@@ -121,6 +121,7 @@ def _functions(dim: int, heads: int, quantised: bool) -> list[onnx.FunctionProto
     if quantised:
         # Only the rows that are read are widened: the table stays int8 in memory.
         rows.append(node("DequantizeLinear", ["rows", "scale"], ["y"], axis=2))
+    heads = heads or 1
     sizes = [node("Constant", [], [name], value_ints=value) for name, value in (
         ("split", [0, 0, heads, dim // heads]), ("joined", [0, 0, dim]))]
 
@@ -183,12 +184,12 @@ def to_int8(value: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
 def build(weights: dict[str, np.ndarray], heads: int, quantised: bool) -> onnx.ModelProto:
     """The whole graph, checked."""
     graph = Graph(weights, quantised)
-    blocks = 1 + max(int(n.split(".")[1]) for n in weights if n.startswith("blocks."))
+    blocks = 1 + max((int(n.split(".")[1]) for n in weights if n.startswith("blocks.")), default=-1)
     dim = len(weights["into.bias"])
     x = graph.linear(graph.lookup("input_ids"), "into", *graph.parts("into"))
     for number in range(blocks):
         x = graph.block(x, f"blocks.{number}")
-        if number + 1 == (blocks + 1) // 2:
+        if heads and number + 1 == (blocks + 1) // 2:
             x = graph.attention(x, heads)
     graph.pool(x)
     graph.nodes[-1].output[0] = "embedding"

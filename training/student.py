@@ -9,6 +9,7 @@ Neural Network"), towards the given labels where a row has them, and towards the
 teacher's embedding. What ships is an exponential mean of the weights over the steps.
 """
 
+import random
 import time
 
 import numpy as np
@@ -49,13 +50,15 @@ class Student(nn.Module):
 class Lessons:
     """Everything the student learns from, as tensors."""
 
-    def __init__(self, run: Run, want: dict):
+    def __init__(self, run: Run, want: dict, share: float = 1.0):
         rows = read_rows(label.FOLDER / "rows.jsonl")
+        taken = sorted(random.Random(run.seed).sample(range(len(rows)), round(share * len(rows))))
+        rows = [rows[i] for i in taken]
         hold_out.Guard(run.settings["corpus"]["shared_words"]).refuse(r["text"] for r in rows)
         self.ids = Encoder(run.tokenizer).encode_all([r["text"] for r in rows], want["tokens_max"])
         self.lengths = [len(i) for i in self.ids]
-        self.soft = torch.from_numpy(np.load(label.FOLDER / "logits.npy").astype(np.float32))
-        embeddings = torch.from_numpy(np.load(label.FOLDER / "embeddings.npy").astype(np.float32))
+        self.soft = torch.from_numpy(np.load(label.FOLDER / "logits.npy")[taken].astype(np.float32))
+        embeddings = torch.from_numpy(np.load(label.FOLDER / "embeddings.npy")[taken].astype(np.float32))
         # The teacher's embeddings share one large direction, which says nothing about a text.
         self.embeddings = functional.normalize(embeddings - embeddings.mean(0), dim=1)
         none = [0.0] * len(LABELS)
@@ -72,8 +75,13 @@ def run(run: Run, steps_max: int | None = None) -> None:
     if step.finished():
         return
     want = run.settings["student"]
+    train(run, step, want, Lessons(run, want), steps_max)
+
+
+def train(run: Run, step: Step, want: dict, lessons: "Lessons", steps_max: int | None = None) -> float:
+    """Train a student as `want` describes it into the step's folder; its macro-F1 on "choices"."""
+    folder = step.folder
     torch.manual_seed(run.seed)
-    lessons = Lessons(run, want)
     choices = [r for r in read_rows(hold_out.FOLDER / "choices.jsonl") if r["core8"]]
     choice_ids = Encoder(run.tokenizer).encode_all([r["text"] for r in choices])
     truth = [LABELS.index(r["core8"]) for r in choices]
@@ -96,7 +104,7 @@ def run(run: Run, steps_max: int | None = None) -> None:
     mean = {n: p.detach().clone() for n, p in model.state_dict().items()}
     best, best_f1, at = None, -1.0, 0
 
-    checkpoint = FOLDER / "checkpoint.pt"
+    checkpoint = folder / "checkpoint.pt"
     if checkpoint.exists() and step.resumable() and not steps_max:
         saved = torch.load(checkpoint)
         for part, key in ((model, "model"), (optimiser, "optimiser"), (schedule, "schedule")):
@@ -124,7 +132,7 @@ def run(run: Run, steps_max: int | None = None) -> None:
         bar.set_postfix(loss=f"{loss_mean:.3f}", refresh=False)
         if steps_max and number + 1 == steps_max:
             print(f"student: {(time.monotonic() - began) / steps_max * 1e3:.0f} ms a step of {len(plan)}")
-            return
+            return 0.0
         if number + 1 == len(plan) or plan[number + 1][0] != epoch:
             f1 = macro_f1(model, mean, choice_ids, truth)
             print(f"student: epoch {epoch + 1}, loss {loss_mean:.3f}, macro-F1 on choices {f1:.4f}, "
@@ -140,9 +148,10 @@ def run(run: Run, steps_max: int | None = None) -> None:
 
     for name in ("network", "head"):
         save_file({n.removeprefix(f"{name}."): t.contiguous() for n, t in best.items()
-                   if n.startswith(f"{name}.")}, FOLDER / f"{name}.safetensors")
+                   if n.startswith(f"{name}.")}, folder / f"{name}.safetensors")
     checkpoint.unlink(missing_ok=True)
     step.finish()
+    return best_f1
 
 
 def loss(model: Student, lessons: Lessons, chosen: list[int], want: dict) -> torch.Tensor:

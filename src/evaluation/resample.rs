@@ -97,6 +97,8 @@ pub struct Balanced {
     pub macro_f1: f64,
     /// The middle 95 % of the draws.
     pub interval: Interval,
+    /// Mean expected calibration error of the draws. A draw is small, so it is an upper bound.
+    pub ece: f64,
 }
 
 /// The value below which a share `at` (0 to 1) of sorted values lies; NaN without values.
@@ -149,41 +151,46 @@ pub fn balanced_draws(
     seed: u64,
 ) -> Result<Balanced, EvaluationError> {
     let Balance { rows_per_class, draws } = balance;
-    let mut by_class: Vec<(Label, Vec<Label>)> = Vec::new();
+    let mut classes = Vec::new();
+    let mut by_class: Vec<Vec<&Observation>> = Vec::new();
     for label in Label::ALL {
-        let of_class = rows.iter().filter(|row| row.gold == label);
-        let predicted: Vec<Label> = of_class.map(|row| row.predicted).collect();
-        if predicted.is_empty() {
+        let of_class: Vec<&Observation> = rows.iter().filter(|row| row.gold == label).collect();
+        if of_class.is_empty() {
             continue;
         }
-        if predicted.len() < rows_per_class {
-            let (rows, wanted) = (predicted.len(), rows_per_class);
+        if of_class.len() < rows_per_class {
+            let (rows, wanted) = (of_class.len(), rows_per_class);
             return Err(EvaluationError::TooFew { label, rows, wanted });
         }
-        by_class.push((label, predicted));
+        classes.push(label);
+        by_class.push(of_class);
     }
     let mut random = SplitMix64::new(seed);
-    let mut values = Vec::new();
+    let (mut values, mut eces) = (Vec::new(), Vec::new());
     for _ in 0..draws {
         let mut confusion = Confusion::default();
-        for (gold, predicted) in &mut by_class {
+        let mut reliability = Reliability::default();
+        for of_class in &mut by_class {
             // The first steps of a Fisher–Yates shuffle; the order that an earlier draw left is as
             // good a start as any.
             for taken in 0..rows_per_class {
-                let other = taken + random.below(predicted.len() - taken);
-                predicted.swap(taken, other);
-                confusion.add(*gold, predicted[taken]);
+                let other = taken + random.below(of_class.len() - taken);
+                of_class.swap(taken, other);
+                let row = of_class[taken];
+                confusion.add(row.gold, row.predicted);
+                reliability.add(row.confidence, row.right());
             }
         }
         values.extend(confusion.macro_f1());
+        eces.extend(reliability.ece());
     }
     if values.is_empty() {
         return Err(EvaluationError::Empty);
     }
-    let macro_f1 = values.iter().sum::<f64>() / values.len() as f64;
-    let classes = by_class.into_iter().map(|(label, _)| label).collect();
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    let (macro_f1, ece) = (mean(&values), mean(&eces));
     let interval = Interval::of(&mut values);
-    Ok(Balanced { rows_per_class, draws, classes, macro_f1, interval })
+    Ok(Balanced { rows_per_class, draws, classes, macro_f1, interval, ece })
 }
 
 #[cfg(test)]
@@ -305,6 +312,8 @@ mod tests {
         let balanced = balanced_draws(&rows, balance, 1).unwrap();
         // F1 of joy 2·50/(50 + 100), of fear 0.
         assert!((balanced.macro_f1 - 1.0 / 3.0).abs() < 1e-12, "{balanced:?}");
+        // Half are right at a confidence of 0.9.
+        assert!((balanced.ece - 0.4).abs() < 1e-6, "{balanced:?}");
         assert_eq!(balanced.classes, [Label::Joy, Label::Fear]);
     }
 

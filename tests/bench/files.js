@@ -17,15 +17,12 @@ export const INT8 = `${WORK}/int8.onnx`;
 /** What is timed; the last is the longest input that the encoder reads. */
 export const TOKEN_COUNTS = [8, 16, 32, 64, 128];
 
-/** The model's files in the order of the classifier's constructor. */
-export const MODEL_FILES = [
-  "manifest.json",
-  "config.json",
-  "tokenizer.json",
-  "onnx/model_quantized.onnx",
-  "head.json",
-  "prototypes.json",
-].map((name) => `${MODEL}/${name}`);
+/** A model's files in the order of the classifier's constructor. @param {string} folder */
+export const modelFiles = (folder) =>
+  ["manifest.json", "config.json", "tokenizer.json", "onnx/model_quantized.onnx", "head.json", "prototypes.json"].map(
+    (name) => `${folder}/${name}`,
+  );
+export const MODEL_FILES = modelFiles(MODEL);
 
 /** @typedef {{ id: string, text: string, ids: number[], label: string, scores: number[] | null }} Golden */
 

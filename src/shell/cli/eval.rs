@@ -213,13 +213,14 @@ fn print(full: &FullReport<'_>) -> Result<(), Stop> {
     if let Some(balanced) = &report.balanced {
         writeln!(
             output,
-            "balanced    {:.3}  95 % {:.3} to {:.3}  (macro-F1, {} draws of {} rows a class, {} classes)",
+            "balanced    {:.3}  95 % {:.3} to {:.3}  (macro-F1, {} draws of {} rows a class, {} classes; ECE {:.3})",
             balanced.macro_f1,
             balanced.interval.low,
             balanced.interval.high,
             balanced.draws,
             balanced.rows_per_class,
             balanced.classes.len(),
+            balanced.ece,
         )?;
     }
     writeln!(output, "ECE         {:.3}{ece}  ({} bins)", report.ece, report.reliability.len())?;

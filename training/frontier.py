@@ -1,0 +1,111 @@
+"""Students of other sizes by the same lessons: what a millisecond and a megabyte buy.
+
+    training/.venv/bin/python -m training.frontier train|plot --data FOLDER --base FOLDER --id NAME
+
+`train` enters the labelled rows and leaves a model folder for each student of `settings.toml` in
+`work/frontier/`; `tests/bench/frontier.js` times them; `plot` enters both and leaves `frontier.json`
+and `frontier.svg` in the shipped model's folder. All are trained equally briefly, on a share of the
+lessons, so they compare with each other and not with the shipped one.
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import numpy as np  # noqa: E402
+import onnx  # noqa: E402
+import torch  # noqa: E402
+from safetensors.numpy import load_file  # noqa: E402
+
+from . import calibrate, export, label, onnx_graph, student  # noqa: E402
+from .network import Network, parameters_outside_table  # noqa: E402
+from .runtime import read_json  # noqa: E402
+from .stage import ROOT, WORK, Run, Step  # noqa: E402
+from .text import LABELS  # noqa: E402
+
+FOLDER = WORK / "frontier"
+TIMES = FOLDER / "times.json"
+"""What `tests/bench/frontier.js` writes: folder name to milliseconds by tokens."""
+
+
+def main() -> None:
+    """Parse the command line and do one half."""
+    parser = argparse.ArgumentParser(prog="training.frontier", description=__doc__)
+    parser.add_argument("what", choices=["train", "plot"])
+    parser.add_argument("--data", type=Path, required=True, help="folder of the data files")
+    parser.add_argument("--base", type=Path, required=True, help="folder of the base encoder")
+    parser.add_argument("--id", required=True, help="the model folder to write the plot to")
+    given = parser.parse_args()
+    run = Run(given.data, given.base, given.id)
+    torch.set_num_threads(run.settings["threads"])
+    train(run) if given.what == "train" else plot(run)
+
+
+def train(run: Run) -> None:
+    """A model folder for each student."""
+    want = run.settings["frontier"]
+    lessons = None
+    for name, changes in want["students"].items():
+        settings = {**run.settings["student"], **changes, "epochs": want["epochs"]}
+        folder = f"frontier/{name.replace(', ', '-').replace(' ', '-')}"
+        run.settings["frontier_student"] = settings
+        step = Step(run, folder, [label.FOLDER / "rows.jsonl", label.FOLDER / "logits.npy"],
+                    ["frontier_student", "corpus"])
+        if step.finished():
+            continue
+        lessons = lessons or student.Lessons(run, settings, want["share"])
+        print(f"frontier: {name}", flush=True)
+        f1 = student.train(run, step, settings, lessons)
+        _write(run, step.folder, name, settings, f1)
+
+
+def _write(run: Run, folder: Path, name: str, settings: dict, f1: float) -> None:
+    weights, head = load_file(folder / "network.safetensors"), load_file(folder / "head.safetensors")
+    onnx.save(onnx_graph.build(weights, settings["heads"], quantised=True), folder / "graph.onnx")
+    export.write_json(folder / "head.json", calibrate.head_of(head["weight"], head["bias"]))
+    # Only the time of a whole classification is asked of these: the head's rows do for prototypes.
+    unit = head["weight"] / np.linalg.norm(head["weight"], axis=1, keepdims=True)
+    export.write_json(folder / "prototypes.json", {
+        "labels": LABELS, "dim": unit.shape[1], "vectors": unit.tolist(), "scale": 10.0})
+    export.write_model(run, folder / "model", folder / "graph.onnx", folder, settings, {})
+    vocabulary = len(weights["table.weight"])
+    export.write_json(folder / "about.json", {
+        "name": name, "macro_f1": round(f1, 4),
+        "megabytes": round((folder / "graph.onnx").stat().st_size / 1e6, 2),
+        "parameters_outside_table": parameters_outside_table(Network(vocabulary, settings)),
+    })
+
+
+def plot(run: Run) -> None:
+    """The table and the picture, from what was trained and timed."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    times = read_json(TIMES)
+    students = [{**read_json(path), "milliseconds": times[path.parent.name]}
+                for path in sorted(FOLDER.glob("*/about.json"))]
+    students.sort(key=lambda s: s["milliseconds"]["16"])
+    folder = ROOT / "models" / run.id
+    export.write_json(folder / "frontier.json", {**run.settings["frontier"], "students": students}, 1)
+
+    pyplot.rcParams.update({"svg.hashsalt": run.id, "font.size": 8, "svg.fonttype": "none"})
+    figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.6), sharey=True, layout="constrained")
+    for axis, title, value in ((axes[0], "ms at 16 tokens, in Node", lambda s: s["milliseconds"]["16"]),
+                               (axes[1], "MB of the graph", lambda s: s["megabytes"])):
+        for s in students:
+            axis.plot(value(s), s["macro_f1"], "o", color="#2457a6")
+            axis.annotate(s["name"], (value(s), s["macro_f1"]), (4, 3), textcoords="offset points")
+        axis.set_xlabel(title)
+        axis.margins(0.18, 0.12)
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("macro-F1 on the rows set apart for choices")
+    figure.savefig(folder / "frontier.svg", metadata={"Date": None})
+    print(f"frontier: {len(students)} students in {folder}")
+
+
+if __name__ == "__main__":
+    main()
