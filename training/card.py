@@ -77,13 +77,13 @@ def _figures(figures: dict) -> str:
     for name, title in _SETS.items():
         f = ours[name]
         lines.append(f"| {title} | {f['rows']} | {_with(f, 'macro_f1')} | {_with(f, 'accuracy')} | "
-                     f"{f['calibration_error']:.3f} | {taught[name]['macro_f1']:.3f} |")
+                     f"{f['calibration_error']:.3f} | {_with(taught[name], 'macro_f1')} |")
     dev, quantised, rehearsal = ours["goemotions_dev"], figures["quantisation"], ours["rehearsal"]
     return "\n".join(lines) + f"""
 
 GoEmotions dev, balanced, mean of 200 seeded draws of 50 rows a class: macro-F1
 {_with(dev, "balanced_macro_f1")} (in brackets the spread of the draws; the teacher's is
-{taught["goemotions_dev"]["balanced_macro_f1"]:.3f}), calibration error
+{_with(taught["goemotions_dev"], "balanced_macro_f1")}), calibration error
 {dev["balanced_calibration_error"]:.3f}. Prototypes alone: {figures["prototypes"]["goemotions_dev"]["balanced_macro_f1"]:.3f}.
 Int8 against float weights on GoEmotions dev: {quantised["labels_equal"]:.1%} of labels equal, macro-F1
 {-quantised["macro_f1_cost"]:+.4f}. Confidence below 0.4: {dev["below_0.4"]:.1%} of GoEmotions dev,
@@ -93,11 +93,13 @@ as a rehearsal's traffic ({", ".join(f"{kind} {share:.0%}" for kind, share in re
 
 
 def _classes(figures: dict) -> str:
-    lines = ["## F1 of each class", "", "| class | " + " | ".join(_SETS.values()) + " |",
+    lines = ["## F1 of each class", "", "The student's, and in brackets the teacher's.", "", "| class | " + " | ".join(_SETS.values()) + " |",
              "|---|" + "---|" * len(_SETS)]
     for label in LABELS:
-        cells = [figures["student"][name]["f1"].get(label) for name in _SETS]
-        lines.append(f"| {label} | " + " | ".join("–" if c is None else f"{c:.2f}" for c in cells) + " |")
+        cells = [(figures["student"][name]["f1"].get(label), figures["teacher"][name]["f1"].get(label))
+                 for name in _SETS]
+        lines.append(f"| {label} | " + " | ".join("–" if ours is None else f"{ours:.2f} ({taught:.2f})"
+                                                   for ours, taught in cells) + " |")
     return "\n".join(lines) + "\n"
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from . import card, calibrate, onnx_graph, sources
 from .runtime import read_json
-from .stage import ROOT, WORK, Run, sha256
+from .stage import LOG, ROOT, WORK, Run, sha256
 from .text import LABELS, TOKENS_MAX
 
 FILES = ["config.json", "tokenizer.json", "onnx/model_quantized.onnx", "head.json", "prototypes.json"]
@@ -32,6 +32,8 @@ def run(run: Run) -> None:
     write_json(folder / "training.json", {
         "seed": run.seed, "settings": run.settings, "figures": figures,
     }, indent=2)
+    if LOG.exists():
+        shutil.copyfile(LOG, folder / "training-log.txt")
     frontier = folder / "frontier.json"
     (folder / "README.md").write_text(
         card.text(run.id, figures, read_json(frontier) if frontier.exists() else None), "utf-8")

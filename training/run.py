@@ -2,11 +2,14 @@
 
     training/.venv/bin/python -m training.run --data FOLDER --base FOLDER --id NAME [--extra FILE]
 
-`--until STEP` stops after a step.
+`--until STEP` stops after a step. What the steps print is kept in `work/log.txt` and goes into the
+model's folder as `training-log.txt`; progress bars are not.
 """
 
 import argparse
+import contextlib
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -20,7 +23,7 @@ import torch  # noqa: E402
 from . import (  # noqa: E402
     calibrate, corpus, evaluate, export, golden, hold_out, label, onnx_graph, student, teacher,
 )
-from .stage import Run  # noqa: E402
+from .stage import LOG, Run  # noqa: E402
 
 STEPS = [hold_out, corpus, teacher, label, student, onnx_graph, calibrate, evaluate, export, golden]
 
@@ -39,12 +42,35 @@ def main() -> None:
     torch.set_num_threads(run.settings["threads"])
 
     hold_out.check_frozen()
-    for name, step in zip(names, STEPS):
-        began = time.monotonic()
-        step.run(run)
-        print(f"{name}: {(time.monotonic() - began) / 60:.1f} min", flush=True)
-        if name == given.until:
-            break
+    LOG.parent.mkdir(parents=True, exist_ok=True)
+    with LOG.open("a", encoding="utf-8") as log, contextlib.redirect_stdout(Both(log)):
+        for name, step in zip(names, STEPS):
+            began = time.monotonic()
+            step.run(run)
+            minutes = (time.monotonic() - began) / 60
+            # A finished step is skipped in no time: nothing to keep.
+            if minutes >= 0.05:
+                print(f"{name}: {minutes:.1f} min", flush=True)
+            if name == given.until:
+                break
+
+
+class Both:
+    """Standard output that is kept in a file as well."""
+
+    def __init__(self, log):
+        self.outputs = [sys.stdout, log]
+
+    def write(self, text: str) -> int:
+        """To both."""
+        for output in self.outputs:
+            output.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Both."""
+        for output in self.outputs:
+            output.flush()
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / "training" / "work"
+LOG = WORK / "log.txt"
+"""What the steps printed, over all runs."""
 WRITTEN_EVAL = ROOT / "tests" / "data" / "written"
 WRITTEN_TRAIN = ROOT / "training" / "written"
 RELEASE = ROOT / "tests" / "data" / "release"

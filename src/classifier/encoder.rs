@@ -6,7 +6,7 @@
 //! times as long as the rest of the start, and two thirds of the module. Everything that can be
 //! wrong with the graph is found in `from_bytes`, which also runs it.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jeffrey_kernels::{
@@ -99,7 +99,7 @@ struct Shape {
 #[derive(Default)]
 struct Wiring {
     model: TypedModel,
-    known: HashMap<String, (OutletId, Shape)>,
+    known: BTreeMap<String, (OutletId, Shape)>,
     /// Rows of the smallest table.
     table_rows: Option<usize>,
 }

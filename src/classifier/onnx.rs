@@ -5,7 +5,7 @@
 //! for who does not know it. Here the names are enough. Only the fields that are read are declared;
 //! numbers of fields and codes are those of `onnx.proto`.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use prost::Message;
 
@@ -79,7 +79,7 @@ pub(super) struct Graph {
     pub(super) nodes: Vec<Node>,
     pub(super) input: String,
     pub(super) output: String,
-    weights: HashMap<String, Tensor>,
+    weights: BTreeMap<String, Tensor>,
 }
 
 impl Graph {
