@@ -32,6 +32,8 @@ pub mod classifier;
 #[cfg(feature = "classifier")]
 pub mod evaluation;
 
+pub mod rollout;
+
 #[cfg(feature = "classifier")]
 pub mod wire;
 

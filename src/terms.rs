@@ -3,6 +3,7 @@
 //! Loose input is checked here, once. What a `Text` or a `Label` is, is not asked again after it.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -144,6 +145,169 @@ impl fmt::Display for AnswerId {
     }
 }
 
+/// Who is asked for: the sticky key of a caller, from a header, a field or a cookie.
+///
+/// It may name a person: it has no `Display` and no `Serialize`, and its `Debug` prints the length
+/// only. What leaves is a keyed hash of it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Subject(String);
+
+impl Subject {
+    /// The longest subject, in bytes.
+    pub const BYTES_MAX: usize = 256;
+
+    /// Checks the length.
+    ///
+    /// # Errors
+    /// [`SubjectError`] when it is empty or longer than [`Subject::BYTES_MAX`].
+    pub fn parse(subject: impl Into<String>) -> Result<Self, SubjectError> {
+        let subject = subject.into();
+        match subject.len() {
+            0 => Err(SubjectError::Empty),
+            1..=Self::BYTES_MAX => Ok(Self(subject)),
+            bytes => Err(SubjectError::TooLong { bytes }),
+        }
+    }
+
+    /// The key itself, for hashes only.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Subject({} bytes)", self.0.len())
+    }
+}
+
+/// What is no subject.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SubjectError {
+    /// There is nothing to hash.
+    #[error("subject is empty")]
+    Empty,
+    /// Longer than [`Subject::BYTES_MAX`].
+    #[error("subject of {bytes} bytes is above the limit of {} bytes", Subject::BYTES_MAX)]
+    TooLong {
+        /// Its length.
+        bytes: usize,
+    },
+}
+
+/// Part of the traffic in basis points: 0 is none, 10,000 is all.
+///
+/// ```
+/// use jeffrey_edge::terms::Share;
+/// let share: Share = "2.5%".parse()?;
+/// assert_eq!((share.basis_points(), share.to_string()), (250, "2.50%".to_owned()));
+/// assert!("101%".parse::<Share>().is_err());
+/// # Ok::<(), jeffrey_edge::terms::ShareError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Share(u16);
+
+impl Share {
+    /// Nobody.
+    pub const NONE: Self = Self(0);
+    /// Everybody.
+    pub const ALL: Self = Self(10_000);
+
+    /// The share of so many in ten thousand.
+    ///
+    /// # Errors
+    /// [`ShareError::AboveAll`] above 10,000.
+    pub fn from_basis_points(points: u16) -> Result<Self, ShareError> {
+        let share = format!("{points} basis points");
+        if points > Self::ALL.0 { Err(ShareError::AboveAll { share }) } else { Ok(Self(points)) }
+    }
+
+    /// 0 to 10,000.
+    pub const fn basis_points(self) -> u16 {
+        self.0
+    }
+}
+
+impl FromStr for Share {
+    type Err = ShareError;
+
+    /// A percentage, with a sign or without, of up to two decimals: `10%`, `10 %`, `0.25`.
+    fn from_str(text: &str) -> Result<Self, ShareError> {
+        let share = || text.to_owned();
+        let number = text.trim().strip_suffix('%').unwrap_or(text).trim();
+        let (whole, decimals) = number.split_once('.').unwrap_or((number, "0"));
+        let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        if !digits(whole) || !digits(decimals) {
+            return Err(ShareError::NotAPercentage { share: share() });
+        }
+        if decimals.trim_end_matches('0').len() > 2 {
+            return Err(ShareError::TooFine { share: share() });
+        }
+        let hundredths: u16 = format!("{decimals:0<2}")[..2].parse().unwrap_or_default();
+        let points = whole.parse::<u16>().ok().and_then(|whole| whole.checked_mul(100));
+        points
+            .and_then(|points| points.checked_add(hundredths))
+            .filter(|points| *points <= Self::ALL.0)
+            .map(Self)
+            .ok_or_else(|| ShareError::AboveAll { share: share() })
+    }
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:02}%", self.0 / 100, self.0 % 100)
+    }
+}
+
+/// What is no share.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ShareError {
+    /// More than everybody.
+    #[error("share {share} is above 100%")]
+    AboveAll {
+        /// The share as given.
+        share: String,
+    },
+    /// No number in percent.
+    #[error("share `{share}` is not a percentage such as 10% or 0.25%")]
+    NotAPercentage {
+        /// The share as given.
+        share: String,
+    },
+    /// Finer than a basis point.
+    #[error("share {share} is finer than a hundredth of a percent")]
+    TooFine {
+        /// The share as given.
+        share: String,
+    },
+}
+
+/// The two groups of a release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cohort {
+    /// Answered by the new release.
+    Canary,
+    /// Answered by the old system.
+    Stable,
+}
+
+impl Cohort {
+    /// The lower-case name used in every file and answer.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Canary => "canary",
+            Self::Stable => "stable",
+        }
+    }
+}
+
+impl fmt::Display for Cohort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,5 +337,50 @@ mod tests {
         // The time of RFC 9562's example, appendix A.6.
         assert!(early.starts_with("017f22e2-79b0-7"), "{early}");
         assert!(early < late);
+    }
+
+    #[test]
+    fn a_share_is_read_to_the_basis_point_and_nothing_else_is() {
+        let rows = [
+            ("0%", Ok(0)),
+            ("10%", Ok(1_000)),
+            (" 10 % ", Ok(1_000)),
+            ("10", Ok(1_000)),
+            ("0.25%", Ok(25)),
+            ("0.5%", Ok(50)),
+            ("99.99%", Ok(9_999)),
+            ("99.9900%", Ok(9_999)),
+            ("100.00%", Ok(10_000)),
+            ("100.01%", Err("share 100.01% is above 100%")),
+            ("700%", Err("share 700% is above 100%")),
+            ("99999999999%", Err("share 99999999999% is above 100%")),
+            ("0.001%", Err("share 0.001% is finer than a hundredth of a percent")),
+            ("", Err("share `` is not a percentage such as 10% or 0.25%")),
+            ("%", Err("share `%` is not a percentage such as 10% or 0.25%")),
+            ("-1%", Err("share `-1%` is not a percentage such as 10% or 0.25%")),
+            ("1e1%", Err("share `1e1%` is not a percentage such as 10% or 0.25%")),
+            ("1.%", Err("share `1.%` is not a percentage such as 10% or 0.25%")),
+            ("10%%", Err("share `10%%` is not a percentage such as 10% or 0.25%")),
+            ("ten", Err("share `ten` is not a percentage such as 10% or 0.25%")),
+        ];
+        for (text, expected) in rows {
+            let found = text.parse::<Share>().map(Share::basis_points);
+            let found = found.map_err(|error| error.to_string());
+            assert_eq!(found, expected.map_err(str::to_owned), "{text:?}");
+        }
+        for points in 0..=10_000 {
+            let share = Share::from_basis_points(points).unwrap();
+            assert_eq!(share.to_string().parse(), Ok(share));
+        }
+        assert!(Share::from_basis_points(10_001).is_err());
+    }
+
+    #[test]
+    fn a_subject_never_shows_itself() {
+        let subject = Subject::parse("alice@example.org").unwrap();
+        assert_eq!(format!("{subject:?}"), "Subject(17 bytes)");
+        let error = Subject::parse("é".repeat(129)).unwrap_err().to_string();
+        assert_eq!(error, "subject of 258 bytes is above the limit of 256 bytes");
+        assert_eq!(Subject::parse(""), Err(SubjectError::Empty));
     }
 }

@@ -395,3 +395,54 @@ fn completion_scripts_know_the_subcommands() {
     }
     assert_exit(&run(&["completion", "sh2000"]), 2);
 }
+
+#[test]
+fn bucket_says_which_side_each_subject_is_on() {
+    let arguments = ["bucket", "--release", "e1-small", "--share", "10%"];
+    let plain = run(&[&arguments[..], &["a", "é", "漢字"]].concat());
+    let expected: String = include_str!("data/buckets.tsv")
+        .lines()
+        .filter_map(|row| {
+            let fields: Vec<&str> = row.split('\t').collect();
+            let [release, id, bucket] = fields[..] else { return None };
+            if release != "e1-small" || !["a", "é", "漢字"].contains(&id) {
+                return None;
+            }
+            let cohort = if bucket.parse::<u16>().unwrap() < 1_000 { "canary" } else { "stable" };
+            Some(format!("{id}\t{bucket}\t{cohort}\n"))
+        })
+        .collect();
+    assert_eq!((out(&plain), plain.status.code()), (expected, Some(0)));
+
+    let json = feed(&[&arguments[..], &["--json", "-"]].concat(), "a\né\n".as_bytes());
+    let lines = json_lines(&json);
+    assert_eq!(lines.len(), 2);
+    let keys: Vec<&String> = lines[1].as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["bucket", "cohort", "id"]);
+    assert_eq!(lines[1]["id"], "é");
+
+    let all = ["bucket", "--release", "r", "--share", "100%", "--holdout", "100%", "--json", "a"];
+    assert_eq!(json_lines(&run(&all))[0]["held_out"], true);
+    assert_eq!(json_lines(&run(&all))[0]["cohort"], "stable");
+}
+
+#[test]
+fn bucket_refuses_what_it_cannot_use_and_names_it() {
+    let rows = [
+        (["--release", "e1", "--share", "120%"], "share 120% is above 100%"),
+        (["--release", "e1", "--share", "ten"], "share `ten` is not a percentage"),
+        (["--release", "a b", "--share", "10%"], "release `a b` is not 1 to 64 letters"),
+    ];
+    for (flags, expected) in rows {
+        let output = run(&[&["bucket"], &flags[..], &["id"]].concat());
+        assert_eq!(output.status.code(), Some(2), "{flags:?}");
+        assert!(err(&output).contains(expected), "{}", err(&output));
+    }
+    let long = format!("{SECRET}\n{}\n\nb\n", SECRET.repeat(40));
+    let output = feed(&["bucket", "--release", "e1", "--share", "10%", "-"], long.as_bytes());
+    assert_eq!((out(&output).lines().count(), output.status.code()), (2, Some(1)));
+    let complaints = err(&output);
+    assert!(complaints.contains("line 2: subject of 360 bytes is above the limit"), "{complaints}");
+    assert!(complaints.contains("line 3: subject is empty"), "{complaints}");
+    assert!(!complaints.contains(SECRET), "{complaints}");
+}

@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 
 /// The layers, each allowed to name those before it. A new folder under `src` takes its place here.
 /// `kernels` is the crate of that name.
-const LAYERS: [&str; 6] = ["kernels", "terms", "classifier", "evaluation", "wire", "shell"];
+const LAYERS: [&str; 7] =
+    ["kernels", "terms", "classifier", "evaluation", "rollout", "wire", "shell"];
 
 /// The one layer that may touch the world.
 const SHELL: &str = "shell";

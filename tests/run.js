@@ -31,6 +31,7 @@ const steps = [
     env: { RUSTDOCFLAGS: "-D warnings" },
   },
   { name: "native tests", command: ["cargo", "test", "--workspace", "--features", "cli"] },
+  { name: "the binary beside its peers", command: ["node", "--test", "--test-concurrency=1", ...tests("native")] },
   { name: "types of the page and the tests", command: ["node_modules/.bin/tsc", "--project", "jsconfig.json"] },
   { name: "sizes", command: ["node", "tests/size.js"] },
   { name: "model worker in workerd", command: ["node", "--test", "--test-concurrency=1", ...tests("worker")] },

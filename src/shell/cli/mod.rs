@@ -5,6 +5,8 @@
 //! some rows could not be used; 2 a usage or file error. A reader that closes the pipe ends the
 //! command quietly.
 
+mod bucket;
+
 mod classify;
 
 mod completion;
@@ -59,6 +61,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Bucket(bucket::Arguments),
     Classify(classify::Arguments),
     Completion(completion::Arguments),
     Eval(eval::Arguments),
@@ -231,6 +234,7 @@ pub fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<Outcome, Stop> {
     match &cli.command {
+        Command::Bucket(arguments) => bucket::run(arguments),
         Command::Classify(arguments) => classify::run(arguments, &cli.settings),
         Command::Completion(arguments) => completion::run(arguments),
         Command::Eval(arguments) => eval::run(arguments, &cli.settings),

@@ -1,0 +1,223 @@
+//! A subject's fixed place on a line of ten thousand, and the cohort that a share makes of it.
+//!
+//! The rule is the second version of flagd's fractional evaluation
+//! (<https://flagd.dev/reference/specifications/custom-operations/fractional-operation-spec/>):
+//! MurmurHash3 of the release and the subject, both as UTF-8, spread over the line without a
+//! remainder's bias. The canary lies at its beginning, so a growing share only adds subjects, and a
+//! smaller one brings back the same ones. Another release is another draw. A holdout is a line of its
+//! own, the same for every release.
+
+use std::fmt;
+use std::io::Cursor;
+
+use crate::terms::{Cohort, Share, Subject};
+
+/// The name of a release: what it is drawn by, 1 to [`Release::BYTES_MAX`] visible ASCII characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Release(String);
+
+impl Release {
+    /// The longest name, in bytes.
+    pub const BYTES_MAX: usize = 64;
+
+    /// Checks the name.
+    ///
+    /// # Errors
+    /// [`ReleaseError`] when it is empty, too long, or holds a space or anything but ASCII: it stands
+    /// in paths, headers and file names.
+    pub fn parse(name: impl Into<String>) -> Result<Self, ReleaseError> {
+        let name = name.into();
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        if name.is_empty() || name.len() > Self::BYTES_MAX || !name.bytes().all(allowed) {
+            return Err(ReleaseError { name });
+        }
+        Ok(Self(name))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What is no name of a release.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "release `{name}` is not 1 to {} letters, digits, dashes, dots and underscores",
+    Release::BYTES_MAX
+)]
+pub struct ReleaseError {
+    name: String,
+}
+
+/// A place on the line, 0 to 9,999.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Bucket(u16);
+
+impl Bucket {
+    /// How many places there are.
+    pub const COUNT: u16 = 10_000;
+
+    /// Where this release finds this subject.
+    pub fn of(release: &Release, subject: &Subject) -> Self {
+        Self::of_key(release.as_str(), subject)
+    }
+
+    fn of_key(key: &str, subject: &Subject) -> Self {
+        let bytes = [key.as_bytes(), subject.expose().as_bytes()].concat();
+        // Reading from memory cannot fail.
+        let hash = murmur3::murmur3_32(&mut Cursor::new(bytes), 0).expect("bytes in memory");
+        Self(((u64::from(hash) * u64::from(Self::COUNT)) >> 32) as u16)
+    }
+
+    /// The place as a number, 0 to 9,999.
+    pub const fn place(self) -> u16 {
+        self.0
+    }
+
+    /// The cohort of this place at a share.
+    pub fn cohort(self, share: Share) -> Cohort {
+        if self.0 < share.basis_points() { Cohort::Canary } else { Cohort::Stable }
+    }
+}
+
+impl fmt::Display for Bucket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Where a subject belongs, and by what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Assignment {
+    /// The subject's place for this release.
+    pub bucket: Bucket,
+    /// Who answers.
+    pub cohort: Cohort,
+    /// Whether the holdout kept it stable, whatever the share.
+    pub held_out: bool,
+}
+
+/// The assignment of a subject; those in the first `holdout` of the line of holdouts stay stable even
+/// at a share of 100 %.
+pub fn assign(release: &Release, subject: &Subject, share: Share, holdout: Share) -> Assignment {
+    let bucket = Bucket::of(release, subject);
+    let held_out = Bucket::of_key(HOLDOUT, subject).cohort(holdout) == Cohort::Canary;
+    let cohort = if held_out { Cohort::Stable } else { bucket.cohort(share) };
+    Assignment { bucket, cohort, held_out }
+}
+
+/// Key of the line of holdouts. No release has it: a name holds no colon.
+const HOLDOUT: &str = "holdout:";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STAGES: [u16; 5] = [1_000, 2_000, 5_000, 7_500, 10_000];
+
+    fn release(name: &str) -> Release {
+        Release::parse(name).unwrap()
+    }
+
+    fn share(points: u16) -> Share {
+        Share::from_basis_points(points).unwrap()
+    }
+
+    fn subjects(count: usize) -> Vec<Subject> {
+        (0..count).map(|number| Subject::parse(format!("user-{number}")).unwrap()).collect()
+    }
+
+    /// Ids of all scripts, their hashes by the reference implementation in C (Python's mmh3).
+    #[test]
+    fn known_answers_are_met() {
+        let rows = include_str!("../../tests/data/buckets.tsv");
+        let mut count = 0;
+        for row in rows.lines().skip(1) {
+            let fields: Vec<&str> = row.split('\t').collect();
+            let [key, subject, bucket] = fields[..] else { panic!("{row}") };
+            let found = Bucket::of(&release(key), &Subject::parse(subject).unwrap());
+            assert_eq!(found.place().to_string(), bucket, "{key} {subject}");
+            count += 1;
+        }
+        assert!(count >= 200, "{count} rows");
+    }
+
+    #[test]
+    fn a_growing_share_never_moves_a_subject_back_and_a_rollback_finds_the_same_ones() {
+        let release = release("e1-small-2026-11");
+        let mut moved_back = 0;
+        for subject in subjects(1_000_000) {
+            let bucket = Bucket::of(&release, &subject);
+            let mut before = Cohort::Stable;
+            for points in STAGES {
+                let cohort = bucket.cohort(share(points));
+                moved_back += usize::from(before == Cohort::Canary && cohort == Cohort::Stable);
+                before = cohort;
+            }
+            assert_eq!(before, Cohort::Canary);
+            assert_eq!(bucket.cohort(Share::NONE), Cohort::Stable);
+            assert_eq!(Bucket::of(&release, &subject), bucket);
+        }
+        assert_eq!(moved_back, 0);
+    }
+
+    #[test]
+    fn each_of_twenty_releases_takes_its_share_and_another_draw() {
+        let count = 1_000_000;
+        let subjects = subjects(count);
+        let mut first_tenths = Vec::new();
+        for number in 0..20 {
+            let release = release(&format!("release-{number}"));
+            let mut places = vec![0_u32; usize::from(Bucket::COUNT)];
+            let mut in_first = 0;
+            for (place, subject) in subjects.iter().enumerate() {
+                let bucket = Bucket::of(&release, subject);
+                places[usize::from(bucket.place())] += 1;
+                let canary = bucket.cohort(share(1_000)) == Cohort::Canary;
+                if number == 0 {
+                    first_tenths.push(canary);
+                } else {
+                    in_first += u32::from(canary && first_tenths[place]);
+                }
+            }
+            for points in STAGES {
+                let taken: u32 = places[..usize::from(points)].iter().sum();
+                let off = f64::from(taken) / count as f64 - f64::from(points) / 10_000.0;
+                assert!(off.abs() <= 0.002, "{release:?} at {points}: off by {off}");
+            }
+            // Independent tenths share a hundredth.
+            let both = f64::from(in_first) / count as f64;
+            assert!(number == 0 || (both - 0.01).abs() < 0.001, "{release:?}: {both}");
+        }
+    }
+
+    #[test]
+    fn the_holdout_stays_stable_at_any_share_of_any_release() {
+        let holdout = share(500);
+        let mut held = 0;
+        for subject in subjects(20_000) {
+            let a = assign(&release("a"), &subject, Share::ALL, holdout);
+            let b = assign(&release("b"), &subject, Share::ALL, holdout);
+            assert_eq!((a.cohort, a.held_out), (b.cohort, b.held_out));
+            assert_eq!(a.cohort == Cohort::Stable, a.held_out);
+            let larger = assign(&release("a"), &subject, Share::ALL, share(1_000));
+            assert!(larger.held_out || !a.held_out, "a growing holdout let someone go");
+            held += u32::from(a.held_out);
+        }
+        assert!((f64::from(held) / 20_000.0 - 0.05).abs() < 0.005, "{held}");
+        let subject = Subject::parse("anyone").unwrap();
+        assert!(!assign(&release("a"), &subject, Share::ALL, Share::NONE).held_out);
+    }
+
+    #[test]
+    fn a_release_has_a_name_that_can_stand_in_a_path() {
+        for name in ["e1-small", "v2.4.2", "A_1", &"x".repeat(64)] {
+            assert!(Release::parse(name).is_ok(), "{name}");
+        }
+        for name in ["", "a b", "a/b", "é", "holdout:", &"x".repeat(65)] {
+            let error = Release::parse(name).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("release `{name}` is not 1 to 64")), "{error}");
+        }
+    }
+}

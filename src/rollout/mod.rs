@@ -1,0 +1,3 @@
+//! The release: who gets it, and how far it has come. Decisions only; shells act on them.
+
+pub mod bucket;

@@ -1,0 +1,133 @@
+//! `jeffrey bucket`: which side a subject is on.
+
+use std::io::{self, IsTerminal, Write};
+
+use serde::Serialize;
+
+use super::lines::{LineTooLong, Lines};
+use super::progress::Progress;
+use super::{Outcome, Stop, complain};
+use crate::rollout::bucket::{Assignment, Release, ReleaseError, assign};
+use crate::terms::{Cohort, Share, ShareError, Subject, SubjectError};
+
+/// Say which side of a release each subject is on
+#[derive(clap::Args)]
+#[command(
+    after_help = "Prints id, bucket (0 to 9999) and cohort, separated by tabs. Without ID, or with \
+                  `-`, ids are lines of standard input. An id that cannot be used is reported with \
+                  its number, the rest is answered, and the exit code is 1.\n\n\
+                  Examples:\n  \
+                  jeffrey bucket --release e1-small --share 10% alice bob\n  \
+                  jeffrey bucket --release e1-small --share 2.5% --json - < ids.txt"
+)]
+pub(super) struct Arguments {
+    /// The release's name, by which subjects are drawn
+    #[arg(long, value_name = "R", value_parser = release)]
+    release: Release,
+    /// The canary's share, such as 10% or 0.25%
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    share: Share,
+    /// The share that stays stable in every release
+    #[arg(long, value_name = "SHARE", value_parser = share, default_value = "0%")]
+    holdout: Share,
+    /// Ids of subjects, or `-` alone for lines from standard input; after `--`, one may start with a dash
+    #[arg(value_name = "ID")]
+    ids: Vec<String>,
+    /// One JSON object a line instead of columns
+    #[arg(long)]
+    json: bool,
+}
+
+fn release(name: &str) -> Result<Release, ReleaseError> {
+    Release::parse(name)
+}
+
+fn share(text: &str) -> Result<Share, ShareError> {
+    text.parse()
+}
+
+/// An id that has no bucket. Says what is wrong, never what stands there.
+#[derive(Debug, thiserror::Error)]
+enum IdError {
+    #[error("{0}")]
+    Subject(#[from] SubjectError),
+    #[error("{0}")]
+    TooLong(#[from] LineTooLong),
+    #[error("not UTF-8 after byte {}", .0.valid_up_to())]
+    Utf8(#[from] std::str::Utf8Error),
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    id: &'a str,
+    bucket: u16,
+    cohort: Cohort,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    held_out: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Stop> {
+    let dashes = arguments.ids.iter().filter(|id| *id == "-").count();
+    if dashes > 0 && arguments.ids.len() > 1 {
+        return Err(Stop::Usage(
+            "`-` stands alone: ids come from arguments or from standard input",
+        ));
+    }
+    if arguments.ids.is_empty() && io::stdin().is_terminal() {
+        return Err(Stop::Usage("no id: give it as an argument, or as lines on standard input"));
+    }
+    let mut bad = 0;
+    if dashes == 0 && !arguments.ids.is_empty() {
+        let mut output = io::stdout().lock();
+        for (id, number) in arguments.ids.iter().zip(1..) {
+            if let Err(error) = answer(arguments, id.as_bytes(), &mut output)? {
+                bad += 1;
+                complain(format_args!("id {number}: {error}"));
+            }
+        }
+        return Ok(Outcome::of_bad_rows(bad));
+    }
+    let mut progress = Progress::beside_output(None);
+    let mut output = io::BufWriter::new(io::stdout().lock());
+    let mut lines = Lines::new(io::stdin().lock());
+    let failed =
+        |error: io::Error| Stop::Read { name: "standard input".into(), kind: error.kind() };
+    while let Some(line) = lines.next().map_err(failed)? {
+        let answered = match line.bytes {
+            Ok(bytes) => answer(arguments, bytes, &mut output)?,
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = answered {
+            bad += 1;
+            progress.aside(|| complain(format_args!("line {}: {error}", line.number)));
+        }
+        progress.step();
+    }
+    output.flush()?;
+    Ok(Outcome::of_bad_rows(bad))
+}
+
+/// Writes one answer; the inner error is the id's fault, the outer one the output's.
+fn answer(
+    arguments: &Arguments,
+    bytes: &[u8],
+    output: &mut impl Write,
+) -> Result<Result<(), IdError>, Stop> {
+    let parsed = std::str::from_utf8(bytes).map_err(IdError::from);
+    let subject = match parsed.and_then(|id| Ok(Subject::parse(id)?)) {
+        Ok(subject) => subject,
+        Err(error) => return Ok(Err(error)),
+    };
+    let Assignment { bucket, cohort, held_out } =
+        assign(&arguments.release, &subject, arguments.share, arguments.holdout);
+    let id = subject.expose();
+    if arguments.json {
+        let answer = Answer { id, bucket: bucket.place(), cohort, held_out };
+        serde_json::to_writer(&mut *output, &answer)?;
+        output.write_all(b"\n")?;
+    } else {
+        let held_out = if held_out { "\theld_out" } else { "" };
+        writeln!(output, "{id}\t{bucket}\t{cohort}{held_out}")?;
+    }
+    Ok(Ok(()))
+}
