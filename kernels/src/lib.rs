@@ -1,7 +1,7 @@
 //! The arithmetic of the encoder: slices of floats in, slices of floats out.
 //!
 //! Every function works on one text: `rows` tokens, each a run of `width` floats. No allocation is
-//! kept between calls, no clock, no platform but the 128-bit lanes of [`lanes`]. Lengths are the
+//! kept between calls, no clock, no platform but the 128-bit lanes of `lanes.rs`. Lengths are the
 //! caller's promise and are asserted; the encoder checks them when a model is loaded.
 
 mod attention;

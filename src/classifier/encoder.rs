@@ -16,7 +16,7 @@ use tract_core::internal::*;
 use tract_core::plan::SimplePlan;
 
 use super::files::{LoadError, Manifest};
-use super::onnx::{Graph, Node};
+use super::onnx::{Graph, Node, OnnxError};
 
 type Plan = Arc<SimplePlan<TypedFact, Box<dyn TypedOp>>>;
 
@@ -44,22 +44,82 @@ pub enum EncoderError {
         /// The dimension of the manifest.
         expected: usize,
     },
-    /// The file is no graph of the known layers, or tract failed to run it.
+    /// The file is no ONNX graph of one input and one output.
     #[error("{0}")]
-    Graph(String),
+    File(#[from] OnnxError),
     /// A node does not fit its weights or its input.
     #[error("node `{node}`: {fault}")]
     Node {
         /// Name of the node.
         node: String,
         /// What does not fit.
-        fault: String,
+        fault: NodeFault,
     },
+    /// tract refused the plan or failed to run it.
+    #[error("{0}")]
+    Plan(String),
+}
+
+/// Why a node cannot be computed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NodeFault {
+    /// Layer norm would divide by what may be 0.
+    #[error("epsilon {0} is not above 0")]
+    Epsilon(String),
+    /// Attention's heads are not equal parts.
+    #[error("{heads} heads do not divide {width}")]
+    Heads {
+        /// How many heads.
+        heads: i64,
+        /// The width to divide.
+        width: usize,
+    },
+    /// The table reads something else than the ids.
+    #[error("Embed does not read `{0}`")]
+    Ids(String),
+    /// A convolution has no middle.
+    #[error("the kernel {0} is not odd")]
+    Even(usize),
+    /// No layer has this name, or not with these inputs.
+    #[error("no layer {kind} with {} inputs of widths {widths:?} and {weights} weights", widths.len())]
+    Layer {
+        /// The node's kind.
+        kind: String,
+        /// Floats of a row of each input.
+        widths: Vec<usize>,
+        /// How many weights.
+        weights: usize,
+    },
+    /// A weight holds NaN or an infinity.
+    #[error("the weight `{0}` holds a value that is not finite")]
+    NotFinite(String),
+    /// Another number of outputs than one.
+    #[error("{0} outputs, not 1")]
+    Outputs(usize),
+    /// tract does not take it.
+    #[error("{0}")]
+    Plan(String),
+    /// A weight has another shape than its layer needs.
+    #[error("{part} has shape {seen:?}, not {expected:?}")]
+    Shape {
+        /// The weight.
+        part: String,
+        /// Its shape.
+        seen: Vec<usize>,
+        /// The shape needed.
+        expected: Vec<usize>,
+    },
+    /// The weights do not fit each other.
+    #[error("{0}")]
+    Kernel(#[from] Fault),
+    /// A weight or an attribute cannot be had.
+    #[error("{0}")]
+    Weight(#[from] OnnxError),
 }
 
 impl Encoder {
     pub(super) fn from_bytes(bytes: &[u8], manifest: &Manifest) -> Result<Self, LoadError> {
-        let graph = Graph::from_bytes(bytes).map_err(EncoderError::Graph)?;
+        let graph = Graph::from_bytes(bytes).map_err(EncoderError::from)?;
         let plan = Wiring::default().wire(graph, manifest)?;
         let encoder = Self { plan, dim: manifest.dim };
         // The first run fills caches. One plan serves every length: the shortest input and one whose
@@ -84,7 +144,7 @@ fn wrong_output(seen: String, expected: usize) -> EncoderError {
 }
 
 fn tract(error: TractError) -> EncoderError {
-    EncoderError::Graph(format!("{error:#}"))
+    EncoderError::Plan(format!("{error:#}"))
 }
 
 /// What stands at a name of the graph: how many floats a row has, and whether there is a row for
@@ -137,9 +197,9 @@ impl Wiring {
         ids: OutletId,
         tokens: &Symbol,
         graph: &mut Graph,
-    ) -> Result<(), String> {
+    ) -> Result<(), NodeFault> {
         let [name] = node.output.as_slice() else {
-            return Err(format!("{} outputs, not 1", node.output.len()));
+            return Err(NodeFault::Outputs(node.output.len()));
         };
         let mut inputs = Vec::new();
         let mut weights = Vec::new();
@@ -153,7 +213,7 @@ impl Wiring {
         if node.op_type == "Embed" {
             match weights.first() {
                 Some(first) if *first == graph.input => weights.remove(0),
-                _ => return Err(format!("Embed does not read `{}`", graph.input)),
+                _ => return Err(NodeFault::Ids(graph.input.clone())),
             };
         }
         let (layer, shape) = layer(node, &inputs, &weights, graph)?;
@@ -168,7 +228,7 @@ impl Wiring {
         };
         let op = LayerOp { layer: Arc::new(layer), fact };
         let wired = self.model.wire_node(node.name.clone(), op, &outlets);
-        let outlet = wired.map_err(|error| format!("{error:#}"))?[0];
+        let outlet = wired.map_err(|error| NodeFault::Plan(format!("{error:#}")))?[0];
         self.known.insert(name.clone(), (outlet, shape));
         Ok(())
     }
@@ -209,14 +269,13 @@ fn layer(
     inputs: &[(OutletId, Shape)],
     weights: &[&str],
     graph: &mut Graph,
-) -> Result<(Layer, Shape), String> {
-    let fault = |fault: Fault| fault.to_string();
+) -> Result<(Layer, Shape), NodeFault> {
     let shapes: Vec<Shape> = inputs.iter().map(|(_, shape)| *shape).collect();
     match (node.op_type.as_str(), shapes.as_slice(), weights) {
         ("Embed", [], [table, scale]) => {
             let (_, scale) = graph.floats(scale)?;
             let (shape, values) = graph.take_bytes(table)?;
-            let table = Table::new(values, scale).map_err(fault)?;
+            let table = Table::new(values, scale)?;
             fits("table", &shape, &[table.rows(), table.width()])?;
             let shape = Shape { width: table.width(), pooled: false };
             Ok((Layer::Embed(table), shape))
@@ -225,7 +284,7 @@ fn layer(
             let ((_, scale), (_, bias)) = (graph.floats(scale)?, graph.floats(bias)?);
             let (shape, values) = graph.take_bytes(weight)?;
             fits("weight", &shape, &[x.width, scale.len()])?;
-            let linear = Linear::new(x.width, &values, &scale, &bias).map_err(fault)?;
+            let linear = Linear::new(x.width, &values, &scale, &bias)?;
             let shape = Shape { width: linear.outputs(), ..*x };
             Ok((Layer::Linear(linear), shape))
         }
@@ -233,7 +292,7 @@ fn layer(
             let scale = finite(graph, scale, &[x.width])?;
             let epsilon = node.float("epsilon")?;
             if !(epsilon.is_finite() && epsilon > 0.0) {
-                return Err(format!("epsilon {epsilon} is not above 0"));
+                return Err(NodeFault::Epsilon(epsilon.to_string()));
             }
             Ok((Layer::Norm { scale, epsilon }, *x))
         }
@@ -246,7 +305,7 @@ fn layer(
             let kernel = shape.last().copied().unwrap_or(0);
             let by_channel = finite(graph, taps, &[width, 1, kernel])?;
             if kernel % 2 == 0 {
-                return Err(format!("the kernel {kernel} is not odd"));
+                return Err(NodeFault::Even(kernel));
             }
             let taps = (0..kernel * width).map(|i| by_channel[i % width * kernel + i / width]);
             let taps = taps.collect();
@@ -256,7 +315,7 @@ fn layer(
             let width = x.width / 3;
             let heads = node.int("heads")?;
             let whole = usize::try_from(heads).ok().filter(|h| *h > 0 && width.is_multiple_of(*h));
-            let heads = whole.ok_or_else(|| format!("{heads} heads do not divide {width}"))?;
+            let heads = whole.ok_or(NodeFault::Heads { heads, width })?;
             Ok((Layer::Attention { heads }, Shape { width, ..*x }))
         }
         ("Pool", [x], [score]) if !x.pooled => {
@@ -264,29 +323,28 @@ fn layer(
             Ok((Layer::Pool { score }, Shape { width: 2 * x.width, pooled: true }))
         }
         ("Add", [a, b], []) if a == b => Ok((Layer::Add, *a)),
-        (kind, ..) => {
-            let (inputs, weights) = (shapes.len(), weights.len());
-            let widths: Vec<usize> = shapes.iter().map(|shape| shape.width).collect();
-            Err(format!(
-                "no layer {kind} with {inputs} inputs of widths {widths:?} and {weights} weights"
-            ))
-        }
+        (kind, ..) => Err(NodeFault::Layer {
+            kind: kind.to_owned(),
+            widths: shapes.iter().map(|shape| shape.width).collect(),
+            weights: weights.len(),
+        }),
     }
 }
 
-fn fits(part: &str, seen: &[usize], expected: &[usize]) -> Result<(), String> {
+fn fits(part: &str, seen: &[usize], expected: &[usize]) -> Result<(), NodeFault> {
     if seen == expected {
         return Ok(());
     }
-    Err(format!("the {part} has shape {seen:?}, not {expected:?}"))
+    let (part, seen, expected) = (format!("the {part}"), seen.to_vec(), expected.to_vec());
+    Err(NodeFault::Shape { part, seen, expected })
 }
 
 /// A weight of floats, all finite, of the shape expected.
-fn finite(graph: &Graph, name: &str, expected: &[usize]) -> Result<Vec<f32>, String> {
+fn finite(graph: &Graph, name: &str, expected: &[usize]) -> Result<Vec<f32>, NodeFault> {
     let (shape, values) = graph.floats(name)?;
     fits(name, &shape, expected)?;
     if !values.iter().all(|value| value.is_finite()) {
-        return Err(format!("the weight `{name}` holds a value that is not finite"));
+        return Err(NodeFault::NotFinite(name.to_owned()));
     }
     Ok(values)
 }

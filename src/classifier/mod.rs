@@ -20,8 +20,9 @@ mod head;
 mod tokenizer;
 
 pub use decide::{Rule, Scores, SettingError, TieBreak};
-pub use encoder::EncoderError;
+pub use encoder::{EncoderError, NodeFault};
 pub use files::{Config, LoadError, Manifest, ModelFiles};
+pub use onnx::OnnxError;
 
 use crate::terms::{Label, Text};
 use encoder::Encoder;

@@ -74,6 +74,65 @@ struct Tensor {
 const FLOAT: i32 = 1;
 const INT8: i32 = 3;
 
+/// What is wrong with a file, or with a part that is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OnnxError {
+    /// A weight's data does not fill its shape.
+    #[error("the weight `{name}` of shape {shape:?} holds {bytes} bytes")]
+    Cut {
+        /// The weight.
+        name: String,
+        /// Its shape.
+        shape: Vec<usize>,
+        /// Bytes of its data.
+        bytes: usize,
+    },
+    /// The bytes are no file of this format.
+    #[error("{0}")]
+    Decode(String),
+    /// The graph has another number of inputs or outputs than one.
+    #[error("{count} {what}, not 1")]
+    Ends {
+        /// Inputs or outputs.
+        what: &'static str,
+        /// How many.
+        count: usize,
+    },
+    /// A weight's shape has a length below 0.
+    #[error("the weight `{name}` has a negative length")]
+    Negative {
+        /// The weight.
+        name: String,
+    },
+    /// A node lacks an attribute.
+    #[error("{kind} has no attribute `{name}`")]
+    NoAttribute {
+        /// The node's kind.
+        kind: String,
+        /// The attribute.
+        name: &'static str,
+    },
+    /// The file holds no graph.
+    #[error("no graph")]
+    NoGraph,
+    /// A weight that is asked for is not there.
+    #[error("no weight `{name}`")]
+    NoWeight {
+        /// Its name.
+        name: String,
+    },
+    /// A weight is stored in another type; codes of `TensorProto.DataType`.
+    #[error("the weight `{name}` has type {seen}, not {expected}")]
+    Type {
+        /// The weight.
+        name: String,
+        /// Its type.
+        seen: i32,
+        /// The type asked for.
+        expected: i32,
+    },
+}
+
 /// The graph of a file: its nodes in order, its weights by name.
 pub(super) struct Graph {
     pub(super) nodes: Vec<Node>,
@@ -83,40 +142,42 @@ pub(super) struct Graph {
 }
 
 impl Graph {
-    pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
-        let model = Model::decode(bytes).map_err(|error| error.to_string())?;
-        let graph = model.graph.ok_or("no graph")?;
-        let one = |mut named: Vec<Named>, what: &str| match (named.pop(), named.len()) {
-            (Some(named), 0) => Ok(named.name),
-            (last, more) => Err(format!("{} {what}s, not 1", more + usize::from(last.is_some()))),
+    pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, OnnxError> {
+        let decoded = Model::decode(bytes).map_err(|error| OnnxError::Decode(error.to_string()));
+        let graph = decoded?.graph.ok_or(OnnxError::NoGraph)?;
+        let one = |named: Vec<Named>, what: &'static str| match <[Named; 1]>::try_from(named) {
+            Ok([named]) => Ok(named.name),
+            Err(named) => Err(OnnxError::Ends { what, count: named.len() }),
         };
         Ok(Self {
             nodes: graph.node,
-            input: one(graph.input, "input")?,
-            output: one(graph.output, "output")?,
+            input: one(graph.input, "inputs")?,
+            output: one(graph.output, "outputs")?,
             weights: graph.initializer.into_iter().map(|t| (t.name.clone(), t)).collect(),
         })
     }
 
     /// Shape and values of a weight stored as 32-bit floats.
-    pub(super) fn floats(&self, name: &str) -> Result<(Vec<usize>, Vec<f32>), String> {
-        let tensor = self.weight(name, FLOAT, "32-bit floats")?;
+    pub(super) fn floats(&self, name: &str) -> Result<(Vec<usize>, Vec<f32>), OnnxError> {
+        let tensor = self.weight(name, FLOAT)?;
         let shape = tensor.shape(size_of::<f32>())?;
         let (values, _) = tensor.raw_data.as_chunks::<4>();
         Ok((shape, values.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()))
     }
 
     /// Shape and values of a weight stored in 8 bits, taken out of the graph: a table is large.
-    pub(super) fn take_bytes(&mut self, name: &str) -> Result<(Vec<usize>, Vec<i8>), String> {
-        let shape = self.weight(name, INT8, "8-bit numbers")?.shape(1)?;
+    pub(super) fn take_bytes(&mut self, name: &str) -> Result<(Vec<usize>, Vec<i8>), OnnxError> {
+        let shape = self.weight(name, INT8)?.shape(1)?;
         let bytes = self.weights.remove(name).map(|tensor| tensor.raw_data).unwrap_or_default();
         Ok((shape, bytes.into_iter().map(u8::cast_signed).collect()))
     }
 
-    fn weight(&self, name: &str, code: i32, what: &str) -> Result<&Tensor, String> {
-        let tensor = self.weights.get(name).ok_or_else(|| format!("no weight `{name}`"))?;
-        if tensor.data_type != code {
-            return Err(format!("the weight `{name}` has type {}, not {what}", tensor.data_type));
+    fn weight(&self, name: &str, expected: i32) -> Result<&Tensor, OnnxError> {
+        let found = self.weights.get(name);
+        let tensor = found.ok_or_else(|| OnnxError::NoWeight { name: name.to_owned() })?;
+        let seen = tensor.data_type;
+        if seen != expected {
+            return Err(OnnxError::Type { name: name.to_owned(), seen, expected });
         }
         Ok(tensor)
     }
@@ -124,15 +185,14 @@ impl Graph {
 
 impl Tensor {
     /// The shape, if the data has exactly that many values of `size` bytes.
-    fn shape(&self, size: usize) -> Result<Vec<usize>, String> {
+    fn shape(&self, size: usize) -> Result<Vec<usize>, OnnxError> {
+        let name = || self.name.clone();
         let shape: Option<Vec<usize>> =
-            self.dims.iter().map(|d| usize::try_from(*d).ok()).collect();
-        let shape =
-            shape.ok_or_else(|| format!("the weight `{}` has a negative length", self.name))?;
+            self.dims.iter().map(|length| usize::try_from(*length).ok()).collect();
+        let shape = shape.ok_or_else(|| OnnxError::Negative { name: name() })?;
         let bytes = shape.iter().try_fold(size, |bytes, length| bytes.checked_mul(*length));
         if bytes != Some(self.raw_data.len()) {
-            let (name, seen) = (&self.name, self.raw_data.len());
-            return Err(format!("the weight `{name}` of shape {shape:?} holds {seen} bytes"));
+            return Err(OnnxError::Cut { name: name(), shape, bytes: self.raw_data.len() });
         }
         Ok(shape)
     }
@@ -140,18 +200,18 @@ impl Tensor {
 
 impl Node {
     /// A whole-number attribute.
-    pub(super) fn int(&self, name: &str) -> Result<i64, String> {
+    pub(super) fn int(&self, name: &'static str) -> Result<i64, OnnxError> {
         self.attribute(name).map(|attribute| attribute.i)
     }
 
     /// A floating-point attribute.
-    pub(super) fn float(&self, name: &str) -> Result<f32, String> {
+    pub(super) fn float(&self, name: &'static str) -> Result<f32, OnnxError> {
         self.attribute(name).map(|attribute| attribute.f)
     }
 
-    fn attribute(&self, name: &str) -> Result<&Attribute, String> {
+    fn attribute(&self, name: &'static str) -> Result<&Attribute, OnnxError> {
         let found = self.attribute.iter().find(|attribute| attribute.name == name);
-        found.ok_or_else(|| format!("{} has no attribute `{name}`", self.op_type))
+        found.ok_or_else(|| OnnxError::NoAttribute { kind: self.op_type.clone(), name })
     }
 }
 

@@ -73,7 +73,7 @@ fn a_graph_that_is_wrong_in_one_place_is_refused_and_the_place_named() {
         ("node `sum`: no layer Sum with 2 inputs of widths [4, 4]", |w| w.rename("sum", "Sum")),
         ("node `rows`: Embed does not read `ids`", |w| w.rewire("rows", 0, "other")),
         ("node `rows`: no weight `gone`", |w| w.rewire("rows", 1, "gone")),
-        ("node `rows`: the weight `table` has type 1, not 8-bit numbers", |w| {
+        ("node `rows`: the weight `table` has type 1, not 3", |w| {
             w.replace("table", floats(&[VOCABULARY, WIDTH], |_| 1.0));
         }),
         ("node `rows`: the table has shape [12], not [3, 4]", |w| {
@@ -138,6 +138,6 @@ fn heads_that_do_not_divide_the_width_are_refused() {
 fn bytes_that_are_no_graph_are_refused() {
     for bytes in [&b""[..], b"\xff\xff\xff\xff", b"not a graph"] {
         let error = Encoder::from_bytes(bytes, &manifest()).map(|_| ()).expect_err("no graph");
-        assert!(matches!(error, LoadError::Encoder(EncoderError::Graph(_))), "{error}");
+        assert!(matches!(error, LoadError::Encoder(EncoderError::File(_))), "{error}");
     }
 }
