@@ -325,7 +325,7 @@ fn eval_prints_its_tables_and_draws_balanced_sets() {
     for expected in [
         "rows        2 used, 0 without a label and 0 bad ones skipped\n",
         "(mean over the 2 classes present in gold)\n",
-        "(macro-F1, 3 draws of 1 rows a class, 2 classes)\n",
+        "(macro-F1, 3 draws of 1 rows a class, 2 classes; ECE ",
         "(15 bins)\n",
         "\nclass        precision  recall     F1  rows  predicted\n",
         "\ngold in rows, predicted in columns\n",

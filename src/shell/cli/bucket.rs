@@ -4,11 +4,11 @@ use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
 
-use super::lines::{LineTooLong, Lines};
+use super::lines::Lines;
 use super::progress::Progress;
 use super::{Outcome, Stop, complain};
 use crate::rollout::bucket::{Assignment, Release, ReleaseError, assign};
-use crate::terms::{Cohort, Share, ShareError, Subject, SubjectError};
+use crate::terms::{Cohort, Share, ShareError, Subject};
 
 /// Say which side of a release each subject is on
 #[derive(clap::Args)]
@@ -46,17 +46,6 @@ fn share(text: &str) -> Result<Share, ShareError> {
     text.parse()
 }
 
-/// An id that has no bucket. Says what is wrong, never what stands there.
-#[derive(Debug, thiserror::Error)]
-enum IdError {
-    #[error("{0}")]
-    Subject(#[from] SubjectError),
-    #[error("{0}")]
-    TooLong(#[from] LineTooLong),
-    #[error("not UTF-8 after byte {}", .0.valid_up_to())]
-    Utf8(#[from] std::str::Utf8Error),
-}
-
 #[derive(Serialize)]
 struct Answer<'a> {
     id: &'a str,
@@ -80,9 +69,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Stop> {
     if dashes == 0 && !arguments.ids.is_empty() {
         let mut output = io::stdout().lock();
         for (id, number) in arguments.ids.iter().zip(1..) {
-            if let Err(error) = answer(arguments, id.as_bytes(), &mut output)? {
-                bad += 1;
-                complain(format_args!("id {number}: {error}"));
+            match Subject::parse(id.as_str()) {
+                Ok(subject) => answer(arguments, &subject, &mut output)?,
+                Err(error) => {
+                    bad += 1;
+                    complain(format_args!("id {number}: {error}"));
+                }
             }
         }
         return Ok(Outcome::of_bad_rows(bad));
@@ -93,13 +85,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Stop> {
     let failed =
         |error: io::Error| Stop::Read { name: "standard input".into(), kind: error.kind() };
     while let Some(line) = lines.next().map_err(failed)? {
-        let answered = match line.bytes {
-            Ok(bytes) => answer(arguments, bytes, &mut output)?,
-            Err(error) => Err(error.into()),
-        };
-        if let Err(error) = answered {
-            bad += 1;
-            progress.aside(|| complain(format_args!("line {}: {error}", line.number)));
+        let parsed = line.text.map_err(|error| error.to_string());
+        match parsed.and_then(|id| Subject::parse(id).map_err(|error| error.to_string())) {
+            Ok(subject) => answer(arguments, &subject, &mut output)?,
+            Err(error) => {
+                bad += 1;
+                progress.aside(|| complain(format_args!("line {}: {error}", line.number)));
+            }
         }
         progress.step();
     }
@@ -107,19 +99,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Stop> {
     Ok(Outcome::of_bad_rows(bad))
 }
 
-/// Writes one answer; the inner error is the id's fault, the outer one the output's.
-fn answer(
-    arguments: &Arguments,
-    bytes: &[u8],
-    output: &mut impl Write,
-) -> Result<Result<(), IdError>, Stop> {
-    let parsed = std::str::from_utf8(bytes).map_err(IdError::from);
-    let subject = match parsed.and_then(|id| Ok(Subject::parse(id)?)) {
-        Ok(subject) => subject,
-        Err(error) => return Ok(Err(error)),
-    };
+fn answer(arguments: &Arguments, subject: &Subject, output: &mut impl Write) -> Result<(), Stop> {
     let Assignment { bucket, cohort, held_out } =
-        assign(&arguments.release, &subject, arguments.share, arguments.holdout);
+        assign(&arguments.release, subject, arguments.share, arguments.holdout);
     let id = subject.expose();
     if arguments.json {
         let answer = Answer { id, bucket: bucket.place(), cohort, held_out };
@@ -129,5 +111,5 @@ fn answer(
         let held_out = if held_out { "\theld_out" } else { "" };
         writeln!(output, "{id}\t{bucket}\t{cohort}{held_out}")?;
     }
-    Ok(Ok(()))
+    Ok(())
 }

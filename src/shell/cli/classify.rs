@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::lines::{LineTooLong, Lines};
+use super::lines::{LineError, Lines};
 use super::progress::Progress;
 use super::{Outcome, Settings, Stop, complain};
 use crate::classifier::{Classifier, Prediction};
@@ -59,11 +59,9 @@ enum RecordError {
     #[error("not a JSON object with a string `text`")]
     NoText,
     #[error("{0}")]
-    Text(#[from] TextError),
+    Line(#[from] LineError),
     #[error("{0}")]
-    TooLong(#[from] LineTooLong),
-    #[error("not UTF-8 after byte {valid}")]
-    Utf8 { valid: usize },
+    Text(#[from] TextError),
 }
 
 pub(super) fn run(arguments: &Arguments, settings: &Settings) -> Result<Outcome, Stop> {
@@ -119,7 +117,7 @@ impl Answers<'_> {
             |error: io::Error| Stop::Read { name: "standard input".into(), kind: error.kind() };
         while let Some(line) = lines.next().map_err(failed)? {
             let number = line.number;
-            match line.bytes.map_err(RecordError::from).and_then(|bytes| record(bytes, input)) {
+            match line.text.map_err(RecordError::from).and_then(|line| record(line, input)) {
                 Ok(Some(record)) => self.answer(record)?,
                 Ok(None) => {}
                 Err(error) => self.reject(&progress, "line", number, &error),
@@ -183,9 +181,7 @@ fn columns(prediction: &Prediction) -> String {
 }
 
 /// The text of a line; `None` for a blank line between objects, which NDJSON readers pass over.
-fn record(bytes: &[u8], input: Input) -> Result<Option<Record>, RecordError> {
-    let line = std::str::from_utf8(bytes)
-        .map_err(|error| RecordError::Utf8 { valid: error.valid_up_to() })?;
+fn record(line: &str, input: Input) -> Result<Option<Record>, RecordError> {
     match input {
         Input::Ndjson if line.trim().is_empty() => return Ok(None),
         Input::Ndjson => {
@@ -216,7 +212,7 @@ mod tests {
     use super::*;
 
     fn text(line: &str, input: Input) -> Result<Option<String>, String> {
-        record(line.as_bytes(), input)
+        record(line, input)
             .map(|record| record.map(|record| record.text.expose().to_owned()))
             .map_err(|error| error.to_string())
     }
@@ -233,7 +229,7 @@ mod tests {
             assert_eq!(text(plain, Input::Auto), some(plain), "{plain}");
         }
         assert_eq!(text(" ", Input::Ndjson), Ok(None));
-        let id = record(object.as_bytes(), Input::Auto).unwrap().unwrap().id;
+        let id = record(object, Input::Auto).unwrap().unwrap().id;
         assert_eq!(id, Some(Value::from(7)));
     }
 
@@ -256,7 +252,5 @@ mod tests {
             let error = text(line, Input::Ndjson).unwrap_err();
             assert_eq!(error, expected);
         }
-        let error = record(b"geheimnis\xff", Input::Auto).unwrap_err().to_string();
-        assert_eq!(error, "not UTF-8 after byte 9");
     }
 }

@@ -1,7 +1,7 @@
-//! Lines of a stream as bytes, each with its number, in bounded memory.
+//! Lines of a stream, each with its number, in bounded memory.
 //!
-//! A line is not yet text: it may not be UTF-8, and it may be longer than anyone should keep. Both
-//! are for the caller to report; reading goes on with the next line.
+//! A line may not be UTF-8, and it may be longer than anyone should keep. Both are for the caller to
+//! report; reading goes on with the next line.
 
 use std::io::{self, BufRead, Read};
 
@@ -21,14 +21,19 @@ pub(super) struct Lines<R> {
 pub(super) struct Line<'a> {
     /// Counted from 1.
     pub(super) number: usize,
-    /// The bytes, or `Err` when there are more than [`LINE_BYTES_MAX`] of them.
-    pub(super) bytes: Result<&'a [u8], LineTooLong>,
+    /// What stands there.
+    pub(super) text: Result<&'a str, LineError>,
 }
 
-/// A line longer than [`LINE_BYTES_MAX`].
+/// A line that cannot be read. Says what is wrong, never what stands there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line of more than {LINE_BYTES_MAX} bytes")]
-pub(super) struct LineTooLong;
+pub(super) enum LineError {
+    /// More than [`LINE_BYTES_MAX`].
+    #[error("line of more than {LINE_BYTES_MAX} bytes")]
+    TooLong,
+    #[error("not UTF-8 after byte {valid}")]
+    Utf8 { valid: usize },
+}
 
 impl<R: BufRead> Lines<R> {
     pub(super) fn new(reader: R) -> Self {
@@ -56,12 +61,14 @@ impl<R: BufRead> Lines<R> {
             if !ended {
                 self.skip_line()?;
             }
-            return Ok(Some(Line { number, bytes: Err(LineTooLong) }));
+            return Ok(Some(Line { number, text: Err(LineError::TooLong) }));
         }
         // What Windows editors write at the start of a file belongs to no text.
         let mark: &[u8] = if number == 1 { b"\xef\xbb\xbf" } else { b"" };
         let bytes = self.buffer.strip_prefix(mark).unwrap_or(&self.buffer);
-        Ok(Some(Line { number, bytes: Ok(bytes) }))
+        let text = std::str::from_utf8(bytes);
+        let text = text.map_err(|error| LineError::Utf8 { valid: error.valid_up_to() });
+        Ok(Some(Line { number, text }))
     }
 
     /// Reads to the end of the line and keeps nothing of it.
@@ -90,26 +97,33 @@ impl<R: BufRead> Lines<R> {
 mod tests {
     use super::*;
 
-    fn all(bytes: &[u8]) -> Vec<(usize, Option<Vec<u8>>)> {
+    fn all(bytes: &[u8]) -> Vec<(usize, Result<String, LineError>)> {
         // A small buffer, so that lines span several reads.
         let mut lines = Lines::new(io::BufReader::with_capacity(7, bytes));
         let mut all = Vec::new();
         while let Some(line) = lines.next().unwrap() {
-            all.push((line.number, line.bytes.ok().map(<[u8]>::to_vec)));
+            all.push((line.number, line.text.map(str::to_owned)));
         }
         all
     }
 
     #[test]
     fn every_line_break_ends_a_line_and_none_opens_one() {
-        let expected = |lines: &[&[u8]]| -> Vec<(usize, Option<Vec<u8>>)> {
-            lines.iter().zip(1..).map(|(line, number)| (number, Some(line.to_vec()))).collect()
+        let expected = |lines: &[&str]| -> Vec<(usize, Result<String, LineError>)> {
+            lines.iter().zip(1..).map(|(line, number)| (number, Ok((*line).to_owned()))).collect()
         };
         assert_eq!(all(b""), expected(&[]));
-        assert_eq!(all(b"one"), expected(&[b"one"]));
-        assert_eq!(all(b"one\n"), expected(&[b"one"]));
-        assert_eq!(all(b"one\r\n\r\ntwo\n\n"), expected(&[b"one", b"", b"two", b""]));
-        assert_eq!(all(b"\xef\xbb\xbfone\n\xff\xfe\n"), expected(&[b"one", b"\xff\xfe"]));
+        assert_eq!(all(b"one"), expected(&["one"]));
+        assert_eq!(all(b"one\n"), expected(&["one"]));
+        assert_eq!(all(b"one\r\n\r\ntwo\n\n"), expected(&["one", "", "two", ""]));
+        assert_eq!(all(b"\xef\xbb\xbfone\n"), expected(&["one"]));
+    }
+
+    #[test]
+    fn a_line_that_is_not_utf_8_says_where_and_the_next_is_read() {
+        let found = all(b"ab\xff\nnext\n");
+        assert_eq!(found[0], (1, Err(LineError::Utf8 { valid: 2 })));
+        assert_eq!(found[1], (2, Ok("next".to_owned())));
     }
 
     #[test]
@@ -118,11 +132,11 @@ mod tests {
             for (line_break, last) in [("\n", "after"), ("\r\n", "after"), ("", "")] {
                 let text = format!("{}{line_break}{last}", "a".repeat(length));
                 let lines = all(text.as_bytes());
-                assert_eq!(lines[0].1.is_some(), kept, "{length} {line_break:?}");
-                let next = (!last.is_empty()).then(|| (2, Some(b"after".to_vec())));
+                assert_eq!(lines[0].1.is_ok(), kept, "{length} {line_break:?}");
+                let next = (!last.is_empty()).then(|| (2, Ok("after".to_owned())));
                 assert_eq!(lines.get(1).cloned(), next, "{length} {line_break:?}");
             }
         }
-        assert_eq!(all("a".repeat(3 * LINE_BYTES_MAX).as_bytes()), [(1, None)]);
+        assert_eq!(all("a".repeat(3 * LINE_BYTES_MAX).as_bytes()), [(1, Err(LineError::TooLong))]);
     }
 }

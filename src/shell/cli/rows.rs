@@ -10,7 +10,7 @@ use std::io::{self, BufRead, BufReader, Cursor, Read};
 use flate2::bufread::MultiGzDecoder;
 use serde_json::Value;
 
-use super::lines::{LineTooLong, Lines};
+use super::lines::{LineError, Lines};
 use crate::terms::{Label, Text, TextError};
 
 /// One labelled text.
@@ -48,11 +48,9 @@ pub(super) enum RowError {
     #[error("not a JSON object with a string `text`")]
     NoText,
     #[error("{0}")]
-    Text(#[from] TextError),
+    Line(#[from] LineError),
     #[error("{0}")]
-    TooLong(#[from] LineTooLong),
-    #[error("not UTF-8 after byte {valid}")]
-    Utf8 { valid: usize },
+    Text(#[from] TextError),
 }
 
 /// How the lines of a file are read.
@@ -91,15 +89,11 @@ pub(super) fn read(name: &str, stream: impl Read) -> io::Result<Rows> {
     let mut format = None;
     while let Some(line) = lines.next()? {
         let number = line.number;
-        let text = line.bytes.map_err(RowError::from).and_then(|bytes| {
-            std::str::from_utf8(bytes)
-                .map_err(|error| RowError::Utf8 { valid: error.valid_up_to() })
-        });
-        let text = match text {
+        let text = match line.text {
             Ok(text) if text.trim().is_empty() => continue,
             Ok(text) => text,
             Err(error) => {
-                rows.bad.push((number, error));
+                rows.bad.push((number, error.into()));
                 continue;
             }
         };
