@@ -446,3 +446,45 @@ fn bucket_refuses_what_it_cannot_use_and_names_it() {
     assert!(complaints.contains("line 3: subject is empty"), "{complaints}");
     assert!(!complaints.contains(SECRET), "{complaints}");
 }
+
+#[test]
+fn token_signs_a_permission_that_its_key_opens() {
+    use jeffrey_edge::rollout::bucket::Release;
+    use jeffrey_edge::rollout::token::{Key, verify};
+    use jeffrey_edge::terms::UnixMs;
+
+    const SECRET_KEY: &str = "geheimnis-geheimnis";
+    let make = |arguments: &[&str]| {
+        let arguments = [&["token", "--release", "e1"], arguments].concat();
+        jeffrey(&arguments).env("JEFFREY_OVERRIDE_KEY", SECRET_KEY).output().unwrap()
+    };
+    let answer = &json_lines(&make(&["--valid", "30m", "--allow-rolled-back", "--json"]))[0];
+    let expires = answer["expires_ms"].as_u64().unwrap();
+    let token = answer["token"].as_str().unwrap();
+    let key = Key::parse(SECRET_KEY).unwrap();
+    let at =
+        |ms| verify(token, std::slice::from_ref(&key), &Release::parse("e1").unwrap(), UnixMs(ms));
+    let permission = at(expires - 1).unwrap();
+    assert!(permission.allow_rolled_back);
+    assert_eq!(permission.expires, UnixMs(expires));
+    assert!(at(expires).is_err());
+
+    for (arguments, expected) in [
+        (["--valid", "25h"], "time 25h is not above 0 and at most 24h"),
+        (["--valid", "0s"], "time 0s is not above 0"),
+        (["--valid", "1d"], "time `1d` is not a whole number of s, m or h"),
+        (["--valid", "99999999999999999h"], "time 99999999999999999h is not above 0"),
+    ] {
+        let output = make(&arguments);
+        assert_exit(&output, 2);
+        assert!(err(&output).contains(expected), "{}", err(&output));
+    }
+    let output = jeffrey(&["token", "--release", "e1"]).env_remove("JEFFREY_OVERRIDE_KEY").output();
+    assert_eq!(err(&output.unwrap()), "error: JEFFREY_OVERRIDE_KEY is not set\n");
+    let short =
+        jeffrey(&["token", "--release", "e1"]).env("JEFFREY_OVERRIDE_KEY", "geheim").output();
+    let short = short.unwrap();
+    assert_exit(&short, 2);
+    let expected = "error: JEFFREY_OVERRIDE_KEY: key of 6 bytes is below the least of 16\n";
+    assert_eq!(err(&short), expected);
+}

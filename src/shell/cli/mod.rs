@@ -23,6 +23,8 @@ mod rows;
 
 mod table;
 
+mod token;
+
 mod validate;
 
 use std::io::{self, Write};
@@ -37,6 +39,7 @@ use serde::Serialize;
 use super::embedded;
 use crate::classifier::{Classifier, LoadError, Manifest, ModelFiles, SettingError, TieBreak};
 use crate::evaluation::EvaluationError;
+use crate::rollout::token::KeyError;
 
 /// The commit that this binary was built from.
 const COMMIT: &str = env!("JEFFREY_COMMIT");
@@ -66,6 +69,7 @@ enum Command {
     Completion(completion::Arguments),
     Eval(eval::Arguments),
     Model(model::Arguments),
+    Token(token::Arguments),
     Validate(validate::Arguments),
 }
 
@@ -170,6 +174,14 @@ enum Stop {
     /// Nothing can be measured on these rows.
     #[error("{0}")]
     Evaluation(#[from] EvaluationError),
+    /// A signing key that could be guessed.
+    #[error("{name}: {error}")]
+    Key {
+        /// The variable that holds it.
+        name: &'static str,
+        /// What is wrong with it.
+        error: KeyError,
+    },
     /// The model failed its checks.
     #[error("model refused: {0}")]
     Load(#[from] LoadError),
@@ -239,6 +251,7 @@ fn run(cli: &Cli) -> Result<Outcome, Stop> {
         Command::Completion(arguments) => completion::run(arguments),
         Command::Eval(arguments) => eval::run(arguments, &cli.settings),
         Command::Model(arguments) => model::run(arguments, &cli.settings),
+        Command::Token(arguments) => token::run(arguments),
         Command::Validate(arguments) => validate::run(arguments, &cli.settings),
     }
 }

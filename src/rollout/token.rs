@@ -1,0 +1,240 @@
+//! A signed permission to choose one's cohort: for the engineer who wants to see the canary answer.
+//!
+//! A token is `v1.CLAIMS.TAG`: the claims as JSON in base64url, and HMAC-SHA256 (RFC 2104) of all that
+//! stands before the last dot, in base64url. It is bound to one release and ends by itself, at most a
+//! day after it was made. Which cohort is wanted stands beside it, in a header.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit, Mac};
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+
+use super::bucket::Release;
+use crate::terms::UnixMs;
+
+/// The longest that a token is valid.
+pub const VALID_MS_MAX: u64 = 24 * 60 * 60 * 1_000;
+
+/// A secret that tokens are signed with. `Debug` prints its length only.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Key(Vec<u8>);
+
+impl Key {
+    /// The shortest key, in bytes: half of what the hash can use (RFC 2104, section 3).
+    pub const BYTES_MIN: usize = 16;
+
+    /// Checks the length.
+    ///
+    /// # Errors
+    /// [`KeyError`] when it is shorter than [`Key::BYTES_MIN`].
+    pub fn parse(key: impl Into<Vec<u8>>) -> Result<Self, KeyError> {
+        let key = key.into();
+        if key.len() < Self::BYTES_MIN { Err(KeyError { bytes: key.len() }) } else { Ok(Self(key)) }
+    }
+
+    fn mac(&self, signed: &str) -> Hmac<Sha256> {
+        // HMAC takes a key of any length.
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("a key of any length");
+        mac.update(signed.as_bytes());
+        mac
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({} bytes)", self.0.len())
+    }
+}
+
+/// A key that could be guessed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("key of {bytes} bytes is below the least of {}", Key::BYTES_MIN)]
+pub struct KeyError {
+    bytes: usize,
+}
+
+/// What a token permits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Permission {
+    /// The release it is bound to.
+    pub release: Release,
+    /// When it ends.
+    pub expires: UnixMs,
+    /// Whether it also opens a release that was killed or rolled back.
+    pub allow_rolled_back: bool,
+}
+
+/// A token that permits nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// Its time is over.
+    #[error("token expired at {} ms, now is {} ms", expires.0, now.0)]
+    Expired {
+        /// When it ended.
+        expires: UnixMs,
+        /// The time it was shown.
+        now: UnixMs,
+    },
+    /// Not signed with a key in use.
+    #[error("token is not signed with a key in use")]
+    Forged,
+    /// Not of the form `v1.CLAIMS.TAG`.
+    #[error("token is not of the form v1.CLAIMS.TAG")]
+    Form,
+    /// Signed, but valid for longer than a token may be.
+    #[error("token is valid for {valid_ms} ms, the most is {VALID_MS_MAX} ms")]
+    Lasting {
+        /// How much longer it would be valid.
+        valid_ms: u64,
+    },
+    /// Signed for another release.
+    #[error("token is for another release")]
+    OtherRelease,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Claims {
+    release: String,
+    expires_ms: u64,
+    allow_rolled_back: bool,
+}
+
+/// A token for a permission.
+pub fn sign(permission: &Permission, key: &Key) -> String {
+    let claims = Claims {
+        release: permission.release.as_str().to_owned(),
+        expires_ms: permission.expires.0,
+        allow_rolled_back: permission.allow_rolled_back,
+    };
+    // Three fields of text, number and truth: nothing in them can fail to be written.
+    let claims = serde_json::to_vec(&claims).expect("claims are JSON");
+    let signed = format!("{VERSION}.{}", URL_SAFE_NO_PAD.encode(claims));
+    let tag = URL_SAFE_NO_PAD.encode(key.mac(&signed).finalize().into_bytes());
+    format!("{signed}.{tag}")
+}
+
+/// What a token permits for this release now. Any of `keys` may have signed it: two while one takes
+/// the other's place. The signature is compared in constant time, before anything in it is believed.
+///
+/// # Errors
+/// [`TokenError`] says why it permits nothing.
+pub fn verify(
+    token: &str,
+    keys: &[Key],
+    release: &Release,
+    now: UnixMs,
+) -> Result<Permission, TokenError> {
+    let (signed, tag) = token.rsplit_once('.').ok_or(TokenError::Form)?;
+    let claims = signed.strip_prefix(VERSION).and_then(|rest| rest.strip_prefix('.'));
+    let claims = claims.ok_or(TokenError::Form)?;
+    let tag = URL_SAFE_NO_PAD.decode(tag).map_err(|_| TokenError::Form)?;
+    if !keys.iter().any(|key| key.mac(signed).verify_slice(&tag).is_ok()) {
+        return Err(TokenError::Forged);
+    }
+    let claims = URL_SAFE_NO_PAD.decode(claims).map_err(|_| TokenError::Form)?;
+    let claims: Claims = serde_json::from_slice(&claims).map_err(|_| TokenError::Form)?;
+    if claims.release != release.as_str() {
+        return Err(TokenError::OtherRelease);
+    }
+    let expires = UnixMs(claims.expires_ms);
+    let valid_ms = expires.0.saturating_sub(now.0);
+    if valid_ms == 0 {
+        return Err(TokenError::Expired { expires, now });
+    }
+    if valid_ms > VALID_MS_MAX {
+        return Err(TokenError::Lasting { valid_ms });
+    }
+    let allow_rolled_back = claims.allow_rolled_back;
+    Ok(Permission { release: release.clone(), expires, allow_rolled_back })
+}
+
+const VERSION: &str = "v1";
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: UnixMs = UnixMs(1_790_000_000_000);
+
+    fn release(name: &str) -> Release {
+        Release::parse(name).unwrap()
+    }
+
+    fn key(seed: u8) -> Key {
+        Key::parse([seed; 32]).unwrap()
+    }
+
+    fn permission(valid_ms: u64) -> Permission {
+        let expires = UnixMs(NOW.0 + valid_ms);
+        Permission { release: release("e1"), expires, allow_rolled_back: true }
+    }
+
+    #[test]
+    fn a_signed_permission_comes_back_until_it_ends() {
+        let token = sign(&permission(1_000), &key(1));
+        let at = |ms| verify(&token, &[key(1)], &release("e1"), UnixMs(NOW.0 + ms));
+        assert_eq!(at(0), Ok(permission(1_000)));
+        assert_eq!(at(999), Ok(permission(1_000)));
+        let (expires, now) = (UnixMs(NOW.0 + 1_000), UnixMs(NOW.0 + 1_000));
+        assert_eq!(at(1_000), Err(TokenError::Expired { expires, now }));
+    }
+
+    #[test]
+    fn either_key_of_a_rotation_opens_it_and_no_other_does() {
+        let token = sign(&permission(1_000), &key(1));
+        let found = |keys: &[Key]| verify(&token, keys, &release("e1"), NOW).map(|_| ());
+        assert_eq!(found(&[key(2), key(1)]), Ok(()));
+        assert_eq!(found(&[key(2)]), Err(TokenError::Forged));
+        assert_eq!(found(&[]), Err(TokenError::Forged));
+    }
+
+    #[test]
+    fn another_release_and_a_longer_life_than_a_day_are_refused_though_signed() {
+        let token = sign(&permission(1_000), &key(1));
+        let found = verify(&token, &[key(1)], &release("e2"), NOW);
+        assert_eq!(found, Err(TokenError::OtherRelease));
+        let day = sign(&permission(VALID_MS_MAX), &key(1));
+        assert!(verify(&day, &[key(1)], &release("e1"), NOW).is_ok());
+        let more = sign(&permission(VALID_MS_MAX + 1), &key(1));
+        let valid_ms = VALID_MS_MAX + 1;
+        let found = verify(&more, &[key(1)], &release("e1"), NOW);
+        assert_eq!(found, Err(TokenError::Lasting { valid_ms }));
+    }
+
+    #[test]
+    fn no_changed_character_and_no_cut_is_accepted() {
+        let token = sign(&permission(1_000), &key(1));
+        for at in 0..token.len() {
+            let mut bytes = token.clone().into_bytes();
+            bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
+            let changed = String::from_utf8(bytes).unwrap();
+            let found = verify(&changed, &[key(1)], &release("e1"), NOW);
+            assert!(found.is_err(), "{at}");
+            assert!(verify(&token[..at], &[key(1)], &release("e1"), NOW).is_err(), "{at}");
+        }
+    }
+
+    #[test]
+    fn a_short_key_is_refused_and_none_shows_itself() {
+        assert_eq!(
+            Key::parse("fifteen bytes!!").unwrap_err().to_string(),
+            "key of 15 bytes is below the least of 16"
+        );
+        assert_eq!(format!("{:?}", key(1)), "Key(32 bytes)");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn any_text_is_refused_without_a_panic(token in ".{0,200}") {
+            prop_assert!(verify(&token, &[key(1)], &release("e1"), NOW).is_err());
+        }
+    }
+}
