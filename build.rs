@@ -1,4 +1,4 @@
-//! Tells the compiler which model is shipped and which commit this is, and checks an embedded model.
+//! Tells the compiler which model is shipped and which commit this is.
 
 use std::path::Path;
 use std::process::Command;
@@ -14,34 +14,10 @@ fn main() {
     let dir = Path::new(&root).join("models").join(shipped.trim());
     println!("cargo:rustc-env=JEFFREY_MODEL_DIR={}", dir.display());
 
-    #[cfg(feature = "embedded")]
-    check(&dir);
-
     // `make` hands the commit in. A build by hand asks git, and may lag behind the newest commit:
     // watching .git would rebuild everything at each one.
     let commit = env::var("JEFFREY_COMMIT").ok().or_else(commit_from_git);
     println!("cargo:rustc-env=JEFFREY_COMMIT={}", commit.as_deref().unwrap_or("unknown"));
-}
-
-/// Refuses to embed a model whose files are not the manifest's: the binary does not ask again.
-#[cfg(feature = "embedded")]
-fn check(dir: &Path) {
-    use sha2::{Digest, Sha256};
-
-    let read = |name: &str| {
-        let path = dir.join(name);
-        println!("cargo:rerun-if-changed={}", path.display());
-        fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-    };
-    let manifest: serde_json::Value =
-        serde_json::from_slice(&read("manifest.json")).expect("manifest.json is JSON");
-    let files = manifest["files"].as_object().expect("manifest.json names files");
-    for (name, entry) in files {
-        let digest = Sha256::digest(read(name));
-        let seen: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        let expected = entry["sha256"].as_str().unwrap_or_default();
-        assert!(seen == expected, "{name}: sha256 {seen} is not the manifest's {expected}");
-    }
 }
 
 fn commit_from_git() -> Option<String> {

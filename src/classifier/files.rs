@@ -27,9 +27,6 @@ pub struct ModelFiles<'a> {
     pub head: &'a [u8],
     /// `prototypes.json`
     pub prototypes: &'a [u8],
-    /// Whether the build compared hashes and sizes with the manifest: then they are not compared
-    /// again, which takes a quarter of a worker's start.
-    pub hashes_checked: bool,
 }
 
 /// `manifest.json`: what the model is, and what its files must be.
@@ -158,7 +155,7 @@ impl ModelFiles<'_> {
         ]
     }
 
-    /// The manifest and its sha256, once every file is known to be what the manifest says.
+    /// The manifest and its sha256, once every file is what the manifest says.
     pub(super) fn check(&self) -> Result<(Manifest, String), LoadError> {
         const FILE: &str = "manifest.json";
         let manifest: Manifest = parse_json(FILE, self.manifest)?;
@@ -173,8 +170,7 @@ impl ModelFiles<'_> {
             let seen = manifest.max_tokens;
             return Err(LoadError::Shape { file: FILE, what: "max_tokens", seen, expected: 3 });
         }
-        let unchecked = self.named().into_iter().filter(|_| !self.hashes_checked);
-        for (file, bytes) in unchecked {
+        for (file, bytes) in self.named() {
             let entry = manifest.files.get(file).ok_or(LoadError::Missing { file })?;
             if entry.bytes != bytes.len() {
                 let (seen, expected) = (bytes.len(), entry.bytes);

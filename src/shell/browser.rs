@@ -69,15 +69,7 @@ impl Browser {
         head: &[u8],
         prototypes: &[u8],
     ) -> Result<Self, JsError> {
-        let files = ModelFiles {
-            manifest,
-            config,
-            tokenizer,
-            encoder,
-            head,
-            prototypes,
-            hashes_checked: false,
-        };
+        let files = ModelFiles { manifest, config, tokenizer, encoder, head, prototypes };
         let classifier = Classifier::from_bytes(&files, TieBreak::default())?;
         Ok(Self { classifier, settings: Settings::default() })
     }

@@ -82,7 +82,6 @@ impl ModelCopy {
             encoder: &self.files["onnx/model_quantized.onnx"],
             head: &self.files["head.json"],
             prototypes: &self.files["prototypes.json"],
-            hashes_checked: false,
         };
         Classifier::from_bytes(&files, TieBreak::off())
     }

@@ -146,7 +146,6 @@ impl Settings {
             encoder: &encoder,
             head: &head,
             prototypes: &prototypes,
-            hashes_checked: false,
         };
         Ok(Classifier::from_bytes(&files, tie_break)?)
     }

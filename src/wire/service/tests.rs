@@ -19,7 +19,6 @@ fn service() -> Service {
             encoder: none,
             head: none,
             prototypes: none,
-            hashes_checked: false,
         },
         BUILD,
     )
