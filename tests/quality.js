@@ -28,6 +28,7 @@ const bars = [
   { what: "English, balanced, macro-F1", found: english.balanced.macro_f1, least: 0.59 },
   { what: "English, natural mix, macro-F1", found: english.macro_f1, least: 0.55 },
   { what: "English, natural mix, calibration error", found: english.ece, most: 0.05 },
+  { what: "English, balanced, calibration error", found: english.balanced.ece, most: 0.05 },
   { what: "written English, accuracy", found: writtenEnglish.accuracy, least: 0.75 },
   { what: "written French, accuracy", found: writtenFrench.accuracy, least: 0.7 },
   { what: "rehearsal, share of low confidence", found: low, most: 0.15 },

@@ -10,7 +10,6 @@ import random
 
 import numpy as np
 from safetensors.numpy import load_file
-from scipy.optimize import minimize_scalar
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 
@@ -20,6 +19,7 @@ from .stage import WORK, Run, Step, read_rows
 from .text import LABELS
 
 FOLDER = WORK / "calibrate"
+BINS = 15
 HEAD = WORK / "student" / "head.safetensors"
 _ROWS_A_CLASS = 1_500
 """Training rows of each class for the refitted head and the prototypes: more moved neither."""
@@ -45,14 +45,16 @@ def run(run: Run) -> None:
     if after > before:
         head = refitted
     head["temperature"] = _digits(_fit(
-        lambda t: head_scores({**head, "temperature": t}, at_choices), truth, 0.2, 5))
+        lambda t: head_scores({**head, "temperature": t}, at_choices),
+        truth, np.arange(0.5, 3, 0.01)))
 
     unit = at_rows / np.linalg.norm(at_rows, axis=1, keepdims=True)
     vectors = np.stack([unit[classes == c].mean(0) for c in range(len(LABELS))])
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     prototypes = {"labels": LABELS, "dim": vectors.shape[1], "vectors": _digits(vectors)}
     prototypes["scale"] = _digits(_fit(
-        lambda s: prototype_scores({**prototypes, "scale": s}, at_choices), truth, 0.5, 60))
+        lambda s: prototype_scores({**prototypes, "scale": s}, at_choices),
+        truth, np.arange(0.5, 60, 0.25)))
 
     export.write_json(FOLDER / "head.json", head)
     export.write_json(FOLDER / "prototypes.json", prototypes)
@@ -88,18 +90,34 @@ def _macro_f1(head: dict, embeddings: np.ndarray, truth: np.ndarray) -> float:
     return f1_score(truth, head_scores(head, embeddings).argmax(1), average="macro")
 
 
-def _fit(scores_at, truth: np.ndarray, low: float, high: float) -> float:
-    """The one number at which the truth is least surprising, in two mixes of the classes.
+def calibration_error(scores: np.ndarray, truth: np.ndarray, weight: np.ndarray | None = None) -> float:
+    """Expected calibration error over bins of equal width (Guo et al. 2017, "On Calibration").
 
-    Half by the rows as they come, half as if every class were as frequent: confidence fitted to the
-    first alone is too high where anger and disgust are not rare.
+    `weight` says how often each row counts, once without it.
     """
-    weight = 1 / len(truth) + 1 / (len(LABELS) * np.bincount(truth, minlength=len(LABELS))[truth])
+    weight = np.full(len(truth), 1 / len(truth)) if weight is None else weight / weight.sum()
+    confidence, right = scores.max(1), scores.argmax(1) == truth
+    place = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    gap = np.bincount(place, weight * (right - confidence), minlength=BINS)
+    return float(np.abs(gap).sum())
 
-    def surprise(value: float) -> float:
-        return float(-(weight * np.log(scores_at(value)[np.arange(len(truth)), truth] + 1e-12)).sum())
 
-    return float(minimize_scalar(surprise, bounds=(low, high), method="bounded").x)
+def alike(truth: np.ndarray) -> np.ndarray:
+    """Weights that make every class as frequent as the others."""
+    return 1 / np.bincount(truth, minlength=len(LABELS))[truth]
+
+
+def _fit(scores_at, truth: np.ndarray, candidates: np.ndarray) -> float:
+    """The number with which confidence errs least, in the worse of two mixes of the classes.
+
+    The rows as they come, and every class as frequent as the others: confidence fitted to the first
+    alone is too high where anger and disgust are not rare.
+    """
+    def worse(value: float) -> float:
+        scores = scores_at(value)
+        return max(calibration_error(scores, truth), calibration_error(scores, truth, alike(truth)))
+
+    return float(min(candidates, key=worse))
 
 
 def _digits(value):

@@ -84,7 +84,7 @@ def _figures(figures: dict) -> str:
 GoEmotions dev, balanced, mean of 200 seeded draws of 50 rows a class: macro-F1
 {_with(dev, "balanced_macro_f1")} (in brackets the spread of the draws; the teacher's is
 {_with(taught["goemotions_dev"], "balanced_macro_f1")}), calibration error
-{dev["balanced_calibration_error"]:.3f}. Prototypes alone: {figures["prototypes"]["goemotions_dev"]["balanced_macro_f1"]:.3f}.
+{dev["balanced_calibration_error"]:.3f} of all draws together ({dev["balanced_calibration_error_of_a_draw"]:.3f} is the mean of single ones, which is mostly chance). Prototypes alone: {figures["prototypes"]["goemotions_dev"]["balanced_macro_f1"]:.3f}.
 Int8 against float weights on GoEmotions dev: {quantised["labels_equal"]:.1%} of labels equal, macro-F1
 {-quantised["macro_f1_cost"]:+.4f}. Confidence below 0.4: {dev["below_0.4"]:.1%} of GoEmotions dev,
 {rehearsal["below_0.4"]:.1%} [{rehearsal["below_0.4_interval"][0]:.1%}–{rehearsal["below_0.4_interval"][1]:.1%}] of 300 texts written

@@ -97,8 +97,10 @@ pub struct Balanced {
     pub macro_f1: f64,
     /// The middle 95 % of the draws.
     pub interval: Interval,
-    /// Mean expected calibration error of the draws. A draw is small, so it is an upper bound.
+    /// Expected calibration error of all draws together.
     pub ece: f64,
+    /// The mean of that of each draw. A draw is small, so its error is biased far upwards.
+    pub ece_of_a_draw: f64,
 }
 
 /// The value below which a share `at` (0 to 1) of sorted values lies; NaN without values.
@@ -167,6 +169,7 @@ pub fn balanced_draws(
     }
     let mut random = SplitMix64::new(seed);
     let (mut values, mut eces) = (Vec::new(), Vec::new());
+    let mut together = Reliability::default();
     for _ in 0..draws {
         let mut confusion = Confusion::default();
         let mut reliability = Reliability::default();
@@ -179,6 +182,7 @@ pub fn balanced_draws(
                 let row = of_class[taken];
                 confusion.add(row.gold, row.predicted);
                 reliability.add(row.confidence, row.right());
+                together.add(row.confidence, row.right());
             }
         }
         values.extend(confusion.macro_f1());
@@ -188,9 +192,10 @@ pub fn balanced_draws(
         return Err(EvaluationError::Empty);
     }
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
-    let (macro_f1, ece) = (mean(&values), mean(&eces));
+    let (macro_f1, ece_of_a_draw) = (mean(&values), mean(&eces));
+    let ece = together.ece().ok_or(EvaluationError::Empty)?;
     let interval = Interval::of(&mut values);
-    Ok(Balanced { rows_per_class, draws, classes, macro_f1, interval, ece })
+    Ok(Balanced { rows_per_class, draws, classes, macro_f1, interval, ece, ece_of_a_draw })
 }
 
 #[cfg(test)]
@@ -314,6 +319,7 @@ mod tests {
         assert!((balanced.macro_f1 - 1.0 / 3.0).abs() < 1e-12, "{balanced:?}");
         // Half are right at a confidence of 0.9.
         assert!((balanced.ece - 0.4).abs() < 1e-6, "{balanced:?}");
+        assert!((balanced.ece_of_a_draw - 0.4).abs() < 1e-6, "{balanced:?}");
         assert_eq!(balanced.classes, [Label::Joy, Label::Fear]);
     }
 
