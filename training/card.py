@@ -167,8 +167,8 @@ def _origin() -> str:
 `training/` of the project: hold-out first; a teacher (multilingual-e5-small, its vocabulary cut to
 English and French, fine-tuned for two epochs); a student that learns the teacher's distributions and
 embeddings over labelled rows, sentence pairs and sentences written for the project; int8 weights;
-temperature and prototype scale fitted on a tenth of GoEmotions train that nothing was trained on, half
-by its own mix of classes, half with all classes alike. Settings, seed and figures:
+temperature and prototype scale fitted on a tenth of GoEmotions train that nothing was trained on, so
+that confidence errs least in the worse of two mixes: its own, and all classes alike. Settings, seed and figures:
 `training.json`; hashes of the data files: `manifest.json`.
 
 The written sentences, of training and of evaluation, were composed for the project by a language
