@@ -2,4 +2,6 @@
 
 pub mod bucket;
 
+pub mod share;
+
 pub mod token;
