@@ -2,9 +2,9 @@
 //!
 //! tract runs the plan: it orders the nodes, holds the values and frees them. Each node is a
 //! [`Layer`], whose arithmetic is `jeffrey-kernels`. The plan is wired straight from the file
-//! (`onnx.rs`), without tract's own reading, analysis and optimisation of ONNX: those take four
-//! times as long as the rest of the start, and two thirds of the module. Everything that can be
-//! wrong with the graph is found in `from_bytes`, which also runs it.
+//! (`onnx.rs`), without tract's own reading, analysis and optimisation of ONNX: those took half of a
+//! worker's start and more than half of the page's module. Everything that can be wrong with the
+//! graph is found in `from_bytes`, which also runs it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
