@@ -2,6 +2,8 @@
 
 pub mod bucket;
 
+pub mod decision;
+
 pub mod share;
 
 pub mod token;

@@ -1,0 +1,180 @@
+//! Who answers a request, and by what: the gate's one decision, a function of its arguments.
+//!
+//! In this order: a request whose body cannot be read again is never canary, because it could not be
+//! handed to the old system if the model failed. A release that was killed or rolled back is closed,
+//! except to a permission that says so. Then what was asked for by name: a signed override, a forced
+//! subject. A caller without a subject has no place on the line and stays stable. Everybody else goes
+//! where the bucket says. Only they count as evidence: the others were not drawn.
+
+use super::bucket::{Assignment, Bucket, Release, assign};
+use super::token::Permission;
+use crate::terms::{Cohort, Share, Subject};
+
+/// The rules in force.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules<'a> {
+    /// The release that subjects are drawn by.
+    pub release: &'a Release,
+    /// The canary's share.
+    pub share: Share,
+    /// The share that stays stable in every release.
+    pub holdout: Share,
+    /// Whether the release was killed or rolled back.
+    pub closed: bool,
+    /// Subjects that have a cohort whatever their bucket.
+    pub forced: &'a [(Subject, Cohort)],
+}
+
+/// What is known of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// Who asks; `None` for a caller that gave no key and holds no cookie.
+    pub subject: Option<&'a Subject>,
+    /// The cohort asked for by header, with the verified permission to ask.
+    pub wanted: Option<(Cohort, &'a Permission)>,
+    /// Whether the body is held, so that the old system can have it too.
+    pub held: bool,
+}
+
+/// Who answers, and by what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// Who answers.
+    pub cohort: Cohort,
+    /// By what.
+    pub by: By,
+    /// The subject's place for this release, if there is a subject.
+    pub bucket: Option<Bucket>,
+}
+
+/// Why a request went where it went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// The bucket and the share.
+    Bucket,
+    /// The release was killed or rolled back.
+    Closed,
+    /// A list of subjects.
+    Forced,
+    /// The holdout, whatever the share.
+    Holdout,
+    /// No subject to draw by.
+    NoSubject,
+    /// A signed permission.
+    Override,
+    /// The body is streamed and cannot be had again.
+    Streamed,
+}
+
+impl By {
+    /// The name used in every event and answer.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Bucket => "bucket",
+            Self::Closed => "closed",
+            Self::Forced => "forced",
+            Self::Holdout => "holdout",
+            Self::NoSubject => "no_subject",
+            Self::Override => "override",
+            Self::Streamed => "streamed",
+        }
+    }
+
+    /// Whether the request is evidence for or against the release: drawn, not chosen.
+    pub const fn counts(self) -> bool {
+        matches!(self, Self::Bucket | Self::Holdout)
+    }
+}
+
+/// Who answers this request.
+pub fn decide(asked: &Asked<'_>, rules: &Rules<'_>) -> Decision {
+    let assignment =
+        asked.subject.map(|subject| assign(rules.release, subject, rules.share, rules.holdout));
+    let bucket = assignment.map(|assignment| assignment.bucket);
+    let decision = |cohort, by| Decision { cohort, by, bucket };
+    if !asked.held {
+        return decision(Cohort::Stable, By::Streamed);
+    }
+    let wanted = asked.wanted.filter(|(_, by)| !rules.closed || by.allow_rolled_back);
+    if let Some((cohort, _)) = wanted {
+        return decision(cohort, By::Override);
+    }
+    if rules.closed {
+        return decision(Cohort::Stable, By::Closed);
+    }
+    let (Some(subject), Some(assignment)) = (asked.subject, assignment) else {
+        return decision(Cohort::Stable, By::NoSubject);
+    };
+    if let Some((_, cohort)) = rules.forced.iter().find(|(forced, _)| forced == subject) {
+        return decision(*cohort, By::Forced);
+    }
+    let Assignment { cohort, held_out, .. } = assignment;
+    decision(cohort, if held_out { By::Holdout } else { By::Bucket })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::terms::UnixMs;
+
+    fn subject(name: &str) -> Subject {
+        Subject::parse(name).unwrap()
+    }
+
+    fn permission(allow_rolled_back: bool) -> Permission {
+        let release = Release::parse("e1").unwrap();
+        Permission { release, expires: UnixMs(1), allow_rolled_back }
+    }
+
+    #[test]
+    fn each_rule_comes_before_the_next() {
+        use Cohort::{Canary, Stable};
+        let release = Release::parse("e1").unwrap();
+        let (anyone, forced) = (subject("anyone"), subject("forced"));
+        let list = [(forced.clone(), Canary)];
+        let (plain, reopening) = (permission(false), permission(true));
+        let bucket = |name: &str| Some(Bucket::of(&release, &subject(name)));
+        // share, holdout, closed; subject, wanted, held; expected
+        let (all, none) = (Share::ALL, Share::NONE);
+        let by_all = Some((Canary, &plain));
+        let rows = [
+            (all, none, false, Some(&anyone), None, true, Canary, By::Bucket),
+            (none, none, false, Some(&anyone), None, true, Stable, By::Bucket),
+            (all, all, false, Some(&anyone), None, true, Stable, By::Holdout),
+            (all, none, false, None, None, true, Stable, By::NoSubject),
+            (none, none, false, Some(&forced), None, true, Canary, By::Forced),
+            (none, all, false, Some(&forced), None, true, Canary, By::Forced),
+            (none, none, false, Some(&anyone), by_all, true, Canary, By::Override),
+            (all, none, false, None, Some((Stable, &plain)), true, Stable, By::Override),
+            (all, none, false, Some(&forced), Some((Stable, &plain)), true, Stable, By::Override),
+            (all, none, true, Some(&anyone), None, true, Stable, By::Closed),
+            (all, none, true, Some(&forced), None, true, Stable, By::Closed),
+            (all, none, true, Some(&anyone), by_all, true, Stable, By::Closed),
+            (none, none, true, None, Some((Canary, &reopening)), true, Canary, By::Override),
+            (all, none, false, Some(&anyone), by_all, false, Stable, By::Streamed),
+            (all, none, true, Some(&forced), None, false, Stable, By::Streamed),
+        ];
+        for (number, row) in rows.into_iter().enumerate() {
+            let (share, holdout, closed, subject, wanted, held, cohort, by) = row;
+            let rules = Rules { release: &release, share, holdout, closed, forced: &list };
+            let found = decide(&Asked { subject, wanted, held }, &rules);
+            let bucket = subject.and_then(|subject| bucket(subject.expose()));
+            assert_eq!(found, Decision { cohort, by, bucket }, "row {number}");
+        }
+    }
+
+    #[test]
+    fn only_what_was_drawn_counts() {
+        let all = [
+            By::Bucket,
+            By::Closed,
+            By::Forced,
+            By::Holdout,
+            By::NoSubject,
+            By::Override,
+            By::Streamed,
+        ];
+        let counting: Vec<&str> = all.into_iter().filter(|by| by.counts()).map(By::name).collect();
+        assert_eq!(counting, ["bucket", "holdout"]);
+    }
+}
