@@ -301,8 +301,7 @@ fn layer(
             let width = x.width / 2;
             let bias = finite(graph, bias, &[width])?;
             // ONNX keeps a depthwise kernel channel by channel.
-            let (shape, _) = graph.floats(taps)?;
-            let kernel = shape.last().copied().unwrap_or(0);
+            let kernel = graph.shape(taps)?.last().copied().unwrap_or(0);
             let by_channel = finite(graph, taps, &[width, 1, kernel])?;
             if kernel % 2 == 0 {
                 return Err(NodeFault::Even(kernel));

@@ -165,6 +165,11 @@ impl Graph {
         Ok((shape, values.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()))
     }
 
+    /// Shape of a weight stored as 32-bit floats.
+    pub(super) fn shape(&self, name: &str) -> Result<Vec<usize>, OnnxError> {
+        self.weight(name, FLOAT)?.shape(size_of::<f32>())
+    }
+
     /// Shape and values of a weight stored in 8 bits, taken out of the graph: a table is large.
     pub(super) fn take_bytes(&mut self, name: &str) -> Result<(Vec<usize>, Vec<i8>), OnnxError> {
         let shape = self.weight(name, INT8)?.shape(1)?;

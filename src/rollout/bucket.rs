@@ -9,6 +9,7 @@
 
 use std::fmt;
 use std::io::Cursor;
+use std::str::FromStr;
 
 use crate::terms::{Cohort, Share, Subject};
 
@@ -37,6 +38,14 @@ impl Release {
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl FromStr for Release {
+    type Err = ReleaseError;
+
+    fn from_str(name: &str) -> Result<Self, ReleaseError> {
+        Self::parse(name)
     }
 }
 

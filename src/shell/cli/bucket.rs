@@ -1,14 +1,14 @@
 //! `jeffrey bucket`: which side a subject is on.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::lines::Lines;
+use super::lines::{Lines, lines_asked_for};
 use super::progress::Progress;
 use super::{Outcome, Stop, complain};
-use crate::rollout::bucket::{Assignment, Release, ReleaseError, assign};
-use crate::terms::{Cohort, Share, ShareError, Subject};
+use crate::rollout::bucket::{Assignment, Release, assign};
+use crate::terms::{Cohort, Share, Subject};
 
 /// Say which side of a release each subject is on
 #[derive(clap::Args)]
@@ -22,13 +22,13 @@ use crate::terms::{Cohort, Share, ShareError, Subject};
 )]
 pub(super) struct Arguments {
     /// The release's name, by which subjects are drawn
-    #[arg(long, value_name = "R", value_parser = release)]
+    #[arg(long, value_name = "R")]
     release: Release,
     /// The canary's share, such as 10% or 0.25%
-    #[arg(long, value_name = "SHARE", value_parser = share)]
+    #[arg(long, value_name = "SHARE")]
     share: Share,
     /// The share that stays stable in every release
-    #[arg(long, value_name = "SHARE", value_parser = share, default_value = "0%")]
+    #[arg(long, value_name = "SHARE", default_value = "0%")]
     holdout: Share,
     /// Ids of subjects, or `-` alone for lines from standard input; after `--`, one may start with a dash
     #[arg(value_name = "ID")]
@@ -36,14 +36,6 @@ pub(super) struct Arguments {
     /// One JSON object a line instead of columns
     #[arg(long)]
     json: bool,
-}
-
-fn release(name: &str) -> Result<Release, ReleaseError> {
-    Release::parse(name)
-}
-
-fn share(text: &str) -> Result<Share, ShareError> {
-    text.parse()
 }
 
 #[derive(Serialize)]
@@ -56,17 +48,13 @@ struct Answer<'a> {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Stop> {
-    let dashes = arguments.ids.iter().filter(|id| *id == "-").count();
-    if dashes > 0 && arguments.ids.len() > 1 {
-        return Err(Stop::Usage(
-            "`-` stands alone: ids come from arguments or from standard input",
-        ));
-    }
-    if arguments.ids.is_empty() && io::stdin().is_terminal() {
-        return Err(Stop::Usage("no id: give it as an argument, or as lines on standard input"));
-    }
+    let from_lines = lines_asked_for(
+        &arguments.ids,
+        "`-` stands alone: ids come from arguments or from standard input",
+        "no id: give it as an argument, or as lines on standard input",
+    )?;
     let mut bad = 0;
-    if dashes == 0 && !arguments.ids.is_empty() {
+    if !from_lines {
         let mut output = io::stdout().lock();
         for (id, number) in arguments.ids.iter().zip(1..) {
             match Subject::parse(id.as_str()) {
@@ -82,9 +70,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Stop> {
     let mut progress = Progress::beside_output(None);
     let mut output = io::BufWriter::new(io::stdout().lock());
     let mut lines = Lines::new(io::stdin().lock());
-    let failed =
-        |error: io::Error| Stop::Read { name: "standard input".into(), kind: error.kind() };
-    while let Some(line) = lines.next().map_err(failed)? {
+    while let Some(line) = lines.next().map_err(Stop::standard_input)? {
         let parsed = line.text.map_err(|error| error.to_string());
         match parsed.and_then(|id| Subject::parse(id).map_err(|error| error.to_string())) {
             Ok(subject) => answer(arguments, &subject, &mut output)?,

@@ -1,12 +1,12 @@
 //! `jeffrey classify`: texts from arguments or lines from standard input, one answer each.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 
 use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::lines::{LineError, Lines};
+use super::lines::{LineError, Lines, lines_asked_for};
 use super::progress::Progress;
 use super::{Outcome, Settings, Stop, complain};
 use crate::classifier::{Classifier, Prediction};
@@ -65,15 +65,11 @@ enum RecordError {
 }
 
 pub(super) fn run(arguments: &Arguments, settings: &Settings) -> Result<Outcome, Stop> {
-    let dashes = arguments.texts.iter().filter(|text| *text == "-").count();
-    if dashes > 0 && arguments.texts.len() > 1 {
-        return Err(Stop::Usage(
-            "`-` stands alone: texts come from arguments or from standard input",
-        ));
-    }
-    if arguments.texts.is_empty() && io::stdin().is_terminal() {
-        return Err(Stop::Usage("no text: give it as an argument, or as lines on standard input"));
-    }
+    let from_lines = lines_asked_for(
+        &arguments.texts,
+        "`-` stands alone: texts come from arguments or from standard input",
+        "no text: give it as an argument, or as lines on standard input",
+    )?;
     let classifier = settings.classifier()?;
     let mut answers = Answers {
         classifier: &classifier,
@@ -81,7 +77,7 @@ pub(super) fn run(arguments: &Arguments, settings: &Settings) -> Result<Outcome,
         output: io::stdout().lock(),
         bad: 0,
     };
-    if dashes > 0 || arguments.texts.is_empty() {
+    if from_lines {
         answers.lines(arguments.input)?;
     } else {
         answers.texts(&arguments.texts)?;
@@ -113,9 +109,7 @@ impl Answers<'_> {
     fn lines(&mut self, input: Input) -> Result<(), Stop> {
         let mut progress = Progress::beside_output(None);
         let mut lines = Lines::new(io::stdin().lock());
-        let failed =
-            |error: io::Error| Stop::Read { name: "standard input".into(), kind: error.kind() };
-        while let Some(line) = lines.next().map_err(failed)? {
+        while let Some(line) = lines.next().map_err(Stop::standard_input)? {
             let number = line.number;
             match line.text.map_err(RecordError::from).and_then(|line| record(line, input)) {
                 Ok(Some(record)) => self.answer(record)?,

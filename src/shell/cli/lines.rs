@@ -3,7 +3,9 @@
 //! A line may not be UTF-8, and it may be longer than anyone should keep. Both are for the caller to
 //! report; reading goes on with the next line.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead, IsTerminal, Read};
+
+use super::Stop;
 
 /// Longest line that is kept, in bytes: a text of 64 KiB whose every byte is escaped in JSON as six
 /// (`\u00e9`), and as much again for other fields.
@@ -33,6 +35,26 @@ pub(super) enum LineError {
     TooLong,
     #[error("not UTF-8 after byte {valid}")]
     Utf8 { valid: usize },
+}
+
+/// Whether the lines of standard input are asked for: by `-` alone, or by no argument at all.
+///
+/// # Errors
+/// `alone` when `-` stands among others, `none` when there is no argument and a person at standard
+/// input, who would wait for an answer.
+pub(super) fn lines_asked_for(
+    arguments: &[String],
+    alone: &'static str,
+    none: &'static str,
+) -> Result<bool, Stop> {
+    let dash = arguments.iter().any(|argument| argument == "-");
+    if dash && arguments.len() > 1 {
+        return Err(Stop::Usage(alone));
+    }
+    if arguments.is_empty() && io::stdin().is_terminal() {
+        return Err(Stop::Usage(none));
+    }
+    Ok(dash || arguments.is_empty())
 }
 
 impl<R: BufRead> Lines<R> {

@@ -212,6 +212,10 @@ enum Stop {
 }
 
 impl Stop {
+    fn standard_input(error: io::Error) -> Self {
+        Self::Read { name: "standard input".into(), kind: error.kind() }
+    }
+
     fn read(path: &Path, error: &io::Error) -> Self {
         Self::Read { name: path.display().to_string(), kind: error.kind() }
     }

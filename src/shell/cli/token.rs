@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 
 use super::{Outcome, Stop};
-use crate::rollout::bucket::{Release, ReleaseError};
+use crate::rollout::bucket::Release;
 use crate::rollout::token::{Key, Permission, VALID_MS_MAX, sign};
 use crate::terms::UnixMs;
 
@@ -24,7 +24,7 @@ const KEY: &str = "JEFFREY_OVERRIDE_KEY";
 )]
 pub(super) struct Arguments {
     /// The release it opens
-    #[arg(long, value_name = "R", value_parser = release)]
+    #[arg(long, value_name = "R")]
     release: Release,
     /// How long it is valid, such as 90s, 30m or 24h; 24h at most
     #[arg(long, value_name = "TIME", value_parser = valid, default_value = "1h")]
@@ -35,10 +35,6 @@ pub(super) struct Arguments {
     /// One JSON object with the token and its end
     #[arg(long)]
     json: bool,
-}
-
-fn release(name: &str) -> Result<Release, ReleaseError> {
-    Release::parse(name)
 }
 
 /// A time of one whole number and its unit, above 0 and within what a token may last.
