@@ -34,15 +34,16 @@ def run(run: Run) -> None:
 
     figures = {"student": {}, "teacher": {}, "prototypes": {}, "quantisation": {}}
 
-    def scores_of(texts: list[str], what: str) -> dict[str, np.ndarray]:
-        return {"student": head_scores(head, shipped.embed(texts, what)),
+    def scores_of(texts: list[str], embeddings: np.ndarray) -> dict[str, np.ndarray]:
+        return {"student": head_scores(head, embeddings),
                 "teacher": np.exp(label.read(run, texts, run.settings["label"]["tokens_max"], 64)[0])}
 
     for name, rows in _sets(run).items():
         texts = [r["text"] for r in rows]
         truth = np.array([LABELS.index(r["core8"]) for r in rows])
-        scores = scores_of(texts, name)
-        scores["prototypes"] = prototype_scores(prototypes, shipped.embed(texts, f"{name}, prototypes"))
+        embeddings = shipped.embed(texts, name)
+        scores = scores_of(texts, embeddings)
+        scores["prototypes"] = prototype_scores(prototypes, embeddings)
         for who, found in scores.items():
             figures[who][name] = figures_of(name, found, truth, run.seed)
             registers = sorted({r["register"] for r in rows if "register" in r})
@@ -60,7 +61,8 @@ def run(run: Run) -> None:
             }
 
     rehearsal = read_rows(DATA / "rehearsal.jsonl")
-    for who, scores in scores_of([r["text"] for r in rehearsal], "rehearsal").items():
+    texts = [r["text"] for r in rehearsal]
+    for who, scores in scores_of(texts, shipped.embed(texts, "rehearsal")).items():
         low = scores.max(1) < 0.4
         figures[who]["rehearsal"] = {
             "rows": len(low), "below_0.4": float(low.mean()), "below_0.4_interval": wilson(low),
@@ -68,7 +70,8 @@ def run(run: Run) -> None:
                                   for kind in ("plain", "borderline", "personal", "edge")},
         }
     pairs = read_rows(DATA / "fairness.jsonl")
-    for who, scores in scores_of([r["a"] for r in pairs] + [r["b"] for r in pairs], "fairness").items():
+    texts = [r["a"] for r in pairs] + [r["b"] for r in pairs]
+    for who, scores in scores_of(texts, shipped.embed(texts, "fairness")).items():
         figures[who]["fairness"] = fairness_of(pairs, scores[:len(pairs)], scores[len(pairs):])
     ours = figures["student"]
     figures["summary"] = {
