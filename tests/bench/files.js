@@ -7,6 +7,8 @@ import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { gzipSync } from "node:zlib";
 
+import { FILES } from "../support/model-files.js";
+
 export const BUILD = process.env.BENCH_BUILD ?? "build/edge";
 /** What the bench writes. */
 export const WORK = "build/bench";
@@ -18,10 +20,7 @@ export const INT8 = `${WORK}/int8.onnx`;
 export const TOKEN_COUNTS = [8, 16, 32, 64, 128];
 
 /** A model's files in the order of the classifier's constructor. @param {string} folder */
-export const modelFiles = (folder) =>
-  ["manifest.json", "config.json", "tokenizer.json", "onnx/model_quantized.onnx", "head.json", "prototypes.json"].map(
-    (name) => `${folder}/${name}`,
-  );
+export const modelFiles = (folder) => FILES.map((name) => `${folder}/${name}`);
 export const MODEL_FILES = modelFiles(MODEL);
 
 /** @typedef {{ id: string, text: string, ids: number[], label: string, scores: number[] | null }} Golden */

@@ -6,9 +6,9 @@ import { existsSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { modelFiles, pageModule } from "./files.js";
 import { median } from "./stats.js";
 import { textsByTokens } from "./texts.js";
+import { inTurns } from "./turns.js";
 
-const ROUNDS = 60;
-const RUNS_PER_TURN = 4;
+const TURNS = 60;
 const TOKENS = [16, 64];
 
 const folder = process.argv[2];
@@ -19,23 +19,17 @@ const students = readdirSync(folder)
   .map((name) => ({
     name,
     browser: new glue.Browser(...modelFiles(`${folder}/${name}/model`).map((file) => readFileSync(file))),
-    times: TOKENS.map(() => /** @type {number[]} */ ([])),
   }));
 if (students.length === 0) throw new Error(`${folder} holds no student: run make frontier`);
 
+/** @type {Record<string, Record<number, number>>} */
+const found = Object.fromEntries(students.map(({ name }) => [name, {}]));
 // All have one tokenizer. 128 is the most that is counted: a longer text counts the same.
-const texts = textsByTokens((text) => students[0].browser.tokens(text)?.length ?? 0).filter(({ tokens }) => TOKENS.includes(tokens));
-for (let round = 0; round < ROUNDS; round += 1) {
-  for (const [index, { text }] of texts.entries()) {
-    for (const { browser, times } of students) {
-      browser.classify(text);
-      for (let run = 0; run < RUNS_PER_TURN; run += 1) {
-        const began = performance.now();
-        browser.classify(text);
-        times[index].push(performance.now() - began);
-      }
-    }
+const texts = textsByTokens((text) => students[0].browser.tokens(text)?.length ?? 0);
+for (const { tokens, text } of texts.filter(({ tokens }) => TOKENS.includes(tokens))) {
+  const runs = Object.fromEntries(students.map(({ name, browser }) => [name, () => browser.classify(text)]));
+  for (const [name, times] of Object.entries(await inTurns(runs, TURNS))) {
+    found[name][tokens] = Number(median(times).toFixed(3));
   }
 }
-const found = students.map(({ name, times }) => [name, Object.fromEntries(TOKENS.map((tokens, index) => [tokens, Number(median(times[index]).toFixed(3))]))]);
-writeFileSync(`${folder}/times.json`, `${JSON.stringify(Object.fromEntries(found), null, 1)}\n`);
+writeFileSync(`${folder}/times.json`, `${JSON.stringify(found, null, 1)}\n`);

@@ -12,14 +12,13 @@ import { INT8, MODEL_FILES, WORK, golden, pageModule } from "./files.js";
 import { peerFile, peerSession } from "./peers.js";
 import { spread } from "./stats.js";
 import { slowTexts } from "./texts.js";
+import { inTurns } from "./turns.js";
 
 /**
  * Bounds the distance between onnxruntime's embedding and ours along any of seven directions. Ours
  * rounds each layer's inputs to 16 bits; an embedding is about ten long.
  */
 const EMBEDDING_TOLERANCE = 2e-3;
-/** Timed in a row before the next one's turn, after one run untimed: nobody runs on another's caches. */
-const RUNS_PER_TURN = 5;
 /** Turns at up to 32 tokens, and above. */
 const TURNS = { short: 80, long: 40 };
 
@@ -129,19 +128,7 @@ async function sideBySide({ tokens, text, ids }) {
     tokenizer: () => browser.tokens(text),
     ...Object.fromEntries(Object.entries(peers).map(([name, session]) => [name, () => session.embed(ids)])),
   };
-  /** @type {Record<string, number[]>} */
-  const times = Object.fromEntries(Object.keys(engines).map((name) => [name, []]));
-  const turns = tokens <= 32 ? TURNS.short : TURNS.long;
-  for (let turn = 0; turn < turns; turn += 1) {
-    for (const [name, run] of Object.entries(engines)) {
-      await run();
-      for (let timed = 0; timed < RUNS_PER_TURN; timed += 1) {
-        const began = performance.now();
-        await run();
-        times[name].push(performance.now() - began);
-      }
-    }
-  }
+  const times = await inTurns(engines, tokens <= 32 ? TURNS.short : TURNS.long);
   return Object.fromEntries(Object.entries(times).map(([name, list]) => [name, spread(list)]));
 }
 

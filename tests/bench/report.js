@@ -63,7 +63,7 @@ function speedNode({ node, int8 }) {
     head: ["tokens", "ours", "of it tokenizer", ...peers.flatMap(([, title]) => [title, "ours / it"])],
     rows: node.speed.map((/** @type {any} */ at) => [
       `${at.tokens}`,
-      both(at.ours) + (BARS.median_ms[at.tokens] ? ` (${held(at.ours.median_ms, BARS.median_ms[at.tokens], (ms) => `${ms} ms`)})` : ""),
+      against(at.tokens, at.ours),
       fixed(at.tokenizer.median_ms),
       ...peers.flatMap(([name]) => [both(at[name]), ratio(at.ours, at[name])]),
     ]),
@@ -79,7 +79,7 @@ function speedWorkerd({ workerd, http }) {
     head: ["tokens", "inside", "model worker over HTTP"],
     rows: workerd.speed.map((/** @type {any} */ at, /** @type {number} */ index) => [
       `${at.tokens}`,
-      both(at) + (BARS.median_ms[at.tokens] ? ` (${held(at.median_ms, BARS.median_ms[at.tokens], (ms) => `${ms} ms`)})` : ""),
+      against(at.tokens, at),
       both(http.speed[index]),
     ]),
   };
@@ -190,6 +190,12 @@ const workerdStart = (report) =>
 
 /** @param {any} size */
 const workerBar = (size) => held(size.model_worker.gzip_bytes, BARS.worker_gzip_bytes, (bytes) => `${megabytes(bytes)} gzip`);
+
+/** Median and p99, with the bar where that many tokens have one. @param {number} tokens @param {any} times */
+const against = (tokens, times) => {
+  const bar = BARS.median_ms[tokens];
+  return both(times) + (bar ? ` (${held(times.median_ms, bar, (ms) => `${ms} ms`)})` : "");
+};
 
 /** @param {number} value @param {number} bar @param {(bar: number) => string} shown */
 const held = (value, bar, shown) => `${value <= bar ? "within" : "above"} ${shown(bar)}`;

@@ -6,6 +6,7 @@ import { createServer } from "node:http";
 import { extname, join, normalize } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { chromium } from "playwright-core";
+import { FILES } from "../support/model-files.js";
 
 /** @typedef {import("playwright-core").Browser} Chromium */
 /** @typedef {import("playwright-core").Page} Page */
@@ -173,16 +174,6 @@ export async function inNode() {
   const classifier = new glue.Browser(...files);
   return { Browser: glue.Browser, classifier, files, id };
 }
-
-/** The model's files in the order of the constructor's arguments. */
-export const FILES = [
-  "manifest.json",
-  "config.json",
-  "tokenizer.json",
-  "onnx/model_quantized.onnx",
-  "head.json",
-  "prototypes.json",
-];
 
 /** Rows that training wrote: every host must give the same. */
 export async function golden() {

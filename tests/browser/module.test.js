@@ -4,7 +4,8 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { FILES, PATIENCE_MS, WWW, golden, inNode, launch, open, serve, skip } from "./host.js";
+import { FILES } from "../support/model-files.js";
+import { PATIENCE_MS, WWW, golden, inNode, launch, open, serve, skip } from "./host.js";
 
 /** The labels in the order of golden scores. */
 const LABELS = ["joy", "sadness", "anger", "fear", "surprise", "disgust", "neutral", "frustration"];
