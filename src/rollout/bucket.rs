@@ -11,10 +11,13 @@ use std::fmt;
 use std::io::Cursor;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::terms::{Cohort, Share, Subject};
 
 /// The name of a release: what it is drawn by, 1 to [`Release::BYTES_MAX`] visible ASCII characters.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Release(String);
 
 impl Release {
@@ -57,6 +60,20 @@ impl FromStr for Release {
 )]
 pub struct ReleaseError {
     name: String,
+}
+
+impl TryFrom<String> for Release {
+    type Error = ReleaseError;
+
+    fn try_from(name: String) -> Result<Self, ReleaseError> {
+        Self::parse(name)
+    }
+}
+
+impl From<Release> for String {
+    fn from(release: Release) -> Self {
+        release.0
+    }
 }
 
 /// A place on the line, 0 to 9,999.

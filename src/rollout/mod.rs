@@ -2,8 +2,32 @@
 
 pub mod bucket;
 
+pub mod control;
+
+pub mod counts;
+
 pub mod decision;
+
+pub mod evidence;
+
+pub mod gate;
+
+pub mod key;
+
+pub mod pace;
+
+pub mod permit;
+
+pub mod plan;
 
 pub mod share;
 
+pub mod standing;
+
+pub mod state;
+
+pub mod stats;
+
 pub mod token;
+
+pub mod view;

@@ -1,0 +1,250 @@
+//! Times of the week when nothing rises: Fridays after four, nights, holidays' eves.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use jiff::tz::{TimeZone, TimeZoneDatabase};
+use serde::{Deserialize, Serialize};
+
+use crate::terms::UnixMs;
+
+/// Days of the week, from a time of day to another; past midnight when the second is the earlier.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Freeze {
+    /// Days it begins on: Monday first.
+    pub days: [bool; 7],
+    /// Minute of the day, 0 to 1,439, at which it begins.
+    pub from: u16,
+    /// Minute of the day at which it ends; 1,440 is midnight.
+    pub to: u16,
+    /// Whose clock these times are read on.
+    pub zone: Zone,
+}
+
+/// A place's clock: an offset from UTC, or the rules of a zone by its name in the tz database, summer
+/// time included. The database is compiled in, so that a plan means the same on every host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Zone {
+    /// The zone of this name, as the database spells it.
+    Named(String),
+    /// Minutes to add to UTC, −720 to 840.
+    Offset(i16),
+}
+
+/// Neither an offset from UTC nor the name of a zone.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("zone `{text}` is neither an offset such as +01:00 nor a name such as Europe/Paris")]
+pub struct ZoneError {
+    text: String,
+}
+
+impl Zone {
+    /// UTC.
+    pub const UTC: Self = Self::Offset(0);
+
+    /// Minutes to add to UTC at a moment.
+    pub fn offset(&self, at: UnixMs) -> i64 {
+        let name = match self {
+            Self::Offset(minutes) => return i64::from(*minutes),
+            Self::Named(name) => name,
+        };
+        let at = i64::try_from(at.0).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        let zone = known(name);
+        zone.zip(at).map_or(0, |(zone, at)| i64::from(zone.to_offset(at).seconds()) / 60)
+    }
+}
+
+fn known(name: &str) -> Option<TimeZone> {
+    TimeZoneDatabase::bundled().get(name).ok()
+}
+
+impl FromStr for Zone {
+    type Err = ZoneError;
+
+    fn from_str(text: &str) -> Result<Self, ZoneError> {
+        let error = || ZoneError { text: text.to_owned() };
+        let sign = match text.as_bytes().first() {
+            Some(b'+') => 1,
+            Some(b'-') => -1,
+            _ => {
+                let zone = known(text).ok_or_else(error)?;
+                return zone.iana_name().map(|name| Self::Named(name.to_owned())).ok_or_else(error);
+            }
+        };
+        let minutes = super::fields::clock_minutes(&text[1..]).ok_or_else(error)? as i16 * sign;
+        if (-720..=840).contains(&minutes) { Ok(Self::Offset(minutes)) } else { Err(error()) }
+    }
+}
+
+impl TryFrom<String> for Zone {
+    type Error = ZoneError;
+
+    fn try_from(text: String) -> Result<Self, ZoneError> {
+        text.parse()
+    }
+}
+
+impl From<Zone> for String {
+    fn from(zone: Zone) -> Self {
+        zone.to_string()
+    }
+}
+
+impl fmt::Display for Zone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Named(name) => f.write_str(name),
+            Self::Offset(minutes) => {
+                let sign = if *minutes < 0 { '-' } else { '+' };
+                write!(f, "{sign}{:02}:{:02}", minutes.abs() / 60, minutes.abs() % 60)
+            }
+        }
+    }
+}
+
+impl Freeze {
+    /// Whether nothing rises now.
+    pub fn holds(&self, now: UnixMs) -> bool {
+        // 1970-01-01 was a Thursday, day 3 from Monday.
+        let minutes = (now.0 / 60_000) as i64 + self.zone.offset(now) + 3 * 1_440;
+        self.holds_at(minutes.rem_euclid(i64::from(MINUTES_A_WEEK)) as u32)
+    }
+
+    /// Whether the two share a minute of some week; the zones' rules are looked at over 2026 and
+    /// 2027.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let shift = |day: u64| {
+            let at = UnixMs(day * 86_400_000);
+            self.zone.offset(at) - other.zone.offset(at)
+        };
+        let shifts: BTreeSet<i64> = DAYS_COMPARED.map(shift).collect();
+        let week = i64::from(MINUTES_A_WEEK);
+        shifts.into_iter().any(|shift| {
+            (0..week).any(|minute| {
+                let there = (minute - shift).rem_euclid(week) as u32;
+                self.holds_at(minute as u32) && other.holds_at(there)
+            })
+        })
+    }
+
+    fn holds_at(&self, minute: u32) -> bool {
+        self.spans().any(|(from, to)| {
+            (from..to).contains(&minute) || (from..to).contains(&(minute + MINUTES_A_WEEK))
+        })
+    }
+
+    /// Minutes of the week, the end left out; the end may lie in the next week.
+    fn spans(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
+        let length = match (u32::from(self.to), u32::from(self.from)) {
+            (to, from) if to > from => to - from,
+            (to, from) => to + MINUTES_A_DAY - from,
+        };
+        (0..7_u32).filter(|day| self.days[*day as usize]).map(move |day| {
+            let from = day * MINUTES_A_DAY + u32::from(self.from);
+            (from, from + length)
+        })
+    }
+}
+
+/// Two years from 2026 on, in days since 1970: every state of two zones' summer times side by side.
+const DAYS_COMPARED: std::ops::Range<u64> = 20_454..21_184;
+const MINUTES_A_DAY: u32 = 24 * 60;
+const MINUTES_A_WEEK: u32 = 7 * MINUTES_A_DAY;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn weekend() -> Freeze {
+        Freeze {
+            days: [false, false, false, false, true, true, true],
+            from: 16 * 60,
+            to: 8 * 60,
+            zone: Zone::Offset(60),
+        }
+    }
+
+    fn monday(from: u16, to: u16, zone: Zone) -> Freeze {
+        Freeze { days: [true, false, false, false, false, false, false], from, to, zone }
+    }
+
+    #[test]
+    fn a_freeze_past_midnight_holds_in_its_own_zone() {
+        // 2026-11-20 was a Friday; its midnight UTC is 1,795,132,800 s.
+        let friday = 1_795_132_800_000;
+        let at = |hours: u64, minutes: u64| UnixMs(friday + (hours * 60 + minutes) * 60_000);
+        let rows = [
+            (at(14, 59), false),
+            (at(15, 0), true),
+            (at(23, 30), true),
+            (at(30, 59), true),
+            (at(31, 0), false),
+            (at(39, 0), true),
+            // Sunday's lasts into Monday morning.
+            (at(72 + 6, 59), true),
+            (at(72 + 7, 0), false),
+            (at(72 + 15, 0), false),
+        ];
+        for zone in [Zone::Offset(60), "Europe/Paris".parse().unwrap()] {
+            let freeze = Freeze { zone, ..weekend() };
+            for (now, expected) in rows {
+                assert_eq!(freeze.holds(now), expected, "{now:?} {}", freeze.zone);
+            }
+        }
+    }
+
+    #[test]
+    fn a_named_zone_keeps_its_summer_time() {
+        let paris: Zone = "Europe/Paris".parse().unwrap();
+        // 2026-03-29 01:00 UTC and 2026-10-25 01:00 UTC are the changes.
+        let rows = [
+            (1_774_745_999_000, 60),
+            (1_774_746_000_000, 120),
+            (1_792_889_999_000, 120),
+            (1_792_890_000_000, 60),
+        ];
+        for (at, minutes) in rows {
+            assert_eq!(paris.offset(UnixMs(at)), minutes, "{at}");
+        }
+        let eight = Freeze { days: [true; 7], from: 480, to: 540, zone: paris };
+        // 2026-07-01 and 2026-12-01, 06:30 UTC and 07:30 UTC.
+        let summer = 1_782_887_400_000;
+        let winter = 1_796_106_600_000;
+        let hour = 3_600_000;
+        assert!(eight.holds(UnixMs(summer)) && !eight.holds(UnixMs(summer + hour)));
+        assert!(!eight.holds(UnixMs(winter)) && eight.holds(UnixMs(winter + hour)));
+    }
+
+    #[test]
+    fn a_zone_is_written_as_it_is_read() {
+        for text in ["+01:00", "-11:30", "+00:00", "Europe/Paris", "America/New_York", "UTC"] {
+            let zone: Zone = text.parse().unwrap();
+            assert_eq!(zone.to_string(), text);
+            let json = serde_json::to_string(&zone).unwrap();
+            assert_eq!(serde_json::from_str::<Zone>(&json).unwrap(), zone);
+        }
+        for bad in ["", "+1", "+15:00", "-12:01", "+é0:00", "Europe/Pariss", "01:00"] {
+            assert!(bad.parse::<Zone>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn freezes_that_share_a_minute_overlap() {
+        // Sunday's lasts until Monday 08:00.
+        let early = monday(0, 480, Zone::Offset(60));
+        assert!(weekend().overlaps(&early));
+        assert!(early.overlaps(&weekend()));
+        let later = monday(480, 540, Zone::Offset(60));
+        assert!(!weekend().overlaps(&later));
+        assert!(weekend().overlaps(&Freeze { zone: Zone::Offset(120), ..later.clone() }));
+        // Paris is at +02:00 in summer only.
+        let paris: Zone = "Europe/Paris".parse().unwrap();
+        assert!(weekend().overlaps(&Freeze { zone: paris.clone(), ..later.clone() }));
+        let afternoon = monday(600, 660, paris);
+        assert!(!weekend().overlaps(&afternoon));
+    }
+}

@@ -1,0 +1,266 @@
+//! The plan of a release: stages, gates, budgets; checked once, whole.
+//!
+//! A plan is read from TOML by [`Plan::read`], which reports every fault with its line. What stands in a
+//! [`Plan`] is then not asked again.
+
+pub mod explain;
+
+mod fields;
+
+pub mod freeze;
+
+mod read;
+
+use serde::{Deserialize, Serialize};
+
+use self::freeze::Freeze;
+use crate::rollout::bucket::Release;
+use crate::rollout::gate::Gate;
+use crate::terms::Share;
+
+/// How a release rises, and what stops it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// The release that it is for; `None` for any.
+    pub release: Option<Release>,
+    /// Rungs, each higher than the one before; at least one.
+    pub stages: Vec<Stage>,
+    /// Rules; names are unique.
+    pub gates: Vec<Gate>,
+    /// Stays stable through every stage.
+    #[serde(rename = "holdout_basis_points")]
+    pub holdout: Share,
+    /// What the old system itself may be while something rises.
+    pub stable: StableLimits,
+    /// Requests a minute, of all cohorts, that are expected when it is quiet; 0 when not said.
+    pub traffic_per_minute: f64,
+    /// After so long in one stage a person is asked; 0 is never.
+    pub deadline_minutes: u64,
+    /// When nothing rises.
+    pub freezes: Vec<Freeze>,
+    /// Who is told; names that the shell knows.
+    pub notify: Vec<String>,
+}
+
+/// One rung.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stage {
+    /// The canary's share.
+    #[serde(rename = "share_basis_points")]
+    pub share: Share,
+    /// The shortest time in it.
+    pub at_least_minutes: u64,
+    /// The fewest requests of the canary's.
+    pub samples: u64,
+    /// Whether a person has to agree before it is left.
+    pub approval: bool,
+}
+
+/// Parts of stable's requests above which nothing rises.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StableLimits {
+    /// Errors.
+    pub errors: f64,
+    /// Slow requests.
+    pub slow: f64,
+}
+
+/// What is wrong with one line of a plan.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {what}")]
+pub struct Fault {
+    /// From 1.
+    pub line: usize,
+    /// What, in lower case.
+    pub what: String,
+}
+
+/// Everything that is wrong with a plan, by line.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{} faults, the first in line {}", .faults.len(), .faults.first().map_or(0, |fault| fault.line))]
+pub struct PlanError {
+    /// At least one.
+    pub faults: Vec<Fault>,
+}
+
+/// The shipped default: the reference's stages and rules.
+pub const SHIPPED: &str = include_str!("../../../rollout.toml");
+
+impl Plan {
+    /// Reads and checks a plan.
+    ///
+    /// # Errors
+    /// [`PlanError`] with all faults.
+    pub fn read(text: &str) -> Result<Self, PlanError> {
+        read::read(text)
+    }
+
+    /// The stage of this number; the last one for a number beyond.
+    pub fn stage(&self, number: usize) -> Option<&Stage> {
+        self.stages.get(number).or(self.stages.last())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rollout::counts::Metric;
+    use crate::rollout::gate::{Effect, Rule};
+
+    #[test]
+    fn the_shipped_plan_is_the_references() {
+        let plan = Plan::read(SHIPPED).unwrap();
+        let shares: Vec<u16> = plan.stages.iter().map(|stage| stage.share.basis_points()).collect();
+        assert_eq!(shares, [1_000, 2_000, 5_000, 7_500, 10_000]);
+        let has = |effect, metric, rule| {
+            let found = plan
+                .gates
+                .iter()
+                .any(|gate| (gate.effect, gate.metric, gate.rule) == (effect, metric, rule));
+            assert!(found, "{effect:?} {metric:?} {rule:?}");
+        };
+        has(Effect::RollBack, Metric::Regex, Rule::AtMost(0.02));
+        has(Effect::RollBack, Metric::Mismatches, Rule::Never);
+        has(Effect::RollBack, Metric::Errors, Rule::Compared(1.5));
+        has(Effect::RollBack, Metric::RuleApplied, Rule::AtMost(0.1));
+        has(Effect::RollBack, Metric::Slow, Rule::AtMost(0.05));
+        has(Effect::Warn, Metric::LowConfidence, Rule::AtMost(0.25));
+        has(Effect::Warn, Metric::RuleApplied, Rule::AtMost(0.05));
+        has(Effect::Warn, Metric::RuleApplied, Rule::AtLeast(0.005));
+        has(Effect::Advance, Metric::Errors, Rule::NotWorse { odds: 1.5, ceiling: Some(0.005) });
+    }
+
+    #[test]
+    fn critical_gates_spend_one_budget_together() {
+        let plan = Plan::read(SHIPPED).unwrap();
+        let spent: f64 = plan
+            .gates
+            .iter()
+            .filter(|gate| gate.effect == Effect::RollBack && gate.rule != Rule::Never)
+            .map(|gate| gate.budget)
+            .sum();
+        assert!((spent - 0.01).abs() < 1e-12, "{spent}");
+    }
+
+    /// Plans with one fault each: what follows the sound head, the line, part of the message.
+    #[test]
+    fn every_fault_is_reported_with_its_line() {
+        let rows = [
+            (
+                "[[gate]]\nmetric = \"errers\"\nat_most = \"2%\"\neffect = \"warn\"",
+                5,
+                "unknown metric `errers`",
+            ),
+            (
+                "[[gate]]\nmetric = \"regex\"\nat_most = \"200%\"\neffect = \"warn\"",
+                6,
+                "`at_most` is not a rate",
+            ),
+            (
+                "[[gate]]\nmetric = \"regex\"\nat_most = 2\neffect = \"warn\"",
+                6,
+                "`at_most` is not a rate",
+            ),
+            (
+                "[[gate]]\nmetric = \"regex\"\nat_most = \"100%\"\neffect = \"warn\"",
+                4,
+                "no rate is above 100%",
+            ),
+            (
+                "[[gate]]\nmetric = \"regex\"\nat_least = \"0%\"\neffect = \"warn\"",
+                4,
+                "can never fire",
+            ),
+            (
+                "[[gate]]\nmetric = \"regex\"\ncompared = \"+50%\"\neffect = \"warn\"",
+                4,
+                "no `regex` to compare",
+            ),
+            ("[[gate]]\nmetric = \"regex\"\neffect = \"warn\"", 4, "without a rule"),
+            (
+                "[[gate]]\nmetric = \"regex\"\nat_most = \"2%\"\nnever = true\neffect = \"warn\"",
+                4,
+                "more than one rule",
+            ),
+            (
+                "[[gate]]\nmetric = \"feedback_bad\"\ncompared = \"+50%\"\nlevel = \"both\"\neffect = \"warn\"",
+                4,
+                "subjects are not counted",
+            ),
+            (
+                "[[gate]]\nmetric = \"slow\"\nnot_worse = \"+0%\"\neffect = \"advance\"",
+                4,
+                "cannot be told",
+            ),
+            (
+                "[[gate]]\nmetric = \"slow\"\nat_most = \"5%\"\neffect = \"warn\"\nweight = 0",
+                4,
+                "its weight is 0",
+            ),
+            (
+                "[[gate]]\nmetric = \"slow\"\nat_most = \"5%\"\neffect = \"stop\"",
+                7,
+                "`effect` is not one of",
+            ),
+            (
+                "[[gate]]\nmetric = \"slow\"\nat_most = \"5%\"\neffect = \"warn\"\nlimit = 3",
+                8,
+                "unknown field `limit`",
+            ),
+            ("[[stage]]\nshare = \"10%\"", 4, "does not rise above"),
+            ("[[stage]]\nshare = \"5%\"", 4, "does not rise above"),
+            ("[[stage]]\nshare = \"101%\"", 5, "`share` is not a share"),
+            (
+                "[[stage]]\nshare = \"20%\"\nat_least = \"1h\"\nsamples = 121",
+                4,
+                "more than the 120 expected",
+            ),
+            (
+                "[[freeze]]\ndays = \"fri\"\n[[freeze]]\nfrom = \"16:00\"",
+                6,
+                "overlaps an earlier one",
+            ),
+            ("[[freeze]]\ndays = \"someday\"", 5, "`days` is not days"),
+            ("[[freeze]]\nzone = \"Europe/Pariss\"", 5, "`zone` is not a zone"),
+            ("[budget]\nroll_back = \"0%\"", 4, "budget `roll_back`"),
+            ("nonsense", 4, ""),
+        ];
+        for (rest, line, what) in rows {
+            let text = format!("traffic_per_minute = 10\n[[stage]]\nshare = \"10%\"\n{rest}\n");
+            let error = Plan::read(&text).unwrap_err();
+            let fault = &error.faults[0];
+            assert!(fault.what.contains(what), "{rest:?}: {fault}");
+            assert_eq!(fault.line, line, "{rest:?}: {fault}");
+        }
+    }
+
+    #[test]
+    fn a_plan_may_be_for_one_release() {
+        let read = |line: &str| Plan::read(&format!("{line}\n[[stage]]\nshare = \"10%\"\n"));
+        let release = |line| read(line).unwrap().release.map(|release| release.as_str().to_owned());
+        assert_eq!(release("release = \"e1-small\"").as_deref(), Some("e1-small"));
+        assert_eq!(release(""), None);
+        let error = read("\nrelease = \"e 1\"").unwrap_err();
+        assert_eq!(error.faults[0].line, 2);
+        assert!(error.faults[0].what.contains("`release` is not a name"), "{error:?}");
+    }
+
+    #[test]
+    fn all_faults_are_reported_not_the_first() {
+        let text = "[[gate]]\nmetric = \"x\"\nat_most = \"300%\"\neffect = \"y\"\n\nextra = 1\n";
+        let error = Plan::read(text).unwrap_err();
+        let lines: Vec<usize> = error.faults.iter().map(|fault| fault.line).collect();
+        assert_eq!(lines, [1, 2, 3, 4, 6], "{:?}", error.faults);
+        assert_eq!(error.to_string(), "5 faults, the first in line 1");
+    }
+
+    #[test]
+    fn a_plan_is_stored_and_read_back_the_same() {
+        let plan = Plan::read(SHIPPED).unwrap();
+        let json = serde_json::to_string(&plan).unwrap();
+        assert_eq!(serde_json::from_str::<Plan>(&json).unwrap(), plan);
+    }
+}

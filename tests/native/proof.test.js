@@ -1,0 +1,35 @@
+// The rows of `make prove`, each a few times: the same commands, the same seed.
+
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { TABLES } from "../prove/rows.js";
+import { simulate } from "../prove/simulate.js";
+
+const PROGRAM = "target/debug/jeffrey";
+
+for (const [title, rows] of TABLES) {
+  describe(title, () => {
+    for (const row of rows.filter(({ short }) => short > 0)) {
+      test(row.name, () => {
+        const report = simulate(PROGRAM, row, { runs: row.short });
+        assert.equal(report.runs, row.short);
+        assert.ok(row.holds(report, false), `${row.found(report)}; the bar is ${row.bar}`);
+      });
+    }
+  });
+}
+
+test("a row is missed by a method that bounds nothing", () => {
+  const row = TABLES[0][1].find(({ name }) => name === "every gate at its limit, 600 a minute");
+  assert.ok(row);
+  const plan = `
+[[gate]]
+metric = "errors"
+at_most = "2%"
+method = "window"
+window = "15m"
+effect = "roll_back"
+`;
+  const report = simulate(PROGRAM, { ...row, plan }, { runs: row.short });
+  assert.ok(!row.holds(report, false), row.found(report));
+});

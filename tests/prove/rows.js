@@ -1,0 +1,158 @@
+// What the gates are to keep: one simulation a row, with its bar. `make prove` runs them in full,
+// `make test` in short, by the same command and the same seed.
+
+/**
+ * @typedef {{ p50: number | null, p90: number | null }} Delay
+ * @typedef {{ rollbacks: number, false_rollbacks: number, false_rate_upper_95: number, delay_min: Delay }} Figures
+ * @typedef {Figures & { runs: number, advances: number, runs_advanced: number, runs_undecided: number,
+ *   stages: { share_basis_points: number, at_least_minutes: number, left: number, max_minutes: number }[],
+ *   peers: Record<string, Figures> }} Report
+ */
+
+/**
+ * @typedef {object} Row
+ * @property {string} name
+ * @property {string} arguments of `jeffrey simulate`
+ * @property {number} runs in full
+ * @property {number} short runs in `make test`, 0 for none
+ * @property {string} bar
+ * @property {(report: Report) => string} found
+ * @property {(report: Report, full: boolean) => boolean} holds
+ * @property {string} [plan] gates that take the place of the shipped ones
+ * @property {string} [plot] the file in docs/
+ */
+
+export const SEED = 20_261_126;
+
+const percent = (/** @type {number} */ part) => `${(100 * part).toFixed(2).replace(/0$/, "")} %`;
+const falsely = (/** @type {Report} */ report) =>
+  `${report.false_rollbacks} of ${report.runs}, ${percent(report.false_rollbacks / report.runs)} (up to ${percent(report.false_rate_upper_95)})`;
+const delay = (/** @type {Report} */ { delay_min: { p50, p90 } }) => `${p50 ?? "–"} / ${p90 ?? "–"} min`;
+
+/** At 1 % a day, more than so many of few runs are no chance (one in a thousand). @param {number} runs */
+function atMost(runs) {
+  let [most, chance] = [0, 0.99 ** runs];
+  for (let sum = chance; sum < 0.999; sum += chance) {
+    most += 1;
+    chance *= ((runs - most + 1) / most) * (0.01 / 0.99);
+  }
+  return most;
+}
+
+const budget = {
+  bar: "≤ 1 %, upper 95 % bound ≤ 1.5 %",
+  found: falsely,
+  holds: (/** @type {Report} */ { runs, false_rollbacks, false_rate_upper_95 }, /** @type {boolean} */ full) =>
+    full ? false_rollbacks / runs <= 0.01 && false_rate_upper_95 <= 0.015 : false_rollbacks <= atMost(runs),
+};
+
+const kinds = [
+  ["healthy", "--scenario healthy"],
+  ["healthy, Zipf users, 2 % of them broken", "--scenario healthy --users 5000 --zipf 0.9 --broken 2%"],
+  ["healthy, a daily curve of ±60 %", "--scenario healthy --daily 60%"],
+  [
+    "every gate at its limit",
+    "--scenario errors:1%:1% --scenario slow:5%:5% --scenario regex:2%:2% --scenario rule_applied:10%:10%",
+  ],
+];
+
+/** @type {Row[]} */
+const nulls = kinds.flatMap(([name, scenario]) =>
+  [60, 600, 6000].map((traffic) => ({
+    name: `${name}, ${traffic} a minute`,
+    arguments: `${scenario} --traffic ${traffic} --share 10% --hours 24`,
+    runs: 5000,
+    short: traffic === 6000 ? 4 : 20,
+    ...budget,
+    ...(name === "healthy" && traffic === 600 ? { plot: "proof-healthy.svg" } : {}),
+  })));
+
+/** @type {[string, string][]} */
+const harmless = [
+  ["the old system fails for half an hour", "--scenario outage:stable"],
+  ["the canary is silent from hour 6 on", "--scenario silence"],
+  ["errors of both rise from 1 to 3 % over the day", "--scenario drift:errors:1%:3%"],
+  ["ten times the traffic every four hours", "--scenario burst:10"],
+  ["one client of many fails always", "--scenario client --users 5000 --zipf 0.9"],
+  ["the canary's clock is 2 minutes late", "--scenario skew:2"],
+  ["a tenth of the minutes late, doubled or missing", "--scenario healthy --disorder 10%"],
+];
+
+/** @param {string} name @param {string} scenario @param {number} p50 @param {number} [p90] @returns {Row} */
+const found = (name, scenario, p50, p90) => ({
+  name,
+  arguments: `${scenario} --share 10%`,
+  runs: 1000,
+  short: 30,
+  bar: `median ≤ ${p50}${p90 ? `, p90 ≤ ${p90}` : ""} min`,
+  found: delay,
+  holds: ({ delay_min }) =>
+    delay_min.p50 !== null && delay_min.p50 <= p50 && (!p90 || (delay_min.p90 !== null && delay_min.p90 <= p90)),
+});
+
+/** @type {Row[]} */
+const delays = [
+  { ...found("errors 1 → 3 %, 600 a minute, 50,000 users", "--scenario errors:1%:3% --traffic 600 --hours 12", 22, 35), plot: "proof-errors.svg" },
+  found("the same, 5,000 Zipf users", "--scenario errors:1%:3% --traffic 600 --users 5000 --zipf 0.9 --hours 14", 45),
+  found("errors 1 → 5 %, 600 a minute", "--scenario errors:1%:5% --traffic 600 --hours 9", 10),
+  { ...found("errors 1 → 3 %, 6,000 a minute", "--scenario errors:1%:3% --traffic 6000 --hours 8", 5), short: 6 },
+  { ...found("P95 180 → 240 ms, 600 a minute", "--scenario latency:180:240 --traffic 600 --hours 10", 12), plot: "proof-latency.svg" },
+  found("regex 1 → 3 % against its limit of 2 %, 600 a minute", "--scenario regex:1%:3% --traffic 600 --hours 12", 90),
+  found("errors 1 → 3 %, rising over two hours, 600 a minute", "--scenario errors:1%:3%@360/120 --traffic 600 --hours 14", 120),
+];
+
+/** Only what a rise needs: nothing rolls back before it could rise falsely. */
+const needs = (/** @type {string} */ metric, /** @type {string} */ ceiling) => `
+[[gate]]
+name = "${metric} not worse"
+metric = "${metric}"
+not_worse = "+50%"
+ceiling = "${ceiling}"
+effect = "advance"
+`;
+
+/** @type {Row[]} */
+const advances = [
+  ["errors 1 → 1.49 % (odds ratio 1.5)", "errors", "errors:1%:1.493%@0", "0.5%", 600],
+  ["errors 1 → 1.49 %, 6,000 a minute", "errors", "errors:1%:1.493%@0", "0.5%", 6000],
+  ["slow answers 4 → 5.88 % (odds ratio 1.5)", "slow", "slow:4%:5.882%@0", "5%", 600],
+].map(([name, metric, scenario, ceiling, traffic]) => ({
+  name: String(name),
+  arguments: `--scenario ${scenario} --traffic ${traffic} --share 10% --hours 24`,
+  plan: needs(String(metric), String(ceiling)),
+  runs: 2000,
+  short: 20,
+  bar: "≤ 5 % rise",
+  found: (/** @type {Report} */ { runs, runs_advanced }) => `${runs_advanced} of ${runs}, ${percent(runs_advanced / runs)}`,
+  holds: (/** @type {Report} */ { runs, runs_advanced }, /** @type {boolean} */ full) => runs_advanced / runs <= (full ? 0.05 : 0.2),
+}));
+
+/** @type {Row} */
+const ladder = {
+  name: "healthy, 0.01 % errors, 600 a minute: the whole shipped plan",
+  arguments: "--scenario errors:0.01%:0.01% --traffic 600 --hours 300",
+  runs: 200,
+  short: 2,
+  bar: "every stage left within its minimum and 6 h",
+  found: ({ runs, stages, rollbacks }) =>
+    `${stages.at(-1)?.left ?? 0} of ${runs} promoted, ${rollbacks} rolled back; longest beyond the minimum: ${Math.max(...stages.map((stage) => stage.max_minutes - stage.at_least_minutes))} min`,
+  // A rollback that is the budget's is none of this row's.
+  holds: ({ runs, stages, rollbacks }) =>
+    stages.length === 5 && (stages.at(-1)?.left ?? 0) + rollbacks === runs && rollbacks <= atMost(12 * runs)
+    && stages.every((stage) => stage.max_minutes - stage.at_least_minutes <= 360),
+};
+
+/** @type {[string, Row[]][]} */
+export const TABLES = [
+  ["False rollbacks in a day", nulls],
+  ["False rollbacks when something happens that is not the canary's fault", harmless.map(([name, scenario]) => ({
+    name,
+    arguments: `${scenario} --traffic 600 --share 10% --hours 24`,
+    runs: 1000,
+    short: 10,
+    ...budget,
+  }))],
+  ["How fast a regression is found", delays],
+  ["False rises", advances],
+  ["A healthy release", [ladder]],
+];
