@@ -1,0 +1,7 @@
+//! What is kept of a request, and what is taken out of it first.
+
+pub mod analysis;
+
+pub mod mask;
+
+pub mod sketch;
