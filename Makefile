@@ -1,4 +1,4 @@
-# The only commands: dev, test, bench, train, build (and `make help`). Each step is a file target:
+# The only commands: dev, test, bench, prove, train, build (and `make help`). Each step is a file target:
 # what is there is not fetched or built again.
 
 SHELL := bash
@@ -36,30 +36,37 @@ PAGE := $(shell find www -type f 2>/dev/null)
 DATA ?= ../shared/data
 BASE ?= ../shared/models/multilingual-e5-small-en-fr
 ID ?= $(MODEL_ID)
-PORT ?= 8788
+SHARE ?= 10%
 
 .PHONY: help
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
 
 .PHONY: dev
-dev: workers ## build everything and serve the model worker on PORT (8788)
-	exec node_modules/.bin/wrangler dev -c wrangler.model.toml --ip 127.0.0.1 --port $(PORT)
+dev: workers ## build everything and run it: gate on 8787, model worker 8788, old system 8789 (SHARE=10%)
+	exec node stand-in/dev.js --share $(SHARE)
 
 .PHONY: test
-test: workers build/kernels.wasm build/native.stamp $(CARGO_DENY) tests/.venv/stamp | chromium ## all checks and tests
+test: workers build/evidence.wasm build/kernels.wasm build/native.stamp $(CARGO_DENY) tests/.venv/stamp | chromium prometheus ## all checks and tests
 	node tests/run.js
 
 .PHONY: build
 build: target/release/jeffrey ## the native binary, target/release/jeffrey
 
 .PHONY: workers
-workers: $(OUT)/model/index.js $(OUT)/www/index.html ## the model worker and the page, in build/
+workers: $(OUT)/gate/index.js $(OUT)/model/index.js $(OUT)/www/index.html ## the workers and the page, in build/
 
 .PHONY: bench
-bench: node_modules/.stamp tests/bench/.venv/stamp ## speed, start, memory and size, ours beside onnxruntime-web
-	$(MAKE) PROFILE=edge workers
+bench: node_modules/.stamp tests/bench/.venv/stamp | nginx ## speed, start, memory, size, the gate's cost, beside their peers
+	$(MAKE) PROFILE=edge workers build/edge/decision.wasm
 	node tests/bench/run.js
+	node tests/bench/gate.js
+	$(MAKE) target/release/jeffrey
+	node tests/bench/telemetry.js
+
+.PHONY: prove
+prove: target/release/jeffrey | need-node ## the gates' statistics in full, half an hour of both cores; writes docs/proof.md
+	node tests/prove/run.js
 
 .PHONY: train
 train: training/.venv/stamp ## train from DATA and BASE to models/ID (EXTRA=file.csv adds rows)
@@ -76,7 +83,7 @@ frontier: training/.venv/stamp node_modules/.stamp ## after train: other sizes o
 	training/.venv/bin/python -m training.frontier plot --data $(DATA) --base $(BASE) --id $(ID)
 
 .PHONY: deps
-deps: chromium ## system packages (chromium), by apt when root
+deps: chromium nginx prometheus ## system packages (chromium, nginx, prometheus), by apt when root
 
 .PHONY: clean
 clean: ## remove what was built here (tools in the cache stay)
@@ -86,7 +93,17 @@ clean: ## remove what was built here (tools in the cache stay)
 
 NEED = @command -v $(1) >/dev/null || { echo "missing: $(1) — $(2)" >&2; exit 1; }
 
-.PHONY: need-rust need-node need-python chromium
+# A program by its package, where this may install one.
+define PACKAGE
+@if command -v $(1) >/dev/null; then exit 0; fi; \
+if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(2) >/dev/null; \
+else \
+	echo "$(1) is missing ($(3)): sudo apt-get install $(2)"; \
+fi
+endef
+
+.PHONY: need-rust need-node need-python chromium nginx prometheus
 need-rust:
 	$(call NEED,cargo,install Rust from https://rustup.rs)
 need-node:
@@ -97,12 +114,13 @@ need-python:
 	$(call NEED,python3,install Python 3.10 or newer with venv)
 
 chromium:
-	@if command -v chromium >/dev/null; then exit 0; fi; \
-	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; \
-	else \
-		echo "chromium is missing (browser tests are skipped): sudo apt-get install chromium"; \
-	fi
+	$(call PACKAGE,chromium,chromium,browser tests are skipped)
+
+nginx:
+	$(call PACKAGE,nginx,nginx-light,the bench goes without it)
+
+prometheus:
+	$(call PACKAGE,prometheus,prometheus,the test of the metrics beside it is skipped)
 
 $(WASM_TARGET): | need-rust
 	rustup target add wasm32-unknown-unknown
@@ -150,6 +168,18 @@ build/kernels.wasm: $(shell find kernels -type f) Cargo.toml $(WASM_TARGET)
 	@mkdir -p $(@D)
 	cp target/browser/wasm32-unknown-unknown/fast-release/examples/digest.wasm $@
 
+# Evidence of the plan's gates, for the test of its bits in Node and in workerd.
+build/evidence.wasm: $(shell find src/rollout -type f) src/terms.rs examples/evidence.rs Cargo.toml $(WASM_TARGET)
+	CARGO_TARGET_DIR=target/gate cargo build --example evidence --target wasm32-unknown-unknown --profile fast-release
+	@mkdir -p $(@D)
+	cp target/gate/wasm32-unknown-unknown/fast-release/examples/evidence.wasm $@
+
+# What the gate computes for one call, for the bench.
+build/edge/decision.wasm: $(CRATE) examples/decision.rs $(WASM_TARGET)
+	CARGO_TARGET_DIR=target/gate cargo build --example decision --target wasm32-unknown-unknown --profile edge
+	@mkdir -p $(@D)
+	cp target/gate/wasm32-unknown-unknown/edge/examples/decision.wasm $@
+
 # What the model worker serves: the page, the module, the model's files.
 $(OUT)/www/index.html: $(PAGE) $(OUT)/browser/jeffrey_edge.js $(MODEL_FILES)
 	rm -rf $(OUT)/www && mkdir -p $(OUT)/www/wasm $(OUT)/www/models/$(MODEL_ID)/onnx
@@ -167,10 +197,12 @@ build/wasm-bindgen-nameless: $(WASM_BINDGEN)
 	printf '#!/bin/sh\nexec "%s" --remove-name-section "$$@"\n' $(WASM_BINDGEN) > $@
 	chmod +x $@
 
-$(OUT)/model/index.js: $(CRATE) $(WORKER_BUILD) $(WASM_TARGET) build/wasm-bindgen-nameless node_modules/.stamp
-	CARGO_TARGET_DIR=$(CURDIR)/target/model WASM_BINDGEN_BIN=$(CURDIR)/build/wasm-bindgen-nameless \
+# One worker a feature of its name; each a target folder of its own.
+$(OUT)/gate/index.js $(OUT)/model/index.js: $(OUT)/%/index.js: \
+		$(CRATE) $(WORKER_BUILD) $(WASM_TARGET) build/wasm-bindgen-nameless node_modules/.stamp
+	CARGO_TARGET_DIR=$(CURDIR)/target/$* WASM_BINDGEN_BIN=$(CURDIR)/build/wasm-bindgen-nameless \
 		ESBUILD_BIN=$(CURDIR)/node_modules/.bin/esbuild \
-		$(WORKER_BUILD) --profile $(PROFILE) --no-opt --out-dir $(OUT)/model --features model
+		$(WORKER_BUILD) --profile $(PROFILE) --no-opt --out-dir $(OUT)/$* --features $*
 	@touch $@
 
 # The binary that the tests run, and the tests themselves, before anything is timed.

@@ -32,10 +32,14 @@ pub mod classifier;
 #[cfg(feature = "classifier")]
 pub mod evaluation;
 
+pub mod telemetry;
+
 pub mod rollout;
 
 #[cfg(feature = "classifier")]
 pub mod wire;
 
-#[cfg(any(feature = "embedded", feature = "model", feature = "browser"))]
+pub mod gate;
+
+#[cfg(any(feature = "embedded", feature = "model", feature = "browser", feature = "gate"))]
 pub mod shell;

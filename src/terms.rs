@@ -125,7 +125,8 @@ pub struct TextError {
 }
 
 /// Milliseconds since 1970-01-01T00:00Z. Shells read it from their clock; the core is handed it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct UnixMs(pub u64);
 
 /// The id of one answer: a UUID version 7 (RFC 9562), so ids sort by time.
@@ -136,6 +137,23 @@ impl AnswerId {
     /// Builds the id from the time and ten random bytes, both handed in by a shell.
     pub fn new(now: UnixMs, random: [u8; 10]) -> Self {
         Self(uuid::Builder::from_unix_timestamp_millis(now.0, &random).into_uuid())
+    }
+
+    /// The id of these bytes, when they are a UUID of version 7.
+    pub fn from_bytes(bytes: [u8; 16]) -> Option<Self> {
+        let uuid = uuid::Uuid::from_bytes(bytes);
+        (uuid.get_version_num() == 7).then_some(Self(uuid))
+    }
+
+    /// Its sixteen bytes.
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+
+    /// When it was made: its first 48 bits (RFC 9562, section 5.7).
+    pub fn made(&self) -> UnixMs {
+        let [a, b, c, d, e, f, ..] = *self.as_bytes();
+        UnixMs(u64::from_be_bytes([0, 0, a, b, c, d, e, f]))
     }
 }
 
@@ -204,7 +222,8 @@ pub enum SubjectError {
 /// assert!("101%".parse::<Share>().is_err());
 /// # Ok::<(), jeffrey_edge::terms::ShareError>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "u16", into = "u16")]
 pub struct Share(u16);
 
 impl Share {
@@ -225,6 +244,20 @@ impl Share {
     /// 0 to 10,000.
     pub const fn basis_points(self) -> u16 {
         self.0
+    }
+}
+
+impl TryFrom<u16> for Share {
+    type Error = ShareError;
+
+    fn try_from(points: u16) -> Result<Self, ShareError> {
+        Self::from_basis_points(points)
+    }
+}
+
+impl From<Share> for u16 {
+    fn from(share: Share) -> Self {
+        share.0
     }
 }
 
@@ -300,6 +333,11 @@ impl Cohort {
             Self::Stable => "stable",
         }
     }
+
+    /// The cohort with exactly this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Canary, Self::Stable].into_iter().find(|cohort| cohort.name() == name)
+    }
 }
 
 impl fmt::Display for Cohort {
@@ -337,6 +375,10 @@ mod tests {
         // The time of RFC 9562's example, appendix A.6.
         assert!(early.starts_with("017f22e2-79b0-7"), "{early}");
         assert!(early < late);
+        let id = AnswerId::new(UnixMs(1_645_557_742_000), [7; 10]);
+        assert_eq!(id.made(), UnixMs(1_645_557_742_000));
+        assert_eq!(AnswerId::from_bytes(*id.as_bytes()), Some(id));
+        assert_eq!(AnswerId::from_bytes([0; 16]), None);
     }
 
     #[test]

@@ -156,6 +156,39 @@ fn a_bad_line_is_named_by_its_number_and_the_rest_is_answered() {
 }
 
 #[test]
+fn texts_and_lines_are_masked_in_their_order() {
+    let output = run(&["mask", "à jo@ex.fr", "rien"]);
+    assert_exit(&output, 0);
+    assert_eq!(out(&output), "à [EMAIL]\nrien\n");
+    let output = feed(&["mask", "--json", "-"], "à jo@ex.fr ou @jo_d\n\n".as_bytes());
+    assert_exit(&output, 0);
+    let expected = serde_json::json!([
+        {"masked": "à [EMAIL] ou [HANDLE]", "found": [
+            {"kind": "email", "start": 3, "end": 11},
+            {"kind": "handle", "start": 15, "end": 20},
+        ]},
+        {"masked": "", "found": []},
+    ]);
+    assert_eq!(Value::from(json_lines(&output)), expected);
+}
+
+#[test]
+fn a_line_that_cannot_be_masked_is_named_and_never_shown() {
+    let input = format!("\"06 12\\n34 56 78\"\n{SECRET}\n\"{SECRET}\\q\"\n\"end\"\n");
+    let output = feed(&["mask", "--quoted"], input.as_bytes());
+    assert_exit(&output, 1);
+    assert_eq!(out(&output), "[PHONE]\nend\n");
+    assert!(!err(&output).contains(SECRET), "{}", err(&output));
+    assert_eq!(err(&output).lines().count(), 2, "{}", err(&output));
+    let output = feed(&["mask"], b"geheimnis\xff\nend\n");
+    assert_exit(&output, 1);
+    assert_eq!(
+        (out(&output).as_str(), err(&output).as_str()),
+        ("end\n", "line 1: not UTF-8 after byte 9\n")
+    );
+}
+
+#[test]
 fn a_closed_pipe_ends_the_command_without_a_word() {
     let mut child = jeffrey(&["classify", "--json", "-"])
         .stdin(Stdio::piped())
@@ -350,6 +383,7 @@ fn validate_judges_each_limit_and_exits_by_the_verdict() {
         "smoke_en_fallback",
         "smoke_fr_right",
         "smoke_fr_fallback",
+        "masked_right",
     ];
     assert_eq!(names, expected);
     for check in checks {
@@ -450,7 +484,8 @@ fn bucket_refuses_what_it_cannot_use_and_names_it() {
 #[test]
 fn token_signs_a_permission_that_its_key_opens() {
     use jeffrey_edge::rollout::bucket::Release;
-    use jeffrey_edge::rollout::token::{Key, verify};
+    use jeffrey_edge::rollout::key::Key;
+    use jeffrey_edge::rollout::token::verify;
     use jeffrey_edge::terms::UnixMs;
 
     const SECRET_KEY: &str = "geheimnis-geheimnis";

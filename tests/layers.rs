@@ -11,8 +11,17 @@ use std::path::{Path, PathBuf};
 
 /// The layers, each allowed to name those before it. A new folder under `src` takes its place here.
 /// `kernels` is the crate of that name.
-const LAYERS: [&str; 7] =
-    ["kernels", "terms", "classifier", "evaluation", "rollout", "wire", "shell"];
+const LAYERS: [&str; 9] = [
+    "kernels",
+    "terms",
+    "classifier",
+    "evaluation",
+    "telemetry",
+    "rollout",
+    "wire",
+    "gate",
+    "shell",
+];
 
 /// The one layer that may touch the world.
 const SHELL: &str = "shell";

@@ -24,6 +24,7 @@ const steps = [
   { name: "clippy, native", command: clippy("--workspace", "--features", "cli", "--all-targets") },
   // Both wasm shells at once: they exclude each other only when linked, and tract is checked once.
   { name: "clippy, model worker and browser", command: clippy("--lib", "--features", "model,browser", ...wasm) },
+  { name: "clippy, gate", command: clippy("--lib", "--features", "gate", ...wasm) },
   { name: "licences", command: [join(cache, String(deny), "bin/cargo-deny"), "check", "licenses", "bans", "sources"] },
   {
     name: "documentation",
@@ -35,6 +36,7 @@ const steps = [
   { name: "types of the page and the tests", command: ["node_modules/.bin/tsc", "--project", "jsconfig.json"] },
   { name: "sizes", command: ["node", "tests/size.js"] },
   { name: "model worker in workerd", command: ["node", "--test", "--test-concurrency=1", ...tests("worker")] },
+  { name: "gate in workerd", command: ["node", "--test", "--test-concurrency=1", ...tests("gate")] },
   { name: "page in Chromium", command: ["node", "--test", "--test-concurrency=1", ...tests("browser")] },
   { name: "release checks of the model", command: ["target/debug/jeffrey", "validate"] },
   {

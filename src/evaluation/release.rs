@@ -19,6 +19,10 @@ pub const SMOKE_RIGHT_MIN: f64 = 0.60;
 /// answered.
 pub const SMOKE_FALLBACK_MAX: f64 = 0.02;
 
+/// Least share of texts that come out of the mask as they should: one that does not is a leak, or
+/// takes a harmless number for somebody's.
+pub const MASKED_RIGHT_MIN: f64 = 1.0;
+
 /// On which side of its limit a figure must lie; the limit itself is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -75,6 +79,15 @@ pub fn fallback(name: &'static str, limit: f64, set: &[Sentence]) -> Check {
     Check { name, figure, bound: Bound::AtMost, limit, rows: set.len(), passed, against }
 }
 
+/// At least `limit` of the texts came out as they should; each is its id and whether it did.
+pub fn kept(name: &'static str, limit: f64, set: &[(String, bool)]) -> Check {
+    let wrong = set.iter().filter(|(_, right)| !right);
+    let against: Vec<String> = wrong.map(|(id, _)| id.clone()).collect();
+    let figure = share(set.len() - against.len(), set.len());
+    let passed = figure.is_some_and(|figure| figure >= limit);
+    Check { name, figure, bound: Bound::AtLeast, limit, rows: set.len(), passed, against }
+}
+
 fn ids<'a>(sentences: impl Iterator<Item = &'a Sentence>) -> Vec<String> {
     sentences.map(|sentence| sentence.id.clone()).collect()
 }
@@ -122,6 +135,17 @@ mod tests {
             let fallback = fallback("fallback", SMOKE_FALLBACK_MAX, &set);
             assert_eq!(fallback.passed, fallback_kept, "{row:?} {fallback:?}");
         }
+    }
+
+    #[test]
+    fn one_text_in_a_thousand_that_is_masked_wrongly_is_too_many() {
+        let set = |wrong| -> Vec<(String, bool)> {
+            (0..1000).map(|row| (format!("row-{row}"), row >= wrong)).collect()
+        };
+        let one = kept("masked", MASKED_RIGHT_MIN, &set(1));
+        assert_eq!((one.passed, one.against), (false, vec!["row-0".to_owned()]));
+        assert!(kept("masked", MASKED_RIGHT_MIN, &set(0)).passed);
+        assert!(!kept("masked", MASKED_RIGHT_MIN, &[]).passed);
     }
 
     #[test]

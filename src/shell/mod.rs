@@ -6,7 +6,13 @@ mod embedded;
 #[cfg(all(feature = "model", target_family = "wasm"))]
 mod model;
 
-#[cfg(all(any(feature = "browser", feature = "model"), target_family = "wasm"))]
+#[cfg(all(feature = "gate", target_family = "wasm"))]
+mod gate;
+
+#[cfg(all(any(feature = "gate", feature = "model"), target_family = "wasm"))]
+mod panics;
+
+#[cfg(all(any(feature = "browser", feature = "gate", feature = "model"), target_family = "wasm"))]
 mod random;
 
 #[cfg(all(feature = "browser", target_family = "wasm"))]

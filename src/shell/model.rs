@@ -6,15 +6,11 @@
 //! platform makes a new instance for the next request, which then waits for the load.
 
 use std::cell::RefCell;
-use std::panic::{self, PanicHookInfo};
-use std::sync::Once;
 
 use futures_util::StreamExt;
-use worker::{
-    Context, Date, Env, Headers, Request, Response, Result, console_error, event, js_sys,
-};
+use worker::{Context, Date, Env, Headers, Request, Response, Result, console_error, event};
 
-use super::{embedded, random};
+use super::{embedded, panics, random};
 use crate::classifier::TieBreak;
 use crate::terms::UnixMs;
 use crate::wire::{
@@ -32,7 +28,7 @@ const BUILD: Build = Build { version: env!("CARGO_PKG_VERSION"), commit: env!("J
 /// Loads the model before the first request.
 #[event(start)]
 fn start() {
-    panic::set_hook(Box::new(report));
+    panics::report_places_only();
     SERVICE.with_borrow(Service::warm_up);
 }
 
@@ -46,9 +42,7 @@ fn load() -> Service {
 
 #[event(fetch)]
 async fn fetch(mut request: Request, env: Env, _: Context) -> Result<Response> {
-    // The runtime's own start hook may run after ours, and its panic hook prints messages.
-    static HOOK: Once = Once::new();
-    HOOK.call_once(|| panic::set_hook(Box::new(report)));
+    panics::report_places_only_from_now();
     random::ask_the_host();
 
     let settings = Settings::parse(&variables(&env));
@@ -149,25 +143,4 @@ fn moment() -> Result<Moment> {
     let mut random = [0; 10];
     getrandom::fill(&mut random).map_err(|error| worker::Error::RustError(error.to_string()))?;
     Ok(Moment { now: UnixMs(Date::now().as_millis()), random })
-}
-
-/// Prints where a panic happened and nothing it says: a message may quote what was being read.
-///
-/// It replaces the hook of the `worker` crate, which prints the message, and does the other half of
-/// that hook's work (its `init.rs`): the flag that makes the next request start a new instance.
-fn report(panic: &PanicHookInfo<'_>) {
-    match panic.location() {
-        Some(place) => console_error!("panic at {}:{}", within(place.file()), place.line()),
-        None => console_error!("panic at an unknown place"),
-    }
-    let state = js_sys::Reflect::get(&js_sys::global(), &"__worker_init_state".into());
-    if let Ok(state) = state {
-        let _ = js_sys::Reflect::set(&state, &"criticalError".into(), &true.into());
-    }
-}
-
-/// A source file without the folder of the machine that compiled it.
-fn within(file: &str) -> &str {
-    let in_registry = file.split_once("/registry/src/").map(|(_, rest)| rest);
-    in_registry.and_then(|rest| rest.split_once('/')).map_or(file, |(_, rest)| rest)
 }

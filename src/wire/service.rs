@@ -252,6 +252,9 @@ impl Service {
         headers.extend(content.allow.map(|allow| ("allow", allow.to_owned())));
         let allow = Endpoint::allow(head.path, settings.fault_injection).unwrap_or_default();
         headers.extend(settings.origins.headers(head, allow));
+        // Whose answer it is, to be kept with it: a name may be given twice, a hash may not.
+        let sha256 = self.classifier.sha256().filter(|_| endpoint == Some(Endpoint::Classify));
+        headers.extend(sha256.map(|sha256| ("x-model-sha256", sha256.to_owned())));
         let body = if head.method == "HEAD" { Vec::new() } else { content.body };
         Reply { status: content.status, headers, body }
     }

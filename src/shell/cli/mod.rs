@@ -5,25 +5,41 @@
 //! some rows could not be used; 2 a usage or file error. A reader that closes the pipe ends the
 //! command quietly.
 
+mod analyze;
+
 mod bucket;
 
 mod classify;
 
 mod completion;
 
+mod duration;
+
 mod eval;
 
 mod lines;
 
+mod mask;
+
 mod model;
+
+mod plan;
+
+mod plot;
 
 mod progress;
 
+mod rollout;
+
 mod rows;
+
+mod simulate;
 
 mod table;
 
 mod token;
+
+mod traffic;
 
 mod validate;
 
@@ -36,10 +52,11 @@ use std::{fmt, fs};
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 
+use self::traffic::TargetError;
 use super::embedded;
 use crate::classifier::{Classifier, LoadError, Manifest, ModelFiles, SettingError, TieBreak};
 use crate::evaluation::EvaluationError;
-use crate::rollout::token::KeyError;
+use crate::rollout::key::KeyError;
 
 /// The commit that this binary was built from.
 const COMMIT: &str = env!("JEFFREY_COMMIT");
@@ -64,12 +81,18 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Analyze(analyze::Arguments),
     Bucket(bucket::Arguments),
     Classify(classify::Arguments),
     Completion(completion::Arguments),
     Eval(eval::Arguments),
+    Mask(mask::Arguments),
     Model(model::Arguments),
+    Plan(plan::Arguments),
+    Rollout(rollout::Arguments),
+    Simulate(simulate::Arguments),
     Token(token::Arguments),
+    Traffic(traffic::Arguments),
     Validate(validate::Arguments),
 }
 
@@ -158,6 +181,8 @@ enum Outcome {
     Fine,
     /// The command's own negative answer, or rows that could not be used.
     Negative,
+    /// Where a command tells warnings from what is not ready: the latter.
+    Worse,
 }
 
 impl Outcome {
@@ -173,6 +198,9 @@ enum Stop {
     /// Nothing can be measured on these rows.
     #[error("{0}")]
     Evaluation(#[from] EvaluationError),
+    /// The gate did not answer as it should.
+    #[error("the gate: {0}")]
+    Gate(String),
     /// A signing key that could be guessed.
     #[error("{name}: {error}")]
     Key {
@@ -198,6 +226,9 @@ enum Stop {
     /// A setting outside its range.
     #[error("{0}")]
     Setting(#[from] SettingError),
+    /// An endpoint that no rehearsal can go to.
+    #[error("{0}")]
+    Target(#[from] TargetError),
     /// Arguments that do not fit together.
     #[error("{0}")]
     Usage(&'static str),
@@ -238,6 +269,7 @@ pub fn main() -> ExitCode {
     match run(&cli) {
         Ok(Outcome::Fine) => ExitCode::SUCCESS,
         Ok(Outcome::Negative) => ExitCode::from(1),
+        Ok(Outcome::Worse) => ExitCode::from(2),
         // Whoever read has seen enough, as in `jeffrey classify - | head -1`.
         Err(Stop::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(stop) => {
@@ -249,12 +281,18 @@ pub fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<Outcome, Stop> {
     match &cli.command {
+        Command::Analyze(arguments) => analyze::run(arguments),
         Command::Bucket(arguments) => bucket::run(arguments),
         Command::Classify(arguments) => classify::run(arguments, &cli.settings),
         Command::Completion(arguments) => completion::run(arguments),
         Command::Eval(arguments) => eval::run(arguments, &cli.settings),
+        Command::Mask(arguments) => mask::run(arguments),
         Command::Model(arguments) => model::run(arguments, &cli.settings),
+        Command::Plan(arguments) => plan::run(arguments),
+        Command::Rollout(arguments) => rollout::run(arguments),
+        Command::Simulate(arguments) => simulate::run(arguments),
         Command::Token(arguments) => token::run(arguments),
+        Command::Traffic(arguments) => traffic::run(arguments),
         Command::Validate(arguments) => validate::run(arguments, &cli.settings),
     }
 }

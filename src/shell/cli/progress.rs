@@ -73,12 +73,12 @@ fn bar(total: Option<u64>) -> ProgressBar {
     }
 }
 
-/// The one clock of this shell.
+/// The one monotonic clock of this shell.
 #[expect(
     clippy::disallowed_methods,
-    reason = "a shell's one clock(); only the progress bar reads it"
+    reason = "a shell's one clock(); progress and the pace of a rehearsal read it"
 )]
-fn clock() -> Instant {
+pub(super) fn clock() -> Instant {
     Instant::now()
 }
 

@@ -118,7 +118,7 @@ pub(super) fn read(name: &str, stream: impl Read) -> io::Result<Rows> {
 }
 
 /// The stream itself, or what is packed in it when it starts as gzip does (RFC 1952, 2.3.1).
-fn unpacked<'a>(mut stream: impl Read + 'a) -> io::Result<Box<dyn BufRead + 'a>> {
+pub(super) fn unpacked<'a>(mut stream: impl Read + 'a) -> io::Result<Box<dyn BufRead + 'a>> {
     let mut head = Vec::new();
     stream.by_ref().take(2).read_to_end(&mut head)?;
     let packed = head == [0x1f, 0x8b];

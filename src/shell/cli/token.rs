@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use super::{Outcome, Stop};
 use crate::rollout::bucket::Release;
-use crate::rollout::token::{Key, Permission, VALID_MS_MAX, sign};
+use crate::rollout::key::Key;
+use crate::rollout::token::{Permission, VALID_MS_MAX, sign};
 use crate::terms::UnixMs;
 
 /// The variable that holds the key: a flag would stand in the list of processes.

@@ -2,26 +2,32 @@
 
 use std::io::{self, Write};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::rollout::Gate;
 use super::rows;
 use super::table::{Table, percent};
 use super::{COMMIT, Given, Identity, Outcome, Settings, Stop, print_json};
 use crate::classifier::Classifier;
 use crate::evaluation::Observation;
 use crate::evaluation::release::{
-    Bound, Check, SMOKE_FALLBACK_MAX, SMOKE_RIGHT_MIN, Sentence, TIE_BREAK_RIGHT_MIN, fallback,
-    right,
+    Bound, Check, MASKED_RIGHT_MIN, SMOKE_FALLBACK_MAX, SMOKE_RIGHT_MIN, Sentence,
+    TIE_BREAK_RIGHT_MIN, fallback, kept, right,
 };
+use crate::telemetry::mask::mask;
 
 /// Run the release checks on the embedded sentences
 #[derive(clap::Args)]
 #[command(after_help = "Exit code 0 when every limit is kept, 1 when one is not.\n\n\
-                  Example:\n  jeffrey validate --json > validation.json")]
+                  Example:\n  jeffrey validate --json > validation.json\n  \
+                  jeffrey validate --post http://127.0.0.1:8787/_jeffrey")]
 pub(super) struct Arguments {
     /// The report as one JSON object
     #[arg(long)]
     json: bool,
+    /// Also tell this gate, which asks for it before a share rises; with JEFFREY_ADMIN_TOKEN
+    #[arg(long, value_name = "URL")]
+    post: Option<String>,
 }
 
 /// The JSON report: which model in which build with which settings passed what.
@@ -57,6 +63,17 @@ const SMOKE_FR: Set = Set {
     file: include_str!("../../../tests/data/release/smoke.fr.jsonl"),
 };
 
+/// Texts with what the mask must make of them.
+const MASKING: &str = include_str!("../../../tests/data/release/masking.jsonl");
+
+/// One of them.
+#[derive(Deserialize)]
+struct Masking {
+    id: String,
+    text: String,
+    masked: String,
+}
+
 pub(super) fn run(arguments: &Arguments, settings: &Settings) -> Result<Outcome, Stop> {
     let classifier = settings.classifier()?;
     let checks = checks(&classifier)?;
@@ -73,6 +90,10 @@ pub(super) fn run(arguments: &Arguments, settings: &Settings) -> Result<Outcome,
     } else {
         print(&validation)?;
     }
+    if let Some(url) = &arguments.post {
+        Gate::new(url)?.validation(&serde_json::to_vec(&validation)?)?;
+        writeln!(io::stderr(), "the gate has the report")?;
+    }
     Ok(if passed { Outcome::Fine } else { Outcome::Negative })
 }
 
@@ -87,7 +108,18 @@ fn checks(classifier: &Classifier) -> Result<Vec<Check>, Stop> {
         fallback("smoke_en_fallback", SMOKE_FALLBACK_MAX, &english),
         right("smoke_fr_right", SMOKE_RIGHT_MIN, &french),
         fallback("smoke_fr_fallback", SMOKE_FALLBACK_MAX, &french),
+        kept("masked_right", MASKED_RIGHT_MIN, &masked()?),
     ])
+}
+
+/// Ids of the texts to mask, and whether each comes out as it must.
+fn masked() -> Result<Vec<(String, bool)>, Stop> {
+    let row = |line: &str| {
+        let row: Masking = serde_json::from_str(line)?;
+        let right = mask(&row.text).as_str() == row.masked;
+        Ok((row.id, right))
+    };
+    MASKING.lines().map(row).collect()
 }
 
 impl Set {
@@ -146,6 +178,15 @@ mod tests {
             for sentence in sentences {
                 assert!(ids.insert(sentence.id.clone()), "{}", sentence.id);
             }
+        }
+    }
+
+    #[test]
+    fn every_text_of_the_release_is_masked_as_it_must_be() {
+        let masked = masked().unwrap();
+        assert!(masked.len() >= 100, "{}", masked.len());
+        for (id, right) in masked {
+            assert!(right, "{id}");
         }
     }
 

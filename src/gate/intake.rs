@@ -1,0 +1,192 @@
+//! The head of a request, and what kind of request it makes it.
+
+use super::REQUEST_BYTES_MAX;
+use super::settings::Settings;
+
+/// A request as far as it is looked at before its body.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Head {
+    /// The method, as sent.
+    pub method: String,
+    /// `http` or `https`, as the client reached us.
+    pub scheme: String,
+    /// Host and port, as the client named us.
+    pub host: String,
+    /// Path and query, exactly as the runtime's parsed URL has them.
+    pub target: String,
+    /// Names in lower case, in the order received.
+    pub headers: Vec<(String, String)>,
+}
+
+impl Head {
+    /// Takes a parsed absolute URL apart without reading its path again; `None` when it is not one.
+    pub fn new(method: String, url: &str, headers: Vec<(String, String)>) -> Option<Self> {
+        let (scheme, rest) = url.split_once("://")?;
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (host, target) = rest.split_at(end);
+        let target = target.split('#').next().unwrap_or_default();
+        let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
+        Some(Self { method, scheme: scheme.to_owned(), host: host.to_owned(), target, headers })
+    }
+
+    /// The first value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The path without the query.
+    pub fn path(&self) -> &str {
+        self.target.split('?').next().unwrap_or_default()
+    }
+
+    /// The first value of a name in the query, as it is written there.
+    pub fn query(&self, name: &str) -> Option<&str> {
+        let (_, query) = self.target.split_once('?')?;
+        let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
+    }
+
+    /// The origin of the page that asks, when it is another than the one that the client reached us by.
+    pub fn foreign_origin(&self) -> Option<&str> {
+        let own = |origin: &str| {
+            let host = origin.strip_prefix(self.scheme.as_str())?.strip_prefix("://")?;
+            (host == self.host).then_some(())
+        };
+        self.header("origin").filter(|origin| own(origin).is_none())
+    }
+
+    /// Whether the client asks to leave HTTP for a WebSocket.
+    pub fn is_websocket(&self) -> bool {
+        self.header("upgrade").is_some_and(|value| value.eq_ignore_ascii_case("websocket"))
+    }
+}
+
+/// What is done with a request, by its head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind<'a> {
+    /// A classify call of the old system's; its body is read only when this says so.
+    Classify {
+        /// Whether the body is short, plain JSON, and will be held.
+        held: bool,
+    },
+    /// Everybody else's business: passed on.
+    Forward,
+    /// One of ours: the path below the prefix, with its slash, or nothing.
+    Own(&'a str),
+}
+
+/// The kind of a request.
+pub fn kind<'a>(head: &'a Head, settings: &Settings) -> Kind<'a> {
+    let path = head.path();
+    if let Some(rest) = path.strip_prefix(settings.own_prefix.as_str())
+        && (rest.is_empty() || rest.starts_with('/'))
+    {
+        return Kind::Own(rest);
+    }
+    if settings.contract.is_classify(&head.method, path) && !head.is_websocket() {
+        return Kind::Classify { held: is_held(head) };
+    }
+    Kind::Forward
+}
+
+/// Whether a body is read: JSON, not encoded, of a declared length within the limit. What is chunked
+/// has no length before its end.
+fn is_held(head: &Head) -> bool {
+    let json = head.header("content-type").is_some_and(|kind| {
+        let essence = kind.split(';').next().unwrap_or_default().trim();
+        essence.eq_ignore_ascii_case("application/json")
+    });
+    let plain = head
+        .header("content-encoding")
+        .is_none_or(|encoding| encoding.trim().eq_ignore_ascii_case("identity"));
+    let length = head.header("content-length").and_then(|length| length.parse::<usize>().ok());
+    let chunked = head.header("transfer-encoding").is_some();
+    json && plain && !chunked && length.is_some_and(|length| length <= REQUEST_BYTES_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::settings::Variables;
+
+    fn head(method: &str, url: &str, headers: &[(&str, &str)]) -> Head {
+        let headers = headers.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        Head::new(method.to_owned(), url, headers).unwrap()
+    }
+
+    #[test]
+    fn a_path_comes_through_as_the_runtime_wrote_it() {
+        let rows = [
+            ("http://h:8787/a%2Fb//c%2e?q=%C3%A9&x=/", "h:8787", "/a%2Fb//c%2e?q=%C3%A9&x=/"),
+            ("https://h/", "h", "/"),
+            ("https://h", "h", "/"),
+            ("https://h?q", "h", "/?q"),
+            ("http://[::1]:1/x#y", "[::1]:1", "/x"),
+        ];
+        for (url, host, target) in rows {
+            let head = head("GET", url, &[]);
+            assert_eq!((head.host.as_str(), head.target.as_str()), (host, target), "{url}");
+        }
+        assert!(Head::new("GET".into(), "/relative", Vec::new()).is_none());
+    }
+
+    #[test]
+    fn a_query_is_read_by_whole_names() {
+        let head = head("GET", "http://h/?xsince=1&since=2&since=3&limit=#limit=4", &[]);
+        assert_eq!(head.query("since"), Some("2"));
+        assert_eq!(head.query("limit"), Some(""));
+        assert_eq!(head.query("sinc"), None);
+    }
+
+    #[test]
+    fn an_origin_is_foreign_unless_it_is_the_one_we_were_reached_by() {
+        let rows = [
+            (None, None),
+            (Some("https://h:8443"), None),
+            (Some("http://h:8443"), Some("http://h:8443")),
+            (Some("https://h"), Some("https://h")),
+            (Some("https://h:8443.example.org"), Some("https://h:8443.example.org")),
+            (Some("null"), Some("null")),
+        ];
+        for (origin, expected) in rows {
+            let headers: Vec<_> = origin.map(|origin| ("origin", origin)).into_iter().collect();
+            let head = head("POST", "https://h:8443/predict", &headers);
+            assert_eq!(head.foreign_origin(), expected, "{origin:?}");
+        }
+    }
+
+    #[test]
+    fn only_short_plain_json_on_a_classify_path_is_held() {
+        let settings = Settings::parse(&Variables::default());
+        let json = ("content-type", "application/json");
+        let length = ("content-length", "65536");
+        let held = Kind::Classify { held: true };
+        let streamed = Kind::Classify { held: false };
+        type Headers<'a> = &'a [(&'a str, &'a str)];
+        let rows: [(&str, &str, Headers<'_>, Kind<'_>); 14] = [
+            ("POST", "/predict", &[json, length], held),
+            ("POST", "/predict?x=1", &[json, length], held),
+            (
+                "POST",
+                "/predict",
+                &[("content-type", "Application/JSON; charset=utf-8"), length],
+                held,
+            ),
+            ("POST", "/predict", &[json, length, ("content-encoding", "identity")], held),
+            ("POST", "/predict", &[json, ("content-length", "65537")], streamed),
+            ("POST", "/predict", &[json, ("content-length", "-1")], streamed),
+            ("POST", "/predict", &[json], streamed),
+            ("POST", "/predict", &[json, length, ("transfer-encoding", "chunked")], streamed),
+            ("POST", "/predict", &[json, length, ("content-encoding", "gzip")], streamed),
+            ("POST", "/predict", &[("content-type", "text/plain"), length], streamed),
+            ("GET", "/predict", &[], Kind::Forward),
+            ("POST", "/predict/", &[json, length], Kind::Forward),
+            ("POST", "/_jeffreys", &[json, length], Kind::Forward),
+            ("POST", "/_jeffrey/health", &[json, length], Kind::Own("/health")),
+        ];
+        for (method, target, headers, expected) in rows {
+            let head = head(method, &format!("http://h{target}"), headers);
+            assert_eq!(kind(&head, &settings), expected, "{method} {target} {headers:?}");
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! The gate's own endpoints: reads what they need, and sends what the core says.
+
+use worker::worker_sys::web_sys;
+
+use super::http;
+use super::rollout::{self, Ask, Changed, Shown};
+use super::{Call, MEMORY, draw, ledger, now};
+use crate::gate::own::{
+    BODY_BYTES_MAX, COMMAND_BYTES_MAX, Endpoint, OwnError, Page, Reply, change, erasure, health,
+    ofrep, page, standing, wish,
+};
+use crate::gate::{access, feedback, metrics, subject};
+
+/// Answers one of the gate's own; `path` is below the prefix.
+pub(super) async fn answer(call: &Call, path: &str) -> Result<web_sys::Response, OwnError> {
+    let settings = &call.settings;
+    let endpoint = Endpoint::of(&call.head.method, path)?;
+    if let Some(role) = endpoint.role() {
+        access::check(&call.head, role, settings)?;
+    }
+    let mut reply = match endpoint {
+        Endpoint::Erase => {
+            let subject = erasure(&call.body(BODY_BYTES_MAX).await?)?;
+            let erased = ledger::erase(&call.env, &subject).await?;
+            Reply::json(200, &serde_json::json!({ "erased": erased }))
+        }
+        Endpoint::Events => {
+            let Page { since, limit, shard } = page(&call.head);
+            let (lines, shards) = ledger::events(&call.env, shard, since, limit).await?;
+            let headers =
+                vec![("content-type", NDJSON.to_owned()), ("jeffrey-shards", shards.to_string())];
+            Reply { headers, ..json(lines) }
+        }
+        Endpoint::Feedback => {
+            if settings.keys.is_empty() {
+                return Err(OwnError::NoKey);
+            }
+            let found = subject::find(&call.head, None, false, settings, draw());
+            call.limit(found.filter(|found| !found.new).as_ref().map(|found| &found.subject))
+                .await?;
+            let (id, verdict) =
+                feedback::parse(&call.body(BODY_BYTES_MAX).await?, &settings.keys, now())?;
+            ledger::judge(&call.env, id, verdict).await?;
+            json(b"{}".to_vec())
+        }
+        Endpoint::Health => {
+            let in_force = call.in_force().await;
+            MEMORY.with_borrow(|memory| health(settings, in_force, &memory.breaker))
+        }
+        Endpoint::Metrics => {
+            let standing = rollout::shown(&call.env, settings).await?.told.standing;
+            let mut gauges = metrics::standing(standing.share, standing.breaches);
+            let mut totals = Vec::new();
+            for (name, number) in ledger::totals(&call.env).await? {
+                // A gauge's name says that it is none of the sums.
+                if name == metrics::QUEUE_LAG_MS {
+                    gauges.push(("jeffrey_queue_lag_seconds".to_owned(), number as f64 / 1_000.0));
+                } else if name.starts_with("jeffrey_sink_waiting") {
+                    gauges.push((name, number as f64));
+                } else {
+                    totals.push((name, number));
+                }
+            }
+            let text = metrics::exposition(&totals, &gauges);
+            let kind = "text/plain; version=0.0.4; charset=utf-8".to_owned();
+            Reply { headers: vec![("content-type", kind)], ..json(text.into_bytes()) }
+        }
+        Endpoint::Minutes => {
+            let Page { since, .. } = page(&call.head);
+            Reply::json(200, &ledger::minutes(&call.env, &settings.release, since).await?)
+        }
+        Endpoint::Ofrep(key) => {
+            let body = call.body(BODY_BYTES_MAX).await?;
+            let in_force = call.in_force().await;
+            ofrep(key, &body, settings, in_force)
+        }
+        Endpoint::Rollout => {
+            let Shown { told, view } = rollout::shown(&call.env, settings).await?;
+            standing(settings, &told.standing, view.as_ref())
+        }
+        Endpoint::History => {
+            let Page { since, limit, .. } = page(&call.head);
+            let lines = rollout::history(&call.env, settings, since, limit).await?;
+            Reply { headers: vec![("content-type", NDJSON.to_owned())], ..json(lines) }
+        }
+        Endpoint::Command => {
+            let body = call.body(COMMAND_BYTES_MAX).await?;
+            wish(&body)?;
+            changed(call, Ask::Wish, &body).await?
+        }
+        Endpoint::TestAlert => rollout::pass(&call.env, settings, Ask::TestAlert, &[]).await?,
+        Endpoint::Validation => {
+            let body = call.body(COMMAND_BYTES_MAX).await?;
+            rollout::pass(&call.env, settings, Ask::Validation, &body).await?
+        }
+        Endpoint::Sinks => Reply::json(200, &ledger::status(&call.env).await?),
+        Endpoint::Share => {
+            let body = call.body(BODY_BYTES_MAX).await?;
+            change(&body)?;
+            changed(call, Ask::Change, &body).await?
+        }
+    };
+    if call.head.method == "HEAD" {
+        reply.body.clear();
+    }
+    http::reply(&reply).map_err(|_| OwnError::RolloutAway)
+}
+
+/// What a person asked for, done or refused.
+async fn changed(call: &Call, what: Ask, body: &[u8]) -> Result<Reply, OwnError> {
+    Ok(match rollout::change(&call.env, &call.settings, what, body).await? {
+        Changed::Refused(reply) => reply,
+        Changed::To(shown) => standing(&call.settings, &shown.told.standing, shown.view.as_ref()),
+    })
+}
+
+/// JSON that is written already.
+fn json(body: Vec<u8>) -> Reply {
+    Reply { body, ..Reply::json(200, &()) }
+}
+
+const NDJSON: &str = "application/x-ndjson";

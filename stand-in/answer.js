@@ -1,0 +1,79 @@
+// One request on its way through the server, and plain ways to answer it.
+
+/**
+ * @typedef {object} Call
+ * @property {import("node:http").IncomingMessage} request
+ * @property {import("node:http").ServerResponse} response
+ * @property {string} path up to the first `?`, as received: nothing is decoded or folded
+ * @property {string | null} query after the first `?`, as received
+ * @property {AsyncIterable<Buffer>} body counted while it is read
+ */
+
+/** @typedef {Record<string, string | string[]>} Headers */
+/** @typedef {{ status: number, headers: Headers, body?: Buffer | string }} Answer */
+
+/** Sends an answer whole, with its length. @param {Call} call @param {Answer} answer */
+export function send({ response }, { status, headers, body }) {
+  const length = body === undefined ? {} : { "content-length": String(Buffer.byteLength(body)) };
+  response.writeHead(status, { ...headers, ...length });
+  response.end(body);
+}
+
+/** @param {Call} call @param {number} status @param {unknown} value @param {Headers} [headers] */
+export function sendJson(call, status, value, headers = {}) {
+  send(call, { status, headers: { "content-type": "application/json", ...headers }, body: JSON.stringify(value) });
+}
+
+/** @param {Call} call @param {number} status @param {string} message @param {Headers} [headers] */
+export function sendFault(call, status, message, headers) {
+  sendJson(call, status, { error: message }, headers);
+}
+
+/** Answers 405 unless the method is one of these. @param {Call} call @param {string[]} methods */
+export function takes(call, methods) {
+  if (methods.includes(call.request.method ?? "")) return true;
+  sendFault(call, 405, "method not allowed", { allow: methods.join(", ") });
+  return false;
+}
+
+/**
+ * The whole body; null when it was above the limit and 413 has been sent. That is sent as soon
+ * as it is known; what still arrives is read and dropped, or the caller could not read the answer.
+ *
+ * @param {Call} call
+ * @param {number} limit in bytes
+ */
+export async function readBody(call, limit) {
+  const refuse = () => sendFault(call, 413, `body is above the limit of ${limit} bytes`);
+  if (Number(call.request.headers["content-length"]) > limit) refuse();
+  /** @type {Buffer[]} */
+  const kept = [];
+  let bytes = 0;
+  for await (const chunk of call.body) {
+    bytes += chunk.length;
+    if (call.response.headersSent) continue;
+    if (bytes > limit) refuse();
+    else kept.push(chunk);
+  }
+  return call.response.headersSent ? null : Buffer.concat(kept);
+}
+
+/** JSON in UTF-8, or undefined. The parser's own message would quote the text. @param {Buffer} bytes */
+export function parseJson(bytes) {
+  try {
+    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+  } catch {
+    return undefined;
+  }
+}
+
+/** Ends a connection without an answer, as a crash does. @param {Call} call */
+export function reset({ request }) {
+  request.socket.resetAndDestroy();
+}
+
+/** Writes what no HTTP client can read. @param {Call} call */
+export function garble({ request }) {
+  request.socket.write(Buffer.from("\x00\x01 this is not HTTP \xff\r\n\r\n", "latin1"));
+  request.socket.destroySoon();
+}

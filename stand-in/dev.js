@@ -1,0 +1,156 @@
+// The local world of `make dev`: the old system, the gate in front of it, and the model worker with its
+// page. All end together, with Ctrl-C or when one of them does.
+
+import { spawn } from "node:child_process";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+
+const HELP = `node stand-in/dev.js: the old system, the gate before it, and the model worker
+
+  --gate-port N      the gate [8787]
+  --model-port N     the model worker and its page [8788]
+  --legacy-port N    the old system [8789]
+  --share S          canary's share of a release that nobody has touched, such as 10% [10%]
+  --state DIR        where gate and model worker keep what they keep [.wrangler]
+  --help             this`;
+
+/** Secrets of this world only: they open nothing elsewhere. */
+const DEV = {
+  JEFFREY_KEY: "a-key-for-development",
+  JEFFREY_OVERRIDE_KEY: "an-override-key-for-development",
+  JEFFREY_VIEWER_TOKEN: "viewer-of-development",
+  JEFFREY_ADMIN_TOKEN: "admin-of-development",
+};
+
+/** @type {{ name: string, child: import("node:child_process").ChildProcess }[]} */
+const running = [];
+let ending = false;
+
+const options = /** @type {const} */ ({
+  "gate-port": { type: "string", default: "8787" },
+  "model-port": { type: "string", default: "8788" },
+  "legacy-port": { type: "string", default: "8789" },
+  share: { type: "string", default: "10%" },
+  state: { type: "string", default: ".wrangler" },
+  help: { type: "boolean", default: false },
+});
+
+async function main() {
+  const { values } = parsed();
+  if (values.help) return console.log(HELP);
+  const ports = { gate: port("gate-port", values), model: port("model-port", values), legacy: port("legacy-port", values) };
+  for (const [name, number] of Object.entries(ports)) await free(name, number);
+  for (const name of /** @type {const} */ (["SIGINT", "SIGTERM", "SIGHUP"])) process.on(name, () => end(0));
+
+  const wrangler = ["node_modules/wrangler/bin/wrangler.js", "dev", "--ip", "127.0.0.1", "--inspector-port", "0", "--persist-to", join(values.state, "state")];
+  const variables = {
+    LEGACY_ORIGIN: `http://127.0.0.1:${ports.legacy}`,
+    INITIAL_SHARE: values.share,
+    SHADOW_SHARE: "10%",
+    DEBUG_HEADERS: "on",
+    LOG_EVENTS: "on",
+    PREVIEW: "on",
+    ...DEV,
+  };
+  const vars = Object.entries(variables).flatMap(([name, value]) => ["--var", `${name}:${value}`]);
+  start("old system", ["stand-in/server.js", "--port", String(ports.legacy)]);
+  // The gate's session has a model worker of its own, so that neither depends on the other's process.
+  start("gate", [...wrangler, "-c", "wrangler.toml", "-c", "wrangler.model.toml", "--port", String(ports.gate), ...vars], join(values.state, "registry-gate"));
+  start("model worker", [...wrangler, "-c", "wrangler.model.toml", "--port", String(ports.model)], join(values.state, "registry-model"));
+  await Promise.all(Object.values(ports).map(answered));
+  if (!ending) console.log(welcome(ports));
+}
+
+function parsed() {
+  try {
+    return parseArgs({ options });
+  } catch (error) {
+    fail(`${/** @type {Error} */ (error).message}\n\n${HELP}`);
+  }
+}
+
+/** @param {"gate-port" | "model-port" | "legacy-port"} name @param {Record<string, unknown>} values */
+function port(name, values) {
+  const number = Number(values[name]);
+  if (!Number.isInteger(number) || number < 1 || number > 65535) fail(`--${name} of ${values[name]} is not a port from 1 to 65535`);
+  return number;
+}
+
+/** @param {string} message @returns {never} */
+function fail(message) {
+  console.error(message);
+  process.exit(2);
+}
+
+/** Refuses a port that somebody else has, by its name. @param {string} name @param {number} port */
+function free(name, port) {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once("error", () => fail(`port ${port} for ${name} is taken: choose another with --${name}-port`));
+    server.listen(port, "127.0.0.1", () => server.close(() => resolve(null)));
+  });
+}
+
+/** @param {string} name @param {string[]} args @param {string} [registry] */
+function start(name, args, registry) {
+  // Sessions that know of each other would mix up their model workers of the same name.
+  const env = { ...process.env, ...(registry && { WRANGLER_REGISTRY_PATH: registry }) };
+  // A group of its own, so that what wrangler starts ends with it.
+  const child = spawn(process.execPath, args, { stdio: ["ignore", "inherit", "inherit"], env, detached: true });
+  running.push({ name, child });
+  child.once("exit", (code, signal) => {
+    if (ending) return;
+    console.error(`${name} ended (${signal ?? code}): ending the others`);
+    end(1);
+  });
+}
+
+/** @param {number} code */
+async function end(code) {
+  if (ending) return;
+  ending = true;
+  process.exitCode = code;
+  for (const signal of /** @type {const} */ (["SIGTERM", "SIGKILL"])) {
+    const left = running.filter(({ child }) => kill(child, signal));
+    if (!left.length) break;
+    const gone = Promise.all(left.map(({ child }) => child.exitCode ?? child.signalCode ?? new Promise((done) => child.once("exit", done))));
+    await Promise.race([gone, new Promise((done) => setTimeout(done, 5000).unref())]);
+  }
+  process.exit(code);
+}
+
+/** Whether anybody of its group was there to hear it. @param {import("node:child_process").ChildProcess} child @param {NodeJS.Signals} signal */
+function kill(child, signal) {
+  try {
+    return process.kill(-(/** @type {number} */ (child.pid)), signal);
+  } catch {
+    return false;
+  }
+}
+
+/** Waits until something answers there. @param {number} port */
+async function answered(port) {
+  while (!ending) {
+    if (await fetch(`http://127.0.0.1:${port}/health`).catch(() => null)) return;
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+}
+
+/** @param {{ gate: number, model: number, legacy: number }} ports */
+function welcome({ gate, model, legacy }) {
+  return `
+  gate           http://localhost:${gate}     in front of the old system, ${"`jeffrey traffic http://localhost:" + gate + "/predict`"} rehearses
+  model worker   http://localhost:${model}     the page and the API
+  old system     http://localhost:${legacy}     a stand-in for v2.4.2
+
+  curl -si localhost:${gate}/predict -H 'content-type: application/json' -d '{"text":"Je suis furieux !","user_id":"bob"}'
+  curl -s localhost:${gate}/_jeffrey/v1/rollout -H 'authorization: Bearer ${DEV.JEFFREY_VIEWER_TOKEN}'
+  curl -s -X PUT localhost:${gate}/_jeffrey/v1/admin/share -H 'authorization: Bearer ${DEV.JEFFREY_ADMIN_TOKEN}' -d '{"version":0,"share":"50%"}'
+  curl -s -X PUT localhost:${legacy}/_stand-in/settings -d '{"latency_ms":250,"error_rate":0.05}'
+
+  Ctrl-C ends all of them.
+`;
+}
+
+await main();

@@ -1,0 +1,181 @@
+// A rollout for real, in workerd at sixty times a clock's pace: it rises on healthy traffic, is taken back on each
+// critical condition, holds on each hold, and its history decides the same again.
+
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { startCollector } from "../support/collector.js";
+import { PATIENCE_MS, SECRETS, until } from "../support/gate.js";
+import { TEXT } from "../support/gate-calls.js";
+import { jeffrey, planOf, startRollout, validation } from "../support/rollout.js";
+
+const OPTIONS = { timeout: 3 * PATIENCE_MS };
+
+describe("a healthy release", OPTIONS, () => {
+  /** @type {Awaited<ReturnType<typeof startRollout>>} */
+  let gate;
+  before(async () => {
+    gate = await startRollout();
+  });
+  after(() => gate?.stop());
+
+  test("does not begin without a release check of the deployed model", async () => {
+    const start = () => gate.wish({ command: "start", plan: planOf({ slow: "90%" }) });
+    const none = await start();
+    assert.deepEqual([none.status, none.json.error.code], [409, "not_done"]);
+    assert.match(none.json.error.message, /there is no release check: run `jeffrey validate --post URL`/);
+    const report = validation();
+    const foreign = { ...report, model: { ...report.model, sha256: "0".repeat(64) } };
+    assert.equal((await gate.validate(foreign)).status, 200);
+    assert.match((await start()).json.error.message, /was of model 000000000000, deployed is [0-9a-f]{12}/);
+    assert.equal((await gate.validate({ ...report, passed: false })).status, 200);
+    assert.match((await start()).json.error.message, /failed/);
+    assert.equal((await gate.validate({ passed: true })).status, 400);
+    assert.equal((await gate.view()).share_basis_points, 0);
+  });
+
+  test("walks through every stage and is promoted", async () => {
+    const posted = await jeffrey(["validate", "--post", `${gate.origin}/_jeffrey`], "", { JEFFREY_ADMIN_TOKEN: SECRETS.JEFFREY_ADMIN_TOKEN });
+    assert.deepEqual([posted.code, posted.stderr], [0, "the gate has the report\n"]);
+    // How fast this machine is, is no matter of a healthy release.
+    const { status, json } = await gate.wish({ command: "start", plan: planOf({ slow: "90%" }) });
+    assert.deepEqual([status, json.share_basis_points, json.rollout.phase], [200, 1_000, "ramping"]);
+    for (const [at, share] of [1_000, 2_000, 5_000, 7_500].entries()) {
+      /** @type {any} */
+      let seen;
+      const view = await until(async () => {
+        const { rollout } = await gate.view();
+        seen = rollout;
+        return rollout.share_basis_points === share && rollout.canary.requests > 0 && rollout;
+      }, () => JSON.stringify(seen));
+      assert.equal(view.state.stage, at);
+    }
+    const { share_basis_points } = await gate.reaches("watching", 10_000);
+    assert.equal(share_basis_points, 10_000);
+    const watched = await gate.words(["watch", "--every", "1"]);
+    assert.deepEqual([watched.code, watched.stderr], [0, ""]);
+    assert.match(watched.stdout, /^e1-small at 100\.00%, stage 5 of 5, watching/m);
+    assert.match(watched.stdout, /^e1-small at 100\.00%, stage 5 of 5, promoted$/m);
+    await gate.reaches("promoted");
+    const page = await (await gate.own("/admin/events?limit=10000", { token: SECRETS.JEFFREY_ADMIN_TOKEN })).text();
+    const stages = new Map(page.trimEnd().split("\n").map((line) => JSON.parse(line).thresholds).map(({ stage, share_basis_points }) => [share_basis_points, stage]));
+    assert.deepEqual([...stages].sort(([a], [b]) => a - b), [[0, null], [1_000, 0], [2_000, 1], [5_000, 2], [7_500, 3], [10_000, 4]], "each event knows its stage");
+    const entries = await gate.history();
+    const shares = entries.flatMap(({ actions }) => actions).filter((/** @type {any} */ action) => action.set_share !== undefined).map((/** @type {any} */ action) => action.set_share);
+    assert.deepEqual(shares, [1_000, 2_000, 5_000, 7_500, 10_000]);
+    assert.equal(gate.traffic.failed, 0);
+  });
+
+  test("says where it is, and its history decides the same again", async () => {
+    const status = await gate.words(["status"]);
+    assert.equal(status.code, 0, status.stderr);
+    assert.match(status.stdout, /✓ 10\.00%  ✓ 20\.00%  ✓ 50\.00%  ✓ 75\.00%  ✓ 100\.00%/);
+    assert.match(status.stdout, /^requests +\d+ +\d+$/m);
+    assert.match(status.stdout, /^regex above 2 % +roll back +pass /m);
+    const json = JSON.parse((await gate.words(["status", "--json"])).stdout);
+    assert.equal(json.rollout.phase, "promoted");
+    const history = await gate.words(["history", "--json"]);
+    const again = await gate.words(["replay", "-"], { input: history.stdout });
+    assert.match(again.stdout, /^\d+ entries, \d+ decisions: the same again, to the last bit\n$/);
+    const changed = await gate.words(["replay", "-"], { input: history.stdout.replace('"share_basis_points":2000', '"share_basis_points":3000') });
+    assert.equal(changed.code, 1);
+    assert.match(changed.stderr, /was recorded otherwise than its inputs decide/);
+    const shown = await gate.words(["history"]);
+    assert.match(shown.stdout, /test brought a plan/);
+    assert.match(shown.stdout, /the share is set to 75\.00%/);
+    const refused = await gate.words(["approve"]);
+    assert.deepEqual([refused.code, refused.stderr], [1, "`approve` is not possible while the release is promoted\n"]);
+    const nobody = await gate.words(["status"], { env: { JEFFREY_ADMIN_TOKEN: "", JEFFREY_VIEWER_TOKEN: "" } });
+    assert.deepEqual([nobody.code, /neither is set/.test(nobody.stderr)], [2, true]);
+    const away = await gate.words(["status"], { env: { JEFFREY_GATE: "http://127.0.0.1:1/_jeffrey" } });
+    assert.deepEqual([away.code, /^error: the gate: /.test(away.stderr)], [2, true]);
+  });
+});
+
+describe("a release that goes wrong", OPTIONS, () => {
+  /** @type {Awaited<ReturnType<typeof startRollout>>} */
+  let gate;
+  /** @type {Awaited<ReturnType<typeof startCollector>>} */
+  let onCall;
+  before(async () => {
+    onCall = await startCollector([{ status: 503 }, { status: 200 }]);
+    gate = await startRollout({ ALERTS: JSON.stringify([{ name: "on-call", url: onCall.url }]) });
+    await gate.validate(validation());
+  });
+  after(async () => {
+    await gate?.stop();
+    await onCall?.stop();
+  });
+
+  /** The notices that were taken. */
+  const notices = () => onCall.asked.filter(({ status }) => status === 200).map(({ body }) => JSON.parse(body));
+
+  for (const [text, cause, of] of [
+    ["fault:regex", "gate", "regex above 2 %"],
+    ["fault:rule", "gate", "rule applied above 10 %"],
+    ["fault:slow:250", "gate", "P95 above 200 ms"],
+    ["fault:refuse:422", "gate", "errors against stable"],
+    ["fault:mismatch", "breach", "dimension_mismatch"],
+    ["fault:trap", "breach", "trap"],
+  ]) {
+    test(`is taken back by itself: ${of}`, async () => {
+      gate.traffic.text = TEXT;
+      const told = notices().filter(({ key, resolved }) => key === "rolled_back" && !resolved).length;
+      const begin = (await gate.view()).rollout === null ? { command: "start", plan: planOf({ stages: ["50%", "100%"], minutes: 600 }) } : { command: "resume", reason: "tried again" };
+      // After a breach the isolate's breaker cools down for 30 s of its clock, half an hour of the rehearsal's: whoever resumes
+      // before that fails open, and is taken back for it.
+      const { last_breach } = await gate.view();
+      await until(() => last_breach === null || Date.now() > last_breach.at_ms + 31_000);
+      const begun = await gate.wish(begin);
+      assert.equal(begun.status, 200, JSON.stringify(begun.json));
+      const canary = gate.traffic.canary;
+      await until(() => gate.traffic.canary > canary + 20);
+      gate.traffic.text = text;
+      const view = await gate.reaches("rolled back");
+      assert.equal(view.share_basis_points, 0);
+      const found = view.state.phase.cause ?? view.state.cause;
+      const entry = (await gate.history()).findLast(({ actions }) => actions.some((/** @type {any} */ { set_share }) => set_share === 0));
+      assert.equal(entry.state.phase.phase ?? entry.state.phase, "rolled_back");
+      const decided = entry.state.phase.cause ?? found;
+      if (cause === "gate") {
+        assert.equal(decided.gate.gate, of);
+        assert.ok(decided.gate.hits > 0 && decided.gate.crossed > 0, JSON.stringify(decided));
+      } else {
+        assert.equal(decided.breach, of);
+      }
+      assert.ok(entry.counted[0].requests > 0 || cause === "breach");
+      // It stays taken back, and everybody is told once.
+      await until(() => notices().filter(({ key, resolved }) => key === "rolled_back" && !resolved).length === told + 1);
+      assert.equal((await gate.wish({ command: "resume", reason: " " })).status, 409);
+      const answered = await gate.classify({ text: TEXT, user_id: "user-1" });
+      assert.equal(answered.status, 200);
+    });
+  }
+
+  test("explains itself, and its history decides the same again", async () => {
+    const status = await gate.words(["status"]);
+    assert.equal(status.code, 2);
+    assert.match(status.stdout, /rolled back: the canary did what none may do once: trap/);
+    const entries = await gate.history();
+    const by_gate = entries.find(({ state }) => state.phase.cause?.gate?.gate === "regex above 2 %");
+    const explained = await gate.words(["explain", String(by_gate.seq)]);
+    assert.match(explained.stdout, /^Entry \d+ of .*: its minutes were looked at\. The release is rolled back now, at stage 1 with a share of 0\.00%: .*gate `regex above 2 %` fails: /);
+    assert.match(explained.stdout, /^Since the stage began: \d+ canary requests with \d+ errors, \d+ of stable's with \d+\.$/m);
+    assert.match(explained.stdout, /^regex above 2 % +fail /m);
+    const last = await gate.words(["explain"]);
+    assert.match(last.stdout, /an isolate saw: trap/);
+    const history = await gate.words(["history", "--json"]);
+    const again = await gate.words(["replay", "-"], { input: history.stdout });
+    assert.equal(again.code, 0, again.stderr);
+    const told = await gate.words(["test-alert"]);
+    assert.deepEqual([told.code, told.stdout], [0, "on-call: has it (200)\n"]);
+  });
+
+  test("tells when it is over, and nobody fails meanwhile", () => {
+    const over = notices().filter(({ key, resolved }) => key === "rolled_back" && resolved);
+    assert.equal(over.length, 5);
+    assert.equal(gate.traffic.failed, 0);
+    const first = notices().find(({ key }) => key === "rolled_back");
+    assert.deepEqual([first.severity, first.release], ["critical", "e1-small"]);
+    assert.ok(first.commands.includes("jeffrey rollout explain"));
+  });
+});

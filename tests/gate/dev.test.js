@@ -1,0 +1,85 @@
+// `make dev` as its user has it: all of it there, what it prints is true, and nothing is left of it.
+
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { PATIENCE_MS, until } from "../support/gate.js";
+import { ROOT } from "../support/wrangler.js";
+
+/** @param {string[]} args */
+function dev(args) {
+  const child = spawn(process.execPath, ["stand-in/dev.js", ...args], { cwd: ROOT, stdio: ["ignore", "pipe", "pipe"] });
+  let printed = "";
+  for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => (printed += chunk));
+  return { child, printed: () => printed, ended: once(child, "exit") };
+}
+
+/** Ports that nobody had a moment ago. @param {number} count */
+async function ports(count) {
+  const servers = Array.from({ length: count }, () => createServer().listen(0, "127.0.0.1"));
+  await Promise.all(servers.map((server) => server.listening || once(server, "listening")));
+  const found = servers.map((server) => /** @type {import("node:net").AddressInfo} */ (server.address()).port);
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  return found;
+}
+
+test("make dev runs all three, refuses a taken port by name, and Ctrl-C ends all of them", { timeout: PATIENCE_MS }, async () => {
+  const state = await mkdtemp(join(tmpdir(), "jeffrey-dev-"));
+  const [gate, model, legacy, another] = await ports(4);
+  const args = ["--gate-port", `${gate}`, "--model-port", `${model}`, "--legacy-port", `${legacy}`, "--share", "100%", "--state", state];
+  const world = dev(args);
+  try {
+    await until(() => world.printed().includes("Ctrl-C ends all of them"), world.printed);
+    const body = JSON.stringify({ text: "Je suis furieux !", user_id: "bob" });
+    const init = { method: "POST", headers: { "content-type": "application/json" }, body };
+    const direct = await (await fetch(`http://localhost:${legacy}/predict`, init)).json();
+    assert.equal(direct.encoder, "multilingual-e5-large");
+    // The model's first answer takes its start as well.
+    const canary = await until(async () => {
+      const answer = await fetch(`http://localhost:${gate}/predict`, init);
+      assert.equal(answer.status, 200);
+      const { encoder } = await answer.json();
+      return encoder === "e1-small" && answer;
+    });
+    assert.equal(canary.headers.get("x-jeffrey-cohort"), "canary");
+    assert.equal((await fetch(`http://localhost:${model}/health`)).status, 200);
+
+    // The calls that it prints.
+    const [, viewer] = /rollout -H 'authorization: (Bearer [\w-]+)'/.exec(world.printed()) ?? [];
+    const [, admin, change] = /share -H 'authorization: (Bearer [\w-]+)' -d '(.+?)'/.exec(world.printed()) ?? [];
+    const own = `http://localhost:${gate}/_jeffrey/v1`;
+    assert.equal((await (await fetch(`${own}/rollout`, { headers: { authorization: viewer } })).json()).share_basis_points, 10_000);
+    const changed = await fetch(`${own}/admin/share`, { method: "PUT", headers: { authorization: admin }, body: change });
+    assert.deepEqual([changed.status, (await changed.json()).share_basis_points], [200, 5_000]);
+    const settings = { method: "PUT", body: '{"latency_ms":250,"error_rate":0.05}' };
+    assert.equal((await fetch(`http://localhost:${legacy}/_stand-in/settings`, settings)).status, 200);
+
+    const second = dev(["--gate-port", `${gate}`, "--model-port", `${another}`, "--legacy-port", `${another}`, "--state", state]);
+    assert.deepEqual(await second.ended, [2, null]);
+    assert.equal(second.printed(), `port ${gate} for gate is taken: choose another with --gate-port\n`);
+
+    world.child.kill("SIGINT");
+    assert.deepEqual(await world.ended, [0, null]);
+    for (const port of [gate, model, legacy]) await assert.rejects(fetch(`http://127.0.0.1:${port}/health`), `port ${port} is answered`);
+  } finally {
+    if (world.child.kill("SIGTERM")) await world.ended;
+    await rm(state, { recursive: true, force: true });
+  }
+});
+
+test("make dev names a flag's value that it cannot use", async () => {
+  for (const [args, expected] of /** @type {[string[], RegExp][]} */ ([
+    [["--gate-port", "70000"], /^--gate-port of 70000 is not a port from 1 to 65535$/m],
+    [["--legacy-port", "x"], /^--legacy-port of x is not a port/m],
+    [["--prot", "1"], /--prot/],
+  ])) {
+    const { ended, printed } = dev(args);
+    assert.deepEqual(await ended, [2, null]);
+    assert.match(printed(), expected);
+  }
+});

@@ -1,0 +1,391 @@
+// What the gate passes on, beside what the old system was asked and answers: byte for byte, header by
+// header, through a real `wrangler dev`.
+
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { once } from "node:events";
+import { createServer } from "node:net";
+import { after, before, describe, test } from "node:test";
+import { PATHS } from "../../stand-in/paths.js";
+import { eventOf } from "../support/gate-calls.js";
+import { PATIENCE_MS, startGate, until } from "../support/gate.js";
+import { ask, values } from "../support/raw.js";
+
+/** @typedef {Awaited<ReturnType<typeof startGate>>} Gate */
+/** @typedef {import("../support/raw.js").Reply} Reply */
+/** @typedef {Parameters<typeof ask>[2]} Options */
+
+const JSON_TYPE = "application/json";
+const BODY = JSON.stringify({ text: "Je suis furieux", user_id: "u-1" });
+
+/** What each connection has of its own (RFC 9110, section 7.6.1), and the time. */
+const OF_A_CONNECTION = ["connection", "keep-alive", "upgrade", "date"];
+
+/** What the gate adds to the answer of a classify call. */
+const OURS = ["x-jeffrey-id", "x-jeffrey-cohort", "x-jeffrey-release", "server-timing"];
+
+/** Everything of an answer that a client can see. @param {Reply} reply @param {string[]} [without] */
+function seen({ status, message, headers, body }, without = []) {
+  // The front of `wrangler dev` rewrites pages for its live reload, and with them loses the length
+  // and sends chunks; the bytes stay, and so does the length that HEAD is told.
+  const html = headers.some(([name, value]) => name === "content-type" && value.startsWith("text/html"));
+  const dropped = [...OF_A_CONNECTION, ...without, ...(html ? ["content-length", "transfer-encoding"] : [])];
+  const kept = headers.filter(([name]) => !dropped.includes(name)).map(([name, value]) => `${name}: ${value}`);
+  return { status, message, headers: kept.sort(), body: body.toString("latin1") };
+}
+
+/** The same request to both: answers that are the same. @param {Gate} gate @param {string} path @param {Options} [options] @param {string[]} [without] */
+async function same(gate, path, options, without = []) {
+  const direct = await ask(gate.standIn.origin, path, options);
+  const through = await ask(gate.origin, path, options);
+  assert.deepEqual(seen(through, without), seen(direct, without), `${options?.method ?? "GET"} ${path} ${JSON.stringify(options?.headers ?? {})}`);
+  return through;
+}
+
+/** The last request that reached the old system; names in small letters. @param {Gate} gate */
+function last(gate) {
+  const { method, url, headers, body_bytes } = gate.standIn.requests.at(-1) ?? assert.fail("nothing reached the old system");
+  return { method, url, body_bytes, headers: headers.map(([name, value]) => `${name.toLowerCase()}: ${value}`).sort() };
+}
+
+/** The headers that every request gets on its way; `CF-Worker` is the platform's. @param {Gate} gate */
+const addedBy = (gate) => ({
+  "cf-worker": "jeffrey-gate.example.com",
+  host: new URL(gate.standIn.origin).host,
+  via: "1.1 jeffrey-edge",
+  "x-forwarded-for": "127.0.0.1",
+  "x-forwarded-host": new URL(gate.origin).host,
+  "x-forwarded-proto": "http",
+});
+
+/** @param {Record<string, string>} headers */
+const lines = (headers) => Object.entries(headers).map(([name, value]) => `${name}: ${value}`).sort();
+
+/** @param {Gate} gate @param {Options} options */
+const classify = (gate, options = {}) =>
+  ask(gate.origin, "/predict", { method: "POST", body: BODY, ...options, headers: { "content-type": JSON_TYPE, ...options.headers } });
+
+/** @param {Gate} gate @param {Reply} reply */
+const event = (gate, reply) => eventOf(gate, { headers: new Headers(reply.headers) });
+
+/** The code of the gate's own error. @param {Reply} reply */
+function refusal(reply) {
+  assert.deepEqual(values(reply, "content-type"), [JSON_TYPE]);
+  const { error } = JSON.parse(reply.body.toString());
+  assert.deepEqual([Object.keys(error), typeof error.message], [["code", "message"], "string"]);
+  return [reply.status, error.code];
+}
+
+describe("a request and its answer", { timeout: PATIENCE_MS }, () => {
+  /** @type {Gate} */
+  let gate;
+  before(async () => {
+    gate = await startGate({ INITIAL_SHARE: "0%" }, { model: "none" });
+  });
+  after(() => gate?.stop());
+
+  // `wrangler dev` compresses for whoever allows it; deployed, Cloudflare does.
+  for (const headers of /** @type {Record<string, string>[]} */ ([{}, { "accept-encoding": "identity" }])) {
+    test(`the old site comes back byte for byte, ${JSON.stringify(headers)}`, async () => {
+      for (const path of PATHS) {
+        const reply = await same(gate, path, { headers });
+        const ours = reply.headers.filter(([name, value]) => name.startsWith("x-jeffrey-") || name === "server-timing" || value.includes("jeffrey_subject"));
+        assert.deepEqual(ours, [], path);
+      }
+      const seen = gate.standIn.requests.map(({ url }) => url);
+      assert.deepEqual(seen.slice(-2 * PATHS.length), PATHS.flatMap((path) => [path, path]), "paths as asked for, each once");
+    });
+  }
+
+  test("method, path, query and body arrive as they were sent", async () => {
+    const body = Buffer.from(Array.from({ length: 70_000 }, (_, at) => (at * 31) % 256));
+    const sha256 = (/** @type {Uint8Array} */ bytes) => createHash("sha256").update(bytes).digest("hex");
+    /** @type {[string, string, Uint8Array?][]} */
+    const table = [
+      ["GET", "/echo"],
+      ["GET", "/echo?"],
+      ["GET", "/echo?a=%2F&b=%41%7e&&c=+&d=%20&e=%C3%A9"],
+      ["GET", "/echo?next=http://evil.example/?a=b&c=/../x"],
+      ["GET", "/echo?c=(d)[e]{f}|g^h`i*!$;,@"],
+      ["POST", "/echo", body],
+      ["PUT", "/echo", body],
+      ["PATCH", "/echo", body],
+      ["DELETE", "/echo", body],
+      ["DELETE", "/echo"],
+      ["OPTIONS", "/echo"],
+      ["OPTIONS", "/echo", body],
+      ["PROPFIND", "/echo", body],
+      ["GET", "/echo", body],
+      ["POST", "/echo", Buffer.of()],
+      ["POST", "/echo"],
+    ];
+    for (const [method, path, bytes] of table) {
+      /** @type {Record<string, string>} */
+      const headers = { "content-type": "text/x-any", ...(bytes && { "content-length": String(bytes.length) }) };
+      const { body: echoed } = await ask(gate.origin, path, { method, body: bytes, headers });
+      const { headers: _, ...found } = JSON.parse(echoed.toString());
+      const sent = bytes ?? Buffer.of();
+      assert.deepEqual(found, { method, url: path, body_bytes: sent.length, body_sha256: sha256(sent) }, `${method} ${path}`);
+    }
+    for (const path of ["/files/a%2Fb//c", "/files//", "/files/%2e%2eb/%41/.c./...", "/files/;,:@&=+$!*'()", "//files//x", "/files/?", "/?/"]) {
+      await ask(gate.origin, path, { method: "HEAD" });
+      assert.deepEqual([last(gate).method, last(gate).url], ["HEAD", path]);
+    }
+  });
+
+  test("what every parser of URLs changes is changed before the gate, and nothing else", async () => {
+    // https://url.spec.whatwg.org/#path-state and #query-state: browsers and fetch send it so already.
+    const table = {
+      ...{ "/files/a/../b": "/files/b", "/files/%2e%2E/echo": "/echo", "/files/./b": "/files/b" },
+      ...{ "/files\\b": "/files/b", "/files/b#c": "/files/b" },
+      ...{ "/echo?'a'": "/echo?%27a%27", '/echo?"<a>"': "/echo?%22%3Ca%3E%22", '/files/"<a>`{}': "/files/%22%3Ca%3E%60%7B%7D" },
+    };
+    for (const [sent, received] of Object.entries(table)) {
+      await ask(gate.origin, sent);
+      assert.equal(last(gate).url, received, sent);
+    }
+  });
+
+  test("headers arrive as they were sent, without ours", async () => {
+    const added = addedBy(gate);
+    const kept = {
+      accept: "text/html;q=0.9, */*",
+      "accept-language": "fr",
+      authorization: "Bearer theirs",
+      "cache-control": "no-cache",
+      "content-type": "text/plain; charset=iso-8859-1",
+      "if-none-match": 'W/"x"',
+      origin: "https://page.example",
+      range: "bytes=0-",
+      referer: "https://page.example/a?b",
+      "user-agent": "test/1",
+      "x-any": "caf\u00e9 \t, \"quoted\"",
+      "x-empty": "",
+      "x-request-id": "7",
+      "x-user-id": "alice",
+    };
+    /** @type {[string, Record<string, string>, Record<string, string>][]} sent, received beside what is added */
+    const table = [
+      ["nothing", {}, {}],
+      ["everything else", kept, kept],
+      [
+        "written before",
+        { "x-forwarded-for": "10.0.0.1, 10.0.0.2", "x-forwarded-host": "evil.example", "x-forwarded-proto": "https", via: "1.0 fred, 1.1 p.example" },
+        { "x-forwarded-for": "10.0.0.1, 10.0.0.2, 127.0.0.1", via: "1.0 fred, 1.1 p.example, 1.1 jeffrey-edge" },
+      ],
+      ["ours", { "x-jeffrey-token": "v1.a.b", "x-jeffrey-cohort": "canary", cookie: "jeffrey_subject=AAAAAAAAAAAAAAAAAAAAAA" }, {}],
+      ["ours among theirs", { cookie: "a=1; jeffrey_subject=AAAAAAAAAAAAAAAAAAAAAA; b=\"2\"; a=3" }, { cookie: 'a=1; b="2"; a=3' }],
+      ["nearly ours", { cookie: "jeffrey_subjects=1;  x=jeffrey_subject=2" }, { cookie: "jeffrey_subjects=1;  x=jeffrey_subject=2" }],
+    ];
+    for (const [name, sent, received] of table) {
+      await ask(gate.origin, "/echo", { headers: sent });
+      assert.deepEqual(last(gate).headers, lines({ ...added, ...received }), name);
+    }
+  });
+
+  test("a classify call arrives with the same headers and bytes", async () => {
+    const cookie = "a=1; jeffrey_subject=AAAAAAAAAAAAAAAAAAAAAA";
+    await classify(gate, { headers: { cookie, authorization: "Bearer theirs", "x-jeffrey-token": "t", "x-jeffrey-cohort": "canary", "x-any": "1" } });
+    const { headers, ...rest } = last(gate);
+    assert.deepEqual(rest, { method: "POST", url: "/predict", body_bytes: Buffer.byteLength(BODY) });
+    const kept = { authorization: "Bearer theirs", cookie: "a=1", "x-any": "1" };
+    const body = { "content-type": JSON_TYPE, "content-length": String(Buffer.byteLength(BODY)) };
+    assert.deepEqual(headers, lines({ ...addedBy(gate), ...kept, ...body }));
+  });
+
+  test("the old system is told what the client accepts, and nothing by a client that says nothing", async () => {
+    for (const encodings of [undefined, "identity", "gzip", "br;q=1, zstd;q=0.5, *;q=0", "deflate, gzip;q=0"]) {
+      for (const [method, path] of [["GET", "/echo"], ["POST", "/predict"]]) {
+        /** @type {Record<string, string>} */
+        const headers = { "content-type": JSON_TYPE, ...(encodings === undefined ? {} : { "accept-encoding": encodings }) };
+        await ask(gate.origin, path, { method, headers, body: method === "POST" ? BODY : undefined });
+        const found = last(gate).headers.filter((line) => line.startsWith("accept-encoding:"));
+        assert.deepEqual(found, encodings === undefined ? [] : [`accept-encoding: ${encodings}`], `${method} ${path}`);
+      }
+    }
+  });
+
+  test("answers of every kind are the old system's", async () => {
+    /** @type {[string, Options, number][]} */
+    const table = [
+      ["/no-content", {}, 204],
+      ["/teapot", {}, 418],
+      ["/etag", { headers: { "if-none-match": '"stand-in-1"' } }, 304],
+      ["/etag", { headers: { "if-none-match": '"another"' } }, 200],
+      ["/range", { headers: { range: "bytes=3-6" } }, 206],
+      ["/range", { headers: { range: "bytes=-5" } }, 206],
+      ["/range", { headers: { range: "bytes=5000-" } }, 416],
+      ["/head", { method: "HEAD" }, 200],
+      ["/", { method: "HEAD" }, 200],
+      ["/static/data.bin", { method: "HEAD" }, 200],
+      ["/gzip", { headers: { "accept-encoding": "gzip" } }, 200],
+      ["/br", { headers: { "accept-encoding": "br" } }, 200],
+      ["/ws", {}, 426],
+      ["/", { method: "POST", body: "a=b" }, 405],
+      ["/cors", { headers: { origin: "https://old.example" } }, 200],
+      ["/cors", { method: "OPTIONS", headers: { origin: "https://old.example", "access-control-request-method": "POST" } }, 204],
+      ["/cors", { method: "OPTIONS", headers: { origin: "https://other.example", "access-control-request-method": "POST" } }, 204],
+      ["/predict", { method: "OPTIONS", headers: { "x-stand-in": "cors", origin: "https://other.example", "access-control-request-method": "POST" } }, 204],
+      ["/predict", { method: "OPTIONS" }, 405],
+      ["/predict", {}, 405],
+      ["/predict", { method: "PUT", body: BODY, headers: { "content-type": JSON_TYPE } }, 405],
+      ["/predict/", { method: "POST", body: BODY, headers: { "content-type": JSON_TYPE } }, 404],
+      ["/upload", { method: "POST", body: "x".repeat(100_000) }, 200],
+      ["/upload", { method: "GET" }, 405],
+    ];
+    for (const [path, options, status] of table) {
+      const reply = await same(gate, path, options);
+      assert.equal(reply.status, status, `${options?.method ?? "GET"} ${path}`);
+    }
+    for (const coding of ["gzip", "br"]) {
+      const packed = await ask(gate.origin, `/${coding}`, { headers: { "accept-encoding": coding } });
+      assert.deepEqual(values(packed, "content-encoding"), [coding]);
+    }
+    const length = values(await ask(gate.origin, "/", { method: "HEAD" }), "content-length");
+    assert.deepEqual(length, [String((await ask(gate.standIn.origin, "/")).body.length)], "a page keeps its length at the gate");
+  });
+
+  test("redirects are passed on, not followed", async () => {
+    for (const [path, status, location] of [["/redirect", 302, "docs/?from=redirect"], ["/redirect-away", 301, "https://away.example/elsewhere?a=1&b=%20"]]) {
+      const before = gate.standIn.requests.length;
+      const reply = await ask(gate.origin, String(path));
+      assert.deepEqual([reply.status, values(reply, "location"), reply.body.toString()], [status, [location], "moved\n"]);
+      assert.equal(gate.standIn.requests.length, before + 1);
+    }
+  });
+
+  test("three cookies stay three", async () => {
+    const cookies = values(await ask(gate.origin, "/cookies"), "set-cookie");
+    assert.deepEqual(cookies, ["session=1; Path=/; HttpOnly", "language=fr; Path=/docs; SameSite=Lax", "empty=; Max-Age=0"]);
+  });
+
+  test("only what is below our prefix stays here", async () => {
+    for (const path of ["/_jeffrey", "/_jeffrey/", "/_jeffrey/health", "/_jeffrey/health?x", "/_jeffrey/no/such", "/_jeffrey/v1/rollout", "/x/../_jeffrey/health"]) {
+      for (const method of ["GET", "POST", "OPTIONS", "HEAD"]) {
+        const before = gate.standIn.requests.length;
+        const reply = await ask(gate.origin, path, { method });
+        assert.equal(gate.standIn.requests.length, before, `${method} ${path}`);
+        assert.deepEqual(values(reply, "x-content-type-options"), ["nosniff"], `${method} ${path}`);
+      }
+    }
+    for (const path of ["/_jeffreyx", "/_jeffre", "/_jeffrey%2Fhealth", "/%5Fjeffrey/health", "/_Jeffrey/health", "//_jeffrey/health", "/a/_jeffrey/health", "/?/_jeffrey/health", "/_stand-in/no"]) {
+      await same(gate, path);
+      assert.equal(last(gate).url, path);
+    }
+  });
+
+  describe("of a classify call", () => {
+    test("is the old system's, with our marks beside it", async () => {
+      /** @type {[string, Record<string, string>, number, string | null][]} */
+      const table = [
+        ["", {}, 200, null],
+        ["cors", {}, 200, null],
+        ["error", {}, 500, "failed"],
+        ["not-json", {}, 200, "not_json"],
+        ["huge", {}, 200, "too_large"],
+        // As it is packed: neither unpacked nor read.
+        ["gzip", { "accept-encoding": "gzip" }, 200, "encoded"],
+        ["no-such-order", {}, 400, "failed"],
+      ];
+      for (const [order, headers, status, unobserved] of table) {
+        const all = { "content-type": JSON_TYPE, ...headers, ...(order === "" ? {} : { "x-stand-in": order }) };
+        const reply = await same(gate, "/predict?a=%2F", { method: "POST", body: BODY, headers: all }, OURS);
+        assert.equal(reply.status, status, order);
+        assert.deepEqual(values(reply, "set-cookie"), [], order);
+        const found = await event(gate, reply);
+        assert.deepEqual([found.destination, found.status, found.unobserved], ["stable", status, unobserved], order);
+        assert.equal(found.label !== null, unobserved === null, order);
+      }
+    });
+
+    test("is refused by the old system, not by us", async () => {
+      for (const body of ["", "not JSON", "[]", "{}", '{"text":7}', '{"text":"a"', Buffer.from([0x7b, 0xff, 0x7d])]) {
+        const reply = await same(gate, "/predict", { method: "POST", body, headers: { "content-type": JSON_TYPE } }, [...OURS, "set-cookie"]);
+        assert.equal(reply.status, 400, String(body));
+      }
+    });
+
+    test("is 502 in JSON where the old system sends none or nonsense", async () => {
+      for (const order of ["reset", "garbled"]) {
+        const failed = () => gate.events().filter(({ status }) => status === 502);
+        const before = failed().length;
+        const reply = await classify(gate, { headers: { "x-stand-in": order } });
+        assert.deepEqual(refusal(reply), [502, "old_system_unreachable"], order);
+        const [found] = await until(() => failed().length > before && failed().slice(before));
+        assert.deepEqual([found.destination, found.unobserved, found.label], ["stable", "failed", null], order);
+      }
+      assert.equal((await classify(gate)).status, 200, "the next one");
+    });
+  });
+
+  test("an answer that never comes is 502, one that breaks off breaks off", async () => {
+    for (const path of ["/reset", "/garbled"]) assert.deepEqual(refusal(await ask(gate.origin, path)), [502, "old_system_unreachable"], path);
+    // Only the length tells: of a chunked answer that breaks off workerd makes a whole one, also in a
+    // worker that does nothing but forward.
+    await assert.rejects(ask(gate.standIn.origin, "/half"));
+    await assert.rejects(ask(gate.origin, "/half"));
+    assert.equal((await ask(gate.origin, "/health")).status, 200);
+  });
+});
+
+test("headers between two hops end here", { timeout: PATIENCE_MS }, async () => {
+  // What stands before the gate in `wrangler dev` takes these itself, so they are put in behind it.
+  const gate = await startGate({ INITIAL_SHARE: "0%" }, { model: "none", two: true });
+  try {
+    const between = {
+      connection: "keep-alive, X-Hop, X-Other , accept-language, Via, X-Forwarded-For, content-length, authorization, cookie",
+      ...{ "keep-alive": "timeout=5", te: "trailers", trailer: "x-t", upgrade: "h2c", "x-hop": "1", "x-other": "2" },
+      ...{ "proxy-authorization": "Basic eA==", "proxy-connection": "keep-alive", expect: "100-continue" },
+    };
+    const kept = { authorization: "Bearer theirs", cookie: "a=1", "x-any": "1" };
+    const headers = { ...kept, "accept-language": "fr", "x-forwarded-for": "10.0.0.1", "x-front": JSON.stringify(Object.entries(between)) };
+    await ask(gate.origin, "/echo", { method: "POST", headers, body: "hello" });
+    const { body_bytes, headers: received } = last(gate);
+    const expected = { ...addedBy(gate), ...kept, "x-forwarded-for": "10.0.0.1, 127.0.0.1", "content-length": "5" };
+    assert.deepEqual([body_bytes, received], [5, lines(expected)]);
+  } finally {
+    await gate.stop();
+  }
+});
+
+test("an old system that is away is 502, for every path", { timeout: PATIENCE_MS }, async () => {
+  const gate = await startGate({ INITIAL_SHARE: "0%", LEGACY_ORIGIN: `http://127.0.0.1:${await closedPort()}` }, { model: "none" });
+  try {
+    const before = gate.events().length;
+    for (const reply of [await classify(gate), await ask(gate.origin, "/"), await ask(gate.origin, "/upload", { method: "POST", body: "x" })]) {
+      assert.deepEqual(refusal(reply), [502, "old_system_unreachable"]);
+      assert.doesNotMatch(reply.body.toString(), /127\.0\.0\.1|furieux/);
+    }
+    const [found] = (await gate.eventsOf(before + 1)).slice(before);
+    assert.deepEqual([found.status, found.unobserved], [502, "failed"]);
+    assert.equal((await gate.own("/health")).status, 200, "the gate itself is there");
+  } finally {
+    await gate.stop();
+  }
+});
+
+test("an old system that is slow is 504 on a classify call, and waited for elsewhere", { timeout: PATIENCE_MS }, async () => {
+  const gate = await startGate({ INITIAL_SHARE: "0%", LEGACY_TIMEOUT_MS: "300" }, { model: "none" });
+  try {
+    const before = gate.events().length;
+    const reply = await classify(gate, { headers: { "x-stand-in": "slow:60000" } });
+    assert.deepEqual(refusal(reply), [504, "old_system_slow"]);
+    assert.match(JSON.parse(reply.body.toString()).error.message, /300 ms/);
+    const found = (await gate.eventsOf(before + 1)).at(-1);
+    assert.deepEqual([found.destination, found.status, found.unobserved], ["stable", 504, "failed"]);
+    const slow = await ask(gate.origin, "/slow?ms=500");
+    assert.deepEqual([slow.status, slow.body.toString()], [200, "at last\n"]);
+  } finally {
+    await gate.stop();
+  }
+});
+
+/** A port where nobody listens. */
+async function closedPort() {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = /** @type {import("node:net").AddressInfo} */ (server.address());
+  server.close();
+  await once(server, "close");
+  return port;
+}

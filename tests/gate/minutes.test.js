@@ -1,0 +1,156 @@
+// The minutes that the gates read, as the ledger keeps them: recounted here from the events themselves.
+
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { PATIENCE_MS, SECRETS, startGate, until } from "../support/gate.js";
+import { TEXT, each, idBytes } from "../support/gate-calls.js";
+
+const VIEWER = { token: SECRETS.JEFFREY_VIEWER_TOKEN };
+
+/** @param {Awaited<ReturnType<typeof startGate>>} gate @param {number} [since] @returns {Promise<any[]>} */
+const minutesOf = async (gate, since = 0) => (await gate.own(`/v1/minutes?since=${since}`, VIEWER)).json().then((json) => /** @type {any} */ (json));
+
+/** Sums of one field over minutes. @param {any[]} minutes @param {(minute: any) => number} of */
+const sum = (minutes, of) => minutes.reduce((total, minute) => total + of(minute), 0);
+
+describe("closed minutes", { timeout: PATIENCE_MS }, () => {
+  /** @type {Awaited<ReturnType<typeof startGate>>} */
+  let gate;
+  /** @type {any[]} */
+  let events;
+  /** @type {any[]} */
+  let minutes;
+  const state = mkdtempSync(join(tmpdir(), "jeffrey-ledger-"));
+  const variables = { INITIAL_SHARE: "50%", HOLDOUT: "10%", SHADOW_SHARE: "100%", FORCED_SUBJECTS: "chosen=canary", MODEL_TIMEOUT_MS: "30000" };
+
+  before(async () => {
+    gate = await startGate(variables, { model: "faulty", state });
+    const people = Array.from({ length: 60 }, (_, at) => `user-${at}`);
+    const texts = [TEXT, "I am so happy", "fault:refuse:422", "Je suis furieux"];
+    const calls = people.flatMap((user_id, at) => [{ text: texts[at % 4], user_id }, { text: TEXT, user_id }]);
+    calls.push({ text: TEXT, user_id: "chosen" });
+    const answers = await each(calls, (body) => gate.classify(body));
+    gate.standIn.settings.error_rate = 1;
+    answers.push(...(await each(people.slice(0, 20), (user_id) => gate.classify({ text: TEXT, user_id }))));
+    gate.standIn.settings.error_rate = 0;
+    // A caller without a name gets a cookie: nobody knows yet whether it comes back.
+    answers.push(await gate.classify({ text: TEXT }));
+    events = await gate.eventsOf(answers.length);
+    assert.equal(events.length, answers.length);
+    const said = await gate.own("/v1/feedback", { method: "POST", body: JSON.stringify({ id: idBytes(answers[0]).toString("base64url"), ok: false }) });
+    assert.equal(said.status, 200);
+    // The last minute is closed some seconds after its end.
+    const last = Math.floor(Date.now() / 60_000);
+    minutes = await until(async () => Date.now() > (last + 1) * 60_000 + 6_000 && minutesOf(gate));
+  });
+  after(async () => {
+    await gate?.stop();
+    rmSync(state, { recursive: true, force: true });
+  });
+
+  test("count each request once, for its cohort, and only what is evidence", () => {
+    for (const cohort of ["canary", "stable"]) {
+      const mine = events.filter((event) => event.cohort === cohort && event.counts);
+      const open = mine.filter(({ fallback }) => cohort === "canary" && fallback !== null);
+      const errors = mine.filter(({ status }) => status >= 500);
+      const answers = mine.filter(({ destination, route }) => destination === cohort && route !== null);
+      const found = (/** @type {string} */ name) => sum(minutes, (minute) => minute[cohort][name]);
+      assert.equal(found("requests"), mine.length, cohort);
+      assert.equal(found("failed_open"), open.length, cohort);
+      assert.equal(found("errors_5xx"), errors.filter((event) => !open.includes(event)).length, cohort);
+      assert.equal(found("answers"), answers.length, cohort);
+      assert.equal(found("low_confidence"), answers.filter(({ low_confidence }) => low_confidence).length, cohort);
+      assert.equal(sum(minutes, (minute) => minute[cohort].labels.reduce((/** @type {number} */ a, /** @type {number} */ b) => a + b)), answers.length);
+    }
+    assert.ok(sum(minutes, ({ canary }) => canary.failed_open) > 0 && sum(minutes, ({ stable }) => stable.errors_5xx) > 0);
+    const aside = events.filter(({ counts }) => !counts);
+    assert.deepEqual(aside.map(({ by, unsticky }) => [by, unsticky]).sort(), [["bucket", true], ["forced", false]].sort());
+    for (const { share_basis_points } of minutes) assert.equal(share_basis_points, 5_000);
+  });
+
+  test("know who is seen, and affected, for the first time", () => {
+    const drawn = events.filter(({ counts, by }) => counts && by === "bucket");
+    for (const cohort of ["canary", "stable"]) {
+      const subjects = new Set(drawn.filter((event) => event.cohort === cohort).map(({ subject }) => subject));
+      assert.equal(sum(minutes, ({ first_seen }) => first_seen[cohort]), subjects.size, cohort);
+      const failed = events.filter((event) => event.counts && event.cohort === cohort && (event.status >= 500 || (cohort === "canary" && event.fallback !== null)));
+      // Since any hour before all of this each counts once.
+      const hour = Math.floor(minutes[0].minute / 60) - 1;
+      const first = sum(minutes, ({ first_affected }) =>
+        sum(first_affected.filter((/** @type {any} */ entry) => entry.metric === "errors" && entry.since_hour === hour), ({ subjects }) => subjects[cohort]));
+      assert.equal(first, new Set(failed.map(({ subject }) => subject)).size, cohort);
+      assert.ok(first > 0, cohort);
+    }
+    const { concentration } = minutes.at(-1);
+    assert.equal(concentration.requests, sum(minutes, ({ canary }) => canary.requests));
+    assert.equal(concentration.errors, sum(minutes, ({ canary }) => canary.errors_5xx + canary.failed_open));
+    assert.ok(concentration.of_two >= 2 && concentration.of_two <= concentration.errors);
+  });
+
+  test("count pairs that both scored, and verdicts", () => {
+    const pairs = events.filter(({ shadow, low_confidence }) => shadow?.low_confidence != null && low_confidence !== null);
+    assert.ok(pairs.length > 0);
+    const alone = (/** @type {boolean} */ canary) => pairs.filter(({ counts, shadow, low_confidence }) => counts && shadow.low_confidence === canary && low_confidence === !canary).length;
+    assert.equal(sum(minutes, ({ discordant }) => discordant.canary), alone(true));
+    assert.equal(sum(minutes, ({ discordant }) => discordant.stable), alone(false));
+    assert.equal(sum(minutes, ({ canary, stable }) => canary.feedback_bad + stable.feedback_bad), 1);
+  });
+
+  test("are read after a number, by viewers", async () => {
+    assert.equal((await gate.own("/v1/minutes")).status, 401);
+    const last = minutes.at(-1).minute;
+    assert.deepEqual(await minutesOf(gate, last), []);
+    assert.deepEqual((await minutesOf(gate, last - 1)).map(({ minute }) => minute), [last]);
+  });
+
+  test("events say what they were held against, by which model", async () => {
+    const canary = events.find(({ destination }) => destination === "canary");
+    assert.deepEqual([canary.schema_version, canary.thresholds.slow_ms, canary.thresholds.share_basis_points], [3, 200, 5_000]);
+    assert.match(canary.model_sha256, /^[0-9a-f]{64}$/);
+    assert.equal(canary.model, "e1-small");
+    assert.deepEqual(canary.top2[0], [canary.label, canary.confidence]);
+    // Now that a minute is closed, its P95 is told with the next event, and is in force for the one after.
+    await gate.classify({ text: TEXT, user_id: "user-1" });
+    const later = await until(async () => {
+      await gate.classify({ text: TEXT, user_id: "user-1" });
+      return gate.events().findLast(({ thresholds }) => thresholds.stable_p95_ms !== null);
+    });
+    const { stable_p95_ms, canary_slow_ms } = later.thresholds;
+    assert.ok(stable_p95_ms >= 1 && Math.abs(canary_slow_ms - 1.2 * stable_p95_ms) < 1e-9, JSON.stringify(later.thresholds));
+  });
+
+  test("a ledger of each earlier version is brought up, and keeps what it has", async () => {
+    const all = (await minutesOf(gate)).length;
+    // Version 2 erased nobody for good; version 1 had neither minutes nor a version.
+    const versions = [
+      { statements: ["DELETE FROM schema WHERE version > 2", "DROP TABLE erased", "DROP TABLE began", "DROP INDEX event_release"], minutes: all },
+      { statements: ["schema", "tally", "seen", "hit", "affected", "erring", "erased", "began"].map((table) => `DROP TABLE ${table}`).concat("DROP INDEX event_release"), minutes: 0 },
+    ];
+    for (const { statements, minutes } of versions) {
+      await gate.stop();
+      const folder = join(state, "v3/do");
+      const file = readdirSync(folder, { recursive: true }).map(String).find((name) => name.includes("LedgerObject") && name.endsWith(".sqlite") && !name.includes("metadata"));
+      assert.ok(file, "the ledger's file");
+      const back = `
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+for statement in sys.argv[2:]:
+    db.execute(statement)
+db.commit()
+print(db.execute("SELECT COUNT(*) FROM event").fetchone()[0])
+`;
+      const kept = Number(execFileSync("python3", ["-c", back, join(folder, file), ...statements], { encoding: "utf8" }));
+      gate = await startGate(variables, { model: "none", state });
+      const standing = async () => /** @type {any} */ (await (await gate.own("/v1/sinks", VIEWER)).json());
+      assert.equal((await standing()).events, kept);
+      assert.ok((await minutesOf(gate)).length >= minutes);
+      if (minutes === 0) assert.deepEqual(await minutesOf(gate), []);
+      await gate.classify({ text: TEXT, user_id: "user-1" });
+      await until(async () => (await standing()).events === kept + 1);
+    }
+  });
+});

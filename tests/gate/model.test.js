@@ -1,0 +1,344 @@
+// The model worker behind the gate: the shapes of its answers, and what callers see when it fails.
+
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { InferenceClient } from "@huggingface/inference";
+import { LABELS, predict } from "../../stand-in/predict.js";
+import { PATIENCE_MS, SECRETS, startGate, until } from "../support/gate.js";
+import { TEXT, call, each, eventOf, idBytes } from "../support/gate-calls.js";
+
+/** @typedef {import("../support/gate-calls.js").Gate} Gate */
+/** @typedef {import("../support/gate-calls.js").Answer} Answer */
+
+const OLD = "2.4.2";
+const user_id = "somebody";
+
+/** What the old system says of a text. @param {string} text */
+const old = (text) => predict(text, { seed: 1, latency_ms: 0 });
+
+/** Asks until the model has answered once: its first answer takes its start as well. @param {Gate} gate */
+const warm = (gate) => until(async () => (await gate.classify({ text: TEXT, user_id })).json?.encoder === "e1-small");
+
+/** Names and types of a value, all the way down. @param {any} value @returns {unknown} */
+function shapeOf(value) {
+  if (Array.isArray(value)) return value.map(shapeOf);
+  if (value === null || typeof value !== "object") return typeof value;
+  return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, shapeOf(inner)]));
+}
+
+/** @param {Gate} gate */
+async function healthOf(gate) {
+  const response = await gate.own("/health");
+  const { status, breaker } = await response.json();
+  return [response.status, status, breaker];
+}
+
+/** @param {Gate} gate */
+async function standingOf(gate) {
+  return (await gate.own("/v1/rollout", { token: SECRETS.JEFFREY_VIEWER_TOKEN })).json();
+}
+
+describe("behind the gate, a model that fails in ways that pass", { timeout: PATIENCE_MS }, () => {
+  /** @type {Gate} */
+  let gate;
+  before(async () => {
+    gate = await startGate({ MODEL_TIMEOUT_MS: "1000", FORCED_SUBJECTS: "stays=stable" }, { model: "faulty" });
+    await warm(gate);
+  });
+  after(() => gate?.stop());
+
+  test("answers in the shape of the old system", async () => {
+    for (const text of [TEXT, "Je suis furieux, c’est inadmissible !", "I am so happy 🙂"]) {
+      const canary = await call(gate, { text, user_id });
+      const stable = await call(gate, { text, user_id: "stays" });
+      assert.deepEqual([canary.status, canary.event.destination, stable.event.destination], [200, "canary", "stable"]);
+      assert.deepEqual(Object.keys(canary.json), Object.keys(stable.json), "the fields' order");
+      const unruled = (/** @type {any} */ json) => ({ ...json, prediction: { ...json.prediction, rule_applied: null } });
+      assert.deepEqual(shapeOf(unruled(canary.json)), shapeOf(unruled(stable.json)), text);
+      assert.equal(canary.headers.get("content-type"), "application/json");
+      assert.equal(canary.headers.get("cache-control"), "no-store");
+      const { prediction, all_scores_top5 } = canary.json;
+      assert.deepEqual(all_scores_top5[0], [prediction.primary, prediction.confidence]);
+      assert.deepEqual(prediction.top2, all_scores_top5.slice(0, 2));
+      for (const [label, score] of all_scores_top5) {
+        assert.ok(LABELS.includes(label) && score >= 0 && score <= 1 && Number(score.toFixed(3)) === score, `${label} ${score}`);
+      }
+      assert.equal(canary.event.label, prediction.primary);
+      assert.ok(Math.abs(canary.event.confidence - prediction.confidence) <= 0.0005 + 1e-9);
+    }
+  });
+
+  test("answers a text of white space as well", async () => {
+    for (const text of ["", " \n\t "]) {
+      const { json, event } = await call(gate, { text, user_id });
+      assert.deepEqual([event.fallback, event.destination, event.label], [null, "canary", "neutral"], JSON.stringify(text));
+      assert.deepEqual([json.prediction.primary, json.prediction.confidence], ["neutral", 1]);
+      assert.ok(["linear_head", "prototypes", "regex"].includes(json.route), `${json.route} is no route of the old system's`);
+    }
+  });
+
+  test("is covered by the old system, call by call", async () => {
+    for (const [text, fallback] of [
+      ["fault:refuse:422", "refused"],
+      ["fault:refuse:404", "refused"],
+      ["fault:refuse:429", "refused"],
+      ["fault:garble", "garbled"],
+      ["fault:slow:5000", "timeout"],
+      // Head and body each in time, and together not.
+      ["fault:stall:1600", "timeout"],
+    ]) {
+      const { status, json, cohort, event } = await call(gate, { text, user_id });
+      assert.deepEqual([status, json], [200, old(text)], text);
+      assert.deepEqual([cohort, event.cohort, event.by, event.counts], ["canary", "canary", "bucket", true], text);
+      assert.deepEqual([event.destination, event.fallback, event.status], ["stable", fallback, 200], text);
+      assert.equal(event.label, json.prediction.primary, text);
+      if (fallback === "timeout") assert.ok(event.latency_ms >= 1000, `the failed attempt is part of ${event.latency_ms} ms`);
+      assert.deepEqual(await healthOf(gate), [200, "ok", null], text);
+      const next = await call(gate, { text: TEXT, user_id });
+      assert.deepEqual([next.json.encoder, next.event.fallback], ["e1-small", null], `after ${text}`);
+    }
+    assert.equal((await standingOf(gate)).breaches, 0);
+  });
+
+  test("shows its time", async () => {
+    const { json, event, headers } = await call(gate, { text: "fault:slow:300", user_id });
+    assert.deepEqual([json.encoder, event.destination, event.fallback], ["e1-small", "canary", null]);
+    assert.ok(event.latency_ms >= 300, `${event.latency_ms} ms`);
+    assert.equal(json.latency_ms, event.latency_ms);
+    assert.equal(headers.get("server-timing"), `model;dur=${event.latency_ms}`);
+  });
+
+  test("is not asked about what has no text: the old system refuses that itself", async () => {
+    const table = ["", "{", '{"text":"half of', "hello", "null", "[]", "{}", '{"text":7}', '{"text":null}', '{"text":["a"]}', '{"TEXT":"a"}'];
+    for (const body of table) {
+      const { status, json, cohort, event } = await call(gate, body, { "x-user-id": user_id });
+      assert.deepEqual([status, Object.keys(json)], [400, ["error"]], body);
+      assert.deepEqual([cohort, event.by, event.counts, event.destination], ["stable", "no_text", false, "stable"], body);
+      assert.deepEqual([event.status, event.unobserved, event.label], [400, "failed", null], body);
+    }
+  });
+
+  test("an id rides on classify answers alone, alike for both cohorts", async () => {
+    const people = Array.from({ length: 40 }, (_, number) => (number % 2 ? user_id : "stays"));
+    const answers = await each(people, (user_id) => gate.classify({ text: TEXT, user_id }));
+    assert.deepEqual(answers.map(({ cohort }) => cohort), people.map((id) => (id === "stays" ? "stable" : "canary")));
+    const ids = answers.map((answer) => idBytes(answer));
+    assert.equal(new Set(ids.map((id) => id.toString("hex"))).size, ids.length);
+    for (const id of ids) {
+      assert.equal(id.length, 32);
+      assert.deepEqual([id[6] >> 4, id[8] >> 6], [7, 2], "a UUID of version 7");
+      const made = id.readUIntBE(0, 6);
+      assert.ok(Math.abs(made - Date.now()) < PATIENCE_MS, new Date(made).toISOString());
+    }
+    const refused = await gate.classify("{", { "x-user-id": user_id });
+    assert.equal(idBytes(refused).length, 32, "an answer that the old system refused");
+    for (const path of ["/private", "/predict", "/health", "/_jeffrey/health", "/_jeffrey/none"]) {
+      const response = await fetch(gate.origin + path);
+      await response.arrayBuffer();
+      const added = [...response.headers.keys()].filter((name) => name.startsWith("x-jeffrey-"));
+      assert.deepEqual(added, [], path);
+    }
+  });
+});
+
+for (const [fault, kind] of [
+  ["trap", "trap"],
+  ["throw", "trap"],
+  ["refuse:503", "trap"],
+  ["nan", "non_finite"],
+  ["mismatch", "dimension_mismatch"],
+]) {
+  test(`what no model may do once opens the breaker, and is told once: ${fault}`, { timeout: PATIENCE_MS }, async () => {
+    const gate = await startGate({ MODEL_TIMEOUT_MS: "30000" }, { model: "faulty" });
+    try {
+      await warm(gate);
+      assert.deepEqual(await healthOf(gate), [200, "ok", null]);
+      const text = `fault:${fault}`;
+      const first = await Promise.all(Array.from({ length: 5 }, () => call(gate, { text, user_id })));
+      for (const { status, json, event } of first) {
+        assert.deepEqual([status, json], [200, old(text)]);
+        assert.deepEqual([event.cohort, event.destination, event.counts], ["canary", "stable", true]);
+        assert.ok([kind, "breaker_open"].includes(event.fallback), event.fallback);
+      }
+      assert.ok(first.some(({ event }) => event.fallback === kind));
+      for (const text of [TEXT, `fault:${fault}`, TEXT]) {
+        const { status, json, event } = await call(gate, { text, user_id });
+        assert.deepEqual([status, json], [200, old(text)]);
+        assert.deepEqual([event.cohort, event.destination, event.fallback], ["canary", "stable", "breaker_open"]);
+      }
+      assert.deepEqual(await healthOf(gate), [200, "degraded", kind]);
+      const standing = await until(async () => {
+        const standing = await standingOf(gate);
+        return standing.breaches > 0 && standing;
+      });
+      assert.deepEqual([standing.breaches, standing.last_breach.kind, standing.version], [1, kind, 0]);
+      assert.equal(standing.share_basis_points, 10_000, "an isolate speaks for itself");
+    } finally {
+      await gate.stop();
+    }
+  });
+}
+
+test("of 50 at once one traps the model: all are answered, and after the cool-down it is back", { timeout: PATIENCE_MS }, async () => {
+  const gate = await startGate({ MODEL_TIMEOUT_MS: "30000" }, { model: "faulty" });
+  try {
+    await warm(gate);
+    const texts = [TEXT, "Je suis furieux", "I am so happy", "J’ai peur", "Yuck, how disgusting", "Quelle surprise !", "I miss you"];
+    /** @type {Map<string, string>} */
+    const known = new Map();
+    for (const text of texts) {
+      const { json } = await gate.classify({ text, user_id });
+      assert.equal(json.encoder, "e1-small");
+      known.set(text, json.prediction.primary);
+    }
+    const asked = Array.from({ length: 50 }, (_, number) => (number === 20 ? "fault:trap" : texts[number % texts.length]));
+    const answers = await Promise.all(asked.map((text, number) => gate.classify({ text, user_id: `${user_id}-${number}` })));
+    for (const [at, { status, json }] of answers.entries()) {
+      assert.equal(status, 200, `${at}`);
+      const label = json.version === OLD ? old(asked[at]).prediction.primary : known.get(asked[at]);
+      assert.equal(json.prediction.primary, label, `${at}`);
+    }
+    const trapped = await eventOf(gate, answers[20]);
+    assert.deepEqual([trapped.fallback, trapped.destination], ["trap", "stable"]);
+    assert.deepEqual(await healthOf(gate), [200, "degraded", "trap"]);
+
+    // The cool-down of 30 s is the gate's; the wait is for its end, and bounded.
+    const back = await until(async () => {
+      const answer = await gate.classify({ text: TEXT, user_id });
+      assert.equal(answer.status, 200);
+      return answer.json.encoder === "e1-small" && answer;
+    });
+    const { last_breach, breaches } = await standingOf(gate);
+    assert.equal(breaches, 1);
+    const event = await eventOf(gate, back);
+    assert.ok(event.time_ms - last_breach.at_ms >= 30_000, `${event.time_ms - last_breach.at_ms} ms`);
+    assert.deepEqual(await healthOf(gate), [200, "ok", null]);
+    assert.equal((await call(gate, { text: TEXT, user_id })).event.fallback, null, "and stays");
+  } finally {
+    await gate.stop();
+  }
+});
+
+test("without a model worker everybody has the old system's answer", { timeout: PATIENCE_MS }, async () => {
+  const gate = await startGate({ LEGACY_TIMEOUT_MS: "3000" }, { model: "none" });
+  try {
+    for (let round = 0; round < 5; round += 1) {
+      const { status, json, event } = await call(gate, { text: TEXT, user_id: `${user_id}-${round}` });
+      assert.deepEqual([status, json], [200, old(TEXT)]);
+      assert.deepEqual([event.cohort, event.destination, event.fallback], ["canary", "stable", round ? "breaker_open" : "trap"]);
+    }
+    assert.deepEqual(await healthOf(gate), [200, "degraded", "trap"]);
+    // Where the old system fails as well, that is counted for the cohort that was assigned.
+    for (const [order, status, code] of /** @type {[string, number, string][]} */ ([
+      ["reset", 502, "old_system_unreachable"],
+      ["garbled", 502, "old_system_unreachable"],
+      ["slow:60000", 504, "old_system_slow"],
+    ])) {
+      const before = gate.events().length;
+      const answer = await gate.classify({ text: TEXT, user_id }, { "x-stand-in": order });
+      assert.deepEqual([answer.status, answer.json.error.code], [status, code], order);
+      const event = (await gate.eventsOf(before + 1))[before];
+      assert.deepEqual([event.cohort, event.by, event.counts], ["canary", "bucket", true], order);
+      assert.deepEqual([event.destination, event.fallback, event.status, event.unobserved], ["stable", "breaker_open", status, "failed"], order);
+    }
+  } finally {
+    await gate.stop();
+  }
+});
+
+test("in the native shape, without a key and without debug headers, nothing is added", { timeout: PATIENCE_MS }, async () => {
+  const gate = await startGate({ RESPONSE_SHAPE: "native", DEBUG_HEADERS: "off", JEFFREY_KEY: "", FORCED_SUBJECTS: "stays=stable" });
+  try {
+    const canary = await until(async () => {
+      const answer = await gate.classify({ text: TEXT, user_id });
+      return answer.json.version !== OLD && answer;
+    });
+    const { primary, confidence, scores, model, route } = canary.json;
+    assert.deepEqual([model, route, Object.keys(scores)], ["e1-small", "linear_head", LABELS]);
+    assert.equal(scores[primary], confidence);
+    const sum = LABELS.reduce((sum, label) => sum + scores[label], 0);
+    assert.ok(Math.abs(sum - 1) < 1e-5, `scores sum to ${sum}`);
+    const stable = await gate.classify({ text: TEXT, user_id: "stays" });
+    assert.deepEqual(stable.json, old(TEXT));
+    for (const { headers } of [canary, stable]) {
+      const added = [...headers.keys()].filter((name) => name.startsWith("x-jeffrey-") || name === "server-timing");
+      assert.deepEqual(added, []);
+    }
+    const events = await gate.eventsOf(2);
+    assert.deepEqual(events.map(({ subject }) => subject), events.map(() => null));
+    assert.equal(events.at(-1).by, "forced");
+  } finally {
+    await gate.stop();
+  }
+});
+
+test("@huggingface/inference reads the canary's answer in its shape", { timeout: PATIENCE_MS }, async () => {
+  const gate = await startGate({ RESPONSE_SHAPE: "huggingface", LEGACY_TEXT: "/inputs" });
+  try {
+    const client = new InferenceClient().endpoint(`${gate.origin}/predict`);
+    const list = await until(() => client.textClassification({ inputs: TEXT }).catch(() => null));
+    assert.deepEqual(list.map(({ label }) => label).sort(), [...LABELS].sort());
+    const scores = list.map(({ score }) => score);
+    assert.deepEqual(scores, [...scores].sort((left, right) => right - left));
+    const event = (await gate.eventsOf(1)).findLast(({ destination }) => destination === "canary");
+    assert.deepEqual([event.label, event.confidence], [list[0].label, list[0].score]);
+  } finally {
+    await gate.stop();
+  }
+});
+
+describe("a shadow", { timeout: PATIENCE_MS }, () => {
+  /** @type {Gate} */
+  let gate;
+  before(async () => {
+    const variables = { INITIAL_SHARE: "0%", SHADOW_SHARE: "100%", FORCED_SUBJECTS: "chosen=canary", MODEL_TIMEOUT_MS: "30000" };
+    gate = await startGate(variables, { model: "faulty" });
+  });
+  after(() => gate?.stop());
+
+  test("says beside the old system's answer what the model would have said", async () => {
+    const seen = new Set();
+    for (const text of [TEXT, "Je suis furieux", "I am so happy", "J’ai peur", "They moved the table again, whatever."]) {
+      const { json, event, cohort } = await call(gate, { text, user_id });
+      assert.deepEqual([json, cohort, event.destination, event.by], [old(text), "stable", "stable", "bucket"], text);
+      const { json: chosen, event: own } = await call(gate, { text, user_id: "chosen" });
+      assert.equal(event.shadow.label, chosen.prediction.primary, text);
+      assert.equal(event.shadow.agrees, event.label === event.shadow.label, text);
+      assert.equal(event.shadow.fallback, null);
+      assert.deepEqual([own.destination, own.shadow], ["canary", null], "never for a canary");
+      seen.add(event.shadow.agrees);
+    }
+    assert.ok(seen.has(true), "they agree on something");
+  });
+
+  test("keeps nobody waiting", async () => {
+    const text = "fault:slow:1500";
+    const answer = await gate.classify({ text, user_id });
+    const printed = gate.events().map(({ id }) => id);
+    assert.deepEqual(answer.json, old(text));
+    const event = await eventOf(gate, answer);
+    assert.ok(!printed.includes(event.id), "the answer came before the shadow's end");
+    assert.ok(event.shadow.latency_ms >= 1500 && event.latency_ms < 1500, `${event.shadow.latency_ms}, ${event.latency_ms} ms`);
+  });
+
+  test("that fails is a line in the event and nothing else", async () => {
+    for (const [text, fallback] of [
+      ["fault:refuse:422", "refused"],
+      ["fault:garble", "garbled"],
+      ["fault:nan", "non_finite"],
+      ["fault:mismatch", "dimension_mismatch"],
+      ["fault:throw", "trap"],
+      ["fault:trap", "trap"],
+    ]) {
+      const { status, json, event } = await call(gate, { text, user_id });
+      assert.deepEqual([status, json, event.fallback], [200, old(text), null], text);
+      const { label, agrees, fallback: shadowed } = event.shadow;
+      assert.deepEqual([label, agrees, shadowed], [null, null, fallback], text);
+    }
+    const unread = await call(gate, { text: TEXT, user_id }, { "x-stand-in": "not-json" });
+    assert.deepEqual([unread.event.unobserved, unread.event.shadow.agrees], ["not_json", null]);
+    assert.ok(LABELS.includes(unread.event.shadow.label));
+    const refused = await call(gate, "{", { "x-user-id": user_id });
+    assert.deepEqual([refused.status, refused.event.shadow], [400, null], "no text, no shadow");
+  });
+});

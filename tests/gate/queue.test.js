@@ -1,0 +1,115 @@
+// Events on their way through the queue, in workerd: whatever is put there, each event counts once.
+
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { PATIENCE_MS, SECRETS, signal, startGate, until } from "../support/gate.js";
+import { TEXT, each } from "../support/gate-calls.js";
+
+const VIEWER = { token: SECRETS.JEFFREY_VIEWER_TOKEN };
+const ADMIN = { token: SECRETS.JEFFREY_ADMIN_TOKEN };
+
+/** @typedef {Awaited<ReturnType<typeof startGate>>} Gate */
+
+/** @param {Gate} gate */
+const standing = async (gate) => /** @type {any} */ (await (await gate.own("/v1/sinks", VIEWER)).json());
+
+/** A series of the metrics, 0 where it is not there. @param {Gate} gate @param {string} name */
+async function metric(gate, name) {
+  const text = await (await gate.own("/metrics", VIEWER)).text();
+  return Number(new RegExp(`^${name} (\\S+)$`, "m").exec(text)?.[1] ?? 0);
+}
+
+describe("the queue", { timeout: PATIENCE_MS }, () => {
+  /** @type {Gate} */
+  let gate;
+  before(async () => {
+    gate = await startGate({ INITIAL_SHARE: "50%" }, { model: "none", feeder: "jeffrey-events" });
+  });
+  after(() => gate?.stop());
+
+  test("brings every event to the ledger once, in batches, and says how long it took", async () => {
+    const calls = Array.from({ length: 150 }, (_, at) => ({ text: TEXT, user_id: `user-${at}` }));
+    await each(calls, (body) => gate.classify(body));
+    await until(async () => (await standing(gate)).events === calls.length);
+    assert.equal(await metric(gate, "jeffrey_queue_failed_total"), 0);
+    assert.ok(await metric(gate, "jeffrey_queue_lag_seconds") > 0);
+  });
+
+  test("may bring an event twice, late, or broken: it counts once, and what is none is counted apart", async () => {
+    const before = (await standing(gate)).events;
+    const page = await (await gate.own("/admin/events?limit=3", ADMIN)).text();
+    const known = page.trimEnd().split("\n").map((line) => {
+      const { seq, ...event } = JSON.parse(line);
+      return JSON.stringify(event);
+    });
+    const fresh = JSON.stringify({ ...JSON.parse(known[0]), id: randomUUID(), time_ms: Date.now() - 600_000 });
+    await gate.feed([...known, ...known, fresh, fresh, "no event", "{}", `{"event":"classify","id":"${randomUUID()}"`, "a\nb"]);
+    await gate.feed([{ event: "classify" }, 7, null]);
+    await until(async () => (await metric(gate, "jeffrey_events_broken_total")) === 7);
+    assert.equal((await standing(gate)).events, before + 1);
+    const requests = await (await gate.own("/metrics", VIEWER)).text();
+    const counted = [...requests.matchAll(/^jeffrey_requests_total\{.*\} (\d+)$/gm)].reduce((sum, [, number]) => sum + Number(number), 0);
+    assert.equal(counted, before + 1);
+    // And the next ones still come through.
+    await gate.classify({ text: TEXT, user_id: "afterwards" });
+    await until(async () => (await standing(gate)).events === before + 2);
+  });
+});
+
+test("without a queue each event is written at once", { timeout: PATIENCE_MS }, async () => {
+  const gate = await startGate({}, { model: "none", configure: (toml) => toml.replace(/^\[\[queues\.(producers|consumers)\]\]\n(?:\w+ = .*\n)*/gm, "") });
+  try {
+    await gate.classify({ text: TEXT, user_id: "somebody" });
+    await until(async () => (await standing(gate)).events === 1);
+    assert.equal(await metric(gate, "jeffrey_queue_failed_total"), 0);
+    assert.equal(await metric(gate, "jeffrey_queue_lag_seconds"), 0);
+  } finally {
+    await gate.stop();
+  }
+});
+
+test("what was given up comes to the ledger all the same, and is counted", { timeout: PATIENCE_MS }, async () => {
+  const gate = await startGate({}, { model: "none", feeder: "jeffrey-events-dead" });
+  try {
+    await gate.classify({ text: TEXT, user_id: "somebody" });
+    const [event] = await gate.eventsOf(1);
+    await gate.feed([JSON.stringify({ ...event, id: randomUUID() }), JSON.stringify(event)]);
+    await until(async () => (await metric(gate, "jeffrey_events_dead_total")) === 2);
+    await until(async () => (await standing(gate)).events === 2);
+  } finally {
+    await gate.stop();
+  }
+});
+
+test("a session that is killed loses what the local queue held in memory, and nothing that the ledger had", { timeout: PATIENCE_MS }, async (context) => {
+  const state = mkdtempSync(join(tmpdir(), "jeffrey-killed-"));
+  const [KEPT, LATE] = [30, 10];
+  let gate = await startGate({}, { model: "none", state });
+  try {
+    const people = (/** @type {number} */ count, /** @type {string} */ name) => Array.from({ length: count }, (_, at) => ({ text: TEXT, user_id: `${name}-${at}` }));
+    await each(people(KEPT, "kept"), (body) => gate.classify(body));
+    await until(async () => (await standing(gate)).events === KEPT);
+    await each(people(LATE, "late"), (body) => gate.classify(body));
+    const ids = (await gate.eventsOf(KEPT + LATE)).map(({ id }) => id);
+    signal(gate.group, "SIGKILL");
+    await gate.stop();
+    gate = await startGate({}, { model: "none", state });
+    const page = await (await gate.own("/admin/events?limit=1000", ADMIN)).text();
+    const found = page.trimEnd().split("\n").map((line) => JSON.parse(line).id);
+    const lost = ids.filter((id) => !found.includes(id));
+    context.diagnostic(`${lost.length} of ${LATE} events were in the queue's memory`);
+    assert.deepEqual(ids.slice(0, KEPT).filter((id) => lost.includes(id)), [], "what the ledger had");
+    assert.equal(found.length, KEPT + LATE - lost.length, "and each once");
+    assert.equal(new Set(found).size, found.length);
+    // It goes on where it was.
+    await gate.classify({ text: TEXT, user_id: "afterwards" });
+    await until(async () => (await standing(gate)).events === found.length + 1);
+  } finally {
+    await gate.stop();
+    rmSync(state, { recursive: true, force: true });
+  }
+});

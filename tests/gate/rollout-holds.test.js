@@ -1,0 +1,204 @@
+// What holds a rollout, and what it survives, in workerd at sixty times a clock's pace.
+
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { startCollector } from "../support/collector.js";
+import { PATIENCE_MS, signal, until } from "../support/gate.js";
+import { TEXT } from "../support/gate-calls.js";
+import { planOf, startRollout, validation } from "../support/rollout.js";
+
+const OPTIONS = { timeout: 3 * PATIENCE_MS };
+/** How fast this machine is, is no matter of these. */
+const slow = "90%";
+const FREEZE = '[[freeze]]\ndays = "mon-sun"\nfrom = "00:00"\nto = "24:00"\n';
+
+describe("a rollout holds", OPTIONS, () => {
+  /** @type {Awaited<ReturnType<typeof startRollout>>} */
+  let gate;
+  /** @type {Awaited<ReturnType<typeof startCollector>>} */
+  let change;
+  /** @type {Awaited<ReturnType<typeof startCollector>>} */
+  let chat;
+  /** What the change board says. @type {{ status: number, body: object }[]} */
+  const moods = [{ status: 200, body: { answer: "go" } }];
+  const report = validation();
+
+  before(async () => {
+    change = await startCollector(moods);
+    chat = await startCollector([{ status: 200 }]);
+    gate = await startRollout({
+      ASK_BEFORE_RISE: JSON.stringify([{ name: "change-board", url: change.url, authorization: "Bearer of the board" }]),
+      ALERTS: JSON.stringify([{ name: "chat", shape: "slack", url: chat.url }]),
+    });
+    await gate.validate(report);
+  });
+  after(async () => {
+    await gate?.stop();
+    await Promise.all([change?.stop(), chat?.stop()]);
+  });
+
+  /** Starts anew, at the first of these stages. @param {object} [options] */
+  async function begin(options = {}) {
+    moods[0] = { status: 200, body: { answer: "go" } };
+    gate.traffic.text = TEXT;
+    const plan = planOf({ stages: ["50%", "60%", "100%"], slow, ...options });
+    const { rollout } = await gate.view();
+    const wish = rollout === null ? { command: "start", plan } : { command: "resume", reason: "next test", plan };
+    if (rollout !== null && rollout.share_basis_points > 0) await gate.wish({ command: "abort", reason: "next test" });
+    const { status, json } = await gate.wish(wish);
+    assert.equal(status, 200, JSON.stringify(json));
+  }
+  /** Waits until it says why it does not go on. @param {RegExp} pattern @param {string} [phase] */
+  const says = (pattern, phase = "holding") => until(async () => {
+    const { stdout } = await gate.words(["status"]);
+    return stdout.includes(`, ${phase}`) && pattern.test(stdout) && stdout;
+  }, () => String(pattern));
+
+  test("for a release check of the deployed model, and goes on with one", async () => {
+    await begin();
+    await gate.validate({ ...report, model: { ...report.model, sha256: "1".repeat(64) } });
+    await says(/the release check was of model 111111111111/);
+    assert.equal((await gate.view()).share_basis_points, 5_000);
+    await until(() => chat.asked.some(({ body }) => body.includes("`jeffrey validate --post URL`")));
+    await gate.validate(report);
+    await until(async () => (await gate.view()).share_basis_points === 6_000);
+  });
+
+  test("while somebody who is asked says wait or nothing; stop pauses until a person resumes", async () => {
+    await begin();
+    moods[0] = { status: 500, body: {} };
+    await says(/`change-board` says wait, or nothing/);
+    const { body } = change.asked[change.asked.length - 1];
+    assert.deepEqual(JSON.parse(body), { release: "e1-small", from_basis_points: 5_000, to_basis_points: 6_000, stage: 1 });
+    moods[0] = { status: 200, body: { answer: "stop" } };
+    await says(/`change-board` says stop/, "paused");
+    assert.equal((await gate.view()).share_basis_points, 5_000);
+    moods[0] = { status: 200, body: { answer: "go" } };
+    const resumed = await gate.words(["resume", "--reason", "the board agrees now"]);
+    assert.equal(resumed.code, 0, resumed.stderr);
+    await until(async () => (await gate.view()).share_basis_points === 6_000);
+  });
+
+  test("for a person's approval, where the plan wants one", async () => {
+    await begin({ stage: "approval = true\n" });
+    await says(/waits for approval: the gates pass and the plan wants a person's word/, "awaiting approval");
+    const status = await gate.words(["status"]);
+    assert.equal(status.code, 1);
+    const approved = await gate.words(["approve"]);
+    assert.deepEqual([approved.code, approved.stderr], [0, ""]);
+    assert.equal((await gate.view()).share_basis_points, 6_000);
+    const entry = (await gate.history()).findLast(({ what }) => what.command === "approve");
+    assert.equal(entry.what.by, "somebody");
+  });
+
+  test("in a freeze, which a changed plan may bring and take away", async () => {
+    const plain = { stages: ["50%", "60%", "100%"], slow };
+    await begin();
+    const frozen = await gate.wish({ command: "plan", plan: planOf({ ...plain, more: FREEZE }) });
+    assert.equal(frozen.status, 200, JSON.stringify(frozen.json));
+    await gate.reaches("frozen", 5_000);
+    assert.equal((await gate.wish({ command: "advance", reason: "hurry" })).status, 409);
+    assert.equal((await gate.wish({ command: "plan", plan: planOf(plain) })).status, 200);
+    await until(async () => (await gate.view()).share_basis_points === 6_000);
+  });
+
+  test("while the old system itself is broken, and while nothing is known", async () => {
+    await begin();
+    gate.standIn.settings.error_rate = 1;
+    await says(/the old system itself is outside the plan's limits for it/);
+    gate.standIn.settings.error_rate = 0;
+    assert.equal((await gate.view()).share_basis_points, 5_000);
+    gate.traffic.rate = 0;
+    await begin();
+    await says(/no canary request was counted for some minutes/);
+    // Those that failed were the old system's own.
+    gate.traffic.failed = 0;
+    const refused = await gate.words(["advance", "--reason", "hurry"]);
+    assert.match(refused.stderr, /the stage.s own answers are NOT READY/, "there are none");
+    gate.traffic.rate = 25;
+    await until(async () => (await gate.view()).share_basis_points === 6_000);
+  });
+
+  test("and a person may hurry it, pause it, take it back and end it", async () => {
+    await begin({ minutes: 600 });
+    await until(async () => (await gate.view()).rollout.canary.requests > 20);
+    for (const [words, share, phase] of /** @type {[string[], number, string][]} */ ([
+      [["advance", "--reason", "seen enough"], 6_000, "ramping"],
+      [["pause", "--reason", "lunch"], 6_000, "paused"],
+      [["resume", "--reason", "after lunch"], 6_000, "ramping"],
+      [["rollback", "--reason", "support says so"], 0, "rolled back"],
+      [["resume", "--reason", "mended"], 5_000, "ramping"],
+      [["abort", "--reason", "not this one"], 0, "aborted"],
+    ])) {
+      const { code, stderr } = await gate.words(words);
+      assert.deepEqual([code, stderr], [0, ""], words.join(" "));
+      const view = await gate.view();
+      assert.deepEqual([view.share_basis_points, view.rollout.phase], [share, phase], words.join(" "));
+    }
+    const by_hand = await gate.own("/v1/admin/share", { method: "PUT", token: "an admin of the tests", body: JSON.stringify({ version: (await gate.view()).version, share: "5%" }) });
+    assert.equal(by_hand.status, 200, "nothing moves it now");
+  });
+
+  test("and all of it is decided again, to the last bit", async () => {
+    const history = await gate.words(["history", "--json"]);
+    const again = await gate.words(["replay", "-"], { input: history.stdout });
+    assert.equal(again.code, 0, again.stderr);
+    assert.equal(gate.traffic.failed, 0);
+  });
+});
+
+test("a rollout survives a dead receiver, a killed session, a faulty plan and an approval too late", OPTIONS, async () => {
+  const state = mkdtempSync(join(tmpdir(), "jeffrey-chaos-"));
+  // It takes connections and never answers.
+  const mute = await startCollector([{ status: 0 }]);
+  const variables = { ALERTS: JSON.stringify([{ name: "mute", url: mute.url }]) };
+  let gate = await startRollout(variables, { state });
+  try {
+    await gate.validate(validation());
+    const plan = planOf({ stages: ["50%", "100%"], minutes: 600, slow });
+    assert.equal((await gate.wish({ command: "start", plan })).status, 200);
+    await until(async () => (await gate.view()).rollout.canary.requests > 20);
+
+    // A faulty plan is refused whole, with its lines; the running one stays.
+    const faulty = await gate.wish({ command: "plan", plan: plan.replace('metric = "slow"', 'metric = "speed"').replace('holdout = "1%"', 'holdout = "101%"') });
+    assert.equal(faulty.status, 409);
+    assert.match(faulty.json.error.message, /line \d+: .*; line \d+: /);
+    const judged = await gate.wish({ command: "plan", plan: plan.replace("+50%", "+500%") });
+    assert.match(judged.json.error.message, /canary traffic flows/);
+    const by_hand = await gate.own("/v1/admin/share", { method: "PUT", token: "an admin of the tests", body: '{"version":1,"share":"100%"}' });
+    assert.deepEqual([by_hand.status, /** @type {any} */ (await by_hand.json()).error.code], [409, "plan_moves_share"]);
+    const before = await gate.view();
+    assert.deepEqual([before.rollout.phase, before.share_basis_points], ["ramping", 5_000]);
+
+    // Instances, objects and their alarms end at once, in the middle of everything.
+    signal(gate.group, "SIGKILL");
+    await gate.stop();
+    gate = await startRollout(variables, { state });
+    const after = await gate.view();
+    assert.deepEqual([after.share_basis_points, after.rollout.state.stage, after.version], [5_000, 0, before.version]);
+    await until(async () => (await gate.view()).rollout.canary.requests > before.rollout.canary.requests + 20);
+
+    gate.traffic.text = "fault:regex";
+    await gate.reaches("rolled back", 0);
+    const approved = await gate.wish({ command: "approve" });
+    assert.match(approved.json.error.message, /`approve` is not possible while the release is rolled back/);
+    // The last canary answer: what isolates remember is at most 5 s old, and what was under way may end.
+    const entry = (await gate.history()).findLast(({ actions }) => actions.some((/** @type {any} */ { set_share }) => set_share === 0));
+    assert.ok(entry.seq > 0);
+    await until(() => Date.now() > gate.traffic.last_canary + 6_000);
+    await until(() => mute.asked.length > 0);
+    const history = await gate.words(["history", "--json"]);
+    const again = await gate.words(["replay", "-"], { input: history.stdout });
+    assert.equal(again.code, 0, again.stderr);
+    const seqs = history.stdout.split("\n").filter(Boolean).map((line) => JSON.parse(line).seq);
+    assert.deepEqual(seqs, seqs.map((_, at) => at + 1), "nothing is missing");
+    assert.equal(gate.traffic.failed, 0);
+  } finally {
+    await gate.stop();
+    await mute.stop();
+    rmSync(state, { recursive: true, force: true });
+  }
+});

@@ -1,0 +1,413 @@
+// The release's standing: who may read and change it, how fast a change is heard, who else may ask.
+
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { OFREPProvider } from "@openfeature/ofrep-provider";
+import { ErrorCode, OpenFeature } from "@openfeature/server-sdk";
+import { PATIENCE_MS, SECRETS, startGate, until } from "../support/gate.js";
+import { TEXT, buckets, call, each } from "../support/gate-calls.js";
+
+/** @typedef {import("../support/gate-calls.js").Gate} Gate */
+
+const VIEWER = SECRETS.JEFFREY_VIEWER_TOKEN;
+const ADMIN = SECRETS.JEFFREY_ADMIN_TOKEN;
+const [NEXT_VIEWER, NEXT_ADMIN] = ["the next viewer of the tests", "the next admin of the tests"];
+
+/** An error of the gate's own: its status and code, after a look at its shape. @param {Response} response */
+async function refused(response) {
+  const body = await response.json();
+  assert.deepEqual([Object.keys(body), Object.keys(body.error)], [["error"], ["code", "message"]]);
+  assert.equal(response.headers.get("content-type"), "application/json");
+  assert.equal(response.headers.get("cache-control"), "no-store");
+  return { status: response.status, ...body.error };
+}
+
+describe("the standing of a release", { timeout: PATIENCE_MS }, () => {
+  /** @type {Gate} */
+  let gate;
+  before(async () => {
+    const tokens = { JEFFREY_VIEWER_TOKEN: `${VIEWER}, ${NEXT_VIEWER}`, JEFFREY_ADMIN_TOKEN: `${ADMIN},${NEXT_ADMIN}` };
+    gate = await startGate({ INITIAL_SHARE: "50%", ...tokens });
+  });
+  after(() => gate?.stop());
+
+  const read = (/** @type {string | undefined} */ token) => gate.own("/v1/rollout", { token });
+  const write = (/** @type {string | undefined} */ token, /** @type {unknown} */ body) =>
+    gate.own("/v1/admin/share", { token, method: "PUT", body: typeof body === "string" ? body : JSON.stringify(body) });
+  const standing = async () => (await read(VIEWER)).json();
+
+  test("is read by viewers and admins and changed by admins, each with either token of a rotation", async () => {
+    const untouched = { share_basis_points: 5_000, killed: false, changed_ms: 0, breaches: 0, last_breach: null, rollout: null };
+    assert.deepEqual(await standing(), { release: "e1-small", version: 0, ...untouched });
+    for (const token of [VIEWER, NEXT_VIEWER, ADMIN, NEXT_ADMIN]) assert.equal((await read(token)).status, 200, token);
+    for (const token of [ADMIN, NEXT_ADMIN]) {
+      const { version } = await standing();
+      const response = await write(token, { version, share: "12.5%" });
+      const { changed_ms, ...changed } = await response.json();
+      assert.deepEqual([response.status, changed.version, changed.share_basis_points, changed.killed], [200, version + 1, 1_250, false]);
+      assert.ok(Math.abs(changed_ms - Date.now()) < PATIENCE_MS);
+      assert.deepEqual(await standing(), { changed_ms, ...changed });
+    }
+    for (const token of [VIEWER, NEXT_VIEWER]) {
+      const { status, code } = await refused(await write(token, { version: 2, share: "100%" }));
+      assert.deepEqual([status, code], [403, "token_wrong"]);
+    }
+    assert.equal((await standing()).version, 2, "a viewer changed nothing");
+  });
+
+  test("is shown to nobody without a token that is right", async () => {
+    const bare = await read(undefined);
+    assert.equal(bare.headers.get("www-authenticate"), "Bearer");
+    assert.deepEqual((await refused(bare)).code, "token_missing");
+    assert.equal(bare.status, 401);
+    const basic = await gate.own("/v1/rollout", { headers: { authorization: `Basic ${btoa(`x:${VIEWER}`)}` } });
+    assert.deepEqual([basic.status, (await refused(basic)).code], [401, "token_missing"]);
+    for (const token of ["", "x", VIEWER.slice(1), `${VIEWER}s`, VIEWER.toUpperCase(), `${VIEWER}, ${NEXT_VIEWER}`, SECRETS.JEFFREY_KEY]) {
+      const response = await read(token);
+      // `Bearer ` loses its space on the way and is no bearer token at all.
+      const expected = token === "" ? [401, "token_missing"] : [403, "token_wrong"];
+      assert.deepEqual([response.status, (await refused(response)).code], expected, token);
+    }
+    const before = await standing();
+    assert.deepEqual((await refused(await write(undefined, { version: before.version, share: "1%" }))).code, "token_missing");
+    assert.deepEqual(await standing(), before);
+  });
+
+  test("is changed once for each version", async () => {
+    const { version } = await standing();
+    const answers = await Promise.all(["1%", "2%", "3%", "4%"].map((share) => write(ADMIN, { version, share })));
+    assert.deepEqual(answers.map(({ status }) => status).sort(), [200, 409, 409, 409]);
+    for (const answer of answers.filter(({ status }) => status === 409)) {
+      const { code, message } = await refused(answer);
+      assert.equal(code, "version_conflict");
+      assert.equal(message, `the change is for version ${version}, the release is at version ${version + 1}`);
+    }
+    const late = await refused(await write(ADMIN, { version: version + 7, share: "1%" }));
+    assert.deepEqual([late.status, late.code], [409, "version_conflict"]);
+    assert.equal((await standing()).version, version + 1);
+  });
+
+  test("is not changed by what is no change, and the answer names value and limit", async () => {
+    const before = await standing();
+    const { version } = before;
+    /** @type {[unknown, string, RegExp][]} */
+    const table = [
+      [{ version, share: "101%" }, "share_invalid", /^share 101% is above 100%$/],
+      [{ version, share: "lots" }, "share_invalid", /^share `lots` is not a percentage such as 10% or 0\.25%$/],
+      [{ version, share: "-1%" }, "share_invalid", /`-1%` is not a percentage/],
+      [{ version, share: "0.125%" }, "share_invalid", /0\.125%/],
+      [{ version, share: "" }, "share_invalid", /is not a percentage/],
+      [{ version }, "change_empty", /neither `share` nor `killed`/],
+      [{ share: "10%" }, "body_invalid", /version/],
+      [{ version, share: 10 }, "body_invalid", /share/],
+      [{ version, killed: "yes" }, "body_invalid", /killed/],
+      [{ version, share: "10%", unknown: 1 }, "body_invalid", /body is not/],
+      ["", "body_invalid", /body is not/],
+      ["{", "body_invalid", /body is not/],
+      ["[]", "body_invalid", /body is not/],
+    ];
+    for (const [body, code, message] of table) {
+      const found = await refused(await write(ADMIN, body));
+      assert.deepEqual([found.status, found.code], [400, code], JSON.stringify(body));
+      assert.match(found.message, message);
+    }
+    const large = await refused(await write(ADMIN, JSON.stringify({ version, share: "1%" }) + " ".repeat(17_000)));
+    assert.deepEqual([large.status, large.code], [413, "body_too_large"]);
+    assert.deepEqual(await standing(), before);
+  });
+
+  test("other paths and methods below the prefix are refused, and reach no old system", async () => {
+    const asked = gate.standIn.requests.length;
+    /** @type {[string, string, number, string | null][]} */
+    const table = [
+      ["GET", "", 404, null],
+      ["GET", "/", 404, null],
+      ["GET", "/none", 404, null],
+      ["GET", "/health/", 404, null],
+      ["POST", "/v1/rollouts", 404, null],
+      ["POST", "/ofrep/v1/evaluate/flags", 404, null],
+      ["POST", "/health", 405, "GET"],
+      ["PUT", "/v1/rollout", 405, "GET"],
+      ["GET", "/v1/admin/share", 405, "PUT"],
+      ["POST", "/v1/admin/share", 405, "PUT"],
+      ["GET", "/ofrep/v1/evaluate/flags/e1-small", 405, "POST"],
+    ];
+    for (const [method, path, status, allow] of table) {
+      const response = await gate.own(path, { method, token: ADMIN });
+      assert.deepEqual([response.status, response.headers.get("allow")], [status, allow], `${method} ${path}`);
+      const { code } = await refused(response);
+      assert.equal(code, status === 404 ? "not_found" : "method_not_allowed", `${method} ${path}`);
+    }
+    const head = await gate.own("/health", { method: "HEAD" });
+    assert.deepEqual([head.status, await head.text()], [200, ""]);
+    assert.equal(gate.standIn.requests.length, asked);
+  });
+
+  describe("for OpenFeature's own client", () => {
+    const context = (/** @type {string} */ targetingKey) => ({ targetingKey });
+    before(async () => {
+      await gate.change({ share: "50%", killed: false });
+      const headers = { authorization: `Bearer ${VIEWER}` };
+      await OpenFeature.setProviderAndWait("gate", new OFREPProvider({ baseUrl: `${gate.origin}/_jeffrey`, headers }));
+      await OpenFeature.setProviderAndWait("stranger", new OFREPProvider({ baseUrl: `${gate.origin}/_jeffrey` }));
+    });
+    after(() => OpenFeature.close());
+
+    test("is the decision of a classify call", async () => {
+      const client = OpenFeature.getClient("gate");
+      const ids = Array.from({ length: 50 }, (_, number) => `${["user-", "Élodie ", "山田", "🙂"][number % 4]}${number}`);
+      const cohorts = await each(ids, async (user_id) => (await gate.classify({ text: TEXT, user_id })).cohort);
+      assert.deepEqual(cohorts, buckets(ids, "50%"));
+      const details = await each(ids, (id) => client.getBooleanDetails("e1-small", false, context(id)));
+      for (const [at, { value, variant, reason, flagMetadata, errorCode }] of details.entries()) {
+        assert.deepEqual([value, variant, reason, errorCode], [cohorts[at] === "canary", cohorts[at], "SPLIT", undefined], ids[at]);
+        assert.equal(flagMetadata.by, "bucket");
+        assert.equal(Number(flagMetadata.bucket) < 5_000, value, ids[at]);
+      }
+      assert.equal(await client.getBooleanValue("e1-small", false, context(ids[0])), cohorts[0] === "canary");
+    });
+
+    test("is closed when the release is", async () => {
+      await gate.change({ killed: true });
+      const { value, reason } = await OpenFeature.getClient("gate").getBooleanDetails("e1-small", true, context("anyone"));
+      assert.deepEqual([value, reason], [false, "DISABLED"]);
+      await gate.change({ killed: false });
+    });
+
+    test("is an error of OFREP's for what cannot be evaluated, and the caller's default is used", async () => {
+      const client = OpenFeature.getClient("gate");
+      const long = context("x".repeat(257));
+      for (const fallback of [true, false]) {
+        const unknown = await client.getBooleanDetails("e2", fallback, context("anyone"));
+        assert.deepEqual([unknown.value, unknown.reason, unknown.errorCode], [fallback, "ERROR", ErrorCode.FLAG_NOT_FOUND]);
+        for (const nobody of [{}, context("")]) {
+          const missing = await client.getBooleanDetails("e1-small", fallback, nobody);
+          assert.deepEqual([missing.value, missing.errorCode], [fallback, ErrorCode.TARGETING_KEY_MISSING]);
+        }
+        assert.equal((await client.getBooleanDetails("e1-small", fallback, long)).errorCode, ErrorCode.INVALID_CONTEXT);
+        const stranger = await OpenFeature.getClient("stranger").getBooleanDetails("e1-small", fallback, context("anyone"));
+        assert.deepEqual([stranger.value, stranger.reason], [fallback, "ERROR"]);
+      }
+      assert.equal((await client.getStringDetails("e1-small", "x", context("anyone"))).errorCode, ErrorCode.TYPE_MISMATCH);
+      const ask = (/** @type {string} */ body) => gate.own("/ofrep/v1/evaluate/flags/e1-small", { method: "POST", token: VIEWER, body });
+      const garbled = await ask("{");
+      const { key, errorCode } = await garbled.json();
+      assert.deepEqual([garbled.status, key, errorCode], [400, "e1-small", "PARSE_ERROR"]);
+      const bare = await gate.own("/ofrep/v1/evaluate/flags/e1-small", { method: "POST", body: "{}" });
+      assert.deepEqual([bare.status, (await refused(bare)).code], [401, "token_missing"]);
+    });
+  });
+});
+
+test("without tokens it is switched off; below another prefix the old one is the old system's", { timeout: PATIENCE_MS }, async () => {
+  const tokens = { JEFFREY_VIEWER_TOKEN: "", JEFFREY_ADMIN_TOKEN: "" };
+  const gate = await startGate({ ...tokens, OWN_PREFIX: "/gate/of-ours" }, { model: "none" });
+  try {
+    const health = await gate.own("/health");
+    assert.deepEqual([health.status, (await health.json()).status], [200, "ok"]);
+    /** @type {[string, string, string][]} */
+    const table = [
+      ["GET", "/v1/rollout", "JEFFREY_VIEWER_TOKEN"],
+      ["PUT", "/v1/admin/share", "JEFFREY_ADMIN_TOKEN"],
+      ["POST", "/ofrep/v1/evaluate/flags/e1-small", "JEFFREY_VIEWER_TOKEN"],
+    ];
+    for (const [method, path, variable] of table) {
+      for (const token of [undefined, "x", ADMIN]) {
+        const { status, code, message } = await refused(await gate.own(path, { method, token }));
+        assert.deepEqual([status, code], [403, "switched_off"], path);
+        assert.ok(message.includes(variable), message);
+      }
+    }
+    for (const path of ["/_jeffrey/health", "/gate/of-ours-not", "/gate"]) {
+      const response = await fetch(gate.origin + path);
+      assert.deepEqual([response.status, /Rien ici/.test(await response.text())], [404, true], path);
+    }
+  } finally {
+    await gate.stop();
+  }
+});
+
+describe("two gates before one standing", { timeout: PATIENCE_MS }, () => {
+  /** How late a gate may hear of a change: the bar of a rollback. Memory of 5 s, and one answer. */
+  const HEARD_MS = 6_000;
+  const TWO = { "x-gate": "two" };
+  const user_id = "anyone";
+  /** @type {Gate} */
+  let gate;
+  before(async () => {
+    gate = await startGate({}, { two: true });
+  });
+  after(() => gate?.stop());
+
+  /** Asks both until both answer so. @param {string} cohort */
+  async function both(cohort) {
+    for (const headers of /** @type {Record<string, string>[]} */ ([{}, TWO])) {
+      const end = Date.now() + 60_000;
+      while ((await gate.classify({ text: TEXT, user_id }, headers)).cohort !== cohort) assert.ok(Date.now() < end, `never ${cohort}`);
+    }
+  }
+
+  // The one place where time is asserted: "breach to last canary answer" is what the gate promises.
+  for (const [name, share, through] of /** @type {[string, object, Record<string, string>][]} */ ([
+    ["a share of 0 %", { share: "0%" }, {}],
+    ["a kill through the other one", { killed: true }, TWO],
+  ])) {
+    test(`after ${name} neither answers by the model for longer than ${HEARD_MS / 1_000} s`, async () => {
+      await gate.change({ share: "100%", killed: false });
+      await both("canary");
+      await gate.change(share, through);
+      const changed = Date.now();
+      const last = await Promise.all(/** @type {Record<string, string>[]} */ ([{}, TWO]).map(async (headers) => {
+        const seen = { canary: 0, stable: 0 };
+        while (Date.now() < changed + 10_000) {
+          const { status, cohort } = await gate.classify({ text: TEXT, user_id }, headers);
+          assert.equal(status, 200);
+          if (cohort === "canary") seen.canary = Date.now() - changed;
+          else seen.stable += 1;
+          // The distance of two questions, not a wait for something.
+          await new Promise((resolve) => setTimeout(resolve, 100));
+        }
+        return seen;
+      }));
+      const [here, there] = last.map(({ canary }) => canary);
+      console.log(`last canary answer after ${name}: ${here} ms and ${there} ms`);
+      for (const { canary, stable } of last) {
+        assert.ok(canary <= HEARD_MS, `a canary answer ${canary} ms after the change`);
+        assert.ok(stable > 0);
+      }
+    });
+  }
+
+  test("a gate that nobody asked meanwhile has heard of it too", async () => {
+    await gate.change({ share: "100%", killed: false });
+    await both("canary");
+    await gate.change({ share: "0%" });
+    const changed = Date.now();
+    // Nobody asks the second gate until the bar is past; that it is past is what is waited for.
+    await new Promise((resolve) => setTimeout(resolve, HEARD_MS + 500));
+    const { cohort } = await gate.classify({ text: TEXT, user_id }, TWO);
+    assert.equal(cohort, "stable", `answered by the model ${Date.now() - changed} ms after the change`);
+  });
+});
+
+test("without its object a gate keeps the last share for 30 s, then is closed until it is back", { timeout: PATIENCE_MS }, async () => {
+  const KEPT_MS = 30_000;
+  const gate = await startGate({}, { rollout: "faulty", model: "none" });
+  const by = async () => (await call(gate, { text: TEXT, user_id: "anyone" })).event;
+  try {
+    await gate.change({ share: "50%" });
+    await gate.change({ share: "100%" });
+    const heard = await by();
+    assert.deepEqual([heard.cohort, heard.by], ["canary", "bucket"]);
+    await fetch(`${gate.origin}/rollout-away`);
+    const away = Date.now();
+    const read = await refused(await gate.own("/v1/rollout", { token: VIEWER }));
+    assert.deepEqual([read.status, read.code], [503, "rollout_away"]);
+    const change = await refused(await gate.own("/v1/admin/share", { token: ADMIN, method: "PUT", body: '{"version":2,"share":"1%"}' }));
+    assert.deepEqual([change.status, change.code], [503, "rollout_away"]);
+    const kept = [heard];
+    const closed = await until(async () => {
+      const event = await by();
+      if (event.by === "closed") return event;
+      assert.deepEqual([event.cohort, event.by, event.counts, event.status], ["canary", "bucket", true, 200]);
+      kept.push(event);
+    });
+    // The word that was kept is at least as old as the loss of the object, and at most 5 s older than the last
+    // answer before it: how long the machine takes for anything does not move these bounds.
+    const last = kept[kept.length - 1].time_ms;
+    assert.ok(last < away + KEPT_MS, `canary ${last - away} ms after the object was lost`);
+    assert.ok(closed.time_ms >= heard.time_ms + KEPT_MS - 7_000, `closed ${closed.time_ms - heard.time_ms} ms after the last word`);
+    assert.deepEqual([closed.cohort, closed.counts, closed.destination, closed.status], ["stable", false, "stable", 200]);
+    assert.equal((await (await gate.own("/health")).json()).closed, true);
+    await fetch(`${gate.origin}/rollout-back`);
+    const back = await until(async () => {
+      const event = await by();
+      return event.cohort === "canary" && event;
+    });
+    assert.deepEqual([back.by, back.counts], ["bucket", true]);
+  } finally {
+    await gate.stop();
+  }
+});
+
+test("who asks too often is told when to come back, and nobody else is", { timeout: PATIENCE_MS }, async () => {
+  const limited = (/** @type {string} */ toml) => {
+    assert.ok(toml.includes("limit = 100,"), "wrangler.toml has another limit");
+    return toml.replace("limit = 100,", "limit = 3,");
+  };
+  const gate = await startGate({ RATE_LIMITS: "on" }, { configure: limited, model: "none" });
+  try {
+    const statuses = async (/** @type {string} */ user_id, /** @type {number} */ count) => {
+      const answers = [];
+      for (let number = 0; number < count; number += 1) answers.push(await gate.classify({ text: TEXT, user_id }));
+      return answers;
+    };
+    // Ten calls in one period of ten seconds: at whatever moment it begins, more than three fall in one.
+    const many = await statuses("eager", 10);
+    const refused = many.filter(({ status }) => status === 429);
+    assert.ok(refused.length > 0, many.map(({ status }) => status).join());
+    assert.deepEqual(many.slice(0, 3).map(({ status }) => status), [200, 200, 200]);
+    for (const { headers, json } of refused) {
+      assert.equal(headers.get("retry-after"), "10");
+      assert.equal(headers.get("content-type"), "application/json");
+      assert.equal(json.error.code, "too_many_requests");
+      assert.match(json.error.message, /10 seconds/);
+      assert.equal(headers.get("x-jeffrey-id"), null, "nothing was answered");
+    }
+    assert.deepEqual((await statuses("calm", 2)).map(({ status }) => status), [200, 200]);
+    assert.equal((await fetch(`${gate.origin}/private`)).status, 200, "a page");
+    const asked = gate.standIn.requests.filter(({ url }) => url === "/predict").length;
+    assert.equal(asked, many.length - refused.length + 2, "what is refused goes nowhere");
+  } finally {
+    await gate.stop();
+  }
+  const unlimited = await startGate({ RATE_LIMITS: "off" }, { configure: limited, model: "none" });
+  try {
+    const answers = await each(Array.from({ length: 20 }), () => unlimited.classify({ text: TEXT, user_id: "eager" }));
+    assert.deepEqual([...new Set(answers.map(({ status }) => status))], [200]);
+  } finally {
+    await unlimited.stop();
+  }
+});
+
+test("one address is limited whoever it says it is, and another is not", { timeout: PATIENCE_MS }, async () => {
+  const limited = (/** @type {string} */ toml) => {
+    assert.ok(toml.includes("limit = 2000,"), "wrangler.toml has another limit");
+    return toml.replace("limit = 2000,", "limit = 3,");
+  };
+  const gate = await startGate({ RATE_LIMITS: "on" }, { configure: limited, model: "none" });
+  try {
+    // `wrangler dev` takes a client's word for its address; Cloudflare does not.
+    const from = (/** @type {string} */ address) => ({ "cf-connecting-ip": address });
+    let user = 0;
+    const classify = async (/** @type {string} */ address) => {
+      const { status, headers } = await gate.classify({ text: TEXT, user_id: `user-${(user += 1)}` }, from(address));
+      return { status, headers };
+    };
+    const judge = async (/** @type {string} */ address) => {
+      const headers = { "x-user-id": `user-${(user += 1)}`, ...from(address) };
+      const response = await gate.own("/v1/feedback", { method: "POST", headers, body: '{"id":"AAAA","ok":true}' });
+      await response.body?.cancel();
+      return response;
+    };
+    /** @type {[(address: string) => Promise<{ status: number, headers: Headers }>, number, string, string, string][]} */
+    const table = [
+      [classify, 200, "192.0.2.1", "192.0.2.1", "192.0.2.2"],
+      // One household's 64 bits.
+      [classify, 200, "2001:db8:0:1::1", "2001:db8:0:1:a:b:c:d", "2001:db8:0:2::1"],
+      [judge, 400, "192.0.2.3", "192.0.2.3", "192.0.2.4"],
+    ];
+    for (const [ask, well, first, same, other] of table) {
+      // Ten in one period of ten seconds, or in two: more than three fall in one.
+      const answers = [];
+      for (let number = 0; number < 10; number += 1) answers.push(await ask(number % 2 ? same : first));
+      const refused = answers.filter(({ status }) => status === 429);
+      assert.ok(refused.length > 0, answers.map(({ status }) => status).join());
+      for (const { headers } of refused) assert.equal(headers.get("retry-after"), "10");
+      assert.deepEqual(answers.slice(0, 3).map(({ status }) => status), [well, well, well]);
+      assert.equal((await ask(other)).status, well, other);
+    }
+  } finally {
+    await gate.stop();
+  }
+});

@@ -1,0 +1,369 @@
+// Bodies of any size, both ways, as they come: through the gate in `wrangler dev`, in constant memory.
+
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { once } from "node:events";
+import { mkdtemp, readFile, readdir, readlink, rm, writeFile } from "node:fs/promises";
+import { createServer, request } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { gzipSync } from "node:zlib";
+import { WebSocket, WebSocketServer } from "ws";
+import { PATIENCE_MS, startGate, until } from "../support/gate.js";
+import { ask, values } from "../support/raw.js";
+import { startWrangler } from "../support/wrangler.js";
+
+/** @typedef {import("node:http").IncomingMessage} IncomingMessage */
+
+const LARGE = 100 * 1024 * 1024;
+
+/** What the gate's workerd may grow by while a large body passes: far below the body, above its buffers. */
+const GROWTH_MAX = 32 * 1024 * 1024;
+
+const JSON_TYPE = "application/json";
+
+/** A body as the stand-in makes them: byte i is i mod 251. @param {number} bytes */
+const pattern = (bytes) => Buffer.alloc(bytes, Buffer.from(Array.from({ length: 251 }, (_, at) => at)));
+
+/** @param {Uint8Array} bytes */
+const sha256 = (bytes) => createHash("sha256").update(bytes).digest("hex");
+
+/**
+ * What workerd grows by at most while `work` is done, in bytes: the one that runs the worker. The one
+ * before it, `wrangler dev`'s own front, keeps most of what it passes on, whatever the worker does.
+ *
+ * @template T
+ * @param {{ origin: string, group: number }} session
+ * @param {() => Promise<T>} work
+ */
+async function growth({ origin, group }, work) {
+  const found = await workerds(group, Number(new URL(origin).port));
+  assert.equal(found.length, 1, "not one workerd behind the front");
+  // Linux keeps the highest of each process, and starts anew from what is there now (proc(5), clear_refs).
+  await Promise.all(found.map((pid) => writeFile(`/proc/${pid}/clear_refs`, "5")));
+  const before = await highest(found);
+  const result = await work();
+  return { result, bytes: (await highest(found)) - before };
+}
+
+/** The group's processes of workerd that do not listen on this port. @param {number} group @param {number} port */
+async function workerds(group, port) {
+  const found = [];
+  for (const pid of (await readdir("/proc")).filter((name) => /^\d+$/.test(name))) {
+    // It may end in between.
+    const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
+    const [, name, rest] = /^\d+ \((.*)\) (.*)/s.exec(stat) ?? [];
+    if (name === "workerd" && Number(rest.split(" ")[2]) === group && !(await listens(pid, port))) found.push(pid);
+  }
+  return found;
+}
+
+/** @param {string} pid @param {number} port */
+async function listens(pid, port) {
+  const [, ...lines] = (await readFile(`/proc/${pid}/net/tcp`, "utf8")).trim().split("\n");
+  const columns = lines.map((line) => line.trim().split(/\s+/));
+  const LISTEN = "0A";
+  const inode = columns.find(([, local, , state]) => state === LISTEN && parseInt(local.split(":")[1], 16) === port)?.[9];
+  const links = (await readdir(`/proc/${pid}/fd`)).map((name) => readlink(`/proc/${pid}/fd/${name}`).catch(() => ""));
+  return (await Promise.all(links)).includes(`socket:[${inode}]`);
+}
+
+/** An answer's body, not held here either. @param {string} origin @param {string} method @param {string} path */
+async function received(origin, method, path) {
+  const { hostname, port } = new URL(origin);
+  const headers = method === "POST" ? { "content-type": JSON_TYPE, "content-length": "2" } : {};
+  const asking = request({ hostname, port, method, path, headers, agent: false }).end(method === "POST" ? "{}" : undefined);
+  const [response] = await once(asking, "response");
+  const hash = createHash("sha256");
+  let bytes = 0;
+  for await (const chunk of response) {
+    hash.update(chunk);
+    bytes += chunk.length;
+  }
+  return { body_bytes: bytes, body_sha256: hash.digest("hex") };
+}
+
+/** @param {string[]} pids */
+async function highest(pids) {
+  const texts = await Promise.all(pids.map((pid) => readFile(`/proc/${pid}/status`, "utf8")));
+  return texts.reduce((sum, text) => sum + 1024 * Number(/^VmHWM:\s+(\d+) kB$/m.exec(text)?.[1]), 0);
+}
+
+describe("a large body", { timeout: PATIENCE_MS }, () => {
+  /** @type {Awaited<ReturnType<typeof startGate>>} */
+  let gate;
+  const large = pattern(LARGE);
+  const expected = { body_bytes: LARGE, body_sha256: sha256(large) };
+  before(async () => {
+    // /upload says what it received; as a classify call of any size it shows what the gate does with those.
+    gate = await startGate({ INITIAL_SHARE: "0%", LEGACY_CLASSIFY: "POST /predict, POST /upload, POST /download" }, { model: "none" });
+    // Buffers and compiled code are there before anything is measured.
+    await ask(gate.origin, "/download?bytes=8000000");
+    await ask(gate.origin, "/upload", { method: "PUT", body: pattern(8_000_000) });
+  });
+  after(() => gate?.stop());
+
+  /** @param {string} name @param {() => Promise<void>} work */
+  const constant = (name, work) =>
+    test(`${name}, in constant memory`, async (context) => {
+      const { bytes } = await growth(gate, work);
+      context.diagnostic(`workerd grew by ${(bytes / 2 ** 20).toFixed(1)} MiB`);
+      assert.ok(bytes < GROWTH_MAX, `workerd grew by ${bytes} bytes`);
+    });
+
+  /** @param {Record<string, string>} headers */
+  const classify = async (headers) => {
+    const answer = JSON.parse((await ask(gate.origin, "/upload", { method: "POST", body: large, headers })).body.toString());
+    assert.deepEqual(answer, expected);
+    const { by, cohort, destination, status } = await last();
+    assert.deepEqual({ by, cohort, destination, status }, { by: "streamed", cohort: "stable", destination: "stable", status: 200 });
+  };
+  let events = 0;
+  const last = async () => (await gate.eventsOf((events += 1)))[events - 1];
+
+  constant("comes down whole", async () => {
+    assert.deepEqual(await received(gate.origin, "GET", `/download?bytes=${LARGE}`), expected);
+  });
+
+  constant("comes down whole as the answer of a classify call", async () => {
+    assert.deepEqual(await received(gate.origin, "POST", `/download?bytes=${LARGE}`), expected);
+    const { status, unobserved } = await last();
+    assert.deepEqual({ status, unobserved }, { status: 200, unobserved: "too_large" });
+  });
+
+  constant("goes up whole", async () => {
+    const { body } = await ask(gate.origin, "/upload", { method: "PUT", body: large });
+    assert.deepEqual(JSON.parse(body.toString()), expected);
+  });
+
+  constant("goes up whole in chunks", async () => {
+    const { body } = await ask(gate.origin, "/upload", { method: "PUT", body: large, headers: { "transfer-encoding": "chunked" } });
+    assert.deepEqual(JSON.parse(body.toString()), expected);
+  });
+
+  constant("goes up whole as a classify call", () => classify({ "content-type": JSON_TYPE }));
+
+  constant("goes up whole as a classify call in chunks", () => classify({ "content-type": JSON_TYPE, "transfer-encoding": "chunked" }));
+
+  constant("is the old system's to refuse", async () => {
+    const reply = await ask(gate.origin, "/predict", { method: "POST", body: large, headers: { "content-type": JSON_TYPE } });
+    const refused = { error: "body is above the limit of 65536 bytes" };
+    assert.deepEqual([reply.status, JSON.parse(reply.body.toString())], [413, refused]);
+    const { by, status, unobserved } = await last();
+    assert.deepEqual({ by, status, unobserved }, { by: "streamed", status: 413, unobserved: "failed" });
+    // It answered at the first bytes, and reads on.
+    await until(() => gate.standIn.requests.at(-1)?.body_bytes === LARGE, () => JSON.stringify(gate.standIn.requests.at(-1)));
+  });
+
+  test("would be seen in a worker that holds it", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "jeffrey-holds-"));
+    await writeFile(join(folder, "wrangler.toml"), 'name = "holds"\nmain = "holds.js"\ncompatibility_date = "2026-04-26"\n');
+    const holds = "export default { fetch: async (request) => new Response(String((await request.arrayBuffer()).byteLength)) };\n";
+    await writeFile(join(folder, "holds.js"), holds);
+    const session = await startWrangler([join(folder, "wrangler.toml")], { path: "/", cwd: folder });
+    try {
+      const send = () => ask(session.origin, "/", { method: "PUT", body: large });
+      const { result, bytes } = await growth(session, send);
+      assert.equal(result.body.toString(), String(LARGE));
+      assert.ok(bytes > LARGE, `workerd grew by ${bytes} bytes`);
+    } finally {
+      await session.stop();
+      await rm(folder, { recursive: true, force: true });
+    }
+  });
+});
+
+describe("a small body", { timeout: PATIENCE_MS }, () => {
+  /** @type {Awaited<ReturnType<typeof startGate>>} */
+  let gate;
+  before(async () => {
+    gate = await startGate({ INITIAL_SHARE: "100%", LEGACY_CLASSIFY: "POST /predict, POST /upload" }, { model: "none" });
+  });
+  after(() => gate?.stop());
+
+  test("of a classify call is held only where it is short, plain JSON of a known length", async () => {
+    const text = JSON.stringify({ text: "Je suis furieux", user_id: "u-1" });
+    /** A JSON body of so many bytes. @param {number} bytes */
+    const sized = (bytes) => JSON.stringify({ user_id: "u-1", text: "z".repeat(bytes - '{"user_id":"u-1","text":""}'.length) });
+    /** @type {[string, string | Buffer, Record<string, string>, boolean][]} */
+    const table = [
+      ["short", text, {}, true],
+      ["of another kind of JSON", text, { "content-type": "Application/JSON; charset=utf-8" }, true],
+      ["of 64 KiB", sized(65_536), {}, true],
+      ["of a byte more", sized(65_537), {}, false],
+      ["in chunks", text, { "transfer-encoding": "chunked" }, false],
+      ["packed", gzipSync(text), { "content-encoding": "gzip" }, false],
+      ["of no kind", text, { "content-type": "" }, false],
+      ["of text", text, { "content-type": "text/plain" }, false],
+      ["of JSON, it says, beside others", text, { "content-type": "application/json-seq" }, false],
+    ];
+    for (const [at, [name, body, headers, held]] of table.entries()) {
+      const all = { "content-type": JSON_TYPE, ...headers };
+      const { body: answer } = await ask(gate.origin, "/upload", { method: "POST", body, headers: all });
+      const bytes = Buffer.from(body);
+      assert.deepEqual(JSON.parse(answer.toString()), { body_bytes: bytes.length, body_sha256: sha256(bytes) }, name);
+      const seen = gate.standIn.requests.at(-1)?.headers.map(([key, value]) => `${key.toLowerCase()}: ${value}`) ?? [];
+      for (const [key, value] of Object.entries(headers)) assert.ok(key === "content-type" || seen.includes(`${key}: ${value}`), `${name}: ${key}`);
+      const { by } = (await gate.eventsOf(at + 1))[at];
+      assert.equal(by, held ? "bucket" : "streamed", name);
+    }
+  });
+
+  test("of a WebSocket goes both ways, as text and as bytes", async () => {
+    const url = `${gate.origin.replace("http", "ws")}/ws?close=4001`;
+    const socket = new WebSocket(url, ["another", "jeffrey-test"], { headers: { cookie: "a=1; jeffrey_subject=AAAAAAAAAAAAAAAAAAAAAA" } });
+    await once(socket, "open");
+    assert.equal(socket.protocol, "jeffrey-test");
+    const closed = once(socket, "close");
+    const echoed = once(socket, "message");
+    socket.send("Je suis là ☀");
+    const [data, isBinary] = await echoed;
+    assert.deepEqual([data.toString(), isBinary], ["Je suis là ☀", false]);
+    const [code, reason] = await closed;
+    assert.deepEqual([code, reason.toString()], [4001, "as asked"]);
+    const seen = gate.standIn.requests.at(-1);
+    const got = new Map(seen?.headers.map(([name, value]) => [name.toLowerCase(), value]));
+    assert.equal(seen?.url, "/ws?close=4001");
+    assert.deepEqual([got.get("cookie"), got.get("via")], ["a=1", "1.1 jeffrey-edge"]);
+
+    const binary = new WebSocket(`${gate.origin.replace("http", "ws")}/ws`);
+    await once(binary, "open");
+    for (const bytes of [Buffer.of(), Buffer.of(0, 255, 10, 13), pattern(300_000)]) {
+      const message = once(binary, "message");
+      binary.send(bytes);
+      const [data, isBinary] = await message;
+      assert.deepEqual([isBinary, sha256(data)], [true, sha256(bytes)], `${bytes.length} bytes`);
+    }
+    const ended = once(binary, "close");
+    binary.close(1000);
+    assert.equal((await ended)[0], 1000);
+  });
+
+  test("a WebSocket that the old system does not want is answered as it is there", async () => {
+    for (const path of ["/health", "/predict", "/no/such"]) {
+      const refused = async (/** @type {string} */ origin) => {
+        const socket = new WebSocket(origin.replace("http", "ws") + path);
+        socket.on("error", () => {});
+        const [, response] = await once(socket, "unexpected-response");
+        response.destroy();
+        return response.statusCode;
+      };
+      assert.equal(await refused(gate.origin), await refused(gate.standIn.origin), path);
+    }
+  });
+});
+
+describe("a body in parts", { timeout: PATIENCE_MS }, () => {
+  /** The old system is this file here: it says when each part goes, and sees when it comes. */
+  const old = createServer((request, response) => reached(request, response));
+  /** @type {(request: IncomingMessage, response: import("node:http").ServerResponse) => void} */
+  let reached = () => {};
+  /** @type {Awaited<ReturnType<typeof startGate>>} */
+  let gate;
+  before(async () => {
+    await once(old.listen(0, "127.0.0.1"), "listening");
+    const { port } = /** @type {import("node:net").AddressInfo} */ (old.address());
+    gate = await startGate({ INITIAL_SHARE: "0%", LEGACY_ORIGIN: `http://127.0.0.1:${port}` }, { model: "none" });
+  });
+  after(async () => {
+    await gate?.stop();
+    old.closeAllConnections();
+    old.close();
+  });
+
+  /** One request on its way, and the other end of it. @param {string} method @param {string} path @param {Record<string, string>} [headers] */
+  function open(method, path, headers) {
+    const { hostname, port } = new URL(gate.origin);
+    /** @type {Promise<[IncomingMessage, import("node:http").ServerResponse]>} */
+    const there = new Promise((resolve) => (reached = (...pair) => resolve(pair)));
+    const asking = request({ hostname, port, method, path, headers, agent: false });
+    return { asking, there, answer: once(asking, "response") };
+  }
+
+  for (const [method, path] of [["GET", "/forwarded"], ["POST", "/predict"]]) {
+    test(`comes down as it is sent, ${method} ${path}`, async () => {
+      const { asking, there, answer } = open(method, path, method === "POST" ? { "content-type": JSON_TYPE } : {});
+      asking.end(method === "POST" ? '{"text":"a","user_id":"u-1"}' : undefined);
+      const [, response] = await there;
+      // Each step waits for the one before: a gate that held anything back would never end.
+      response.writeHead(200, { "content-type": "text/event-stream" }).flushHeaders();
+      const [received] = await answer;
+      assert.deepEqual([received.statusCode, received.headers["content-type"]], [200, "text/event-stream"]);
+      for (const part of ["data: one\n\n", "data: two\n\n", "data: three\n\n"]) {
+        const arrived = once(received, "data");
+        response.write(part);
+        assert.equal(String((await arrived)[0]), part);
+      }
+      const ended = once(received, "end");
+      response.end();
+      await ended;
+    });
+  }
+
+  test("that has no end in sight is read beside its stream only so far", async (context) => {
+    const part = pattern(1024 * 1024);
+    reached = async (incoming, response) => {
+      incoming.resume();
+      response.writeHead(200, { "content-type": JSON_TYPE });
+      for (let left = LARGE; left > 0; left -= part.length) if (!response.write(part)) await once(response, "drain");
+      response.end();
+    };
+    const { result, bytes } = await growth(gate, () => received(gate.origin, "POST", "/predict"));
+    assert.equal(result.body_bytes, LARGE);
+    await until(() => gate.events().some(({ unobserved }) => unobserved === "too_large"), () => JSON.stringify(gate.events()));
+    context.diagnostic(`workerd grew by ${(bytes / 2 ** 20).toFixed(1)} MiB`);
+    assert.ok(bytes < GROWTH_MAX, `workerd grew by ${bytes} bytes`);
+  });
+
+  for (const [method, path] of [["PUT", "/forwarded"], ["POST", "/predict"]]) {
+    test(`goes up as it is sent, ${method} ${path}`, async () => {
+      const { asking, there, answer } = open(method, path, { "content-type": JSON_TYPE });
+      asking.flushHeaders();
+      const [incoming, response] = await there;
+      for (const part of ['{"text":', '"in parts"', "}"]) {
+        const arrived = once(incoming, "data");
+        asking.write(part);
+        assert.equal(String((await arrived)[0]), part);
+      }
+      asking.end();
+      await once(incoming, "end");
+      response.end("{}");
+      const [received] = await answer;
+      received.resume();
+      await once(received, "end");
+      assert.equal(received.statusCode, 200);
+    });
+  }
+
+  test("that nobody waits for any more is not asked for any more", async () => {
+    const { asking, there, answer } = open("GET", "/forwarded");
+    asking.on("error", () => {});
+    asking.end();
+    const [, response] = await there;
+    let closed = false;
+    response.once("close", () => (closed = true));
+    response.write("first");
+    await answer;
+    asking.destroy();
+    // The front of `wrangler dev` sees that its caller is gone when it has something to tell.
+    await until(() => {
+      response.write("more");
+      return closed;
+    });
+    assert.equal(response.writableFinished, false);
+  });
+
+  test("a WebSocket closed by its caller is closed there, with the same code", async () => {
+    const sockets = new WebSocketServer({ server: old });
+    const there = once(sockets, "connection");
+    const socket = new WebSocket(gate.origin.replace("http", "ws"));
+    const [peer] = await there;
+    await once(socket, "open");
+    const ended = once(peer, "close");
+    socket.close(4002, "mine");
+    const [code, reason] = await ended;
+    assert.deepEqual([code, reason.toString()], [4002, "mine"]);
+    sockets.close();
+  });
+});

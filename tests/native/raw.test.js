@@ -1,0 +1,22 @@
+// What the integration tests speak HTTP with, where a server breaks off.
+
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer } from "node:net";
+import { test } from "node:test";
+import { spoken } from "../support/raw.js";
+
+test("a connection that is reset has ended, with what it had answered", async () => {
+  const server = createServer((socket) => {
+    socket.on("error", () => {});
+    socket.once("data", () => socket.resetAndDestroy());
+  });
+  await once(server.listen(0, "127.0.0.1"), "listening");
+  const { port } = /** @type {import("node:net").AddressInfo} */ (server.address());
+  try {
+    const bytes = `GET / HTTP/1.1\r\nX-A: ${"a".repeat(200_000)}\r\n\r\n`;
+    assert.deepEqual(await spoken(`http://127.0.0.1:${port}`, bytes), { text: "", reset: true });
+  } finally {
+    server.close();
+  }
+});

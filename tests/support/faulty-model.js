@@ -1,0 +1,40 @@
+// Stands before the real model worker and, when a text asks for it, makes it fail as a real one can.
+// Copied beside a build of that worker, so its import is there.
+
+// @ts-nocheck: the build has no types.
+import Worker from "./index.js";
+
+export * from "./index.js";
+
+export default class extends Worker {
+  async fetch(request) {
+    const copy = request.clone();
+    const { text = "" } = await copy.json().catch(() => ({}));
+    const order = /^fault:(\w+)(?::(\d+))?/.exec(text);
+    if (!order) return super.fetch(request);
+    const [, fault, number] = order;
+    if (fault === "trap") return super.fetch(new Request("http://model/v1/fault/panic", { method: "POST", body: "x" }));
+    if (fault === "throw") throw new Error("away");
+    if (fault === "refuse") return new Response("{}", { status: Number(number) });
+    if (fault === "garble") return new Response("<html>");
+    if (fault === "slow") {
+      await new Promise((resolve) => setTimeout(resolve, Number(number)));
+      return super.fetch(request);
+    }
+    if (fault === "stall") {
+      // Half of the time before the head, the other half before the body.
+      const pause = () => new Promise((resolve) => setTimeout(resolve, Number(number) / 2));
+      await pause();
+      const whole = await super.fetch(request);
+      const { readable, writable } = new TransformStream();
+      pause().then(() => whole.body.pipeTo(writable)).catch(() => {});
+      return new Response(readable, whole);
+    }
+    const answer = await (await super.fetch(request)).json();
+    if (fault === "nan") answer.scores.joy = null;
+    if (fault === "regex") answer.route = "regex";
+    if (fault === "rule") answer.rule_applied = "tiebreak_anger_keyword_standard";
+    if (fault === "mismatch") answer.skipped = [{ route: "linear_head", reason: "dimension_mismatch" }];
+    return Response.json(answer);
+  }
+}

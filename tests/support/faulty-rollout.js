@@ -1,0 +1,30 @@
+// Stands before the gate's own worker, and makes its rollout object unreachable while asked to. Copied beside a
+// build of the gate, so its import is there.
+
+// @ts-nocheck: the build has no types.
+import Worker, { RolloutObject as Real } from "./index.js";
+
+export * from "./index.js";
+
+/** `wrangler dev` runs a worker and its objects in one isolate. */
+let away = false;
+
+export class RolloutObject {
+  constructor(state, env) {
+    this.real = new Real(state, env);
+  }
+
+  fetch(request) {
+    if (away) throw new Error("away");
+    return this.real.fetch(request);
+  }
+}
+
+export default class extends Worker {
+  async fetch(request) {
+    const order = new URL(request.url).pathname;
+    if (order !== "/rollout-away" && order !== "/rollout-back") return super.fetch(request);
+    away = order === "/rollout-away";
+    return new Response(null, { status: 204 });
+  }
+}

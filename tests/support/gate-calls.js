@@ -1,0 +1,61 @@
+// What a test of the gate knows of one call: its answer's id, its event, and what the binary says.
+
+import { execFileSync } from "node:child_process";
+import { join } from "node:path";
+import { SECRETS, until } from "./gate.js";
+import { ROOT } from "./wrangler.js";
+
+/** @typedef {Awaited<ReturnType<typeof import("./gate.js").startGate>>} Gate */
+/** @typedef {Awaited<ReturnType<Gate["classify"]>>} Answer */
+
+/** The binary that `cargo test` builds. */
+export const JEFFREY = join(ROOT, "target/debug/jeffrey");
+
+export const TEXT = "It is Monday, and the parcel is here.";
+
+/** The bytes of `x-jeffrey-id`: 16 of the id, 16 of its tag. @param {{ headers: Headers }} answer */
+export function idBytes({ headers }) {
+  const id = headers.get("x-jeffrey-id");
+  if (id === null || !/^[\w-]{43}$/.test(id)) throw new Error(`x-jeffrey-id: ${id}`);
+  return Buffer.from(id, "base64url");
+}
+
+/** The event of an answer, once it is printed. @param {Gate} gate @param {{ headers: Headers }} answer */
+export async function eventOf(gate, answer) {
+  const hex = idBytes(answer).subarray(0, 16).toString("hex");
+  const id = hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
+  return until(() => gate.events().find((event) => event.id === id), () => `no event ${id}`);
+}
+
+/** One classify call and its event. @param {Gate} gate @param {unknown} body @param {Record<string, string>} [headers] */
+export async function call(gate, body, headers = {}) {
+  const answer = await gate.classify(body, headers);
+  return { ...answer, event: await eventOf(gate, answer) };
+}
+
+/** One result for each item, a few at a time. @template T, R @param {T[]} items @param {(item: T) => Promise<R>} ask */
+export async function each(items, ask) {
+  /** @type {R[]} */
+  const results = [];
+  for (let at = 0; at < items.length; at += 10) results.push(...(await Promise.all(items.slice(at, at + 10).map(ask))));
+  return results;
+}
+
+/** The cohorts that `jeffrey bucket` gives these ids. @param {string[]} ids @param {string} share */
+export function buckets(ids, share) {
+  const output = jeffrey(["bucket", "--release", "e1-small", "--share", share, "--json", "-"], `${ids.join("\n")}\n`);
+  return output.trim().split("\n").map((line) => /** @type {string} */ (JSON.parse(line).cohort));
+}
+
+/** A token by `jeffrey token`. @param {{ release?: string, key?: string, valid?: string, reopens?: boolean }} [options] */
+export function token({ release = "e1-small", key = SECRETS.JEFFREY_OVERRIDE_KEY, valid = "1h", reopens = false } = {}) {
+  const args = ["token", "--release", release, "--valid", valid, "--json", ...(reopens ? ["--allow-rolled-back"] : [])];
+  /** @type {{ token: string, expires_ms: number }} */
+  const made = JSON.parse(jeffrey(args, "", { JEFFREY_OVERRIDE_KEY: key }));
+  return made;
+}
+
+/** @param {string[]} args @param {string} input @param {Record<string, string>} [env] */
+function jeffrey(args, input, env = {}) {
+  return execFileSync(JEFFREY, args, { input, encoding: "utf8", env: { ...process.env, ...env } });
+}

@@ -1,0 +1,171 @@
+// A rollout in a session of its own, at sixty times a clock's pace: its plan, its traffic, its words.
+
+import { execFileSync, spawn } from "node:child_process";
+import { SECRETS, startGate, until } from "./gate.js";
+import { JEFFREY, TEXT } from "./gate-calls.js";
+
+export const PACE = 60;
+const ADMIN = { token: SECRETS.JEFFREY_ADMIN_TOKEN };
+const VIEWER = { token: SECRETS.JEFFREY_VIEWER_TOKEN };
+const USERS = 600;
+
+/** The shipped plan's critical gates over short stages, each of so many minutes at least. @param {{ stages?: string[], minutes?: number, more?: string, stage?: string, slow?: string }} [options] `slow`: what part may take longer than 200 ms */
+export function planOf({ stages = ["10%", "20%", "50%", "75%", "100%"], minutes = 8, more = "", stage = "", slow = "5%" } = {}) {
+  const rungs = stages.map((share) => `[[stage]]\nshare = "${share}"\nat_least = "${minutes}m"\nsamples = 20\n${stage}`);
+  return `release = "e1-small"
+holdout = "1%"
+traffic_per_minute = 25
+deadline = "3d"
+notify = ["log", "all"]
+[budget]
+roll_back = "1%"
+warn = "1%"
+advance = "5%"
+[stable]
+errors = "60%"
+slow = "99%"
+${rungs.join("\n")}
+[[gate]]
+name = "errors against stable"
+metric = "errors"
+compared = "+50%"
+effect = "roll_back"
+level = "subjects"
+weight = 4
+[[gate]]
+name = "P95 above 200 ms"
+metric = "slow"
+at_most = "${slow}"
+effect = "roll_back"
+weight = 6
+[[gate]]
+name = "regex above 2 %"
+metric = "regex"
+at_most = "2%"
+effect = "roll_back"
+weight = 8
+[[gate]]
+name = "rule applied above 10 %"
+metric = "rule_applied"
+at_most = "10%"
+effect = "roll_back"
+weight = 2
+[[gate]]
+name = "dimension mismatch"
+metric = "mismatches"
+never = true
+effect = "roll_back"
+[[gate]]
+name = "sample ratio"
+metric = "sample_ratio"
+sample_ratio = true
+effect = "advance"
+${more}`;
+}
+
+/** A release check of the built-in model, as `jeffrey validate --json` writes it. */
+export function validation() {
+  return JSON.parse(execFileSync(JEFFREY, ["validate", "--json"], { encoding: "utf8" }));
+}
+
+/**
+ * A gate whose rollout can be walked.
+ *
+ * @param {Record<string, string>} [variables] @param {Parameters<typeof startGate>[1]} [options]
+ */
+export async function startRollout(variables = {}, options = {}) {
+  const gate = await startGate({ TIME_FACTOR: String(PACE), LOG_EVENTS: "off", INITIAL_SHARE: "0%", MODEL_TIMEOUT_MS: "5000", ...variables }, { model: "faulty", ...options });
+  let running = true;
+  const traffic = {
+    /** What the next calls say. */
+    text: TEXT,
+    /** Calls a second. */
+    rate: 25,
+    calls: 0,
+    canary: 0,
+    /** When a canary last answered. */
+    last_canary: 0,
+    failed: 0,
+  };
+  const send = async () => {
+    let at = 0;
+    /** @type {Set<Promise<void>>} */
+    const flying = new Set();
+    while (running) {
+      at += 1;
+      if (traffic.rate > 0 && flying.size < 50) {
+        const call = gate.classify({ text: traffic.text, user_id: `user-${(at * 7) % USERS}` }).then(
+          ({ status, cohort, json }) => {
+            traffic.calls += 1;
+            if (status !== 200) traffic.failed += 1;
+            if (cohort === "canary" && json?.encoder === "e1-small") {
+              traffic.canary += 1;
+              traffic.last_canary = Date.now();
+            }
+          },
+          () => {
+            traffic.failed += 1;
+          },
+        );
+        flying.add(call);
+        call.finally(() => flying.delete(call));
+      }
+      await new Promise((resolve) => setTimeout(resolve, 1_000 / Math.max(traffic.rate, 10)));
+    }
+    await Promise.all(flying);
+  };
+  const sent = send();
+  const json = async (/** @type {Response} */ response) => ({ status: response.status, json: /** @type {any} */ (await response.json()) });
+  return {
+    ...gate,
+    traffic,
+    /** `jeffrey rollout …` at this gate. @param {string[]} args @param {{ input?: string, env?: Record<string, string> }} [options] */
+    words: (args, { input = "", env = {} } = {}) => jeffrey(["rollout", ...args], input, {
+      JEFFREY_GATE: `${gate.origin}/_jeffrey`,
+      JEFFREY_ADMIN_TOKEN: SECRETS.JEFFREY_ADMIN_TOKEN,
+      JEFFREY_VIEWER_TOKEN: SECRETS.JEFFREY_VIEWER_TOKEN,
+      USER: "somebody",
+      ...env,
+    }),
+    async stop() {
+      running = false;
+      await sent;
+      await gate.stop();
+    },
+    /** Where the release stands. */
+    view: async () => (await json(await gate.own("/v1/rollout", VIEWER))).json,
+    /** A word of a person. @param {object} body */
+    wish: async (body) => json(await gate.own("/v1/admin/rollout", { ...ADMIN, method: "POST", body: JSON.stringify({ by: "test", ...body }) })),
+    /** Tells the gate of a release check. @param {object} report */
+    validate: async (report) => json(await gate.own("/v1/admin/validation", { ...ADMIN, method: "POST", body: JSON.stringify(report) })),
+    /** The history so far. */
+    async history() {
+      const entries = [];
+      for (let since = 0; ; ) {
+        const text = await (await gate.own(`/v1/rollout/history?since=${since}&limit=500`, VIEWER)).text();
+        const page = text.split("\n").filter(Boolean).map((line) => ({ line, ...JSON.parse(line) }));
+        if (page.length === 0) return /** @type {any[]} */ (entries);
+        entries.push(...page);
+        since = page.at(-1).seq;
+      }
+    },
+    /** Waits until the release is in a phase. @param {string} phase @param {number} [share] in basis points */
+    reaches: (phase, share) => until(async () => {
+      const { rollout } = (await json(await gate.own("/v1/rollout", VIEWER))).json;
+      return rollout?.phase === phase && (share === undefined || rollout.share_basis_points === share) && rollout;
+    }),
+  };
+}
+
+/** The binary, beside what goes on here. @param {string[]} args @param {string} input @param {Record<string, string>} env @returns {Promise<{ code: number | null, stdout: string, stderr: string }>} */
+export function jeffrey(args, input, env) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(JEFFREY, args, { env: { ...process.env, ...env } });
+    let [stdout, stderr] = ["", ""];
+    child.stdout.setEncoding("utf8").on("data", (chunk) => (stdout += chunk));
+    child.stderr.setEncoding("utf8").on("data", (chunk) => (stderr += chunk));
+    child.on("error", reject);
+    child.on("close", (code) => resolve({ code, stdout, stderr }));
+    child.stdin.end(input);
+  });
+}

@@ -1,0 +1,142 @@
+// A real `wrangler dev` (workerd) over some configurations, on a port that is free, and gone afterwards.
+
+import { spawn } from "node:child_process";
+import { mkdtemp, readFile, readdir, rm } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+export const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+
+/** Bounds each wait: far above what a loaded machine needs. Nothing is asserted about time. */
+const WAIT_MS = 120_000;
+
+/** Bounds a test that starts a worker. */
+export const PATIENCE_MS = 3 * WAIT_MS;
+
+/** Process groups still running, ended with this process however it ends. @type {Set<number>} */
+const groups = new Set();
+process.on("exit", () => groups.forEach((group) => signal(group, "SIGKILL")));
+for (const name of /** @type {const} */ (["SIGINT", "SIGTERM", "SIGHUP"])) {
+  process.once(name, () => process.exit(1));
+}
+
+/**
+ * Starts one session over these configurations, the first of which answers on the port, and waits
+ * until `path` is answered there.
+ *
+ * @param {string[]} configs
+ * @param {{ path: string, cwd?: string, variables?: Record<string, string>, state?: string }} options `variables`: of the
+ *   first; `state`: a folder for what its objects keep, which stays
+ */
+export async function startWrangler(configs, { path, cwd = ROOT, variables = {}, state }) {
+  const scratch = await mkdtemp(join(tmpdir(), "jeffrey-wrangler-"));
+  const given = Object.entries(variables).flatMap(([name, value]) => ["--var", `${name}:${value}`]);
+  const child = spawn(
+    process.execPath,
+    [
+      ...[join(ROOT, "node_modules/wrangler/bin/wrangler.js"), "dev"],
+      ...configs.flatMap((config) => ["-c", config]),
+      ...["--ip", "127.0.0.1", "--port", "0", "--inspector-port", "0"],
+      ...["--persist-to", state ?? join(scratch, "state"), ...given],
+    ],
+    {
+      cwd,
+      // A group of its own: wrangler starts workerd and esbuild, and all of them end together.
+      detached: true,
+      stdio: ["ignore", "pipe", "pipe"],
+      env: {
+        ...process.env,
+        CI: "1",
+        NO_COLOR: "1",
+        // Sessions find each other's workers by this folder: each keeps to itself.
+        WRANGLER_REGISTRY_PATH: join(scratch, "registry"),
+        WRANGLER_LOG_PATH: join(scratch, "logs"),
+        WRANGLER_SEND_METRICS: "false",
+      },
+    },
+  );
+  const group = /** @type {number} */ (child.pid);
+  groups.add(group);
+  let printed = "";
+  for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => (printed += chunk));
+  const ended = new Promise((resolve) => child.once("exit", resolve));
+
+  async function stop() {
+    for (const name of /** @type {const} */ (["SIGTERM", "SIGKILL"])) {
+      if (!signal(group, name)) break;
+      await Promise.race([gone(group), new Promise((resolve) => setTimeout(resolve, 10_000).unref())]);
+    }
+    await ended;
+    groups.delete(group);
+    await rm(scratch, { recursive: true, force: true });
+  }
+
+  /** Everything that a person at the console or in the log files would see. */
+  async function log() {
+    const folder = join(scratch, "logs");
+    const files = existsSync(folder) ? await readdir(folder, { recursive: true }) : [];
+    const texts = files.filter((file) => file.endsWith(".log")).map((file) => readFile(join(folder, file), "utf8"));
+    return [printed, ...(await Promise.all(texts))].join("\n");
+  }
+
+  try {
+    const origin = await until(() => {
+      if (child.exitCode !== null) throw new Error(`wrangler ended with ${child.exitCode}:\n${printed}`);
+      return /Ready on (http:\/\/127\.0\.0\.1:\d+)/.exec(printed)?.[1];
+    }, () => printed);
+    await until(async () => (await fetch(origin + path).catch(() => null)) !== null, () => printed);
+    return { origin, stop, log, group, printed: () => printed };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+/**
+ * Asks again until there is something, for at most two minutes.
+ *
+ * @template T
+ * @param {() => T | Promise<T>} ask
+ * @param {() => string} [seen] what to show when it never comes
+ * @returns {Promise<NonNullable<Exclude<T, false>>>}
+ */
+export async function until(ask, seen = () => "") {
+  const end = Date.now() + WAIT_MS;
+  for (;;) {
+    const found = await ask();
+    if (found) return /** @type {any} */ (found);
+    if (Date.now() > end) throw new Error(`nothing within ${WAIT_MS / 1000} s\n${seen()}`);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
+
+/** Posts JSON, or these bytes as they are. @param {string} url @param {unknown} body @param {Record<string, string>} [headers] */
+export async function post(url, body, headers = {}) {
+  const bytes = typeof body === "string" || body instanceof Uint8Array ? body : JSON.stringify(body);
+  const response = await fetch(url, { method: "POST", body: /** @type {any} */ (bytes), headers });
+  const text = await response.text();
+  /** @type {any} */
+  let json = null;
+  try {
+    json = JSON.parse(text);
+  } catch {
+    // Not every reply is JSON; `text` has it.
+  }
+  return { status: response.status, headers: response.headers, text, json };
+}
+
+/** Signals a whole group; false when none of it is left. @param {number} group @param {NodeJS.Signals | 0} name */
+export function signal(group, name) {
+  try {
+    return process.kill(-group, name);
+  } catch {
+    return false;
+  }
+}
+
+/** @param {number} group */
+async function gone(group) {
+  while (signal(group, 0)) await new Promise((resolve) => setTimeout(resolve, 50));
+}
