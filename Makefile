@@ -1,4 +1,4 @@
-# The only commands: dev, test, bench, prove, train, build (and `make help`). Each step is a file target:
+# The only commands: dev, test, bench, prove, train, build, deploy (and `make help`). Each step is a file target:
 # what is there is not fetched or built again.
 
 SHELL := bash
@@ -65,8 +65,9 @@ bench: node_modules/.stamp tests/bench/.venv/stamp | nginx ## speed, start, memo
 	node tests/bench/telemetry.js
 
 .PHONY: prove
-prove: target/release/jeffrey | need-node ## the gates' statistics in full, half an hour of both cores; writes docs/proof.md
+prove: target/release/jeffrey build/native.stamp workers ## the gates' statistics in full and an hour's soak, an hour and a half; docs/proof.md, docs/soak.md
 	node tests/prove/run.js
+	node tests/prove/soak.js
 
 .PHONY: train
 train: training/.venv/stamp ## train from DATA and BASE to models/ID (EXTRA=file.csv adds rows)
@@ -81,6 +82,11 @@ frontier: training/.venv/stamp node_modules/.stamp ## after train: other sizes o
 	$(MAKE) PROFILE=edge build/edge/browser/jeffrey_edge.js
 	node tests/bench/frontier.js training/work/frontier
 	training/.venv/bin/python -m training.frontier plot --data $(DATA) --base $(BASE) --id $(ID)
+
+.PHONY: deploy
+deploy: node_modules/.stamp target/release/jeffrey ## both workers to Cloudflare: ENV=staging or production, DRY_RUN=1 reaches nobody
+	$(MAKE) PROFILE=edge workers
+	node deploy/run.js --env "$(ENV)" $(if $(DRY_RUN),--dry-run)
 
 .PHONY: deps
 deps: chromium nginx prometheus ## system packages (chromium, nginx, prometheus), by apt when root

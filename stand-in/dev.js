@@ -2,6 +2,8 @@
 // page. All end together, with Ctrl-C or when one of them does.
 
 import { spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { existsSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -15,13 +17,9 @@ const HELP = `node stand-in/dev.js: the old system, the gate before it, and the 
   --state DIR        where gate and model worker keep what they keep [.wrangler]
   --help             this`;
 
-/** Secrets of this world only: they open nothing elsewhere. */
-const DEV = {
-  JEFFREY_KEY: "a-key-for-development",
-  JEFFREY_OVERRIDE_KEY: "an-override-key-for-development",
-  JEFFREY_VIEWER_TOKEN: "viewer-of-development",
-  JEFFREY_ADMIN_TOKEN: "admin-of-development",
-};
+/** Where wrangler looks for this world's secrets; git does not see it. */
+const SECRETS = ".dev.vars";
+const NAMES = ["JEFFREY_KEY", "JEFFREY_OVERRIDE_KEY", "JEFFREY_VIEWER_TOKEN", "JEFFREY_ADMIN_TOKEN"];
 
 /** @type {{ name: string, child: import("node:child_process").ChildProcess }[]} */
 const running = [];
@@ -51,8 +49,8 @@ async function main() {
     DEBUG_HEADERS: "on",
     LOG_EVENTS: "on",
     PREVIEW: "on",
-    ...DEV,
   };
+  makeSecrets();
   const vars = Object.entries(variables).flatMap(([name, value]) => ["--var", `${name}:${value}`]);
   start("old system", ["stand-in/server.js", "--port", String(ports.legacy)]);
   // The gate's session has a model worker of its own, so that neither depends on the other's process.
@@ -75,6 +73,13 @@ function port(name, values) {
   const number = Number(values[name]);
   if (!Number.isInteger(number) || number < 1 || number > 65535) fail(`--${name} of ${values[name]} is not a port from 1 to 65535`);
   return number;
+}
+
+/** Random ones, once: calls that were noted down go on working. */
+function makeSecrets() {
+  if (existsSync(SECRETS)) return;
+  const lines = NAMES.map((name) => `${name}=${randomBytes(24).toString("base64url")}\n`);
+  writeFileSync(SECRETS, `# Secrets of \`make dev\` on this machine, made at random. They open nothing elsewhere.\n${lines.join("")}`, { mode: 0o600 });
 }
 
 /** @param {string} message @returns {never} */
@@ -145,8 +150,9 @@ function welcome({ gate, model, legacy }) {
   old system     http://localhost:${legacy}     a stand-in for v2.4.2
 
   curl -si localhost:${gate}/predict -H 'content-type: application/json' -d '{"text":"Je suis furieux !","user_id":"bob"}'
-  curl -s localhost:${gate}/_jeffrey/v1/rollout -H 'authorization: Bearer ${DEV.JEFFREY_VIEWER_TOKEN}'
-  curl -s -X PUT localhost:${gate}/_jeffrey/v1/admin/share -H 'authorization: Bearer ${DEV.JEFFREY_ADMIN_TOKEN}' -d '{"version":0,"share":"50%"}'
+  set -a; . ./${SECRETS}; set +a     # this machine's secrets
+  curl -s localhost:${gate}/_jeffrey/v1/rollout -H "authorization: Bearer $JEFFREY_VIEWER_TOKEN"
+  curl -s -X PUT localhost:${gate}/_jeffrey/v1/admin/share -H "authorization: Bearer $JEFFREY_ADMIN_TOKEN" -d '{"version":0,"share":"50%"}'
   curl -s -X PUT localhost:${legacy}/_stand-in/settings -d '{"latency_ms":250,"error_rate":0.05}'
 
   Ctrl-C ends all of them.

@@ -34,6 +34,8 @@ pub mod own;
 
 pub mod receipt;
 
+pub mod report;
+
 pub mod schema_2;
 
 pub mod settings;

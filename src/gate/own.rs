@@ -8,6 +8,7 @@ use super::breaker::Breaker;
 use super::intake::Head;
 use super::receipt::ReceiptError;
 use super::settings::Settings;
+use super::tally::Totals;
 use crate::rollout::decision::{Answerable, Asked, Decision, Rules, decide};
 use crate::rollout::permit::Validation;
 use crate::rollout::share::InForce;
@@ -53,6 +54,8 @@ pub enum Endpoint<'a> {
     Share,
     /// `GET /v1/sinks`
     Sinks,
+    /// `GET /v1/totals`
+    Totals,
 }
 
 impl<'a> Endpoint<'a> {
@@ -77,6 +80,7 @@ impl<'a> Endpoint<'a> {
             "/rollout" => (Self::Rollout, "GET"),
             "/rollout/history" => (Self::History, "GET"),
             "/sinks" => (Self::Sinks, "GET"),
+            "/totals" => (Self::Totals, "GET"),
             _ => match path.strip_prefix("/ofrep/v1/evaluate/flags/") {
                 Some(key) if !key.is_empty() && !key.contains('/') => (Self::Ofrep(key), "POST"),
                 _ => return Err(OwnError::NotFound),
@@ -98,7 +102,8 @@ impl<'a> Endpoint<'a> {
             | Self::Minutes
             | Self::Ofrep(_)
             | Self::Rollout
-            | Self::Sinks => Some(Role::Viewer),
+            | Self::Sinks
+            | Self::Totals => Some(Role::Viewer),
             Self::Command
             | Self::Erase
             | Self::Events
@@ -309,6 +314,15 @@ pub fn page(head: &Head) -> Page {
     Page { since: number("since", 0), limit: number("limit", 1_000), shard: number("shard", 0) }
 }
 
+/// A minute that comes after all: SQLite's largest number.
+pub const LAST: u64 = i64::MAX as u64;
+
+/// Which minutes a query asks for: those after `since` and before `before`, all without them.
+pub fn between(head: &Head) -> (u64, u64) {
+    let number = |name| head.query(name).and_then(|value| value.parse().ok());
+    (number("since").unwrap_or(0).min(LAST), number("before").unwrap_or(LAST).min(LAST))
+}
+
 /// How the gate is: 503 while a variable is refused, because then nobody is canary.
 pub fn health(settings: &Settings, in_force: InForce, breaker: &Breaker) -> Reply {
     #[derive(Serialize)]
@@ -340,16 +354,24 @@ pub fn health(settings: &Settings, in_force: InForce, breaker: &Breaker) -> Repl
     Reply::json(if health.faults.is_empty() { 200 } else { 503 }, &health)
 }
 
-/// The release's standing, and its view where a plan is in force.
-pub fn standing(settings: &Settings, standing: &Standing, view: Option<&View>) -> Reply {
+/// The release's standing; its view where a plan is in force, with what both cohorts did since the stage began,
+/// where the ledger says so.
+pub fn standing(
+    settings: &Settings,
+    standing: &Standing,
+    view: Option<&View>,
+    totals: Option<&Totals>,
+) -> Reply {
     #[derive(Serialize)]
     struct Shape<'a> {
         release: &'a str,
         #[serde(flatten)]
         standing: &'a Standing,
         rollout: Option<&'a View>,
+        totals: Option<&'a Totals>,
     }
-    Reply::json(200, &Shape { release: settings.release.as_str(), standing, rollout: view })
+    let release = settings.release.as_str();
+    Reply::json(200, &Shape { release, standing, rollout: view, totals })
 }
 
 /// What a person asks of a rollout.

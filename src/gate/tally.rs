@@ -180,6 +180,60 @@ impl Tally {
     }
 }
 
+/// What both cohorts did in some minutes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Who is answered by the release, as far as its share goes.
+    pub canary: Side,
+    /// Everybody else.
+    pub stable: Side,
+}
+
+/// What one cohort did in some minutes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Side {
+    /// All that was counted.
+    pub tally: Tally,
+    /// How long its requests took; `None` without any.
+    pub latency_ms: Option<Quantiles>,
+    /// Mean of its answers' confidence; `None` without any.
+    pub mean_confidence: Option<f64>,
+}
+
+/// Latencies that a half, nineteen of twenty and ninety-nine of a hundred requests do not exceed, in milliseconds,
+/// within 5 %.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Quantiles {
+    /// The median.
+    pub p50: f64,
+    /// Of nineteen in twenty.
+    pub p95: f64,
+    /// Of ninety-nine in a hundred.
+    pub p99: f64,
+}
+
+impl Totals {
+    /// Of what was counted of the canary and of stable.
+    pub fn of([canary, stable]: [Tally; 2]) -> Self {
+        Self { canary: Side::of(canary), stable: Side::of(stable) }
+    }
+}
+
+impl Side {
+    fn of(tally: Tally) -> Self {
+        let at = |part| tally.latency.quantile(part);
+        let latency_ms = at(0.5).zip(at(0.95)).zip(at(0.99)).map(|((p50, p95), p99)| Quantiles {
+            p50,
+            p95,
+            p99,
+        });
+        let answers = tally.counts.answers;
+        let mean = || tally.confidence_millionths as f64 / 1e6 / answers as f64;
+        let mean_confidence = (answers > 0).then(mean);
+        Self { tally, latency_ms, mean_confidence }
+    }
+}
+
 /// The hours (minutes since 1970, divided by 60) since whose beginning a hit in a minute is a subject's first, when
 /// its last one was just before minute `after`; 0 when there was none. At most [`HOURS`] are looked back on.
 pub fn newly_affected_since(minute: u64, after: u64) -> std::ops::RangeInclusive<u64> {
@@ -305,6 +359,20 @@ mod tests {
     #[test]
     fn what_was_chosen_and_not_drawn_counts_for_nothing() {
         assert_eq!(count(&call(|call| call["counts"] = json!(false)), Pace::REAL), None);
+    }
+
+    #[test]
+    fn totals_know_their_quantiles_and_mean_and_nothing_of_nobody() {
+        let mut canary = counted(|call| call["latency_ms"] = json!(1_000)).tally;
+        for _ in 0..98 {
+            canary.add(&counted(|call| call["latency_ms"] = json!(100)).tally);
+        }
+        let Totals { canary, stable } = Totals::of([canary, Tally::default()]);
+        let found = canary.latency_ms.unwrap();
+        let near = |value: f64, known: f64| (value / known - 1.0).abs() < 0.05;
+        assert!(near(found.p50, 100.0) && near(found.p95, 100.0) && near(found.p99, 1_000.0));
+        assert!((canary.mean_confidence.unwrap() - 0.9).abs() < 1e-9);
+        assert_eq!((stable.latency_ms, stable.mean_confidence), (None, None));
     }
 
     #[test]

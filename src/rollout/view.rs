@@ -28,6 +28,8 @@ pub struct View {
     pub minutes_left: Option<u64>,
     /// What the gates come to.
     pub gates: Summary,
+    /// The last minute before the stage: what is counted below came after it.
+    pub counted_after: u64,
     /// Counted of the canary since the stage began.
     pub canary: Counts,
     /// Counted of stable since then.
@@ -53,7 +55,7 @@ pub fn view(
     time_factor: u64,
     (now, closed): (UnixMs, u64),
 ) -> View {
-    let Control { state, canary, stable, told, seq, .. } = control;
+    let Control { state, canary, stable, told, seq, entered_after, .. } = control;
     let minutes = now.0.saturating_sub(state.entered.0) / 60_000;
     let moves = !matches!(
         state.phase,
@@ -67,6 +69,7 @@ pub fn view(
         minutes,
         minutes_left: stage.map(|stage| stage.at_least_minutes.saturating_sub(minutes)),
         gates: control.summary(plan, closed),
+        counted_after: *entered_after,
         canary: *canary,
         stable: *stable,
         told: told.clone(),

@@ -344,16 +344,6 @@ pub struct Sums {
 }
 
 impl Sums {
-    /// Adds what another has counted.
-    pub fn add(&mut self, other: &Self) {
-        self.predictions += other.predictions;
-        self.routed += other.routed;
-        self.linear_head += other.linear_head;
-        self.regex += other.regex;
-        self.low_confidence += other.low_confidence;
-        self.leaks += other.leaks;
-    }
-
     /// The reference's four checks.
     pub fn checks(&self) -> [Check; 4] {
         [

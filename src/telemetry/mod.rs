@@ -2,6 +2,8 @@
 
 pub mod analysis;
 
+pub mod annotation;
+
 pub mod mask;
 
 pub mod sketch;

@@ -14,7 +14,7 @@ describe("a healthy release", OPTIONS, () => {
   /** @type {Awaited<ReturnType<typeof startRollout>>} */
   let gate;
   before(async () => {
-    gate = await startRollout();
+    gate = await startRollout({ PREVIEW: "on", SHADOW_SHARE: "20%" });
   });
   after(() => gate?.stop());
 
@@ -71,6 +71,7 @@ describe("a healthy release", OPTIONS, () => {
     assert.match(status.stdout, /✓ 10\.00%  ✓ 20\.00%  ✓ 50\.00%  ✓ 75\.00%  ✓ 100\.00%/);
     assert.match(status.stdout, /^requests +\d+ +\d+$/m);
     assert.match(status.stdout, /^regex above 2 % +roll back +pass /m);
+    assert.match(status.stdout, /^latency P95 +\d+ ms +\d+ ms$/m);
     const json = JSON.parse((await gate.words(["status", "--json"])).stdout);
     assert.equal(json.rollout.phase, "promoted");
     const history = await gate.words(["history", "--json"]);
@@ -88,6 +89,45 @@ describe("a healthy release", OPTIONS, () => {
     assert.deepEqual([nobody.code, /neither is set/.test(nobody.stderr)], [2, true]);
     const away = await gate.words(["status"], { env: { JEFFREY_GATE: "http://127.0.0.1:1/_jeffrey" } });
     assert.deepEqual([away.code, /^error: the gate: /.test(away.stderr)], [2, true]);
+  });
+
+  test("says what its week was, as the ledger counted it", async () => {
+    gate.traffic.rate = 0;
+    const report = await until(async () => {
+      const { code, stdout, stderr } = await gate.command(["report", "--week", "--json"]);
+      assert.deepEqual([code, stderr], [0, ""]);
+      const found = JSON.parse(stdout);
+      return found.week.canary.requests + found.week.stable.requests === gate.traffic.calls && found;
+    });
+    const totals = JSON.parse(await (await gate.own("/v1/totals", { token: SECRETS.JEFFREY_VIEWER_TOKEN })).text());
+    assert.equal(report.week.canary.requests, totals.canary.tally.counts.requests);
+    assert.deepEqual(report.week.canary.latency_ms, totals.canary.latency_ms);
+    assert.equal(report.days.length, 7);
+    const sum = (/** @type {string} */ of) => report.days.reduce((/** @type {number} */ all, /** @type {any} */ day) => all + day[of].requests, 0);
+    assert.deepEqual([sum("canary"), sum("stable")], [report.week.canary.requests, report.week.stable.requests]);
+    assert.ok(report.shadows[0] > 0);
+    assert.ok(report.decisions.some((/** @type {any} */ { then }) => then.includes("the share is set to 75.00%")));
+    const { code, stdout } = await gate.command(["report", "--week"]);
+    assert.equal(code, 0);
+    assert.match(stdout, /^# e1-small, \d{4}-\d\d-\d\d \d\d:\d\d to /);
+    assert.match(stdout, new RegExp(`^\\| requests \\| ${report.week.canary.requests} \\| ${report.week.stable.requests} \\| 0 \\|$`, "m"));
+    const nothing = await gate.command(["report"]);
+    assert.deepEqual([nothing.code, /--week/.test(nothing.stderr)], [2, true]);
+  });
+
+  test("hands out what people should label", async () => {
+    const judged = await gate.classify({ text: "Call me on 06 12 34 56 78, \"they\" said, fine", user_id: "user-1" });
+    const body = JSON.stringify({ id: judged.headers.get("x-jeffrey-id"), correct_label: "fear" });
+    const url = `${gate.origin}/_jeffrey/v1/admin/events`;
+    await until(async () => (await gate.own("/v1/feedback", { method: "POST", body })).status === 200);
+    const { code, stdout, stderr } = await gate.command(["export", "--for-annotation", url]);
+    assert.deepEqual([code, stderr], [0, ""]);
+    const [head, first] = stdout.split("\n");
+    assert.equal(head, "text,label,lang,why,guess,confidence,second,time_ms");
+    assert.match(first, /^"Call me on \[PHONE\], ""they"" said, fine",fear,,corrected,/);
+    assert.ok(!stdout.includes("12 34"));
+    const off = await gate.command(["export", "--for-annotation", "-"], { input: '{"event":"classify","id":"a","time_ms":1,"destination":"canary","preview":null}\n' });
+    assert.deepEqual([off.code, off.stderr], [1, "no event shows a preview: the gate's PREVIEW is off\n"]);
   });
 });
 

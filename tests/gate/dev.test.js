@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -50,8 +50,12 @@ test("make dev runs all three, refuses a taken port by name, and Ctrl-C ends all
     assert.equal((await fetch(`http://localhost:${model}/health`)).status, 200);
 
     // The calls that it prints.
-    const [, viewer] = /rollout -H 'authorization: (Bearer [\w-]+)'/.exec(world.printed()) ?? [];
-    const [, admin, change] = /share -H 'authorization: (Bearer [\w-]+)' -d '(.+?)'/.exec(world.printed()) ?? [];
+    const secrets = Object.fromEntries((await readFile(join(ROOT, ".dev.vars"), "utf8")).split("\n").filter((line) => /^\w/.test(line)).map((line) => line.split("=")));
+    assert.deepEqual(new Set(Object.values(secrets)).size, 4, "each a random one of its own");
+    for (const secret of Object.values(secrets)) assert.ok(/^[\w-]{32}$/.test(secret) && !world.printed().includes(secret));
+    const [, viewer_of] = /rollout -H "authorization: (Bearer \$\w+)"/.exec(world.printed()) ?? [];
+    const [, admin_of, change] = /share -H "authorization: (Bearer \$\w+)" -d '(.+?)'/.exec(world.printed()) ?? [];
+    const [viewer, admin] = [viewer_of, admin_of].map((text) => text.replace(/\$(\w+)/, (_, name) => secrets[name]));
     const own = `http://localhost:${gate}/_jeffrey/v1`;
     assert.equal((await (await fetch(`${own}/rollout`, { headers: { authorization: viewer } })).json()).share_basis_points, 10_000);
     const changed = await fetch(`${own}/admin/share`, { method: "PUT", headers: { authorization: admin }, body: change });

@@ -24,13 +24,14 @@ const VARIABLES = { INITIAL_SHARE: "100%", LOG_EVENTS: "on", DEBUG_HEADERS: "on"
  * Starts stand-in, gate and model worker.
  *
  * @param {Record<string, string>} [variables] of the gate; an empty value takes one away
- * @param {{ model?: "real" | "faulty" | "none", rollout?: "real" | "faulty", queue?: "real" | "faulty", two?: boolean, latency_ms?: number, build?: string, state?: string, feeder?: string, configure?: (toml: string) => string }} [options]
+ * @param {{ model?: "real" | "faulty" | "none", rollout?: "real" | "faulty", queue?: "real" | "faulty", two?: boolean, previous?: string, latency_ms?: number, build?: string, state?: string, feeder?: string, configure?: (toml: string) => string }} [options]
  *   `model`: as it is, behind `faulty-model.js`, or not there; `rollout`: as it is, or behind `faulty-rollout.js`; `queue`: its consumer as it is, or behind `faulty-queue.js`; `two`: a second gate that shares the first
  *   one's rollout object, reached with the header `x-gate: two`, and then headers in `x-front`, as JSON, get
- *   past what `wrangler dev` keeps to itself, and `x-front-origin` is where the request seems to have come; `build`: the folder of the workers; `state`: where its objects keep
+ *   past what `wrangler dev` keeps to itself, and `x-front-origin` is where the request seems to have come; `previous`: the name of a release before, a gate and a model worker of its own in the same
+ *   session, which the gate has for its old system, and whose own paths are below `/_previous`; `build`: the folder of the workers; `state`: where its objects keep
  *   what they keep, for another session; `feeder`: a queue that `feed` puts anything into, by a worker beside the gate; `configure` rewrites the gate's toml
  */
-export async function startGate(variables = {}, { model = "real", rollout = "real", queue = "real", two = false, latency_ms = 0, build = "build", state, feeder, configure = (toml) => toml } = {}) {
+export async function startGate(variables = {}, { model = "real", rollout = "real", queue = "real", two = false, previous, latency_ms = 0, build = "build", state, feeder, configure = (toml) => toml } = {}) {
   for (const worker of ["gate", "model"]) {
     if (!existsSync(join(ROOT, build, worker, "index.js"))) throw new Error(`${build}/${worker} is missing: run make workers`);
   }
@@ -60,7 +61,26 @@ export async function startGate(variables = {}, { model = "real", rollout = "rea
     await config("wrangler.front.toml", FRONT_TOML);
     await writeFile(join(folder, "front.js"), FRONT);
   }
-  await config("wrangler.toml", configure(gate));
+  await config("wrangler.toml", configure(previous ? `${gate}\n[[services]]\nbinding = "LEGACY"\nservice = "jeffrey-gate-previous"\n` : gate));
+  if (previous) {
+    const before = replaced(gate, [
+      ['name = "jeffrey-gate"', 'name = "jeffrey-gate-previous"'],
+      [/^RELEASE = .*\n/m, `RELEASE = ${JSON.stringify(previous)}\nOWN_PREFIX = "/_previous"\n`],
+      ['service = "jeffrey-model"', 'service = "jeffrey-model-previous"'],
+      [/^\[\[queues\.producers\]\]\n(?:\w+ = .*\n)*/m, ""],
+      [/^\[\[queues\.consumers\]\]\n(?:\w+ = .*\n)*/m, ""],
+      [/^\[\[queues\.consumers\]\]\n(?:\w+ = .*\n)*/m, ""],
+    ]);
+    await config("wrangler.previous.toml", before);
+    await cp(join(ROOT, build, "model"), join(folder, "model-previous"), { recursive: true });
+    const name = await readFile(join(ROOT, "tests/support/previous-model.js"), "utf8");
+    await writeFile(join(folder, "model-previous/previous-model.js"), name.replace("NAME", previous));
+    await config("wrangler.model-previous.toml", replaced(await readFile(join(ROOT, "wrangler.model.toml"), "utf8"), [
+      ['name = "jeffrey-model"', 'name = "jeffrey-model-previous"'],
+      ['main = "build/model/index.js"', 'main = "model-previous/previous-model.js"'],
+      ['directory = "build/www"', `directory = ${JSON.stringify(join(ROOT, "build/www"))}`],
+    ]));
+  }
   if (two) {
     const second = replaced(gate, [
       ['name = "jeffrey-gate"', 'name = "jeffrey-gate-two"'],

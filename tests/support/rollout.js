@@ -116,24 +116,28 @@ export async function startRollout(variables = {}, options = {}) {
   };
   const sent = send();
   const json = async (/** @type {Response} */ response) => ({ status: response.status, json: /** @type {any} */ (await response.json()) });
+  const view = async () => (await json(await gate.own("/v1/rollout", VIEWER))).json;
+  /** The binary at this gate. @param {string[]} args @param {{ input?: string, env?: Record<string, string> }} [options] */
+  const command = (args, { input = "", env = {} } = {}) => jeffrey(args, input, {
+    JEFFREY_GATE: `${gate.origin}/_jeffrey`,
+    JEFFREY_ADMIN_TOKEN: SECRETS.JEFFREY_ADMIN_TOKEN,
+    JEFFREY_VIEWER_TOKEN: SECRETS.JEFFREY_VIEWER_TOKEN,
+    USER: "somebody",
+    ...env,
+  });
   return {
     ...gate,
     traffic,
-    /** `jeffrey rollout …` at this gate. @param {string[]} args @param {{ input?: string, env?: Record<string, string> }} [options] */
-    words: (args, { input = "", env = {} } = {}) => jeffrey(["rollout", ...args], input, {
-      JEFFREY_GATE: `${gate.origin}/_jeffrey`,
-      JEFFREY_ADMIN_TOKEN: SECRETS.JEFFREY_ADMIN_TOKEN,
-      JEFFREY_VIEWER_TOKEN: SECRETS.JEFFREY_VIEWER_TOKEN,
-      USER: "somebody",
-      ...env,
-    }),
+    command,
+    /** `jeffrey rollout …` at this gate. @param {string[]} args @param {Parameters<typeof command>[1]} [options] */
+    words: (args, options) => command(["rollout", ...args], options),
     async stop() {
       running = false;
       await sent;
       await gate.stop();
     },
     /** Where the release stands. */
-    view: async () => (await json(await gate.own("/v1/rollout", VIEWER))).json,
+    view,
     /** A word of a person. @param {object} body */
     wish: async (body) => json(await gate.own("/v1/admin/rollout", { ...ADMIN, method: "POST", body: JSON.stringify({ by: "test", ...body }) })),
     /** Tells the gate of a release check. @param {object} report */
@@ -151,7 +155,7 @@ export async function startRollout(variables = {}, options = {}) {
     },
     /** Waits until the release is in a phase. @param {string} phase @param {number} [share] in basis points */
     reaches: (phase, share) => until(async () => {
-      const { rollout } = (await json(await gate.own("/v1/rollout", VIEWER))).json;
+      const { rollout } = await view();
       return rollout?.phase === phase && (share === undefined || rollout.share_basis_points === share) && rollout;
     }),
   };

@@ -17,6 +17,8 @@ mod duration;
 
 mod eval;
 
+mod export;
+
 mod lines;
 
 mod mask;
@@ -29,11 +31,15 @@ mod plot;
 
 mod progress;
 
+mod report;
+
 mod rollout;
 
 mod rows;
 
 mod simulate;
+
+mod source;
 
 mod table;
 
@@ -86,9 +92,11 @@ enum Command {
     Classify(classify::Arguments),
     Completion(completion::Arguments),
     Eval(eval::Arguments),
+    Export(export::Arguments),
     Mask(mask::Arguments),
     Model(model::Arguments),
     Plan(plan::Arguments),
+    Report(report::Arguments),
     Rollout(rollout::Arguments),
     Simulate(simulate::Arguments),
     Token(token::Arguments),
@@ -286,9 +294,11 @@ fn run(cli: &Cli) -> Result<Outcome, Stop> {
         Command::Classify(arguments) => classify::run(arguments, &cli.settings),
         Command::Completion(arguments) => completion::run(arguments),
         Command::Eval(arguments) => eval::run(arguments, &cli.settings),
+        Command::Export(arguments) => export::run(arguments),
         Command::Mask(arguments) => mask::run(arguments),
         Command::Model(arguments) => model::run(arguments, &cli.settings),
         Command::Plan(arguments) => plan::run(arguments),
+        Command::Report(arguments) => report::run(arguments),
         Command::Rollout(arguments) => rollout::run(arguments),
         Command::Simulate(arguments) => simulate::run(arguments),
         Command::Token(arguments) => token::run(arguments),

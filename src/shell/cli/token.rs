@@ -97,7 +97,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Stop> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one clock of the command line")]
-fn now() -> UnixMs {
+pub(super) fn now() -> UnixMs {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     UnixMs(since.as_millis() as u64)
 }

@@ -15,9 +15,9 @@ use crate::gate::metrics::QUEUE_LAG_MS;
 use crate::gate::own::OwnError;
 use crate::gate::shard::{self, Part};
 use crate::gate::status::{self, LedgerStatus, PartStatus};
+use crate::gate::tally::Tally;
 use crate::rollout::bucket::Release;
 use crate::rollout::counts::Minute;
-use crate::telemetry::analysis::Sums;
 use crate::telemetry::sketch::Sketch;
 use crate::terms::{AnswerId, Subject};
 
@@ -139,12 +139,16 @@ pub(super) async fn minutes(env: &Env, release: &Release, since: u64) -> Answer<
     Ok(merged.collect())
 }
 
-/// What the canary's answers from a minute on amount to.
-pub(super) async fn sums(env: &Env, release: &Release, after: u64) -> Answer<Sums> {
-    let path = format!("/sums?release={}&since={after}", release.as_str());
-    let mut sums = Sums::default();
-    for part in ask_all::<Sums>(env, shards(env), &path).await? {
-        sums.add(&part);
+/// What the canary and stable did after a minute and before another.
+pub(super) async fn between(
+    env: &Env,
+    release: &Release,
+    (since, before): (u64, u64),
+) -> Answer<[Tally; 2]> {
+    let path = format!("/between?release={}&since={since}&before={before}", release.as_str());
+    let mut sums = <[Tally; 2]>::default();
+    for part in ask_all::<[Tally; 2]>(env, shards(env), &path).await? {
+        sums.iter_mut().zip(&part).for_each(|(sum, more)| sum.add(more));
     }
     Ok(sums)
 }

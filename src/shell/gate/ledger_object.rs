@@ -115,7 +115,10 @@ impl DurableObject for LedgerObject {
                 }
                 Err(_) => Response::error("no minutes", 400),
             },
-            "/sums" => Response::from_json(&self.sums(release, number("since").unwrap_or(0))?),
+            "/between" => {
+                let (since, before) = (number("since").unwrap_or(0), number("before").unwrap_or(0));
+                Response::from_json(&self.between(release, since, before)?)
+            }
             "/latency" => {
                 Response::from_json(&self.stable_latency(release, number("minute").unwrap_or(0))?)
             }

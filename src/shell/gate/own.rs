@@ -6,9 +6,10 @@ use super::http;
 use super::rollout::{self, Ask, Changed, Shown};
 use super::{Call, MEMORY, draw, ledger, now};
 use crate::gate::own::{
-    BODY_BYTES_MAX, COMMAND_BYTES_MAX, Endpoint, OwnError, Page, Reply, change, erasure, health,
-    ofrep, page, standing, wish,
+    BODY_BYTES_MAX, COMMAND_BYTES_MAX, Endpoint, LAST, OwnError, Page, Reply, between, change,
+    erasure, health, ofrep, page, standing, wish,
 };
+use crate::gate::tally::Totals;
 use crate::gate::{access, feedback, metrics, subject};
 
 /// Answers one of the gate's own; `path` is below the prefix.
@@ -75,8 +76,8 @@ pub(super) async fn answer(call: &Call, path: &str) -> Result<web_sys::Response,
             ofrep(key, &body, settings, in_force)
         }
         Endpoint::Rollout => {
-            let Shown { told, view } = rollout::shown(&call.env, settings).await?;
-            standing(settings, &told.standing, view.as_ref())
+            let shown = rollout::shown(&call.env, settings).await?;
+            shown_now(call, &shown).await
         }
         Endpoint::History => {
             let Page { since, limit, .. } = page(&call.head);
@@ -92,6 +93,10 @@ pub(super) async fn answer(call: &Call, path: &str) -> Result<web_sys::Response,
         Endpoint::Validation => {
             let body = call.body(COMMAND_BYTES_MAX).await?;
             rollout::pass(&call.env, settings, Ask::Validation, &body).await?
+        }
+        Endpoint::Totals => {
+            let found = ledger::between(&call.env, &settings.release, between(&call.head)).await?;
+            Reply::json(200, &Totals::of(found))
         }
         Endpoint::Sinks => Reply::json(200, &ledger::status(&call.env).await?),
         Endpoint::Share => {
@@ -110,8 +115,21 @@ pub(super) async fn answer(call: &Call, path: &str) -> Result<web_sys::Response,
 async fn changed(call: &Call, what: Ask, body: &[u8]) -> Result<Reply, OwnError> {
     Ok(match rollout::change(&call.env, &call.settings, what, body).await? {
         Changed::Refused(reply) => reply,
-        Changed::To(shown) => standing(&call.settings, &shown.told.standing, shown.view.as_ref()),
+        Changed::To(shown) => shown_now(call, &shown).await,
     })
+}
+
+/// The release as it stands, with what both cohorts did since the stage began; without it where the ledger is away.
+async fn shown_now(call: &Call, Shown { told, view }: &Shown) -> Reply {
+    let settings = &call.settings;
+    let totals = match view {
+        Some(view) => {
+            let minutes = (view.counted_after, LAST);
+            ledger::between(&call.env, &settings.release, minutes).await.ok().map(Totals::of)
+        }
+        None => None,
+    };
+    standing(settings, &told.standing, view.as_ref(), totals.as_ref())
 }
 
 /// JSON that is written already.

@@ -2,17 +2,15 @@
 
 mod plot;
 
-mod source;
-
 use std::fmt;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
 use serde::Serialize;
 
-use self::source::Source;
 use super::lines::Lines;
 use super::progress::Progress;
+use super::source::Source;
 use super::table::{Table, figure, percent};
 use super::{Outcome, Stop, print_json};
 use crate::telemetry::analysis::{Analysis, Check, Findings, Line, Verdict};

@@ -1,5 +1,6 @@
 //! A gate over HTTP, with a token of the environment.
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -9,6 +10,9 @@ use ureq::Agent;
 use ureq::Body;
 use ureq::http::Response;
 
+use crate::gate::report::Span;
+use crate::gate::tally::Totals;
+use crate::rollout::control::Entry;
 use crate::shell::cli::Stop;
 use crate::shell::cli::traffic::client::agent;
 
@@ -57,17 +61,53 @@ impl Gate {
     }
 
     /// Where the release stands.
-    pub(super) fn standing(&self) -> Result<Value, Stop> {
+    pub(in crate::shell::cli) fn standing(&self) -> Result<Value, Stop> {
         let (status, body) = self.get("/v1/rollout")?;
         expected(status, &body)?;
         parsed(&body)
     }
 
-    /// The history's entries after a number, as lines.
-    pub(super) fn history(&self, since: u64) -> Result<String, Stop> {
-        let (status, body) = self.get(&format!("/v1/rollout/history?since={since}&limit=1000"))?;
+    /// Hands each entry of the history after a number to `each`, with the line it stands in, until that says stop.
+    pub(super) fn history(
+        &self,
+        mut since: u64,
+        mut each: impl FnMut(Entry, &str) -> Result<ControlFlow<()>, Stop>,
+    ) -> Result<(), Stop> {
+        loop {
+            let path = format!("/v1/rollout/history?since={since}&limit=1000");
+            let (status, body) = self.get(&path)?;
+            expected(status, &body)?;
+            let mut last = since;
+            for line in String::from_utf8_lossy(&body).lines() {
+                let entry: Entry = serde_json::from_str(line)?;
+                last = entry.seq;
+                if each(entry, line)?.is_break() {
+                    return Ok(());
+                }
+            }
+            if last == since {
+                return Ok(());
+            }
+            since = last;
+        }
+    }
+
+    /// The history's entries after a number.
+    pub(in crate::shell::cli) fn entries(&self, since: u64) -> Result<Vec<Entry>, Stop> {
+        let mut entries = Vec::new();
+        self.history(since, |entry, _| {
+            entries.push(entry);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(entries)
+    }
+
+    /// What both cohorts did in some minutes.
+    pub(in crate::shell::cli) fn totals(&self, span: Span) -> Result<Totals, Stop> {
+        let Span { since, before } = span;
+        let (status, body) = self.get(&format!("/v1/totals?since={since}&before={before}"))?;
         expected(status, &body)?;
-        Ok(String::from_utf8_lossy(&body).into_owned())
+        parsed(&body)
     }
 
     /// Passes a wish on; the inner error is the gate's refusal.

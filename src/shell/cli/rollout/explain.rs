@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::gate::report::Decision;
 use crate::gate::webhook::{of_cause, told};
 use crate::rollout::control::{Entry, Input};
 use crate::rollout::gate::finding::Verdict;
@@ -99,6 +100,17 @@ pub(super) fn explained(entry: &Entry) -> String {
     text
 }
 
+/// What a report says of an entry; nothing of a minute in which nothing was decided.
+pub(in crate::shell::cli) fn decision(entry: &Entry) -> Option<Decision> {
+    let decided = !matches!(entry.what, Input::Minute { .. }) || !entry.actions.is_empty();
+    decided.then(|| Decision {
+        id: entry.seq,
+        at_ms: entry.now.0,
+        what: what(&entry.what),
+        then: then(entry),
+    })
+}
+
 fn what(input: &Input) -> String {
     let who = |by: &str| if by.is_empty() { "somebody".to_owned() } else { by.to_owned() };
     match input {
@@ -134,7 +146,7 @@ fn then(entry: &Entry) -> String {
 }
 
 /// A time in UTC, to the minute.
-fn when(at: UnixMs) -> String {
+pub(in crate::shell::cli) fn when(at: UnixMs) -> String {
     let at = i64::try_from(at.0).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
     at.map_or("?".to_owned(), |at| at.strftime("%Y-%m-%d %H:%M").to_string())
 }

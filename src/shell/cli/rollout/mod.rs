@@ -8,6 +8,7 @@ mod show;
 
 use std::fs;
 use std::io::{self, IsTerminal, Read, Write};
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
@@ -15,6 +16,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 pub(super) use self::client::Gate;
+pub(super) use self::explain::{decision, when};
+pub(super) use self::show::Status as Standing;
 use self::show::Status;
 use super::{Outcome, Stop};
 use crate::rollout::control::{Entry, replay};
@@ -202,9 +205,7 @@ fn watch(gate: &Gate, every: Duration) -> Result<Outcome, Stop> {
         let status = Status::of(gate.standing()?)?;
         if screen {
             // Home, the view, and whatever the last one had below it gone.
-            let events = gate.history(status.seq().saturating_sub(40))?;
-            let events: Vec<Entry> =
-                events.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+            let events = gate.entries(status.seq().saturating_sub(40))?;
             let view = format!("{status}\n{}", explain::last(&events, 6));
             let lines = view.lines().map(|line| format!("{line}\x1b[K\r\n")).collect::<String>();
             write!(output, "\x1b[H{lines}\x1b[J")?;
@@ -225,25 +226,15 @@ fn watch(gate: &Gate, every: Duration) -> Result<Outcome, Stop> {
 
 fn history(gate: &Gate, since: u64, json: bool) -> Result<Outcome, Stop> {
     let mut output = io::stdout().lock();
-    let mut since = since;
     let mut table = explain::table();
-    loop {
-        let page = gate.history(since)?;
-        let mut last = since;
-        for line in page.lines() {
-            let entry: Entry = serde_json::from_str(line)?;
-            last = entry.seq;
-            if json {
-                writeln!(output, "{line}")?;
-            } else {
-                explain::add(&mut table, &entry);
-            }
+    gate.history(since, |entry, line| {
+        if json {
+            writeln!(output, "{line}")?;
+        } else {
+            explain::add(&mut table, &entry);
         }
-        if last == since {
-            break;
-        }
-        since = last;
-    }
+        Ok(ControlFlow::Continue(()))
+    })?;
     if !json {
         write!(output, "{table}")?;
     }
@@ -251,27 +242,19 @@ fn history(gate: &Gate, since: u64, json: bool) -> Result<Outcome, Stop> {
 }
 
 fn explained(gate: &Gate, id: Option<u64>) -> Result<Outcome, Stop> {
-    let mut since = id.map_or(0, |id| id.saturating_sub(1));
     let mut found: Option<Entry> = None;
-    loop {
-        let page = gate.history(since)?;
-        let mut last = since;
-        for line in page.lines() {
-            let entry: Entry = serde_json::from_str(line)?;
-            last = entry.seq;
-            let wanted = match id {
-                Some(id) => entry.seq == id,
-                None => entry.actions.iter().any(decides),
-            };
-            if wanted {
-                found = Some(entry);
+    gate.history(id.map_or(0, |id| id.saturating_sub(1)), |entry, _| {
+        match id {
+            // The first after the one before it.
+            Some(id) => {
+                found = Some(entry).filter(|entry| entry.seq == id);
+                return Ok(ControlFlow::Break(()));
             }
+            None if entry.actions.iter().any(decides) => found = Some(entry),
+            None => {}
         }
-        if last == since || id.is_some() {
-            break;
-        }
-        since = last;
-    }
+        Ok(ControlFlow::Continue(()))
+    })?;
     match found {
         Some(entry) => {
             write!(io::stdout(), "{}", explain::explained(&entry))?;

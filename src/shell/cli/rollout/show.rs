@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::gate::tally::{Quantiles, Side, Totals};
 use crate::gate::webhook::{of_cause, told};
 use crate::rollout::counts::Counts;
 use crate::rollout::gate::Effect;
@@ -13,24 +14,31 @@ use crate::rollout::state::Phase;
 use crate::rollout::view::View;
 use crate::shell::cli::table::Table;
 use crate::shell::cli::{Outcome, Stop};
-use crate::terms::Share;
+use crate::terms::{Share, UnixMs};
 
 /// Signs of a bar.
 const BAR: usize = 10;
 
 /// What the gate says of a release.
 #[derive(Deserialize)]
-pub(super) struct Status {
-    release: String,
+pub(in crate::shell::cli) struct Status {
+    pub(in crate::shell::cli) release: String,
     #[serde(rename = "share_basis_points")]
-    share: Share,
+    pub(in crate::shell::cli) share: Share,
     killed: bool,
-    rollout: Option<View>,
+    pub(in crate::shell::cli) rollout: Option<View>,
+    /// What both cohorts did since the stage began; `None` where the ledger is away.
+    totals: Option<Totals>,
 }
 
 impl Status {
     pub(super) fn of(standing: Value) -> Result<Self, Stop> {
         Ok(serde_json::from_value(standing)?)
+    }
+
+    /// The time that stages are counted by, where a plan is in force.
+    pub(in crate::shell::cli) fn now(&self) -> Option<UnixMs> {
+        self.rollout.as_ref().map(|view| view.now)
     }
 
     pub(super) fn seq(&self) -> u64 {
@@ -120,14 +128,14 @@ impl fmt::Display for Status {
             write!(f, "   (a rehearsal, {} times as fast)", view.time_factor)?;
         }
         let samples = view.stages.get(view.state.stage).map_or(0, |stage| stage.samples);
-        writeln!(f, "\n\n{}", cohorts(view))?;
+        writeln!(f, "\n\n{}", cohorts(view, self.totals.as_ref()))?;
         writeln!(f, "{} of {samples} requests that this stage needs\n", view.gates.samples)?;
         write!(f, "{}", gates(view))
     }
 }
 
 /// Both cohorts side by side, since the stage began.
-fn cohorts(view: &View) -> Table {
+fn cohorts(view: &View, totals: Option<&Totals>) -> Table {
     let mut table = Table::new(["since the stage began", "canary", "stable"]);
     let count = |of: fn(&Counts) -> u64| [of(&view.canary), of(&view.stable)];
     let part = |of: fn(&Counts) -> (u64, u64)| {
@@ -147,6 +155,27 @@ fn cohorts(view: &View) -> Table {
     row("low confidence", part(|c| (c.low_confidence, c.answers)));
     row("rule applied", part(|c| (c.rule_applied, c.answers)));
     row("verdicts, bad", part(|c| (c.feedback_bad, c.feedback_bad + c.feedback_good)));
+    if let Some(Totals { canary, stable }) = totals {
+        let took = |of: fn(&Quantiles) -> f64| {
+            let one = |side: &Side| {
+                side.latency_ms
+                    .as_ref()
+                    .map_or("–".to_owned(), |all| format!("{:.0} ms", of(all)))
+            };
+            [one(canary), one(stable)]
+        };
+        row("latency P50", took(|all| all.p50));
+        row("latency P95", took(|all| all.p95));
+        row("latency P99", took(|all| all.p99));
+        let (agreed, disagreed) = (stable.tally.shadow_agreed, stable.tally.shadow_disagreed);
+        if agreed + disagreed > 0 {
+            let part = 100.0 * agreed as f64 / (agreed + disagreed) as f64;
+            row(
+                "shadow agrees",
+                [format!("{part:.2} % of {}", agreed + disagreed), "–".to_owned()],
+            );
+        }
+    }
     table
 }
 

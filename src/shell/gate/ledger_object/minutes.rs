@@ -10,7 +10,6 @@ use crate::gate::shard::{MINUTES_MAX, Part};
 use crate::gate::tally::{Counted, Tally, newly_affected_since};
 use crate::rollout::counts::{Concentration, Metric, Pair};
 use crate::shell::gate::sql::{Number, Tables, number};
-use crate::telemetry::analysis::Sums;
 use crate::telemetry::sketch::Sketch;
 use crate::terms::{Cohort, Share};
 
@@ -111,18 +110,20 @@ impl LedgerObject {
         Ok(latency)
     }
 
-    /// What the canary's answers after a minute amount to.
-    pub(super) fn sums(&self, release: &str, since: u64) -> Result<Sums> {
-        let query =
-            "SELECT json AS text FROM tally WHERE release = ? AND minute > ? AND cohort = ?";
-        let canary = Cohort::Canary.name();
-        let rows: Vec<Text> =
-            self.rows(query, vec![release.into(), number(since), canary.into()])?;
-        let mut sums = Sums::default();
-        for row in rows {
-            sums.add(&serde_json::from_str::<Tally>(&row.text)?.sums());
-        }
-        Ok(sums)
+    /// What the canary and stable did after a minute and before another.
+    pub(super) fn between(&self, release: &str, since: u64, before: u64) -> Result<[Tally; 2]> {
+        let of = |cohort: Cohort| -> Result<Tally> {
+            let query = "SELECT json AS text FROM tally \
+                         WHERE release = ? AND minute > ? AND minute < ? AND cohort = ?";
+            let values = vec![release.into(), number(since), number(before), cohort.name().into()];
+            let rows: Vec<Text> = self.rows(query, values)?;
+            let mut sum = Tally::default();
+            for row in rows {
+                sum.add(&serde_json::from_str(&row.text)?);
+            }
+            Ok(sum)
+        };
+        Ok([of(Cohort::Canary)?, of(Cohort::Stable)?])
     }
 
     /// The numbers of the minutes between two that have something here, the earliest first.

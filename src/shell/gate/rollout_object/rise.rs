@@ -6,6 +6,7 @@ use serde_json::json;
 use worker::worker_sys::web_sys;
 
 use super::{Planned, RolloutObject};
+use crate::gate::own::LAST;
 use crate::gate::webhook::{self, Receiver};
 use crate::rollout::permit::{Answer, Known, Withheld, Word, withheld};
 use crate::shell::gate::http::{self, Outgoing, Parts, Read, Said, Target};
@@ -27,10 +28,10 @@ impl RolloutObject {
         let live = planned.filter(|of| of.is_live());
         let analysis = match live {
             Some(Planned { control, .. }) => {
-                let after = control.entered_after;
-                let sums = ledger::sums(&self.env, &self.settings.release, after).await;
+                let minutes = (control.entered_after, LAST);
+                let found = ledger::between(&self.env, &self.settings.release, minutes).await;
                 // What cannot be read is not ready.
-                Some(sums.unwrap_or_default().verdict())
+                Some(found.map(|[canary, _]| canary.sums()).unwrap_or_default().verdict())
             }
             None => None,
         };

@@ -1,0 +1,184 @@
+// `make deploy`: both workers to Cloudflare, in the order in which they need each other. Everything may be done again.
+
+import { execFileSync, spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+
+const ROOT = fileURLToPath(new URL("..", import.meta.url));
+const WRANGLER = join(ROOT, "node_modules/wrangler/bin/wrangler.js");
+
+const HELP = `node deploy/run.js: deploys the model worker and the gate
+
+  --env ENV      staging or production; names of staging end in -staging
+  --dry-run      builds what would be uploaded, prints each step, reaches nobody
+  --build DIR    where \`make workers\` put them [build/edge]
+  --vars FILE    the gate's variables there, one NAME=value a line [deploy/ENV.vars]
+  --beside NAME  at the end of all names, such as e1: a release of its own beside the others
+  --help         this
+
+Exit codes: 0 deployed; 1 a step failed, what came before it is done; 2 usage.
+docs/operate.md says what each step does and how to take it back.`;
+
+/** Each opens something, and none is in a file of the project. */
+const SECRETS = ["JEFFREY_KEY", "JEFFREY_OVERRIDE_KEY", "JEFFREY_VIEWER_TOKEN", "JEFFREY_ADMIN_TOKEN"];
+/** Stands among the variables, and is a binding: an earlier release's gate as the old system. */
+const SERVICE = "LEGACY_SERVICE";
+const QUEUES = ["jeffrey-events", "jeffrey-events-dead"];
+
+const options = /** @type {const} */ ({
+  env: { type: "string" },
+  "dry-run": { type: "boolean", default: false },
+  build: { type: "string", default: "build/edge" },
+  vars: { type: "string" },
+  beside: { type: "string", default: "" },
+  help: { type: "boolean", default: false },
+});
+
+function main() {
+  const { values } = parsed();
+  if (values.help) return console.log(HELP);
+  const { env, build, "dry-run": dry } = values;
+  if (env !== "staging" && env !== "production") fail(2, `--env is ${env ?? "not given"}: staging or production`);
+  const file = values.vars ?? `deploy/${env}.vars`;
+  const variables = variablesOf(file);
+  if (!variables.has("LEGACY_ORIGIN") && !variables.has(SERVICE)) fail(2, `${file} has no LEGACY_ORIGIN: the gate would not know the old system`);
+  if (!/^[a-z0-9]{0,20}$/.test(values.beside)) fail(2, `--beside of ${values.beside} is not up to 20 small letters or digits`);
+  const secret = SECRETS.find((name) => variables.has(name));
+  if (secret) fail(2, `${file} has ${secret}: a secret is set with \`wrangler secret put\`, not in a file`);
+  for (const worker of ["gate", "model"]) {
+    if (!existsSync(join(ROOT, build, worker, "index.js"))) fail(2, `${build}/${worker}/index.js is missing: make PROFILE=edge workers`);
+  }
+  if (!dry && !process.env.CLOUDFLARE_API_TOKEN) fail(2, "CLOUDFLARE_API_TOKEN is not set: docs/operate.md says which permissions it needs");
+
+  const suffix = (env === "production" ? "" : `-${env}`) + (values.beside && `-${values.beside}`);
+  const [model, gate] = configs(suffix, build, variables);
+  const step = stepper(dry);
+  step("the release checks of the model", () => run("jeffrey validate", [join(ROOT, jeffrey()), "validate"]));
+  for (const queue of QUEUES.map((name) => name + suffix)) {
+    step(`queue ${queue}, unless it is there`, () => dry || createQueue(queue));
+  }
+  step(`model worker jeffrey-model${suffix}`, () => wrangler("deploy", "--config", model, ...(dry ? ["--dry-run"] : [])));
+  step(`gate jeffrey-gate${suffix}, with its objects' migrations`, () => wrangler("deploy", "--config", gate, ...(dry ? ["--dry-run"] : [])));
+  step("the gate's secrets", () => dry || secretsOf(gate));
+  console.log(dry
+    ? `\nNothing was changed. Without --dry-run: CLOUDFLARE_API_TOKEN, and \`make deploy ENV=${env}\`.`
+    : `\nDeployed, with the share of the rollout as it was. Next:\n  jeffrey validate --post GATE/_jeffrey\n  jeffrey rollout start --plan rollout.toml --gate GATE/_jeffrey`);
+}
+
+function parsed() {
+  try {
+    return parseArgs({ options });
+  } catch (error) {
+    fail(2, `${/** @type {Error} */ (error).message}\n\n${HELP}`);
+  }
+}
+
+/** @param {number} code @param {string} message @returns {never} */
+function fail(code, message) {
+  console.error(message);
+  process.exit(code);
+}
+
+/** NAME=value a line; lines that begin with # are words. @param {string} file */
+function variablesOf(file) {
+  let text;
+  try {
+    text = readFileSync(resolve(ROOT, file), "utf8");
+  } catch {
+    fail(2, `${file} cannot be read: copy deploy/example.vars to it`);
+  }
+  /** @type {Map<string, string>} */
+  const variables = new Map();
+  for (const [at, line] of text.split("\n").entries()) {
+    if (/^\s*(#.*)?$/.test(line)) continue;
+    const [, name, value] = /^([A-Z][A-Z0-9_]*)=(.*)$/.exec(line) ?? [];
+    if (name === undefined) fail(2, `${file} line ${at + 1} is not NAME=value`);
+    variables.set(name, value);
+  }
+  return variables;
+}
+
+/** The files of both workers for this environment. @param {string} suffix @param {string} build @param {Map<string, string>} variables */
+function configs(suffix, build, variables) {
+  const folder = join(ROOT, "build/deploy", `jeffrey${suffix}`);
+  mkdirSync(folder, { recursive: true });
+  const named = (/** @type {string} */ toml) =>
+    ["jeffrey-gate", "jeffrey-model", "jeffrey-events-dead", "jeffrey-events"].reduce((text, name) => text.replaceAll(`= "${name}"`, `= "${name}${suffix}"`), toml);
+  const write = (/** @type {string} */ name, /** @type {string} */ toml) => {
+    writeFileSync(join(folder, name), toml);
+    return join(folder, name);
+  };
+  const model = replaced(named(readFileSync(join(ROOT, "wrangler.model.toml"), "utf8")), [
+    ['"build/model/index.js"', JSON.stringify(join(ROOT, build, "model/index.js"))],
+    ['"build/www"', JSON.stringify(join(ROOT, build, "www"))],
+  ]);
+  const service = variables.get(SERVICE);
+  const bound = service ? `\n[[services]]\nbinding = "LEGACY"\nservice = ${JSON.stringify(service)}\n` : "";
+  const vars = [...variables].filter(([name]) => name !== SERVICE).map(([name, value]) => `${name} = ${JSON.stringify(value)}\n`).join("");
+  const release = variables.has("RELEASE") ? "" : "$1";
+  const gate = replaced(named(readFileSync(join(ROOT, "wrangler.toml"), "utf8")), [
+    ['"build/gate/index.js"', JSON.stringify(join(ROOT, build, "gate/index.js"))],
+    [/^\[vars\]\n(RELEASE = .*\n)/m, `[vars]\n${release}${vars.replaceAll("$", "$$$$")}`],
+  ]);
+  return [write("wrangler.model.toml", model), write("wrangler.toml", gate + bound)];
+}
+
+/** @param {string} text @param {[string | RegExp, string][]} pairs */
+function replaced(text, pairs) {
+  return pairs.reduce((all, [from, to]) => {
+    const next = all.replace(from, to);
+    if (next === all) throw new Error(`the configuration has no ${from}`);
+    return next;
+  }, text);
+}
+
+/** @param {boolean} dry */
+function stepper(dry) {
+  let number = 0;
+  return (/** @type {string} */ what, /** @type {() => unknown} */ act) => {
+    number += 1;
+    console.log(`\n${number}. ${what}${dry ? " (dry run)" : ""}`);
+    act();
+  };
+}
+
+/** The binary that is there. */
+function jeffrey() {
+  const found = ["target/release/jeffrey", "target/debug/jeffrey"].find((path) => existsSync(join(ROOT, path)));
+  return found ?? fail(2, "target/release/jeffrey is missing: make build");
+}
+
+/** @param {string} name @param {string[]} command */
+function run(name, [program, ...args]) {
+  const { status, error } = spawnSync(program, args, { cwd: ROOT, stdio: ["ignore", "inherit", "inherit"] });
+  if (status !== 0) fail(1, `${name} failed (${error?.message ?? `exit code ${status}`}): stopped before the next step`);
+}
+
+/** @param {string[]} args */
+function wrangler(...args) {
+  run(`wrangler ${args[0]}`, [process.execPath, WRANGLER, ...args]);
+}
+
+/** @param {string[]} args */
+function asked(...args) {
+  return execFileSync(process.execPath, [WRANGLER, ...args], { cwd: ROOT, encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
+}
+
+/** @param {string} queue */
+function createQueue(queue) {
+  const there = spawnSync(process.execPath, [WRANGLER, "queues", "info", queue], { cwd: ROOT, stdio: "ignore" });
+  if (there.status !== 0) wrangler("queues", "create", queue);
+}
+
+/** Names the secrets that are missing: without its key the gate is shut to the canary. @param {string} config */
+function secretsOf(config) {
+  const set = new Set(JSON.parse(asked("secret", "list", "--config", config, "--format", "json")).map((/** @type {{ name: string }} */ { name }) => name));
+  const missing = SECRETS.filter((name) => !set.has(name));
+  if (missing.length === 0) return;
+  const commands = missing.map((name) => `  openssl rand -base64 32 | node_modules/.bin/wrangler secret put ${name} --config ${config}`);
+  fail(1, `not set yet: ${missing.join(", ")}. Each a random one of its own:\n${commands.join("\n")}`);
+}
+
+main();

@@ -1,0 +1,70 @@
+// `make deploy` without an account: what it would upload, in which order, and what it refuses.
+
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { ROOT } from "../support/wrangler.js";
+
+const folder = mkdtempSync(join(tmpdir(), "jeffrey-deploy-"));
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+/** @param {string[]} args @param {string} [vars] */
+function deploy(args, vars = "LEGACY_ORIGIN=https://old.example\nPREVIEW=$1 \"on\"\n") {
+  const file = join(folder, "x.vars");
+  writeFileSync(file, vars);
+  const env = { ...process.env, CLOUDFLARE_API_TOKEN: "", WRANGLER_SEND_METRICS: "false", NO_COLOR: "1" };
+  const done = spawnSync(process.execPath, ["deploy/run.js", "--build", "build", "--vars", file, ...args], { cwd: ROOT, encoding: "utf8", env });
+  return { code: done.status, stdout: done.stdout, stderr: done.stderr };
+}
+
+test("a dry run builds both workers for their environment, the model first, and reaches nobody", { timeout: 120_000 }, () => {
+  const staging = deploy(["--env", "staging", "--dry-run"]);
+  assert.equal(staging.code, 0, staging.stderr + staging.stdout);
+  const steps = [...staging.stdout.matchAll(/^\d\. (.*) \(dry run\)$/gm)].map(([, step]) => step);
+  assert.deepEqual(steps, [
+    "the release checks of the model",
+    "queue jeffrey-events-staging, unless it is there",
+    "queue jeffrey-events-dead-staging, unless it is there",
+    "model worker jeffrey-model-staging",
+    "gate jeffrey-gate-staging, with its objects' migrations",
+    "the gate's secrets",
+  ]);
+  assert.equal(staging.stdout.match(/--dry-run: exiting now/g)?.length, 2);
+  for (const binding of [/EVENTS \(jeffrey-events-staging\)/, /MODEL \(jeffrey-model-staging\)/, /ROLLOUT \(RolloutObject\)/, /LEGACY_ORIGIN \("https:\/\/old\.example"\)/]) {
+    assert.match(staging.stdout, binding);
+  }
+  const toml = readFileSync(join(ROOT, "build/deploy/jeffrey-staging/wrangler.toml"), "utf8");
+  assert.match(toml, /^PREVIEW = "\$1 \\"on\\""$/m);
+  assert.match(toml, /^RELEASE = "e1-small"$/m);
+  // Nothing of staging has a name of production's.
+  assert.doesNotMatch(toml, /= "jeffrey-(gate|model|events|events-dead)"/);
+  const next = deploy(["--env", "staging", "--beside", "e2", "--dry-run"], "LEGACY_SERVICE=jeffrey-gate-staging-e1\n");
+  assert.equal(next.code, 0, next.stderr);
+  for (const binding of [/LEGACY \(jeffrey-gate-staging-e1\)/, /MODEL \(jeffrey-model-staging-e2\)/]) assert.match(next.stdout, binding);
+  const production = deploy(["--env", "production", "--dry-run"], "LEGACY_ORIGIN=https://old.example\nRELEASE=e2\n");
+  assert.equal(production.code, 0, production.stderr);
+  assert.match(production.stdout, /^4\. model worker jeffrey-model \(dry run\)$/m);
+  assert.match(readFileSync(join(ROOT, "build/deploy/jeffrey/wrangler.toml"), "utf8"), /^\[vars\]\nLEGACY_ORIGIN = .*\nRELEASE = "e2"$/m);
+});
+
+test("it refuses what it cannot do, and says which value and what to do", () => {
+  for (const [args, vars, expected] of /** @type {[string[], string | undefined, RegExp][]} */ ([
+    [["--env", "prod"], undefined, /^--env is prod: staging or production$/m],
+    [[], undefined, /^--env is not given: staging or production$/m],
+    [["--env", "staging"], undefined, /^CLOUDFLARE_API_TOKEN is not set/m],
+    [["--env", "staging", "--dry-run"], "PREVIEW=on\n", /has no LEGACY_ORIGIN/],
+    [["--env", "staging", "--dry-run"], "LEGACY_ORIGIN=https://x.example\nJEFFREY_KEY=abc\n", /has JEFFREY_KEY: a secret is set with `wrangler secret put`/],
+    [["--env", "staging", "--dry-run"], "# words\nlegacy = x\n", /line 2 is not NAME=value/],
+    [["--env", "staging", "--dry-run", "--build", "build/none"], undefined, /^build\/none\/gate\/index\.js is missing: make PROFILE=edge workers$/m],
+    [["--environment", "staging"], undefined, /--environment/],
+    [["--env", "staging", "--dry-run", "--beside", "E2!"], undefined, /^--beside of E2! is not up to 20/m],
+  ])) {
+    const refused = deploy(args, vars);
+    assert.deepEqual([refused.code, refused.stdout], [2, ""], args.join(" "));
+    assert.match(refused.stderr, expected);
+    assert.ok(!refused.stderr.includes("abc"));
+  }
+});

@@ -1,0 +1,156 @@
+// An hour of a gate at a clock's pace, in workerd: two isolates before one rollout, calls all the time, and every few
+// minutes a canary that goes wrong. How long it goes on answering is measured, and what is left at the end is counted.
+// Writes docs/soak.md. Run it in the background: `node tests/prove/soak.js [--minutes 60]`.
+
+import { execFileSync } from "node:child_process";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { parseArgs } from "node:util";
+import { startCollector } from "../support/collector.js";
+import { SECRETS, startGate, until } from "../support/gate.js";
+import { TEXT } from "../support/gate-calls.js";
+import { jeffrey, planOf, validation } from "../support/rollout.js";
+
+const { values } = parseArgs({ options: { minutes: { type: "string", default: "60" } } });
+const MINUTES = Number(values.minutes);
+if (!(MINUTES >= 1)) throw new Error(`--minutes of ${values.minutes} is not a number of at least 1`);
+const RATE = 20;
+const USERS = 600;
+/** How long it goes well before it goes wrong, in milliseconds. */
+const HEALTHY_MS = 30_000;
+/** A minute is closed so long after its end. */
+const GRACE_MS = 5_000;
+const LIMIT_MS = 20_000;
+const FAULTS = [["fault:regex", "gate"], ["fault:mismatch", "breach"], ["fault:refuse:422", "gate"], ["fault:trap", "breach"]];
+
+const git = (/** @type {string[]} */ ...args) => execFileSync("git", args, { encoding: "utf8" }).trim();
+const commit = git("rev-parse", "--short=12", "HEAD") + (git("status", "--porcelain", "--", "src", "tests/prove", "wrangler.toml") ? " with changes" : "");
+
+const onCall = await startCollector([{ status: 200 }]);
+const gate = await startGate(
+  { LOG_EVENTS: "off", INITIAL_SHARE: "0%", SUBJECT_COOKIE: "off", MODEL_TIMEOUT_MS: "5000", ALERTS: JSON.stringify([{ name: "on-call", url: onCall.url }]) },
+  { model: "faulty", two: true },
+);
+const traffic = { text: TEXT, calls: 0, failed: 0, canary: 0, last: 0, running: true };
+const sent = send();
+/** @type {{ of: string, cause: string, ms: number }[]} */
+const taken = [];
+try {
+  await run();
+} finally {
+  traffic.running = false;
+  await sent;
+  await gate.stop();
+  await onCall.stop();
+}
+
+async function run() {
+  const own = async (/** @type {string} */ path, /** @type {object} */ init = {}) => /** @type {any} */ (await (await gate.own(path, { token: SECRETS.JEFFREY_ADMIN_TOKEN, ...init })).json());
+  const wish = async (/** @type {object} */ body) => {
+    const found = await own("/v1/admin/rollout", { method: "POST", body: JSON.stringify({ by: "soak", ...body }) });
+    if (found.error) throw new Error(found.error.message);
+    return found;
+  };
+  const report = JSON.stringify(validation());
+  const began = Date.now();
+  const ends = began + 60_000 * MINUTES;
+  const plan = planOf({ stages: ["50%", "100%"], minutes: 6_000, slow: "90%" });
+  for (let round = 0; Date.now() < ends; round += 1) {
+    // A release check lasts a day; this one is as good as new.
+    await own("/v1/admin/validation", { method: "POST", body: report });
+    await wish(round === 0 ? { command: "start", plan } : { command: "resume", reason: "next round" });
+    const before = traffic.canary;
+    await until(() => traffic.canary > before);
+    await pause(HEALTHY_MS);
+    const [text, cause] = FAULTS[round % FAULTS.length];
+    traffic.text = text;
+    const view = await until(async () => {
+      const found = await own("/v1/rollout");
+      return found.rollout.phase === "rolled back" && found;
+    });
+    traffic.text = TEXT;
+    // Longer than an isolate may go on with what it knew.
+    await pause(15_000);
+    const crossed = cause === "breach" ? view.last_breach.at_ms : 60_000 * (view.rollout.state.phase.cause.gate.crossed + 1) + GRACE_MS;
+    taken.push({ of: text, cause, ms: Math.max(0, traffic.last - crossed) });
+    console.log(`${Math.round((Date.now() - began) / 60_000)} of ${MINUTES} min: ${text} taken back, last canary answer ${taken.at(-1)?.ms} ms after`);
+    // An isolate's breaker cools down for 30 s.
+    await pause(cause === "breach" ? 20_000 : 0);
+  }
+  traffic.running = false;
+  await sent;
+  const status = await until(async () => {
+    const found = await own("/v1/sinks");
+    return found.events === traffic.calls && found;
+  }, () => `${traffic.calls} calls`);
+  const history = await jeffrey(["rollout", "history", "--json", "--gate", `${gate.origin}/_jeffrey`], "", { JEFFREY_VIEWER_TOKEN: SECRETS.JEFFREY_VIEWER_TOKEN });
+  const again = await jeffrey(["rollout", "replay", "-"], history.stdout, {});
+  const told = onCall.asked.map(({ body }) => JSON.parse(body)).filter(({ key, resolved }) => key === "rolled_back" && !resolved).length;
+  const times = taken.map(({ ms }) => ms).sort((a, b) => a - b);
+  const highest = times.at(-1) ?? 0;
+  const rows = FAULTS.map(([text, cause]) => {
+    const mine = taken.filter(({ of }) => of === text).map(({ ms }) => ms).sort((a, b) => a - b);
+    return mine.length ? `| ${text} | ${cause} | ${mine.length} | ${mine[Math.floor(mine.length / 2)]} | ${mine.at(-1)} |` : `| ${text} | ${cause} | 0 | – | – |`;
+  });
+  const checks = /** @type {[string, string, boolean][]} */ ([
+    ["breach to last canary answer, the longest", `${highest} ms of at most ${LIMIT_MS}`, highest <= LIMIT_MS],
+    ["calls without an answer of 200", `${traffic.failed} of ${traffic.calls}`, traffic.failed === 0],
+    ["events in the ledger", `${status.events} of ${traffic.calls}, lost ${status.lost}`, status.events === traffic.calls && status.lost === 0],
+    ["rollbacks that on-call was told of, each once", `${told} of ${taken.length}`, told === taken.length],
+    ["the history decides the same again", again.stdout.trim() || again.stderr.trim(), again.code === 0],
+  ]);
+  const date = new Date().toISOString().slice(0, 10);
+  const lines = [
+    "# Soak of the gate",
+    "",
+    `What \`node tests/prove/soak.js --minutes ${MINUTES}\` found on ${date} at commit ${commit}: workerd on two cores, two isolates before one`,
+    `rollout object, ${RATE} calls a second of ${USERS} people, a share of 50 %, and a fault about every minute and a half until the gate takes the`,
+    "release back by itself. A gate's evidence is stored when its minute is closed, a breach when an isolate reports it; from then on",
+    "until the last answer of the canary is what is measured. Under so few runs the longest stands for the 99th percentile.",
+    "",
+    "| check | found | |",
+    "|---|---|---|",
+    ...checks.map(([what, found, holds]) => `| ${what} | ${found} | ${holds ? "holds" : "**missed**"} |`),
+    "",
+    "| fault | by | times | median ms | longest ms |",
+    "|---|---|---|---|---|",
+    ...rows,
+    "",
+  ];
+  mkdirSync("docs", { recursive: true });
+  writeFileSync("docs/soak.md", lines.join("\n"));
+  console.log(lines.join("\n"));
+  if (checks.some(([, , holds]) => !holds)) process.exitCode = 1;
+}
+
+/** Calls of everybody in turn, by both isolates, until told to stop. */
+async function send() {
+  /** @type {Set<Promise<void>>} */
+  const flying = new Set();
+  for (let at = 0; traffic.running; at += 1) {
+    /** @type {Record<string, string>} */
+    const headers = at % 2 ? { "x-gate": "two" } : {};
+    const call = gate.classify({ text: traffic.text, user_id: `user-${(at * 7) % USERS}` }, headers).then(
+      ({ status, cohort, json }) => {
+        traffic.calls += 1;
+        if (status !== 200) traffic.failed += 1;
+        if (cohort === "canary" && json?.encoder === "e1-small") {
+          traffic.canary += 1;
+          traffic.last = Date.now();
+        }
+      },
+      () => {
+        traffic.calls += 1;
+        traffic.failed += 1;
+      },
+    );
+    flying.add(call);
+    call.finally(() => flying.delete(call));
+    await pause(1_000 / RATE);
+  }
+  await Promise.all(flying);
+}
+
+/** @param {number} ms */
+function pause(ms) {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
