@@ -128,9 +128,8 @@ function configs(suffix, build, variables) {
 /** @param {string} text @param {[string | RegExp, string][]} pairs */
 function replaced(text, pairs) {
   return pairs.reduce((all, [from, to]) => {
-    const next = all.replace(from, to);
-    if (next === all) throw new Error(`the configuration has no ${from}`);
-    return next;
+    if (all.search(from) < 0) throw new Error(`the configuration has no ${from}`);
+    return all.replace(from, to);
   }, text);
 }
 
