@@ -31,7 +31,8 @@ MODEL_FILES := $(addprefix models/$(MODEL_ID)/,manifest.json config.json tokeniz
 	onnx/model_quantized.onnx head.json prototypes.json)
 CRATE := Cargo.toml Cargo.lock build.rs .cargo/config.toml models/shipped $(MODEL_FILES) \
 	$(shell find src kernels -type f)
-PAGE := $(shell find www -type f 2>/dev/null)
+PAGE := $(shell find www -type f -not -path 'www/dashboard/*' 2>/dev/null)
+DASHBOARD := $(shell find www/dashboard -type f 2>/dev/null)
 
 DATA ?= ../shared/data
 BASE ?= ../shared/models/multilingual-e5-small-en-fr
@@ -54,7 +55,7 @@ test: workers build/evidence.wasm build/kernels.wasm build/native.stamp $(CARGO_
 build: target/release/jeffrey ## the native binary, target/release/jeffrey
 
 .PHONY: workers
-workers: $(OUT)/gate/index.js $(OUT)/model/index.js $(OUT)/www/index.html ## the workers and the page, in build/
+workers: $(OUT)/gate/index.js $(OUT)/model/index.js $(OUT)/www/index.html $(OUT)/dashboard/index.html ## the workers and the page, in build/
 
 .PHONY: bench
 bench: node_modules/.stamp tests/bench/.venv/stamp | nginx ## speed, start, memory, size, the gate's cost, beside their peers
@@ -189,11 +190,23 @@ build/edge/decision.wasm: $(CRATE) examples/decision.rs $(WASM_TARGET)
 # What the model worker serves: the page, the module, the model's files.
 $(OUT)/www/index.html: $(PAGE) $(OUT)/browser/jeffrey_edge.js $(MODEL_FILES)
 	rm -rf $(OUT)/www && mkdir -p $(OUT)/www/wasm $(OUT)/www/models/$(MODEL_ID)/onnx
-	cp -r www/. $(OUT)/www/
+	cp -r www/. $(OUT)/www/ && rm -r $(OUT)/www/dashboard
 	cp $(OUT)/browser/jeffrey_edge.js $(OUT)/browser/jeffrey_edge_bg.wasm $(OUT)/www/wasm/
 	for file in $(MODEL_FILES); do cp $$file $(OUT)/www/$$file; done
 	printf '{"id":"%s","wasm_bytes":%s}\n' $(MODEL_ID) $$(stat -c %s $(OUT)/browser/jeffrey_edge_bg.wasm) \
 		> $(OUT)/www/models/index.json
+	@touch $@
+
+# What the gate serves below its prefix: the dashboard, with its one library and that one's licence.
+UPLOT := node_modules/uplot
+$(OUT)/dashboard/index.html: $(DASHBOARD) www/style.css www/icon.svg node_modules/.stamp
+	rm -rf $(OUT)/dashboard && mkdir -p $(OUT)/dashboard/vendor
+	cp -r www/dashboard/. $(OUT)/dashboard/
+	cp www/style.css $(OUT)/dashboard/base.css && cp www/icon.svg $(OUT)/dashboard/
+	node_modules/.bin/esbuild $(UPLOT)/dist/uPlot.esm.js --minify --format=esm --log-level=warning \
+		--outfile=$(OUT)/dashboard/vendor/uPlot.js
+	cp $(UPLOT)/dist/uPlot.min.css $(OUT)/dashboard/vendor/uPlot.css
+	cp $(UPLOT)/LICENSE $(OUT)/dashboard/vendor/uPlot.LICENSE
 	@touch $@
 
 # worker-build keeps the name section (0.4 MB gzip) unless wasm-bindgen is told otherwise; it would

@@ -18,6 +18,8 @@ pub mod event;
 
 pub mod feedback;
 
+pub mod figures;
+
 pub mod forward;
 
 pub mod intake;
@@ -51,6 +53,8 @@ pub mod subject;
 pub mod tally;
 
 pub mod webhook;
+
+pub mod words;
 
 /// Largest classify request that is read, in bytes; a larger one is streamed to the old system.
 pub const REQUEST_BYTES_MAX: usize = 64 * 1024;

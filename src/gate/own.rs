@@ -5,10 +5,11 @@ use serde::{Deserialize, Serialize};
 
 use super::access::{AccessError, Role};
 use super::breaker::Breaker;
+use super::figures::Both;
 use super::intake::Head;
 use super::receipt::ReceiptError;
 use super::settings::Settings;
-use super::tally::Totals;
+use super::words;
 use crate::rollout::decision::{Answerable, Asked, Decision, Rules, decide};
 use crate::rollout::permit::Validation;
 use crate::rollout::share::InForce;
@@ -22,6 +23,18 @@ pub const BODY_BYTES_MAX: usize = 16 * 1024;
 
 /// Longest command, in bytes: a plan may be in it.
 pub const COMMAND_BYTES_MAX: usize = 128 * 1024;
+
+/// Headers of every file of the page: it loads and reaches nothing but the gate.
+pub const PAGE_HEADERS: [(&str, &str); 4] = [
+    (
+        "content-security-policy",
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+         img-src 'self' data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    ("cross-origin-opener-policy", "same-origin"),
+    ("referrer-policy", "no-referrer"),
+    ("x-content-type-options", "nosniff"),
+];
 
 /// One of the gate's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +55,14 @@ pub enum Endpoint<'a> {
     Ofrep(&'a str),
     /// `POST /v1/admin/rollout`
     Command,
+    /// `GET /dashboard/…`: a file of the page.
+    Dashboard(&'a str),
+    /// `GET /v1/rollout/decisions`
+    Decisions,
     /// `GET /v1/rollout/history`
     History,
+    /// `GET /v1/rollout/live`
+    Live,
     /// `GET /v1/rollout`
     Rollout,
     /// `POST /v1/admin/alerts/test`
@@ -52,6 +71,8 @@ pub enum Endpoint<'a> {
     Validation,
     /// `PUT /v1/admin/share`
     Share,
+    /// `GET /v1/series`
+    Series,
     /// `GET /v1/sinks`
     Sinks,
     /// `GET /v1/totals`
@@ -78,13 +99,22 @@ impl<'a> Endpoint<'a> {
             "/admin/rollout" => (Self::Command, "POST"),
             "/admin/validation" => (Self::Validation, "POST"),
             "/rollout" => (Self::Rollout, "GET"),
+            "/rollout/decisions" => (Self::Decisions, "GET"),
             "/rollout/history" => (Self::History, "GET"),
+            "/rollout/live" => (Self::Live, "GET"),
+            "/series" => (Self::Series, "GET"),
             "/sinks" => (Self::Sinks, "GET"),
             "/totals" => (Self::Totals, "GET"),
-            _ => match path.strip_prefix("/ofrep/v1/evaluate/flags/") {
-                Some(key) if !key.is_empty() && !key.contains('/') => (Self::Ofrep(key), "POST"),
-                _ => return Err(OwnError::NotFound),
-            },
+            _ => {
+                let page = path.strip_prefix("/dashboard");
+                let page = page.filter(|rest| rest.is_empty() || rest.starts_with('/'));
+                let key = path.strip_prefix("/ofrep/v1/evaluate/flags/");
+                match (page, key.filter(|key| !key.is_empty() && !key.contains('/'))) {
+                    (Some(file), _) => (Self::Dashboard(file), "GET"),
+                    (None, Some(key)) => (Self::Ofrep(key), "POST"),
+                    (None, None) => return Err(OwnError::NotFound),
+                }
+            }
         };
         if method == takes || (method == "HEAD" && takes == "GET") {
             Ok(endpoint)
@@ -96,12 +126,16 @@ impl<'a> Endpoint<'a> {
     /// Who may call it; `None` for everybody.
     pub const fn role(self) -> Option<Role> {
         match self {
-            Self::Feedback | Self::Health => None,
-            Self::History
+            // The page is the same for everybody; what it shows it asks for with a token.
+            Self::Dashboard(_) | Self::Feedback | Self::Health => None,
+            Self::Decisions
+            | Self::History
+            | Self::Live
             | Self::Metrics
             | Self::Minutes
             | Self::Ofrep(_)
             | Self::Rollout
+            | Self::Series
             | Self::Sinks
             | Self::Totals => Some(Role::Viewer),
             Self::Command
@@ -360,18 +394,21 @@ pub fn standing(
     settings: &Settings,
     standing: &Standing,
     view: Option<&View>,
-    totals: Option<&Totals>,
+    figures: Option<&Both>,
 ) -> Reply {
     #[derive(Serialize)]
     struct Shape<'a> {
         release: &'a str,
         #[serde(flatten)]
         standing: &'a Standing,
+        /// In one sentence.
+        says: String,
         rollout: Option<&'a View>,
-        totals: Option<&'a Totals>,
+        figures: Option<&'a Both>,
     }
     let release = settings.release.as_str();
-    Reply::json(200, &Shape { release, standing, rollout: view, totals })
+    let says = words::line(release, standing.share, standing.killed, view);
+    Reply::json(200, &Shape { release, standing, says, rollout: view, figures })
 }
 
 /// What a person asks of a rollout.

@@ -297,6 +297,24 @@ impl Control {
     }
 }
 
+/// Whether a command fits the phase that a release is in; what is asked of it besides is [`refusal`]'s.
+pub fn fits(control: &Control, plan: &Plan, command: &Command) -> bool {
+    let flows = control.is_live(plan);
+    let phase = &control.state.phase;
+    match command {
+        Command::Start => *phase == Phase::Idle,
+        Command::Approve => matches!(phase, Phase::AwaitingApproval { .. }),
+        Command::Resume { .. } => {
+            matches!(phase, Phase::Paused { .. } | Phase::RolledBack { .. } | Phase::Aborted { .. })
+        }
+        Command::Advance { .. } | Command::Pause { .. } => {
+            flows && !matches!(phase, Phase::Paused { .. } | Phase::Promoted)
+        }
+        Command::RollBack { .. } => flows,
+        Command::Abort { .. } => !matches!(phase, Phase::Aborted { .. }),
+    }
+}
+
 /// Why what a person asked for is not done, in one sentence.
 pub fn refusal(
     control: &Control,
@@ -310,22 +328,8 @@ pub fn refusal(
         Command::Advance { reason } | Command::Resume { reason } => reason.trim().is_empty(),
         _ => false,
     };
-    let flows = control.is_live(plan);
-    let fits = match command {
-        Command::Start => control.state.phase == Phase::Idle,
-        Command::Approve => matches!(control.state.phase, Phase::AwaitingApproval { .. }),
-        Command::Resume { .. } => matches!(
-            control.state.phase,
-            Phase::Paused { .. } | Phase::RolledBack { .. } | Phase::Aborted { .. }
-        ),
-        Command::Advance { .. } | Command::Pause { .. } => {
-            flows && !matches!(control.state.phase, Phase::Paused { .. } | Phase::Promoted)
-        }
-        Command::RollBack { .. } => flows,
-        Command::Abort { .. } => !matches!(control.state.phase, Phase::Aborted { .. }),
-    };
     let name = command.name();
-    if !fits {
+    if !fits(control, plan, command) {
         return format!(
             "`{name}` is not possible while the release is {}",
             control.state.phase.name()

@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::control::Control;
+use super::control::{Control, fits};
 use super::counts::Counts;
 use super::evidence::Summary;
 use super::permit::Validation;
 use super::plan::{Plan, Stage};
-use super::state::{Alert, Phase, State};
+use super::state::{Alert, Command, Phase, State};
 use crate::terms::{Share, UnixMs};
 
 /// Everything that is shown of a release.
@@ -34,6 +34,8 @@ pub struct View {
     pub canary: Counts,
     /// Counted of stable since then.
     pub stable: Counts,
+    /// The commands that fit this phase, by their names.
+    pub can: Vec<String>,
     /// Why it does not go on.
     pub told: Option<Alert>,
     /// The last release check that the gate heard of.
@@ -46,6 +48,17 @@ pub struct View {
     /// How many times as fast as a clock's it passes.
     pub time_factor: u64,
 }
+
+/// Every command, in the order in which they are offered; the reason is whoever asks's.
+const COMMANDS: [fn() -> Command; 7] = [
+    || Command::Start,
+    || Command::Approve,
+    || Command::Resume { reason: String::new() },
+    || Command::Advance { reason: String::new() },
+    || Command::Pause { reason: String::new() },
+    || Command::RollBack { reason: String::new() },
+    || Command::Abort { reason: String::new() },
+];
 
 /// The view of a release at a time, with the last closed minute.
 pub fn view(
@@ -72,6 +85,12 @@ pub fn view(
         counted_after: *entered_after,
         canary: *canary,
         stable: *stable,
+        can: COMMANDS
+            .map(|command| command())
+            .iter()
+            .filter(|command| fits(control, plan, command))
+            .map(|command| command.name().to_owned())
+            .collect(),
         told: told.clone(),
         validation,
         seq: *seq,

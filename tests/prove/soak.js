@@ -3,7 +3,8 @@
 // Writes docs/soak.md. Run it in the background: `node tests/prove/soak.js [--minutes 60]`.
 
 import { execFileSync } from "node:child_process";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { cpSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { startCollector } from "../support/collector.js";
 import { SECRETS, startGate, until } from "../support/gate.js";
@@ -25,10 +26,13 @@ const FAULTS = [["fault:regex", "gate"], ["fault:mismatch", "breach"], ["fault:r
 const git = (/** @type {string[]} */ ...args) => execFileSync("git", args, { encoding: "utf8" }).trim();
 const commit = git("rev-parse", "--short=12", "HEAD") + (git("status", "--porcelain", "--", "src", "tests/prove", "wrangler.toml") ? " with changes" : "");
 
+// A copy: who builds meanwhile would have wrangler load the workers anew.
+const BUILD = "build/soak";
+for (const worker of ["gate", "model"]) cpSync(join("build", worker), join(BUILD, worker), { recursive: true });
 const onCall = await startCollector([{ status: 200 }]);
 const gate = await startGate(
   { LOG_EVENTS: "off", INITIAL_SHARE: "0%", SUBJECT_COOKIE: "off", MODEL_TIMEOUT_MS: "5000", ALERTS: JSON.stringify([{ name: "on-call", url: onCall.url }]) },
-  { model: "faulty", two: true },
+  { model: "faulty", two: true, build: BUILD },
 );
 const traffic = { text: TEXT, calls: 0, failed: 0, canary: 0, last: 0, running: true };
 const sent = send();
@@ -44,7 +48,12 @@ try {
 }
 
 async function run() {
-  const own = async (/** @type {string} */ path, /** @type {object} */ init = {}) => /** @type {any} */ (await (await gate.own(path, { token: SECRETS.JEFFREY_ADMIN_TOKEN, ...init })).json());
+  const own = async (/** @type {string} */ path, /** @type {object} */ init = {}) => {
+    const ask = () => gate.own(path, { token: SECRETS.JEFFREY_ADMIN_TOKEN, ...init });
+    // A connection that was kept may be closed as it is used again: once more, on a new one. Calls are not asked again.
+    const response = await ask().catch(ask);
+    return /** @type {any} */ (await response.json());
+  };
   const wish = async (/** @type {object} */ body) => {
     const found = await own("/v1/admin/rollout", { method: "POST", body: JSON.stringify({ by: "soak", ...body }) });
     if (found.error) throw new Error(found.error.message);
@@ -116,7 +125,6 @@ async function run() {
     ...rows,
     "",
   ];
-  mkdirSync("docs", { recursive: true });
   writeFileSync("docs/soak.md", lines.join("\n"));
   console.log(lines.join("\n"));
   if (checks.some(([, , holds]) => !holds)) process.exitCode = 1;

@@ -55,6 +55,7 @@ export async function startGate(variables = {}, { model = "real", rollout = "rea
   }
   const gate = replaced(await readFile(join(ROOT, "wrangler.toml"), "utf8"), [
     ['main = "build/gate/index.js"', `main = ${JSON.stringify(main)}`],
+    ['directory = "build/dashboard"', `directory = ${JSON.stringify(join(ROOT, "build/dashboard"))}`],
     [/^\[vars\]\n(?:\w+ = .*\n)*/m, `[vars]\n${"RELEASE" in given ? "" : 'RELEASE = "e1-small"\n'}${vars.join("")}`],
   ]);
   if (two) {

@@ -4,10 +4,12 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
 use super::progress::Progress;
-use super::rollout::{Gate, Standing, decision, when};
+use super::rollout::{Gate, Standing};
 use super::{Outcome, Stop, print_json};
-use crate::gate::report::{Both, Day, Decision, Figures, Report, Span, moved};
+use crate::gate::figures::{Both, Figures, moved};
+use crate::gate::report::{Day, Report, Span};
 use crate::gate::tally::Totals;
+use crate::gate::words::{Decision, decision, when};
 use crate::terms::{Label, UnixMs};
 
 /// Say what the last seven days of a release amount to
@@ -55,8 +57,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Stop> {
     let decisions = entries.filter_map(decision).collect();
     let (both, before) = (Both::of(&of_week), Both::of(&previous));
     let Totals { canary, stable } = of_week;
-    let shadows = stable.tally.shadow_agreed + stable.tally.shadow_disagreed;
-    let agreed = (shadows > 0).then(|| stable.tally.shadow_agreed as f64 / shadows as f64);
     let report = Report {
         release: standing.release,
         share_basis_points: standing.share.basis_points(),
@@ -68,7 +68,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Stop> {
         previous: before,
         days: of_days,
         rules: canary.tally.rules.into_iter().collect(),
-        shadows: (shadows, agreed),
         leaks: canary.tally.leaks + stable.tally.leaks,
         decisions,
     };
@@ -107,7 +106,7 @@ fn markdown(report: &Report) -> String {
             .to_owned(),
     );
     line("|---|---|---|---|---|---|---|---|".to_owned());
-    for Day { from_ms, both: Both { canary, stable } } in &report.days {
+    for Day { from_ms, both: Both { canary, stable, .. } } in &report.days {
         line(format!(
             "| {} | {} | {} | {} | {} | {} | {} | {} |",
             when(UnixMs(*from_ms)),
@@ -133,11 +132,11 @@ fn markdown(report: &Report) -> String {
             percent(Some(moved))
         ));
     }
-    let (shadows, agreed) = report.shadows;
-    if shadows > 0 {
+    if week.shadows > 0 {
         line(format!(
-            "\nOf {shadows} answers of the old system the model agrees with {}.",
-            percent(agreed)
+            "\nOf {} answers of the old system the model agrees with {}.",
+            week.shadows,
+            percent(week.shadows_agree)
         ));
     }
     if !report.rules.is_empty() {
@@ -145,7 +144,7 @@ fn markdown(report: &Report) -> String {
         line(format!("\nRules applied: {}.", rules.collect::<Vec<_>>().join(", ")));
     }
     line("\n## Decisions\n".to_owned());
-    for Decision { id, at_ms, what, then } in &report.decisions {
+    for Decision { id, at_ms, what, then, .. } in &report.decisions {
         line(format!("- {} ({id}) {}: {}", when(UnixMs(*at_ms)), escaped(what), escaped(then)));
     }
     if report.decisions.is_empty() {

@@ -13,6 +13,7 @@ use super::{MEMORY, now, remembered_settings, rollout};
 use crate::gate::feedback::Verdict;
 use crate::gate::metrics::QUEUE_LAG_MS;
 use crate::gate::own::OwnError;
+use crate::gate::report::Point;
 use crate::gate::shard::{self, Part};
 use crate::gate::status::{self, LedgerStatus, PartStatus};
 use crate::gate::tally::Tally;
@@ -114,6 +115,22 @@ async fn tell_stable_p95(env: &Env, shards: u64) {
 
 /// The closed minutes of a release after a number, the earliest first.
 pub(super) async fn minutes(env: &Env, release: &Release, since: u64) -> Answer<Vec<Minute>> {
+    let found = closed(env, release, since).await?;
+    Ok(found.iter().map(|(minute, parts)| shard::merged(*minute, parts)).collect())
+}
+
+/// The same, as points of a chart.
+pub(super) async fn series(env: &Env, release: &Release, since: u64) -> Answer<Vec<Point>> {
+    let found = closed(env, release, since).await?;
+    let point = |(minute, parts): &(u64, Vec<Part>)| {
+        let tallies: Vec<_> = parts.iter().flat_map(|part| part.tallies.iter().cloned()).collect();
+        Point::of(*minute, &tallies)
+    };
+    Ok(found.iter().map(point).collect())
+}
+
+/// What each part of the ledger has of the closed minutes after a number.
+async fn closed(env: &Env, release: &Release, since: u64) -> Answer<Vec<(u64, Vec<Part>)>> {
     #[derive(Serialize)]
     struct Wanted<'a> {
         release: &'a str,
@@ -132,11 +149,11 @@ pub(super) async fn minutes(env: &Env, release: &Release, since: u64) -> Answer<
     for answer in join_all(asked).await {
         parts.push(parsed(&answer?.1)?);
     }
-    let merged = minutes.iter().map(|minute| {
-        let of_minute = parts.iter().flatten().filter(|part| part.minute == *minute);
-        shard::merged(*minute, &of_minute.cloned().collect::<Vec<_>>())
-    });
-    Ok(merged.collect())
+    let of_minute = |minute: u64| {
+        let found = parts.iter().flatten().filter(|part| part.minute == minute);
+        (minute, found.cloned().collect())
+    };
+    Ok(minutes.into_iter().map(of_minute).collect())
 }
 
 /// What the canary and stable did after a minute and before another.

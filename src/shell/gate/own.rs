@@ -2,15 +2,22 @@
 
 use worker::worker_sys::web_sys;
 
-use super::http;
+use std::rc::Rc;
+
+use futures_util::stream;
+use worker::Env;
+
+use super::http::{self, Outgoing, Parts, Target};
 use super::rollout::{self, Ask, Changed, Shown};
 use super::{Call, MEMORY, draw, ledger, now};
+use crate::gate::figures::Both;
 use crate::gate::own::{
-    BODY_BYTES_MAX, COMMAND_BYTES_MAX, Endpoint, LAST, OwnError, Page, Reply, between, change,
-    erasure, health, ofrep, page, standing, wish,
+    BODY_BYTES_MAX, COMMAND_BYTES_MAX, Endpoint, LAST, OwnError, PAGE_HEADERS, Page, Reply,
+    between, change, erasure, health, ofrep, page, standing, wish,
 };
+use crate::gate::settings::Settings;
 use crate::gate::tally::Totals;
-use crate::gate::{access, feedback, metrics, subject};
+use crate::gate::{access, feedback, metrics, subject, words};
 
 /// Answers one of the gate's own; `path` is below the prefix.
 pub(super) async fn answer(call: &Call, path: &str) -> Result<web_sys::Response, OwnError> {
@@ -77,7 +84,7 @@ pub(super) async fn answer(call: &Call, path: &str) -> Result<web_sys::Response,
         }
         Endpoint::Rollout => {
             let shown = rollout::shown(&call.env, settings).await?;
-            shown_now(call, &shown).await
+            shown_now(&call.env, settings, &shown).await
         }
         Endpoint::History => {
             let Page { since, limit, .. } = page(&call.head);
@@ -93,6 +100,17 @@ pub(super) async fn answer(call: &Call, path: &str) -> Result<web_sys::Response,
         Endpoint::Validation => {
             let body = call.body(COMMAND_BYTES_MAX).await?;
             rollout::pass(&call.env, settings, Ask::Validation, &body).await?
+        }
+        Endpoint::Dashboard(file) => return page_file(&call.env, file).await,
+        Endpoint::Decisions => {
+            let Page { since, limit, .. } = page(&call.head);
+            let lines = rollout::history(&call.env, settings, since, limit).await?;
+            Reply::json(200, &words::decisions(&lines))
+        }
+        Endpoint::Live => return live(call),
+        Endpoint::Series => {
+            let Page { since, .. } = page(&call.head);
+            Reply::json(200, &ledger::series(&call.env, &settings.release, since).await?)
         }
         Endpoint::Totals => {
             let found = ledger::between(&call.env, &settings.release, between(&call.head)).await?;
@@ -111,25 +129,79 @@ pub(super) async fn answer(call: &Call, path: &str) -> Result<web_sys::Response,
     http::reply(&reply).map_err(|_| OwnError::RolloutAway)
 }
 
+/// How often somebody who looks on is told, and how often in one answer: a request may ask others so many times.
+const LOOK_MS: u64 = 1_000;
+const LOOKS: u32 = 600;
+
+/// The release as it stands, a line of JSON a second.
+fn live(call: &Call) -> Result<web_sys::Response, OwnError> {
+    let looks = (call.env.clone(), Rc::clone(&call.settings), 0);
+    let lines = stream::unfold(looks, |(env, settings, looked)| async move {
+        if looked == LOOKS {
+            return None;
+        }
+        if looked > 0 {
+            http::pause(LOOK_MS).await;
+        }
+        let mut line = match rollout::shown(&env, &settings).await {
+            Ok(shown) => shown_now(&env, &settings, &shown).await.body,
+            Err(error) => error.reply().body,
+        };
+        line.push(b'\n');
+        Some((Ok::<_, worker::Error>(line), (env, settings, looked + 1)))
+    });
+    let response = worker::Response::from_stream(lines).map_err(|_| OwnError::RolloutAway)?;
+    let headers = response.headers();
+    for (name, value) in [("content-type", NDJSON), ("cache-control", "no-store")] {
+        headers.set(name, value).map_err(|_| OwnError::RolloutAway)?;
+    }
+    Ok(response.into())
+}
+
+/// A file of the page, or that there is none; the page's address ends with a slash, so that its files are below it.
+async fn page_file(env: &Env, file: &str) -> Result<web_sys::Response, OwnError> {
+    let failed = |_| OwnError::NotFound;
+    if file.is_empty() {
+        let headers = vec![("location", "dashboard/".to_owned())];
+        return http::reply(&Reply { status: 308, headers, body: Vec::new() }).map_err(failed);
+    }
+    let target = Target::Bound(http::binding(env, "ASSETS").ok_or(OwnError::NotFound)?);
+    let headers = web_sys::Headers::new().map_err(failed)?;
+    let url = format!("http://assets{file}");
+    let parts = Parts { method: "GET", url: &url, headers: &headers, body: Outgoing::None };
+    let found = parts.send(&target, Some(PAGE_MS)).await.map_err(|_| OwnError::NotFound)?;
+    if found.status() != 200 {
+        return Err(OwnError::NotFound);
+    }
+    let response = http::mutable(&found).map_err(failed)?;
+    for (name, value) in PAGE_HEADERS {
+        response.headers().set(name, value).map_err(failed)?;
+    }
+    Ok(response)
+}
+
+/// How long a file of the page may take.
+const PAGE_MS: u64 = 5_000;
+
 /// What a person asked for, done or refused.
 async fn changed(call: &Call, what: Ask, body: &[u8]) -> Result<Reply, OwnError> {
     Ok(match rollout::change(&call.env, &call.settings, what, body).await? {
         Changed::Refused(reply) => reply,
-        Changed::To(shown) => shown_now(call, &shown).await,
+        Changed::To(shown) => shown_now(&call.env, &call.settings, &shown).await,
     })
 }
 
 /// The release as it stands, with what both cohorts did since the stage began; without it where the ledger is away.
-async fn shown_now(call: &Call, Shown { told, view }: &Shown) -> Reply {
-    let settings = &call.settings;
-    let totals = match view {
+async fn shown_now(env: &Env, settings: &Settings, Shown { told, view }: &Shown) -> Reply {
+    let figures = match view {
         Some(view) => {
             let minutes = (view.counted_after, LAST);
-            ledger::between(&call.env, &settings.release, minutes).await.ok().map(Totals::of)
+            let found = ledger::between(env, &settings.release, minutes).await;
+            found.ok().map(|found| Both::of(&Totals::of(found)))
         }
         None => None,
     };
-    standing(settings, &told.standing, view.as_ref(), totals.as_ref())
+    standing(settings, &told.standing, view.as_ref(), figures.as_ref())
 }
 
 /// JSON that is written already.

@@ -2,11 +2,9 @@
 
 use std::fmt::Write;
 
-use crate::gate::report::Decision;
-use crate::gate::webhook::{of_cause, told};
+use crate::gate::words::{then, what, when};
 use crate::rollout::control::{Entry, Input};
 use crate::rollout::gate::finding::Verdict;
-use crate::rollout::state::{Action, Alert, Phase};
 use crate::shell::cli::table::Table;
 use crate::terms::UnixMs;
 
@@ -98,55 +96,4 @@ pub(super) fn explained(entry: &Entry) -> String {
         }
     }
     text
-}
-
-/// What a report says of an entry; nothing of a minute in which nothing was decided.
-pub(in crate::shell::cli) fn decision(entry: &Entry) -> Option<Decision> {
-    let decided = !matches!(entry.what, Input::Minute { .. }) || !entry.actions.is_empty();
-    decided.then(|| Decision {
-        id: entry.seq,
-        at_ms: entry.now.0,
-        what: what(&entry.what),
-        then: then(entry),
-    })
-}
-
-fn what(input: &Input) -> String {
-    let who = |by: &str| if by.is_empty() { "somebody".to_owned() } else { by.to_owned() };
-    match input {
-        Input::Asked { by, command, .. } => format!("{} asked to {}", who(by), command.name()),
-        Input::Breach { kind, .. } => format!("an isolate saw: {}", kind.name()),
-        Input::Minute { minute } => {
-            format!("the minute {} was counted", when(UnixMs(minute.minute * 60_000)))
-        }
-        Input::Planned { by, .. } => format!("{} brought a plan", who(by)),
-        Input::Tick { withheld: Some(withheld), .. } => {
-            format!("its minutes were looked at; {withheld}")
-        }
-        Input::Tick { .. } => "its minutes were looked at".to_owned(),
-    }
-}
-
-fn then(entry: &Entry) -> String {
-    let said = entry.actions.iter().filter_map(|action| match action {
-        Action::Alert(Alert::RolledBack(cause)) => {
-            Some(format!("rolled back: {}", of_cause(cause)))
-        }
-        Action::Alert(Alert::Refused(command)) => Some(format!("{} was refused", command.name())),
-        Action::Alert(alert) => told(alert).map(|(_, _, text, _)| text),
-        Action::SetShare(share) => Some(format!("the share is set to {share}")),
-        Action::EnterStage | Action::ForgetEvidence => None,
-    });
-    let said: Vec<String> = said.collect();
-    match (said.is_empty(), &entry.state.phase) {
-        (false, _) => said.join("; "),
-        (true, Phase::Paused { reason }) => format!("paused: {reason}"),
-        (true, phase) => phase.name().to_owned(),
-    }
-}
-
-/// A time in UTC, to the minute.
-pub(in crate::shell::cli) fn when(at: UnixMs) -> String {
-    let at = i64::try_from(at.0).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
-    at.map_or("?".to_owned(), |at| at.strftime("%Y-%m-%d %H:%M").to_string())
 }

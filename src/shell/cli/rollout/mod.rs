@@ -16,7 +16,6 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 pub(super) use self::client::Gate;
-pub(super) use self::explain::{decision, when};
 pub(super) use self::show::Status as Standing;
 use self::show::Status;
 use super::{Outcome, Stop};

@@ -5,8 +5,9 @@ use std::fmt;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::gate::tally::{Quantiles, Side, Totals};
-use crate::gate::webhook::{of_cause, told};
+use crate::gate::figures::{Both, Figures};
+use crate::gate::tally::Quantiles;
+use crate::gate::words;
 use crate::rollout::counts::Counts;
 use crate::rollout::gate::Effect;
 use crate::rollout::gate::finding::{Finding, Verdict};
@@ -28,7 +29,7 @@ pub(in crate::shell::cli) struct Status {
     killed: bool,
     pub(in crate::shell::cli) rollout: Option<View>,
     /// What both cohorts did since the stage began; `None` where the ledger is away.
-    totals: Option<Totals>,
+    figures: Option<Both>,
 }
 
 impl Status {
@@ -75,29 +76,7 @@ impl Status {
 
     /// All in one line.
     pub(super) fn line(&self) -> String {
-        let Self { release, share, .. } = self;
-        let killed = if self.killed { ", killed" } else { "" };
-        match &self.rollout {
-            None => format!("{release} at {share}{killed}: no plan is in force"),
-            Some(view) => {
-                let stage = view.state.stage + 1;
-                let why = why(view).map_or(String::new(), |why| format!(": {why}"));
-                format!(
-                    "{release} at {share}{killed}, stage {stage} of {}, {}{why}",
-                    view.stages.len(),
-                    view.phase
-                )
-            }
-        }
-    }
-}
-
-/// Why it does not go on, in one sentence.
-fn why(view: &View) -> Option<String> {
-    match &view.state.phase {
-        Phase::RolledBack { cause } => Some(of_cause(cause)),
-        Phase::Paused { reason } | Phase::Aborted { reason } => Some(reason.clone()),
-        _ => view.told.as_ref().and_then(told).map(|(_, _, text, _)| text),
+        words::line(&self.release, self.share, self.killed, self.rollout.as_ref())
     }
 }
 
@@ -128,14 +107,14 @@ impl fmt::Display for Status {
             write!(f, "   (a rehearsal, {} times as fast)", view.time_factor)?;
         }
         let samples = view.stages.get(view.state.stage).map_or(0, |stage| stage.samples);
-        writeln!(f, "\n\n{}", cohorts(view, self.totals.as_ref()))?;
+        writeln!(f, "\n\n{}", cohorts(view, self.figures.as_ref()))?;
         writeln!(f, "{} of {samples} requests that this stage needs\n", view.gates.samples)?;
         write!(f, "{}", gates(view))
     }
 }
 
 /// Both cohorts side by side, since the stage began.
-fn cohorts(view: &View, totals: Option<&Totals>) -> Table {
+fn cohorts(view: &View, figures: Option<&Both>) -> Table {
     let mut table = Table::new(["since the stage began", "canary", "stable"]);
     let count = |of: fn(&Counts) -> u64| [of(&view.canary), of(&view.stable)];
     let part = |of: fn(&Counts) -> (u64, u64)| {
@@ -155,25 +134,20 @@ fn cohorts(view: &View, totals: Option<&Totals>) -> Table {
     row("low confidence", part(|c| (c.low_confidence, c.answers)));
     row("rule applied", part(|c| (c.rule_applied, c.answers)));
     row("verdicts, bad", part(|c| (c.feedback_bad, c.feedback_bad + c.feedback_good)));
-    if let Some(Totals { canary, stable }) = totals {
+    if let Some(Both { canary, stable, shadows, shadows_agree }) = figures {
         let took = |of: fn(&Quantiles) -> f64| {
-            let one = |side: &Side| {
+            [canary, stable].map(|side: &Figures| {
                 side.latency_ms
                     .as_ref()
                     .map_or("–".to_owned(), |all| format!("{:.0} ms", of(all)))
-            };
-            [one(canary), one(stable)]
+            })
         };
         row("latency P50", took(|all| all.p50));
         row("latency P95", took(|all| all.p95));
         row("latency P99", took(|all| all.p99));
-        let (agreed, disagreed) = (stable.tally.shadow_agreed, stable.tally.shadow_disagreed);
-        if agreed + disagreed > 0 {
-            let part = 100.0 * agreed as f64 / (agreed + disagreed) as f64;
-            row(
-                "shadow agrees",
-                [format!("{part:.2} % of {}", agreed + disagreed), "–".to_owned()],
-            );
+        if let Some(part) = shadows_agree {
+            let agree = format!("{:.2} % of {shadows}", 100.0 * part);
+            row("shadow agrees", [agree, "–".to_owned()]);
         }
     }
     table

@@ -1,0 +1,74 @@
+// What the page asks the gate, with the token of this session.
+
+/** @typedef {{ at_ms: number, share_basis_points: number | null, canary: any, stable: any }} Point */
+/** @typedef {{ id: number, at_ms: number, what: string, then: string, phase: string, share_basis_points: number, gates: any, counted: any }} Decision */
+
+/** The gate's refusal, in its words. */
+export class Refusal extends Error {
+  /** @param {number} status @param {string} message */
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+}
+
+/** The page lies at `…/dashboard/`, what it asks beside it. */
+const BASE = new URL("../v1/", location.href);
+
+/** @param {string} token */
+export function gate(token) {
+  /** @param {string} path @param {RequestInit} [init] */
+  async function ask(path, init = {}) {
+    const response = await fetch(new URL(path, BASE), { ...init, headers: { authorization: `Bearer ${token}` }, cache: "no-store" });
+    if (response.ok) return response;
+    const { error } = await response.json().catch(() => ({ error: null }));
+    throw new Refusal(response.status, error?.message ?? `${response.status}`);
+  }
+  return {
+    /** Where the release stands. */
+    standing: async () => (await ask("rollout")).json(),
+    /** What was decided after an entry, the earliest first. @param {number} since @returns {Promise<Decision[]>} */
+    async decisions(since) {
+      /** @type {Decision[]} */
+      const all = [];
+      for (;;) {
+        const page = await (await ask(`rollout/decisions?since=${all.at(-1)?.id ?? since}&limit=1000`)).json();
+        if (page.length === 0) return all;
+        all.push(...page);
+      }
+    },
+    /** Closed minutes after one. @param {number} since @returns {Promise<Point[]>} */
+    series: async (since) => (await ask(`series?since=${since}`)).json(),
+    /** @param {string} command @param {string} reason @param {string} by */
+    wish: async (command, reason, by) => (await ask("admin/rollout", { method: "POST", body: JSON.stringify({ command, by, ...(reason && { reason }) }) })).json(),
+    /** Hands over each standing as it comes, until the stream ends. @param {(standing: any) => void} each @param {AbortSignal} signal */
+    async live(each, signal) {
+      const response = await ask("rollout/live", { signal });
+      if (!response.body) throw new Error("no stream");
+      let rest = "";
+      for await (const text of read(response.body.pipeThrough(new TextDecoderStream()))) {
+        const lines = (rest + text).split("\n");
+        rest = lines.pop() ?? "";
+        for (const line of lines) {
+          const standing = JSON.parse(line);
+          if (standing.error) throw new Refusal(503, standing.error.message);
+          each(standing);
+        }
+      }
+    },
+  };
+}
+
+/** @param {ReadableStream<string>} stream */
+async function* read(stream) {
+  const reader = stream.getReader();
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      yield value;
+    }
+  } finally {
+    reader.releaseLock();
+  }
+}
