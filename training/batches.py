@@ -8,6 +8,8 @@ import random
 
 import torch
 
+from .device import DEVICE
+
 PAD_ID = 1
 """`<pad>` of the base tokenizer."""
 
@@ -36,6 +38,6 @@ def sorted_by_length(lengths: list[int], batch: int) -> list[list[int]]:
 
 
 def pad(ids: list[list[int]]) -> torch.Tensor:
-    """Ids as one tensor `[rows, longest]`, filled up with `<pad>`."""
+    """Ids as one tensor `[rows, longest]` on the device, filled up with `<pad>`."""
     longest = max(map(len, ids))
-    return torch.tensor([row + [PAD_ID] * (longest - len(row)) for row in ids])
+    return torch.tensor([row + [PAD_ID] * (longest - len(row)) for row in ids]).to(DEVICE)

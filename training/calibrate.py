@@ -70,7 +70,7 @@ def head_of(weight: np.ndarray, bias: np.ndarray) -> dict:
 
 def _training_rows(run: Run) -> tuple[list[dict], np.ndarray]:
     """Single-label rows of every class, the written ones first: they are the clean ones."""
-    rows = [r for r in read_rows(corpus.FOLDER / "rows.jsonl") if max(r["target"]) == 1.0]
+    rows = [r for r in read_rows(corpus.FOLDER / "rows.jsonl") if 1.0 in (r["target"] or [])]
     random.Random(run.seed + 3).shuffle(rows)
     rank = {"written": 0, "goemotions_train": 1}
     rows.sort(key=lambda r: rank.get(r["source"], 2))

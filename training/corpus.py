@@ -1,7 +1,8 @@
 """Chooses what is trained on: labelled rows with soft targets, and sentence pairs.
 
 Enters: the data folder, the sentences written for the project, an extra file of a team's own.
-Leaves: `rows.jsonl` (labelled), `pairs.jsonl` (unlabelled English and French). Rows that were held
+Leaves: `rows.jsonl` (labelled; with `unlabelled` also texts whose label is none of the eight or too
+doubtful, which get the teacher's word alone), `pairs.jsonl` (unlabelled English and French). Rows that were held
 out, or that share four words in a row with a frozen sentence, are dropped here and counted; every
 later step refuses them.
 """
@@ -46,7 +47,7 @@ def run(run: Run) -> None:
                          ("xed_fr", want["xed_fr_weight"])):
         for row in sources.labelled(run.data, name):
             target = sources.target(row["labels"])
-            if target is not None and allowed(name, row["text"]):
+            if (target or want["unlabelled"]) and allowed(name, row["text"]):
                 rows.append({"text": row["text"], "target": target, "lang": row["lang"],
                              "source": name, "weight": weight})
     rows = _marked(rows, want, draw)
@@ -82,18 +83,23 @@ def _marked(rows: list[dict], want: dict, draw: random.Random) -> list[dict]:
     draw.shuffle(rows)
     taken: Counter = Counter()
     for row in rows:
+        if row["target"] is None:
+            row["teacher"] = False
+            continue
         single = row["target"].index(1.0) if 1.0 in row["target"] else None
         place = (row["source"], single)
         if row["source"] == "xed_en" and place not in limits:
             place = ("xed_en", None)
         taken[place] += 1
         row["teacher"] = taken[place] <= limits.get(place, len(rows))
-    # XED's unlabelled-as-neutral lines above the cap are too doubtful even for the student.
-    return [r for r in rows if r["teacher"] or r["source"] != "xed_en"]
+        # XED's unlabelled-as-neutral lines are too doubtful even for the student.
+        if not row["teacher"] and row["source"] == "xed_en":
+            row["target"] = None
+    return [r if r["target"] else {**r, "weight": 0.0} for r in rows if r["target"] or want["unlabelled"]]
 
 
 def _own_rows(path: Path) -> list[dict]:
-    """Rows of JSONL, CSV or TSV with the columns `text`, `core8` (or `label`) and `lang`."""
+    """Rows of JSONL, CSV or TSV with the columns `text`, `core8` (or `label`) and `lang`, those that have a label."""
     with path.open(encoding="utf-8", newline="") as lines:
         if path.suffix == ".jsonl":
             found = [json.loads(line) for line in lines if line.strip()]
@@ -102,12 +108,17 @@ def _own_rows(path: Path) -> list[dict]:
     rows = []
     for number, row in enumerate(found, 1):
         label = row.get("core8") or row.get("label")
+        if not label:
+            # What `jeffrey export` wrote and nobody has labelled yet.
+            continue
         if label not in LABELS:
             raise ValueError(f"{path.name} row {number}: label is not one of the core-8")
         target = [float(name == label) for name in LABELS]
         rows.append({"text": normalise(row["text"]), "target": target,
                      "lang": row.get("lang") or "en", "source": "written", "weight": 1.0,
                      "teacher": True})
+    if len(rows) < len(found):
+        print(f"corpus: passed over {len(found) - len(rows)} rows of {path.name} without a label")
     return [row for row in rows if row["text"]]
 
 

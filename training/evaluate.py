@@ -24,7 +24,7 @@ def run(run: Run) -> None:
     step = Step(run, "evaluate", [onnx_graph.FOLDER / "model_quantized.onnx",
                                   calibrate.FOLDER / "head.json", calibrate.FOLDER / "prototypes.json",
                                   DATA / "rehearsal.jsonl", DATA / "fairness.jsonl",
-                                  teacher.FOLDER / "teacher.safetensors", hold_out.FROZEN], ["evaluate"])
+                                  *teacher.files(run), hold_out.FROZEN], ["evaluate"])
     if step.finished():
         return
     head = read_json(calibrate.FOLDER / "head.json")

@@ -1,8 +1,9 @@
 """Sets rows apart before anything is trained.
 
 Enters: the data folder and the frozen written sets. Leaves: `choices.jsonl` (a tenth of
-goemotions_train: early stopping, calibration), `fr_held_out.jsonl` (a tenth of xed_fr) and a sorted
-list of hashes that every later step checks its rows against.
+goemotions_train: early stopping, calibration), `fr_choices.jsonl` (what is set apart of xed_fr to
+choose settings by; none unless asked for), `fr_held_out.jsonl` (a tenth of xed_fr, only reported) and a sorted list of hashes that every
+later step checks its rows against.
 
 XED's French lines are translations of its English lines, so a French row is held out together with
 every English line and pair that holds it or its twin. The tenth is drawn among French rows whose
@@ -101,7 +102,11 @@ def run(run: Run) -> None:
     french_held = draw.sample([r for r in french if key(r["text"]) in paired],
                               round(share * len(french)))
 
-    held = {key(r["text"]) for r in french_held}
+    known = {key(r["text"]) for r in french_held}
+    rest = [r for r in french if key(r["text"]) in paired - known]
+    french_choices = draw.sample(rest, round(run.settings["hold_out"]["share_fr_choices"] * len(french)))
+
+    held = known | {key(r["text"]) for r in french_choices}
     # Twice: the English twin of a held text, then that twin's other translations.
     for _ in range(2):
         held |= {key(side) for pair in pairs if {key(s) for s in pair} & held for side in pair}
@@ -112,6 +117,7 @@ def run(run: Run) -> None:
 
     write_rows(FOLDER / "choices.jsonl", choices)
     write_rows(FOLDER / "fr_held_out.jsonl", french_held)
+    write_rows(FOLDER / "fr_choices.jsonl", french_choices)
     (FOLDER / "hashes.txt").write_text("\n".join(sorted(held)) + "\n")
     print(f"hold_out: {len(choices)} choices, {len(french_held)} French, {len(held)} hashes")
     step.finish()

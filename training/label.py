@@ -1,7 +1,8 @@
-"""The teacher reads everything the student will learn from.
+"""The teachers read everything the student will learn from.
 
-Enters: the corpus and the trained teacher. Leaves, row for row: `rows.jsonl` (text, hard target
-if it has one, weight), `logits.npy` (log-probabilities) and `embeddings.npy` (pooled, 384).
+Enters: the corpus and the trained teachers. Leaves, row for row: `rows.jsonl` (text, hard target
+if it has one, weight), `logits.npy` (logarithms of their mean probabilities) and `embeddings.npy`
+(pooled, 384 of each teacher side by side).
 
 The two sides of a sentence pair are translations made by people, so they carry one emotion: both
 get the mean of the teacher's probabilities. That is where French frustration and neutral come from.
@@ -18,8 +19,9 @@ import torch
 from tqdm import tqdm
 
 from . import batches, corpus, hold_out, teacher
+from .device import DEVICE, lower_precision
 from .stage import WORK, Run, Step, read_rows, write_rows
-from .text import Encoder
+from .text import LABELS, Encoder
 
 FOLDER = WORK / "label"
 _PUNCTUATION = re.compile(r"[^\w\s'’\[\]]+")
@@ -28,7 +30,7 @@ _PUNCTUATION = re.compile(r"[^\w\s'’\[\]]+")
 def run(run: Run) -> None:
     """Label all rows and pairs."""
     step = Step(run, "label", [corpus.FOLDER / "rows.jsonl", corpus.FOLDER / "pairs.jsonl",
-                               teacher.FOLDER / "teacher.safetensors"], ["label"])
+                               *teacher.files(run)], ["label"])
     if step.finished():
         return
     want = run.settings["label"]
@@ -65,19 +67,21 @@ def run(run: Run) -> None:
 
 
 def read(run: Run, texts: list[str], tokens_max: int, batch: int) -> tuple[np.ndarray, np.ndarray]:
-    """The teacher's log-probabilities `[n, 8]` and embeddings `[n, 384]`."""
-    model = teacher.load(run)
+    """Logarithms of the teachers' mean probabilities `[n, 8]`, their embeddings `[n, 384 teachers]`."""
     ids = Encoder(run.tokenizer).encode_all([teacher.PREFIX + t for t in texts], tokens_max)
-    logits = np.zeros((len(texts), 8), np.float32)
-    embeddings = np.zeros((len(texts), model.head.in_features), np.float32)
     plan = batches.sorted_by_length([len(i) for i in ids], batch)
-    with torch.inference_mode():
-        for chosen in tqdm(plan, desc="label", mininterval=20):
-            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=run.settings["teacher"]["bf16"]):
-                found, pooled = model(batches.pad([ids[i] for i in chosen]))
-            logits[chosen] = found.float().log_softmax(1).numpy()
-            embeddings[chosen] = pooled.float().numpy()
-    return logits, embeddings
+    probabilities, embeddings = np.zeros((len(texts), len(LABELS)), np.float32), []
+    for file in teacher.files(run):
+        model = teacher.load(run, file).to(DEVICE)
+        pooled = np.zeros((len(texts), model.head.in_features), np.float32)
+        with torch.inference_mode():
+            for chosen in tqdm(plan, desc=f"{file.stem} reads", mininterval=20):
+                with lower_precision(run.settings["teacher"]["bf16"]):
+                    logits, found = model(batches.pad([ids[i] for i in chosen]))
+                probabilities[chosen] += logits.float().softmax(1).cpu().numpy()
+                pooled[chosen] = found.float().cpu().numpy()
+        embeddings.append(pooled)
+    return np.log(probabilities / len(embeddings)), np.concatenate(embeddings, 1)
 
 
 def variants(row: dict, share: float, draw: random.Random) -> list[str]:

@@ -11,6 +11,7 @@ teacher's embedding. What ships is an exponential mean of the weights over the s
 
 import random
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from . import batches, hold_out, label, teacher
+from .device import DEVICE, full_precision, lower_precision
 from .network import Network, parameters_outside_table
 from .stage import WORK, Run, Step, read_rows
 from .text import LABELS, Encoder
@@ -43,7 +45,7 @@ class Student(nn.Module):
         """Ids to logits and a guess at the teacher's embedding."""
         embedding = self.network(ids).float()
         # Eight logits at bfloat16 would tie too often.
-        with torch.autocast("cpu", enabled=False):
+        with full_precision():
             return self.head(embedding), self.towards_teacher(embedding)
 
 
@@ -57,14 +59,14 @@ class Lessons:
         hold_out.Guard(run.settings["corpus"]["shared_words"]).refuse(r["text"] for r in rows)
         self.ids = Encoder(run.tokenizer).encode_all([r["text"] for r in rows], want["tokens_max"])
         self.lengths = [len(i) for i in self.ids]
-        self.soft = torch.from_numpy(np.load(label.FOLDER / "logits.npy")[taken].astype(np.float32))
-        embeddings = torch.from_numpy(np.load(label.FOLDER / "embeddings.npy")[taken].astype(np.float32))
+        self.soft = _read(label.FOLDER / "logits.npy", taken)
+        embeddings = _read(label.FOLDER / "embeddings.npy", taken)
         # The teacher's embeddings share one large direction, which says nothing about a text.
         self.embeddings = functional.normalize(embeddings - embeddings.mean(0), dim=1)
         none = [0.0] * len(LABELS)
-        self.hard = torch.tensor([r["target"] or none for r in rows])
+        self.hard = torch.tensor([r["target"] or none for r in rows], device=DEVICE)
         factor = torch.tensor([want["written_factor"] if r["source"] == "written" else r["weight"]
-                               for r in rows])
+                               for r in rows], device=DEVICE)
         self.weight = factor * (self.hard @ teacher.class_weights(self.hard))
 
 
@@ -89,6 +91,7 @@ def train(run: Run, step: Step, want: dict, lessons: "Lessons", steps_max: int |
     table = _table(run, want["dim_table"])
     model = Student(len(table), want, lessons.embeddings.shape[1])
     model.network.table.weight.data.copy_(table)
+    model.to(DEVICE)
     if parameters_outside_table(model.network) > PARAMETERS_MAX:
         raise ValueError(f"more than {PARAMETERS_MAX} parameters outside the table")
     optimiser = torch.optim.AdamW([
@@ -106,7 +109,7 @@ def train(run: Run, step: Step, want: dict, lessons: "Lessons", steps_max: int |
 
     checkpoint = folder / "checkpoint.pt"
     if checkpoint.exists() and step.resumable() and not steps_max:
-        saved = torch.load(checkpoint)
+        saved = torch.load(checkpoint, map_location=DEVICE)
         for part, key in ((model, "model"), (optimiser, "optimiser"), (schedule, "schedule")):
             part.load_state_dict(saved[key])
         mean, best, best_f1, at = (saved[k] for k in ("mean", "best", "best_f1", "at"))
@@ -127,9 +130,8 @@ def train(run: Run, step: Step, want: dict, lessons: "Lessons", steps_max: int |
         decay = min(want["ema"], (number + 1) / (number + 10))
         state = model.state_dict()
         torch._foreach_lerp_(list(mean.values()), [state[n] for n in mean], 1 - decay)
-        now = step_loss.item()
+        now = step_loss.detach()
         loss_mean = now if loss_mean is None else 0.98 * loss_mean + 0.02 * now
-        bar.set_postfix(loss=f"{loss_mean:.3f}", refresh=False)
         if steps_max and number + 1 == steps_max:
             print(f"student: {(time.monotonic() - began) / steps_max * 1e3:.0f} ms a step of {len(plan)}")
             return 0.0
@@ -147,7 +149,7 @@ def train(run: Run, step: Step, want: dict, lessons: "Lessons", steps_max: int |
             fresh.replace(checkpoint)
 
     for name in ("network", "head"):
-        save_file({n.removeprefix(f"{name}."): t.contiguous() for n, t in best.items()
+        save_file({n.removeprefix(f"{name}."): t.cpu().contiguous() for n, t in best.items()
                    if n.startswith(f"{name}.")}, folder / f"{name}.safetensors")
     checkpoint.unlink(missing_ok=True)
     step.finish()
@@ -156,7 +158,7 @@ def train(run: Run, step: Step, want: dict, lessons: "Lessons", steps_max: int |
 
 def loss(model: Student, lessons: Lessons, chosen: list[int], want: dict) -> torch.Tensor:
     """The three losses of one batch, added."""
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=want["bf16"]):
+    with lower_precision(want["bf16"]):
         logits, guess = model(batches.pad([lessons.ids[i] for i in chosen]))
     warm = want["temperature"]
     soft = (lessons.soft[chosen] / warm).softmax(1)
@@ -168,9 +170,13 @@ def loss(model: Student, lessons: Lessons, chosen: list[int], want: dict) -> tor
             + want["direction_factor"] * direction)
 
 
+def _read(path: Path, taken: list[int]) -> torch.Tensor:
+    return torch.from_numpy(np.load(path)[taken].astype(np.float32)).to(DEVICE)
+
+
 def _table(run: Run, dim: int) -> torch.Tensor:
     """The teacher's word embeddings on their main axes, scaled to unit spread."""
-    words = load_file(teacher.FOLDER / "teacher.safetensors")["encoder.embeddings.word_embeddings.weight"]
+    words = load_file(teacher.files(run)[0])["encoder.embeddings.word_embeddings.weight"]
     words = words.float() - words.float().mean(0)
     _, axes = torch.linalg.eigh(words.T @ words)
     table = words @ axes[:, -dim:].flip(1)
@@ -185,6 +191,6 @@ def macro_f1(model: Student, weights: dict, ids: list[list[int]], truth: list[in
     model.eval()
     found = np.zeros(len(ids), int)
     for chosen in batches.sorted_by_length([len(i) for i in ids], 256):
-        found[chosen] = model(batches.pad([ids[i] for i in chosen]))[0].argmax(1).numpy()
+        found[chosen] = model(batches.pad([ids[i] for i in chosen]))[0].argmax(1).cpu().numpy()
     model.load_state_dict(own)
     return f1_score(truth, found, average="macro")

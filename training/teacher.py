@@ -1,7 +1,9 @@
-"""Fine-tunes the base encoder into the teacher.
+"""Fine-tunes the base encoder into the teachers.
 
-Enters: the corpus rows marked for it and the base model's folder. Leaves: `teacher.safetensors`
-(encoder and an eight-way head over the mean of its last layer). Resumes from its checkpoint.
+Enters: the corpus rows marked for them and the base model's folder. Leaves: `teacher-N.safetensors`
+for each of so many seeds (encoder and an eight-way head over the mean of its last layer). Resumes
+from its checkpoint. What several say in the mean errs less than any of them says alone, and a
+student is taught by it at the price of one (Hinton et al. 2015).
 
 The embeddings and lowest layers stay frozen: they carry the two languages side by side, which a
 short training on mostly English rows would pull apart, and they cost a third of the time.
@@ -19,6 +21,7 @@ from tqdm import tqdm
 from transformers import AutoModel
 
 from . import batches, corpus, hold_out
+from .device import DEVICE, lower_precision
 from .stage import WORK, Run, Step, read_rows
 from .text import LABELS, Encoder
 
@@ -43,10 +46,15 @@ class Teacher(nn.Module):
         return self.head(pooled).float(), pooled
 
 
-def load(run: Run) -> Teacher:
-    """The trained teacher, ready to label."""
+def files(run: Run) -> list[Path]:
+    """The weights of each teacher."""
+    return [FOLDER / f"teacher-{number}.safetensors" for number in range(run.settings["teacher"]["seeds"])]
+
+
+def load(run: Run, file: Path) -> Teacher:
+    """A trained teacher, ready to label."""
     model = Teacher(run.base)
-    model.load_state_dict(load_file(FOLDER / "teacher.safetensors"))
+    model.load_state_dict(load_file(file))
     return model.eval()
 
 
@@ -60,30 +68,38 @@ def class_weights(targets: torch.Tensor) -> torch.Tensor:
     return weights / ((mass * weights).sum() / mass.sum())
 
 
-def run(run: Run, rows_max: int | None = None) -> None:
-    """One pass over the corpus; `rows_max` is for a trial."""
+def run(run: Run) -> None:
+    """Train all teachers, one after the other."""
     step = Step(run, "teacher", [corpus.FOLDER / "rows.jsonl", run.base / "model.safetensors"],
                 ["teacher"])
     if step.finished():
         return
-    want = run.settings["teacher"]
-    torch.manual_seed(run.seed)
+    if not step.resumable():
+        for file in [*files(run), FOLDER / "checkpoint.pt"]:
+            file.unlink(missing_ok=True)
+    step.begin()
     rows = [r for r in read_rows(corpus.FOLDER / "rows.jsonl") if r["teacher"]]
     hold_out.Guard(run.settings["corpus"]["shared_words"]).refuse(r["text"] for r in rows)
     repeat = run.settings["corpus"]["written_repeat"]
     rows = [r for r in rows for _ in range(repeat if r["source"] == "written" else 1)]
-    if rows_max:
-        rows = random.Random(run.seed).sample(rows, rows_max)
+    for number, file in enumerate(files(run)):
+        if not file.exists():
+            _train(run, rows, file, run.seed + 1_000 * number)
+    step.finish()
 
+
+def _train(run: Run, rows: list[dict], file: Path, seed: int) -> None:
+    want = run.settings["teacher"]
+    torch.manual_seed(seed)
     ids = Encoder(run.tokenizer).encode_all([PREFIX + r["text"] for r in rows], want["tokens_max"])
     targets = torch.tensor([r["target"] for r in rows])
-    weights = torch.tensor([r["weight"] for r in rows]) * (targets @ class_weights(targets))
+    weights = (torch.tensor([r["weight"] for r in rows]) * (targets @ class_weights(targets))).to(DEVICE)
     smoothing = want["label_smoothing"]
-    targets = targets * (1 - smoothing) + smoothing / len(LABELS)
+    targets = (targets * (1 - smoothing) + smoothing / len(LABELS)).to(DEVICE)
 
     plan = [b for epoch in range(want["epochs"])
-            for b in batches.shuffled([len(i) for i in ids], want["batch"], run.seed + epoch)]
-    model = Teacher(run.base)
+            for b in batches.shuffled([len(i) for i in ids], want["batch"], seed + epoch)]
+    model = Teacher(run.base).to(DEVICE)
     _freeze(model, want["layers_frozen"])
     optimiser = torch.optim.AdamW([
         {"params": [p for p in model.encoder.parameters() if p.requires_grad],
@@ -96,20 +112,17 @@ def run(run: Run, rows_max: int | None = None) -> None:
 
     at = 0
     checkpoint = FOLDER / "checkpoint.pt"
-    if checkpoint.exists() and step.resumable() and not rows_max:
-        saved = torch.load(checkpoint)
-        model.load_state_dict(saved["model"])
-        optimiser.load_state_dict(saved["optimiser"])
-        schedule.load_state_dict(saved["schedule"])
+    if checkpoint.exists():
+        saved = torch.load(checkpoint, map_location=DEVICE)
+        for part, key in ((model, "model"), (optimiser, "optimiser"), (schedule, "schedule")):
+            part.load_state_dict(saved[key])
         at = saved["at"]
-    step.begin()
 
     model.train()
     began, loss_mean = time.monotonic(), None
-    bar = tqdm(range(at, len(plan)), initial=at, total=len(plan), desc="teacher", mininterval=20)
-    for number in bar:
+    for number in tqdm(range(at, len(plan)), initial=at, total=len(plan), desc=file.stem, mininterval=20):
         chosen = plan[number]
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=want["bf16"]):
+        with lower_precision(want["bf16"]):
             logits, _ = model(batches.pad([ids[i] for i in chosen]))
         losses = functional.cross_entropy(logits, targets[chosen], reduction="none")
         loss = (losses * weights[chosen]).mean()
@@ -118,16 +131,13 @@ def run(run: Run, rows_max: int | None = None) -> None:
         optimiser.step()
         schedule.step()
         optimiser.zero_grad()
-        loss_mean = loss.item() if loss_mean is None else 0.98 * loss_mean + 0.02 * loss.item()
-        bar.set_postfix(loss=f"{loss_mean:.3f}", refresh=False)
-        if (number + 1) % want["checkpoint_every"] == 0 and not rows_max:
+        now = loss.detach()
+        loss_mean = now if loss_mean is None else 0.98 * loss_mean + 0.02 * now
+        if (number + 1) % want["checkpoint_every"] == 0:
             _save(checkpoint, model, optimiser, schedule, number + 1)
-    print(f"teacher: {len(rows)} rows, {(time.monotonic() - began) / 60:.1f} min, loss {loss_mean:.3f}")
-    if rows_max:
-        return
-    save_file(model.state_dict(), FOLDER / "teacher.safetensors")
+    print(f"{file.stem}: {len(rows)} rows, {(time.monotonic() - began) / 60:.1f} min, loss {loss_mean:.3f}")
+    save_file({n: t.cpu().contiguous() for n, t in model.state_dict().items()}, file)
     checkpoint.unlink(missing_ok=True)
-    step.finish()
 
 
 def _freeze(model: Teacher, layers: int) -> None:

@@ -1,0 +1,258 @@
+// The dashboard in Chromium, before a real gate in workerd at sixty times a clock's pace.
+
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { connect, createServer } from "node:net";
+import { after, before, describe, test } from "node:test";
+import axe from "axe-core";
+import { PATIENCE_MS, SECRETS, until } from "../support/gate.js";
+import { planOf, startRollout, validation } from "../support/rollout.js";
+import { strings } from "../../www/dashboard/strings.js";
+import { launch, open, skip } from "./host.js";
+
+const ADMIN = SECRETS.JEFFREY_ADMIN_TOKEN;
+const HOSTILE = `<img src=x onerror="document.title='owned'">\u202e${"x".repeat(400)}`;
+
+test("both languages have every word", () => {
+  assert.deepEqual(Object.keys(strings.fr), Object.keys(strings.en));
+  for (const [word, text] of Object.entries({ ...strings.en, ...strings.fr })) assert.ok(text.trim(), word);
+});
+
+/** A wire to the gate that can be cut and mended. @param {string} origin */
+async function relay(origin) {
+  const port = Number(new URL(origin).port);
+  /** @type {Set<import("node:net").Socket>} */
+  const open = new Set();
+  const server = createServer((near) => {
+    const far = connect(port, "127.0.0.1");
+    for (const socket of [near, far]) {
+      open.add(socket);
+      socket.on("error", () => {});
+      socket.on("close", () => {
+        near.destroy();
+        far.destroy();
+        open.delete(socket);
+      });
+    }
+    near.pipe(far).pipe(near);
+  });
+  const listen = (/** @type {number} */ at) => new Promise((resolve) => server.listen(at, "127.0.0.1", () => resolve(null)));
+  await listen(0);
+  const own = /** @type {import("node:net").AddressInfo} */ (server.address()).port;
+  return {
+    origin: `http://127.0.0.1:${own}`,
+    cut: () => new Promise((resolve) => {
+      server.close(() => resolve(null));
+      for (const socket of open) socket.destroy();
+    }),
+    mend: () => listen(own),
+  };
+}
+
+describe("the dashboard", { skip, timeout: 4 * PATIENCE_MS }, () => {
+  /** @type {Awaited<ReturnType<typeof startRollout>>} */
+  let gate;
+  /** @type {import("./host.js").Chromium} */
+  let browser;
+  before(async () => {
+    gate = await startRollout({ SHADOW_SHARE: "20%" });
+    browser = await launch();
+    await gate.validate(validation());
+  });
+  after(async () => {
+    await browser?.close();
+    await gate?.stop();
+  });
+
+  /** A page that has the token. @param {{ token?: string, query?: string, origin?: string } & import("playwright-core").BrowserContextOptions} [options] */
+  async function signedIn({ token = ADMIN, query = "", origin = gate.origin, ...options } = {}) {
+    const opened = await open(browser, options);
+    await opened.page.goto(`${origin}/_jeffrey/dashboard/${query}`);
+    await opened.page.fill("#token", token);
+    await opened.page.press("#token", "Enter");
+    await opened.page.waitForSelector("#board:not([hidden])");
+    return opened;
+  }
+  /** @param {import("./host.js").Page} page @param {RegExp} pattern */
+  const says = (page, pattern) => page.waitForFunction((source) => new RegExp(source).test(document.getElementById("says")?.textContent ?? ""), pattern.source);
+  /** Presses a command's button and gives a reason. @param {import("./host.js").Page} page @param {string} command @param {string} [reason] */
+  async function command(page, command, reason = "as a test") {
+    await page.click(`#commands [data-command="${command}"]`);
+    await page.fill("#reason", reason);
+    await page.fill("#by", "somebody");
+    await page.click("#ask-do");
+  }
+  /** @param {import("./host.js").Page} page */
+  async function violations(page) {
+    await page.evaluate(axe.source);
+    return page.evaluate(async () => (await /** @type {any} */ (window).axe.run()).violations.map((/** @type {any} */ one) => `${one.id}: ${one.nodes.map((/** @type {any} */ node) => node.html).join(" | ")}`));
+  }
+
+  test("its files are the gate's own, and nothing else is", async () => {
+    const at = (/** @type {string} */ path) => fetch(`${gate.origin}/_jeffrey${path}`, { redirect: "manual" });
+    const plain = await at("/dashboard");
+    assert.deepEqual([plain.status, plain.headers.get("location")], [308, "dashboard/"]);
+    const page = await at("/dashboard/");
+    assert.equal(page.status, 200);
+    const policy = page.headers.get("content-security-policy") ?? "";
+    assert.match(policy, /default-src 'none'; script-src 'self'; style-src 'self';/);
+    assert.doesNotMatch(policy, /unsafe/);
+    for (const path of ["/dashboard/no-such.js", "/dashboard/../wrangler.toml", "/dashboardx"]) {
+      const found = await at(path);
+      assert.equal(found.status, 404, path);
+      assert.equal(/** @type {any} */ (await found.json()).error.code, "not_found");
+    }
+    // No file of it shadows a path of the old system.
+    assert.equal((await fetch(`${gate.origin}/app.js`)).status, 404);
+    assert.match(await (await fetch(`${gate.origin}/index.html`)).text(), /stand-in|v2\.4\.2/i);
+  });
+
+  test("a token that is none is refused, one that may only read is refused what changes", async () => {
+    const { page, context } = await open(browser);
+    await page.goto(`${gate.origin}/_jeffrey/dashboard`);
+    assert.deepEqual(await violations(page), []);
+    await page.fill("#token", "nobody");
+    await page.click("#sign-in button");
+    await page.waitForSelector("#sign-in-refusal:not([hidden])");
+    assert.equal(await page.textContent("#sign-in-refusal"), strings.en.notTaken);
+    assert.deepEqual(await violations(page), []);
+    await context.close();
+
+    const viewer = await signedIn({ token: SECRETS.JEFFREY_VIEWER_TOKEN });
+    await says(viewer.page, /no plan is in force/);
+    assert.equal((await gate.wish({ command: "start", plan: planOf({ stages: ["50%", "75%", "100%"], minutes: 6_000, slow: "90%" }) })).status, 200);
+    // Live: nobody asked the page to look again.
+    await says(viewer.page, /e1-small at 50\.00%, stage 1 of 3, ramping/);
+    await command(viewer.page, "pause");
+    await viewer.page.waitForSelector("#refusal:not([hidden])");
+    assert.match((await viewer.page.textContent("#refusal")) ?? "", /token|right|admin/i);
+    assert.equal(await viewer.page.evaluate((token) => JSON.stringify([localStorage, sessionStorage, document.cookie, location.href]).includes(token), SECRETS.JEFFREY_VIEWER_TOKEN), false);
+    await viewer.context.close();
+  });
+
+  test("every button does what it says or tells why not, and what a person says is shown as words", async () => {
+    const { page, context, faults } = await signedIn();
+    const buttons = () => page.$$eval("#commands button", (found) => found.map((button) => button.getAttribute("data-command")));
+    await says(page, /stage 1 of 3, ramping/);
+    assert.deepEqual(await buttons(), ["advance", "pause", "rollback", "abort"]);
+    // Without a reason nothing is asked, and cancelling asks nothing.
+    await page.click('#commands [data-command="pause"]');
+    await page.click("#ask-do");
+    assert.equal(await page.$eval("#ask", (dialog) => /** @type {HTMLDialogElement} */ (dialog).open), true);
+    await page.keyboard.press("Escape");
+    await command(page, "pause", HOSTILE);
+    await says(page, /paused/);
+    assert.ok((await page.textContent("#says"))?.includes("<img src=x"));
+    assert.equal(await page.$("#says img"), null);
+    assert.notEqual(await page.title(), "owned");
+    assert.deepEqual(await buttons(), ["resume", "rollback", "abort"]);
+    await command(page, "resume");
+    await says(page, /ramping|holding/);
+    await command(page, "advance");
+    await says(page, /stage 2 of 3/);
+    await until(() => gate.traffic.canary > 0);
+    await command(page, "rollback", "support says so");
+    await says(page, /rolled back: a person: support says so/);
+    // Answers that were under way may still come; then there are none.
+    await until(() => Date.now() > gate.traffic.last_canary + 8_000);
+    const { canary } = gate.traffic;
+    const { calls } = gate.traffic;
+    await until(() => gate.traffic.calls > calls + 50);
+    assert.equal(gate.traffic.canary, canary);
+    assert.deepEqual(await buttons(), ["resume", "abort"]);
+    // What the gate refuses, it refuses in its words: the page knows less than it.
+    await gate.wish({ command: "resume", reason: "meanwhile" });
+    await says(page, /stage 1 of 3/);
+    await gate.validate({ ...validation(), passed: false });
+    await command(page, "advance");
+    await page.waitForSelector("#refusal:not([hidden])");
+    assert.match((await page.textContent("#refusal")) ?? "", /`advance` is not done now: .*failed/);
+    await gate.validate(validation());
+    await command(page, "abort", "the end");
+    await says(page, /aborted: the end/);
+    await command(page, "resume");
+    await says(page, /stage 1 of 3/);
+    assert.deepEqual(faults.filter((fault) => !/409/.test(fault)), []);
+    const items = await page.$$eval("#history > li", (found) => found.map((item) => item.textContent ?? ""));
+    assert.ok(items.some((item) => item.includes("somebody asked to rollback") || item.includes("somebody asked to roll back")), items.join("\n"));
+    await context.close();
+  });
+
+  test("approves where the plan wants a person", async () => {
+    await gate.wish({ command: "abort", reason: "next" });
+    const plan = planOf({ stages: ["50%", "100%"], minutes: 2, slow: "90%", stage: "approval = true\n" });
+    const begun = await gate.wish({ command: "resume", reason: "next", plan });
+    assert.equal(begun.status, 200, JSON.stringify(begun.json));
+    const { page, context } = await signedIn();
+    await page.waitForSelector('#commands [data-command="approve"]');
+    await page.click('#commands [data-command="approve"]');
+    await page.click("#ask-do");
+    await says(page, /at 100\.00%, stage 2 of 2/);
+    await context.close();
+  });
+
+  test("goes stale when the gate is away, and on by itself when it is back", async () => {
+    const between = await relay(gate.origin);
+    const { page, context } = await signedIn({ origin: between.origin });
+    await page.waitForFunction((text) => document.getElementById("freshness")?.textContent === text, strings.en.live);
+    await between.cut();
+    await page.waitForSelector("#freshness.stale");
+    assert.match((await page.textContent("#freshness")) ?? "", /^Stale since \d/);
+    await between.mend();
+    await page.waitForSelector("#freshness:not(.stale)");
+    await gate.wish({ command: "pause", reason: "seen after the cut" });
+    await says(page, /seen after the cut/);
+    await gate.wish({ command: "resume", reason: "next" });
+    await context.close();
+    await between.cut();
+  });
+
+  test("shows a past moment, from which nothing can be done", async () => {
+    const entry = (await gate.history()).find(({ state }) => state.phase.phase === "rolled_back" || state.phase === "rolled_back");
+    const { page, context } = await signedIn({ query: `?at=${entry.now_ms}` });
+    await says(page, /rolled back/);
+    assert.deepEqual(await page.$$("#commands button"), []);
+    assert.match((await page.textContent("#past")) ?? "", /^As it was at \d{4}-/);
+    assert.deepEqual(await violations(page), []);
+    await page.click("#past a");
+    await page.waitForSelector("#sign-in:not([hidden])");
+    await context.close();
+  });
+
+  test("each chart is a table, a CSV and a picture as well", async () => {
+    const { page, context } = await signedIn();
+    await page.waitForFunction(() => document.querySelectorAll("#charts figure:nth-child(4) tbody tr").length > 2);
+    const figures = await page.$$eval("#charts figure", (found) => found.map((figure) => figure.querySelectorAll("details table tbody tr").length));
+    assert.equal(figures.length, 4);
+    assert.ok(figures.every((rows) => rows > 2), figures.join());
+    const save = async (/** @type {string} */ selector) => {
+      const [download] = await Promise.all([page.waitForEvent("download"), page.click(selector)]);
+      return { name: download.suggestedFilename(), bytes: await readFile(await download.path()) };
+    };
+    const csv = await save('#charts figure:nth-child(2) button[aria-label$="CSV"]');
+    assert.equal(csv.name, "p95.csv");
+    assert.match(csv.bytes.toString(), /^minute,Canary,Stable\n\d{4}-\d\d-\d\d \d\d:\d\d,/);
+    const png = await save('#charts figure:nth-child(1) button[aria-label$="PNG"]');
+    assert.deepEqual([png.name, png.bytes.subarray(1, 4).toString()], ["errors.png", "PNG"]);
+    await context.close();
+  });
+
+  for (const locale of ["en-GB", "fr-FR"]) {
+    for (const colorScheme of /** @type {const} */ (["light", "dark"])) {
+      test(`axe-core finds nothing, and a phone needs no scrolling aside: ${locale}, ${colorScheme}`, async () => {
+        const { page, context } = await signedIn({ locale, colorScheme, viewport: { width: 360, height: 740 }, reducedMotion: "reduce" });
+        await page.waitForSelector("#gates tr");
+        await page.waitForSelector("#history details");
+        assert.equal(await page.getAttribute("html", "lang"), locale.slice(0, 2));
+        assert.deepEqual(await violations(page), [], "the board");
+        assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "wider than the phone");
+        await page.$eval("#history details", (details) => details.setAttribute("open", ""));
+        await page.$eval("#charts details", (details) => details.setAttribute("open", ""));
+        assert.deepEqual(await violations(page), [], "with what is folded open");
+        await page.click('#commands [data-command="rollback"]');
+        assert.deepEqual(await violations(page), [], "the question");
+        await context.close();
+      });
+    }
+  }
+});
