@@ -34,7 +34,7 @@ const gate = await startGate(
   { LOG_EVENTS: "off", INITIAL_SHARE: "0%", SUBJECT_COOKIE: "off", MODEL_TIMEOUT_MS: "5000", ALERTS: JSON.stringify([{ name: "on-call", url: onCall.url }]) },
   { model: "faulty", two: true, build: BUILD },
 );
-const traffic = { text: TEXT, calls: 0, failed: 0, canary: 0, last: 0, running: true };
+const traffic = { text: TEXT, round: 0, calls: 0, failed: 0, canary: 0, last: 0, running: true };
 const sent = send();
 /** @type {{ of: string, cause: string, ms: number }[]} */
 const taken = [];
@@ -67,6 +67,8 @@ async function run() {
     // A release check lasts a day; this one is as good as new.
     await own("/v1/admin/validation", { method: "POST", body: report });
     await wish(round === 0 ? { command: "start", plan } : { command: "resume", reason: "next round" });
+    // Other people each time: whom a fault has hit in this hour already is no news to a gate that counts people.
+    traffic.round = round;
     const before = traffic.canary;
     await until(() => traffic.canary > before);
     await pause(HEALTHY_MS);
@@ -137,7 +139,7 @@ async function send() {
   for (let at = 0; traffic.running; at += 1) {
     /** @type {Record<string, string>} */
     const headers = at % 2 ? { "x-gate": "two" } : {};
-    const call = gate.classify({ text: traffic.text, user_id: `user-${(at * 7) % USERS}` }, headers).then(
+    const call = gate.classify({ text: traffic.text, user_id: `user-${traffic.round}-${(at * 7) % USERS}` }, headers).then(
       ({ status, cohort, json }) => {
         traffic.calls += 1;
         if (status !== 200) traffic.failed += 1;
