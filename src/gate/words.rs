@@ -32,12 +32,26 @@ pub struct Decision {
     pub counted: Option<[Counts; 2]>,
 }
 
-/// What was decided in a history's lines; a line that is no entry is passed over.
-pub fn decisions(lines: &[u8]) -> Vec<Decision> {
-    lines
-        .split(|byte| *byte == b'\n')
-        .filter_map(|line| decision(&serde_json::from_slice(line).ok()?))
-        .collect()
+/// A page of a history as what was decided in it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Decisions {
+    /// The earliest first; none where only minutes were counted.
+    pub decisions: Vec<Decision>,
+    /// The number of the last entry that was read, after which the next page is asked for; the one that was asked for
+    /// where there is none.
+    pub after: u64,
+}
+
+/// What was decided in a history's lines after an entry; a line that is no entry is passed over.
+pub fn decisions(lines: &[u8], since: u64) -> Decisions {
+    let mut found = Decisions { decisions: Vec::new(), after: since };
+    for line in lines.split(|byte| *byte == b'\n') {
+        if let Ok(entry) = serde_json::from_slice::<Entry>(line) {
+            found.after = entry.seq;
+            found.decisions.extend(decision(&entry));
+        }
+    }
+    found
 }
 
 /// Where a release stands, in one line.
@@ -118,4 +132,36 @@ pub fn then(entry: &Entry) -> String {
 pub fn when(at: UnixMs) -> String {
     let at = i64::try_from(at.0).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
     at.map_or("?".to_owned(), |at| at.strftime("%Y-%m-%d %H:%M").to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rollout::control::Control;
+    use crate::rollout::counts::Minute;
+    use crate::rollout::plan::{Plan, SHIPPED};
+    use crate::rollout::state::Command;
+
+    #[test]
+    fn quiet_minutes_are_read_past() {
+        let plan = Plan::read(SHIPPED).unwrap();
+        let now = UnixMs(60_000 * 100);
+        let start =
+            Input::Asked { by: String::new(), command: Command::Start, withheld: None, closed: 99 };
+        let (mut control, first) = Control::new(&plan, now, 0).apply(&plan, &start, now);
+        let mut lines = serde_json::to_vec(&first.unwrap()).unwrap();
+        for minute in 101..104 {
+            let what = Input::Minute { minute: Box::new(Minute { minute, ..Minute::default() }) };
+            let (next, entry) = control.apply(&plan, &what, UnixMs(60_000 * (minute + 1)));
+            control = next;
+            lines.push(b'\n');
+            lines.extend(serde_json::to_vec(&entry.unwrap()).unwrap());
+        }
+        let Decisions { decisions: found, after } = decisions(&lines, 0);
+        assert_eq!((found.len(), after), (1, control.seq));
+        assert_eq!((found[0].id, found[0].what.as_str()), (1, "somebody asked to start"));
+        let quiet = lines.splitn(2, |byte| *byte == b'\n').nth(1).unwrap();
+        assert_eq!(decisions(quiet, 1), Decisions { decisions: Vec::new(), after: control.seq });
+        assert_eq!(decisions(b"", 7).after, 7);
+    }
 }

@@ -27,14 +27,15 @@ export function gate(token) {
   return {
     /** Where the release stands. */
     standing: async () => (await ask("rollout")).json(),
-    /** What was decided after an entry, the earliest first. @param {number} since @returns {Promise<Decision[]>} */
+    /** What was decided after an entry, the earliest first, and the last entry that was read. @param {number} since @returns {Promise<{ decisions: Decision[], after: number }>} */
     async decisions(since) {
       /** @type {Decision[]} */
-      const all = [];
-      for (;;) {
-        const page = await (await ask(`rollout/decisions?since=${all.at(-1)?.id ?? since}&limit=1000`)).json();
-        if (page.length === 0) return all;
-        all.push(...page);
+      const decisions = [];
+      for (let after = since; ; ) {
+        const page = await (await ask(`rollout/decisions?since=${after}&limit=1000`)).json();
+        if (page.after === after) return { decisions, after };
+        decisions.push(...page.decisions);
+        after = page.after;
       }
     },
     /** Closed minutes after one. @param {number} since @returns {Promise<Point[]>} */

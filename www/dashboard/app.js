@@ -31,6 +31,8 @@ let polls = false;
 let points = [];
 /** @type {import("./api.js").Decision[]} */
 let decisions = [];
+/** The last entry of the history that was read: most are quiet minutes. */
+let read = 0;
 const draw = charts(element("charts"));
 /** A past moment that is shown instead of now, in milliseconds since 1970. */
 const at = new URLSearchParams(location.search).get("at");
@@ -120,7 +122,11 @@ async function accompany() {
         if (more.length === 0) break;
         points = [...points, ...more].slice(-MINUTES);
       }
-      decisions.push(...((await asked?.decisions(decisions.at(-1)?.id ?? 0)) ?? []));
+      const more = await asked?.decisions(read);
+      if (more) {
+        decisions.push(...more.decisions);
+        read = more.after;
+      }
       show();
     } catch {
       // The next round asks for the same.

@@ -105,7 +105,7 @@ pub(super) async fn answer(call: &Call, path: &str) -> Result<web_sys::Response,
         Endpoint::Decisions => {
             let Page { since, limit, .. } = page(&call.head);
             let lines = rollout::history(&call.env, settings, since, limit).await?;
-            Reply::json(200, &words::decisions(&lines))
+            Reply::json(200, &words::decisions(&lines, since))
         }
         Endpoint::Live => return live(call),
         Endpoint::Series => {
