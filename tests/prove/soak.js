@@ -89,10 +89,13 @@ async function run() {
   }
   traffic.running = false;
   await sent;
-  const status = await until(async () => {
-    const found = await own("/v1/sinks");
-    return found.events === traffic.calls && found;
-  }, () => `${traffic.calls} calls`);
+  // What is on its way comes; what does not come is what is to be found out.
+  let status = await own("/v1/sinks");
+  for (let waited = 0; status.events < traffic.calls && waited < 60; waited += 1) {
+    await pause(1_000);
+    status = await own("/v1/sinks");
+  }
+  console.log(`${traffic.calls} calls, ${traffic.failed} failed, ${JSON.stringify({ ...status, shards: undefined })}`);
   const history = await jeffrey(["rollout", "history", "--json", "--gate", `${gate.origin}/_jeffrey`], "", { JEFFREY_VIEWER_TOKEN: SECRETS.JEFFREY_VIEWER_TOKEN });
   const again = await jeffrey(["rollout", "replay", "-"], history.stdout, {});
   const told = onCall.asked.map(({ body }) => JSON.parse(body)).filter(({ key, resolved }) => key === "rolled_back" && !resolved).length;
