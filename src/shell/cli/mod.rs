@@ -312,6 +312,16 @@ fn complain(message: fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr(), "{message}");
 }
 
+/// A report on standard output: as one JSON object on a line, or for the eye.
+fn print_report(report: &(impl Serialize + fmt::Display), json: bool) -> Result<(), Stop> {
+    if json {
+        return print_json(report);
+    }
+    let mut output = io::stdout().lock();
+    write!(output, "{report}")?;
+    Ok(output.flush()?)
+}
+
 /// One JSON object on a line of standard output.
 fn print_json(value: &impl Serialize) -> Result<(), Stop> {
     let mut output = io::stdout().lock();

@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 
 use super::progress::Progress;
 use super::rollout::{Gate, Standing};
+use super::table::figure;
 use super::{Outcome, Stop, print_json};
 use crate::gate::figures::{Both, Figures, moved};
 use crate::gate::report::{Day, Report, Span};
@@ -179,9 +180,7 @@ const ROWS: [(&str, Cell); 13] = [
     ("by keywords alone", |of| percent(of.regex)),
     ("by prototypes", |of| percent(of.prototypes)),
     ("low confidence", |of| percent(of.low_confidence)),
-    ("mean confidence", |of| {
-        of.mean_confidence.map_or(NONE.to_owned(), |mean| format!("{mean:.3}"))
-    }),
+    ("mean confidence", |of| figure(of.mean_confidence)),
     ("rule applied", |of| percent(of.rule_applied)),
     ("bad verdicts", |of| match (of.bad, of.bad_interval) {
         (Some(_), Some([low, high])) => {

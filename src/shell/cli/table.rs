@@ -55,6 +55,11 @@ pub(super) fn figure(value: Option<f64>) -> String {
     value.map_or_else(|| "–".into(), |value| format!("{value:.3}"))
 }
 
+/// The same with four: what a gate's value is held against.
+pub(super) fn fine_figure(value: Option<f64>) -> String {
+    value.map_or_else(|| "–".into(), |value| format!("{value:.4}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

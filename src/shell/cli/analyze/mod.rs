@@ -3,7 +3,7 @@
 mod plot;
 
 use std::fmt;
-use std::io::{self, Write};
+use std::io;
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -12,7 +12,7 @@ use super::lines::Lines;
 use super::progress::Progress;
 use super::source::Source;
 use super::table::{Table, figure, percent};
-use super::{Outcome, Stop, print_json};
+use super::{Outcome, Stop, print_report};
 use crate::telemetry::analysis::{Analysis, Check, Findings, Line, Verdict};
 use crate::terms::Cohort;
 
@@ -120,13 +120,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Stop> {
     if let Some(path) = &arguments.plot {
         plot::write(&analysis, &report.findings, path)?;
     }
-    if arguments.json {
-        print_json(&report)?;
-    } else {
-        let mut output = io::stdout().lock();
-        write!(output, "{report}")?;
-        output.flush()?;
-    }
+    print_report(&report, arguments.json)?;
     Ok(match report.findings.verdict {
         Verdict::Ready => Outcome::Fine,
         Verdict::MostlyReady => Outcome::Negative,

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::gate::words::{then, what, when};
 use crate::rollout::control::{Entry, Input};
 use crate::rollout::gate::finding::Verdict;
-use crate::shell::cli::table::Table;
+use crate::shell::cli::table::{Table, fine_figure};
 use crate::terms::UnixMs;
 
 /// An empty table of entries.
@@ -69,18 +69,16 @@ pub(super) fn explained(entry: &Entry) -> String {
         let mut table = Table::new([
             "gate", "says", "value", "limit", "samples", "hits", "evidence", "needed", "crossed",
         ]);
-        let number =
-            |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.4}"));
         for found in &gates.findings {
             table.row(vec![
                 found.gate.clone(),
                 found.verdict.name().to_owned(),
-                number(found.value),
-                number(found.limit),
+                fine_figure(found.value),
+                fine_figure(found.limit),
                 found.samples.to_string(),
                 found.hits.to_string(),
-                number(found.ln_evidence),
-                number(found.ln_threshold),
+                fine_figure(found.ln_evidence),
+                fine_figure(found.ln_threshold),
                 found.crossed.map_or("–".to_owned(), |minute| when(UnixMs(minute * 60_000))),
             ]);
         }

@@ -13,7 +13,7 @@ use crate::rollout::gate::Effect;
 use crate::rollout::gate::finding::{Finding, Verdict};
 use crate::rollout::state::Phase;
 use crate::rollout::view::View;
-use crate::shell::cli::table::Table;
+use crate::shell::cli::table::{Table, fine_figure};
 use crate::shell::cli::{Outcome, Stop};
 use crate::terms::{Share, UnixMs};
 
@@ -163,14 +163,12 @@ fn gates(view: &View) -> Table {
             Effect::Warn => "warn",
             Effect::Advance => "rise",
         };
-        let number =
-            |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.4}"));
         table.row(vec![
             found.gate.clone(),
             does.to_owned(),
             found.verdict.name().to_owned(),
-            number(found.value),
-            number(found.limit),
+            fine_figure(found.value),
+            fine_figure(found.limit),
             near(found),
             found.decides_in_minutes.map_or("–".to_owned(), minutes),
         ]);

@@ -15,7 +15,6 @@ mod trial;
 
 mod world;
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::{fs, num, sync, thread};
@@ -27,7 +26,7 @@ use self::world::Crowd;
 use super::plan::read_plan;
 use super::plot::write_all;
 use super::progress::Progress;
-use super::{Outcome, Stop, print_json};
+use super::{Outcome, Stop, print_report};
 use crate::rollout::plan::Stage;
 use crate::terms::Share;
 
@@ -126,13 +125,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Stop> {
         let title = scenario.join(", ");
         write_all(path, &[report::plot(&story, &title, trial.minutes, &outcomes)])?;
     }
-    if arguments.json {
-        print_json(&report)?;
-    } else {
-        let mut output = io::stdout().lock();
-        write!(output, "{report}")?;
-        output.flush()?;
-    }
+    print_report(&report, arguments.json)?;
     Ok(Outcome::Fine)
 }
 
