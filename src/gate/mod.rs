@@ -42,6 +42,8 @@ pub mod schema_2;
 
 pub mod settings;
 
+pub mod settled;
+
 pub mod shard;
 
 pub mod sink;

@@ -7,7 +7,7 @@ mod delivery;
 
 mod minutes;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
@@ -27,6 +27,7 @@ use crate::gate::feedback::Verdict;
 use crate::gate::intake::Head;
 use crate::gate::metrics::{QUEUE_LAG_MS, series};
 use crate::gate::settings::Settings;
+use crate::gate::settled::Settled;
 use crate::gate::sink::Sink;
 use crate::gate::status::{PartStatus, SinkStatus};
 use crate::gate::subject::hashed;
@@ -61,6 +62,7 @@ pub struct LedgerObject {
     prepared: Cell<bool>,
     /// How long the oldest event of the queue's last batch was under way.
     lag_ms: Cell<u64>,
+    settled: RefCell<Settled>,
 }
 
 impl DurableObject for LedgerObject {
@@ -70,7 +72,8 @@ impl DurableObject for LedgerObject {
         let bound = Bound::find(&env);
         let sinks = settings.sinks.iter().cloned().chain(bound.sinks()).collect();
         let (prepared, lag_ms) = (Cell::new(false), Cell::new(0));
-        Self { state, settings, sinks, bound, prepared, lag_ms }
+        let settled = RefCell::default();
+        Self { state, settings, sinks, bound, prepared, lag_ms, settled }
     }
 
     async fn fetch(&self, mut request: Request) -> Result<Response> {
@@ -399,8 +402,11 @@ impl LedgerObject {
     fn prune(&self) -> Result<()> {
         let cutoff = now().0.saturating_sub(self.settings.ledger_ms);
         let minute = cutoff / 60_000;
-        for table in ["tally", "affected", "erring"] {
+        for table in ["affected", "erring"] {
             self.run(&format!("DELETE FROM {table} WHERE minute < ?"), vec![number(minute)])?;
+        }
+        if self.run("DELETE FROM tally WHERE minute < ?", vec![number(minute)])? > 0 {
+            self.settled.borrow_mut().clear();
         }
         // No start looks further back than a day.
         let day = number((now().0 / 60_000).saturating_sub(2 * 24 * 60));

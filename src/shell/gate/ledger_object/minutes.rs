@@ -9,9 +9,13 @@ use super::{LedgerObject, TallyKey, Text};
 use crate::gate::shard::{MINUTES_MAX, Part};
 use crate::gate::tally::{Counted, Tally, newly_affected_since};
 use crate::rollout::counts::{Concentration, Metric, Pair};
+use crate::shell::gate::now;
 use crate::shell::gate::sql::{Number, Tables, number};
 use crate::telemetry::sketch::Sketch;
 use crate::terms::{Cohort, Share};
+
+/// How many minutes a minute has been closed when its sums are kept: later ones come seldom.
+const SETTLED_MINUTES: u64 = 10;
 
 /// Which minutes are asked for.
 #[derive(Deserialize)]
@@ -39,6 +43,7 @@ impl LedgerObject {
             let mut values = key();
             values.push(serde_json::to_string(&tally)?.into());
             self.run("INSERT OR REPLACE INTO tally VALUES (?, ?, ?, ?, ?)", values)?;
+            self.settled.borrow_mut().changed(&release, minute);
         }
         Ok(())
     }
@@ -112,6 +117,13 @@ impl LedgerObject {
 
     /// What the canary and stable did after a minute and before another.
     pub(super) fn between(&self, release: &str, since: u64, before: u64) -> Result<[Tally; 2]> {
+        let open_from = self.settings.pace.open_from(now()).saturating_sub(SETTLED_MINUTES);
+        self.settled.borrow_mut().between(release, (since, before), open_from, |since, before| {
+            self.summed(release, since, before)
+        })
+    }
+
+    fn summed(&self, release: &str, since: u64, before: u64) -> Result<[Tally; 2]> {
         let of = |cohort: Cohort| -> Result<Tally> {
             let query = "SELECT json AS text FROM tally \
                          WHERE release = ? AND minute > ? AND minute < ? AND cohort = ?";
