@@ -10,8 +10,13 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def lower_precision(enabled: bool) -> torch.autocast:
-    """bfloat16 where it is safe, within the block."""
-    return torch.autocast(DEVICE.type, dtype=torch.bfloat16, enabled=enabled)
+    """bfloat16 where it is safe, within the block; not on a CPU that has no instructions for it.
+
+    Such a CPU computes it by software: 20 s instead of under 3 s for a step of the teacher, as measured
+    on two cores with AVX2 alone.
+    """
+    fast = DEVICE.type == "cuda" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return torch.autocast(DEVICE.type, dtype=torch.bfloat16, enabled=enabled and fast)
 
 
 def full_precision() -> torch.autocast:
