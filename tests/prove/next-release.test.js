@@ -29,7 +29,7 @@ test("a promoted release is the old system of the next one, and a rollback of th
     const plan = planOf(STAGES).replaceAll("e1-small", "e0-small");
     const wish = await fetch(`${gate.origin}/_previous/v1/admin/rollout`, { method: "POST", headers: { authorization: `Bearer ${SECRETS.JEFFREY_ADMIN_TOKEN}` }, body: JSON.stringify({ command: "start", by: "test", plan }) });
     assert.equal(wish.status, 200, await wish.text());
-    const watched = await gate.words(["watch", "--every", "1"], { env: before });
+    const watched = await gate.words(["watch", "--every", "1", "--within", "4m"], { env: before });
     assert.deepEqual([watched.code, watched.stderr], [0, ""], watched.stdout);
     assert.match(watched.stdout, /^e0-small at 100\.00%, stage 2 of 2, promoted$/m);
 

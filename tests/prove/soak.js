@@ -10,12 +10,12 @@ import { startCollector } from "../support/collector.js";
 import { SECRETS, startGate, until } from "../support/gate.js";
 import { TEXT } from "../support/gate-calls.js";
 import { jeffrey, planOf, validation } from "../support/rollout.js";
+import { startTraffic } from "../support/traffic.js";
 
 const { values } = parseArgs({ options: { minutes: { type: "string", default: "60" } } });
 const MINUTES = Number(values.minutes);
 if (!(MINUTES >= 1)) throw new Error(`--minutes of ${values.minutes} is not a number of at least 1`);
 const RATE = 20;
-const USERS = 600;
 /** How long it goes well before it goes wrong, in milliseconds. */
 const HEALTHY_MS = 30_000;
 /** A minute is closed so long after its end. */
@@ -34,15 +34,16 @@ const gate = await startGate(
   { LOG_EVENTS: "off", INITIAL_SHARE: "0%", SUBJECT_COOKIE: "off", MODEL_TIMEOUT_MS: "5000", ALERTS: JSON.stringify([{ name: "on-call", url: onCall.url }]) },
   { model: "faulty", two: true, build: BUILD },
 );
-const traffic = { text: TEXT, round: 0, calls: 0, failed: 0, canary: 0, last: 0, running: true };
-const sent = send();
+const { traffic, stop } = startTraffic(gate.origin, {
+  rate: RATE,
+  headers: (call) => /** @type {Record<string, string>} */ (call % 2 ? { "x-gate": "two" } : {}),
+});
 /** @type {{ of: string, cause: string, ms: number }[]} */
 const taken = [];
 try {
   await run();
 } finally {
-  traffic.running = false;
-  await sent;
+  await stop();
   await gate.stop();
   await onCall.stop();
 }
@@ -67,7 +68,6 @@ async function run() {
     // A release check lasts a day; this one is as good as new.
     await own("/v1/admin/validation", { method: "POST", body: report });
     await wish(round === 0 ? { command: "start", plan } : { command: "resume", reason: "next round" });
-    // Other people each time: whom a fault has hit in this hour already is no news to a gate that counts people.
     traffic.round = round;
     const before = traffic.canary;
     await until(() => traffic.canary > before);
@@ -82,13 +82,12 @@ async function run() {
     // Longer than an isolate may go on with what it knew.
     await pause(15_000);
     const crossed = cause === "breach" ? view.last_breach.at_ms : 60_000 * (view.rollout.state.phase.cause.gate.crossed + 1) + GRACE_MS;
-    taken.push({ of: text, cause, ms: Math.max(0, traffic.last - crossed) });
+    taken.push({ of: text, cause, ms: Math.max(0, traffic.last_canary - crossed) });
     console.log(`${Math.round((Date.now() - began) / 60_000)} of ${MINUTES} min: ${text} taken back, last canary answer ${taken.at(-1)?.ms} ms after`);
     // An isolate's breaker cools down for 30 s.
     await pause(cause === "breach" ? 20_000 : 0);
   }
-  traffic.running = false;
-  await sent;
+  await stop();
   // What is on its way comes; what does not come is what is to be found out.
   let status = await own("/v1/sinks");
   for (let waited = 0; status.events < traffic.calls && waited < 60; waited += 1) {
@@ -117,7 +116,7 @@ async function run() {
     "# Soak of the gate",
     "",
     `What \`node tests/prove/soak.js --minutes ${MINUTES}\` found on ${date} at commit ${commit}: workerd on two cores, two isolates before one`,
-    `rollout object, ${RATE} calls a second of ${USERS} people, a share of 50 %, and a fault about every minute and a half until the gate takes the`,
+    `rollout object, ${RATE} calls a second of other people in each round, a share of 50 %, and a fault about every minute and a half until the gate takes the`,
     "release back by itself. A gate's evidence is stored when its minute is closed, a breach when an isolate reports it; from then on",
     "until the last answer of the canary is what is measured. Under so few runs the longest stands for the 99th percentile.",
     "",
@@ -133,34 +132,6 @@ async function run() {
   writeFileSync("docs/soak.md", lines.join("\n"));
   console.log(lines.join("\n"));
   if (checks.some(([, , holds]) => !holds)) process.exitCode = 1;
-}
-
-/** Calls of everybody in turn, by both isolates, until told to stop. */
-async function send() {
-  /** @type {Set<Promise<void>>} */
-  const flying = new Set();
-  for (let at = 0; traffic.running; at += 1) {
-    /** @type {Record<string, string>} */
-    const headers = at % 2 ? { "x-gate": "two" } : {};
-    const call = gate.classify({ text: traffic.text, user_id: `user-${traffic.round}-${(at * 7) % USERS}` }, headers).then(
-      ({ status, cohort, json }) => {
-        traffic.calls += 1;
-        if (status !== 200) traffic.failed += 1;
-        if (cohort === "canary" && json?.encoder === "e1-small") {
-          traffic.canary += 1;
-          traffic.last = Date.now();
-        }
-      },
-      () => {
-        traffic.calls += 1;
-        traffic.failed += 1;
-      },
-    );
-    flying.add(call);
-    call.finally(() => flying.delete(call));
-    await pause(1_000 / RATE);
-  }
-  await Promise.all(flying);
 }
 
 /** @param {number} ms */

@@ -35,6 +35,8 @@ export async function startGate(variables = {}, { model = "real", rollout = "rea
   for (const worker of ["gate", "model"]) {
     if (!existsSync(join(ROOT, build, worker, "index.js"))) throw new Error(`${build}/${worker} is missing: run make workers`);
   }
+  // A copy of the workers alone has none of its own.
+  const pages = join(ROOT, existsSync(join(ROOT, build, "www")) ? build : "build");
   const standIn = await startStandIn({ port: 0, latency_ms });
   const folder = await mkdtemp(join(tmpdir(), "jeffrey-gate-"));
   /** @type {string[]} */
@@ -55,7 +57,7 @@ export async function startGate(variables = {}, { model = "real", rollout = "rea
   }
   const gate = replaced(await readFile(join(ROOT, "wrangler.toml"), "utf8"), [
     ['main = "build/gate/index.js"', `main = ${JSON.stringify(main)}`],
-    ['directory = "build/dashboard"', `directory = ${JSON.stringify(join(ROOT, "build/dashboard"))}`],
+    ['directory = "build/dashboard"', `directory = ${JSON.stringify(join(pages, "dashboard"))}`],
     [/^\[vars\]\n(?:\w+ = .*\n)*/m, `[vars]\n${"RELEASE" in given ? "" : 'RELEASE = "e1-small"\n'}${vars.join("")}`],
   ]);
   if (two) {
@@ -79,7 +81,7 @@ export async function startGate(variables = {}, { model = "real", rollout = "rea
     await config("wrangler.model-previous.toml", replaced(await readFile(join(ROOT, "wrangler.model.toml"), "utf8"), [
       ['name = "jeffrey-model"', 'name = "jeffrey-model-previous"'],
       ['main = "build/model/index.js"', 'main = "model-previous/previous-model.js"'],
-      ['directory = "build/www"', `directory = ${JSON.stringify(join(ROOT, "build/www"))}`],
+      ['directory = "build/www"', `directory = ${JSON.stringify(join(pages, "www"))}`],
     ]));
   }
   if (two) {
@@ -109,10 +111,10 @@ export async function startGate(variables = {}, { model = "real", rollout = "rea
       await cp(join(ROOT, "tests/support/faulty-model.js"), join(folder, "model/faulty-model.js"));
       main = join(folder, "model/faulty-model.js");
     }
-    await mkdir(join(ROOT, "build/www"), { recursive: true });
+    await mkdir(join(pages, "www"), { recursive: true });
     const toml = replaced(await readFile(join(ROOT, "wrangler.model.toml"), "utf8"), [
       ['main = "build/model/index.js"', `main = ${JSON.stringify(main)}`],
-      ['directory = "build/www"', `directory = ${JSON.stringify(join(ROOT, "build/www"))}`],
+      ['directory = "build/www"', `directory = ${JSON.stringify(join(pages, "www"))}`],
     ]);
     const faults = model === "faulty" ? '\n[vars]\nJEFFREY_FAULT_INJECTION = "on"\n' : "";
     await config("wrangler.model.toml", toml + faults);

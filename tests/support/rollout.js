@@ -2,12 +2,12 @@
 
 import { execFileSync, spawn } from "node:child_process";
 import { SECRETS, startGate, until } from "./gate.js";
-import { JEFFREY, TEXT } from "./gate-calls.js";
+import { JEFFREY } from "./gate-calls.js";
+import { startTraffic } from "./traffic.js";
 
 export const PACE = 60;
 const ADMIN = { token: SECRETS.JEFFREY_ADMIN_TOKEN };
 const VIEWER = { token: SECRETS.JEFFREY_VIEWER_TOKEN };
-const USERS = 600;
 
 /** The shipped plan's critical gates over short stages, each of so many minutes at least. @param {{ stages?: string[], minutes?: number, more?: string, stage?: string, slow?: string }} [options] `slow`: what part may take longer than 200 ms */
 export function planOf({ stages = ["10%", "20%", "50%", "75%", "100%"], minutes = 8, more = "", stage = "", slow = "5%" } = {}) {
@@ -75,46 +75,7 @@ export function validation() {
  */
 export async function startRollout(variables = {}, options = {}) {
   const gate = await startGate({ TIME_FACTOR: String(PACE), LOG_EVENTS: "off", INITIAL_SHARE: "0%", MODEL_TIMEOUT_MS: "5000", ...variables }, { model: "faulty", ...options });
-  let running = true;
-  const traffic = {
-    /** What the next calls say. */
-    text: TEXT,
-    /** Calls a second. */
-    rate: 25,
-    calls: 0,
-    canary: 0,
-    /** When a canary last answered. */
-    last_canary: 0,
-    failed: 0,
-  };
-  const send = async () => {
-    let at = 0;
-    /** @type {Set<Promise<void>>} */
-    const flying = new Set();
-    while (running) {
-      at += 1;
-      if (traffic.rate > 0 && flying.size < 50) {
-        const call = gate.classify({ text: traffic.text, user_id: `user-${(at * 7) % USERS}` }).then(
-          ({ status, cohort, json }) => {
-            traffic.calls += 1;
-            if (status !== 200) traffic.failed += 1;
-            if (cohort === "canary" && json?.encoder === "e1-small") {
-              traffic.canary += 1;
-              traffic.last_canary = Date.now();
-            }
-          },
-          () => {
-            traffic.failed += 1;
-          },
-        );
-        flying.add(call);
-        call.finally(() => flying.delete(call));
-      }
-      await new Promise((resolve) => setTimeout(resolve, 1_000 / Math.max(traffic.rate, 10)));
-    }
-    await Promise.all(flying);
-  };
-  const sent = send();
+  const { traffic, stop } = startTraffic(gate.origin, { rate: 25 });
   const json = async (/** @type {Response} */ response) => ({ status: response.status, json: /** @type {any} */ (await response.json()) });
   const view = async () => (await json(await gate.own("/v1/rollout", VIEWER))).json;
   /** The binary at this gate. @param {string[]} args @param {{ input?: string, env?: Record<string, string> }} [options] */
@@ -132,8 +93,7 @@ export async function startRollout(variables = {}, options = {}) {
     /** `jeffrey rollout …` at this gate. @param {string[]} args @param {Parameters<typeof command>[1]} [options] */
     words: (args, options) => command(["rollout", ...args], options),
     async stop() {
-      running = false;
-      await sent;
+      await stop();
       await gate.stop();
     },
     /** Where the release stands. */

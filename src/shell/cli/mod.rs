@@ -182,8 +182,8 @@ impl Settings {
     }
 }
 
-/// How a command ended that could do its work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How a command ended that could do its work; of two the worse is the greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Outcome {
     /// Nothing to complain of.
     Fine,

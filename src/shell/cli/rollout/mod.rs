@@ -18,6 +18,8 @@ use serde_json::{Value, json};
 pub(super) use self::client::Gate;
 pub(super) use self::show::Status as Standing;
 use self::show::Status;
+use super::duration::duration;
+use super::progress::clock;
 use super::{Outcome, Stop};
 use crate::rollout::control::{Entry, replay};
 use crate::rollout::state::{Action, Alert};
@@ -58,6 +60,9 @@ enum Word {
         /// How often, in seconds
         #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=3600))]
         every: u64,
+        /// How long at most, as 90s, 30m or 2h: what it waits for is said then, and the exit code is 1 where it were 0
+        #[arg(long, value_name = "TIME", value_parser = duration)]
+        within: Option<Duration>,
     },
     /// Agree to the next stage
     Approve(Said),
@@ -158,7 +163,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Stop> {
             with_plan(wish, plan.as_ref())?
         }
         Word::Status { json } => return status(&gate, *json),
-        Word::Watch { every } => return watch(&gate, Duration::from_secs(*every)),
+        Word::Watch { every, within } => {
+            return watch(&gate, Duration::from_secs(*every), *within);
+        }
         Word::History { since, json } => return history(&gate, *since, *json),
         Word::Explain { id } => return explained(&gate, *id),
         Word::TestAlert => return test_alert(&gate),
@@ -196,7 +203,8 @@ fn status(gate: &Gate, json: bool) -> Result<Outcome, Stop> {
 }
 
 /// On a terminal the view in place; elsewhere a line whenever something changed.
-fn watch(gate: &Gate, every: Duration) -> Result<Outcome, Stop> {
+fn watch(gate: &Gate, every: Duration, within: Option<Duration>) -> Result<Outcome, Stop> {
+    let began = clock();
     let mut output = io::stdout();
     let screen = output.is_terminal();
     let mut last = String::new();
@@ -219,7 +227,13 @@ fn watch(gate: &Gate, every: Duration) -> Result<Outcome, Stop> {
         if status.has_ended() {
             return Ok(status.outcome());
         }
-        thread::sleep(every);
+        let left = within.map(|within| within.saturating_sub(began.elapsed()));
+        if left.is_some_and(|left| left.is_zero()) {
+            write!(output, "{status}")?;
+            super::complain(format_args!("it is not through within the time of --within"));
+            return Ok(status.outcome().max(Outcome::Negative));
+        }
+        thread::sleep(left.map_or(every, |left| every.min(left)));
     }
 }
 
