@@ -58,12 +58,14 @@ build: target/release/jeffrey ## the native binary, target/release/jeffrey
 workers: $(OUT)/gate/index.js $(OUT)/model/index.js $(OUT)/www/index.html $(OUT)/dashboard/index.html ## the workers and the page, in build/
 
 .PHONY: bench
-bench: node_modules/.stamp tests/bench/.venv/stamp | nginx ## speed, start, memory, size, the gate's cost, beside their peers
+bench: node_modules/.stamp tests/bench/.venv/stamp | chromium nginx ## speed, start, memory, size, the gate's cost, the pages, beside their peers
 	$(MAKE) PROFILE=edge workers build/edge/decision.wasm
 	node tests/bench/run.js
 	node tests/bench/gate.js
 	$(MAKE) target/release/jeffrey
 	node tests/bench/telemetry.js
+	cargo build --features cli
+	node tests/bench/pages.js
 
 .PHONY: prove
 prove: target/release/jeffrey build/native.stamp workers ## the gates' statistics in full and an hour's soak, an hour and a half; docs/proof.md, docs/soak.md
@@ -193,8 +195,8 @@ $(OUT)/www/index.html: $(PAGE) $(OUT)/browser/jeffrey_edge.js $(MODEL_FILES)
 	cp -r www/. $(OUT)/www/ && rm -r $(OUT)/www/dashboard
 	cp $(OUT)/browser/jeffrey_edge.js $(OUT)/browser/jeffrey_edge_bg.wasm $(OUT)/www/wasm/
 	for file in $(MODEL_FILES); do cp $$file $(OUT)/www/$$file; done
-	printf '{"id":"%s","wasm_bytes":%s}\n' $(MODEL_ID) $$(stat -c %s $(OUT)/browser/jeffrey_edge_bg.wasm) \
-		> $(OUT)/www/models/index.json
+	wasm=$(OUT)/www/wasm/jeffrey_edge_bg.wasm; printf '{"id":"%s","wasm_bytes":%s,"wasm_sha256":"%s"}\n' \
+		$(MODEL_ID) $$(stat -c %s $$wasm) $$(sha256sum < $$wasm | cut -d' ' -f1) > $(OUT)/www/models/index.json
 	@touch $@
 
 # What the gate serves below its prefix: the dashboard, with its one library and that one's licence.

@@ -156,6 +156,23 @@ fn a_bad_line_is_named_by_its_number_and_the_rest_is_answered() {
 }
 
 #[test]
+fn a_table_is_read_by_its_column_of_texts_and_its_lines_are_the_ids() {
+    let table = format!(
+        "id;text\n1;\"C'est génial ; merci\"\n2;{}\n3;\"deux\nlignes\"\n",
+        SECRET.repeat(8_000)
+    );
+    let output = feed(&["classify", "--json", "--input", "csv"], table.as_bytes());
+    assert_eq!(output.status.code(), Some(1));
+    let ids: Vec<Value> = json_lines(&output).iter().map(|line| line["id"].clone()).collect();
+    assert_eq!(ids, [2, 4].map(Value::from));
+    assert_eq!(err(&output), "line 3: text of 72000 bytes is above the limit of 65536 bytes\n");
+    let output = feed(&["classify", "--input", "csv"], format!("a,b\n{SECRET},2\n").as_bytes());
+    assert_eq!((output.status.code(), out(&output).as_str()), (Some(1), ""));
+    let why = "standard input: the first line names 2 columns, and none of them `text`\n";
+    assert_eq!(err(&output), why);
+}
+
+#[test]
 fn texts_and_lines_are_masked_in_their_order() {
     let output = run(&["mask", "à jo@ex.fr", "rien"]);
     assert_exit(&output, 0);

@@ -22,9 +22,11 @@ const page = wasmIn("build/browser");
 // Without the model, which the page loads beside it.
 check("page", page, 2.5 * MB);
 
-// Everything that the dashboard loads to run.
-const scripts = readdirSync("build/dashboard", { recursive: true }).map(String).filter((file) => file.endsWith(".js"));
-limit("dashboard", Buffer.concat(scripts.map((file) => readFileSync(`build/dashboard/${file}`))), 0.06 * MB);
+// Everything that a page loads to run, besides wasm and model.
+for (const [name, folder] of [["dashboard", "build/dashboard"], ["playground", "build/www"]]) {
+  const scripts = readdirSync(folder, { recursive: true }).map(String).filter((file) => file.endsWith(".js"));
+  limit(name, Buffer.concat(scripts.map((file) => readFileSync(`${folder}/${file}`))), 0.06 * MB);
+}
 
 const imports = WebAssembly.Module.imports(new WebAssembly.Module(readFileSync(page)));
 const env = imports.filter(({ module }) => module === "env").map(({ name }) => name);

@@ -5,7 +5,8 @@ import { names, strings } from "./strings.js";
 
 /** @typedef {import("./strings.js").Language} Language */
 /** @typedef {import("./classifier-worker.js").Answer} Answer */
-/** @typedef {{ answer: Answer, milliseconds: number }} Shown */
+/** @typedef {import("./classifier-worker.js").Reading} Reading */
+/** @typedef {{ answer: Answer, reading: Reading, milliseconds: number }} Shown */
 
 // The order of `terms::Label`, for the rows that stand before the first answer.
 export const LABELS = [
@@ -31,7 +32,7 @@ export function element(id) {
  * @param {Language} language
  * @param {string} name
  */
-const word = (language, name) => names[language][name] ?? name;
+export const word = (language, name) => names[language][name] ?? name;
 
 /**
  * @param {Language} language
@@ -57,7 +58,7 @@ export function milliseconds(language, value) {
  * @param {string} text
  * @param {number} [value] the exact value behind the text
  */
-function write(id, text, value) {
+export function write(id, text, value) {
   const target = element(id);
   target.textContent = text;
   if (target instanceof HTMLDataElement) target.value = value === undefined ? "" : String(value);
@@ -121,11 +122,35 @@ export function draw(language, shown) {
   element("route").dataset.name = answer?.route ?? "";
   write("rule", answer ? (rule ? word(language, rule) : strings[language].noRule) : "–");
   element("rule").dataset.name = rule ?? "";
+  const ruled = (rule && shown?.reading.rule_words) || "";
+  element("rule-words").hidden = ruled === "";
+  write("rule-words", ruled);
   const skipped = answer?.skipped ?? [];
   element("skipped-row").hidden = skipped.length === 0;
   const reasons = skipped.map((one) => `${word(language, one.route)} (${word(language, one.reason)})`);
   write("skipped", reasons.join(", "));
+  drawReading(language, shown?.reading ?? null);
   write("duration", shown ? milliseconds(language, shown.milliseconds) : "–", shown?.milliseconds);
+}
+
+/**
+ * @param {Language} language
+ * @param {Reading | null} reading
+ */
+function drawReading(language, reading) {
+  write("preview", reading?.preview || "–");
+  const masked = reading?.masked ?? [];
+  write("masked", masked.length > 0 ? `${strings[language].masked} ${masked.join(", ")}` : "");
+  const tokens = reading?.tokens ?? [];
+  write("token-count", reading ? String(tokens.length) : "");
+  // Closed, it costs nothing while somebody types.
+  const open = /** @type {HTMLDetailsElement} */ (element("tokens-view")).open;
+  const items = (open ? tokens : []).map((token) => {
+    const item = document.createElement("li");
+    item.textContent = token;
+    return item;
+  });
+  element("tokens").replaceChildren(...items);
 }
 
 /**

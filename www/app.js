@@ -1,7 +1,9 @@
-// The page: a text box, the classifier in its worker, and the answer. It keeps no text anywhere but
-// in the box, and asks the network for nothing once the model is there.
+// The page: a text box, the classifier in its worker, and the answer; and a file of many texts. It keeps no text anywhere
+// but in the box, and once the model is there it asks the network for nothing unless a button says so.
 
 import { draw, element, percent, sentence } from "./answer-view.js";
+import * as batchView from "./batch-view.js";
+import * as serverView from "./server-view.js";
 import { Classifier } from "./classifier.js";
 import { examples, firstLanguage, strings } from "./strings.js";
 
@@ -13,6 +15,8 @@ const ANNOUNCE_AFTER_MS = 800;
 
 const box = /** @type {HTMLTextAreaElement} */ (element("text"));
 const progress = /** @type {HTMLProgressElement} */ (element("progress"));
+const chosen = /** @type {HTMLInputElement} */ (element("file"));
+const asking = /** @type {HTMLButtonElement} */ (element("ask"));
 
 /** @type {Language} */
 let language = firstLanguage(location.search, navigator.languages);
@@ -79,9 +83,9 @@ function receive(reply) {
       element("failure-reason").textContent = reply.reason;
       break;
     case "answer": {
-      const { answer, milliseconds } = reply;
+      const { answer, reading, milliseconds } = reply;
       refuse("");
-      show({ answer, milliseconds });
+      show({ answer, reading, milliseconds });
       announce(() => sentence(language, answer));
       break;
     }
@@ -90,12 +94,47 @@ function receive(reply) {
       refuse(reply.reason);
       announce(() => `${strings[language].refused} ${reply.reason}`);
       break;
+    case "rows":
+    case "table":
+    case "unread":
+      batchView.take(reply);
+      drawBatch();
+      if (batchView.isDone()) announce(() => strings[language].batchDone, 0);
+      break;
   }
+}
+
+/** @type {number | undefined} */
+let drawing;
+
+/** Once a frame at most, however fast rows come. */
+function drawBatch() {
+  drawing ??= requestAnimationFrame(() => {
+    drawing = undefined;
+    batchView.draw(language);
+  });
+}
+
+/** @param {File | undefined} file */
+function readFile(file) {
+  if (!file) return;
+  batchView.begin(file.name);
+  drawBatch();
+  classifier.batch(file);
+}
+
+async function askServer() {
+  asking.disabled = true;
+  await serverView.ask(box.value);
+  asking.disabled = false;
+  serverView.draw(language);
 }
 
 const classifier = new Classifier(receive);
 
 function classify() {
+  serverView.forget();
+  serverView.draw(language);
   if (box.value !== "") {
     classifier.ask(box.value);
     return;
@@ -143,6 +182,8 @@ function speak(next) {
   }
   drawExamples();
   draw(language, shown);
+  serverView.draw(language);
+  batchView.draw(language);
   refuse(element("refusal").dataset.reason ?? "");
 }
 
@@ -155,14 +196,33 @@ function load() {
 
 for (const button of document.querySelectorAll("[data-language]")) {
   button.addEventListener("click", () => {
-    const chosen = /** @type {HTMLElement} */ (button).dataset.language;
-    speak(chosen === "fr" ? "fr" : "en");
+    speak(/** @type {HTMLElement} */ (button).dataset.language === "fr" ? "fr" : "en");
   });
 }
 box.addEventListener("input", classify);
 element("clear").addEventListener("click", () => {
   fill("");
   box.focus();
+});
+element("tokens-view").addEventListener("toggle", () => draw(language, shown));
+asking.addEventListener("click", askServer);
+chosen.addEventListener("change", () => {
+  readFile(chosen.files?.[0]);
+  // The same file, changed meanwhile, may be chosen again.
+  chosen.value = "";
+});
+element("batch-stop").addEventListener("click", () => classifier.stopBatch());
+for (const [id, by] of /** @type {const} */ ([["batch-back", -1], ["batch-next", 1]])) {
+  element(id).addEventListener("click", () => {
+    batchView.turn(by);
+    batchView.draw(language);
+  });
+}
+// Anywhere on the page: a file that misses the field must not open in place of it.
+document.addEventListener("dragover", (event) => event.preventDefault());
+document.addEventListener("drop", (event) => {
+  event.preventDefault();
+  readFile(event.dataTransfer?.files[0]);
 });
 element("retry").addEventListener("click", () => {
   load();

@@ -8,6 +8,7 @@ export class Classifier {
   /** @type {string | null} The newest text that was not asked yet. */ #next = null;
   #asked = 0;
   #busy = true;
+  #failed = false;
   /** @type {(reply: Reply) => void} */ #receive;
 
   /** @param {(reply: Reply) => void} receive called with each reply that is still wanted */
@@ -19,9 +20,9 @@ export class Classifier {
   start() {
     this.#stop();
     this.#busy = true;
-    const worker = new Worker(new URL("./classifier-worker.js", import.meta.url), {
-      type: "module",
-    });
+    const url = new URL("./classifier-worker.js", import.meta.url);
+    if (this.#failed) url.search = "afresh";
+    const worker = new Worker(url, { type: "module" });
     // A replaced worker may have posted more than was read.
     const take = (/** @type {Reply} */ reply) => worker === this.#worker && this.#take(reply);
     worker.addEventListener("message", (event) => take(event.data));
@@ -46,6 +47,19 @@ export class Classifier {
     this.#asked += 1;
   }
 
+  /**
+   * Answers a file's rows, beside the texts that are asked for.
+   * @param {File} file
+   */
+  batch(file) {
+    this.#worker?.postMessage({ kind: "batch", file });
+  }
+
+  /** Ends the batch where it is. */
+  stopBatch() {
+    this.#worker?.postMessage({ kind: "stop" });
+  }
+
   #stop() {
     this.#worker?.terminate();
     this.#worker = null;
@@ -61,9 +75,16 @@ export class Classifier {
 
   /** @param {Reply} reply */
   #take(reply) {
+    if (reply.kind === "rows" || reply.kind === "table" || reply.kind === "unread") {
+      this.#receive(reply);
+      return;
+    }
     const answered = reply.kind === "answer" || reply.kind === "refused";
     this.#busy = !(answered || reply.kind === "ready");
-    if (reply.kind === "failed") this.#stop();
+    if (reply.kind === "failed") {
+      this.#failed = true;
+      this.#stop();
+    }
     if (!answered || reply.id === this.#asked) this.#receive(reply);
     this.#send();
   }

@@ -103,6 +103,22 @@ pub(super) fn anger_expression(text: &str) -> Option<Range<usize>> {
     anger.into_iter().find(|span| !words.negate(span.start))
 }
 
+/// The part of a text that folds to these bytes of its [`fold`]; whole characters.
+pub(super) fn unfolded<'a>(text: &'a str, folded: &Range<usize>) -> &'a str {
+    let (mut start, mut end, mut at) = (None, text.len(), 0);
+    for (place, c) in text.char_indices() {
+        if at >= folded.end {
+            end = place;
+            break;
+        }
+        at += fold(c.encode_utf8(&mut [0; 4])).len();
+        if at > folded.start {
+            start.get_or_insert(place);
+        }
+    }
+    &text[start.unwrap_or(end)..end]
+}
+
 /// The scores of the keywords, in the order of [`Label::ALL`]: all above 0, sum 1.
 ///
 /// `(hits + 0.1) / (all hits + 0.8)`, so one single hit gives 0.611. A negated hit does not count,
@@ -542,6 +558,21 @@ mod tests {
             assert!(anger_expression(text).is_some(), "{text}");
         }
         assert_eq!(anger_expression("É… je suis FURAX"), Some(13..18));
+    }
+
+    #[test]
+    fn what_was_folded_is_found_again_as_it_was_written() {
+        for (text, written) in [
+            ("É… je suis FURAX !", "FURAX"),
+            ("Elle est en cole\u{300}re.", "en cole\u{300}re"),
+            ("Straße, œuf : Ｆｕｒｉｅｕｘ", "Ｆｕｒｉｅｕｘ"),
+            ("furious", "furious"),
+            ("elle est hors d’elle", "hors d’elle"),
+        ] {
+            let found = anger_expression(text).expect(text);
+            assert_eq!(unfolded(text, &found), written, "{text}");
+        }
+        assert_eq!([unfolded("", &(0..3)), unfolded("ab", &(5..7))], ["", ""]);
     }
 
     #[test]

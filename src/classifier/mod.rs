@@ -203,6 +203,20 @@ impl Classifier {
         Some((tokens.ids, tokens.truncated))
     }
 
+    /// The same tokens as the vocabulary writes them, begin and end marks included; `▁` begins a word.
+    pub fn pieces(&self, text: &Text) -> Option<Vec<String>> {
+        let (ids, _) = self.tokens(text)?;
+        let tokenizer = &self.model.as_ref()?.tokenizer;
+        Some(ids.into_iter().filter_map(|id| tokenizer.piece(id)).collect())
+    }
+
+    /// The words that a rule asks for, where the text has them: what says anger outright.
+    pub fn rule_words(text: &Text) -> Option<String> {
+        let normal = tokenizer::normalise(text.expose());
+        let found = lexicon::anger_expression(&normal)?;
+        Some(lexicon::unfolded(&normal, &found).to_owned())
+    }
+
     /// The label of a text, by the first route that can answer.
     pub fn classify(&self, text: &Text) -> Prediction {
         let normal = tokenizer::normalise(text.expose());

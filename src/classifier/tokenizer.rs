@@ -89,6 +89,11 @@ impl Tokenizer {
         Ok(Self { inner, max_tokens: manifest.max_tokens })
     }
 
+    /// The piece of an id, as the vocabulary writes it: `▁` begins a word.
+    pub(super) fn piece(&self, id: i64) -> Option<String> {
+        self.inner.id_to_token(u32::try_from(id).ok()?)
+    }
+
     /// Tokens of a normalised text; `None` if the library refuses it.
     pub(super) fn encode(&self, normal: &str) -> Option<Tokens> {
         // Pieces never span a space, so the first words nearly always hold all that the encoder can

@@ -3,6 +3,7 @@
 //!
 //! Nothing is checked beyond what is read: the old system is the judge of its own requests.
 
+use serde::Serialize;
 use serde_json::Value;
 
 use super::answer::Rule;
@@ -46,7 +47,8 @@ impl Default for Contract {
 }
 
 /// A place in a JSON document (RFC 6901).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
 pub struct Pointer(String);
 
 impl Pointer {

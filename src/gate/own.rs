@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::access::{AccessError, Role};
 use super::breaker::Breaker;
+use super::contract::Pointer;
 use super::figures::Both;
 use super::intake::Head;
 use super::receipt::ReceiptError;
@@ -55,8 +56,10 @@ pub enum Endpoint<'a> {
     Ofrep(&'a str),
     /// `POST /v1/admin/rollout`
     Command,
-    /// `GET /dashboard/…`: a file of the page.
+    /// `GET /dashboard/…`: a file of that page.
     Dashboard(&'a str),
+    /// `GET /playground/…`: a file of the model worker's page.
+    Playground(&'a str),
     /// `GET /v1/rollout/decisions`
     Decisions,
     /// `GET /v1/rollout/history`
@@ -106,13 +109,18 @@ impl<'a> Endpoint<'a> {
             "/sinks" => (Self::Sinks, "GET"),
             "/totals" => (Self::Totals, "GET"),
             _ => {
-                let page = path.strip_prefix("/dashboard");
-                let page = page.filter(|rest| rest.is_empty() || rest.starts_with('/'));
+                let file = |folder| {
+                    path.strip_prefix(folder)
+                        .filter(|rest: &&str| rest.is_empty() || rest.starts_with('/'))
+                };
                 let key = path.strip_prefix("/ofrep/v1/evaluate/flags/");
-                match (page, key.filter(|key| !key.is_empty() && !key.contains('/'))) {
-                    (Some(file), _) => (Self::Dashboard(file), "GET"),
-                    (None, Some(key)) => (Self::Ofrep(key), "POST"),
-                    (None, None) => return Err(OwnError::NotFound),
+                let key = key.filter(|key| !key.is_empty() && !key.contains('/'));
+                let playground = file("/playground").filter(|file| is_playground(file));
+                match (file("/dashboard"), playground, key) {
+                    (Some(file), ..) => (Self::Dashboard(file), "GET"),
+                    (None, Some(file), _) => (Self::Playground(file), "GET"),
+                    (None, None, Some(key)) => (Self::Ofrep(key), "POST"),
+                    (None, None, None) => return Err(OwnError::NotFound),
                 }
             }
         };
@@ -127,7 +135,7 @@ impl<'a> Endpoint<'a> {
     pub const fn role(self) -> Option<Role> {
         match self {
             // The page is the same for everybody; what it shows it asks for with a token.
-            Self::Dashboard(_) | Self::Feedback | Self::Health => None,
+            Self::Dashboard(_) | Self::Playground(_) | Self::Feedback | Self::Health => None,
             Self::Decisions
             | Self::History
             | Self::Live
@@ -146,6 +154,15 @@ impl<'a> Endpoint<'a> {
             | Self::Validation => Some(Role::Admin),
         }
     }
+}
+
+/// Whether the model worker's page is made of this file; what else that worker answers is not for everybody.
+fn is_playground(file: &str) -> bool {
+    let kinds = [".css", ".js", ".svg"];
+    matches!(file, "" | "/")
+        || file.starts_with("/models/")
+        || file.starts_with("/wasm/")
+        || (file.rfind('/') == Some(0) && kinds.iter().any(|kind| file.ends_with(kind)))
 }
 
 /// A whole reply.
@@ -367,8 +384,28 @@ pub fn health(settings: &Settings, in_force: InForce, breaker: &Breaker) -> Repl
         closed: bool,
         breaker: Option<&'static str>,
         faults: Vec<String>,
+        /// How a classify call is made: for the page that makes one.
+        classify: Option<Classify<'a>>,
         version: &'static str,
     }
+    #[derive(Serialize)]
+    struct Classify<'a> {
+        method: &'a str,
+        path: &'a str,
+        text: &'a Pointer,
+        user: Option<&'a Pointer>,
+        label: Option<&'a Pointer>,
+        confidence: Option<&'a Pointer>,
+    }
+    let contract = &settings.contract;
+    let classify = contract.classify.first().map(|(method, path)| Classify {
+        method,
+        path,
+        text: &contract.text,
+        user: contract.user.as_ref(),
+        label: contract.label.as_ref(),
+        confidence: contract.confidence.as_ref(),
+    });
     let faults: Vec<String> = settings.faults.iter().map(ToString::to_string).collect();
     let open = breaker.open();
     let status = match (faults.is_empty(), open) {
@@ -383,6 +420,7 @@ pub fn health(settings: &Settings, in_force: InForce, breaker: &Breaker) -> Repl
         closed: in_force.closed || settings.closed(),
         breaker: open.map(|kind| kind.name()),
         faults,
+        classify,
         version: env!("CARGO_PKG_VERSION"),
     };
     Reply::json(if health.faults.is_empty() { 200 } else { 503 }, &health)
@@ -403,12 +441,17 @@ pub fn standing(
         standing: &'a Standing,
         /// In one sentence.
         says: String,
+        says_fr: String,
+        /// What may be asked while no plan is in force; with one, its view says it.
+        can: &'a [&'a str],
         rollout: Option<&'a View>,
         figures: Option<&'a Both>,
     }
     let release = settings.release.as_str();
     let says = words::line(release, standing.share, standing.killed, view);
-    Reply::json(200, &Shape { release, standing, says, rollout: view, figures })
+    let says_fr = words::line_fr(release, standing.share, standing.killed, view);
+    let can: &[&str] = if view.is_none() { &["start"] } else { &[] };
+    Reply::json(200, &Shape { release, standing, says, says_fr, can, rollout: view, figures })
 }
 
 /// What a person asks of a rollout.
@@ -629,6 +672,20 @@ mod tests {
             ("GET", "", Err(OwnError::NotFound)),
             ("GET", "/", Err(OwnError::NotFound)),
             ("GET", "/health/", Err(OwnError::NotFound)),
+            ("GET", "/dashboard/app.js", Ok(Endpoint::Dashboard("/app.js"))),
+            ("GET", "/playground", Ok(Endpoint::Playground(""))),
+            ("GET", "/playground/", Ok(Endpoint::Playground("/"))),
+            ("GET", "/playground/app.js", Ok(Endpoint::Playground("/app.js"))),
+            (
+                "GET",
+                "/playground/models/index.json",
+                Ok(Endpoint::Playground("/models/index.json")),
+            ),
+            ("GET", "/playgrounds", Err(OwnError::NotFound)),
+            ("GET", "/playground/metrics", Err(OwnError::NotFound)),
+            ("GET", "/playground/health", Err(OwnError::NotFound)),
+            ("GET", "/playground/v1/a.js", Err(OwnError::NotFound)),
+            ("POST", "/playground/", Err(OwnError::Method { takes: "GET" })),
         ];
         for (method, path, expected) in rows {
             assert_eq!(Endpoint::of(method, path), expected, "{method} {path}");
@@ -680,6 +737,8 @@ mod tests {
         let good = Settings::parse(&Variables::default());
         let reply = health(&good, in_force(1_000), &Breaker::default());
         assert_eq!((reply.status, &json(&reply)["share_basis_points"]), (200, &1_000.into()));
+        let classify = &json(&reply)["classify"];
+        assert_eq!([&classify["path"], &classify["text"]], ["/predict", "/text"]);
     }
 
     #[test]

@@ -1,4 +1,6 @@
-//! Sentences about a release, the same for the terminal, the page and a report.
+//! Sentences about a release, the same for the terminal, the page and a report; for the page in French as well.
+
+mod french;
 
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +23,8 @@ pub struct Decision {
     pub what: String,
     /// What followed.
     pub then: String,
+    /// What happened and what followed, in French.
+    pub fr: Clauses,
     /// The phase that the release is in after it.
     pub phase: String,
     /// The canary's share then.
@@ -30,6 +34,15 @@ pub struct Decision {
     pub gates: Option<Summary>,
     /// What was counted of canary and stable since the stage began, where something followed.
     pub counted: Option<[Counts; 2]>,
+}
+
+/// What is said of a decision in another language.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clauses {
+    /// What happened.
+    pub what: String,
+    /// What followed.
+    pub then: String,
 }
 
 /// A page of a history as what was decided in it.
@@ -68,6 +81,11 @@ pub fn line(release: &str, share: Share, killed: bool, view: Option<&View>) -> S
     }
 }
 
+/// The same in French.
+pub fn line_fr(release: &str, share: Share, killed: bool, view: Option<&View>) -> String {
+    french::line(release, share, killed, view)
+}
+
 /// Why it does not go on, in one sentence.
 pub fn why(view: &View) -> Option<String> {
     match &view.state.phase {
@@ -85,6 +103,7 @@ pub fn decision(entry: &Entry) -> Option<Decision> {
         at_ms: entry.now.0,
         what: what(&entry.what),
         then: then(entry),
+        fr: Clauses { what: french::what(&entry.what), then: french::then(entry) },
         phase: entry.state.phase.name().to_owned(),
         share: entry.share,
         gates: entry.gates.clone(),

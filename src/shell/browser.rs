@@ -5,9 +5,12 @@
 //! with a model, a setting or a text's length is thrown as an `Error` whose message never holds the
 //! text. A panic ends the instance; the console gets its place in the source and nothing else.
 
+use serde::Serialize;
 use wasm_bindgen::prelude::*;
 
+use super::sheet::{self, Answers, Row};
 use crate::classifier::{Classifier, ModelFiles, SettingError, TieBreak};
+use crate::telemetry::mask::{Masked, mask_and_find};
 use crate::terms::Text;
 use crate::wire::Answer;
 
@@ -36,6 +39,42 @@ fn start() {
 pub struct Browser {
     classifier: Classifier,
     settings: Settings,
+}
+
+/// A file's texts, and the answers of those that were asked for.
+#[wasm_bindgen]
+pub struct Batch(Answers);
+
+#[wasm_bindgen]
+impl Batch {
+    /// How many rows there are.
+    #[wasm_bindgen(getter)]
+    pub fn rows(&self) -> usize {
+        self.0.rows.len()
+    }
+
+    /// All rows as CSV; what was not answered has empty cells.
+    pub fn csv(&self) -> Option<String> {
+        self.0.csv()
+    }
+}
+
+/// What [`Browser::read`] says.
+#[derive(Serialize)]
+struct Reading<'a> {
+    tokens: Option<Vec<String>>,
+    rule_words: Option<String>,
+    preview: Masked,
+    masked: Vec<&'a str>,
+}
+
+/// What [`Browser::answer`] says.
+#[derive(Serialize)]
+struct Answered<'a> {
+    line: u64,
+    text: Option<&'a str>,
+    answer: Option<Answer>,
+    error: Option<String>,
 }
 
 /// The tie-break's settings as texts, so that a call can switch it without losing the gaps.
@@ -116,6 +155,50 @@ impl Browser {
         let Some((ids, _)) = self.classifier.tokens(&text) else { return Ok(None) };
         // Ids are rows of the embedding table: never negative, far below 2^32.
         Ok(Some(ids.into_iter().filter_map(|id| u32::try_from(id).ok()).collect()))
+    }
+
+    /// How a text is read, as JSON: `tokens` as the vocabulary writes them (`▁` begins a word), `rule_words` that the
+    /// tie-break would count, and the `preview` that a log would hold, with the kinds of what was `masked` in the whole
+    /// text.
+    ///
+    /// # Errors
+    /// A text above the limit of [`Text::BYTES_MAX`].
+    pub fn read(&self, text: String) -> Result<String, JsError> {
+        let text = Text::parse(text)?;
+        let (masked, found) = mask_and_find(text.expose());
+        let mut kinds: Vec<&str> = found.iter().map(|found| found.kind.placeholder()).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        Ok(serde_json::to_string(&Reading {
+            tokens: self.classifier.pieces(&text),
+            rule_words: Classifier::rule_words(&text),
+            preview: masked.preview(),
+            masked: kinds,
+        })?)
+    }
+
+    /// The texts of a file, by its name's ending: CSV, or a text a line.
+    ///
+    /// # Errors
+    /// No row, too many, or no column of texts.
+    pub fn batch(&self, name: &str, content: &str) -> Result<Batch, JsError> {
+        Ok(Batch(Answers::new(sheet::rows(name, content)?)))
+    }
+
+    /// Classifies a row, keeps its answer, and returns it as JSON: `line` and `text`, and either `answer` or `error`.
+    ///
+    /// # Errors
+    /// No such row.
+    pub fn answer(&mut self, batch: &mut Batch, row: usize) -> Result<String, JsError> {
+        self.classifier.set_tie_break(self.settings.tie_break(None)?);
+        let prediction = batch.0.answer(row, |text| self.classifier.classify(text));
+        let answer = prediction.map(|prediction| Answer::new(prediction, None, self.model()));
+        let Some(Row { line, text }) = batch.0.rows.get(row) else {
+            return Err(JsError::new(&format!("no row {row} of {}", batch.rows())));
+        };
+        let error = text.as_ref().err().map(ToString::to_string);
+        let text = text.as_ref().ok().map(Text::expose);
+        Ok(serde_json::to_string(&Answered { line: *line, text, answer, error })?)
     }
 
     /// Id of the model in use.

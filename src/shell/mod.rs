@@ -18,5 +18,8 @@ mod random;
 #[cfg(all(feature = "browser", target_family = "wasm"))]
 mod browser;
 
+#[cfg(any(feature = "cli", all(feature = "browser", target_family = "wasm")))]
+mod sheet;
+
 #[cfg(feature = "cli")]
 pub mod cli;

@@ -1,11 +1,13 @@
 // The dashboard in Chromium, before a real gate in workerd at sixty times a clock's pace.
 
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { connect, createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import axe from "axe-core";
-import { PATIENCE_MS, SECRETS, until } from "../support/gate.js";
+import { PATIENCE_MS, SECRETS, startGate, until } from "../support/gate.js";
 import { planOf, startRollout, validation } from "../support/rollout.js";
 import { strings } from "../../www/dashboard/strings.js";
 import { launch, open, skip } from "./host.js";
@@ -18,9 +20,9 @@ test("both languages have every word", () => {
   for (const [word, text] of Object.entries({ ...strings.en, ...strings.fr })) assert.ok(text.trim(), word);
 });
 
-/** A wire to the gate that can be cut and mended. @param {string} origin */
+/** A wire to the gate that can be cut and mended, to another port if need be. @param {string} origin */
 async function relay(origin) {
-  const port = Number(new URL(origin).port);
+  let port = Number(new URL(origin).port);
   /** @type {Set<import("node:net").Socket>} */
   const open = new Set();
   const server = createServer((near) => {
@@ -45,7 +47,11 @@ async function relay(origin) {
       server.close(() => resolve(null));
       for (const socket of open) socket.destroy();
     }),
-    mend: () => listen(own),
+    /** @param {string} [to] */
+    mend: (to = origin) => {
+      port = Number(new URL(to).port);
+      return listen(own);
+    },
   };
 }
 
@@ -205,6 +211,53 @@ describe("the dashboard", { skip, timeout: 4 * PATIENCE_MS }, () => {
     await gate.wish({ command: "resume", reason: "next" });
     await context.close();
     await between.cut();
+  });
+
+  test("goes on by itself when the server was restarted, with all that it knew", async () => {
+    const state = await mkdtemp(join(tmpdir(), "jeffrey-dashboard-"));
+    const begin = () => startGate({ LOG_EVENTS: "off", INITIAL_SHARE: "0%" }, { model: "none", state });
+    let other = await begin();
+    const wish = async (/** @type {object} */ body) => {
+      const response = await other.own("/v1/admin/rollout", { token: ADMIN, method: "POST", body: JSON.stringify({ by: "test", ...body }) });
+      assert.ok([200, 409].includes(response.status), await response.text());
+    };
+    const between = await relay(other.origin);
+    const { page, context } = await signedIn({ origin: between.origin });
+    try {
+      await says(page, /no plan is in force/);
+      // Nothing that may be asked is left out while no plan is there; what the gate says to it is shown.
+      await page.click('#commands [data-command="start"]');
+      await page.click("#ask-do");
+      await page.waitForSelector("#refusal:not([hidden])");
+      assert.match((await page.textContent("#refusal")) ?? "", /`start` is not done now: /);
+      await says(page, /e1-small at 0\.00%, stage 1 of \d, idle/);
+      await other.stop();
+      await between.cut();
+      await page.waitForSelector("#freshness.stale");
+      other = await begin();
+      await wish({ command: "abort", reason: "seen after the restart" });
+      await between.mend(other.origin);
+      await page.waitForSelector("#freshness:not(.stale)");
+      await says(page, /aborted: seen after the restart/);
+      const items = await page.$$eval("#history > li", (found) => found.map((item) => item.textContent ?? ""));
+      assert.ok(items.some((item) => item.includes("brought a plan")), items.join("\n"));
+    } finally {
+      await context.close();
+      await between.cut();
+      await other.stop();
+      await rm(state, { recursive: true, force: true });
+    }
+  });
+
+  test("speaks French where it is asked to, the gate's sentences too", async () => {
+    const { page, context } = await signedIn({ locale: "fr-FR" });
+    await says(page, /^e1-small à \d+,\d\d %, palier \d sur \d, /);
+    const items = await page.$$eval("#history > li", (found) => found.map((item) => item.textContent ?? ""));
+    assert.ok(items.some((item) => /a demandé : revenir en arrière/.test(item)), items.join("\n"));
+    assert.doesNotMatch(items.join("\n"), /asked to|rolled back|brought a plan/);
+    await page.click('[data-language="en"]');
+    await says(page, /^e1-small at \d/);
+    await context.close();
   });
 
   test("shows a past moment, from which nothing can be done", async () => {

@@ -60,7 +60,8 @@ const HEADERS = {
   "Content-Security-Policy":
     "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self'; " +
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-  "Cache-Control": "no-store",
+  // What the platform says of files: kept, and asked for again each time.
+  "Cache-Control": "public, max-age=0, must-revalidate",
   "Referrer-Policy": "no-referrer",
   "X-Content-Type-Options": "nosniff",
 };

@@ -102,6 +102,19 @@ test("a text longer than the encoder reads is marked as truncated, and one above
   await context.close();
 });
 
+test("a second visit fetches no file again whose hash is known", options, async () => {
+  const { page, context } = await ready();
+  const model = JSON.parse(await (await fetch(`${server.origin}/models/index.json`)).text());
+  const known = [`/models/${model.id}/onnx/`, `/models/${model.id}/tokenizer.json`, "/wasm/jeffrey_edge_bg.wasm"];
+  const large = () => server.requests.filter((line) => known.some((path) => line.startsWith(`GET ${path}`))).length;
+  const before = large();
+  assert.ok(before >= known.length);
+  await page.reload();
+  await reach(page, "ready");
+  assert.equal(large(), before);
+  await context.close();
+});
+
 test("after load no request leaves the page, to its own host or another, and offline it answers", options, async () => {
   const { page, context, faults } = await open(browser);
   /** @type {string[]} */

@@ -1,7 +1,7 @@
 // What the page asks the gate, with the token of this session.
 
 /** @typedef {{ at_ms: number, share_basis_points: number | null, canary: any, stable: any }} Point */
-/** @typedef {{ id: number, at_ms: number, what: string, then: string, phase: string, share_basis_points: number, gates: any, counted: any }} Decision */
+/** @typedef {{ id: number, at_ms: number, what: string, then: string, fr: { what: string, then: string }, phase: string, share_basis_points: number, gates: any, counted: any }} Decision */
 
 /** The gate's refusal, in its words. */
 export class Refusal extends Error {

@@ -109,7 +109,7 @@ function hear(found) {
   standing = found;
   heard = Date.now();
   show();
-  if (news) element("announcement").textContent = found.says;
+  if (news) element("announcement").textContent = element("says").textContent;
 }
 
 /** Minutes and decisions, as they come. */
@@ -154,19 +154,18 @@ function freshness() {
 
 /** What is shown: now, or the last decision before the moment asked for. */
 function moment() {
-  if (at === null) return { past: null, says: standing.says, rollout: standing.rollout, figures: standing.figures };
+  if (at === null) return { past: null, says: language === "fr" ? standing.says_fr : standing.says, rollout: standing.rollout, figures: standing.figures };
   const until = /^\d+$/.test(at) ? Number(at) : Date.parse(at);
   const past = decisions.findLast(({ at_ms }) => at_ms <= until) ?? null;
   if (!past) return { past, says: `${standing.release}: –`, rollout: null, figures: null };
   const share = `${past.share_basis_points / 100} %`;
-  const rollout = standing.rollout && { ...standing.rollout, phase: past.phase, share_basis_points: past.share_basis_points, gates: past.gates, can: [], minutes_left: null };
-  return { past, says: `${standing.release}, ${share}, ${past.phase}: ${past.what}; ${past.then}`, rollout, figures: null };
+  const rollout = standing.rollout && { ...standing.rollout, phase: past.phase, share_basis_points: past.share_basis_points, gates: past.gates, minutes_left: null };
+  return { past, says: `${standing.release}, ${share}: ${clauses(past)}`, rollout, figures: null };
 }
 
 function show() {
   const { past, says, rollout, figures } = moment();
   element("says").textContent = says;
-  element("says").lang = "en";
   document.title = says;
   freshness();
   const old = element("past");
@@ -178,7 +177,7 @@ function show() {
     old.replaceChildren(`${word("past")} ${past ? when(past.at_ms) : at}. `, link);
   }
   stages(rollout);
-  commands(rollout);
+  commands(at === null ? (rollout?.can ?? standing.can) : []);
   cohorts(figures, past?.counted ?? null);
   gates(rollout?.gates?.findings ?? []);
   const shown = past ? points.filter(({ at_ms }) => at_ms <= past.at_ms) : points;
@@ -204,10 +203,9 @@ function stages(rollout) {
   element("clock").textContent = parts.join(", ");
 }
 
-/** @param {any} rollout */
-function commands(rollout) {
+/** @param {string[]} names what may be asked */
+function commands(names) {
   const place = element("commands");
-  const names = rollout?.can ?? [];
   if (place.dataset.shown === `${language} ${names}`) return;
   place.dataset.shown = `${language} ${names}`;
   const focused = document.activeElement?.getAttribute("data-command");
@@ -316,11 +314,11 @@ function gates(findings) {
     row.append(head);
     const does = found.effect === "roll_back" ? "roll_back" : found.effect === "warn" ? "warn" : "rise";
     const figure = (/** @type {number | null} */ value) => (value === null ? "–" : value.toFixed(4));
-    for (const text of [word(does).toLowerCase(), found.verdict, figure(found.value), figure(found.limit), number(found.samples)]) {
+    for (const text of [word(does).toLowerCase(), word(found.verdict), figure(found.value), figure(found.limit), number(found.samples)]) {
       const cell = row.insertCell();
       cell.textContent = text;
-      if (text === "fail") cell.className = "fail";
     }
+    if (found.verdict === "fail") row.cells[2].className = "fail";
     row.append(evidence(found));
     row.insertCell().textContent = found.decides_in_minutes === null ? "–" : minutes(found.decides_in_minutes);
     return row;
@@ -343,6 +341,11 @@ function evidence(found) {
   return cell;
 }
 
+/** What happened and what followed, in the page's language. @param {import("./api.js").Decision} decision */
+function clauses({ what, then, fr }) {
+  return language === "fr" ? `${fr.what} : ${fr.then}` : `${what}: ${then}`;
+}
+
 /** The latest first, each with what decided in place. */
 function history() {
   const list = element("history");
@@ -357,8 +360,7 @@ function history() {
     time.href = `?at=${decision.at_ms}`;
     time.textContent = when(decision.at_ms);
     const text = document.createElement("span");
-    text.lang = "en";
-    text.textContent = ` ${decision.what}: ${decision.then} (${percent(decision.share_basis_points / 10_000, 0)})`;
+    text.textContent = ` ${clauses(decision)} (${percent(decision.share_basis_points / 10_000, 0)})`;
     item.append(time, text);
     if (decision.gates) {
       const details = document.createElement("details");
@@ -368,7 +370,7 @@ function history() {
       summary.textContent = word("explain");
       details.append(summary, ...decision.gates.findings.map((/** @type {any} */ found) => {
         const line = document.createElement("p");
-        line.textContent = `${found.gate}: ${found.verdict}, ${found.value?.toFixed(4) ?? "–"} / ${found.limit?.toFixed(4) ?? "–"}, ${found.hits} / ${found.samples}`;
+        line.textContent = `${found.gate}: ${word(found.verdict)}, ${found.value?.toFixed(4) ?? "–"} / ${found.limit?.toFixed(4) ?? "–"}, ${found.hits} / ${found.samples}`;
         if (found.verdict === "fail") line.className = "fail";
         return line;
       }));

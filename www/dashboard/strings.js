@@ -1,5 +1,5 @@
 // Every word of the dashboard, in both languages. The two tables have the same keys; a test checks that. What the gate
-// says of a release comes from the gate, in English.
+// says of a release comes from the gate, in both.
 
 /** @typedef {"en" | "fr"} Language */
 
@@ -74,6 +74,9 @@ const en = {
   abort: "Abort",
   warn: "warn",
   rise: "rise",
+  pass: "pass",
+  hold: "hold",
+  fail: "fail",
   minutes: "min",
   hours: "h",
 };
@@ -150,6 +153,9 @@ const fr = {
   abort: "Abandonner",
   warn: "avertit",
   rise: "fait monter",
+  pass: "passe",
+  hold: "attend",
+  fail: "échoue",
   minutes: "min",
   hours: "h",
 };

@@ -1,6 +1,6 @@
 //! `jeffrey classify`: texts from arguments or lines from standard input, one answer each.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 
 use clap::ValueEnum;
 use serde::Serialize;
@@ -10,6 +10,7 @@ use super::lines::{LineError, Lines, lines_asked_for};
 use super::progress::Progress;
 use super::{Outcome, Settings, Stop, complain};
 use crate::classifier::{Classifier, Prediction};
+use crate::shell::sheet::{self, Row};
 use crate::terms::{Text, TextError};
 use crate::wire::Answer;
 
@@ -38,6 +39,8 @@ pub(super) struct Arguments {
 enum Input {
     /// An object with a `text` where a line is one, else plain text
     Auto,
+    /// A table with a column `text`; the line of a row comes back as the answer's id
+    Csv,
     /// A JSON object with a `text` on each line; an `id` comes back in the answer
     Ndjson,
     /// Plain text, whatever it looks like
@@ -77,7 +80,9 @@ pub(super) fn run(arguments: &Arguments, settings: &Settings) -> Result<Outcome,
         output: io::stdout().lock(),
         bad: 0,
     };
-    if from_lines {
+    if from_lines && arguments.input == Input::Csv {
+        answers.table()?;
+    } else if from_lines {
         answers.lines(arguments.input)?;
     } else {
         answers.texts(&arguments.texts)?;
@@ -115,6 +120,31 @@ impl Answers<'_> {
                 Ok(Some(record)) => self.answer(record)?,
                 Ok(None) => {}
                 Err(error) => self.reject(&progress, "line", number, &error),
+            }
+            progress.step();
+        }
+        Ok(())
+    }
+
+    fn table(&mut self) -> Result<(), Stop> {
+        let mut content = String::new();
+        io::stdin().read_to_string(&mut content).map_err(Stop::standard_input)?;
+        let rows = match sheet::table(&content) {
+            Ok(rows) => rows,
+            Err(error) => {
+                complain(format_args!("standard input: {error}"));
+                self.bad += 1;
+                return Ok(());
+            }
+        };
+        let mut progress = Progress::beside_output(Some(rows.len() as u64));
+        for Row { line, text } in rows {
+            match text {
+                Ok(text) => self.answer(Record { id: Some(line.into()), text })?,
+                Err(error) => {
+                    self.bad += 1;
+                    progress.aside(|| complain(format_args!("line {line}: {error}")));
+                }
             }
             progress.step();
         }
@@ -190,7 +220,7 @@ fn record(line: &str, input: Input) -> Result<Option<Record>, RecordError> {
                 return Ok(Some(Record { id, text: Text::parse(text)? }));
             }
         }
-        Input::Auto | Input::Text => {}
+        Input::Auto | Input::Csv | Input::Text => {}
     }
     Ok(Some(Record { id: None, text: Text::parse(line)? }))
 }

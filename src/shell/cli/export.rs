@@ -8,6 +8,7 @@ use super::lines::Lines;
 use super::progress::Progress;
 use super::source::Source;
 use super::{Outcome, Stop, complain};
+use crate::shell::sheet::as_cell;
 use crate::telemetry::annotation::{Annotation, Row};
 
 /// Write rows of the gate's events for people to label
@@ -98,15 +99,9 @@ fn write(rows: &[Row], json: bool, output: &mut impl Write) -> io::Result<()> {
     let mut csv = csv::WriterBuilder::new().has_headers(false).from_writer(output);
     csv.write_record(["text", "label", "lang", "why", "guess", "confidence", "second", "time_ms"])?;
     for row in rows {
-        csv.serialize(Row { text: as_text(&row.text), ..row.clone() })?;
+        csv.serialize(Row { text: as_cell(&row.text), ..row.clone() })?;
     }
     csv.flush()
-}
-
-/// A cell that no spreadsheet takes for a formula; training trims the blank again.
-fn as_text(text: &str) -> String {
-    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
-    if formula { format!(" {text}") } else { text.to_owned() }
 }
 
 #[cfg(test)]

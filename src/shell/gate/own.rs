@@ -102,6 +102,7 @@ pub(super) async fn answer(call: &Call, path: &str) -> Result<web_sys::Response,
             rollout::pass(&call.env, settings, Ask::Validation, &body).await?
         }
         Endpoint::Dashboard(file) => return page_file(&call.env, file).await,
+        Endpoint::Playground(file) => return playground_file(&call.env, file).await,
         Endpoint::Decisions => {
             let Page { since, limit, .. } = page(&call.head);
             let lines = rollout::history(&call.env, settings, since, limit).await?;
@@ -158,26 +159,39 @@ fn live(call: &Call) -> Result<web_sys::Response, OwnError> {
     Ok(response.into())
 }
 
-/// A file of the page, or that there is none; the page's address ends with a slash, so that its files are below it.
+/// A file of the dashboard, or that there is none.
 async fn page_file(env: &Env, file: &str) -> Result<web_sys::Response, OwnError> {
     let failed = |_| OwnError::NotFound;
     if file.is_empty() {
-        let headers = vec![("location", "dashboard/".to_owned())];
-        return http::reply(&Reply { status: 308, headers, body: Vec::new() }).map_err(failed);
+        return below("dashboard/");
     }
-    let target = Target::Bound(http::binding(env, "ASSETS").ok_or(OwnError::NotFound)?);
-    let headers = web_sys::Headers::new().map_err(failed)?;
-    let url = format!("http://assets{file}");
-    let parts = Parts { method: "GET", url: &url, headers: &headers, body: Outgoing::None };
-    let found = parts.send(&target, Some(PAGE_MS)).await.map_err(|_| OwnError::NotFound)?;
-    if found.status() != 200 {
-        return Err(OwnError::NotFound);
-    }
-    let response = http::mutable(&found).map_err(failed)?;
+    let response = http::mutable(&file_of(env, "ASSETS", file).await?).map_err(failed)?;
     for (name, value) in PAGE_HEADERS {
         response.headers().set(name, value).map_err(failed)?;
     }
     Ok(response)
+}
+
+/// A file of the page that the model worker serves, with that one's headers: behind the gate, so that the page can ask
+/// what callers ask.
+async fn playground_file(env: &Env, file: &str) -> Result<web_sys::Response, OwnError> {
+    if file.is_empty() { below("playground/") } else { file_of(env, "MODEL", file).await }
+}
+
+/// To the address with a slash at its end, so that a page's files are below it.
+fn below(folder: &str) -> Result<web_sys::Response, OwnError> {
+    let headers = vec![("location", folder.to_owned())];
+    http::reply(&Reply { status: 308, headers, body: Vec::new() }).map_err(|_| OwnError::NotFound)
+}
+
+/// A file as a binding has it.
+async fn file_of(env: &Env, binding: &str, file: &str) -> Result<web_sys::Response, OwnError> {
+    let target = Target::Bound(http::binding(env, binding).ok_or(OwnError::NotFound)?);
+    let headers = web_sys::Headers::new().map_err(|_| OwnError::NotFound)?;
+    let url = format!("http://{}{file}", binding.to_ascii_lowercase());
+    let parts = Parts { method: "GET", url: &url, headers: &headers, body: Outgoing::None };
+    let found = parts.send(&target, Some(PAGE_MS)).await.map_err(|_| OwnError::NotFound)?;
+    if found.status() == 200 { Ok(found) } else { Err(OwnError::NotFound) }
 }
 
 /// How long a file of the page may take.

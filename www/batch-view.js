@@ -1,0 +1,116 @@
+// A file's rows as they are answered: how far it is, how many there are of each emotion, and a page of them at a time.
+
+import { LABELS, element, percent, word, write } from "./answer-view.js";
+import { strings } from "./strings.js";
+
+/** @typedef {import("./strings.js").Language} Language */
+/** @typedef {import("./classifier-worker.js").Row} Row */
+/** @typedef {import("./classifier-worker.js").BatchReply} BatchReply */
+
+const PAGE_ROWS = 50;
+
+/** Of a long text so much is shown, in characters; the file to download has all of it. */
+const SHOWN_CHARS = 300;
+
+const bar = /** @type {HTMLProgressElement} */ (element("batch-bar"));
+const link = /** @type {HTMLAnchorElement} */ (element("batch-download"));
+
+/** @type {Row[]} */
+let rows = [];
+/** Rows by emotion; the empty name is of those without an answer. */
+const counts = new Map();
+let total = 0;
+let page = 0;
+/** What there is to read aloud at the end. */
+let ended = false;
+let stopped = false;
+let refusal = "";
+
+/** Forgets the file before. @param {string} name the new file's */
+export function begin(name) {
+  rows = [];
+  counts.clear();
+  [total, page, ended, stopped, refusal] = [0, 0, false, false, ""];
+  URL.revokeObjectURL(link.href);
+  link.removeAttribute("href");
+  link.download = `${name.replace(/\.[^.]*$/, "")}.answers.csv`;
+}
+
+/** @param {BatchReply} reply */
+export function take(reply) {
+  switch (reply.kind) {
+    case "rows":
+      rows.push(...reply.rows);
+      total = reply.total;
+      for (const { answer } of reply.rows) {
+        const label = answer?.primary ?? "";
+        counts.set(label, (counts.get(label) ?? 0) + 1);
+      }
+      break;
+    case "table":
+      link.href = URL.createObjectURL(reply.csv);
+      [ended, stopped] = [true, reply.stopped];
+      break;
+    case "unread":
+      refusal = reply.reason;
+  }
+}
+
+/** Goes on by so many pages. @param {number} by */
+export function turn(by) {
+  page = Math.max(0, Math.min(page + by, pages() - 1));
+}
+
+const pages = () => Math.max(1, Math.ceil(rows.length / PAGE_ROWS));
+
+/** @param {string[]} cells @param {string} [name] of the row, as the classifier says it */
+function makeRow(cells, name) {
+  const row = document.createElement("tr");
+  cells.forEach((text, at) => {
+    const cell = document.createElement(at === 0 ? "th" : "td");
+    if (at === 0) cell.setAttribute("scope", "row");
+    cell.textContent = text;
+    row.append(cell);
+  });
+  if (name !== undefined) row.dataset.emotion = name;
+  return row;
+}
+
+/** @param {Language} language */
+export function draw(language) {
+  const text = strings[language];
+  const number = new Intl.NumberFormat(language);
+  element("batch-refusal").hidden = refusal === "";
+  write("batch-refusal", refusal && `${text.unread} ${refusal}`);
+  element("batch-result").hidden = rows.length === 0;
+  bar.value = total > 0 ? rows.length / total : 0;
+  const far = `${number.format(rows.length)} ${text.of} ${number.format(total)}`;
+  write("batch-count", stopped ? `${far}, ${text.stopped}` : far);
+  element("batch-stop").hidden = ended;
+  link.hidden = !ended;
+
+  const seen = [...LABELS, ""].filter((label) => label !== "" || counts.has(""));
+  const summed = seen.map((label) => {
+    const count = counts.get(label) ?? 0;
+    const name = label === "" ? text.refusedRows : word(language, label);
+    const share = rows.length > 0 ? percent(language, count / rows.length) : "–";
+    return makeRow([name, number.format(count), share], label);
+  });
+  element("batch-counts").replaceChildren(...summed);
+
+  const shown = rows.slice(page * PAGE_ROWS, (page + 1) * PAGE_ROWS).map(({ line, text, answer, error }) => {
+    const whole = text ?? "";
+    const words = whole.length > SHOWN_CHARS ? `${whole.slice(0, SHOWN_CHARS)}…` : whole;
+    const label = answer ? word(language, answer.primary) : strings[language].refusedRows;
+    const row = makeRow([number.format(line), label, answer ? percent(language, answer.confidence) : "–", answer ? words : (error ?? "")]);
+    row.lastElementChild?.setAttribute("dir", "auto");
+    return row;
+  });
+  element("batch-rows").replaceChildren(...shown);
+  write("batch-page", `${number.format(page + 1)} ${text.of} ${number.format(pages())}`);
+  /** @type {HTMLButtonElement} */ (element("batch-back")).disabled = page === 0;
+  /** @type {HTMLButtonElement} */ (element("batch-next")).disabled = page >= pages() - 1;
+}
+
+/** Whether every row has its answer, or its reason. */
+export const isDone = () => ended && !stopped;
