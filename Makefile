@@ -55,7 +55,7 @@ test: workers build/evidence.wasm build/kernels.wasm build/native.stamp $(CARGO_
 build: target/release/jeffrey ## the native binary, target/release/jeffrey
 
 .PHONY: workers
-workers: $(OUT)/gate/index.js $(OUT)/model/index.js $(OUT)/www/index.html $(OUT)/dashboard/index.html ## the workers and the page, in build/
+workers: $(OUT)/gate/index.js $(OUT)/model/index.js $(OUT)/www/index.html $(OUT)/pages/dashboard/index.html ## the workers and the page, in build/
 
 .PHONY: bench
 bench: node_modules/.stamp tests/bench/.venv/stamp | chromium nginx ## speed, start, memory, size, the gate's cost, the pages, beside their peers
@@ -199,16 +199,16 @@ $(OUT)/www/index.html: $(PAGE) $(OUT)/browser/jeffrey_edge.js $(MODEL_FILES)
 		$(MODEL_ID) $$(stat -c %s $$wasm) $$(sha256sum < $$wasm | cut -d' ' -f1) > $(OUT)/www/models/index.json
 	@touch $@
 
-# What the gate serves below its prefix: the dashboard, with its one library and that one's licence.
+# What the gate serves below its prefix, in a folder of its name: the dashboard, with its one library and that one's licence.
 UPLOT := node_modules/uplot
-$(OUT)/dashboard/index.html: $(DASHBOARD) www/style.css www/icon.svg node_modules/.stamp
-	rm -rf $(OUT)/dashboard && mkdir -p $(OUT)/dashboard/vendor
-	cp -r www/dashboard/. $(OUT)/dashboard/
-	cp www/style.css $(OUT)/dashboard/base.css && cp www/icon.svg $(OUT)/dashboard/
+$(OUT)/pages/dashboard/index.html: $(DASHBOARD) www/style.css www/icon.svg node_modules/.stamp
+	rm -rf $(OUT)/pages/dashboard && mkdir -p $(OUT)/pages/dashboard/vendor
+	cp -r www/dashboard/. $(OUT)/pages/dashboard/
+	cp www/style.css $(OUT)/pages/dashboard/base.css && cp www/icon.svg $(OUT)/pages/dashboard/
 	node_modules/.bin/esbuild $(UPLOT)/dist/uPlot.esm.js --minify --format=esm --log-level=warning \
-		--outfile=$(OUT)/dashboard/vendor/uPlot.js
-	cp $(UPLOT)/dist/uPlot.min.css $(OUT)/dashboard/vendor/uPlot.css
-	cp $(UPLOT)/LICENSE $(OUT)/dashboard/vendor/uPlot.LICENSE
+		--outfile=$(OUT)/pages/dashboard/vendor/uPlot.js
+	cp $(UPLOT)/dist/uPlot.min.css $(OUT)/pages/dashboard/vendor/uPlot.css
+	cp $(UPLOT)/LICENSE $(OUT)/pages/dashboard/vendor/uPlot.LICENSE
 	@touch $@
 
 # worker-build keeps the name section (0.4 MB gzip) unless wasm-bindgen is told otherwise; it would

@@ -120,7 +120,7 @@ function configs(suffix, build, variables) {
   const release = variables.has("RELEASE") ? "" : "$1";
   const gate = replaced(named(readFileSync(join(ROOT, "wrangler.toml"), "utf8")), [
     ['"build/gate/index.js"', JSON.stringify(join(ROOT, build, "gate/index.js"))],
-    ['"build/dashboard"', JSON.stringify(join(ROOT, build, "dashboard"))],
+    ['"build/pages"', JSON.stringify(join(ROOT, build, "pages"))],
     [/^\[vars\]\n(RELEASE = .*\n)/m, `[vars]\n${release}${vars.replaceAll("$", "$$$$")}`],
   ]);
   return [write("wrangler.model.toml", model), write("wrangler.toml", gate + bound)];

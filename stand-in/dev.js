@@ -3,7 +3,7 @@
 
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { existsSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -53,8 +53,12 @@ async function main() {
   makeSecrets();
   const vars = Object.entries(variables).flatMap(([name, value]) => ["--var", `${name}:${value}`]);
   start("old system", ["stand-in/server.js", "--port", String(ports.legacy)]);
+  // A session reads the files of all its workers from the first one's folder: here are those of both.
+  const pages = join(values.state, "pages");
+  for (const part of ["build/www", "build/pages"]) cpSync(part, pages, { recursive: true });
   // The gate's session has a model worker of its own, so that neither depends on the other's process.
-  start("gate", [...wrangler, "-c", "wrangler.toml", "-c", "wrangler.model.toml", "--port", String(ports.gate), ...vars], join(values.state, "registry-gate"));
+  const both = ["-c", "wrangler.toml", "-c", "wrangler.model.toml", "--assets", pages];
+  start("gate", [...wrangler, ...both, "--port", String(ports.gate), ...vars], join(values.state, "registry-gate"));
   start("model worker", [...wrangler, "-c", "wrangler.model.toml", "--port", String(ports.model)], join(values.state, "registry-model"));
   await Promise.all(Object.values(ports).map(answered));
   if (!ending) console.log(welcome(ports));

@@ -23,7 +23,7 @@ const page = wasmIn("build/browser");
 check("page", page, 2.5 * MB);
 
 // Everything that a page loads to run, besides wasm and model.
-for (const [name, folder] of [["dashboard", "build/dashboard"], ["playground", "build/www"]]) {
+for (const [name, folder] of [["dashboard", "build/pages/dashboard"], ["playground", "build/www"]]) {
   const scripts = readdirSync(folder, { recursive: true }).map(String).filter((file) => file.endsWith(".js"));
   limit(name, Buffer.concat(scripts.map((file) => readFileSync(`${folder}/${file}`))), 0.06 * MB);
 }

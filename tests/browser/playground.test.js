@@ -131,7 +131,7 @@ describe("the playground", { skip, timeout: 4 * PATIENCE_MS }, () => {
     await page.click("#tokens-view summary");
     await page.waitForSelector("#tokens li");
     assert.deepEqual(await page.$$eval("#tokens li", (items) => items.map((item) => item.textContent)), reading.tokens);
-    assert.equal(reading.tokens.slice(1, -1).join("").replaceAll("▁", " ").trim(), text.replace("’", "'"), "the pieces are the text");
+    assert.equal(reading.tokens.slice(1, -1).join("").replaceAll("▁", " ").trim(), text, "the pieces are the text");
     assert.deepEqual(await violations(page), []);
     await context.close();
   });

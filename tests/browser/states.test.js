@@ -83,7 +83,7 @@ test("a model that cannot be loaded is said to be so, with the reason, and can b
 test("a lost connection is a reason too", options, async () => {
   const server = await serve();
   const { page, context } = await open(browser);
-  await page.route("**/tokenizer.json", (route) => route.abort());
+  await page.route("**/tokenizer.json?*", (route) => route.abort());
   await page.goto(server.origin);
   await reach(page, "failed");
   const reason = await page.textContent("#failure-reason");
@@ -157,6 +157,12 @@ test("hostile names in an answer, a model or a reason are shown as text", option
     await page.textContent("#skipped"),
     `linear head (scores not finite), ${MARKUP} (${MARKUP})`,
   );
+  assert.equal(await page.textContent("#rule-words"), MARKUP);
+  assert.equal(await page.textContent("#preview"), MARKUP);
+  assert.equal(await page.textContent("#masked"), `${strings.en.masked} ${MARKUP}`);
+  await page.click("#tokens-view summary");
+  await page.waitForSelector("#tokens li");
+  assert.equal(await page.textContent("#tokens"), MARKUP);
   assert.equal(await page.isVisible("#low-confidence"), true);
   assert.equal(await page.isVisible("#truncated"), true);
   assert.equal(await page.$("img, main script"), null);
@@ -178,11 +184,12 @@ async function staged(answer) {
   const actor = `
     const answer = ${JSON.stringify(answer)};
     const hostile = ${JSON.stringify(MARKUP)};
+    const reading = { tokens: [hostile], rule_words: hostile, preview: hostile, masked: [hostile] };
     postMessage({ kind: "ready", model: hostile, sha256: hostile });
     onmessage = ({ data: { id, text } }) => postMessage(
       text === "stop"
         ? { kind: "failed", reason: hostile }
-        : { kind: "answer", id, answer, milliseconds: 1 },
+        : { kind: "answer", id, answer, reading, milliseconds: 1 },
     );`;
   const server = await serve((path) =>
     path === "classifier-worker.js" ? { body: actor } : undefined,

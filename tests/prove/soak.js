@@ -28,7 +28,7 @@ const commit = git("rev-parse", "--short=12", "HEAD") + (git("status", "--porcel
 
 // A copy: who builds meanwhile would have wrangler load the workers anew.
 const BUILD = "build/soak";
-for (const worker of ["gate", "model"]) cpSync(join("build", worker), join(BUILD, worker), { recursive: true });
+for (const part of ["gate", "model", "pages", "www"]) cpSync(join("build", part), join(BUILD, part), { recursive: true });
 const onCall = await startCollector([{ status: 200 }]);
 const gate = await startGate(
   { LOG_EVENTS: "off", INITIAL_SHARE: "0%", SUBJECT_COOKIE: "off", MODEL_TIMEOUT_MS: "5000", ALERTS: JSON.stringify([{ name: "on-call", url: onCall.url }]) },

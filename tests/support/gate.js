@@ -1,6 +1,6 @@
 // The gate in a real `wrangler dev`, before the stand-in, with the model worker behind it.
 
-import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { existsSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -32,13 +32,14 @@ const VARIABLES = { INITIAL_SHARE: "100%", LOG_EVENTS: "on", DEBUG_HEADERS: "on"
  *   what they keep, for another session; `feeder`: a queue that `feed` puts anything into, by a worker beside the gate; `configure` rewrites the gate's toml
  */
 export async function startGate(variables = {}, { model = "real", rollout = "real", queue = "real", two = false, previous, latency_ms = 0, build = "build", state, feeder, configure = (toml) => toml } = {}) {
-  for (const worker of ["gate", "model"]) {
-    if (!existsSync(join(ROOT, build, worker, "index.js"))) throw new Error(`${build}/${worker} is missing: run make workers`);
+  for (const file of ["gate/index.js", "model/index.js", "www/index.html", "pages/dashboard/index.html"]) {
+    if (!existsSync(join(ROOT, build, file))) throw new Error(`${build}/${file} is missing: run make workers`);
   }
-  // A copy of the workers alone has none of its own.
-  const pages = join(ROOT, existsSync(join(ROOT, build, "www")) ? build : "build");
   const standIn = await startStandIn({ port: 0, latency_ms });
   const folder = await mkdtemp(join(tmpdir(), "jeffrey-gate-"));
+  // One folder for the files of both workers: whatever each names, a session reads all files from the first one's.
+  const pages = join(folder, "pages");
+  for (const part of ["www", "pages"]) await cp(join(ROOT, build, part), pages, { recursive: true });
   /** @type {string[]} */
   const configs = [];
   /** @param {string} name @param {string} toml */
@@ -57,7 +58,7 @@ export async function startGate(variables = {}, { model = "real", rollout = "rea
   }
   const gate = replaced(await readFile(join(ROOT, "wrangler.toml"), "utf8"), [
     ['main = "build/gate/index.js"', `main = ${JSON.stringify(main)}`],
-    ['directory = "build/dashboard"', `directory = ${JSON.stringify(join(pages, "dashboard"))}`],
+    ['directory = "build/pages"', `directory = ${JSON.stringify(pages)}`],
     [/^\[vars\]\n(?:\w+ = .*\n)*/m, `[vars]\n${"RELEASE" in given ? "" : 'RELEASE = "e1-small"\n'}${vars.join("")}`],
   ]);
   if (two) {
@@ -81,7 +82,7 @@ export async function startGate(variables = {}, { model = "real", rollout = "rea
     await config("wrangler.model-previous.toml", replaced(await readFile(join(ROOT, "wrangler.model.toml"), "utf8"), [
       ['name = "jeffrey-model"', 'name = "jeffrey-model-previous"'],
       ['main = "build/model/index.js"', 'main = "model-previous/previous-model.js"'],
-      ['directory = "build/www"', `directory = ${JSON.stringify(join(pages, "www"))}`],
+      ['directory = "build/www"', `directory = ${JSON.stringify(pages)}`],
     ]));
   }
   if (two) {
@@ -111,10 +112,9 @@ export async function startGate(variables = {}, { model = "real", rollout = "rea
       await cp(join(ROOT, "tests/support/faulty-model.js"), join(folder, "model/faulty-model.js"));
       main = join(folder, "model/faulty-model.js");
     }
-    await mkdir(join(pages, "www"), { recursive: true });
     const toml = replaced(await readFile(join(ROOT, "wrangler.model.toml"), "utf8"), [
       ['main = "build/model/index.js"', `main = ${JSON.stringify(main)}`],
-      ['directory = "build/www"', `directory = ${JSON.stringify(join(pages, "www"))}`],
+      ['directory = "build/www"', `directory = ${JSON.stringify(pages)}`],
     ]);
     const faults = model === "faulty" ? '\n[vars]\nJEFFREY_FAULT_INJECTION = "on"\n' : "";
     await config("wrangler.model.toml", toml + faults);

@@ -165,7 +165,8 @@ async fn page_file(env: &Env, file: &str) -> Result<web_sys::Response, OwnError>
     if file.is_empty() {
         return below("dashboard/");
     }
-    let response = http::mutable(&file_of(env, "ASSETS", file).await?).map_err(failed)?;
+    let file = file_of(env, "ASSETS", &format!("/dashboard{file}")).await?;
+    let response = http::mutable(&file).map_err(failed)?;
     for (name, value) in PAGE_HEADERS {
         response.headers().set(name, value).map_err(failed)?;
     }
