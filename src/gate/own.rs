@@ -554,7 +554,8 @@ pub fn rules(settings: &Settings, in_force: InForce) -> Rules<'_> {
     Rules {
         release: &settings.release,
         share: in_force.share,
-        holdout: settings.holdout,
+        // The plan's, once one is in force: what its gates compare at the last stage. It is refused when it is smaller.
+        holdout: settings.holdout.max(in_force.holdout),
         closed: in_force.closed || settings.closed(),
         forced: &settings.forced,
     }
@@ -643,7 +644,8 @@ mod tests {
     use crate::terms::Share;
 
     fn in_force(points: u16) -> InForce {
-        InForce { share: Share::from_basis_points(points).unwrap(), closed: false, ask: Ask::No }
+        let share = Share::from_basis_points(points).unwrap();
+        InForce { share, holdout: Share::NONE, closed: false, ask: Ask::No }
     }
 
     fn json(reply: &Reply) -> serde_json::Value {
@@ -724,6 +726,17 @@ mod tests {
         }
         let other = ofrep("other", b"{}", &settings, in_force(0));
         assert_eq!((other.status, &json(&other)["errorCode"]), (404, &"FLAG_NOT_FOUND".into()));
+    }
+
+    #[test]
+    fn the_larger_holdout_is_in_force() {
+        let settings =
+            |holdout: &str| Settings::parse(&Variables([("HOLDOUT", holdout.to_owned())].into()));
+        for (own, plan, expected) in [("0%", 100, 100), ("5%", 0, 500), ("1%", 100, 100)] {
+            let holdout = Share::from_basis_points(plan).unwrap();
+            let found = rules(&settings(own), InForce { holdout, ..in_force(10_000) }).holdout;
+            assert_eq!(found.basis_points(), expected, "{own} {plan}");
+        }
     }
 
     #[test]

@@ -194,7 +194,11 @@ pub fn told(alert: &Alert) -> Option<(&'static str, Severity, String, Vec<&'stat
         Alert::Held(findings) => {
             let open: Vec<&str> =
                 findings.iter().map(|found| found.gate.as_str()).take(5).collect();
-            let text = format!("holds: {} do not pass yet", open.join(", "));
+            let text = if open.is_empty() {
+                "holds: the stage has not had the requests that it needs".to_owned()
+            } else {
+                format!("holds: {} do not pass yet", open.join(", "))
+            };
             ("held", Severity::Warning, text, vec![STATUS])
         }
         Alert::NoData => {
@@ -259,6 +263,12 @@ pub fn answer(status: u16, body: &[u8]) -> Answer {
 mod tests {
     use super::*;
     use crate::rollout::standing::BreachKind;
+
+    #[test]
+    fn who_is_held_by_no_gate_is_told_what_is_missing() {
+        let (_, _, text, _) = told(&Alert::Held(Vec::new())).unwrap();
+        assert_eq!(text, "holds: the stage has not had the requests that it needs");
+    }
 
     #[test]
     fn receivers_are_read_whole_or_refused_without_their_secrets() {

@@ -126,6 +126,16 @@ pub enum PlanRefused {
          pause is not enough, abort or roll back first"
     )]
     Flowing,
+    /// It has a smaller holdout than the gate has for every release.
+    #[error(
+        "the plan's holdout is {plan}, the gate's HOLDOUT is {gate}: the plan's is to be as large at least"
+    )]
+    Holdout {
+        /// The plan's.
+        plan: Share,
+        /// The gate's.
+        gate: Share,
+    },
 }
 
 fn list(faults: &[Fault]) -> String {
@@ -155,11 +165,15 @@ impl Control {
         standing: Option<(&Self, &Plan)>,
         text: &str,
         release: &Release,
+        holdout: Share,
     ) -> Result<Plan, PlanRefused> {
         let plan = Plan::read(text).map_err(|error| PlanRefused::Faulty(error.faults))?;
         if let Some(of) = plan.release.as_ref().filter(|of| *of != release) {
             let (plan, release) = (of.as_str().to_owned(), release.as_str().to_owned());
             return Err(PlanRefused::Foreign { plan, release });
+        }
+        if plan.holdout < holdout {
+            return Err(PlanRefused::Holdout { plan: plan.holdout, gate: holdout });
         }
         let flows = |(control, old): &(&Self, &Plan)| control.state.share(old) > Share::NONE;
         let Some((control, old)) = standing.filter(flows) else {
@@ -641,7 +655,7 @@ mod tests {
         let release: Release = "e1-small".parse().unwrap();
         let mut run = Run::new(SHIPPED);
         let replan = |run: &Run, text: &str| {
-            Control::replan(Some((&run.control, &run.plan)), text, &release)
+            Control::replan(Some((&run.control, &run.plan)), text, &release, Share::NONE)
         };
         let later = SHIPPED.replacen("at_least = \"9h\"", "at_least = \"8h\"", 1);
         let now = SHIPPED.replacen("at_least = \"24h\"", "at_least = \"23h\"", 1);
@@ -655,6 +669,10 @@ mod tests {
         assert_eq!(replan(&run, &gate), Err(PlanRefused::Flowing));
         let foreign = SHIPPED.replace("release = \"e1-small\"", "release = \"e2\"");
         assert!(matches!(replan(&run, &foreign), Err(PlanRefused::Foreign { .. })));
+        let [plan, gate] = [100, 101].map(|points| Share::from_basis_points(points).unwrap());
+        let held_out = |holdout| Control::replan(None, SHIPPED, &release, holdout);
+        assert!(held_out(plan).is_ok());
+        assert_eq!(held_out(gate), Err(PlanRefused::Holdout { plan, gate }));
         let faulty = SHIPPED.replace("metric = \"slow\"", "metric = \"speed\"");
         let Err(PlanRefused::Faulty(faults)) = replan(&run, &faulty) else { panic!() };
         assert!(!faults.is_empty());

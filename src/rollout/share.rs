@@ -26,6 +26,8 @@ pub struct Heard {
     pub version: u64,
     /// The share in force then.
     pub share: Share,
+    /// The plan's holdout then.
+    pub holdout: Share,
     /// Whether the release was closed then.
     pub closed: bool,
     /// When the answer came.
@@ -37,6 +39,8 @@ pub struct Heard {
 pub struct InForce {
     /// The share of this request.
     pub share: Share,
+    /// The plan's holdout, which the gate's own may only enlarge.
+    pub holdout: Share,
     /// Whether the release is closed, or has to be taken for closed.
     pub closed: bool,
     /// Whether the object should be asked.
@@ -76,10 +80,10 @@ pub fn in_force(last: Option<Heard>, failed: Option<UnixMs>, now: UnixMs) -> InF
         _ => Ask::Before,
     };
     match last {
-        Some(Heard { share, closed, at, .. }) if age(at) < KEPT_MS => {
-            InForce { share, closed, ask }
+        Some(Heard { share, holdout, closed, at, .. }) if age(at) < KEPT_MS => {
+            InForce { share, holdout, closed, ask }
         }
-        _ => InForce { share: Share::NONE, closed: true, ask },
+        _ => InForce { share: Share::NONE, holdout: Share::NONE, closed: true, ask },
     }
 }
 
@@ -95,8 +99,13 @@ mod tests {
 
     #[test]
     fn a_word_ages_from_fresh_to_kept_to_none() {
-        let last =
-            Some(Heard { version: 1, share: share(2_000), closed: false, at: UnixMs(1_000_000) });
+        let last = Some(Heard {
+            version: 1,
+            share: share(2_000),
+            holdout: share(100),
+            closed: false,
+            at: UnixMs(1_000_000),
+        });
         let rows = [
             (0, 2_000, false, Ask::No),
             (ASKED_MS - 1, 2_000, false, Ask::No),
@@ -109,7 +118,8 @@ mod tests {
         ];
         for (age, points, closed, ask) in rows {
             let found = in_force(last, None, UnixMs(1_000_000 + age));
-            assert_eq!(found, InForce { share: share(points), closed, ask }, "age {age}");
+            let holdout = share(if closed { 0 } else { 100 });
+            assert_eq!(found, InForce { share: share(points), holdout, closed, ask }, "age {age}");
         }
         let backwards = in_force(last, None, UnixMs(1_000_000 - KEPT_MS));
         assert_eq!((backwards.closed, backwards.ask), (true, Ask::Before));
@@ -126,7 +136,13 @@ mod tests {
 
     #[test]
     fn an_answer_that_comes_late_does_not_undo_a_newer_one() {
-        let word = |version, at| Heard { version, share: share(0), closed: false, at: UnixMs(at) };
+        let word = |version, at| Heard {
+            version,
+            share: share(0),
+            holdout: share(0),
+            closed: false,
+            at: UnixMs(at),
+        };
         assert_eq!(newer(None, word(1, 0)), word(1, 0));
         assert_eq!(newer(Some(word(1, 0)), word(2, 5)), word(2, 5));
         assert_eq!(newer(Some(word(2, 5)), word(2, 9)), word(2, 9));
@@ -144,7 +160,8 @@ mod tests {
             points in 0_u16..=10_000, at in 0_u64..1 << 40, age in 0_u64..120_000,
             closed: bool,
         ) {
-            let last = Heard { version: 1, share: share(points), closed, at: UnixMs(at) };
+            let holdout = share(0);
+            let last = Heard { version: 1, share: share(points), holdout, closed, at: UnixMs(at) };
             let found = in_force(Some(last), None, UnixMs(at + age));
             prop_assert!(found.share == last.share || found.share == Share::NONE);
             prop_assert!(age < KEPT_MS || found.share == Share::NONE);

@@ -41,9 +41,9 @@ export async function each(items, ask) {
   return results;
 }
 
-/** The cohorts that `jeffrey bucket` gives these ids. @param {string[]} ids @param {string} share */
-export function buckets(ids, share) {
-  const output = jeffrey(["bucket", "--release", "e1-small", "--share", share, "--json", "-"], `${ids.join("\n")}\n`);
+/** The cohorts that `jeffrey bucket` gives these ids. @param {string[]} ids @param {string} share @param {{ release?: string, holdout?: string }} [options] */
+export function buckets(ids, share, { release = "e1-small", holdout = "0%" } = {}) {
+  const output = jeffrey(["bucket", "--release", release, "--share", share, "--holdout", holdout, "--json", "-"], `${ids.join("\n")}\n`);
   return output.trim().split("\n").map((line) => /** @type {string} */ (JSON.parse(line).cohort));
 }
 

@@ -76,7 +76,11 @@ fn told(alert: &Alert) -> Option<String> {
         Alert::Held(findings) => {
             let open: Vec<&str> =
                 findings.iter().map(|found| found.gate.as_str()).take(5).collect();
-            format!("retenu : ne passent pas encore : {}", open.join(", "))
+            if open.is_empty() {
+                "retenu : le palier n’a pas eu les requêtes qu’il lui faut".to_owned()
+            } else {
+                format!("retenu : ne passent pas encore : {}", open.join(", "))
+            }
         }
         Alert::NoData => {
             "retenu : aucune requête du canari n’a été comptée depuis quelques minutes".to_owned()

@@ -13,6 +13,7 @@ use crate::gate::settings::Settings;
 use crate::rollout::share::{Heard, newer};
 use crate::rollout::standing::{Breach, Standing};
 use crate::rollout::view::View;
+use crate::terms::Share;
 
 /// Name of the binding.
 const BINDING: &str = "ROLLOUT";
@@ -79,11 +80,18 @@ impl Ask {
 #[derive(Deserialize, Serialize)]
 pub(super) struct Told {
     pub(super) standing: Standing,
+    /// The plan's holdout, where one is in force; an object of before told none.
+    #[serde(default = "none")]
+    pub(super) holdout: Share,
     /// Whether the release was taken back, by whatever.
     pub(super) rolled_back: bool,
     /// The number of the plan's stage, where a plan moves the share.
     pub(super) stage: Option<u32>,
     pub(super) stable_p95_ms: Option<f64>,
+}
+
+const fn none() -> Share {
+    Share::NONE
 }
 
 /// What isolates are told, and the view where a plan is in force.
@@ -110,7 +118,8 @@ pub(super) async fn hear(env: Env, settings: Rc<Settings>) {
 
 fn remember(memory: &mut Memory, told: &Told) {
     let Standing { version, share, killed, .. } = told.standing;
-    let heard = Heard { version, share, closed: killed || told.rolled_back, at: now() };
+    let closed = killed || told.rolled_back;
+    let heard = Heard { version, share, holdout: told.holdout, closed, at: now() };
     memory.heard = Some(newer(memory.heard, heard));
     memory.stage = told.stage;
     let p95 = told.stable_p95_ms.map(|p95| (p95, now()));

@@ -27,7 +27,7 @@ use crate::rollout::plan::{Plan, SHIPPED};
 use crate::rollout::standing::{Breach, Change, ChangeError, Standing};
 use crate::rollout::state::{Action, Alert, Phase};
 use crate::rollout::view::view;
-use crate::terms::UnixMs;
+use crate::terms::{Share, UnixMs};
 
 /// How often the minutes are looked at; a rehearsal's pace shortens it.
 const TICK_MS: u64 = 10_000;
@@ -185,6 +185,7 @@ impl RolloutObject {
         let live = planned.filter(|of| of.is_live());
         Ok(Told {
             standing: self.standing()?,
+            holdout: planned.map_or(Share::NONE, |of| of.plan.holdout),
             rolled_back: planned
                 .is_some_and(|of| matches!(of.control.state.phase, Phase::RolledBack { .. })),
             stage: live.and_then(|of| u32::try_from(of.control.state.stage).ok()),
@@ -277,7 +278,8 @@ impl RolloutObject {
             (None, ..) => return Ok(Ok(())),
         };
         let standing = planned.as_ref().map(|of| (&of.control, &*of.plan));
-        let plan = match Control::replan(standing, &text, &self.settings.release) {
+        let Settings { release, holdout, .. } = &self.settings;
+        let plan = match Control::replan(standing, &text, release, *holdout) {
             Ok(plan) => plan,
             Err(error) => return Ok(Err(OwnError::NotDone { why: error.to_string() })),
         };
