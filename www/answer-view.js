@@ -34,24 +34,35 @@ export function element(id) {
  */
 export const word = (language, name) => names[language][name] ?? name;
 
+/** Formats by language and kind: making one takes longer than a hundred uses of it. @type {Map<string, Intl.NumberFormat>} */
+const formats = new Map();
+
+/**
+ * @param {Language} language
+ * @param {number} value
+ * @param {number} decimals
+ * @param {"decimal" | "percent"} [style]
+ */
+export function number(language, value, decimals, style = "decimal") {
+  const key = `${language} ${style} ${decimals}`;
+  const digits = { minimumFractionDigits: decimals, maximumFractionDigits: decimals };
+  const format = formats.get(key) ?? new Intl.NumberFormat(language, { style, ...digits });
+  formats.set(key, format);
+  return format.format(value);
+}
+
 /**
  * @param {Language} language
  * @param {number} share 0 to 1
  * @param {number} [decimals]
  */
-export function percent(language, share, decimals = 1) {
-  const digits = { minimumFractionDigits: decimals, maximumFractionDigits: decimals };
-  return new Intl.NumberFormat(language, { style: "percent", ...digits }).format(share);
-}
+export const percent = (language, share, decimals = 1) => number(language, share, decimals, "percent");
 
 /**
  * @param {Language} language
  * @param {number} value
  */
-export function milliseconds(language, value) {
-  const digits = { minimumFractionDigits: 1, maximumFractionDigits: 1 };
-  return `${new Intl.NumberFormat(language, digits).format(value)} ms`;
-}
+export const milliseconds = (language, value) => `${number(language, value, 1)} ms`;
 
 /**
  * @param {string} id

@@ -104,15 +104,17 @@ function receive(reply) {
   }
 }
 
+/** How often the batch is drawn while its rows come. */
+const DRAW_MS = 200;
+
 /** @type {number | undefined} */
 let drawing;
 
-/** Once a frame at most, however fast rows come. */
 function drawBatch() {
-  drawing ??= requestAnimationFrame(() => {
+  drawing ??= window.setTimeout(() => {
     drawing = undefined;
     batchView.draw(language);
-  });
+  }, DRAW_MS);
 }
 
 /** @param {File | undefined} file */

@@ -1,6 +1,6 @@
 // A file's rows as they are answered: how far it is, how many there are of each emotion, and a page of them at a time.
 
-import { LABELS, element, percent, word, write } from "./answer-view.js";
+import { LABELS, element, number, percent, word, write } from "./answer-view.js";
 import { strings } from "./strings.js";
 
 /** @typedef {import("./strings.js").Language} Language */
@@ -19,6 +19,8 @@ const link = /** @type {HTMLAnchorElement} */ (element("batch-download"));
 let rows = [];
 /** Rows by emotion; the empty name is of those without an answer. */
 const counts = new Map();
+/** Counts the files, so that one's rows are not taken for another's. */
+let file = 0;
 let total = 0;
 let page = 0;
 /** What there is to read aloud at the end. */
@@ -29,6 +31,7 @@ let refusal = "";
 /** Forgets the file before. @param {string} name the new file's */
 export function begin(name) {
   rows = [];
+  file += 1;
   counts.clear();
   [total, page, ended, stopped, refusal] = [0, 0, false, false, ""];
   URL.revokeObjectURL(link.href);
@@ -79,12 +82,12 @@ function makeRow(cells, name) {
 /** @param {Language} language */
 export function draw(language) {
   const text = strings[language];
-  const number = new Intl.NumberFormat(language);
+  const whole = (/** @type {number} */ value) => number(language, value, 0);
   element("batch-refusal").hidden = refusal === "";
   write("batch-refusal", refusal && `${text.unread} ${refusal}`);
   element("batch-result").hidden = rows.length === 0;
   bar.value = total > 0 ? rows.length / total : 0;
-  const far = `${number.format(rows.length)} ${text.of} ${number.format(total)}`;
+  const far = `${whole(rows.length)} ${text.of} ${whole(total)}`;
   write("batch-count", stopped ? `${far}, ${text.stopped}` : far);
   element("batch-stop").hidden = ended;
   link.hidden = !ended;
@@ -94,22 +97,34 @@ export function draw(language) {
     const count = counts.get(label) ?? 0;
     const name = label === "" ? text.refusedRows : word(language, label);
     const share = rows.length > 0 ? percent(language, count / rows.length) : "–";
-    return makeRow([name, number.format(count), share], label);
+    return makeRow([name, whole(count), share], label);
   });
   element("batch-counts").replaceChildren(...summed);
 
-  const shown = rows.slice(page * PAGE_ROWS, (page + 1) * PAGE_ROWS).map(({ line, text, answer, error }) => {
-    const whole = text ?? "";
-    const words = whole.length > SHOWN_CHARS ? `${whole.slice(0, SHOWN_CHARS)}…` : whole;
+  drawPage(language);
+  write("batch-page", `${whole(page + 1)} ${text.of} ${whole(pages())}`);
+  /** @type {HTMLButtonElement} */ (element("batch-back")).disabled = page === 0;
+  /** @type {HTMLButtonElement} */ (element("batch-next")).disabled = page >= pages() - 1;
+}
+
+/** What stands in the table of rows, so that it is made anew only for other rows. */
+let drawn = "";
+
+/** @param {Language} language */
+function drawPage(language) {
+  const seen = rows.slice(page * PAGE_ROWS, (page + 1) * PAGE_ROWS);
+  const next = `${file} ${language} ${page} ${seen.length}`;
+  if (next === drawn) return;
+  drawn = next;
+  const shown = seen.map(({ line, text, answer, error }) => {
+    const all = text ?? "";
+    const words = all.length > SHOWN_CHARS ? `${all.slice(0, SHOWN_CHARS)}…` : all;
     const label = answer ? word(language, answer.primary) : strings[language].refusedRows;
-    const row = makeRow([number.format(line), label, answer ? percent(language, answer.confidence) : "–", answer ? words : (error ?? "")]);
+    const row = makeRow([number(language, line, 0), label, answer ? percent(language, answer.confidence) : "–", answer ? words : (error ?? "")]);
     row.lastElementChild?.setAttribute("dir", "auto");
     return row;
   });
   element("batch-rows").replaceChildren(...shown);
-  write("batch-page", `${number.format(page + 1)} ${text.of} ${number.format(pages())}`);
-  /** @type {HTMLButtonElement} */ (element("batch-back")).disabled = page === 0;
-  /** @type {HTMLButtonElement} */ (element("batch-next")).disabled = page >= pages() - 1;
 }
 
 /** Whether every row has its answer, or its reason. */

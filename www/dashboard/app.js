@@ -382,10 +382,17 @@ function history() {
 
 /** @param {number} at_ms */
 const when = (at_ms) => `${new Date(at_ms).toISOString().slice(0, 16).replace("T", " ")} UTC`;
+/** Formats by language and digits: making one takes longer than a hundred uses of it. @type {Map<string, Intl.NumberFormat>} */
+const formats = new Map();
 /** @param {number} value */
 const number = (value) => value.toLocaleString(language);
 /** @param {number} part @param {number} [digits] */
-const percent = (part, digits = 2) => part.toLocaleString(language, { style: "percent", minimumFractionDigits: digits, maximumFractionDigits: digits });
+function percent(part, digits = 2) {
+  const key = `${language} ${digits}`;
+  const format = formats.get(key) ?? new Intl.NumberFormat(language, { style: "percent", minimumFractionDigits: digits, maximumFractionDigits: digits });
+  formats.set(key, format);
+  return format.format(part);
+}
 /** @param {number} count */
 const minutes = (count) => (count < 60 ? `${count} ${word("minutes")}` : `${Math.floor(count / 60)} ${word("hours")} ${count % 60} ${word("minutes")}`);
 

@@ -28,7 +28,7 @@ const minute = (at_ms) => new Date(at_ms).toISOString().slice(0, 16).replace("T"
  */
 export function charts(root) {
   /** @type {uPlot[]} */
-  let plots = [];
+  const plots = [];
   let drawn = "";
 
   /** @param {Point[]} points @param {Decision[]} decisions @param {Record<string, string>} words */
@@ -36,12 +36,19 @@ export function charts(root) {
     const key = `${points.length} ${points.at(-1)?.at_ms} ${decisions.at(-1)?.id} ${words.title} ${root.clientWidth}`;
     if (key === drawn) return;
     drawn = key;
-    for (const plot of plots) plot.destroy();
-    plots = [];
-    root.replaceChildren(...KINDS.map((kind) => figure(kind)));
+    // Each in a task of its own: together they would keep the page from what somebody does.
+    KINDS.forEach((kind, at) => setTimeout(() => {
+      if (key !== drawn) return;
+      const before = root.children.item(at);
+      plots[at]?.destroy();
+      const next = figure(kind, at);
+      if (before?.querySelector("details")?.open) next.querySelector("details")?.setAttribute("open", "");
+      if (before) before.replaceWith(next);
+      else root.append(next);
+    }));
 
-    /** @param {KINDS[number]} kind */
-    function figure({ name, unit, of }) {
+    /** @param {KINDS[number]} kind @param {number} at */
+    function figure({ name, unit, of }, at) {
       const times = points.map(({ at_ms }) => at_ms / 1_000);
       const values = points.map(of);
       const names = values[0]?.length === 1 || name === "share" ? [words.share] : [words.canary, words.stable];
@@ -68,7 +75,7 @@ export function charts(root) {
         /** @type {any} */ (data),
         holder,
       );
-      plots.push(plot);
+      plots[at] = plot;
       const canvas = plot.ctx.canvas;
       canvas.setAttribute("role", "img");
       canvas.setAttribute("aria-label", `${words[name]}: ${words.table}`);
