@@ -6,7 +6,7 @@
 /**
  * What the page sends. A batch takes the place of the one before, and `stop` ends it.
  * @typedef {{ kind: "classify", id: number, text: string }
- *   | { kind: "batch", file: File }
+ *   | { kind: "batch", batch: number, file: File }
  *   | { kind: "stop" }} Request
  */
 
@@ -23,9 +23,9 @@
 
 /**
  * What it receives of a batch: rows as they are answered, then the whole as CSV; or why there is none.
- * @typedef {{ kind: "rows", rows: Row[], done: number, total: number }
- *   | { kind: "table", csv: Blob, stopped: boolean }
- *   | { kind: "unread", reason: string }} BatchReply
+ * @typedef {{ kind: "rows", batch: number, rows: Row[], total: number }
+ *   | { kind: "table", batch: number, csv: Blob, stopped: boolean }
+ *   | { kind: "unread", batch: number, reason: string }} BatchReply
  */
 
 /**
@@ -220,19 +220,19 @@ async function content(file) {
   }
 }
 
-/** Of the batch under way: another number means that it is no longer wanted. */
-let batches = 0;
+/** The batch that is wanted. */
+let wanted = 0;
 /** Whether the one under way is to be ended where it is. */
 let stopped = false;
 
 /**
  * Answers the rows of a file, with a typed text between them where there is one.
  * @param {Browser} browser
+ * @param {number} number of the batch
  * @param {File} file
  */
-async function batch(browser, file) {
-  batches += 1;
-  const mine = batches;
+async function batch(browser, number, file) {
+  wanted = number;
   stopped = false;
   try {
     const table = browser.batch(file.name, await content(file));
@@ -243,15 +243,15 @@ async function batch(browser, file) {
       for (const end = performance.now() + TURN_MS; done < total && performance.now() < end; done += 1) {
         rows.push(JSON.parse(browser.answer(table, done)));
       }
-      post({ kind: "rows", rows, done, total });
+      post({ kind: "rows", batch: number, rows, total });
       await new Promise((resolve) => setTimeout(resolve));
-      if (mine !== batches) return table.free();
+      if (number !== wanted) return table.free();
     }
     const csv = new Blob([table.csv() ?? ""], { type: "text/csv;charset=utf-8" });
     table.free();
-    post({ kind: "table", csv, stopped });
+    post({ kind: "table", batch: number, csv, stopped });
   } catch (error) {
-    if (mine === batches) complain(error, (reason) => ({ kind: "unread", reason }));
+    complain(error, (reason) => ({ kind: "unread", batch: number, reason }));
   }
 }
 
@@ -265,7 +265,7 @@ self.addEventListener("message", async (/** @type {MessageEvent<Request>} */ { d
     case "classify":
       return classify(browser, data.id, data.text);
     case "batch":
-      return batch(browser, data.file);
+      return batch(browser, data.batch, data.file);
     case "stop":
       stopped = true;
   }

@@ -7,6 +7,7 @@ export class Classifier {
   /** @type {Worker | null} */ #worker = null;
   /** @type {string | null} The newest text that was not asked yet. */ #next = null;
   #asked = 0;
+  #batch = 0;
   #busy = true;
   #failed = false;
   /** @type {(reply: Reply) => void} */ #receive;
@@ -52,7 +53,8 @@ export class Classifier {
    * @param {File} file
    */
   batch(file) {
-    this.#worker?.postMessage({ kind: "batch", file });
+    this.#batch += 1;
+    this.#worker?.postMessage({ kind: "batch", batch: this.#batch, file });
   }
 
   /** Ends the batch where it is. */
@@ -76,7 +78,8 @@ export class Classifier {
   /** @param {Reply} reply */
   #take(reply) {
     if (reply.kind === "rows" || reply.kind === "table" || reply.kind === "unread") {
-      this.#receive(reply);
+      // Of the file before, some may still be on their way.
+      if (reply.batch === this.#batch) this.#receive(reply);
       return;
     }
     const answered = reply.kind === "answer" || reply.kind === "refused";

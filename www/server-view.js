@@ -19,6 +19,8 @@ const behindGate = location.pathname.endsWith("/playground/");
 
 const user = /** @type {HTMLInputElement} */ (element("user"));
 
+/** Counts what was asked and forgotten: an answer that comes later than that is another text's. */
+let asked = 0;
 /** @type {Said | null} */
 let said = null;
 let failed = "";
@@ -33,17 +35,24 @@ async function contract() {
 
 /** @param {string} text */
 export async function ask(text) {
-  [said, failed] = [null, ""];
+  forget();
+  const mine = asked;
+  const [found, why] = await answer(text);
+  if (mine === asked) [said, failed] = [found, why];
+}
+
+/** What the server says to it, or why it does not. @param {string} text @returns {Promise<[Said | null, string]>} */
+async function answer(text) {
   try {
     const call = await contract();
-    const asked = {};
-    put(asked, call.text, text);
-    if (call.user !== null && user.value !== "") put(asked, call.user, user.value);
+    const request = {};
+    put(request, call.text, text);
+    if (call.user !== null && user.value !== "") put(request, call.user, user.value);
     const start = performance.now();
     const response = await fetch(new URL(call.path, location.href), {
       method: call.method,
       headers: { "content-type": "application/json" },
-      body: JSON.stringify(asked),
+      body: JSON.stringify(request),
     });
     const body = await response.text();
     const took_ms = performance.now() - start;
@@ -55,7 +64,7 @@ export async function ask(text) {
       // Shown as it is.
     }
     const confidence = at(json, call.confidence);
-    said = {
+    const said = {
       status: response.status,
       cohort: response.headers.get("x-jeffrey-cohort"),
       label: String(at(json, call.label) ?? ""),
@@ -64,13 +73,15 @@ export async function ask(text) {
       headers: [...response.headers].sort(),
       body,
     };
+    return [said, ""];
   } catch (error) {
-    failed = error instanceof Error ? error.message : String(error);
+    return [null, error instanceof Error ? error.message : String(error)];
   }
 }
 
 /** Forgets what was said of another text. */
 export function forget() {
+  asked += 1;
   [said, failed] = [null, ""];
 }
 

@@ -1,6 +1,7 @@
 //! A file of texts: the rows that it has, and the table of their answers.
 //!
-//! CSV with a column `text` or with one column, between commas, semicolons or tabs; or plain lines. What is wrong with a file or a row is said by its line, never by its words.
+//! CSV with a column `text` or with one column, between commas, semicolons or tabs; or plain lines. What is wrong with
+//! a file or a row is said by its line, never by its words.
 
 use crate::terms::{Text, TextError};
 
