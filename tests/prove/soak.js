@@ -3,7 +3,8 @@
 // Writes docs/soak.md. Run it in the background: `node tests/prove/soak.js [--minutes 60]`.
 
 import { execFileSync } from "node:child_process";
-import { cpSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { startCollector } from "../support/collector.js";
@@ -26,8 +27,8 @@ const FAULTS = [["fault:regex", "gate"], ["fault:mismatch", "breach"], ["fault:r
 const git = (/** @type {string[]} */ ...args) => execFileSync("git", args, { encoding: "utf8" }).trim();
 const commit = git("rev-parse", "--short=12", "HEAD") + (git("status", "--porcelain", "--", "src", "tests/prove", "wrangler.toml") ? " with changes" : "");
 
-// A copy: who builds meanwhile would have wrangler load the workers anew.
-const BUILD = "build/soak";
+// A copy elsewhere: when something is built here, wrangler loads the workers anew, in the middle of calls.
+const BUILD = mkdtempSync(join(tmpdir(), "jeffrey-soak-"));
 for (const part of ["gate", "model", "pages", "www"]) cpSync(join("build", part), join(BUILD, part), { recursive: true });
 const onCall = await startCollector([{ status: 200 }]);
 const gate = await startGate(
@@ -46,6 +47,7 @@ try {
   await stop();
   await gate.stop();
   await onCall.stop();
+  rmSync(BUILD, { recursive: true });
 }
 
 async function run() {

@@ -3,7 +3,7 @@
 import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { existsSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { startStandIn } from "../../stand-in/server.js";
 import { ROOT, startWrangler, until } from "./wrangler.js";
 
@@ -33,13 +33,13 @@ const VARIABLES = { INITIAL_SHARE: "100%", LOG_EVENTS: "on", DEBUG_HEADERS: "on"
  */
 export async function startGate(variables = {}, { model = "real", rollout = "real", queue = "real", two = false, previous, latency_ms = 0, build = "build", state, feeder, configure = (toml) => toml } = {}) {
   for (const file of ["gate/index.js", "model/index.js", "www/index.html", "pages/dashboard/index.html"]) {
-    if (!existsSync(join(ROOT, build, file))) throw new Error(`${build}/${file} is missing: run make workers`);
+    if (!existsSync(resolve(ROOT, build, file))) throw new Error(`${build}/${file} is missing: run make workers`);
   }
   const standIn = await startStandIn({ port: 0, latency_ms });
   const folder = await mkdtemp(join(tmpdir(), "jeffrey-gate-"));
   // One folder for the files of both workers: whatever each names, a session reads all files from the first one's.
   const pages = join(folder, "pages");
-  for (const part of ["www", "pages"]) await cp(join(ROOT, build, part), pages, { recursive: true });
+  for (const part of ["www", "pages"]) await cp(resolve(ROOT, build, part), pages, { recursive: true });
   /** @type {string[]} */
   const configs = [];
   /** @param {string} name @param {string} toml */
@@ -49,10 +49,10 @@ export async function startGate(variables = {}, { model = "real", rollout = "rea
   };
   const given = { LEGACY_ORIGIN: standIn.origin, ...VARIABLES, ...variables };
   const vars = Object.entries(given).filter(([, value]) => value !== "").map(([name, value]) => `${name} = ${JSON.stringify(value)}\n`);
-  let main = join(ROOT, build, "gate/index.js");
+  let main = resolve(ROOT, build, "gate/index.js");
   const fault = rollout === "faulty" ? "faulty-rollout.js" : queue === "faulty" ? "faulty-queue.js" : null;
   if (fault !== null) {
-    await cp(join(ROOT, build, "gate"), join(folder, "gate"), { recursive: true });
+    await cp(resolve(ROOT, build, "gate"), join(folder, "gate"), { recursive: true });
     main = join(folder, "gate", fault);
     await cp(join(ROOT, "tests/support", fault), main);
   }
@@ -76,7 +76,7 @@ export async function startGate(variables = {}, { model = "real", rollout = "rea
       [/^\[\[queues\.consumers\]\]\n(?:\w+ = .*\n)*/m, ""],
     ]);
     await config("wrangler.previous.toml", before);
-    await cp(join(ROOT, build, "model"), join(folder, "model-previous"), { recursive: true });
+    await cp(resolve(ROOT, build, "model"), join(folder, "model-previous"), { recursive: true });
     const name = await readFile(join(ROOT, "tests/support/previous-model.js"), "utf8");
     await writeFile(join(folder, "model-previous/previous-model.js"), name.replace("NAME", previous));
     await config("wrangler.model-previous.toml", replaced(await readFile(join(ROOT, "wrangler.model.toml"), "utf8"), [
@@ -106,9 +106,9 @@ export async function startGate(variables = {}, { model = "real", rollout = "rea
     configs.unshift(/** @type {string} */ (configs.pop()));
   }
   if (model !== "none") {
-    let main = join(ROOT, build, "model/index.js");
+    let main = resolve(ROOT, build, "model/index.js");
     if (model === "faulty") {
-      await cp(join(ROOT, build, "model"), join(folder, "model"), { recursive: true });
+      await cp(resolve(ROOT, build, "model"), join(folder, "model"), { recursive: true });
       await cp(join(ROOT, "tests/support/faulty-model.js"), join(folder, "model/faulty-model.js"));
       main = join(folder, "model/faulty-model.js");
     }
