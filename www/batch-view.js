@@ -9,9 +9,6 @@ import { strings } from "./strings.js";
 
 const PAGE_ROWS = 50;
 
-/** Of a long text so much is shown, in characters; the file to download has all of it. */
-const SHOWN_CHARS = 300;
-
 const bar = /** @type {HTMLProgressElement} */ (element("batch-bar"));
 const link = /** @type {HTMLAnchorElement} */ (element("batch-download"));
 
@@ -45,8 +42,8 @@ export function take(reply) {
     case "rows":
       rows.push(...reply.rows);
       total = reply.total;
-      for (const { answer } of reply.rows) {
-        const label = answer?.primary ?? "";
+      for (const { primary } of reply.rows) {
+        const label = primary ?? "";
         counts.set(label, (counts.get(label) ?? 0) + 1);
       }
       break;
@@ -116,11 +113,10 @@ function drawPage(language) {
   const next = `${file} ${language} ${page} ${seen.length}`;
   if (next === drawn) return;
   drawn = next;
-  const shown = seen.map(({ line, text, answer, error }) => {
-    const all = text ?? "";
-    const words = all.length > SHOWN_CHARS ? `${all.slice(0, SHOWN_CHARS)}…` : all;
-    const label = answer ? word(language, answer.primary) : strings[language].refusedRows;
-    const row = makeRow([number(language, line, 0), label, answer ? percent(language, answer.confidence) : "–", answer ? words : (error ?? "")]);
+  const shown = seen.map(({ line, text, primary, confidence, error }) => {
+    const label = primary === null ? strings[language].refusedRows : word(language, primary);
+    const sure = confidence === null ? "–" : percent(language, confidence);
+    const row = makeRow([number(language, line, 0), label, sure, error ?? text]);
     row.lastElementChild?.setAttribute("dir", "auto");
     return row;
   });

@@ -34,8 +34,8 @@
  */
 
 /**
- * `Browser.answer`: a row of a batch.
- * @typedef {{ line: number, text: string | null, answer: Answer | null, error: string | null }} Row
+ * A row of a batch, as far as the page shows it; a longer text is cut.
+ * @typedef {{ line: number, text: string, primary: string | null, confidence: number | null, error: string | null }} Row
  */
 
 /**
@@ -220,6 +220,20 @@ async function content(file) {
   }
 }
 
+/** Of a long text so much is shown, in characters; the file to download has all of it. */
+const SHOWN_CHARS = 300;
+
+/**
+ * Of a row what the page shows: ten thousand whole answers would keep it busy.
+ * @param {{ line: number, text: string | null, answer: Answer | null, error: string | null }} row
+ * @returns {Row}
+ */
+function shown({ line, text, answer, error }) {
+  const words = text ?? "";
+  const cut = words.length > SHOWN_CHARS ? `${words.slice(0, SHOWN_CHARS)}…` : words;
+  return { line, text: cut, primary: answer?.primary ?? null, confidence: answer?.confidence ?? null, error };
+}
+
 /** The batch that is wanted. */
 let wanted = 0;
 /** Whether the one under way is to be ended where it is. */
@@ -241,7 +255,7 @@ async function batch(browser, number, file) {
     while (done < total && !stopped) {
       const rows = [];
       for (const end = performance.now() + TURN_MS; done < total && performance.now() < end; done += 1) {
-        rows.push(JSON.parse(browser.answer(table, done)));
+        rows.push(shown(JSON.parse(browser.answer(table, done))));
       }
       post({ kind: "rows", batch: number, rows, total });
       await new Promise((resolve) => setTimeout(resolve));
