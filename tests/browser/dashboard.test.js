@@ -258,6 +258,37 @@ describe("the dashboard", { skip, timeout: 4 * PATIENCE_MS }, () => {
     await context.close();
   });
 
+  test("a keyboard alone signs in, commands and gives the reason", async () => {
+    const { page, context } = await open(browser);
+    await page.goto(`${gate.origin}/_jeffrey/dashboard/`);
+    await page.waitForSelector("#sign-in");
+    /** Goes on until something has the focus. @param {string} selector */
+    const reach = async (selector) => {
+      for (let steps = 0; steps < 40; steps += 1) {
+        await page.keyboard.press("Tab");
+        if (await page.evaluate((selector) => document.activeElement?.matches(selector) ?? false, selector)) return;
+      }
+      assert.fail(`no ${selector} within 40 steps`);
+    };
+    await reach("#token");
+    await page.keyboard.type(ADMIN);
+    await page.keyboard.press("Enter");
+    await page.waitForSelector('#commands [data-command="pause"]');
+    await reach('[data-command="pause"]');
+    await page.keyboard.press("Enter");
+    assert.ok(await page.evaluate(() => document.activeElement?.matches("#reason") ?? false), "the reason is asked for first");
+    await page.keyboard.type("by hand");
+    await page.keyboard.press("Enter");
+    await says(page, /paused: by hand/);
+    await reach('[data-command="resume"]');
+    await page.keyboard.press("Enter");
+    await page.keyboard.press("Escape");
+    assert.equal(await page.$eval("#ask", (dialog) => /** @type {HTMLDialogElement} */ (dialog).open), false);
+    assert.match((await page.textContent("#says")) ?? "", /paused: by hand/);
+    await gate.wish({ command: "resume", reason: "next" });
+    await context.close();
+  });
+
   test("shows a past moment, from which nothing can be done", async () => {
     const entry = (await gate.history()).find(({ state }) => state.phase.phase === "rolled_back" || state.phase === "rolled_back");
     const { page, context } = await signedIn({ query: `?at=${entry.now_ms}` });
