@@ -29,7 +29,8 @@ pub extern "C" fn decisions(count: u32) -> u32 {
     ];
     let settings = Settings::parse(&Variables(variables.into()));
     let share = Share::from_basis_points(1_000).unwrap_or(Share::NONE);
-    let heard = Heard { version: 1, share, closed: false, at: NOW };
+    let holdout = Share::NONE;
+    let heard = Heard { version: 1, share, holdout, closed: false, at: NOW };
     let calls = (0..count).map(|number| decided(number, &settings, heard));
     calls.map(|cohort| u32::from(cohort == Cohort::Canary)).sum()
 }
