@@ -96,6 +96,7 @@ async function run() {
     await pause(1_000);
     status = await own("/v1/sinks");
   }
+  for (const fault of traffic.faults) console.log(fault);
   console.log(`${traffic.calls} calls, ${traffic.failed} failed, ${JSON.stringify({ ...status, shards: undefined })}`);
   const history = await jeffrey(["rollout", "history", "--json", "--gate", `${gate.origin}/_jeffrey`], "", { JEFFREY_VIEWER_TOKEN: SECRETS.JEFFREY_VIEWER_TOKEN });
   const again = await jeffrey(["rollout", "replay", "-"], history.stdout, {});

@@ -6,6 +6,8 @@ import { ask } from "./raw.js";
 const USERS = 600;
 /** So many on their way at once at most. */
 const FLYING = 50;
+/** So many reasons are kept. */
+const FAULTS = 10;
 
 /**
  * Sends until stopped. Each call has a connection of its own: one that is kept may be closed just as it is used again, and
@@ -29,19 +31,22 @@ export function startTraffic(origin, { rate, headers = () => ({}) }) {
     last_canary: 0,
     /** Calls without an answer, or with another one than 200. */
     failed: 0,
+    /** What the first of those were told. @type {string[]} */
+    faults: [],
   };
   let running = true;
   /** @param {number} number */
   const call = async (number) => {
     const body = JSON.stringify({ text: traffic.text, user_id: `user-${traffic.round}-${(number * 7) % USERS}` });
     const given = { "content-type": "application/json", "content-length": String(Buffer.byteLength(body)), ...headers(number) };
-    const reply = await ask(origin, "/predict", { method: "POST", headers: given, body }).catch(() => null);
-    if (reply === null) {
+    const fail = (/** @type {string} */ why) => {
       traffic.failed += 1;
-      return;
-    }
+      if (traffic.faults.length < FAULTS) traffic.faults.push(why);
+    };
+    const reply = await ask(origin, "/predict", { method: "POST", headers: given, body }).catch((error) => fail(String(error)));
+    if (!reply) return;
     traffic.calls += 1;
-    if (reply.status !== 200) traffic.failed += 1;
+    if (reply.status !== 200) fail(`${reply.status}: ${reply.body.toString().slice(0, 200)}`);
     const cohort = reply.headers.find(([name]) => name === "x-jeffrey-cohort")?.[1];
     if (cohort === "canary" && reply.status === 200 && JSON.parse(reply.body.toString()).encoder === "e1-small") {
       traffic.canary += 1;
