@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
 
-import { SECRETS, until } from "../support/gate.js";
+import { SECRETS } from "../support/gate.js";
 import { planOf, startRollout, validation } from "../support/rollout.js";
 import { BUILD, WORK } from "./files.js";
 import { quantile } from "./stats.js";

@@ -6,11 +6,10 @@ import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import axe from "axe-core";
 import { PATIENCE_MS, SECRETS, startGate, until } from "../support/gate.js";
 import { planOf, startRollout, validation } from "../support/rollout.js";
 import { strings } from "../../www/dashboard/strings.js";
-import { launch, open, skip } from "./host.js";
+import { launch, open, skip, violations } from "./host.js";
 
 const ADMIN = SECRETS.JEFFREY_ADMIN_TOKEN;
 const HOSTILE = `<img src=x onerror="document.title='owned'">\u202e${"x".repeat(400)}`;
@@ -87,11 +86,6 @@ describe("the dashboard", { skip, timeout: 4 * PATIENCE_MS }, () => {
     await page.fill("#reason", reason);
     await page.fill("#by", "somebody");
     await page.click("#ask-do");
-  }
-  /** @param {import("./host.js").Page} page */
-  async function violations(page) {
-    await page.evaluate(axe.source);
-    return page.evaluate(async () => (await /** @type {any} */ (window).axe.run()).violations.map((/** @type {any} */ one) => `${one.id}: ${one.nodes.map((/** @type {any} */ node) => node.html).join(" | ")}`));
   }
 
   test("its files are the gate's own, and nothing else is", async () => {

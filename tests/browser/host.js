@@ -5,6 +5,7 @@ import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { extname, join, normalize } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import axe from "axe-core";
 import { chromium } from "playwright-core";
 import { FILES } from "../support/model-files.js";
 
@@ -124,6 +125,12 @@ export async function open(browser, options = {}) {
 /** @param {Page} page @param {"loading" | "ready" | "failed"} state */
 export async function reach(page, state) {
   await page.waitForSelector(`html[data-state="${state}"]`);
+}
+
+/** What axe-core complains of, each with where. @param {Page} page */
+export async function violations(page) {
+  await page.evaluate(axe.source);
+  return page.evaluate(async () => (await /** @type {any} */ (window).axe.run()).violations.map((/** @type {any} */ one) => `${one.id}: ${one.nodes.map((/** @type {any} */ node) => node.html).join(" | ")}`));
 }
 
 /**

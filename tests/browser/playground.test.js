@@ -5,12 +5,11 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import axe from "axe-core";
 import { names, strings } from "../../www/strings.js";
 import { at, put } from "../../www/pointer.js";
 import { PATIENCE_MS, startGate } from "../support/gate.js";
 import { buckets } from "../support/gate-calls.js";
-import { inNode, launch, open, reach, shows, skip } from "./host.js";
+import { inNode, launch, open, reach, shows, skip, violations } from "./host.js";
 
 const ROWS = 10_000;
 const MARKUP = `<img src=x onerror="document.title='owned'">`;
@@ -50,11 +49,6 @@ describe("the playground", { skip, timeout: 4 * PATIENCE_MS }, () => {
     await opened.page.goto(`${gate.origin}/_jeffrey/playground/`);
     await reach(opened.page, "ready");
     return opened;
-  }
-  /** @param {import("./host.js").Page} page */
-  async function violations(page) {
-    await page.evaluate(axe.source);
-    return page.evaluate(async () => (await /** @type {any} */ (window).axe.run()).violations.map((/** @type {any} */ one) => `${one.id}: ${one.nodes.map((/** @type {any} */ node) => node.html).join(" | ")}`));
   }
   /** @param {string} name @param {string | Buffer} content */
   async function file(name, content) {
