@@ -48,6 +48,7 @@ async function main() {
     SHADOW_SHARE: "10%",
     DEBUG_HEADERS: "on",
     LOG_EVENTS: "on",
+    PLAYGROUND: "on",
     PREVIEW: "on",
   };
   makeSecrets();

@@ -79,10 +79,11 @@ function makeRow(cells, name) {
 /** @param {Language} language */
 export function draw(language) {
   const text = strings[language];
-  const whole = (/** @type {number} */ value) => number(language, value, 0);
   element("batch-refusal").hidden = refusal === "";
   write("batch-refusal", refusal && `${text.unread} ${refusal}`);
   element("batch-result").hidden = rows.length === 0;
+  if (rows.length === 0) return;
+  const whole = (/** @type {number} */ value) => number(language, value, 0);
   bar.value = total > 0 ? rows.length / total : 0;
   const far = `${whole(rows.length)} ${text.of} ${whole(total)}`;
   write("batch-count", stopped ? `${far}, ${text.stopped}` : far);

@@ -19,7 +19,7 @@ use crate::terms::{Cohort, Share, ShareError, Subject, SubjectError};
 pub struct Variables(pub BTreeMap<&'static str, String>);
 
 /// Every variable and secret that the gate reads, with its default.
-pub const VARIABLES: [(&str, &str); 38] = [
+pub const VARIABLES: [(&str, &str); 39] = [
     (ALERTS, ""),
     (ASK_BEFORE_RISE, ""),
     (CORS_ORIGINS, ""),
@@ -48,6 +48,7 @@ pub const VARIABLES: [(&str, &str); 38] = [
     (LOG_EVENTS, "off"),
     (MODEL_TIMEOUT_MS, "2000"),
     (OWN_PREFIX, "/_jeffrey"),
+    (PLAYGROUND, "off"),
     (PREVIEW, "off"),
     (RATE_LIMITS, "on"),
     (RELEASE, "e1-small"),
@@ -88,6 +89,7 @@ const LEGACY_USER: &str = "LEGACY_USER";
 const LOG_EVENTS: &str = "LOG_EVENTS";
 const MODEL_TIMEOUT_MS: &str = "MODEL_TIMEOUT_MS";
 const OWN_PREFIX: &str = "OWN_PREFIX";
+const PLAYGROUND: &str = "PLAYGROUND";
 const PREVIEW: &str = "PREVIEW";
 const RATE_LIMITS: &str = "RATE_LIMITS";
 const RELEASE: &str = "RELEASE";
@@ -138,6 +140,8 @@ pub struct Settings {
     pub debug_headers: bool,
     /// Whether each event is printed.
     pub log_events: bool,
+    /// Whether the model worker's page is served here as well.
+    pub playground: bool,
     /// Whether events show the masked beginning of the text.
     pub preview: bool,
     /// Who is told of what the rollout does.
@@ -294,6 +298,7 @@ impl Settings {
             cors_origins: reader.read(CORS_ORIGINS, origins),
             debug_headers: reader.read(DEBUG_HEADERS, switch),
             log_events: reader.read(LOG_EVENTS, switch),
+            playground: reader.read(PLAYGROUND, switch),
             preview: reader.read(PREVIEW, switch),
             alerts: reader.read(ALERTS, |value| Ok(webhook::parse(value)?)),
             asked: reader.read(ASK_BEFORE_RISE, |value| Ok(webhook::parse(value)?)),
@@ -470,6 +475,7 @@ mod tests {
         assert_eq!(settings.faults, []);
         assert_eq!(settings.contract, Contract::default());
         assert_eq!(settings.holdout, Share::NONE);
+        assert!(!settings.playground && !settings.preview && !settings.debug_headers);
         assert!(!settings.closed());
         let alone = settings.clone().with_binding(false);
         assert_eq!(
@@ -498,6 +504,7 @@ mod tests {
             (LEGACY_TIMEOUT_MS, "99", "`99` is not a whole number from 100 to 60000"),
             (MODEL_TIMEOUT_MS, "1e3", "`1e3` is not a whole number from 50 to 30000"),
             (OWN_PREFIX, "/", "`/` is not a path such as /_jeffrey"),
+            (PLAYGROUND, "yes", "`yes` is not one of on, off"),
             (OWN_PREFIX, "x/", "`x/` is not a path such as /_jeffrey"),
             (RELEASE, "a b", "release `a b` is not 1 to 64 letters"),
             (RESPONSE_SHAPE, "v2", "`v2` is not one of v2.4.2, native, huggingface"),

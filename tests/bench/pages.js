@@ -14,6 +14,7 @@ const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 const CHANGES = 20;
 const UPDATE_BAR_MS = 2_000;
 const TASK_BAR_MS = 50;
+const LOADS = 10;
 const ROWS = 10_000;
 const WATCHED_MS = 20_000;
 /** An hour and a half of a rehearsal, for the picture. */
@@ -26,7 +27,7 @@ if (!existsSync(CHROMIUM)) {
   console.log("skipped: chromium");
   process.exit(process.env.CI === "true" ? 1 : 0);
 }
-const gate = await startRollout({ SHADOW_SHARE: "20%" }, { build: BUILD, model: "real" });
+const gate = await startRollout({ PLAYGROUND: "on", SHADOW_SHARE: "20%" }, { build: BUILD, model: "real" });
 const browser = await chromium.launch({ executablePath: CHROMIUM, args: ["--headless", "--no-sandbox", "--disable-gpu"] });
 try {
   await gate.validate(validation());
@@ -68,6 +69,14 @@ function longest(page) {
   });
 }
 
+/** So much of a page from its top. @param {import("playwright-core").Page} page @param {string} path @param {number} height */
+async function picture(page, path, height) {
+  await page.setViewportSize({ ...VIEW, height });
+  await page.evaluate(() => window.scrollTo(0, 0));
+  await page.screenshot({ path });
+  await page.setViewportSize(VIEW);
+}
+
 async function dashboard() {
   progress("the dashboard");
   const { page, context } = await opened("dashboard/");
@@ -76,7 +85,7 @@ async function dashboard() {
   await page.waitForSelector("#gates tr");
   await page.waitForFunction(() => document.querySelectorAll("#charts figure:nth-child(4) tbody tr").length >= 30, null, { timeout: 120_000 });
   await page.waitForTimeout(HISTORY_MS);
-  await page.screenshot({ path: "docs/dashboard.png" });
+  await picture(page, "docs/dashboard.png", 1_600);
   await longest(page);
   const updates = [];
   for (let change = 0; change < CHANGES; change += 1) {
@@ -97,18 +106,21 @@ async function dashboard() {
 
 async function playground() {
   progress(`the playground with ${ROWS} rows`);
-  const { page, context } = await opened("playground/");
-  await page.waitForSelector('html[data-state="ready"]');
-  const loading = await longest(page);
+  let loading = 0;
+  for (let load = 1; load < LOADS; load += 1) {
+    const one = await ready();
+    loading = Math.max(loading, one.loading);
+    await one.context.close();
+  }
+  const { page, context, loading: last } = await ready();
+  loading = Math.max(loading, last);
   await page.fill("#text", "Three hours on hold, and then the line went dead. Call me on +44 20 7946 0958.");
   await page.waitForSelector("#headline:not([hidden])");
   await page.click("#tokens-view summary");
   await page.fill("#user", "alice");
   await page.click("#ask");
   await page.waitForSelector("#server-answer:not([hidden])");
-  await page.setViewportSize({ ...VIEW, height: 1_250 });
-  await page.evaluate(() => window.scrollTo(0, 0));
-  await page.screenshot({ path: "docs/playground.png" });
+  await picture(page, "docs/playground.png", 1_750);
   await longest(page);
   mkdirSync(WORK, { recursive: true });
   const path = join(WORK, "rows.txt");
@@ -128,6 +140,13 @@ async function playground() {
   return { loading, task, seconds };
 }
 
+/** The playground, loaded in a browser that has seen nothing of it. */
+async function ready() {
+  const { page, context } = await opened("playground/");
+  await page.waitForSelector('html[data-state="ready"]');
+  return { page, context, loading: await longest(page) };
+}
+
 /** @param {{ median: number, most: number, task: number }} board @param {{ loading: number, task: number, seconds: number }} sheet */
 function markdown(board, sheet) {
   const verdict = (/** @type {boolean} */ holds) => (holds ? "holds" : "**missed**");
@@ -142,7 +161,7 @@ function markdown(board, sheet) {
     `| dashboard, update, median | ${Math.round(board.median)} ms | |`,
     `| dashboard, update, longest | ${Math.round(board.most)} ms | ${UPDATE_BAR_MS} ms: ${verdict(board.most <= UPDATE_BAR_MS)} |`,
     `| dashboard, longest task | ${task(board.task)} | ${TASK_BAR_MS} ms: ${verdict(board.task <= TASK_BAR_MS)} |`,
-    `| playground, longest task while it loads | ${task(sheet.loading)} | ${TASK_BAR_MS} ms: ${verdict(sheet.loading <= TASK_BAR_MS)} |`,
+    `| playground, longest task while it loads, ${LOADS} times | ${task(sheet.loading)} | ${TASK_BAR_MS} ms: ${verdict(sheet.loading <= TASK_BAR_MS)} |`,
     `| playground, longest task while ${ROWS} rows are answered and somebody types | ${task(sheet.task)} | ${TASK_BAR_MS} ms: ${verdict(sheet.task <= TASK_BAR_MS)} |`,
     `| playground, ${ROWS} rows beside the typing | ${sheet.seconds.toFixed(1)} s | |`,
     "",

@@ -33,7 +33,7 @@ describe("the playground", { skip, timeout: 4 * PATIENCE_MS }, () => {
   let folder;
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), "jeffrey-playground-"));
-    gate = await startGate({ INITIAL_SHARE: "50%", SUBJECT_COOKIE: "off" });
+    gate = await startGate({ INITIAL_SHARE: "50%", PLAYGROUND: "on", SUBJECT_COOKIE: "off" });
     browser = await launch();
     node = await inNode();
   });

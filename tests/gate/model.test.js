@@ -47,6 +47,12 @@ describe("behind the gate, a model that fails in ways that pass", { timeout: PAT
   });
   after(() => gate?.stop());
 
+  test("shows nobody its page unless PLAYGROUND says so", async () => {
+    for (const path of ["/playground", "/playground/", "/playground/app.js", "/playground/models/index.json"]) {
+      assert.equal((await gate.own(path)).status, 404, path);
+    }
+  });
+
   test("answers in the shape of the old system", async () => {
     for (const text of [TEXT, "Je suis furieux, c’est inadmissible !", "I am so happy 🙂"]) {
       const canary = await call(gate, { text, user_id });

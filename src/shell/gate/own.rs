@@ -102,6 +102,7 @@ pub(super) async fn answer(call: &Call, path: &str) -> Result<web_sys::Response,
             rollout::pass(&call.env, settings, Ask::Validation, &body).await?
         }
         Endpoint::Dashboard(file) => return page_file(&call.env, file).await,
+        Endpoint::Playground(_) if !settings.playground => return Err(OwnError::NotFound),
         Endpoint::Playground(file) => return playground_file(&call.env, file).await,
         Endpoint::Decisions => {
             let Page { since, limit, .. } = page(&call.head);
