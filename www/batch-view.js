@@ -84,7 +84,7 @@ export function draw(language) {
   element("batch-result").hidden = rows.length === 0;
   if (rows.length === 0) return;
   const whole = (/** @type {number} */ value) => number(language, value, 0);
-  bar.value = total > 0 ? rows.length / total : 0;
+  bar.value = rows.length / total;
   const far = `${whole(rows.length)} ${text.of} ${whole(total)}`;
   write("batch-count", stopped ? `${far}, ${text.stopped}` : far);
   element("batch-stop").hidden = ended;
@@ -94,8 +94,7 @@ export function draw(language) {
   const summed = seen.map((label) => {
     const count = counts.get(label) ?? 0;
     const name = label === "" ? text.refusedRows : word(language, label);
-    const share = rows.length > 0 ? percent(language, count / rows.length) : "–";
-    return makeRow([name, whole(count), share], label);
+    return makeRow([name, whole(count), percent(language, count / rows.length)], label);
   });
   element("batch-counts").replaceChildren(...summed);
 

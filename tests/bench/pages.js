@@ -3,6 +3,7 @@
 
 import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import { chromium } from "playwright-core";
 
 import { SECRETS } from "../support/gate.js";
@@ -17,6 +18,7 @@ const TASK_BAR_MS = 50;
 const LOADS = 10;
 const ROWS = 10_000;
 const WATCHED_MS = 20_000;
+/** Time for what is over, calls on their way or a page that was closed, to leave the cores. */
 const SETTLED_MS = 1_500;
 /** An hour and a half of a rehearsal, for the picture. */
 const HISTORY_MS = 60_000;
@@ -109,16 +111,15 @@ async function playground() {
   progress(`the playground with ${ROWS} rows`);
   // What it takes is asked of the page, not of a machine that has no core to spare.
   gate.traffic.rate = 0;
-  await settled();
+  await pause(SETTLED_MS);
   let loading = 0;
-  for (let load = 1; load < LOADS; load += 1) {
-    const one = await ready();
-    loading = Math.max(loading, one.loading);
-    await one.context.close();
-    await settled();
+  for (let load = 0; load < LOADS; load += 1) {
+    const { page, context } = await ready();
+    loading = Math.max(loading, await longest(page));
+    await context.close();
+    await pause(SETTLED_MS);
   }
-  const { page, context, loading: last } = await ready();
-  loading = Math.max(loading, last);
+  const { page, context } = await ready();
   await page.fill("#text", "Three hours on hold, and then the line went dead. Call me on +44 20 7946 0958.");
   await page.waitForSelector("#headline:not([hidden])");
   await page.click("#tokens-view summary");
@@ -145,16 +146,11 @@ async function playground() {
   return { loading, task, seconds };
 }
 
-/** Time for what is over, calls on their way or a page that was closed, to leave the cores. */
-function settled() {
-  return new Promise((resolve) => setTimeout(resolve, SETTLED_MS));
-}
-
 /** The playground, loaded in a browser that has seen nothing of it. */
 async function ready() {
   const { page, context } = await opened("playground/");
   await page.waitForSelector('html[data-state="ready"]');
-  return { page, context, loading: await longest(page) };
+  return { page, context };
 }
 
 /** @param {{ median: number, most: number, task: number }} board @param {{ loading: number, task: number, seconds: number }} sheet */
