@@ -217,7 +217,10 @@ describe("the stand-in", { timeout: PATIENCE_MS }, () => {
       const url = `${old.origin}${path}`;
       assert.equal(new URL(url).href, url, "fetch would ask for another path");
       const [one, two] = [await raw(path), await raw(path)];
-      for (const reply of [one, two]) reply.raw = reply.raw.filter((_, at, all) => !/^date$/i.test(all[at - (at % 2)]));
+      for (const reply of [one, two]) {
+        reply.raw = reply.raw.filter((_, at, all) => !/^date$/i.test(all[at - (at % 2)]));
+        delete reply.headers.date;
+      }
       assert.deepEqual(one, two, path);
       bodies.add(one.body.toString("latin1"));
     }
