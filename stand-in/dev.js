@@ -8,6 +8,8 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 
+import { WRANGLER_ENV } from "./wrangler-env.js";
+
 const HELP = `node stand-in/dev.js: the old system, the gate before it, and the model worker
 
   --gate-port N      the gate [8787]
@@ -105,7 +107,7 @@ function free(name, port) {
 /** @param {string} name @param {string[]} args @param {string} [registry] */
 function start(name, args, registry) {
   // Sessions that know of each other would mix up their model workers of the same name.
-  const env = { ...process.env, ...(registry && { WRANGLER_REGISTRY_PATH: registry }) };
+  const env = { ...WRANGLER_ENV, ...(registry && { WRANGLER_REGISTRY_PATH: registry }) };
   // A group of its own, so that what wrangler starts ends with it.
   const child = spawn(process.execPath, args, { stdio: ["ignore", "inherit", "inherit"], env, detached: true });
   running.push({ name, child });

@@ -5,6 +5,7 @@ import { copyFileSync, mkdirSync, rmSync } from "node:fs";
 import { Agent, request } from "node:http";
 import { basename } from "node:path";
 
+import { WRANGLER_ENV } from "../../stand-in/wrangler-env.js";
 import { BUILD, MODEL_FILES, MODEL_WORKER, WORK, golden } from "./files.js";
 import { start } from "./processes.js";
 import { quantile, spread } from "./stats.js";
@@ -100,6 +101,7 @@ async function requests(send) {
 async function withWrangler(args, use) {
   const options = ["--ip", "127.0.0.1", "--port", "0", "--inspector-port", "0", "--show-interactive-dev-session=false"];
   const wrangler = start("node_modules/.bin/wrangler", ["dev", ...args, ...options], {
+    ...WRANGLER_ENV,
     CI: "1",
     NO_COLOR: "1",
     WRANGLER_SEND_METRICS: "false",

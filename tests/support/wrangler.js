@@ -6,6 +6,7 @@ import { existsSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { WRANGLER_ENV } from "../../stand-in/wrangler-env.js";
 
 export const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 
@@ -47,7 +48,7 @@ export async function startWrangler(configs, { path, cwd = ROOT, variables = {},
       detached: true,
       stdio: ["ignore", "pipe", "pipe"],
       env: {
-        ...process.env,
+        ...WRANGLER_ENV,
         CI: "1",
         NO_COLOR: "1",
         // Sessions find each other's workers by this folder: each keeps to itself.
