@@ -149,7 +149,7 @@ export function draw(language, shown) {
  * @param {Reading | null} reading
  */
 function drawReading(language, reading) {
-  write("preview", reading?.preview || "–");
+  write("preview", reading?.preview ?? "");
   const masked = reading?.masked ?? [];
   write("masked", masked.length > 0 ? `${strings[language].masked} ${masked.join(", ")}` : "");
   const tokens = reading?.tokens ?? [];

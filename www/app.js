@@ -62,7 +62,7 @@ function receive(reply) {
   switch (reply.kind) {
     case "progress":
       progress.value = reply.loaded / reply.total;
-      element("progress-text").textContent = percent(language, progress.value, 0);
+      element("progress-text").textContent = `${Math.floor(progress.value * 100)} %`;
       break;
     case "preparing":
       progress.removeAttribute("value");
@@ -76,6 +76,8 @@ function receive(reply) {
       element("model").title = reply.sha256;
       classify();
       if (box.value === "") announce(() => strings[language].ready, 0);
+      // The first number that a page formats takes 15 ms: here nobody waits for it.
+      setTimeout(() => percent(language, 0));
       break;
     case "failed":
       enter("failed");
@@ -231,9 +233,8 @@ element("retry").addEventListener("click", () => {
   box.focus();
 });
 
-// A task each, so that none is long. The first number that a page formats takes 15 ms: before the model's threads are about.
-speak(language);
+// A task each, so that none is long; and none in the one that ends the reading of the page.
 setTimeout(() => {
-  percent(language, 0, 0);
+  speak(language);
   setTimeout(load);
 });

@@ -53,6 +53,7 @@ export function take(reply) {
       break;
     case "unread":
       refusal = reply.reason;
+      [ended, stopped] = [true, true];
   }
 }
 
@@ -88,7 +89,7 @@ export function draw(language) {
   const far = `${whole(rows.length)} ${text.of} ${whole(total)}`;
   write("batch-count", stopped ? `${far}, ${text.stopped}` : far);
   element("batch-stop").hidden = ended;
-  link.hidden = !ended;
+  link.hidden = !link.hasAttribute("href");
 
   const seen = [...LABELS, ""].filter((label) => label !== "" || counts.has(""));
   const summed = seen.map((label) => {

@@ -4,8 +4,10 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
+import { SILENCE_S } from "../../www/classifier.js";
 import { names, strings } from "../../www/strings.js";
-import { PATIENCE_MS, WWW, inNode, launch, open, reach, serve, shows, skip } from "./host.js";
+import { PATIENCE_MS, WWW, inNode, launch, open, reach, serve, shows, skip, until } from "./host.js";
 
 const options = { skip, timeout: PATIENCE_MS };
 const MARKUP = "<img src=x onerror=alert(1)><script>alert(2)</script>";
@@ -88,6 +90,104 @@ test("a lost connection is a reason too", options, async () => {
   await reach(page, "failed");
   const reason = await page.textContent("#failure-reason");
   assert.equal(reason, `models/${node.id}/tokenizer.json: no connection`);
+  await context.close();
+  await server.close();
+});
+
+test("a load that brings nothing ends as a failure, and can be tried again", options, async () => {
+  let stalls = true;
+  const server = await serve((path) =>
+    stalls && path.endsWith("/tokenizer.json") ? { wait: new Promise(() => {}) } : undefined,
+  );
+  const { page, context } = await open(browser);
+  await page.clock.install();
+  await page.goto(server.origin);
+  await reach(page, "loading");
+  // Again, while other files bring something.
+  while ((await page.getAttribute("html", "data-state")) === "loading") {
+    await page.clock.fastForward((SILENCE_S + 1) * 1_000);
+  }
+  assert.equal(await page.textContent("#failure-reason"), `nothing came for ${SILENCE_S} seconds`);
+  stalls = false;
+  await page.click("#retry");
+  await reach(page, "ready");
+  await context.close();
+  await server.close();
+});
+
+test("a load that goes on may take its time", options, async () => {
+  const steps = 4;
+  const actor = `
+    for (let at = 1; at <= ${steps}; at += 1) {
+      await fetch("step");
+      postMessage({ kind: "progress", loaded: at, total: ${steps} });
+    }`;
+  let release = () => {};
+  const server = await serve((path) => {
+    if (path === "classifier-worker.js") return { body: actor };
+    return path === "step" ? { body: "", wait: new Promise((resolve) => (release = () => resolve())) } : undefined;
+  });
+  const { page, context } = await open(browser);
+  const start = Date.UTC(2026, 0, 1);
+  await page.clock.install({ time: start });
+  await page.clock.pauseAt(start + 1_000);
+  const asked = () => server.requests.filter((line) => line.endsWith("/step")).length;
+  await page.goto(server.origin);
+  await page.clock.runFor(100);
+  for (let at = 1; at <= steps; at += 1) {
+    while (asked() < at) await pause(20);
+    await page.clock.runFor((SILENCE_S - 1) * 1_000);
+    assert.equal(await page.getAttribute("html", "data-state"), "loading", `step ${at}`);
+    release();
+    await until(page, (share) => /** @type {HTMLProgressElement} */ (document.getElementById("progress")).value === share, at / steps);
+  }
+  await page.clock.runFor(SILENCE_S * 1_000);
+  await reach(page, "failed");
+  await context.close();
+  await server.close();
+});
+
+test("a file chosen before the model is there is read once it is, also after a failure", options, async () => {
+  let broken = true;
+  let release = () => {};
+  /** @type {Promise<void>} */
+  const wait = new Promise((resolve) => (release = resolve));
+  const server = await serve((path) =>
+    broken && path === "models/index.json" ? { wait, status: 500 } : undefined,
+  );
+  const { page, context } = await open(browser);
+  await page.goto(server.origin);
+  await reach(page, "loading");
+  await page.setInputFiles("#file", { name: "early.txt", mimeType: "text/plain", buffer: Buffer.from("one\ntwo\nthree") });
+  release();
+  await reach(page, "failed");
+  broken = false;
+  await page.click("#retry");
+  await until(page, () => document.getElementById("batch-count")?.textContent === "3 of 3", null);
+  assert.equal(await page.textContent("#batch-rows tr:nth-child(3) td:last-child"), "three");
+  await context.close();
+  await server.close();
+});
+
+test("a classifier that stops in the middle of a file says so, and keeps what it answered", options, async () => {
+  const actor = `
+    postMessage({ kind: "ready", model: "staged", sha256: "0" });
+    onmessage = ({ data: { batch } }) => {
+      const rows = [{ line: 1, text: "one", primary: "joy", confidence: 0.9, error: null }];
+      postMessage({ kind: "rows", batch, rows, total: 2 });
+      postMessage({ kind: "failed", reason: "the classifier stopped" });
+    };`;
+  const server = await serve((path) => (path === "classifier-worker.js" ? { body: actor } : undefined));
+  const { page, context } = await open(browser);
+  await page.goto(server.origin);
+  await reach(page, "ready");
+  await page.setInputFiles("#file", { name: "two.txt", mimeType: "text/plain", buffer: Buffer.from("one\ntwo") });
+  await reach(page, "failed");
+  const refusal = `${strings.en.unread} the classifier stopped`;
+  await until(page, (said) => document.getElementById("batch-refusal")?.textContent === said, refusal);
+  assert.equal(await page.textContent("#batch-count"), "1 of 2, stopped");
+  assert.equal(await page.isVisible("#batch-stop"), false);
+  assert.equal(await page.isVisible("#batch-download"), false);
   await context.close();
   await server.close();
 });
