@@ -23,6 +23,10 @@ describe("a model worker", { timeout: PATIENCE_MS }, () => {
     if (worker) assert.equal(signal(worker.group, 0), false, "a process is left");
   });
 
+  test("runs without wrangler's inspector, with which answers are lost", async () => {
+    assert.doesNotMatch(await worker.log(), /InspectorProxyWorker/);
+  });
+
   test("answers what curl sends without a content type of its own", async () => {
     const form = { "content-type": "application/x-www-form-urlencoded" };
     const { status, json, headers } = await post(
