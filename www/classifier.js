@@ -123,6 +123,7 @@ export class Classifier {
         clearTimeout(this.#silence);
         break;
       case "ready":
+        clearTimeout(this.#silence);
         this.#ready = true;
         break;
       case "failed":
