@@ -170,7 +170,7 @@ impl Classifier {
         Self { model: None, tie_break }
     }
 
-    /// The same classifier with another tie-break.
+    /// Replaces the tie-break.
     pub fn set_tie_break(&mut self, tie_break: TieBreak) {
         self.tie_break = tie_break;
     }
@@ -239,37 +239,22 @@ impl Classifier {
     /// The first route's scores, before any rule.
     fn answer(&self, normal: &str) -> Prediction {
         let mut skipped = Vec::new();
-        let (tokens, truncated) = match self.model.as_ref() {
-            None => {
-                skip_both(&mut skipped, SkipReason::NoModel);
-                (0, false)
-            }
+        let mut read = None;
+        let mut scored = None;
+        match &self.model {
+            None => skip_both(&mut skipped, SkipReason::NoModel),
             Some(model) => {
-                let read = model.tokenizer.encode(normal);
-                let embedding = read.as_ref().and_then(|read| model.encoder.embed(&read.ids).ok());
-                let (tokens, truncated) =
-                    read.map_or((0, false), |read| (read.ids.len(), read.truncated));
-                match embedding {
+                read = model.tokenizer.encode(normal);
+                match read.as_ref().and_then(|read| model.encoder.embed(&read.ids).ok()) {
                     None => skip_both(&mut skipped, SkipReason::EncoderFailed),
-                    Some(embedding) => {
-                        if let Some((scores, route)) = model.score(&embedding, &mut skipped) {
-                            return Prediction {
-                                primary: scores.top(),
-                                scores,
-                                route,
-                                skipped,
-                                rule_applied: None,
-                                truncated,
-                                tokens,
-                            };
-                        }
-                    }
+                    Some(embedding) => scored = model.score(&embedding, &mut skipped),
                 }
-                (tokens, truncated)
             }
-        };
-        let scores = Scores::from_keywords(lexicon::keyword_scores(normal));
-        let route = Route::Regex;
+        }
+        let (scores, route) = scored.unwrap_or_else(|| {
+            (Scores::from_keywords(lexicon::keyword_scores(normal)), Route::Regex)
+        });
+        let (tokens, truncated) = read.map_or((0, false), |read| (read.ids.len(), read.truncated));
         Prediction {
             primary: scores.top(),
             scores,
