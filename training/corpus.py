@@ -113,10 +113,12 @@ def _own_rows(path: Path) -> list[dict]:
             continue
         if label not in LABELS:
             raise ValueError(f"{path.name} row {number}: label is not one of the core-8")
+        lang = row.get("lang") or "en"
+        if lang not in ("en", "fr"):
+            raise ValueError(f"{path.name} row {number}: lang is neither en nor fr")
         target = [float(name == label) for name in LABELS]
-        rows.append({"text": normalise(row["text"]), "target": target,
-                     "lang": row.get("lang") or "en", "source": "written", "weight": 1.0,
-                     "teacher": True})
+        rows.append({"text": normalise(row["text"]), "target": target, "lang": lang,
+                     "source": "written", "weight": 1.0, "teacher": True})
     if len(rows) < len(found):
         print(f"corpus: passed over {len(found) - len(rows)} rows of {path.name} without a label")
     return [row for row in rows if row["text"]]

@@ -1,7 +1,7 @@
 """The teachers read everything the student will learn from.
 
-Enters: the corpus and the trained teachers. Leaves, row for row: `rows.jsonl` (text, hard target
-if it has one, weight), `logits.npy` (logarithms of their mean probabilities) and `embeddings.npy`
+Enters: the corpus and the trained teachers. Leaves, row for row: `rows.jsonl` (text, language,
+source, hard target if it has one), `logits.npy` (logarithms of their mean probabilities) and `embeddings.npy`
 (pooled, 384 of each teacher side by side).
 
 The two sides of a sentence pair are translations made by people, so they carry one emotion: both
@@ -46,9 +46,8 @@ def run(run: Run) -> None:
     mean = np.log((np.exp(logits[english]) + np.exp(logits[french])) / 2)
     logits[english] = logits[french] = mean
 
-    out = [{"text": r["text"], "target": r["target"], "weight": r["weight"], "source": r["source"]}
-           for r in rows]
-    out += [{"text": p[side], "target": None, "weight": 0.0, "source": p["source"]}
+    out = [{k: r[k] for k in ("text", "target", "lang", "source")} for r in rows]
+    out += [{"text": p[side], "target": None, "lang": side, "source": p["source"]}
             for side in ("en", "fr") for p in pairs]
     origin = list(range(len(out)))
     draw = random.Random(run.seed + 2)

@@ -65,8 +65,7 @@ class Lessons:
         self.embeddings = functional.normalize(embeddings - embeddings.mean(0), dim=1)
         none = [0.0] * len(LABELS)
         self.hard = torch.tensor([r["target"] or none for r in rows], device=DEVICE)
-        factor = torch.tensor([want["written_factor"] if r["source"] == "written" else r["weight"]
-                               for r in rows], device=DEVICE)
+        factor = torch.tensor([_label_factor(r, want["label_factors"]) for r in rows], device=DEVICE)
         self.weight = factor * (self.hard @ teacher.class_weights(self.hard))
 
 
@@ -166,8 +165,14 @@ def loss(model: Student, lessons: Lessons, chosen: list[int], want: dict) -> tor
     given = -(lessons.hard[chosen] * logits.log_softmax(1)).sum(1)
     given = (given * lessons.weight[chosen]).mean()
     direction = (1 - functional.cosine_similarity(guess, lessons.embeddings[chosen])).mean()
-    return (want["distribution_factor"] * distribution + want["label_factor"] * given
-            + want["direction_factor"] * direction)
+    return want["distribution_factor"] * distribution + given + want["direction_factor"] * direction
+
+
+def _label_factor(row: dict, factors: dict) -> float:
+    """What the row's given label weighs beside the teacher: by its source, a written one by language."""
+    if not row["target"]:
+        return 0.0
+    return factors[f"written_{row['lang']}" if row["source"] == "written" else row["source"]]
 
 
 def _read(path: Path, taken: list[int]) -> torch.Tensor:
