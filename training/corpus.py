@@ -95,7 +95,7 @@ def _marked(rows: list[dict], want: dict, draw: random.Random) -> list[dict]:
         # XED's unlabelled-as-neutral lines are too doubtful even for the student.
         if not row["teacher"] and row["source"] == "xed_en":
             row["target"] = None
-    return [r if r["target"] else {**r, "weight": 0.0} for r in rows if r["target"] or want["unlabelled"]]
+    return [r for r in rows if r["target"] or want["unlabelled"]]
 
 
 def _own_rows(path: Path) -> list[dict]:
