@@ -130,6 +130,8 @@ export function jeffrey(args, input, env) {
     child.stderr.setEncoding("utf8").on("data", (chunk) => (stderr += chunk));
     child.on("error", reject);
     child.on("close", (code) => resolve({ code, stdout, stderr }));
+    // A command that reads nothing may have ended by now, and on a loaded machine it often has.
+    child.stdin.on("error", () => {});
     child.stdin.end(input);
   });
 }
