@@ -1,12 +1,13 @@
 // Runs every check and test in turn and counts: `make test`. A failed step does not hide the next.
 //
-// Each step streams its output; what it printed is read for the counts of cargo's and node's test
+// In two lanes: servers and browsers wait more than they compute, and the compiler's checks take what they
+// leave, at the lowest priority. What a step printed is read for the counts of cargo's and node's test
 // runners and for lines `skipped: NAME`. A step without a runner counts as one test. Under CI=true a
 // skipped peer is a failure, except what needs the shared data, which CI may not have beside it.
 
 import { spawn } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
-import { homedir } from "node:os";
+import { constants, homedir, setPriority } from "node:os";
 import { join } from "node:path";
 
 const data = process.env.DATA ?? "../shared/data";
@@ -17,8 +18,10 @@ const clippy = (/** @type {string[]} */ ...args) => ["cargo", "clippy", "--quiet
 const tests = (/** @type {string} */ folder) =>
   readdirSync(`tests/${folder}`).filter((name) => name.endsWith(".test.js")).map((name) => `tests/${folder}/${name}`);
 
-/** @type {{name: string, command: string[], env?: Record<string, string>, needs?: string}[]} */
-const steps = [
+/** @typedef {{ name: string, command: string[], env?: Record<string, string>, needs?: string }} Step */
+
+/** What compiles. One after the other: cargo lets nobody else into its folder. @type {Step[]} */
+const checks = [
   { name: "format", command: ["cargo", "fmt", "--check"] },
   { name: "clippy, core", command: clippy("--lib") },
   { name: "clippy, native", command: clippy("--workspace", "--features", "cli", "--all-targets") },
@@ -31,9 +34,12 @@ const steps = [
     command: ["cargo", "doc", "--quiet", "--workspace", "--no-deps", "--lib", "--features", "cli"],
     env: { RUSTDOCFLAGS: "-D warnings" },
   },
-  { name: "native tests", command: ["cargo", "test", "--workspace", "--features", "cli"] },
-  { name: "the binary beside its peers", command: ["node", "--test", "--test-concurrency=1", ...tests("native")] },
   { name: "types of the page and the tests", command: ["node_modules/.bin/tsc", "--project", "jsconfig.json"] },
+];
+
+/** What runs what was built. @type {Step[]} */
+const sessions = [
+  { name: "the binary beside its peers", command: ["node", "--test", "--test-concurrency=1", ...tests("native")] },
   { name: "sizes", command: ["node", "tests/size.js"] },
   { name: "model worker in workerd", command: ["node", "--test", "--test-concurrency=1", ...tests("worker")] },
   { name: "gate in workerd", command: ["node", "--test", "--test-concurrency=1", ...tests("gate")] },
@@ -44,50 +50,59 @@ const steps = [
     command: ["node", "tests/quality.js", data],
     needs: join(data, "goemotions_dev.jsonl.gz"),
   },
+  // Last: some of them wait for a moment of their own, so not at the lowest priority, and cargo's folder is free by now.
+  { name: "native tests", command: ["cargo", "test", "--workspace", "--features", "cli"] },
 ];
 
 const total = { passed: 0, failed: 0, skipped: 0 };
 /** @type {string[]} */
 const failures = [];
-for (const step of steps) {
-  const began = Date.now();
-  console.log(`\n=== ${step.name}: ${step.command.join(" ")}`);
-  if (step.needs && !existsSync(step.needs)) {
-    console.log(`skipped: ${step.name} (${step.needs} is not there)`);
-    total.skipped += 1;
-    continue;
-  }
-  const { code, output } = await run(step.command, step.env);
-  const counts = count(output);
-  if (counts.passed + counts.failed + counts.skipped === 0) counts[code === 0 ? "passed" : "failed"] = 1;
-  if (code !== 0 && counts.failed === 0) counts.failed = 1;
-  if (process.env.CI === "true" && counts.skipped > 0) {
-    console.log(`${counts.skipped} skipped under CI=true: counted as failed`);
-    counts.failed += counts.skipped;
-    counts.skipped = 0;
-  }
-  total.passed += counts.passed;
-  total.failed += counts.failed;
-  total.skipped += counts.skipped;
-  if (counts.failed > 0) failures.push(step.name);
-  console.log(`--- ${step.name}: ${counts.failed ? "FAILED" : "ok"} in ${Math.round((Date.now() - began) / 1000)} s`);
-}
+await Promise.all([walk(sessions, true), walk(checks, false)]);
 if (failures.length) console.log(`\nfailed: ${failures.join(", ")}`);
 console.log(`\n${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
 process.exit(failures.length ? 1 : 0);
 
-/** @param {string[]} command @param {Record<string, string>} [env] */
-function run([program, ...args], env = {}) {
+/** Runs one step after the other. @param {Step[]} steps @param {boolean} streams whether what they print is shown at once, not when they end */
+async function walk(steps, streams) {
+  for (const step of steps) {
+    const began = Date.now();
+    const title = `\n=== ${step.name}: ${step.command.join(" ")}\n`;
+    if (step.needs && !existsSync(step.needs)) {
+      console.log(`${title}skipped: ${step.name} (${step.needs} is not there)`);
+      total.skipped += 1;
+      continue;
+    }
+    if (streams) process.stdout.write(title);
+    const { code, output } = await run(step, streams);
+    if (!streams) process.stdout.write(title + output);
+    const counts = count(output);
+    if (counts.passed + counts.failed + counts.skipped === 0) counts[code === 0 ? "passed" : "failed"] = 1;
+    if (code !== 0 && counts.failed === 0) counts.failed = 1;
+    if (process.env.CI === "true" && counts.skipped > 0) {
+      console.log(`${counts.skipped} skipped under CI=true: counted as failed`);
+      counts.failed += counts.skipped;
+      counts.skipped = 0;
+    }
+    total.passed += counts.passed;
+    total.failed += counts.failed;
+    total.skipped += counts.skipped;
+    if (counts.failed > 0) failures.push(step.name);
+    console.log(`--- ${step.name}: ${counts.failed ? "FAILED" : "ok"} in ${Math.round((Date.now() - began) / 1000)} s`);
+  }
+}
+
+/** @param {Step} step @param {boolean} streams @returns {Promise<{ code: number | null, output: string }>} */
+function run({ command: [program, ...args], env = {} }, streams) {
   return new Promise((resolve) => {
     let output = "";
     const child = spawn(program, args, { env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] });
-    /** @param {import("node:stream").Readable} from @param {NodeJS.WriteStream} to */
-    const pass = (from, to) => from.on("data", (chunk) => {
-      output += chunk;
-      to.write(chunk);
-    });
-    pass(child.stdout, process.stdout);
-    pass(child.stderr, process.stderr);
+    if (!streams && child.pid !== undefined) setPriority(child.pid, constants.priority.PRIORITY_LOW);
+    for (const [from, to] of /** @type {const} */ ([[child.stdout, process.stdout], [child.stderr, process.stderr]])) {
+      from.setEncoding("utf8").on("data", (chunk) => {
+        output += chunk;
+        if (streams) to.write(chunk);
+      });
+    }
     child.on("error", (error) => resolve({ code: 1, output: String(error) }));
     child.on("close", (code) => resolve({ code, output }));
   });
