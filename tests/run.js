@@ -57,13 +57,13 @@ const sessions = [
 const total = { passed: 0, failed: 0, skipped: 0 };
 /** @type {string[]} */
 const failures = [];
-await Promise.all([walk(sessions, true), walk(checks, false)]);
+await Promise.all([walk(sessions, false), walk(checks, true)]);
 if (failures.length) console.log(`\nfailed: ${failures.join(", ")}`);
 console.log(`\n${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
 process.exit(failures.length ? 1 : 0);
 
-/** Runs one step after the other. @param {Step[]} steps @param {boolean} streams whether what they print is shown at once, not when they end */
-async function walk(steps, streams) {
+/** Runs one step after the other. @param {Step[]} steps @param {boolean} beside whether at the lowest priority, what each prints shown when it ends */
+async function walk(steps, beside) {
   for (const step of steps) {
     const began = Date.now();
     const title = `\n=== ${step.name}: ${step.command.join(" ")}\n`;
@@ -72,9 +72,9 @@ async function walk(steps, streams) {
       total.skipped += 1;
       continue;
     }
-    if (streams) process.stdout.write(title);
-    const { code, output } = await run(step, streams);
-    if (!streams) process.stdout.write(title + output);
+    if (!beside) process.stdout.write(title);
+    const { code, output } = await run(step, beside);
+    if (beside) process.stdout.write(title + output);
     const counts = count(output);
     if (counts.passed + counts.failed + counts.skipped === 0) counts[code === 0 ? "passed" : "failed"] = 1;
     if (code !== 0 && counts.failed === 0) counts.failed = 1;
@@ -91,16 +91,16 @@ async function walk(steps, streams) {
   }
 }
 
-/** @param {Step} step @param {boolean} streams @returns {Promise<{ code: number | null, output: string }>} */
-function run({ command: [program, ...args], env = {} }, streams) {
+/** @param {Step} step @param {boolean} beside @returns {Promise<{ code: number | null, output: string }>} */
+function run({ command: [program, ...args], env = {} }, beside) {
   return new Promise((resolve) => {
     let output = "";
     const child = spawn(program, args, { env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] });
-    if (!streams && child.pid !== undefined) setPriority(child.pid, constants.priority.PRIORITY_LOW);
+    if (beside && child.pid !== undefined) setPriority(child.pid, constants.priority.PRIORITY_LOW);
     for (const [from, to] of /** @type {const} */ ([[child.stdout, process.stdout], [child.stderr, process.stderr]])) {
       from.setEncoding("utf8").on("data", (chunk) => {
         output += chunk;
-        if (streams) to.write(chunk);
+        if (!beside) to.write(chunk);
       });
     }
     child.on("error", (error) => resolve({ code: 1, output: String(error) }));

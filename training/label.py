@@ -1,8 +1,8 @@
 """The teachers read everything the student will learn from.
 
 Enters: the corpus and the trained teachers. Leaves, row for row: `rows.jsonl` (text, language,
-source, hard target if it has one), `logits.npy` (logarithms of their mean probabilities) and `embeddings.npy`
-(pooled, 384 of each teacher side by side).
+source, hard target if it has one), `logits.npy` (logarithms of their mean probabilities) and
+`embeddings.npy` (pooled, 384 of each teacher side by side).
 
 The two sides of a sentence pair are translations made by people, so they carry one emotion: both
 get the mean of the teacher's probabilities. That is where French frustration and neutral come from.
