@@ -13,6 +13,8 @@ _SETS = {
     "written_fr": "written evaluation set, French",
 }
 
+_SOURCES = {"cynarr-subtitles": "cynarr/MA-thesis", "xed-fr-projection": "XED's own pairs"}
+
 _CHANGED = {"gender": "gender", "names": "first name", "origin": "origin, religion, trade",
             "register": "formal or familiar"}
 
@@ -146,6 +148,9 @@ def _frontier(frontier: dict | None) -> list[str]:
 
 def _limits(figures: dict) -> str:
     rows = []
+    french, taught = (figures[who]["fr_held_out"]["macro_f1_by_source"] for who in ("student", "teacher"))
+    sources = ", ".join(f"{_SOURCES[source]} {part['macro_f1']:.2f} ({part['rows']} rows; teacher "
+                        f"{taught[source]['macro_f1']:.2f})" for source, part in sorted(french.items()))
     for name in ("written_en", "written_fr"):
         found = figures["student"][name].get("accuracy_by_register", {})
         rows.append(f"- {_SETS[name]}: " + ", ".join(
@@ -157,6 +162,9 @@ def _limits(figures: dict) -> str:
 - Most English training rows are Reddit comments, most French ones subtitles, whose labels were given
   to the English line and carried over. French has no labelled frustration and almost no neutral: both
   come from sentences written for the project and from the teacher's reading of translations.
+- The French lines of XED come from two projections of the English labels, and the held-out tenth is
+  drawn from both. A fifth of the second's lines have other labels than a close English translation
+  of them, which no model can know. Macro-F1: """ + sources + """.
 - Accuracy by register in the written set, worst first:
 """ + "\n".join("  " + row for row in rows) + """
 - Other languages than English and French get an answer, and it means nothing.

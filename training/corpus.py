@@ -13,7 +13,7 @@ import random
 from collections import Counter
 from pathlib import Path
 
-from . import hold_out, sources
+from . import base, hold_out, sources
 from .stage import WORK, WRITTEN_TRAIN, Run, Step, write_rows
 from .text import LABELS, normalise
 
@@ -24,7 +24,7 @@ def run(run: Run) -> None:
     """Write the rows and pairs."""
     written = sorted(WRITTEN_TRAIN.glob("*.jsonl"))
     inputs = [*sources.files(run.data), *written, *hold_out.frozen_files(),
-              hold_out.FOLDER / "hashes.txt", *([run.extra] if run.extra else [])]
+              hold_out.FOLDER / "hashes.txt", run.base / "model.safetensors", *([run.extra] if run.extra else [])]
     step = Step(run, "corpus", inputs, ["corpus"])
     if step.finished():
         return
@@ -56,12 +56,11 @@ def run(run: Run) -> None:
             if allowed(path.name, row["text"]):
                 rows.append(row)
 
-    pairs = []
-    for name in sources.PAIRS:
-        found = [p for p in sources.pairs(run.data, name) if allowed(name, *p)]
-        if name == "tatoeba_en_fr":
-            found = draw.sample(_one_a_sentence(found, draw), want["tatoeba_pairs"])
-        pairs += [{"en": en, "fr": fr, "source": name} for en, fr in found]
+    found = [p for p in sources.pairs(run.data, "tatoeba_en_fr") if allowed("tatoeba_en_fr", *p)]
+    found = draw.sample(_one_a_sentence(found, draw), want["tatoeba_pairs"])
+    pairs = [{"en": en, "fr": fr, "source": "tatoeba"} for en, fr in found]
+    found = [p for p in _xed_pairs(run) if allowed("xed pairs", *p)]
+    pairs += [{"en": en, "fr": fr, "source": "xed"} for en, fr in found]
 
     write_rows(FOLDER / "rows.jsonl", rows)
     write_rows(FOLDER / "pairs.jsonl", pairs)
@@ -122,6 +121,20 @@ def _own_rows(path: Path) -> list[dict]:
     if len(rows) < len(found):
         print(f"corpus: passed over {len(found) - len(rows)} rows of {path.name} without a label")
     return [row for row in rows if row["text"]]
+
+
+def _xed_pairs(run: Run) -> list[tuple[str, str]]:
+    """Each French line of XED with the nearest English one, where they are near enough.
+
+    The pairs that come with XED will not do: half of their "English" sides are Danish, and of the
+    others a fifth says something else.
+    """
+    english = [r["text"] for r in sources.labelled(run.data, "xed_en")]
+    french = [r["text"] for r in sources.labelled(run.data, "xed_fr")]
+    of_english, of_french = base.directions(run, english), base.directions(run, french)
+    likeness = [of_english @ of for of in of_french]
+    return [(english[of.argmax()], fr) for of, fr in zip(likeness, french)
+            if of.max() >= run.settings["corpus"]["xed_pair_likeness"]]
 
 
 def _one_a_sentence(pairs: list[tuple[str, str]], draw: random.Random) -> list[tuple[str, str]]:

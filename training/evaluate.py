@@ -46,6 +46,8 @@ def run(run: Run) -> None:
         scores["prototypes"] = prototype_scores(prototypes, embeddings)
         for who, found in scores.items():
             figures[who][name] = figures_of(name, found, truth, run.seed)
+            if name == "fr_held_out":
+                figures[who][name]["macro_f1_by_source"] = _by_source(rows, found.argmax(1), truth)
             registers = sorted({r["register"] for r in rows if "register" in r})
             if registers:
                 figures[who][name]["accuracy_by_register"] = {
@@ -89,6 +91,14 @@ def run(run: Run) -> None:
     for what, value in figures["summary"].items():
         print(f"evaluate: {what} {value}")
     step.finish()
+
+
+def _by_source(rows: list[dict], found: np.ndarray, truth: np.ndarray) -> dict[str, dict]:
+    """Rows and macro-F1 of each part of a set by where its rows come from."""
+    parts = {source: np.array([r["source"] == source for r in rows])
+             for source in sorted({r["source"] for r in rows})}
+    return {source: {"rows": int(part.sum()), "macro_f1": macro_f1(found[part], truth[part])}
+            for source, part in parts.items()}
 
 
 def _sets(run: Run) -> dict[str, list[dict]]:

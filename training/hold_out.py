@@ -5,23 +5,25 @@ goemotions_train: early stopping, calibration), `fr_choices.jsonl` (what is set 
 choose settings by; none unless asked for), `fr_held_out.jsonl` (a tenth of xed_fr, only reported) and a sorted list of hashes that every
 later step checks its rows against.
 
-XED's French lines are translations of its English lines, so a French row is held out together with
-every English line and pair that holds it or its twin. The tenth is drawn among French rows whose
-twin is known: for the others nobody could say that the twin is gone.
+XED's French lines are translations of its English lines, each with the labels of the other, so a
+French row is held out together with its twins: those that the file of pairs names, and, since it
+names them for half of the rows and not always rightly, every near line that shares a label
+(`_near`). Without this a linear model over the base encoder has 0.03 more macro-F1 on the
+held-out tenth.
 """
 
 import hashlib
 import random
-import re
 from pathlib import Path
 
-from . import sources
+import numpy as np
+
+from . import base, sources
 from .stage import RELEASE, ROOT, WORK, WRITTEN_EVAL, Run, Step, read_rows, sha256, write_rows
 from .text import normalise, words
 
 FOLDER = WORK / "hold_out"
 FROZEN = ROOT / "training" / "frozen.sha256"
-_PLACEHOLDER = re.compile(r"\[[A-Z_]+\]")
 
 
 class HeldOut(Exception):
@@ -87,31 +89,27 @@ def check_frozen() -> None:
 
 def run(run: Run) -> None:
     """Draw the held-out parts and write them with the hashes."""
-    step = Step(run, "hold_out", sources.files(run.data), ["hold_out"])
+    step = Step(run, "hold_out", [*sources.files(run.data), run.base / "model.safetensors"], ["hold_out"])
     if step.finished():
         return
-    share = run.settings["hold_out"]["share"]
+    want = run.settings["hold_out"]
+    share = want["share"]
     draw = random.Random(run.seed)
 
     english = sources.labelled(run.data, "goemotions_train")
     choices = draw.sample(english, round(share * len(english)))
 
     french = sources.labelled(run.data, "xed_fr")
+    draw.shuffle(french)
+    parts = (round(share * len(french)), round(want["share_fr_choices"] * len(french)))
+    french_held, french_choices = french[:parts[0]], french[parts[0]:sum(parts)]
+
     pairs = sources.pairs(run.data, "xed_pairs_en_fr")
-    paired = {key(fr) for _, fr in pairs}
-    french_held = draw.sample([r for r in french if key(r["text"]) in paired],
-                              round(share * len(french)))
-
-    known = {key(r["text"]) for r in french_held}
-    rest = [r for r in french if key(r["text"]) in paired - known]
-    french_choices = draw.sample(rest, round(run.settings["hold_out"]["share_fr_choices"] * len(french)))
-
-    held = known | {key(r["text"]) for r in french_choices}
+    held = {key(r["text"]) for r in french[:sum(parts)]}
     # Twice: the English twin of a held text, then that twin's other translations.
     for _ in range(2):
         held |= {key(side) for pair in pairs if {key(s) for s in pair} & held for side in pair}
-    held |= _lines_with_names_hidden(
-        [en for en, _ in pairs if key(en) in held], sources.labelled(run.data, "xed_en"))
+    held |= _near(run, french, sum(parts))
     held |= {key(r["text"]) for r in choices}
     held |= {key(r["text"]) for r in sources.labelled(run.data, "goemotions_dev")}
 
@@ -123,19 +121,25 @@ def run(run: Run) -> None:
     step.finish()
 
 
-def _lines_with_names_hidden(twins: list[str], lines: list[dict]) -> set[str]:
-    """Keys of XED lines that equal a twin but for a name replaced by `[PERSON]` or the like."""
-    def letters(text: str) -> str:
-        return "".join(c for c in text.lower() if c.isalnum())
+def _near(run: Run, french: list[dict], held: int) -> set[str]:
+    """Keys of XED lines of either language that may be the twins of the first so many French ones.
 
-    plain = [letters(t) for t in twins]
-    found = set()
-    for row in lines:
-        parts = [letters(p) for p in _PLACEHOLDER.split(row["text"])]
-        # A line of hardly more than a name would match anything.
-        if len(parts) < 2 or sum(map(len, parts)) < 6:
-            continue
-        pattern = re.compile(".+".join(map(re.escape, parts)))
-        if any(pattern.fullmatch(p) for p in plain):
-            found.add(key(row["text"]))
-    return found
+    A twin is among the nearest by the base encoder and shares a label; a line nearer than a close
+    translation is taken whatever its label. A free translation that the encoder does not see is
+    not found, but nor could a model made of that encoder learn the one from the other.
+    """
+    want = run.settings["hold_out"]
+    english = sources.labelled(run.data, "xed_en")
+    of_french = base.directions(run, [r["text"] for r in french])
+    of_english = base.directions(run, [r["text"] for r in english])
+
+    def twins(line: dict, rows: list[dict], likeness: np.ndarray, least: float) -> set[str]:
+        nearest = np.argpartition(likeness, -want["nearest"])[-want["nearest"]:]
+        found = [rows[i] for i in nearest
+                 if likeness[i] >= least and set(line["labels"]) & set(rows[i]["labels"])]
+        found += [rows[i] for i in np.flatnonzero(likeness >= want["likeness_close"])]
+        return {key(row["text"]) for row in found}
+
+    return {twin for line, of in zip(french[:held], of_french)
+            for twin in twins(line, english, of_english @ of, want["likeness_across"])
+            | twins(line, french, of_french @ of, want["likeness_within"])}

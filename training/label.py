@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from . import batches, corpus, hold_out, teacher
+from . import base, batches, corpus, hold_out, teacher
 from .device import DEVICE, lower_precision
 from .stage import WORK, Run, Step, read_rows, write_rows
 from .text import LABELS, Encoder
@@ -67,7 +67,7 @@ def run(run: Run) -> None:
 
 def read(run: Run, texts: list[str], tokens_max: int, batch: int) -> tuple[np.ndarray, np.ndarray]:
     """Logarithms of the teachers' mean probabilities `[n, 8]`, their embeddings `[n, 384 teachers]`."""
-    ids = Encoder(run.tokenizer).encode_all([teacher.PREFIX + t for t in texts], tokens_max)
+    ids = Encoder(run.tokenizer).encode_all([base.PREFIX + t for t in texts], tokens_max)
     plan = batches.sorted_by_length([len(i) for i in ids], batch)
     probabilities, embeddings = np.zeros((len(texts), len(LABELS)), np.float32), []
     for file in teacher.files(run):

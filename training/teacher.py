@@ -9,7 +9,6 @@ The embeddings and lowest layers stay frozen: they carry the two languages side 
 short training on mostly English rows would pull apart, and they cost a third of the time.
 """
 
-import random
 import time
 from pathlib import Path
 
@@ -18,31 +17,26 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional
 from tqdm import tqdm
-from transformers import AutoModel
 
-from . import batches, corpus, hold_out
+from . import base, batches, corpus, hold_out
 from .device import DEVICE, lower_precision
 from .stage import WORK, Run, Step, read_rows
 from .text import LABELS, Encoder
 
 FOLDER = WORK / "teacher"
-PREFIX = "query: "
-"""What the base model was trained with before every text."""
 
 
 class Teacher(nn.Module):
     """The base encoder, mean pooling, one linear layer."""
 
-    def __init__(self, base: Path):
+    def __init__(self, folder: Path):
         super().__init__()
-        self.encoder = AutoModel.from_pretrained(base, dtype=torch.float32, add_pooling_layer=False)
+        self.encoder = base.load(folder)
         self.head = nn.Linear(self.encoder.config.hidden_size, len(LABELS))
 
     def forward(self, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Ids `[n, tokens]` to logits `[n, 8]` and embeddings `[n, 384]`."""
-        mask = (ids != batches.PAD_ID).long()
-        states = self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state.float()
-        pooled = (states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+        pooled = base.pooled(self.encoder, ids)
         return self.head(pooled).float(), pooled
 
 
@@ -91,7 +85,7 @@ def run(run: Run) -> None:
 def _train(run: Run, rows: list[dict], file: Path, seed: int) -> None:
     want = run.settings["teacher"]
     torch.manual_seed(seed)
-    ids = Encoder(run.tokenizer).encode_all([PREFIX + r["text"] for r in rows], want["tokens_max"])
+    ids = Encoder(run.tokenizer).encode_all([base.PREFIX + r["text"] for r in rows], want["tokens_max"])
     targets = torch.tensor([r["target"] for r in rows])
     weights = (torch.tensor([r["weight"] for r in rows]) * (targets @ class_weights(targets))).to(DEVICE)
     smoothing = want["label_smoothing"]
