@@ -132,9 +132,12 @@ def _xed_pairs(run: Run) -> list[tuple[str, str]]:
     english = [r["text"] for r in sources.labelled(run.data, "xed_en")]
     french = [r["text"] for r in sources.labelled(run.data, "xed_fr")]
     of_english, of_french = base.directions(run, english), base.directions(run, french)
-    likeness = [of_english @ of for of in of_french]
-    return [(english[of.argmax()], fr) for of, fr in zip(likeness, french)
-            if of.max() >= run.settings["corpus"]["xed_pair_likeness"]]
+    pairs = []
+    for line, of in zip(french, of_french):
+        likeness = of_english @ of
+        if likeness.max() >= run.settings["corpus"]["xed_pair_likeness"]:
+            pairs.append((english[likeness.argmax()], line))
+    return pairs
 
 
 def _one_a_sentence(pairs: list[tuple[str, str]], draw: random.Random) -> list[tuple[str, str]]:

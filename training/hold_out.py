@@ -1,9 +1,9 @@
 """Sets rows apart before anything is trained.
 
-Enters: the data folder and the frozen written sets. Leaves: `choices.jsonl` (a tenth of
-goemotions_train: early stopping, calibration), `fr_choices.jsonl` (what is set apart of xed_fr to
-choose settings by; none unless asked for), `fr_held_out.jsonl` (a tenth of xed_fr, only reported) and a sorted list of hashes that every
-later step checks its rows against.
+Enters: the data folder, the base encoder and the frozen written sets. Leaves: `choices.jsonl` (a
+tenth of goemotions_train: early stopping, calibration), `fr_choices.jsonl` (what is set apart of
+xed_fr to choose settings by; none unless asked for), `fr_held_out.jsonl` (a tenth of xed_fr, only
+reported) and a sorted list of hashes that every later step checks its rows against.
 
 XED's French lines are translations of its English lines, each with the labels of the other, so a
 French row is held out together with its twins: those that the file of pairs names, and, since it
