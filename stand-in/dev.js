@@ -141,10 +141,15 @@ function kill(child, signal) {
   }
 }
 
-/** Waits until something answers there. @param {number} port */
+/**
+ * Waits until something answers there. A call that comes while wrangler starts is now and then never answered (one start
+ * in twenty), so each has an end.
+ *
+ * @param {number} port
+ */
 async function answered(port) {
   while (!ending) {
-    if (await fetch(`http://127.0.0.1:${port}/health`).catch(() => null)) return;
+    if (await fetch(`http://127.0.0.1:${port}/health`, { signal: AbortSignal.timeout(5_000) }).catch(() => null)) return;
     await new Promise((resolve) => setTimeout(resolve, 200));
   }
 }
