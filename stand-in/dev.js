@@ -62,6 +62,8 @@ async function main() {
   // The gate's session has a model worker of its own, so that neither depends on the other's process.
   const both = ["-c", "wrangler.toml", "-c", "wrangler.model.toml", "--assets", pages];
   start("gate", [...wrangler, ...both, "--port", String(ports.gate), ...vars], join(values.state, "registry-gate"));
+  // One after the other: of two sessions that start at once, one in forty never gets ready.
+  await answered(ports.gate);
   start("model worker", [...wrangler, "-c", "wrangler.model.toml", "--port", String(ports.model)], join(values.state, "registry-model"));
   await Promise.all(Object.values(ports).map(answered));
   if (!ending) console.log(welcome(ports));
@@ -106,6 +108,7 @@ function free(name, port) {
 
 /** @param {string} name @param {string[]} args @param {string} [registry] */
 function start(name, args, registry) {
+  if (ending) return;
   // Sessions that know of each other would mix up their model workers of the same name.
   const env = { ...WRANGLER_ENV, ...(registry && { WRANGLER_REGISTRY_PATH: registry }) };
   // A group of its own, so that what wrangler starts ends with it.
@@ -141,12 +144,7 @@ function kill(child, signal) {
   }
 }
 
-/**
- * Waits until something answers there. A call that comes while wrangler starts is now and then never answered (one start
- * in twenty), so each has an end.
- *
- * @param {number} port
- */
+/** Waits until something answers there; a call that is never answered has an end. @param {number} port */
 async function answered(port) {
   while (!ending) {
     if (await fetch(`http://127.0.0.1:${port}/health`, { signal: AbortSignal.timeout(5_000) }).catch(() => null)) return;
