@@ -65,7 +65,7 @@ async function main() {
   // One after the other: of two sessions that start at once, one in forty never gets ready.
   await answered(ports.gate);
   start("model worker", [...wrangler, "-c", "wrangler.model.toml", "--port", String(ports.model)], join(values.state, "registry-model"));
-  await Promise.all(Object.values(ports).map(answered));
+  await Promise.all([ports.model, ports.legacy].map(answered));
   if (!ending) console.log(welcome(ports));
 }
 

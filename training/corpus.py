@@ -13,7 +13,9 @@ import random
 from collections import Counter
 from pathlib import Path
 
-from . import base, hold_out, sources
+import numpy as np
+
+from . import hold_out, sources
 from .stage import WORK, WRITTEN_TRAIN, Run, Step, write_rows
 from .text import LABELS, normalise
 
@@ -24,7 +26,8 @@ def run(run: Run) -> None:
     """Write the rows and pairs."""
     written = sorted(WRITTEN_TRAIN.glob("*.jsonl"))
     inputs = [*sources.files(run.data), *written, *hold_out.frozen_files(),
-              hold_out.FOLDER / "hashes.txt", run.base / "model.safetensors", *([run.extra] if run.extra else [])]
+              hold_out.FOLDER / "hashes.txt", hold_out.OF_ENGLISH, hold_out.OF_FRENCH,
+              *([run.extra] if run.extra else [])]
     step = Step(run, "corpus", inputs, ["corpus"])
     if step.finished():
         return
@@ -131,7 +134,7 @@ def _xed_pairs(run: Run) -> list[tuple[str, str]]:
     """
     english = [r["text"] for r in sources.labelled(run.data, "xed_en")]
     french = [r["text"] for r in sources.labelled(run.data, "xed_fr")]
-    of_english, of_french = base.directions(run, english), base.directions(run, french)
+    of_english, of_french = np.load(hold_out.OF_ENGLISH), np.load(hold_out.OF_FRENCH)
     pairs = []
     for line, of in zip(french, of_french):
         likeness = of_english @ of

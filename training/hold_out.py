@@ -3,7 +3,8 @@
 Enters: the data folder, the base encoder and the frozen written sets. Leaves: `choices.jsonl` (a
 tenth of goemotions_train: early stopping, calibration), `fr_choices.jsonl` (what is set apart of
 xed_fr to choose settings by; none unless asked for), `fr_held_out.jsonl` (a tenth of xed_fr, only
-reported) and a sorted list of hashes that every later step checks its rows against.
+reported), a sorted list of hashes that every later step checks its rows against, and the directions
+of XED's lines (`base.py`).
 
 XED's French lines are translations of its English lines, each with the labels of the other, so a
 French row is held out together with its twins: those that the file of pairs names, and, since it
@@ -24,6 +25,8 @@ from .text import normalise, words
 
 FOLDER = WORK / "hold_out"
 FROZEN = ROOT / "training" / "frozen.sha256"
+OF_ENGLISH, OF_FRENCH = FOLDER / "xed_en.npy", FOLDER / "xed_fr.npy"
+"""`base.directions` of XED's lines, in their files' order."""
 
 
 class HeldOut(Exception):
@@ -100,16 +103,18 @@ def run(run: Run) -> None:
     choices = draw.sample(english, round(share * len(english)))
 
     french = sources.labelled(run.data, "xed_fr")
-    draw.shuffle(french)
+    order = list(range(len(french)))
+    draw.shuffle(order)
     parts = (round(share * len(french)), round(want["share_fr_choices"] * len(french)))
-    french_held, french_choices = french[:parts[0]], french[parts[0]:sum(parts)]
+    apart = order[:sum(parts)]
+    french_held, french_choices = ([french[i] for i in part] for part in (apart[:parts[0]], apart[parts[0]:]))
 
     pairs = sources.pairs(run.data, "xed_pairs_en_fr")
-    held = {key(r["text"]) for r in french[:sum(parts)]}
+    held = {key(french[i]["text"]) for i in apart}
     # Twice: the English twin of a held text, then that twin's other translations.
     for _ in range(2):
         held |= {key(side) for pair in pairs if {key(s) for s in pair} & held for side in pair}
-    held |= _near(run, french, sum(parts))
+    held |= _near(run, french, apart)
     held |= {key(r["text"]) for r in choices}
     held |= {key(r["text"]) for r in sources.labelled(run.data, "goemotions_dev")}
 
@@ -121,8 +126,8 @@ def run(run: Run) -> None:
     step.finish()
 
 
-def _near(run: Run, french: list[dict], held: int) -> set[str]:
-    """Keys of XED lines of either language that may be the twins of the first so many French ones.
+def _near(run: Run, french: list[dict], apart: list[int]) -> set[str]:
+    """Keys of XED lines of either language that may be the twins of these French ones, by their index.
 
     A twin is among the nearest by the base encoder and shares a label; a line nearer than a close
     translation is taken whatever its label. A free translation that the encoder does not see is
@@ -132,6 +137,8 @@ def _near(run: Run, french: list[dict], held: int) -> set[str]:
     english = sources.labelled(run.data, "xed_en")
     of_french = base.directions(run, [r["text"] for r in french])
     of_english = base.directions(run, [r["text"] for r in english])
+    np.save(OF_FRENCH, of_french)
+    np.save(OF_ENGLISH, of_english)
 
     def twins(line: dict, rows: list[dict], likeness: np.ndarray, least: float) -> set[str]:
         nearest = np.argpartition(likeness, -want["nearest"])[-want["nearest"]:]
@@ -140,6 +147,6 @@ def _near(run: Run, french: list[dict], held: int) -> set[str]:
         found += [rows[i] for i in np.flatnonzero(likeness >= want["likeness_close"])]
         return {key(row["text"]) for row in found}
 
-    return {twin for line, of in zip(french[:held], of_french)
-            for twin in twins(line, english, of_english @ of, want["likeness_across"])
-            | twins(line, french, of_french @ of, want["likeness_within"])}
+    return {twin for i in apart
+            for twin in twins(french[i], english, of_english @ of_french[i], want["likeness_across"])
+            | twins(french[i], french, of_french @ of_french[i], want["likeness_within"])}
