@@ -1,4 +1,4 @@
-# The only commands: dev, test, bench, prove, train, build, deploy (and `make help`). Each step is a file target:
+# The only commands: dev, test, bench, timings, prove, train, build, deploy (and `make help`). Each step is a file target:
 # what is there is not fetched or built again.
 
 SHELL := bash
@@ -10,11 +10,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 # Pinned tools live outside the clone, under their versions; clones share them.
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/jeffrey-edge/tools
-WASM_BINDGEN_VERSION := 0.2.129
-WORKER_BUILD_VERSION := 0.8.7
 CARGO_DENY_VERSION := 0.20.2
-WASM_BINDGEN := $(CACHE)/wasm-bindgen-$(WASM_BINDGEN_VERSION)/bin/wasm-bindgen
-WORKER_BUILD := $(CACHE)/worker-build-$(WORKER_BUILD_VERSION)/bin/worker-build
 CARGO_DENY := $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
 WASM_TARGET := $(CACHE)/.wasm-target
 
@@ -29,8 +25,9 @@ OUT := $(if $(filter edge,$(PROFILE)),build/edge,build)
 MODEL_ID := $(shell cat models/shipped)
 MODEL_FILES := $(addprefix models/$(MODEL_ID)/,manifest.json config.json tokenizer.json \
 	onnx/model_quantized.onnx head.json prototypes.json)
-CRATE := Cargo.toml Cargo.lock build.rs .cargo/config.toml models/shipped $(MODEL_FILES) \
-	$(shell find src kernels -type f)
+# What a crate is compiled from.
+CRATES := Cargo.toml Cargo.lock .cargo/config.toml rollout.toml models/shipped $(MODEL_FILES) \
+	$(shell find src crates tests/wasm -type f -not -path 'crates/bindgen/*' -not -name '*.js')
 PAGE := $(shell find www -type f -not -path 'www/dashboard/*' 2>/dev/null)
 DASHBOARD := $(shell find www/dashboard -type f 2>/dev/null)
 
@@ -48,24 +45,32 @@ dev: workers ## build everything and run it: gate on 8787, model worker 8788, ol
 	exec node stand-in/dev.js --share $(SHARE)
 
 .PHONY: test
-test: workers build/evidence.wasm build/kernels.wasm build/native.stamp $(CARGO_DENY) tests/.venv/stamp | chromium prometheus ## all checks and tests
+test: workers build/native.stamp tests/.venv/stamp | chromium prometheus ## all checks and tests
 	node tests/run.js
 
 .PHONY: build
 build: target/release/jeffrey ## the native binary, target/release/jeffrey
 
 .PHONY: workers
-workers: $(OUT)/gate/index.js $(OUT)/model/index.js $(OUT)/www/index.html $(OUT)/pages/dashboard/index.html ## the workers and the page, in build/
+workers: $(OUT)/gate/index.js $(OUT)/model/index.js $(OUT)/www/index.html $(OUT)/pages/dashboard/index.html $(OUT)/wasm-tests.wasm ## the workers and the page, in build/
 
 .PHONY: bench
 bench: node_modules/.stamp tests/bench/.venv/stamp | chromium nginx ## speed, start, memory, size, the gate's cost, the pages, beside their peers
-	$(MAKE) PROFILE=edge workers build/edge/decision.wasm
+	$(MAKE) PROFILE=edge workers
 	node tests/bench/run.js
 	node tests/bench/gate.js
 	$(MAKE) target/release/jeffrey
 	node tests/bench/telemetry.js
-	cargo build --features cli
+	$(MAKE) build/native.stamp
 	node tests/bench/pages.js
+
+.PHONY: timings
+timings: need-node ## what a newcomer waits for: each build from nothing, in a fresh clone, twenty minutes
+	node tests/bench/timings.js
+
+.PHONY: wasm-build-command
+wasm-build-command:
+	@echo $(WASM_BUILD)
 
 .PHONY: prove
 prove: target/release/jeffrey build/native.stamp workers ## the gates' statistics in full and an hour's soak, an hour and a half; docs/proof.md, docs/soak.md
@@ -90,6 +95,10 @@ frontier: training/.venv/stamp node_modules/.stamp ## after train: other sizes o
 deploy: node_modules/.stamp target/release/jeffrey ## both workers to Cloudflare: ENV=staging or production, DRY_RUN=1 reaches nobody
 	$(MAKE) PROFILE=edge workers
 	node deploy/run.js --env "$(ENV)" $(if $(DRY_RUN),--dry-run)
+
+.PHONY: licences
+licences: $(CARGO_DENY) ## which licences and sources the dependencies have, by cargo deny
+	$(CARGO_DENY) check licenses bans sources
 
 .PHONY: deps
 deps: chromium nginx prometheus ## system packages (chromium, nginx, prometheus), by apt when root
@@ -135,16 +144,11 @@ $(WASM_TARGET): | need-rust
 	rustup target add wasm32-unknown-unknown
 	@mkdir -p $(@D) && touch $@
 
-# Debug builds: the tools run for seconds and compile for minutes.
-INSTALL = CARGO_TARGET_DIR=$(CACHE)/build-$(1) cargo install $(1) --version $(2) --debug --quiet \
-	--root $(CACHE)/$(3)-$(2) $(4) && rm -rf $(CACHE)/build-$(1)
-
-$(WASM_BINDGEN): | need-rust
-	$(call INSTALL,wasm-bindgen-cli,$(WASM_BINDGEN_VERSION),wasm-bindgen)
-$(WORKER_BUILD): | need-rust
-	$(call INSTALL,worker-build,$(WORKER_BUILD_VERSION),worker-build,--locked)
+# A debug build: it runs for seconds and compiles for minutes.
 $(CARGO_DENY): | need-rust
-	$(call INSTALL,cargo-deny,$(CARGO_DENY_VERSION),cargo-deny,--locked)
+	CARGO_TARGET_DIR=$(CACHE)/build-cargo-deny cargo install cargo-deny --version $(CARGO_DENY_VERSION) \
+		--locked --debug --quiet --root $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)
+	rm -rf $(CACHE)/build-cargo-deny
 
 node_modules/.stamp: package.json package-lock.json | need-node
 	npm ci --no-audit --no-fund --loglevel=error
@@ -157,37 +161,51 @@ node_modules/.stamp: package.json package-lock.json | need-node
 
 # --- builds ----------------------------------------------------------------------------------------
 
-target/release/jeffrey: $(CRATE) | need-rust
-	cargo build --release --features cli
+target/release/jeffrey: $(CRATES) | need-rust
+	cargo build --release --package cli
 	@touch $@
 
-# One target folder a wasm build: their dependencies differ in features, and would rebuild each other.
-$(OUT)/browser/jeffrey_edge.js: $(CRATE) $(WASM_BINDGEN) $(WASM_TARGET)
-	CARGO_TARGET_DIR=target/browser cargo build --lib --target wasm32-unknown-unknown \
-		--profile $(PROFILE) --features browser
-	$(WASM_BINDGEN) --target web --remove-name-section --remove-producers-section \
-		--out-name jeffrey_edge --out-dir $(@D) \
-		target/browser/wasm32-unknown-unknown/$(PROFILE)/jeffrey_edge.wasm
+# The binary that the tests run, and the tests themselves, before anything is timed.
+build/native.stamp: $(CRATES) $(shell find tests -maxdepth 1 -name '*.rs') | need-rust
+	cargo test --no-run
+	@mkdir -p $(@D) && touch $@
+
+BINDGEN := target/tool/bindgen
+$(BINDGEN): Cargo.toml Cargo.lock $(shell find crates/bindgen -type f) | need-rust
+	cargo build --profile tool --package bindgen
 	@touch $@
 
-# The encoder's arithmetic alone, for the test of its bits in Node and in workerd.
-build/kernels.wasm: $(shell find kernels -type f) Cargo.toml $(WASM_TARGET)
-	CARGO_TARGET_DIR=target/browser cargo build --package jeffrey-kernels --example digest \
-		--target wasm32-unknown-unknown --profile fast-release
-	@mkdir -p $(@D)
-	cp target/browser/wasm32-unknown-unknown/fast-release/examples/digest.wasm $@
+# All that runs in wasm, always together: cargo unifies the features of what is built in one call, so that a
+# package built alone would compile its dependencies again. The variable changes what the macros of wasm-bindgen
+# write; `worker` wants it.
+WASM_DIR := target/wasm32-unknown-unknown/$(PROFILE)
+WASM_BUILD := build --target wasm32-unknown-unknown --profile $(PROFILE) \
+	--package gateway-worker --package model-worker --package browser --package wasm-tests
+$(OUT)/wasm.stamp: $(CRATES) $(WASM_TARGET)
+	WASM_BINDGEN_USE_JS_SYS=1 cargo $(WASM_BUILD)
+	@mkdir -p $(@D) && touch $@
 
-# Evidence of the plan's gates, for the test of its bits in Node and in workerd.
-build/evidence.wasm: $(shell find src/rollout -type f) src/terms.rs examples/evidence.rs Cargo.toml $(WASM_TARGET)
-	CARGO_TARGET_DIR=target/gate cargo build --example evidence --target wasm32-unknown-unknown --profile fast-release
-	@mkdir -p $(@D)
-	cp target/gate/wasm32-unknown-unknown/fast-release/examples/evidence.wasm $@
+# The page's module.
+$(OUT)/browser/jeffrey_edge.js: $(OUT)/wasm.stamp $(BINDGEN)
+	$(BINDGEN) page jeffrey_edge $(WASM_DIR)/browser.wasm $(@D)
+	@touch $@
 
-# What the gate computes for one call, for the bench.
-build/edge/decision.wasm: $(CRATE) examples/decision.rs $(WASM_TARGET)
-	CARGO_TARGET_DIR=target/gate cargo build --example decision --target wasm32-unknown-unknown --profile edge
-	@mkdir -p $(@D)
-	cp target/gate/wasm32-unknown-unknown/edge/examples/decision.wasm $@
+# A worker: its module, and its entry with what belongs to it in one file. esbuild keeps `import source`, which the
+# runtime does not know yet.
+$(OUT)/gate/index.js: WORKER := gateway-worker
+$(OUT)/model/index.js: WORKER := model-worker
+$(OUT)/gate/index.js $(OUT)/model/index.js: $(OUT)/%/index.js: $(OUT)/wasm.stamp $(BINDGEN) node_modules/.stamp \
+		crates/wasm-host/recovery.js crates/gateway-worker/entry.js crates/model-worker/entry.js
+	rm -rf $(@D)
+	$(BINDGEN) worker index $(WASM_DIR)/$(subst -,_,$(WORKER)).wasm $(@D)/bindgen
+	node_modules/.bin/esbuild crates/$(WORKER)/entry.js --bundle --minify --format=esm --log-level=warning \
+		--alias:wasm=./$(@D)/bindgen/index.js '--external:*.wasm' '--external:cloudflare:*' --outfile=$@
+	sed -i 's/import source /import /' $@
+	mv $(@D)/bindgen/index_bg.wasm $(@D)/ && rm -r $(@D)/bindgen
+
+# Digests of the libraries' bits, and what the bench times of the gate.
+$(OUT)/wasm-tests.wasm: $(OUT)/wasm.stamp
+	cp $(WASM_DIR)/wasm_tests.wasm $@
 
 # What the model worker serves: the page, the module, the model's files.
 $(OUT)/www/index.html: $(PAGE) $(OUT)/browser/jeffrey_edge.js $(MODEL_FILES)
@@ -210,23 +228,3 @@ $(OUT)/pages/dashboard/index.html: $(DASHBOARD) www/style.css www/icon.svg node_
 	cp $(UPLOT)/dist/uPlot.min.css $(OUT)/pages/dashboard/vendor/uPlot.css
 	cp $(UPLOT)/LICENSE $(OUT)/pages/dashboard/vendor/uPlot.LICENSE
 	@touch $@
-
-# worker-build keeps the name section (0.4 MB gzip) unless wasm-bindgen is told otherwise; it would
-# download esbuild itself.
-build/wasm-bindgen-nameless: $(WASM_BINDGEN)
-	@mkdir -p $(@D)
-	printf '#!/bin/sh\nexec "%s" --remove-name-section "$$@"\n' $(WASM_BINDGEN) > $@
-	chmod +x $@
-
-# One worker a feature of its name; each a target folder of its own.
-$(OUT)/gate/index.js $(OUT)/model/index.js: $(OUT)/%/index.js: \
-		$(CRATE) $(WORKER_BUILD) $(WASM_TARGET) build/wasm-bindgen-nameless node_modules/.stamp
-	CARGO_TARGET_DIR=$(CURDIR)/target/$* WASM_BINDGEN_BIN=$(CURDIR)/build/wasm-bindgen-nameless \
-		ESBUILD_BIN=$(CURDIR)/node_modules/.bin/esbuild \
-		$(WORKER_BUILD) --profile $(PROFILE) --no-opt --out-dir $(OUT)/$* --features $*
-	@touch $@
-
-# The binary that the tests run, and the tests themselves, before anything is timed.
-build/native.stamp: $(CRATE) $(shell find tests kernels -maxdepth 2 -name '*.rs')
-	cargo test --workspace --features cli --no-run
-	@mkdir -p $(@D) && touch $@

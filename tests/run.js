@@ -7,14 +7,14 @@
 
 import { spawn } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
-import { constants, homedir, setPriority } from "node:os";
+import { constants, setPriority } from "node:os";
 import { join } from "node:path";
 
 const data = process.env.DATA ?? "../shared/data";
-const cache = join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "jeffrey-edge/tools");
-const deny = readdirSync(cache).find((name) => name.startsWith("cargo-deny-"));
-const wasm = ["--target", "wasm32-unknown-unknown"];
 const clippy = (/** @type {string[]} */ ...args) => ["cargo", "clippy", "--quiet", ...args, "--", "-D", "warnings"];
+/** What is built for wasm alone. */
+const programs = ["gateway-worker", "model-worker", "browser"];
+const native = ["--workspace", ...programs.flatMap((name) => ["--exclude", name])];
 const tests = (/** @type {string} */ folder) =>
   readdirSync(`tests/${folder}`).filter((name) => name.endsWith(".test.js")).map((name) => `tests/${folder}/${name}`);
 
@@ -22,16 +22,13 @@ const tests = (/** @type {string} */ folder) =>
 
 /** What compiles. One after the other: cargo lets nobody else into its folder. @type {Step[]} */
 const checks = [
-  { name: "format", command: ["cargo", "fmt", "--check"] },
-  { name: "clippy, core", command: clippy("--lib") },
-  { name: "clippy, native", command: clippy("--workspace", "--features", "cli", "--all-targets") },
-  // Both wasm shells at once: they exclude each other only when linked, and tract is checked once.
-  { name: "clippy, model worker and browser", command: clippy("--lib", "--features", "model,browser", ...wasm) },
-  { name: "clippy, gate", command: clippy("--lib", "--features", "gate", ...wasm) },
-  { name: "licences", command: [join(cache, String(deny), "bin/cargo-deny"), "check", "licenses", "bans", "sources"] },
+  { name: "format", command: ["cargo", "fmt", "--all", "--check"] },
+  { name: "clippy, native", command: clippy(...native, "--all-targets") },
+  { name: "clippy, wasm", command: clippy(...programs.flatMap((name) => ["--package", name]), "--target", "wasm32-unknown-unknown") },
+  { name: "licences", command: ["make", "licences"] },
   {
     name: "documentation",
-    command: ["cargo", "doc", "--quiet", "--workspace", "--no-deps", "--lib", "--features", "cli"],
+    command: ["cargo", "doc", "--quiet", ...native, "--no-deps", "--lib"],
     env: { RUSTDOCFLAGS: "-D warnings" },
   },
   { name: "types of the page and the tests", command: ["node_modules/.bin/tsc", "--project", "jsconfig.json"] },
@@ -51,7 +48,7 @@ const sessions = [
     needs: join(data, "goemotions_dev.jsonl.gz"),
   },
   // Last: some of them wait for a moment of their own, so not at the lowest priority, and cargo's folder is free by now.
-  { name: "native tests", command: ["cargo", "test", "--workspace", "--features", "cli"] },
+  { name: "native tests", command: ["cargo", "test"] },
 ];
 
 const total = { passed: 0, failed: 0, skipped: 0 };

@@ -2,7 +2,7 @@
 
 Enters: the network's weights. Leaves: a model with one input `input_ids` `[1, tokens]` and one
 output `embedding` `[1, dim]`; one text at a time, so there is no mask. Its layers are model-local
-functions: `src/classifier/encoder.rs` computes each in one go, any other runtime by the basic
+functions: `crates/classifier/src/encoder.rs` computes each in one go, any other runtime by the basic
 operators of its body. No shape arithmetic, no `value_info`.
 
 Int8 is weight-only: symmetric, a scale for each output channel. The table is dequantised after its

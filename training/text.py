@@ -1,7 +1,7 @@
 """Text to token ids, as the classifier does it at the edge.
 
 Enters: any string. Leaves: the normalised string, its ids, and whether it was cut.
-`src/classifier/tokenizer.rs` mirrors this file; the golden rows hold the two together. Nothing
+`crates/classifier/src/tokenizer.rs` mirrors this file; the golden rows hold the two together. Nothing
 but URLs and white space is touched: emoji, case and slang carry emotion.
 """
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::contract::Route;
 use super::settings::ResponseShape;
 use crate::rollout::standing::BreachKind;
-use crate::terms::Label;
+use jeffrey_terms::Label;
 
 /// An answer of the model that a caller may have.
 #[derive(Clone, Debug, PartialEq)]

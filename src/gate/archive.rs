@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::terms::UnixMs;
+use jeffrey_terms::UnixMs;
 
 /// The key of a batch that begins with this event: the day and the hour of the event, and its number in its part of
 /// the ledger. A batch that is sent again has the key that it had, so an object is replaced, not doubled.

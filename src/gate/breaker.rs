@@ -5,7 +5,7 @@
 //! The probe is a sentence of ours, asked beside a request: no caller is the first to try.
 
 use crate::rollout::standing::BreachKind;
-use crate::terms::UnixMs;
+use jeffrey_terms::UnixMs;
 
 /// How long nothing is tried after a breach or a failed probe.
 pub const COOL_DOWN_MS: u64 = 30_000;

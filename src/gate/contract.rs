@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::answer::Rule;
-use crate::terms::{Label, Subject, Text};
+use jeffrey_terms::{Label, Subject, Text};
 
 /// The old system's interface.
 #[derive(Clone, Debug, PartialEq, Eq)]

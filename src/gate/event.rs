@@ -10,8 +10,8 @@ use super::feedback::Verdict;
 use crate::rollout::bucket::Release;
 use crate::rollout::counts::SLOW_MS;
 use crate::rollout::decision::{By, Decision};
-use crate::telemetry::mask::Masked;
-use crate::terms::{AnswerId, Cohort, Label, Share, UnixMs};
+use jeffrey_mask::Masked;
+use jeffrey_terms::{AnswerId, Cohort, Label, Share, UnixMs};
 
 /// One classify call, as it is counted.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -372,7 +372,7 @@ impl VerdictEvent {
 mod tests {
     use super::*;
     use crate::rollout::decision::{Answerable, Asked, Rules, decide};
-    use crate::terms::Subject;
+    use jeffrey_terms::Subject;
 
     fn event() -> Event {
         let release = Release::parse("e1").unwrap();

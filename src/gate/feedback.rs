@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::own::OwnError;
 use super::receipt::{self, ReceiptError};
 use crate::rollout::key::Key;
-use crate::terms::{AnswerId, Label, UnixMs};
+use jeffrey_terms::{AnswerId, Label, UnixMs};
 
 /// A verdict on one answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::tally::{Quantiles, Side, Totals};
-use crate::rollout::stats::Part;
-use crate::rollout::stats::bounds::highest_chance;
-use crate::terms::Label;
+use jeffrey_anytime::Part;
+use jeffrey_anytime::bounds::highest_chance;
+use jeffrey_terms::Label;
 
 /// The chance that an interval misses.
 const ERROR: f64 = 0.05;

@@ -9,7 +9,7 @@ use std::fmt::Write;
 
 use super::contract::Route;
 use super::event::{Recorded, RecordedCall, RecordedShadow, RecordedVerdict};
-use crate::terms::Share;
+use jeffrey_terms::Share;
 
 /// Upper bounds of the latency histogram, in milliseconds; 200 is the limit of the plan.
 pub const BOUNDS_MS: [u64; 11] = [5, 10, 25, 50, 100, 200, 500, 1_000, 2_500, 5_000, 10_000];

@@ -8,7 +8,7 @@
 use serde_json::{Map, Value, json};
 
 use super::metrics::{BOUNDS_MS, Family, Histogram, Labels, Points, families};
-use crate::terms::UnixMs;
+use jeffrey_terms::UnixMs;
 
 /// The body of `POST /v1/logs` for some events. Lines that are no JSON object are left out: the ledger keeps none.
 pub fn logs(events: &[&str]) -> String {

@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::terms::UnixMs;
+use jeffrey_terms::UnixMs;
 
 /// Events in one batch at most.
 pub const BATCH_EVENTS_MAX: usize = 500;

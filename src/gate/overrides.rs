@@ -4,7 +4,7 @@ use super::intake::Head;
 use super::settings::Settings;
 use crate::rollout::decision::{By, Decision};
 use crate::rollout::token::{self, Permission, TokenError};
-use crate::terms::{Cohort, UnixMs};
+use jeffrey_terms::{Cohort, UnixMs};
 
 /// Header of the cohort asked for.
 pub const COHORT: &str = "x-jeffrey-cohort";

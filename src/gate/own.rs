@@ -17,7 +17,7 @@ use crate::rollout::share::InForce;
 use crate::rollout::standing::{Change, ChangeError, Standing};
 use crate::rollout::state::Command;
 use crate::rollout::view::View;
-use crate::terms::{Cohort, Subject, UnixMs};
+use jeffrey_terms::{Cohort, Subject, UnixMs};
 
 /// Longest body of these endpoints, in bytes.
 pub const BODY_BYTES_MAX: usize = 16 * 1024;
@@ -641,7 +641,7 @@ mod tests {
     use super::*;
     use crate::gate::settings::Variables;
     use crate::rollout::share::Ask;
-    use crate::terms::Share;
+    use jeffrey_terms::Share;
 
     fn in_force(points: u16) -> InForce {
         let share = Share::from_basis_points(points).unwrap();

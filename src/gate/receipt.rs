@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::rollout::key::{HALF_TAG_BYTES, Key};
-use crate::terms::{AnswerId, UnixMs};
+use jeffrey_terms::{AnswerId, UnixMs};
 
 /// How long it is taken.
 pub const VALID_MS: u64 = 7 * 24 * 60 * 60 * 1_000;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::figures::Both;
 use super::tally::{self, Tally, Totals};
 use super::words::Decision;
-use crate::terms::{Cohort, Share, UnixMs};
+use jeffrey_terms::{Cohort, Share, UnixMs};
 
 /// One day in minutes.
 pub const DAY: u64 = 24 * 60;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::terms::Label;
+use jeffrey_terms::Label;
 
 #[derive(Deserialize)]
 struct Event {

@@ -12,7 +12,7 @@ use super::webhook::{self, Receiver, WebhookError};
 use crate::rollout::bucket::{Release, ReleaseError};
 use crate::rollout::key::{Key, KeyError};
 use crate::rollout::pace::Pace;
-use crate::terms::{Cohort, Share, ShareError, Subject, SubjectError};
+use jeffrey_terms::{Cohort, Share, ShareError, Subject, SubjectError};
 
 /// The variables as the shell found them, by name; those not set are not there.
 #[derive(Clone, Default)]

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::event::Kept;
 use super::tally::{self, Tally, affected};
 use crate::rollout::counts::{Concentration, Metric, Minute, Pair};
-use crate::terms::{Cohort, Share};
+use jeffrey_terms::{Cohort, Share};
 
 /// The most parts of a ledger. What more would be kept apart for is in `docs/scale.md`.
 pub const SHARDS_MAX: u64 = 32;

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::outbox::{self, Outcome};
 use super::{otlp, schema_2};
-use crate::terms::UnixMs;
+use jeffrey_terms::UnixMs;
 
 /// The most sinks that are configured at once.
 pub const SINKS_MAX: usize = 8;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::outbox::Outbox;
-use crate::terms::UnixMs;
+use jeffrey_terms::UnixMs;
 
 /// What one part of the ledger has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

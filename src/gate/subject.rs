@@ -10,7 +10,7 @@ use super::intake::Head;
 use super::settings::{Settings, SubjectCookie};
 use crate::rollout::bucket::Release;
 use crate::rollout::key::Key;
-use crate::terms::Subject;
+use jeffrey_terms::Subject;
 
 /// Name of the cookie.
 pub const COOKIE: &str = "jeffrey_subject";

@@ -15,7 +15,7 @@ use crate::rollout::gate::track::HOURS;
 use crate::rollout::pace::Pace;
 use crate::telemetry::analysis::{Sums, shows_more};
 use crate::telemetry::sketch::Sketch;
-use crate::terms::{Cohort, Share, UnixMs};
+use jeffrey_terms::{Cohort, Share, UnixMs};
 
 /// Everything that is counted of some events of one cohort.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::sink::{is_name, is_url};
 use crate::rollout::permit::Answer;
 use crate::rollout::state::{Alert, Cause};
-use crate::terms::{Share, UnixMs};
+use jeffrey_terms::{Share, UnixMs};
 
 /// The most receivers of one list.
 pub const RECEIVERS_MAX: usize = 8;

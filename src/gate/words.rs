@@ -10,7 +10,7 @@ use crate::rollout::counts::Counts;
 use crate::rollout::evidence::Summary;
 use crate::rollout::state::{Action, Alert, Phase};
 use crate::rollout::view::View;
-use crate::terms::{Share, UnixMs};
+use jeffrey_terms::{Share, UnixMs};
 
 /// Something that was decided.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

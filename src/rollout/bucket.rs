@@ -13,7 +13,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::terms::{Cohort, Share, Subject};
+use jeffrey_terms::{Cohort, Share, Subject};
 
 /// The name of a release: what it is drawn by, 1 to [`Release::BYTES_MAX`] visible ASCII characters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

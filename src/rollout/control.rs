@@ -13,7 +13,7 @@ use super::permit::Withheld;
 use super::plan::{Fault, Plan};
 use super::standing::BreachKind;
 use super::state::{Action, Alert, Command, News, Phase, State};
-use crate::terms::{Cohort, Share, UnixMs};
+use jeffrey_terms::{Cohort, Share, UnixMs};
 
 /// What is known of a release, without its plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

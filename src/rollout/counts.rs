@@ -6,8 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::stats::Part;
-use crate::terms::{Cohort, Label, Share};
+use jeffrey_anytime::Part;
+use jeffrey_terms::{Cohort, Label, Share};
 
 /// What one cohort did in one minute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

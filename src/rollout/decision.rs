@@ -10,7 +10,7 @@
 
 use super::bucket::{Assignment, Bucket, Release, assign};
 use super::token::Permission;
-use crate::terms::{Cohort, Share, Subject};
+use jeffrey_terms::{Cohort, Share, Subject};
 
 /// The rules in force.
 #[derive(Clone, Copy, Debug)]
@@ -143,7 +143,7 @@ pub fn decide(asked: &Asked<'_>, rules: &Rules<'_>) -> Decision {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::terms::UnixMs;
+    use jeffrey_terms::UnixMs;
 
     fn subject(name: &str) -> Subject {
         Subject::parse(name).unwrap()

@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 
 use super::counts::{Metric, Minute};
 use super::plan::Plan;
-use super::stats::{Part, ln};
 use crate::rollout::gate::finding::{Finding, Note, Verdict, overall};
 use crate::rollout::gate::track::{SILENT_MINUTES, Track};
 use crate::rollout::gate::{Effect, Rule};
-use crate::terms::{Cohort, Share};
+use jeffrey_anytime::{Part, ln};
+use jeffrey_terms::{Cohort, Share};
 
 /// What is known of a release's gates.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -26,8 +26,6 @@ pub mod standing;
 
 pub mod state;
 
-pub mod stats;
-
 pub mod token;
 
 pub mod view;

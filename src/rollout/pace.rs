@@ -3,7 +3,7 @@
 //! A plan takes days. To walk through one in minutes, every time that minutes and stages are counted by is moved away
 //! from a fixed one, so many times as fast; latencies are not, nor when a minute's last events have come.
 
-use crate::terms::UnixMs;
+use jeffrey_terms::UnixMs;
 
 /// 2026-01-01 00:00 UTC: a whole minute, hour and day.
 const ANCHOR_MS: u64 = 1_767_225_600_000;

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::telemetry::analysis::Verdict;
-use crate::terms::UnixMs;
+use jeffrey_terms::UnixMs;
 
 /// How long a release check is good for.
 pub const VALID_MS: u64 = 24 * 60 * 60 * 1_000;

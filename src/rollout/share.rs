@@ -7,7 +7,7 @@
 //! then the release counts as closed, because an isolate that cannot hear of a rollback must not go on
 //! without it. While it is away, one request in [`FRESH_MS`] waits for it, and the others do not.
 
-use crate::terms::{Share, UnixMs};
+use jeffrey_terms::{Share, UnixMs};
 
 /// How long a word is used without asking again.
 pub const ASKED_MS: u64 = 2_500;

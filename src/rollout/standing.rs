@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::terms::{Share, ShareError, UnixMs};
+use jeffrey_terms::{Share, ShareError, UnixMs};
 
 /// Where a release stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -12,7 +12,7 @@ use super::permit::Withheld;
 use super::plan::{Plan, Stage};
 use super::standing::BreachKind;
 use crate::rollout::gate::finding::{Finding, Verdict};
-use crate::terms::{Share, UnixMs};
+use jeffrey_terms::{Share, UnixMs};
 
 /// A release in its plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bucket::Release;
 use super::key::Key;
-use crate::terms::UnixMs;
+use jeffrey_terms::UnixMs;
 
 /// The longest that a token is valid.
 pub const VALID_MS_MAX: u64 = 24 * 60 * 60 * 1_000;

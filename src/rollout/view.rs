@@ -8,7 +8,7 @@ use super::evidence::Summary;
 use super::permit::Validation;
 use super::plan::{Plan, Stage};
 use super::state::{Alert, Command, Phase, State};
-use crate::terms::{Share, UnixMs};
+use jeffrey_terms::{Share, UnixMs};
 
 /// Everything that is shown of a release.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

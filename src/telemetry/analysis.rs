@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::sketch::Sketch;
-use crate::terms::{Cohort, Label};
+use jeffrey_terms::{Cohort, Label};
 
 /// What is read of one line.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::terms::{Cohort, Label};
+use jeffrey_terms::{Cohort, Label};
 
 /// One text to be labelled.
 #[derive(Clone, Debug, PartialEq, Serialize)]

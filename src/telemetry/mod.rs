@@ -4,6 +4,4 @@ pub mod analysis;
 
 pub mod annotation;
 
-pub mod mask;
-
 pub mod sketch;

@@ -37,7 +37,7 @@ export async function pageModule() {
   return { glue, bytes: readFileSync(`${BUILD}/browser/jeffrey_edge_bg.wasm`) };
 }
 
-/** The entry of the model worker, as worker-build leaves it. */
+/** The entry of the model worker, as `make workers` leaves it. */
 export const MODEL_WORKER = `${BUILD}/model/index.js`;
 
 /** Bytes of everything that is loaded. */

@@ -21,7 +21,7 @@ import { inTurns } from "./turns.js";
 const RELEASE = "e1-small";
 const DECISIONS = 10_000;
 const DECISION_BAR_US = 50;
-/** Patterns of `examples/decision.rs`, prose first. */
+/** Patterns of `tests/wasm/src/decision.rs`, prose first. */
 const PATTERNS = 6;
 const MASKED_BYTES = 1_000_000;
 const TURNS = 60;
@@ -53,7 +53,7 @@ try {
 
 /** Microseconds of one decision: the median of batches of 10,000 in the wasm module. */
 function decisionTime() {
-  const module = new WebAssembly.Module(readFileSync(`${BUILD}/decision.wasm`));
+  const module = new WebAssembly.Module(readFileSync(`${BUILD}/wasm-tests.wasm`));
   const { decisions } = /** @type {any} */ (new WebAssembly.Instance(module, {}).exports);
   const canary = decisions(DECISIONS);
   assert.ok(Math.abs(canary / DECISIONS - 0.1) < 0.01, `${canary} of ${DECISIONS} are canary at 10 %`);
@@ -67,7 +67,7 @@ function decisionTime() {
 
 /** How much longer the mask takes for twice the text, for each of its patterns: the worst, and its speed. */
 function maskTimes() {
-  const module = new WebAssembly.Module(readFileSync(`${BUILD}/decision.wasm`));
+  const module = new WebAssembly.Module(readFileSync(`${BUILD}/wasm-tests.wasm`));
   const { masked } = /** @type {any} */ (new WebAssembly.Instance(module, {}).exports);
   const time = (/** @type {number} */ bytes, /** @type {number} */ pattern) => {
     const times = Array.from({ length: 3 }, () => {

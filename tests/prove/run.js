@@ -11,7 +11,7 @@ const PEERS = ["trailing_15m", "consecutive_15m", "flagger_1m_5", "argo_5m_3", "
 
 const git = (/** @type {string[]} */ ...args) => execFileSync("git", args, { encoding: "utf8" }).trim();
 // What decides the figures; the commit that last changed any of it.
-const SOURCES = ["src/rollout", "src/shell/cli/simulate", "rollout.toml", "tests/prove/rows.js", "src/terms.rs"];
+const SOURCES = ["src/rollout", "crates/anytime/src", "crates/cli/src/simulate", "rollout.toml", "tests/prove/rows.js", "crates/terms/src"];
 const commit = git("log", "-1", "--format=%h", "--abbrev=12", "--", ...SOURCES);
 const changed = git("status", "--porcelain", "--", ...SOURCES) !== "";
 if (changed) console.log("prove: the sources differ from the commit; figures will say so, and are not kept");

@@ -1,24 +1,24 @@
-// The encoder's arithmetic has the same bits natively (`kernels/tests/digest.rs`), in Node and in workerd.
+// The encoder's arithmetic has the same bits natively (`tests/wasm/src/lib.rs`), in Node and in workerd.
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { Miniflare } from "miniflare";
 
-const wasm = await readFile("build/kernels.wasm");
-const expected = (await readFile("kernels/tests/digest.txt", "utf8")).trim();
+const wasm = await readFile("build/wasm-tests.wasm");
+const expected = (await readFile("tests/wasm/src/kernels.txt", "utf8")).trim();
 
 test("every kernel gives the bits on record in Node", async () => {
   const { instance } = await WebAssembly.instantiate(wasm, {});
-  const { digest } = /** @type {{ digest: () => bigint }} */ (/** @type {unknown} */ (instance.exports));
-  assert.equal(hex(digest()), expected);
+  const { kernels_digest } = /** @type {{ kernels_digest: () => bigint }} */ (/** @type {unknown} */ (instance.exports));
+  assert.equal(hex(kernels_digest()), expected);
 });
 
 test("every kernel gives the bits on record in workerd", { timeout: 60_000 }, async () => {
   const script = `
     import module from "./kernels.wasm";
     export default {
-      fetch: () => new Response(String(new WebAssembly.Instance(module, {}).exports.digest())),
+      fetch: () => new Response(String(new WebAssembly.Instance(module, {}).exports.kernels_digest())),
     };`;
   const workerd = new Miniflare({
     host: "127.0.0.1",

@@ -6,7 +6,7 @@ use crate::rollout::permit::{Answer, Withheld, Word};
 use crate::rollout::standing::BreachKind;
 use crate::rollout::state::{Action, Alert, Cause, Command, Phase};
 use crate::rollout::view::View;
-use crate::terms::{Share, UnixMs};
+use jeffrey_terms::{Share, UnixMs};
 
 /// Where a release stands, in one line.
 pub(super) fn line(release: &str, share: Share, killed: bool, view: Option<&View>) -> String {

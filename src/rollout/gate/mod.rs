@@ -125,7 +125,7 @@ impl Gate {
             Level::Requests => return None,
             Level::Subjects => 1.0,
         };
-        Some(-super::stats::ln(self.budget * part))
+        Some(-jeffrey_anytime::ln(self.budget * part))
     }
 
     /// What requests have to reach, as a logarithm; `None` where they are no evidence.
@@ -135,6 +135,6 @@ impl Gate {
             Level::Requests => 1.0,
             Level::Subjects => return None,
         };
-        Some(-super::stats::ln(self.budget * part))
+        Some(-jeffrey_anytime::ln(self.budget * part))
     }
 }

@@ -13,10 +13,10 @@ use serde::{Deserialize, Serialize};
 use super::finding::{Finding, Note, Verdict};
 use super::{Effect, Gate, Level, Limit, Rule};
 use crate::rollout::counts::{Affected, Metric, Minute, Pair};
-use crate::rollout::stats::odds::{EQUAL, OddsRatio};
-use crate::rollout::stats::starts::{Detector, Exact, Product, Starts};
-use crate::rollout::stats::{EVEN, GRID, GROWTH, NEAR, Part, beta, limit, ln, ln_mean_exp, odds};
-use crate::terms::{Cohort, Share};
+use jeffrey_anytime::odds::{EQUAL, OddsRatio};
+use jeffrey_anytime::starts::{Detector, Exact, Product, Starts};
+use jeffrey_anytime::{EVEN, GRID, GROWTH, NEAR, Part, beta, limit, ln, ln_mean_exp, odds};
+use jeffrey_terms::{Cohort, Share};
 
 /// What a gate remembers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -12,9 +12,9 @@ use super::{Plan, Stage};
 use crate::rollout::counts::Metric;
 use crate::rollout::gate::track::{DAY_MINUTES, HOURS, chance};
 use crate::rollout::gate::{Effect, Gate, Rule};
-use crate::rollout::stats::odds::EQUAL;
-use crate::rollout::stats::{EVEN, GROWTH, NEAR, exp, ln};
-use crate::terms::Share;
+use jeffrey_anytime::odds::EQUAL;
+use jeffrey_anytime::{EVEN, GROWTH, NEAR, exp, ln};
+use jeffrey_terms::Share;
 
 /// How many times as bad the canary is in the columns of an explanation.
 pub const TIMES: [f64; 5] = [1.5, 2.0, 3.0, 5.0, 10.0];

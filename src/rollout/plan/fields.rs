@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 use super::Fault;
 use super::freeze::Zone;
 use crate::rollout::bucket::Release;
-use crate::terms::Share;
+use jeffrey_terms::Share;
 
 /// The text, and what was found wrong so far.
 pub(super) struct Reader<'a> {

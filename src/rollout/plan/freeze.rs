@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 use serde::{Deserialize, Serialize};
 
-use crate::terms::UnixMs;
+use jeffrey_terms::UnixMs;
 
 /// Days of the week, from a time of day to another; past midnight when the second is the earlier.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

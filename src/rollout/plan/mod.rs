@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use self::freeze::Freeze;
 use crate::rollout::bucket::Release;
 use crate::rollout::gate::Gate;
-use crate::terms::Share;
+use jeffrey_terms::Share;
 
 /// How a release rises, and what stops it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use super::freeze::{Freeze, Zone};
 use super::{Plan, PlanError, StableLimits, Stage};
 use crate::rollout::counts::{Metric, SUBJECT_METRICS};
 use crate::rollout::gate::{Effect, Gate, Level, Limit, Rule};
-use crate::terms::Share;
+use jeffrey_terms::Share;
 
 /// Reads a whole plan.
 pub(super) fn read(text: &str) -> Result<Plan, PlanError> {

@@ -1,0 +1,40 @@
+//! Writes the JavaScript around a wasm module: `bindgen worker|page NAME INPUT.wasm DIR`.
+//!
+//! Into DIR go `NAME.js` and `NAME_bg.wasm`. A worker's module comes in with `import source`, and can be
+//! replaced by a new instance after a trap (`crates/wasm-host/recovery.js`). A page fetches its module,
+//! and has types besides.
+
+use std::env;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use wasm_bindgen_cli_support::Bindgen;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bindgen: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run() -> anyhow::Result<()> {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let [target, name, input, folder] = arguments.as_slice() else {
+        bail!("{} arguments, not 4: worker|page NAME INPUT.wasm DIR", arguments.len());
+    };
+    let mut bindgen = Bindgen::new();
+    bindgen.input_path(input).out_name(name).remove_name_section(true);
+    match target.as_str() {
+        "worker" => bindgen
+            .module(true)?
+            .typescript(false)
+            .reset_state_function(true)
+            .force_enable_abort_handler(true),
+        "page" => bindgen.web(true)?.typescript(true).remove_producers_section(true),
+        other => bail!("`{other}` is neither `worker` nor `page`"),
+    };
+    bindgen.generate(folder).with_context(|| input.clone())
+}

@@ -1,0 +1,102 @@
+//! A judge in the manner of Kayenta: Mann and Whitney's test of two cohorts' rates, minute by minute.
+//!
+//! After its published description (<https://spinnaker.io/docs/guides/user/canary/judge/>): a metric is "high"
+//! when the interval of the shift, at 98 %, lies above a quarter of the estimated shift; with one critical
+//! metric a high one fails the canary. The interval is Hodges and Lehmann's, by the normal approximation with
+//! ties (Mann & Whitney 1947, Ann. Math. Statist. 18:50–60; Hodges & Lehmann 1963, 34:598–611). The tool
+//! itself was not run.
+
+use jeffrey_anytime::Part;
+
+/// The minutes of both cohorts so far.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Judge {
+    canary: Vec<f64>,
+    stable: Vec<f64>,
+}
+
+impl Judge {
+    /// One more minute.
+    pub(super) fn look(&mut self, canary: Part, stable: Part) {
+        self.canary.extend(canary.rate());
+        self.stable.extend(stable.rate());
+    }
+
+    /// Whether the canary's rate is judged to be higher.
+    pub(super) fn finds_more(&self) -> bool {
+        let mut canary = self.canary.clone();
+        let mut stable = self.stable.clone();
+        canary.sort_unstable_by(f64::total_cmp);
+        stable.sort_unstable_by(f64::total_cmp);
+        let Some(rank) = lower_rank(&canary, &stable) else { return false };
+        // The `rank`-th smallest difference is above 0 only if fewer are not; the rest is rarely needed.
+        let (mut below, mut not_above) = (0, 0);
+        for rate in &stable {
+            while canary.get(below).is_some_and(|other| other <= rate) {
+                below += 1;
+            }
+            not_above += below;
+        }
+        if not_above >= rank {
+            return false;
+        }
+        let mut shifts: Vec<f64> =
+            canary.iter().flat_map(|a| stable.iter().map(move |b| a - b)).collect();
+        let middle = shifts.len() / 2;
+        let estimate = *shifts.select_nth_unstable_by(middle, f64::total_cmp).1;
+        let lower = *shifts.select_nth_unstable_by(rank - 1, f64::total_cmp).1;
+        lower > TOLERANCE * estimate
+    }
+}
+
+/// The rank of the difference that is the lower end of the interval; `None` when the samples are too few.
+fn lower_rank(canary: &[f64], stable: &[f64]) -> Option<usize> {
+    let (m, n) = (canary.len() as f64, stable.len() as f64);
+    let all = m + n;
+    let mut both: Vec<f64> = canary.iter().chain(stable).copied().collect();
+    both.sort_unstable_by(f64::total_cmp);
+    let ties: f64 = both
+        .chunk_by(|a, b| a == b)
+        .map(|same| {
+            let same = same.len() as f64;
+            same * (same * same - 1.0)
+        })
+        .sum();
+    let variance = m * n / 12.0 * (all + 1.0 - ties / (all * (all - 1.0)));
+    let rank = (m * n / 2.0 - Z_98 * variance.sqrt()).floor();
+    (all > 2.0 && rank >= 1.0).then_some(rank as usize)
+}
+
+/// 99th percentile of the normal law: an interval of 98 % leaves 1 % on each side.
+const Z_98: f64 = 2.326_347_874_040_841;
+const TOLERANCE: f64 = 0.25;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shift_beyond_chance_is_found_and_chance_is_not() {
+        let judged = |canary: &dyn Fn(u64) -> u64, minutes: u64| {
+            let mut judge = Judge::default();
+            for minute in 0..minutes {
+                judge.look(Part::new(canary(minute), 100), Part::new(minute % 5, 100));
+            }
+            judge.finds_more()
+        };
+        assert!(!judged(&|minute| (minute + 2) % 5, 60));
+        assert!(judged(&|minute| minute % 5 + 3, 60));
+        assert!(!judged(&|minute| minute % 5 + 3, 4), "four minutes are too few");
+        assert!(!judged(&|_| 0, 60));
+        assert!(!Judge::default().finds_more());
+    }
+
+    #[test]
+    fn the_rank_is_that_of_the_tables() {
+        // Without ties, 10 and 10: 50 - 2.326 sqrt(175) = 19.2.
+        let a: Vec<f64> = (0..10).map(f64::from).collect();
+        let b: Vec<f64> = (0..10).map(|at| f64::from(at) + 0.5).collect();
+        assert_eq!(lower_rank(&a, &b), Some(19));
+        assert_eq!(lower_rank(&a[..2], &b[..2]), None);
+    }
+}

@@ -1,0 +1,177 @@
+//! `jeffrey simulate`: the gates and the state machine on simulated minutes.
+//!
+//! `scenario` says what happens, `world` draws the counters, `trial` runs one release through them by the
+//! same code that runs in the worker, `report` counts what came of many.
+
+mod mann_whitney;
+
+mod peers;
+
+mod report;
+
+mod scenario;
+
+mod trial;
+
+mod world;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::{fs, num, sync, thread};
+
+use self::report::Report;
+use self::scenario::{Scenario, Story};
+use self::trial::Trial;
+use self::world::Crowd;
+use super::plan::read_plan;
+use super::plot::write_all;
+use super::progress::Progress;
+use super::{Outcome, Stop, print_report};
+use jeffrey_edge::rollout::plan::Stage;
+use jeffrey_terms::Share;
+
+/// Run a plan's gates on simulated traffic, and count what they do
+#[derive(clap::Args)]
+#[command(
+    after_help = "Scenarios: healthy, METRIC:FROM:TO[@MINUTE] (errors, regex, slow, low_confidence, \
+                  rule_applied, …) at once or over /MINUTES, latency:MS:MS[@MINUTE] by P95, \
+                  drift:METRIC:FROM:TO of both over a day, burst:TIMES[@MINUTE] of traffic, \
+                  client[@MINUTE] that always fails, outage:canary[@MINUTE], outage:stable[@MINUTE], \
+                  silence[@MINUTE], skew:MINUTES of the canary's clock; several may be given. The change \
+                  is the canary's, at minute 360 unless said otherwise. The same seed gives the same \
+                  runs.\n\n\
+                  Examples:\n  \
+                  jeffrey simulate --share 10% --traffic 600 --runs 300\n  \
+                  jeffrey simulate --scenario errors:1%:3% --share 10% --traffic 600 --json"
+)]
+pub(super) struct Arguments {
+    /// What happens
+    #[arg(long, value_name = "SCENARIO", default_value = "healthy")]
+    scenario: Vec<Scenario>,
+    /// Requests a minute, of both cohorts
+    #[arg(long, value_name = "N", default_value_t = 600.0, value_parser = positive)]
+    traffic: f64,
+    /// One stage of this share for the whole time, instead of the plan's stages
+    #[arg(long, value_name = "SHARE")]
+    share: Option<Share>,
+    /// How long
+    #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u64).range(1..=1_000))]
+    hours: u64,
+    /// How many releases
+    #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    runs: u64,
+    /// Where the draws begin
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// How many subjects there are
+    #[arg(long, value_name = "N", default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    users: u32,
+    /// Exponent of Zipf's law for how often each comes; 0 is all alike
+    #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = exponent)]
+    zipf: f64,
+    /// Part of the subjects whose requests fail one time in four in either cohort, such as 2%
+    #[arg(long, value_name = "RATE", default_value = "0%", value_parser = rate)]
+    broken: f64,
+    /// How far the day's highest traffic lies above the mean, such as 60%
+    #[arg(long, value_name = "RATE", default_value = "0%", value_parser = rate)]
+    daily: f64,
+    /// Part of the minutes that are doubled, late or missing
+    #[arg(long, value_name = "RATE", default_value = "0%", value_parser = rate)]
+    disorder: f64,
+    /// Draw when each rule rolled back, as SVG
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    plot: Option<PathBuf>,
+    /// A plan instead of the shipped one
+    #[arg(long, value_name = "FILE")]
+    plan: Option<PathBuf>,
+    /// One JSON object instead of columns
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Stop> {
+    let text = arguments
+        .plan
+        .as_ref()
+        .map(|path| fs::read_to_string(path).map_err(|error| Stop::read(path, &error)))
+        .transpose()?;
+    let Some(mut plan) = read_plan(text.as_deref()) else {
+        return Ok(Outcome::Negative);
+    };
+    if let Some(share) = arguments.share {
+        let at_least_minutes = 60 * arguments.hours;
+        plan.stages = vec![Stage { share, at_least_minutes, samples: 0, approval: false }];
+    }
+    let story = Story::new(&arguments.scenario);
+    let crowd = Crowd {
+        traffic: arguments.traffic,
+        users: arguments.users,
+        zipf: arguments.zipf,
+        broken: arguments.broken,
+        daily: arguments.daily,
+        holdout: plan.holdout,
+    };
+    let trial = Trial {
+        plan: &plan,
+        story: &story,
+        crowd,
+        minutes: 60 * arguments.hours,
+        disorder: arguments.disorder,
+    };
+    let outcomes = on_all_cores(&trial, arguments.seed, arguments.runs);
+    let report = Report::new(&story, &plan, arguments.seed, &outcomes);
+    if let Some(path) = &arguments.plot {
+        let scenario: Vec<_> = arguments.scenario.iter().map(ToString::to_string).collect();
+        let title = scenario.join(", ");
+        write_all(path, &[report::plot(&story, &title, trial.minutes, &outcomes)])?;
+    }
+    print_report(&report, arguments.json)?;
+    Ok(Outcome::Fine)
+}
+
+/// Every run has a seed of its own, so that it does not matter which core takes which.
+fn on_all_cores(trial: &Trial<'_>, seed: u64, runs: u64) -> Vec<trial::Outcome> {
+    let cores = thread::available_parallelism().map_or(1, num::NonZero::get);
+    let next = AtomicU64::new(0);
+    let (sender, receiver) = sync::mpsc::channel();
+    thread::scope(|scope| {
+        for _ in 0..cores {
+            let (sender, next) = (sender.clone(), &next);
+            scope.spawn(move || {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= runs {
+                        return;
+                    }
+                    let seed = seed.wrapping_mul(SEEDS_APART).wrapping_add(number);
+                    if sender.send((number, trial.run(seed))).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        let mut progress = Progress::new(Some(runs));
+        let mut outcomes: Vec<_> = receiver.iter().inspect(|_| progress.step()).collect();
+        outcomes.sort_by_key(|(number, _)| *number);
+        outcomes.into_iter().map(|(_, outcome)| outcome).collect()
+    })
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    let number = text.parse::<f64>().ok();
+    let number = number.filter(|number| (1e-3..=1e6).contains(number));
+    number.ok_or_else(|| format!("`{text}` is not a number from 0.001 to 1000000"))
+}
+
+fn exponent(text: &str) -> Result<f64, String> {
+    let number = text.parse::<f64>().ok().filter(|number| (0.0..=4.0).contains(number));
+    number.ok_or_else(|| format!("`{text}` is not a number from 0 to 4"))
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    scenario::rate(text).ok_or_else(|| format!("`{text}` is not a rate such as 2%"))
+}
+
+/// Seeds of two simulations lie so far apart (a prime above any number of runs).
+const SEEDS_APART: u64 = 1_000_000_007;

@@ -1,0 +1,362 @@
+//! What is simulated: the rates of every metric in each cohort and minute.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jeffrey_edge::rollout::counts::{Metric, SLOW_MS};
+use jeffrey_edge::rollout::plan::explain::usual;
+use jeffrey_terms::Cohort;
+
+/// One thing that happens.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Scenario {
+    /// Traffic so many times as high for half an hour, every four hours from a minute on.
+    Burst { times: f64, minute: u64 },
+    /// From a minute on all requests of one subject fail: the canary's that comes most often.
+    Client { minute: u64 },
+    /// The rate of both moves from one value to another over a day.
+    Drift { metric: Metric, from: f64, to: f64 },
+    /// Nothing.
+    Healthy,
+    /// The P95 latency of both, and from a minute on the canary's.
+    Latency { from_ms: f64, to_ms: f64, minute: u64 },
+    /// Half of a cohort's requests fail for half an hour.
+    Outage { cohort: Cohort, minute: u64 },
+    /// The rate of both, and from a minute on the canary's: at once, or rising over some minutes.
+    Rate { metric: Metric, from: f64, to: f64, minute: u64, over: u64 },
+    /// From a minute on nothing of the canary's is counted.
+    Silence { minute: u64 },
+    /// The canary's counters arrive under a minute that is so much later: a clock that is wrong.
+    Skew { minutes: u64 },
+}
+
+impl FromStr for Scenario {
+    type Err = ScenarioError;
+
+    fn from_str(text: &str) -> Result<Self, ScenarioError> {
+        let error = || ScenarioError { text: text.to_owned() };
+        let number = |text: &str| text.parse::<u64>().map_err(|_| error());
+        let (text, over) = match text.split_once('/') {
+            Some((text, over)) => (text, number(over)?),
+            None => (text, 0),
+        };
+        let (what, minute) = match text.split_once('@') {
+            Some((what, minute)) => (what, number(minute)?),
+            None => (text, CHANGE_MINUTE),
+        };
+        let parts: Vec<&str> = what.split(':').collect();
+        let drawn = |name| Metric::from_name(name).filter(|metric| DRAWN.contains(metric));
+        match parts[..] {
+            [metric, from, to] if metric != "latency" => {
+                let (from, to) = (rate(from).ok_or_else(error)?, rate(to).ok_or_else(error)?);
+                let metric = drawn(metric).ok_or_else(error)?;
+                Ok(Self::Rate { metric, from, to, minute, over })
+            }
+            _ if over > 0 => Err(error()),
+            ["burst", times] => {
+                let times = times.parse().ok().filter(|times| (1.0..=100.0).contains(times));
+                Ok(Self::Burst { times: times.ok_or_else(error)?, minute })
+            }
+            ["client"] => Ok(Self::Client { minute }),
+            ["drift", metric, from, to] => {
+                let (from, to) = (rate(from).ok_or_else(error)?, rate(to).ok_or_else(error)?);
+                Ok(Self::Drift { metric: drawn(metric).ok_or_else(error)?, from, to })
+            }
+            ["healthy"] => Ok(Self::Healthy),
+            ["silence"] => Ok(Self::Silence { minute }),
+            ["skew", minutes] => {
+                let minutes = number(minutes)?;
+                if minutes <= SKEW_MINUTES_MAX { Ok(Self::Skew { minutes }) } else { Err(error()) }
+            }
+            ["outage", cohort] => {
+                let cohort = Cohort::from_name(cohort).ok_or_else(error)?;
+                Ok(Self::Outage { cohort, minute })
+            }
+            ["latency", from, to] => {
+                let number = |text: &str| {
+                    let ms = text.parse::<f64>().ok();
+                    ms.filter(|ms| (1.0..=60_000.0).contains(ms)).ok_or_else(error)
+                };
+                Ok(Self::Latency { from_ms: number(from)?, to_ms: number(to)?, minute })
+            }
+            _ => Err(error()),
+        }
+    }
+}
+
+impl fmt::Display for Scenario {
+    /// As it is read.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let percent = |rate: f64| format!("{}%", (1e6 * rate).round() / 1e4);
+        match *self {
+            Self::Burst { times, minute } => write!(f, "burst:{times}@{minute}"),
+            Self::Client { minute } => write!(f, "client@{minute}"),
+            Self::Drift { metric, from, to } => {
+                write!(f, "drift:{}:{}:{}", metric.name(), percent(from), percent(to))
+            }
+            Self::Healthy => write!(f, "healthy"),
+            Self::Latency { from_ms, to_ms, minute } => {
+                write!(f, "latency:{from_ms}:{to_ms}@{minute}")
+            }
+            Self::Outage { cohort, minute } => write!(f, "outage:{}@{minute}", cohort.name()),
+            Self::Rate { metric, from, to, minute, over } => {
+                write!(f, "{}:{}:{}@{minute}", metric.name(), percent(from), percent(to))?;
+                if over > 0 { write!(f, "/{over}") } else { Ok(()) }
+            }
+            Self::Silence { minute } => write!(f, "silence@{minute}"),
+            Self::Skew { minutes } => write!(f, "skew:{minutes}"),
+        }
+    }
+}
+
+/// What is no scenario.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "scenario `{text}` is none of healthy, METRIC:FROM:TO[@MINUTE][/MINUTES] with rates such as 1%, \
+     latency:MS:MS[@MINUTE], drift:METRIC:FROM:TO, burst:TIMES[@MINUTE] with 1 to 100 times, \
+     client[@MINUTE], outage:canary[@MINUTE], outage:stable[@MINUTE], silence[@MINUTE], skew:MINUTES up to 30; \
+     metrics are errors, feedback_bad, low_confidence, mismatches, prototypes, regex, rule_applied, slow"
+)]
+pub(super) struct ScenarioError {
+    text: String,
+}
+
+/// `1%` or `0.01`, 0 to 1.
+pub(super) fn rate(text: &str) -> Option<f64> {
+    let rate = match text.strip_suffix('%') {
+        Some(percent) => percent.parse::<f64>().ok()? / 100.0,
+        None => text.parse().ok()?,
+    };
+    (0.0..=1.0).contains(&rate).then_some(rate)
+}
+
+/// All that happens in one simulation.
+#[derive(Clone, Debug)]
+pub(super) struct Story {
+    scenarios: Vec<Scenario>,
+}
+
+impl Story {
+    pub(super) fn new(scenarios: &[Scenario]) -> Self {
+        Self { scenarios: scenarios.to_vec() }
+    }
+
+    /// The minute at which the canary becomes worse, if it does.
+    pub(super) fn change(&self) -> Option<u64> {
+        let worse = self.scenarios.iter().filter_map(|scenario| match *scenario {
+            Scenario::Rate { from, to, minute, .. } if from != to => Some(minute),
+            Scenario::Latency { from_ms, to_ms, minute } if from_ms < to_ms => Some(minute),
+            Scenario::Outage { cohort: Cohort::Canary, minute } => Some(minute),
+            // One client is no reason to roll back.
+            _ => None,
+        });
+        worse.min()
+    }
+
+    /// The chance of a hit.
+    pub(super) fn rate(&self, metric: Metric, cohort: Cohort, minute: u64) -> f64 {
+        let canary = cohort == Cohort::Canary;
+        let mut rate = healthy(metric);
+        for scenario in &self.scenarios {
+            match *scenario {
+                Scenario::Rate { metric: of, from, to, minute: at, over } if of == metric => {
+                    let part = match minute.checked_sub(at) {
+                        Some(since) if canary => (since + 1) as f64 / over.max(1) as f64,
+                        _ => 0.0,
+                    };
+                    rate = if part >= 1.0 { to } else { from + (to - from) * part };
+                }
+                Scenario::Drift { metric: of, from, to } if of == metric => {
+                    rate = from + (to - from) * (minute as f64 / 1_440.0).min(1.0);
+                }
+                Scenario::Latency { from_ms, to_ms, minute: at } => {
+                    let p95 = if canary && minute >= at { to_ms } else { from_ms };
+                    let factor = if canary { 1.2 } else { 1.0 };
+                    match metric {
+                        Metric::Slow => rate = above(SLOW_MS as f64, p95),
+                        Metric::SlowBesideStable => rate = above(factor * from_ms, p95),
+                        _ => {}
+                    }
+                }
+                Scenario::Outage { cohort: of, minute: at }
+                    if metric == Metric::Errors
+                        && of == cohort
+                        && (at..at + OUTAGE_MINUTES).contains(&minute) =>
+                {
+                    rate = 0.5;
+                }
+                _ => {}
+            }
+        }
+        rate
+    }
+
+    /// How many times its usual height the traffic has.
+    pub(super) fn traffic(&self, now: u64) -> f64 {
+        let times = self.scenarios.iter().filter_map(|one| match *one {
+            Scenario::Burst { times, minute } => {
+                let within = now.checked_sub(minute)? % BURST_EVERY < BURST_MINUTES;
+                within.then_some(times)
+            }
+            _ => None,
+        });
+        times.fold(1.0, f64::max)
+    }
+
+    /// Whether all requests of one of the canary's subjects fail.
+    pub(super) fn client_fails(&self, now: u64) -> bool {
+        let fails = |one: &Scenario| matches!(one, Scenario::Client { minute } if now >= *minute);
+        self.scenarios.iter().any(fails)
+    }
+
+    /// By how many minutes the canary's clock is late.
+    pub(super) fn skew(&self) -> u64 {
+        let minutes = self.scenarios.iter().map(|one| match one {
+            Scenario::Skew { minutes } => *minutes,
+            _ => 0,
+        });
+        minutes.max().unwrap_or(0)
+    }
+
+    /// Whether nothing of the canary's is counted.
+    pub(super) fn is_silent(&self, now: u64) -> bool {
+        self.scenarios
+            .iter()
+            .any(|one| matches!(one, Scenario::Silence { minute } if now >= *minute))
+    }
+
+    /// The metric that the story is about, and the limit of a literal rule for it.
+    pub(super) fn subject(&self) -> (Metric, f64) {
+        let named = self.scenarios.iter().find_map(|scenario| match scenario {
+            Scenario::Drift { metric, .. } | Scenario::Rate { metric, .. } => Some(*metric),
+            Scenario::Latency { .. } => Some(Metric::Slow),
+            _ => None,
+        });
+        match named.unwrap_or(Metric::Errors) {
+            Metric::Slow => (Metric::Slow, 0.05),
+            Metric::LowConfidence => (Metric::LowConfidence, 0.25),
+            Metric::RuleApplied => (Metric::RuleApplied, 0.1),
+            metric => (metric, 0.02),
+        }
+    }
+}
+
+/// The metrics that a scenario may move.
+const DRAWN: [Metric; 8] = [
+    Metric::Errors,
+    Metric::FeedbackBad,
+    Metric::LowConfidence,
+    Metric::Mismatches,
+    Metric::Prototypes,
+    Metric::Regex,
+    Metric::RuleApplied,
+    Metric::Slow,
+];
+
+/// What both cohorts do when nothing is said.
+fn healthy(metric: Metric) -> f64 {
+    match metric {
+        Metric::Slow => above(SLOW_MS as f64, 180.0),
+        metric => usual(metric),
+    }
+}
+
+/// The chance of a latency above `ms` with this P95: a log-normal law whose spread gives 3.2 % above
+/// 200 ms at a P95 of 180 ms, and 10 % at 240 ms (`statistics.md`, 4.6).
+fn above(ms: f64, p95_ms: f64) -> f64 {
+    let z = Z_95 + libm::log(ms / p95_ms) / SPREAD;
+    0.5 * libm::erfc(z / std::f64::consts::SQRT_2)
+}
+
+const Z_95: f64 = 1.644_853_626_951_472_7;
+const SPREAD: f64 = 0.509;
+/// Hour 6, as in `statistics.md`.
+const CHANGE_MINUTE: u64 = 360;
+const OUTAGE_MINUTES: u64 = 30;
+const BURST_MINUTES: u64 = 30;
+const BURST_EVERY: u64 = 240;
+const SKEW_MINUTES_MAX: u64 = 30;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scenario_is_read_whole_or_not_at_all() {
+        let (metric, from, to) = (Metric::Errors, 0.01, 0.03);
+        let rate = Scenario::Rate { metric, from, to, minute: 360, over: 0 };
+        assert_eq!("errors:1%:3%".parse(), Ok(rate.clone()));
+        assert_eq!("errors:0.01:0.03@360".parse(), Ok(rate));
+        let slow = Scenario::Rate { metric, from, to, minute: 5, over: 120 };
+        assert_eq!("errors:1%:3%@5/120".parse(), Ok(slow));
+        assert_eq!("drift:errors:1%:3%".parse(), Ok(Scenario::Drift { metric, from, to }));
+        assert_eq!("burst:5@10".parse(), Ok(Scenario::Burst { times: 5.0, minute: 10 }));
+        assert_eq!("skew:2".parse(), Ok(Scenario::Skew { minutes: 2 }));
+        let stable = Scenario::Outage { cohort: Cohort::Stable, minute: 7 };
+        assert_eq!("outage:stable@7".parse(), Ok(stable));
+        for text in [
+            "burst:5@10",
+            "client@7",
+            "drift:regex:0.1%:2%",
+            "healthy",
+            "latency:180:240@360",
+            "outage:canary@1",
+            "slow:3.2%:10%@360",
+            "errors:1%:3%@5/120",
+            "silence@9",
+            "skew:2",
+        ] {
+            assert_eq!(text.parse::<Scenario>().unwrap().to_string(), text);
+        }
+        for bad in [
+            "",
+            "errors",
+            "errors:1%",
+            "errors:1%:300%",
+            "x:1%:2%",
+            "healthy@x",
+            "latency:0:1",
+            "healthy/3",
+            "errors:1%:2%@3/x",
+            "burst:0.5",
+            "skew:31",
+            "drift:errors:1%",
+        ] {
+            assert!(bad.parse::<Scenario>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_rises_slowly_drifts_or_comes_in_bursts_is_where_it_should_be() {
+        let story = |text: &str| Story::new(&[text.parse().unwrap()]);
+        let canary = |story: &Story, minute| story.rate(Metric::Errors, Cohort::Canary, minute);
+        let slow = story("errors:1%:3%@10/100");
+        assert_eq!((canary(&slow, 9), canary(&slow, 109), canary(&slow, 500)), (0.01, 0.03, 0.03));
+        assert!((canary(&slow, 59) - 0.02).abs() < 1e-12);
+        let drift = story("drift:errors:1%:3%");
+        assert!((drift.rate(Metric::Errors, Cohort::Stable, 720) - 0.02).abs() < 1e-12);
+        assert_eq!(drift.change(), None);
+        let burst = story("burst:5@10");
+        let times = [9, 10, 39, 40, 250].map(|minute| burst.traffic(minute));
+        assert_eq!(times, [1.0, 5.0, 5.0, 1.0, 5.0]);
+    }
+
+    #[test]
+    fn the_latency_law_is_that_of_the_statistics() {
+        let found = [(180.0, 0.032), (200.0, 0.05), (240.0, 0.1)];
+        for (p95, known) in found {
+            assert!((above(200.0, p95) - known).abs() < 1e-3, "{p95}");
+        }
+    }
+
+    #[test]
+    fn only_the_canary_changes_and_only_from_its_minute_on() {
+        let story = Story::new(&["errors:1%:3%@10".parse().unwrap()]);
+        let rate = |cohort, minute| story.rate(Metric::Errors, cohort, minute);
+        assert_eq!(rate(Cohort::Canary, 9), 0.01);
+        assert_eq!(rate(Cohort::Canary, 10), 0.03);
+        assert_eq!(rate(Cohort::Stable, 10), 0.01);
+        assert_eq!(story.change(), Some(10));
+        assert_eq!(Story::new(&["errors:1%:1%".parse().unwrap()]).change(), None);
+    }
+}

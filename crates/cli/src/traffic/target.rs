@@ -1,0 +1,166 @@
+//! Where a rehearsal goes: a URL of this machine, or of another on purpose.
+
+use std::io;
+use std::net::{IpAddr, TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
+use ureq::http::Uri;
+
+/// The endpoint under rehearsal.
+#[derive(Debug)]
+pub(crate) struct Target {
+    url: Uri,
+    /// Without the brackets of an IPv6 address.
+    host: String,
+    port: u16,
+}
+
+impl Target {
+    /// Only `http` and `https`, with a host; only this machine unless another is allowed.
+    ///
+    /// # Errors
+    /// [`TargetError::Form`], [`TargetError::Credentials`] or [`TargetError::Remote`].
+    pub(super) fn parse(url: &str, allow_remote: bool) -> Result<Self, TargetError> {
+        let form = || TargetError::Form;
+        let url: Uri = url.parse().map_err(|_| form())?;
+        let standard = match url.scheme_str() {
+            Some("http") => 80,
+            Some("https") => 443,
+            _ => return Err(form()),
+        };
+        let authority = url.authority().ok_or_else(form)?.as_str();
+        if authority.contains('@') {
+            return Err(TargetError::Credentials);
+        }
+        let bracketed = url.host().filter(|host| !host.is_empty()).ok_or_else(form)?;
+        let port = match authority.strip_prefix(bracketed).and_then(|rest| rest.strip_prefix(':')) {
+            None => standard,
+            Some(port) => port.parse().map_err(|_| form())?,
+        };
+        let host = bracketed.trim_start_matches('[').trim_end_matches(']').to_owned();
+        if !allow_remote && !is_loopback(&host) {
+            return Err(TargetError::Remote { host });
+        }
+        Ok(Self { host, port, url })
+    }
+
+    /// The whole URL.
+    pub(super) fn url(&self) -> &Uri {
+        &self.url
+    }
+
+    /// Whether it is asked over TLS.
+    pub(super) fn is_secure(&self) -> bool {
+        self.url.scheme_str() == Some("https")
+    }
+
+    /// Opens a connection and closes it: better one error now than a report of nothing else.
+    ///
+    /// # Errors
+    /// [`TargetError::Unreachable`] when no address of the host takes one.
+    pub(super) fn reach(&self, timeout: Duration) -> Result<(), TargetError> {
+        let unreachable =
+            |kind| TargetError::Unreachable { host: self.host.clone(), port: self.port, kind };
+        let addresses = (self.host.as_str(), self.port).to_socket_addrs();
+        let addresses = addresses.map_err(|_| unreachable(io::ErrorKind::NotFound))?;
+        let mut kind = io::ErrorKind::NotFound;
+        for address in addresses {
+            match TcpStream::connect_timeout(&address, timeout) {
+                Ok(_) => return Ok(()),
+                Err(error) => kind = error.kind(),
+            }
+        }
+        Err(unreachable(kind))
+    }
+}
+
+/// By name or by address; other names that happen to lead here do not count.
+fn is_loopback(host: &str) -> bool {
+    match host.parse::<IpAddr>() {
+        Ok(address) => address.is_loopback(),
+        Err(_) => host.eq_ignore_ascii_case("localhost"),
+    }
+}
+
+/// Why no traffic can go there.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum TargetError {
+    /// A name or a password in the URL, which the list of processes would show.
+    #[error("the URL holds a name or a password before `@`")]
+    Credentials,
+    /// No URL of a kind that can be asked.
+    #[error("the URL does not start with http:// or https:// and a host")]
+    Form,
+    /// Somebody else's machine.
+    #[error("host `{host}` is not this machine: --allow-remote sends the traffic there")]
+    Remote {
+        /// The host.
+        host: String,
+    },
+    /// Nobody listens.
+    #[error("cannot reach port {port} of `{host}`: {kind}")]
+    Unreachable {
+        /// The host.
+        host: String,
+        /// The port.
+        port: u16,
+        /// What the system says.
+        kind: io::ErrorKind,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_whole_http_url_is_taken() {
+        let rows = [
+            ("http://127.0.0.1:8787/predict", "127.0.0.1", 8787),
+            ("https://localhost/v1/classify?lang=fr", "localhost", 443),
+            ("http://LOCALHOST", "LOCALHOST", 80),
+            ("http://[::1]:9/x", "::1", 9),
+            ("http://127.8.8.8/x", "127.8.8.8", 80),
+        ];
+        for (url, host, port) in rows {
+            let target = Target::parse(url, false).unwrap();
+            assert_eq!((target.host.as_str(), target.port), (host, port), "{url}");
+        }
+        let bad = [
+            "",
+            "localhost:8787/predict",
+            "127.0.0.1",
+            "/predict",
+            "ftp://127.0.0.1/",
+            "file:///etc/passwd",
+            "http://",
+            "http:///predict",
+            "http://127.0.0.1:99999/",
+            "http://127.0.0.1:x/",
+            "http://127.0.0.1:/",
+            "http://a b/",
+        ];
+        for url in bad {
+            assert_eq!(Target::parse(url, true).unwrap_err(), TargetError::Form, "{url}");
+        }
+        let named = Target::parse("http://me:geheimnis@127.0.0.1/", true).unwrap_err();
+        assert_eq!(named.to_string(), "the URL holds a name or a password before `@`");
+    }
+
+    #[test]
+    fn another_machine_is_asked_only_on_purpose() {
+        let remote = [
+            "http://192.0.2.1/",
+            "https://jeffrey.example/predict",
+            "http://localhost.example/",
+            "http://127.0.0.1.example/",
+            "http://0.0.0.0/",
+            "http://[2001:db8::1]/",
+        ];
+        for url in remote {
+            let error = Target::parse(url, false).unwrap_err();
+            assert!(matches!(error, TargetError::Remote { .. }), "{url}: {error}");
+            assert!(Target::parse(url, true).is_ok(), "{url}");
+        }
+    }
+}

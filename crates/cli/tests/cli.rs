@@ -1,0 +1,542 @@
+//! The real binary `jeffrey`: what it prints where, and how it exits.
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
+
+#[path = "../../classifier/tests/support/mod.rs"]
+mod support;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+use support::ModelCopy;
+
+/// Words that must come back from no command.
+const SECRET: &str = "geheimnis";
+
+fn jeffrey(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_jeffrey"));
+    command.args(arguments).stdin(Stdio::null());
+    for name in ["ENABLED", "DELTA", "EXTENDED_DELTA"] {
+        command.env_remove(format!("JEFFREY_TIEBREAK_{name}"));
+    }
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    jeffrey(arguments).output().unwrap()
+}
+
+/// The same with these bytes on standard input.
+fn feed(arguments: &[&str], input: &[u8]) -> Output {
+    let mut child = jeffrey(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_vec();
+    // From a thread: a command that stops reading early must not stop the test.
+    let writer = std::thread::spawn(move || {
+        let _ = stdin.write_all(&input);
+    });
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    output
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn json_lines(output: &Output) -> Vec<Value> {
+    out(output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_str(&out(output)).unwrap()
+}
+
+fn assert_exit(output: &Output, code: i32) {
+    assert_eq!(output.status.code(), Some(code), "{}{}", out(output), err(output));
+}
+
+#[test]
+fn the_version_names_crate_commit_model_and_its_sha256() {
+    let output = run(&["--version"]);
+    assert_exit(&output, 0);
+    let model = json(&run(&["model", "--json"]));
+    let commit = model["commit"].as_str().unwrap();
+    let expected = format!(
+        "jeffrey {} (jeffrey-edge)\ncommit {commit}\nmodel {}\nsha256 {}\n",
+        env!("CARGO_PKG_VERSION"),
+        model["id"].as_str().unwrap(),
+        model["sha256"].as_str().unwrap(),
+    );
+    assert_eq!(out(&output), expected);
+}
+
+#[test]
+fn texts_from_arguments_get_one_line_each() {
+    let output = run(&["classify", "Je suis furieux !", "", "--", "- a dash"]);
+    assert_exit(&output, 0);
+    let lines: Vec<String> = out(&output).lines().map(str::to_owned).collect();
+    assert_eq!(lines.len(), 3);
+    assert!(lines[0].contains(" linear_head second="), "{}", lines[0]);
+    assert!(lines[1].starts_with("neutral 1.00 empty "), "{}", lines[1]);
+    assert_eq!(err(&output), "");
+}
+
+#[test]
+fn an_answer_in_json_has_the_promised_fields() {
+    let output = run(&["classify", "--json", "What a day!"]);
+    assert_exit(&output, 0);
+    let answer = json(&output);
+    let names = "primary confidence scores top2 route rule_applied low_confidence truncated model";
+    for name in names.split(' ') {
+        assert!(answer.get(name).is_some(), "{name} in {answer}");
+    }
+    assert!(answer.get("id").is_none(), "{answer}");
+    let scores = answer["scores"].as_object().unwrap();
+    let sum: f64 = scores.values().map(|score| score.as_f64().unwrap()).sum();
+    assert_eq!(scores.len(), 8);
+    assert!((sum - 1.0).abs() < 1e-5, "{sum}");
+    assert_eq!(answer["primary"], answer["top2"][0][0]);
+}
+
+#[test]
+fn lines_from_standard_input_keep_their_ids_and_their_order() {
+    let input =
+        "\u{feff}plain words\n{\"id\":\"a-1\",\"text\":\"\"}\n\n{\"id\":7,\"text\":\"x\"}\n{oops\n";
+    for arguments in [&["classify", "--json", "-"][..], &["classify", "--json"]] {
+        let output = feed(arguments, input.as_bytes());
+        assert_exit(&output, 0);
+        let answers = json_lines(&output);
+        let ids: Vec<&Value> = answers.iter().map(|answer| &answer["id"]).collect();
+        assert_eq!(ids, [&Value::Null, &"a-1".into(), &Value::Null, &7.into(), &Value::Null]);
+        assert_eq!(answers[1]["route"], "empty");
+        assert_eq!(answers[2]["route"], "empty");
+    }
+    let plain = feed(&["classify", "--input", "text", "-"], b"{\"text\":\"\"}\n");
+    assert!(out(&plain).contains(" linear_head "), "{}", out(&plain));
+}
+
+#[test]
+fn a_bad_line_is_named_by_its_number_and_the_rest_is_answered() {
+    let long = SECRET.repeat(10_000);
+    let endless = SECRET.repeat(200_000);
+    let mut input = format!(
+        "{{\"text\":\"good\"}}\n{SECRET}\n{{\"text\":[\"{SECRET}\"]}}\n{{\"text\":\"{long}\"}}\n{endless}\n"
+    )
+    .into_bytes();
+    input.extend(b"{\"text\":\"geheimnis\xff\"}\n{\"text\":\"good\"}");
+    let output = feed(&["classify", "--json", "--input", "ndjson", "-"], &input);
+    assert_exit(&output, 1);
+    assert_eq!(json_lines(&output).len(), 2);
+    let expected = [
+        "line 2: not JSON at column 1",
+        "line 3: not a JSON object with a string `text`",
+        "line 4: text of 90000 bytes is above the limit of 65536 bytes",
+        "line 5: line of more than 1048576 bytes",
+        "line 6: not UTF-8 after byte 18",
+    ];
+    assert_eq!(err(&output).lines().collect::<Vec<_>>(), expected);
+
+    let output = run(&["classify", &long, "good"]);
+    assert_exit(&output, 1);
+    assert_eq!(out(&output).lines().count(), 1);
+    assert!(err(&output).starts_with("text 1: text of 90000 bytes"), "{}", err(&output));
+    assert!(!err(&output).contains(SECRET));
+}
+
+#[test]
+fn a_table_is_read_by_its_column_of_texts_and_its_lines_are_the_ids() {
+    let table = format!(
+        "id;text\n1;\"C'est génial ; merci\"\n2;{}\n3;\"deux\nlignes\"\n",
+        SECRET.repeat(8_000)
+    );
+    let output = feed(&["classify", "--json", "--input", "csv"], table.as_bytes());
+    assert_eq!(output.status.code(), Some(1));
+    let ids: Vec<Value> = json_lines(&output).iter().map(|line| line["id"].clone()).collect();
+    assert_eq!(ids, [2, 4].map(Value::from));
+    assert_eq!(err(&output), "line 3: text of 72000 bytes is above the limit of 65536 bytes\n");
+    let output = feed(&["classify", "--input", "csv"], format!("a,b\n{SECRET},2\n").as_bytes());
+    assert_eq!((output.status.code(), out(&output).as_str()), (Some(1), ""));
+    let why = "standard input: the first line names 2 columns, and none of them `text`\n";
+    assert_eq!(err(&output), why);
+}
+
+#[test]
+fn texts_and_lines_are_masked_in_their_order() {
+    let output = run(&["mask", "à jo@ex.fr", "rien"]);
+    assert_exit(&output, 0);
+    assert_eq!(out(&output), "à [EMAIL]\nrien\n");
+    let output = feed(&["mask", "--json", "-"], "à jo@ex.fr ou @jo_d\n\n".as_bytes());
+    assert_exit(&output, 0);
+    let expected = serde_json::json!([
+        {"masked": "à [EMAIL] ou [HANDLE]", "found": [
+            {"kind": "email", "start": 3, "end": 11},
+            {"kind": "handle", "start": 15, "end": 20},
+        ]},
+        {"masked": "", "found": []},
+    ]);
+    assert_eq!(Value::from(json_lines(&output)), expected);
+}
+
+#[test]
+fn a_line_that_cannot_be_masked_is_named_and_never_shown() {
+    let input = format!("\"06 12\\n34 56 78\"\n{SECRET}\n\"{SECRET}\\q\"\n\"end\"\n");
+    let output = feed(&["mask", "--quoted"], input.as_bytes());
+    assert_exit(&output, 1);
+    assert_eq!(out(&output), "[PHONE]\nend\n");
+    assert!(!err(&output).contains(SECRET), "{}", err(&output));
+    assert_eq!(err(&output).lines().count(), 2, "{}", err(&output));
+    let output = feed(&["mask"], b"geheimnis\xff\nend\n");
+    assert_exit(&output, 1);
+    assert_eq!(
+        (out(&output).as_str(), err(&output).as_str()),
+        ("end\n", "line 1: not UTF-8 after byte 9\n")
+    );
+}
+
+#[test]
+fn a_closed_pipe_ends_the_command_without_a_word() {
+    let mut child = jeffrey(&["classify", "--json", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    stdin.write_all(b"one\n").unwrap();
+    // The answer comes while standard input is still open.
+    let mut first = String::new();
+    output.read_line(&mut first).unwrap();
+    assert!(first.starts_with('{'), "{first}");
+    drop(output);
+    let writer = std::thread::spawn(move || {
+        let _ = stdin.write_all("two\n".repeat(1000).as_bytes());
+    });
+    let status = child.wait().unwrap();
+    writer.join().unwrap();
+    let mut complaints = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut complaints).unwrap();
+    assert_eq!((status.code(), complaints.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn flags_and_environment_refuse_a_setting_with_the_same_words() {
+    let rows = [
+        ("--tiebreak-enabled", "JEFFREY_TIEBREAK_ENABLED", "yes"),
+        ("--tiebreak-delta", "JEFFREY_TIEBREAK_DELTA", "-0.1"),
+        ("--tiebreak-extended-delta", "JEFFREY_TIEBREAK_EXTENDED_DELTA", "1.5"),
+    ];
+    for (flag, variable, value) in rows {
+        let by_flag = run(&["classify", flag, value, "text"]);
+        let by_variable = jeffrey(&["classify", "text"]).env(variable, value).output().unwrap();
+        for output in [&by_flag, &by_variable] {
+            assert_exit(output, 2);
+            let start = format!("error: {variable} of `{value}` is ");
+            assert!(err(output).starts_with(&start), "{}", err(output));
+            assert_eq!(err(output).lines().count(), 1);
+        }
+        assert_eq!(err(&by_flag), err(&by_variable));
+    }
+    // A flag stands above the environment, on either side of the subcommand.
+    for arguments in [
+        ["--tiebreak-delta", "0.1", "classify", "text"],
+        ["classify", "--tiebreak-delta", "0.1", "text"],
+    ] {
+        let output = jeffrey(&arguments).env("JEFFREY_TIEBREAK_DELTA", "7").output().unwrap();
+        assert_exit(&output, 0);
+    }
+}
+
+#[test]
+fn usage_and_file_errors_exit_with_2_and_one_line() {
+    let rows: [(&[&str], &str); 5] = [
+        (&["classify", "-", "text"], "error: `-` stands alone"),
+        (&["eval", "no/such/file.jsonl"], "error: cannot read no/such/file.jsonl: "),
+        (
+            &["model", "--model", "no/such/model"],
+            "error: cannot read no/such/model/manifest.json: ",
+        ),
+        (&["eval", "-"], "error: 0 rows with a label, at least 1 is needed"),
+        (&["eval", "--predictions", "no/such/out", "-"], "error: cannot write no/such/out: "),
+    ];
+    for (arguments, expected) in rows {
+        let output = run(arguments);
+        assert_exit(&output, 2);
+        assert!(err(&output).starts_with(expected), "{arguments:?}: {}", err(&output));
+        assert_eq!(err(&output).lines().count(), 1, "{}", err(&output));
+    }
+    for arguments in [&[][..], &["sing"], &["eval"], &["eval", "--draws", "5", "x"]] {
+        assert_exit(&run(arguments), 2);
+    }
+}
+
+#[test]
+fn a_model_from_a_folder_is_checked_and_says_what_is_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_str().unwrap();
+    ModelCopy::shipped().write(dir.path());
+    let embedded = json(&run(&["model", "--json"]));
+    let from_folder = json(&run(&["model", "--json", "--model", path]));
+    assert_eq!(embedded, from_folder);
+    assert_eq!(embedded["routes_off"], serde_json::json!([]));
+    assert_eq!(embedded["files"].as_object().unwrap().len(), support::FILES.len());
+
+    let narrow = ModelCopy::shipped().edit("prototypes.json", |file| {
+        for row in file["vectors"].as_array_mut().unwrap() {
+            row.as_array_mut().unwrap().pop();
+        }
+        file["dim"] = (file["dim"].as_u64().unwrap() - 1).into();
+    });
+    narrow.write(dir.path());
+    let output = run(&["--model", path, "model"]);
+    assert_exit(&output, 0);
+    assert!(out(&output).contains("routes off  prototypes\n"), "{}", out(&output));
+
+    fs::write(dir.path().join("head.json"), "{}").unwrap();
+    let output = run(&["classify", "text", "--model", path]);
+    assert_exit(&output, 2);
+    let expected = "error: model refused: head.json: file has length 2, not ";
+    assert!(err(&output).starts_with(expected), "{}", err(&output));
+}
+
+/// Four labelled rows in two languages, one without a label, one bad, as JSONL, TSV and gzip.
+fn sets(dir: &Path) -> [String; 3] {
+    let lines = format!(
+        "{{\"id\":\"r1\",\"text\":\"{SECRET} one\",\"core8\":\"joy\",\"lang\":\"en\"}}\n\
+         {{\"id\":\"r2\",\"text\":\"\",\"core8\":\"neutral\",\"lang\":\"fr\"}}\n\
+         {{\"text\":\"{SECRET}\",\"core8\":null}}\n\
+         {{\"text\":\"{SECRET}\",\"core8\":\"{SECRET}\"}}\n"
+    );
+    let table = format!("neutral\t \nfear\t{SECRET} two\n");
+    let path = |name: &str| dir.join(name).to_str().unwrap().to_owned();
+    fs::write(path("a.jsonl"), &lines).unwrap();
+    fs::write(path("b.tsv"), &table).unwrap();
+    let packed = fs::File::create(path("c.tsv.gz")).unwrap();
+    let mut packed = flate2::write::GzEncoder::new(packed, flate2::Compression::fast());
+    packed.write_all(table.as_bytes()).unwrap();
+    packed.finish().unwrap();
+    [path("a.jsonl"), path("b.tsv"), path("c.tsv.gz")]
+}
+
+#[test]
+fn eval_counts_every_row_and_keeps_no_text() {
+    let dir = tempfile::tempdir().unwrap();
+    let [lines, table, packed] = &sets(dir.path());
+    let predictions = dir.path().join("predictions.jsonl");
+    let predictions = predictions.to_str().unwrap();
+    let arguments =
+        ["eval", lines, table, packed, "--json", "--bootstrap", "50", "--predictions", predictions];
+    let output = run(&arguments);
+    assert_exit(&output, 1);
+    assert_eq!(err(&output), "a.jsonl:4: the label is none of the eight\n");
+    let report = json(&output);
+    assert_eq!(report["rows"], 6);
+    assert_eq!((&report["rows_unlabelled"], &report["rows_bad"]), (&1.into(), &1.into()));
+    assert_eq!(report["sources"][0]["name"], "a.jsonl");
+    assert_eq!(report["route_shares"]["empty"], 0.5);
+    assert_eq!(report["classes"]["neutral"]["recall"], 1.0);
+    assert_eq!(report["classes"]["neutral"]["support"], 3);
+    assert_eq!(report["languages"]["und"]["rows"], 4);
+    assert_eq!(report["intervals"]["resamples"], 50);
+    assert_eq!(report["balanced"], Value::Null);
+    assert_eq!(report["reliability"].as_array().unwrap().len(), 15);
+    let model = json(&run(&["model", "--json"]));
+    assert_eq!(report["model"]["sha256"], model["sha256"]);
+    assert!(!out(&output).contains(SECRET), "{}", out(&output));
+    let rows = fs::read_to_string(predictions).unwrap();
+    assert_eq!(rows.lines().count(), 6);
+    assert!(rows.contains(r#""id":"r1","lang":"en","gold":"joy","#), "{rows}");
+    assert!(rows.contains(r#""id":"b.tsv:2""#), "{rows}");
+    assert!(!rows.contains(SECRET), "{rows}");
+    // The same again, to the last digit.
+    assert_eq!(run(&arguments).stdout, output.stdout);
+}
+
+#[test]
+fn eval_prints_its_tables_and_draws_balanced_sets() {
+    let dir = tempfile::tempdir().unwrap();
+    let [_, table, _] = &sets(dir.path());
+    let arguments = ["eval", table, "--balanced", "1", "--draws", "3", "--bootstrap", "20"];
+    let output = run(&arguments);
+    assert_exit(&output, 0);
+    let text = out(&output);
+    for expected in [
+        "rows        2 used, 0 without a label and 0 bad ones skipped\n",
+        "(mean over the 2 classes present in gold)\n",
+        "(macro-F1, 3 draws of 1 rows a class, 2 classes; ECE ",
+        "(15 bins)\n",
+        "\nclass        precision  recall     F1  rows  predicted\n",
+        "\ngold in rows, predicted in columns\n",
+    ] {
+        assert!(text.contains(expected), "{expected:?} in {text}");
+    }
+    let output = run(&["eval", table, "--balanced", "5"]);
+    assert_exit(&output, 2);
+    let expected = "error: class fear has 1 rows, fewer than the 5 of a balanced draw\n";
+    assert_eq!(err(&output), expected);
+}
+
+#[test]
+fn validate_judges_each_limit_and_exits_by_the_verdict() {
+    let output = run(&["validate", "--json"]);
+    let report = json(&output);
+    let checks = report["checks"].as_array().unwrap();
+    let names: Vec<&str> = checks.iter().map(|check| check["name"].as_str().unwrap()).collect();
+    let expected = [
+        "tiebreak_right",
+        "smoke_en_right",
+        "smoke_en_fallback",
+        "smoke_fr_right",
+        "smoke_fr_fallback",
+        "masked_right",
+    ];
+    assert_eq!(names, expected);
+    for check in checks {
+        let (figure, limit) = (check["figure"].as_f64().unwrap(), check["limit"].as_f64().unwrap());
+        let kept = match check["bound"].as_str().unwrap() {
+            "at_least" => figure >= limit,
+            _ => figure <= limit,
+        };
+        assert_eq!(check["passed"], kept, "{check}");
+    }
+    let passed = checks.iter().all(|check| check["passed"] == true);
+    assert_eq!(report["passed"], passed);
+    assert_exit(&output, i32::from(!passed));
+    let model = json(&run(&["model", "--json"]));
+    assert_eq!(report["model"]["sha256"], model["sha256"]);
+    assert_eq!(report["settings"]["JEFFREY_TIEBREAK_DELTA"], Value::Null);
+}
+
+#[test]
+fn validate_without_the_linear_head_fails_on_fallback() {
+    let dir = tempfile::tempdir().unwrap();
+    let narrow = ModelCopy::shipped().edit("head.json", |file| {
+        for row in file["weights"].as_array_mut().unwrap() {
+            row.as_array_mut().unwrap().pop();
+        }
+        file["dim"] = (file["dim"].as_u64().unwrap() - 1).into();
+    });
+    narrow.write(dir.path());
+    let output = run(&["validate", "--model", dir.path().to_str().unwrap()]);
+    assert_exit(&output, 1);
+    let text = out(&output);
+    let line = text.lines().find(|line| line.starts_with("smoke_en_fallback")).unwrap();
+    assert!(line.contains("100.0 %") && line.ends_with("FAIL"), "{line}");
+}
+
+#[test]
+fn completion_scripts_know_the_subcommands() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let output = run(&["completion", shell]);
+        assert_exit(&output, 0);
+        let script = out(&output);
+        assert!(script.contains("classify") && script.contains("tiebreak-delta"), "{shell}");
+    }
+    assert_exit(&run(&["completion", "sh2000"]), 2);
+}
+
+#[test]
+fn bucket_says_which_side_each_subject_is_on() {
+    let arguments = ["bucket", "--release", "e1-small", "--share", "10%"];
+    let plain = run(&[&arguments[..], &["a", "é", "漢字"]].concat());
+    let expected: String = include_str!("../../../tests/data/buckets.tsv")
+        .lines()
+        .filter_map(|row| {
+            let fields: Vec<&str> = row.split('\t').collect();
+            let [release, id, bucket] = fields[..] else { return None };
+            if release != "e1-small" || !["a", "é", "漢字"].contains(&id) {
+                return None;
+            }
+            let cohort = if bucket.parse::<u16>().unwrap() < 1_000 { "canary" } else { "stable" };
+            Some(format!("{id}\t{bucket}\t{cohort}\n"))
+        })
+        .collect();
+    assert_eq!((out(&plain), plain.status.code()), (expected, Some(0)));
+
+    let json = feed(&[&arguments[..], &["--json", "-"]].concat(), "a\né\n".as_bytes());
+    let lines = json_lines(&json);
+    assert_eq!(lines.len(), 2);
+    let keys: Vec<&String> = lines[1].as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["bucket", "cohort", "id"]);
+    assert_eq!(lines[1]["id"], "é");
+
+    let all = ["bucket", "--release", "r", "--share", "100%", "--holdout", "100%", "--json", "a"];
+    assert_eq!(json_lines(&run(&all))[0]["held_out"], true);
+    assert_eq!(json_lines(&run(&all))[0]["cohort"], "stable");
+}
+
+#[test]
+fn bucket_refuses_what_it_cannot_use_and_names_it() {
+    let rows = [
+        (["--release", "e1", "--share", "120%"], "share 120% is above 100%"),
+        (["--release", "e1", "--share", "ten"], "share `ten` is not a percentage"),
+        (["--release", "a b", "--share", "10%"], "release `a b` is not 1 to 64 letters"),
+    ];
+    for (flags, expected) in rows {
+        let output = run(&[&["bucket"], &flags[..], &["id"]].concat());
+        assert_eq!(output.status.code(), Some(2), "{flags:?}");
+        assert!(err(&output).contains(expected), "{}", err(&output));
+    }
+    let long = format!("{SECRET}\n{}\n\nb\n", SECRET.repeat(40));
+    let output = feed(&["bucket", "--release", "e1", "--share", "10%", "-"], long.as_bytes());
+    assert_eq!((out(&output).lines().count(), output.status.code()), (2, Some(1)));
+    let complaints = err(&output);
+    assert!(complaints.contains("line 2: subject of 360 bytes is above the limit"), "{complaints}");
+    assert!(complaints.contains("line 3: subject is empty"), "{complaints}");
+    assert!(!complaints.contains(SECRET), "{complaints}");
+}
+
+#[test]
+fn token_signs_a_permission_that_its_key_opens() {
+    use jeffrey_edge::rollout::bucket::Release;
+    use jeffrey_edge::rollout::key::Key;
+    use jeffrey_edge::rollout::token::verify;
+    use jeffrey_terms::UnixMs;
+
+    const SECRET_KEY: &str = "geheimnis-geheimnis";
+    let make = |arguments: &[&str]| {
+        let arguments = [&["token", "--release", "e1"], arguments].concat();
+        jeffrey(&arguments).env("JEFFREY_OVERRIDE_KEY", SECRET_KEY).output().unwrap()
+    };
+    let answer = &json_lines(&make(&["--valid", "30m", "--allow-rolled-back", "--json"]))[0];
+    let expires = answer["expires_ms"].as_u64().unwrap();
+    let token = answer["token"].as_str().unwrap();
+    let key = Key::parse(SECRET_KEY).unwrap();
+    let at =
+        |ms| verify(token, std::slice::from_ref(&key), &Release::parse("e1").unwrap(), UnixMs(ms));
+    let permission = at(expires - 1).unwrap();
+    assert!(permission.allow_rolled_back);
+    assert_eq!(permission.expires, UnixMs(expires));
+    assert!(at(expires).is_err());
+
+    for (arguments, expected) in [
+        (["--valid", "25h"], "time 25h is not above 0 and at most 24h"),
+        (["--valid", "0s"], "time 0s is not above 0"),
+        (["--valid", "1d"], "time `1d` is not a whole number of s, m or h"),
+        (["--valid", "99999999999999999h"], "time 99999999999999999h is not above 0"),
+    ] {
+        let output = make(&arguments);
+        assert_exit(&output, 2);
+        assert!(err(&output).contains(expected), "{}", err(&output));
+    }
+    let output = jeffrey(&["token", "--release", "e1"]).env_remove("JEFFREY_OVERRIDE_KEY").output();
+    assert_eq!(err(&output.unwrap()), "error: JEFFREY_OVERRIDE_KEY is not set\n");
+    let short =
+        jeffrey(&["token", "--release", "e1"]).env("JEFFREY_OVERRIDE_KEY", "geheim").output();
+    let short = short.unwrap();
+    assert_exit(&short, 2);
+    let expected = "error: JEFFREY_OVERRIDE_KEY: key of 6 bytes is below the least of 16\n";
+    assert_eq!(err(&short), expected);
+}

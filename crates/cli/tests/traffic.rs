@@ -1,0 +1,355 @@
+//! `jeffrey traffic` against a real server on this machine: what it sends, what it reports, and how
+//! it exits.
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// One request as the server saw it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Seen {
+    user: Option<String>,
+    body: String,
+}
+
+/// Status, cohort, body and how long it takes.
+struct Reply {
+    status: u16,
+    cohort: Option<&'static str>,
+    body: &'static str,
+    after: Duration,
+}
+
+impl Reply {
+    fn fine(cohort: &'static str) -> Self {
+        let body = r#"{"prediction":{"primary":"joy"}}"#;
+        Self { status: 200, cohort: Some(cohort), body, after: Duration::ZERO }
+    }
+}
+
+/// A server that answers by a rule and remembers what it was asked.
+struct Server {
+    port: u16,
+    seen: Arc<Mutex<Vec<Seen>>>,
+}
+
+impl Server {
+    /// The rule gets the number of the request, from 0, and the request.
+    fn start(rule: impl Fn(usize, &Seen) -> Reply + Clone + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let all = Arc::clone(&seen);
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (rule, all) = (rule.clone(), Arc::clone(&all));
+                thread::spawn(move || serve(&stream.unwrap(), &rule, &all));
+            }
+        });
+        Self { port, seen }
+    }
+
+    fn url(&self) -> String {
+        format!("http://127.0.0.1:{}/predict", self.port)
+    }
+
+    fn seen(&self) -> Vec<Seen> {
+        let mut seen = self.seen.lock().unwrap().clone();
+        seen.sort();
+        seen
+    }
+}
+
+/// Requests of one connection, until it is closed.
+fn serve(stream: &TcpStream, rule: &impl Fn(usize, &Seen) -> Reply, all: &Mutex<Vec<Seen>>) {
+    let mut reader = BufReader::new(stream);
+    loop {
+        let mut headers = BTreeMap::new();
+        let mut line = String::new();
+        if reader.read_line(&mut line).unwrap_or(0) == 0 {
+            return;
+        }
+        assert_eq!(line, "POST /predict HTTP/1.1\r\n");
+        loop {
+            line.clear();
+            reader.read_line(&mut line).unwrap();
+            let Some((name, value)) = line.trim_end().split_once(": ") else { break };
+            headers.insert(name.to_lowercase(), value.to_owned());
+        }
+        assert_eq!(headers["content-type"], "application/json");
+        let mut body = vec![0; headers["content-length"].parse().unwrap()];
+        reader.read_exact(&mut body).unwrap();
+        let body = String::from_utf8(body).unwrap();
+        let seen = Seen { user: headers.get("x-user-id").cloned(), body };
+        let number = {
+            let mut all = all.lock().unwrap();
+            all.push(seen.clone());
+            all.len() - 1
+        };
+        let reply = rule(number, &seen);
+        thread::sleep(reply.after);
+        let cohort = reply.cohort.map(|name| format!("x-jeffrey-cohort: {name}\r\n"));
+        let (status, length, body) = (reply.status, reply.body.len(), reply.body);
+        let cohort = cohort.unwrap_or_default();
+        let answer =
+            format!("HTTP/1.1 {status} x\r\n{cohort}content-length: {length}\r\n\r\n{body}");
+        if { stream }.write_all(answer.as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+fn jeffrey(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_jeffrey"));
+    command.arg("traffic").args(arguments).stdin(Stdio::null());
+    // A rehearsal goes where its URL says, whatever proxy is set.
+    command.env("HTTP_PROXY", "http://127.0.0.1:9").env("ALL_PROXY", "http://127.0.0.1:9");
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    jeffrey(arguments).output().unwrap()
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn assert_exit(output: &Output, code: i32) {
+    assert_eq!(output.status.code(), Some(code), "{}{}", out(output), err(output));
+}
+
+fn json(output: &Output) -> Value {
+    assert_eq!(out(output).lines().count(), 1);
+    serde_json::from_str(&out(output)).unwrap()
+}
+
+#[test]
+fn a_fine_rehearsal_counts_every_answer_by_its_cohort() {
+    // Sticky by construction: the user decides.
+    let server = Server::start(|_, seen| {
+        let one = seen.user.as_deref() == Some("rehearsal-1");
+        Reply::fine(if one { "canary" } else { "stable" })
+    });
+    let url = server.url();
+    let arguments = [&url, "--rate", "300", "--count", "200", "--seed", "3", "--sticky", "--json"];
+    let output = run(&arguments);
+    assert_exit(&output, 0);
+    assert_eq!(err(&output), "");
+    let report = json(&output);
+    let seen = server.seen();
+    assert_eq!(seen.len(), 200);
+    let first = seen.iter().filter(|seen| seen.user.as_deref() == Some("rehearsal-1")).count();
+    let [canary, stable, unknown] = ["canary", "stable", "unknown"].map(|c| &report["cohorts"][c]);
+    assert_eq!(canary["status_2xx"], first);
+    assert_eq!(stable["status_2xx"], 200 - first);
+    assert_eq!(unknown["requests"], 0);
+    assert_eq!(unknown["latency_ms_p50"], Value::Null);
+    assert_eq!(report["all"]["labels"]["joy"], 200);
+    let mix: u64 = report["mix"].as_object().unwrap().values().map(|n| n.as_u64().unwrap()).sum();
+    assert_eq!(mix, 200);
+    for quantile in ["p50", "p95", "p99", "max"] {
+        assert!(report["all"][format!("latency_ms_{quantile}")].as_f64().unwrap() > 0.0);
+    }
+    let names = "seed seconds arrivals mix late unanswered failures cohorts all users moved errors \
+                 errors_max_basis_points passed";
+    let found: BTreeSet<&str> = report.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(found, names.split_whitespace().collect());
+    assert_eq!((&report["moved"], &report["passed"]), (&0.into(), &true.into()));
+}
+
+#[test]
+fn the_same_seed_sends_the_same_and_another_does_not() {
+    let sent = |seed: &str| {
+        let server = Server::start(|_, _| Reply::fine("stable"));
+        let arguments = ["--rate", "500", "--count", "60", "--users", "20", "--seed", seed];
+        assert_exit(&run(&[&[server.url().as_str()], &arguments[..]].concat()), 0);
+        server.seen()
+    };
+    assert_eq!(sent("7"), sent("7"));
+    assert_ne!(sent("7"), sent("8"));
+}
+
+#[test]
+fn nothing_that_is_printed_holds_a_text_or_a_user() {
+    // Fails in between, so that the report has everything it can have.
+    let server = Server::start(|number, _| match number % 3 {
+        0 => Reply { status: 500, ..Reply::fine("canary") },
+        1 => Reply { body: r#"{"primary":"rehearsal-1 geheimnis"}"#, ..Reply::fine("stable") },
+        _ => Reply { cohort: Some("rehearsal-1"), ..Reply::fine("stable") },
+    });
+    let url = server.url();
+    for json in [&[][..], &["--json"]] {
+        let arguments = [&url[..], "--rate", "500", "--count", "60", "--users", "3"];
+        let output = run(&[&arguments[..], json].concat());
+        assert_exit(&output, 1);
+        let printed = out(&output) + &err(&output);
+        assert!(!printed.contains("rehearsal-") && !printed.contains("geheimnis"), "{printed}");
+        for seen in server.seen() {
+            let body: Value = serde_json::from_str(&seen.body).unwrap();
+            let text = body["text"].as_str().unwrap();
+            assert!(text.trim().is_empty() || !printed.contains(text), "{printed}");
+        }
+    }
+}
+
+#[test]
+fn a_server_error_is_the_commands_own_negative_answer_up_to_its_limit() {
+    let server = Server::start(|number, _| Reply {
+        status: if number % 10 == 0 { 503 } else { 200 },
+        ..Reply::fine("canary")
+    });
+    let url = server.url();
+    let rows = [("0%", 1), ("5%", 1), ("20%", 0)];
+    for (errors_max, code) in rows {
+        let output = run(&[&url, "--rate", "500", "--count", "50", "--errors-max", errors_max]);
+        assert_exit(&output, code);
+        let verdict = if code == 0 { "fine" } else { "FAIL" };
+        let last = format!("{verdict}: 5 errors in 50 requests, limit {errors_max}");
+        let text = out(&output).replace(".00%", "%");
+        assert!(text.ends_with(&format!("{last}\n")), "{text}");
+        assert!(text.contains("\ncohort  requests  2xx  3xx  4xx  5xx  failed  p50 ms"), "{text}");
+        assert!(text.contains("\ncanary        50   45    0    0    5       0  "), "{text}");
+    }
+}
+
+#[test]
+fn a_user_in_both_cohorts_has_moved_which_only_sticky_forbids() {
+    let server =
+        Server::start(|number, _| Reply::fine(if number % 2 == 0 { "canary" } else { "stable" }));
+    let url = server.url();
+    let arguments = [&url[..], "--rate", "500", "--count", "20", "--users", "1", "--json"];
+    let output = run(&arguments);
+    assert_exit(&output, 0);
+    assert_eq!(json(&output)["moved"], 1);
+    let output = run(&[&arguments[..], &["--sticky"]].concat());
+    assert_exit(&output, 1);
+    assert_eq!(json(&output)["passed"], false);
+}
+
+#[test]
+fn the_loop_stays_open_when_answers_are_slow_and_latency_runs_from_the_arrival() {
+    let slow = Duration::from_millis(500);
+    let server = Server::start(move |_, _| Reply { after: slow, ..Reply::fine("stable") });
+    let url = server.url();
+    let arguments = ["--rate", "1000", "--count", "10", "--concurrency", "2", "--json"];
+    let output = run(&[&[url.as_str()], &arguments[..]].concat());
+    assert_exit(&output, 0);
+    let report = json(&output);
+    assert_eq!(report["late"], 8);
+    // The last one waits for four pairs before it is asked.
+    let max = report["all"]["latency_ms_max"].as_f64().unwrap();
+    assert!(max > 2_400.0, "{max}");
+
+    // Patience runs from the arrival as well: the second pair has less left than an answer
+    // takes.
+    let output = run(&[&[url.as_str()], &arguments[..], &["--timeout", "900ms"]].concat());
+    assert_exit(&output, 1);
+    let report = json(&output);
+    assert_eq!((&report["failures"]["timeout"], &report["unanswered"]), (&8.into(), &0.into()));
+    assert!(report["seconds"].as_f64().unwrap() < 5.0, "{report}");
+}
+
+#[test]
+fn a_burst_comes_at_once_and_the_body_can_name_text_and_user() {
+    let server = Server::start(|_, _| Reply::fine("stable"));
+    let url = server.url();
+    let output = run(&[
+        &url,
+        "--rate",
+        "0.001",
+        "--burst",
+        "7",
+        "--burst-every",
+        "200ms",
+        "--duration",
+        "500ms",
+        "--user-field",
+        "body",
+        "--field",
+        "inputs",
+        "--json",
+    ]);
+    assert_exit(&output, 0);
+    assert_eq!(json(&output)["arrivals"], 14);
+    for seen in server.seen() {
+        let body: Value = serde_json::from_str(&seen.body).unwrap();
+        assert!(seen.user.is_none() && body["inputs"].is_string(), "{seen:?}");
+        assert!(body["user_id"].as_str().unwrap().starts_with("rehearsal-"), "{seen:?}");
+    }
+}
+
+#[test]
+fn usage_errors_and_an_endpoint_that_nobody_serves_exit_with_2_and_send_nothing() {
+    // A port that was free a moment ago.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let closed = format!("http://127.0.0.1:{port}/predict");
+    let refused = format!("error: cannot reach port {port} of `127.0.0.1`: connection refused\n");
+    let rows: [(&[&str], &str); 7] = [
+        (&[&closed], &refused),
+        (
+            &["http://jeffrey.example/predict"],
+            "error: host `jeffrey.example` is not this machine: --allow-remote sends the traffic \
+             there\n",
+        ),
+        (
+            &["ftp://127.0.0.1/predict"],
+            "error: the URL does not start with http:// or https:// and a host\n",
+        ),
+        (
+            &["http://me:geheimnis@127.0.0.1/"],
+            "error: the URL holds a name or a password before `@`\n",
+        ),
+        (&[&closed, "--field", ""], "error: --field is empty\n"),
+        (
+            &[&closed, "--user-field", "body", "--field", "user_id"],
+            "error: --field user_id is taken by --user-field body\n",
+        ),
+        (
+            &[&closed, "--rate", "0"],
+            "error: invalid value '0' for '--rate <N>': rate `0` is not a number above 0 and at \
+             most 10000\n",
+        ),
+    ];
+    for (arguments, expected) in rows {
+        let output = run(arguments);
+        assert_exit(&output, 2);
+        assert!(err(&output).starts_with(expected), "{arguments:?}: {}", err(&output));
+        assert_eq!(out(&output), "");
+    }
+    for bad in [&["--duration", "5"][..], &["--count", "0"], &["--concurrency", "0"]] {
+        assert_exit(&run(&[&[closed.as_str()], bad].concat()), 2);
+    }
+    assert_exit(&run(&[]), 2);
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_it_with_the_report() {
+    let server = Server::start(|_, _| Reply::fine("stable"));
+    let child = jeffrey(&[&server.url(), "--rate", "50", "--duration", "1h", "--json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    while server.seen().len() < 5 {
+        thread::sleep(Duration::from_millis(20));
+    }
+    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    let output = child.wait_with_output().unwrap();
+    assert_exit(&output, 0);
+    let report = json(&output);
+    assert!(report["all"]["status_2xx"].as_u64().unwrap() >= 4, "{report}");
+}

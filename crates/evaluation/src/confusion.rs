@@ -1,0 +1,160 @@
+//! Counts of gold labels against predicted ones, and the figures that follow from the counts.
+//!
+//! Precision, recall and F1 as in scikit-learn (<https://scikit-learn.org/stable/modules/model_evaluation.html>,
+//! "Precision, recall and F-measures"). Macro-F1 is the mean of the classes' F1, not the F1 of the
+//! mean precision and recall; the two differ (Opitz & Burst 2019, <https://arxiv.org/abs/1911.03347>).
+
+use serde::Serialize;
+
+use super::Observation;
+use jeffrey_terms::Label;
+
+/// `[gold][predicted]` counts, both in the labels' order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Confusion {
+    counts: [[u64; 8]; 8],
+}
+
+/// One class's figures; `None` where a figure would divide by zero.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct ClassFigures {
+    /// Of the rows predicted as this class, the share that is it; `None` when none was predicted.
+    pub precision: Option<f64>,
+    /// Of the rows of this class, the share found; `None` when there are none.
+    pub recall: Option<f64>,
+    /// 2·tp / (2·tp + fp + fn); `None` when the class is neither in gold nor predicted.
+    pub f1: Option<f64>,
+    /// Rows of this class.
+    pub support: u64,
+    /// Rows predicted as this class.
+    pub predicted: u64,
+}
+
+impl Confusion {
+    /// The counts of these rows.
+    pub fn of<'a>(rows: impl IntoIterator<Item = &'a Observation>) -> Self {
+        let mut confusion = Self::default();
+        for row in rows {
+            confusion.add(row.gold, row.predicted);
+        }
+        confusion
+    }
+
+    /// Counts one more row.
+    pub fn add(&mut self, gold: Label, predicted: Label) {
+        self.counts[gold.index()][predicted.index()] += 1;
+    }
+
+    /// How often `gold` was predicted as `predicted`.
+    pub fn count(&self, gold: Label, predicted: Label) -> u64 {
+        self.counts[gold.index()][predicted.index()]
+    }
+
+    /// Rows with this gold label.
+    pub fn support(&self, label: Label) -> u64 {
+        self.counts[label.index()].iter().sum()
+    }
+
+    /// Share of rows on the diagonal; `None` without rows.
+    pub fn accuracy(&self) -> Option<f64> {
+        let right: u64 = Label::ALL.into_iter().map(|label| self.count(label, label)).sum();
+        ratio(right, self.counts.iter().flatten().sum())
+    }
+
+    /// Precision, recall, F1 and counts of one class.
+    pub fn class(&self, label: Label) -> ClassFigures {
+        let found = self.count(label, label);
+        let support = self.support(label);
+        let predicted = self.counts.iter().map(|row| row[label.index()]).sum();
+        ClassFigures {
+            precision: ratio(found, predicted),
+            recall: ratio(found, support),
+            // tp + fn is the support and tp + fp what was predicted.
+            f1: ratio(2 * found, support + predicted),
+            support,
+            predicted,
+        }
+    }
+
+    /// Mean F1 over the classes present in the gold labels; `None` without rows.
+    ///
+    /// scikit-learn's default takes the labels that were only predicted as well, each as a 0: a
+    /// French set without frustration would then fall by the first row predicted as frustration,
+    /// a second time, since that row already lowers its own class's recall.
+    pub fn macro_f1(&self) -> Option<f64> {
+        let present = Label::ALL.into_iter().filter(|label| self.support(*label) > 0);
+        let (mut sum, mut classes) = (0.0, 0_u64);
+        for label in present {
+            sum += self.class(label).f1?;
+            classes += 1;
+        }
+        (classes > 0).then(|| sum / classes as f64)
+    }
+}
+
+fn ratio(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::observations;
+    use super::*;
+
+    fn close(got: Option<f64>, expected: f64) -> bool {
+        got.is_some_and(|got| (got - expected).abs() < 1e-12)
+    }
+
+    /// scikit-learn's own example of `f1_score`: y_true 0 1 2 0 1 2, y_pred 0 2 1 0 0 1 gives F1 of
+    /// 0.8, 0, 0 a class, macro 0.26…; precision 2/3, 0, 0 and recall 1, 0, 0.
+    #[test]
+    fn f1_equals_the_example_of_scikit_learn() {
+        let confusion = Confusion::of(&observations(&[0, 1, 2, 0, 1, 2], &[0, 2, 1, 0, 0, 1]));
+        let expected = [(2.0 / 3.0, 1.0, 0.8), (0.0, 0.0, 0.0), (0.0, 0.0, 0.0)];
+        for (label, (precision, recall, f1)) in Label::ALL.into_iter().zip(expected) {
+            let class = confusion.class(label);
+            assert!(close(class.precision, precision), "{label} {class:?}");
+            assert!(close(class.recall, recall), "{label} {class:?}");
+            assert!(close(class.f1, f1), "{label} {class:?}");
+        }
+        assert!(close(confusion.macro_f1(), 0.8 / 3.0));
+        assert!(close(confusion.accuracy(), 1.0 / 3.0));
+    }
+
+    /// scikit-learn's example of `confusion_matrix`: 2 0 2 2 0 1 against 0 0 2 2 0 2.
+    #[test]
+    fn the_matrix_has_gold_in_rows_as_in_scikit_learn() {
+        let confusion = Confusion::of(&observations(&[2, 0, 2, 2, 0, 1], &[0, 0, 2, 2, 0, 2]));
+        let corner: Vec<&[u64]> = confusion.counts[..3].iter().map(|row| &row[..3]).collect();
+        assert_eq!(corner, [[2, 0, 0], [0, 0, 1], [1, 0, 2]]);
+    }
+
+    /// `classification_report`'s example: 0 1 2 2 2 against 0 0 2 2 1 prints precision 0.50 0.00
+    /// 1.00, recall 1.00 0.00 0.67, F1 0.67 0.00 0.80, macro 0.49, accuracy 0.60.
+    #[test]
+    fn a_classification_report_of_scikit_learn_is_met() {
+        let confusion = Confusion::of(&observations(&[0, 1, 2, 2, 2], &[0, 0, 2, 2, 1]));
+        assert!(close(confusion.class(Label::Joy).f1, 2.0 / 3.0));
+        assert!(close(confusion.class(Label::Anger).precision, 1.0));
+        assert!(close(confusion.class(Label::Anger).recall, 2.0 / 3.0));
+        assert!(close(confusion.class(Label::Anger).f1, 0.8));
+        assert!(close(confusion.macro_f1(), (2.0 / 3.0 + 0.8) / 3.0));
+        assert!(close(confusion.accuracy(), 0.6));
+    }
+
+    #[test]
+    fn a_class_that_is_only_predicted_is_not_in_the_macro_mean() {
+        let confusion = Confusion::of(&observations(&[0, 0, 0], &[0, 0, 7]));
+        assert_eq!(confusion.class(Label::Frustration).f1, Some(0.0));
+        assert_eq!(confusion.class(Label::Frustration).recall, None);
+        assert!(close(confusion.macro_f1(), 0.8));
+        assert_eq!(confusion.class(Label::Fear).f1, None);
+    }
+
+    #[test]
+    fn without_rows_there_is_no_figure() {
+        let none = Confusion::default();
+        assert_eq!((none.accuracy(), none.macro_f1()), (None, None));
+    }
+}

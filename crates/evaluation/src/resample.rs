@@ -1,0 +1,344 @@
+//! Intervals by resampling, and draws balanced by class; seeded, so the same seed repeats them.
+//!
+//! The bootstrap draws the rows anew, with replacement, and takes the 2.5th and 97.5th percentile of
+//! each figure (Efron & Tibshirani 1993, "An Introduction to the Bootstrap", section 13.3). A
+//! resample of few rows can lack a class; macro-F1 is then the mean over the classes it has. The
+//! calibration error of a resample is biased upwards, so that its interval can lie above the
+//! estimate: read it as an upper bound.
+
+use serde::Serialize;
+
+use super::calibration::Reliability;
+use super::confusion::Confusion;
+use super::{Balance, EvaluationError, Observation};
+use jeffrey_terms::Label;
+
+/// A small generator with one word of state (Steele, Lea & Flood 2014, "Fast splittable pseudorandom
+/// number generators"; <https://prng.di.unimi.it/splitmix64.c>). Not for secrets.
+#[derive(Clone, Debug)]
+pub struct SplitMix64 {
+    state: u64,
+}
+
+impl SplitMix64 {
+    /// The sequence of this seed.
+    pub fn new(seed: u64) -> Self {
+        Self { state: seed }
+    }
+
+    /// The next 64 bits.
+    pub fn next_u64(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.state;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number from 0 to `bound` − 1, each as likely as the other; 0 when `bound` is 0.
+    ///
+    /// The high word of a product, with the overhang drawn again (Lemire 2019,
+    /// <https://arxiv.org/abs/1805.10941>).
+    pub fn below(&mut self, bound: usize) -> usize {
+        let bound = bound as u64;
+        if bound == 0 {
+            return 0;
+        }
+        let overhang = bound.wrapping_neg() % bound;
+        loop {
+            let product = u128::from(self.next_u64()) * u128::from(bound);
+            if product as u64 >= overhang {
+                return (product >> 64) as usize;
+            }
+        }
+    }
+}
+
+/// The middle 95 % of a figure over the resamples.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Interval {
+    /// 2.5th percentile.
+    pub low: f64,
+    /// 97.5th percentile.
+    pub high: f64,
+}
+
+impl Interval {
+    /// The interval of at least one value.
+    fn of(values: &mut [f64]) -> Self {
+        values.sort_by(f64::total_cmp);
+        Self { low: quantile(values, 0.025), high: quantile(values, 0.975) }
+    }
+}
+
+/// Bootstrap 95 % percentile intervals.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Intervals {
+    /// How many resamples they stand on.
+    pub resamples: usize,
+    /// Of the accuracy.
+    pub accuracy: Interval,
+    /// Of the macro-F1.
+    pub macro_f1: Interval,
+    /// Of the expected calibration error; an upper bound, see the module's text.
+    pub ece: Interval,
+}
+
+/// Macro-F1 over draws with the same number of rows of each class.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Balanced {
+    /// Rows of each class in a draw.
+    pub rows_per_class: usize,
+    /// How many draws.
+    pub draws: usize,
+    /// The classes drawn from: those present in the gold labels.
+    pub classes: Vec<Label>,
+    /// Mean over the draws.
+    pub macro_f1: f64,
+    /// The middle 95 % of the draws.
+    pub interval: Interval,
+    /// Expected calibration error of all draws together.
+    pub ece: f64,
+    /// The mean of that of each draw. A draw is small, so its error is biased far upwards.
+    pub ece_of_a_draw: f64,
+}
+
+/// The value below which a share `at` (0 to 1) of sorted values lies; NaN without values.
+///
+/// Linear between neighbours: type 7 of Hyndman & Fan 1996, the default of numpy and R.
+pub fn quantile(sorted: &[f64], at: f64) -> f64 {
+    let Some(last) = sorted.len().checked_sub(1) else { return f64::NAN };
+    let place = at.clamp(0.0, 1.0) * last as f64;
+    let below = place.floor() as usize;
+    let above = (below + 1).min(last);
+    sorted[below] + (place - below as f64) * (sorted[above] - sorted[below])
+}
+
+/// The intervals of these rows; `None` without rows or without resamples.
+pub fn bootstrap(rows: &[Observation], resamples: usize, seed: u64) -> Option<Intervals> {
+    if rows.is_empty() || resamples == 0 {
+        return None;
+    }
+    let mut random = SplitMix64::new(seed);
+    let (mut accuracies, mut macro_f1s, mut eces) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..resamples {
+        let mut confusion = Confusion::default();
+        let mut reliability = Reliability::default();
+        for _ in 0..rows.len() {
+            let row = &rows[random.below(rows.len())];
+            confusion.add(row.gold, row.predicted);
+            reliability.add(row.confidence, row.right());
+        }
+        // Each is `None` without rows only, and a resample has as many as the set.
+        accuracies.extend(confusion.accuracy());
+        macro_f1s.extend(confusion.macro_f1());
+        eces.extend(reliability.ece());
+    }
+    Some(Intervals {
+        resamples,
+        accuracy: Interval::of(&mut accuracies),
+        macro_f1: Interval::of(&mut macro_f1s),
+        ece: Interval::of(&mut eces),
+    })
+}
+
+/// Macro-F1 over draws without replacement within each class that is present.
+///
+/// # Errors
+/// [`EvaluationError::TooFew`] when a class that is present has fewer rows than a draw takes, and
+/// [`EvaluationError::Empty`] when no class is, or no draw or no row is asked for.
+pub fn balanced_draws(
+    rows: &[Observation],
+    balance: Balance,
+    seed: u64,
+) -> Result<Balanced, EvaluationError> {
+    let Balance { rows_per_class, draws } = balance;
+    let mut classes = Vec::new();
+    let mut by_class: Vec<Vec<&Observation>> = Vec::new();
+    for label in Label::ALL {
+        let of_class: Vec<&Observation> = rows.iter().filter(|row| row.gold == label).collect();
+        if of_class.is_empty() {
+            continue;
+        }
+        if of_class.len() < rows_per_class {
+            let (rows, wanted) = (of_class.len(), rows_per_class);
+            return Err(EvaluationError::TooFew { label, rows, wanted });
+        }
+        classes.push(label);
+        by_class.push(of_class);
+    }
+    let mut random = SplitMix64::new(seed);
+    let (mut values, mut eces) = (Vec::new(), Vec::new());
+    let mut together = Reliability::default();
+    for _ in 0..draws {
+        let mut confusion = Confusion::default();
+        let mut reliability = Reliability::default();
+        for of_class in &mut by_class {
+            // The first steps of a Fisher–Yates shuffle; the order that an earlier draw left is as
+            // good a start as any.
+            for taken in 0..rows_per_class {
+                let other = taken + random.below(of_class.len() - taken);
+                of_class.swap(taken, other);
+                let row = of_class[taken];
+                confusion.add(row.gold, row.predicted);
+                reliability.add(row.confidence, row.right());
+                together.add(row.confidence, row.right());
+            }
+        }
+        values.extend(confusion.macro_f1());
+        eces.extend(reliability.ece());
+    }
+    if values.is_empty() {
+        return Err(EvaluationError::Empty);
+    }
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    let (macro_f1, ece_of_a_draw) = (mean(&values), mean(&eces));
+    let ece = together.ece().ok_or(EvaluationError::Empty)?;
+    let interval = Interval::of(&mut values);
+    Ok(Balanced { rows_per_class, draws, classes, macro_f1, interval, ece, ece_of_a_draw })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::observation;
+    use super::*;
+
+    /// `rows` random rows over the first `classes` labels, right in about half the cases.
+    fn random_rows(rows: usize, classes: usize, seed: u64) -> Vec<Observation> {
+        let mut random = SplitMix64::new(seed);
+        (0..rows)
+            .map(|_| {
+                let gold = random.below(classes);
+                let predicted = if random.below(2) == 0 { gold } else { random.below(8) };
+                let confidence = 0.2 + random.below(80) as f32 / 100.0;
+                observation(Label::ALL[gold], Label::ALL[predicted], confidence)
+            })
+            .collect()
+    }
+
+    /// The first outputs of the reference implementation for seed 1234567.
+    #[test]
+    fn the_generator_gives_the_published_sequence() {
+        let mut random = SplitMix64::new(1_234_567);
+        let expected: [u64; 5] = [
+            6_457_827_717_110_365_317,
+            3_203_168_211_198_807_973,
+            9_817_491_932_198_370_423,
+            4_593_380_528_125_082_431,
+            16_408_922_859_458_223_821,
+        ];
+        assert_eq!(expected.map(|_| random.next_u64()), expected);
+    }
+
+    #[test]
+    fn bounded_numbers_are_in_range_and_even() {
+        let mut random = SplitMix64::new(9);
+        let mut counts = [0_u32; 7];
+        for _ in 0..70_000 {
+            counts[random.below(7)] += 1;
+        }
+        // Five standard deviations (√(70000 · 1/7 · 6/7) ≈ 93) around 10,000.
+        assert!(counts.iter().all(|count| count.abs_diff(10_000) < 465), "{counts:?}");
+        assert_eq!((random.below(1), random.below(0)), (0, 0));
+    }
+
+    #[test]
+    fn quantiles_equal_those_of_numpy() {
+        // numpy.quantile([1, 2, 4, 8], [0, 0.025, 0.5, 0.975, 1]) -> 1, 1.075, 3, 7.7, 8
+        let values = [1.0, 2.0, 4.0, 8.0];
+        for (at, expected) in [(0.0, 1.0), (0.025, 1.075), (0.5, 3.0), (0.975, 7.7), (1.0, 8.0)] {
+            let got = quantile(&values, at);
+            assert!((got - expected).abs() < 1e-12, "{at}: {got}");
+        }
+        assert_eq!(quantile(&[5.0], 0.975), 5.0);
+        assert!(quantile(&[], 0.5).is_nan());
+    }
+
+    #[test]
+    fn the_same_seed_repeats_the_intervals_and_another_does_not() {
+        let rows = random_rows(120, 8, 1);
+        assert_eq!(bootstrap(&rows, 200, 7), bootstrap(&rows, 200, 7));
+        assert_ne!(bootstrap(&rows, 200, 7), bootstrap(&rows, 200, 8));
+        assert_eq!(bootstrap(&rows, 0, 7), None);
+        assert_eq!(bootstrap(&[], 200, 7), None);
+    }
+
+    #[test]
+    fn the_intervals_hold_the_estimates() {
+        for seed in 0..20 {
+            let rows = random_rows(200, 8, seed);
+            let intervals = bootstrap(&rows, 300, seed).unwrap();
+            let confusion = Confusion::of(&rows);
+            for (name, interval, estimate) in [
+                ("accuracy", intervals.accuracy, confusion.accuracy().unwrap()),
+                ("macro-F1", intervals.macro_f1, confusion.macro_f1().unwrap()),
+            ] {
+                assert!(interval.low < interval.high, "{name} {interval:?}");
+                let held = (interval.low..=interval.high).contains(&estimate);
+                assert!(held, "seed {seed}: {name} {estimate} {interval:?}");
+            }
+        }
+    }
+
+    /// The binomial's own standard error: accuracy 0.5 on 400 rows ± 1.96 · 0.025.
+    #[test]
+    fn the_interval_of_the_accuracy_is_as_wide_as_the_binomial() {
+        let rows: Vec<Observation> =
+            (0..400).map(|row| observation(Label::Joy, Label::ALL[row % 2], 0.5)).collect();
+        let interval = bootstrap(&rows, 2000, 5).unwrap().accuracy;
+        assert!((interval.low - 0.451).abs() < 0.006, "{interval:?}");
+        assert!((interval.high - 0.549).abs() < 0.006, "{interval:?}");
+    }
+
+    #[test]
+    fn a_balanced_draw_of_whole_classes_is_the_set_itself() {
+        let mut rows = Vec::new();
+        for (place, label) in Label::ALL.into_iter().enumerate() {
+            rows.extend(
+                (0..10).map(|row| {
+                    observation(label, if row < place { Label::Joy } else { label }, 0.5)
+                }),
+            );
+        }
+        let balance = Balance { rows_per_class: 10, draws: 5 };
+        let balanced = balanced_draws(&rows, balance, 1).unwrap();
+        let whole = Confusion::of(&rows).macro_f1().unwrap();
+        assert!((balanced.macro_f1 - whole).abs() < 1e-12);
+        assert!((balanced.interval.high - balanced.interval.low).abs() < 1e-12);
+        assert_eq!(balanced.classes, Label::ALL);
+    }
+
+    #[test]
+    fn balanced_draws_undo_the_weight_of_a_large_class() {
+        // 900 joys all right, 100 fears all taken for joy: balanced, half of what is called joy is.
+        let mut rows = vec![observation(Label::Joy, Label::Joy, 0.9); 900];
+        rows.extend(vec![observation(Label::Fear, Label::Joy, 0.9); 100]);
+        let balance = Balance { rows_per_class: 50, draws: 20 };
+        let balanced = balanced_draws(&rows, balance, 1).unwrap();
+        // F1 of joy 2·50/(50 + 100), of fear 0.
+        assert!((balanced.macro_f1 - 1.0 / 3.0).abs() < 1e-12, "{balanced:?}");
+        // Half are right at a confidence of 0.9.
+        assert!((balanced.ece - 0.4).abs() < 1e-6, "{balanced:?}");
+        assert!((balanced.ece_of_a_draw - 0.4).abs() < 1e-6, "{balanced:?}");
+        assert_eq!(balanced.classes, [Label::Joy, Label::Fear]);
+    }
+
+    #[test]
+    fn a_class_with_too_few_rows_is_named() {
+        let rows = random_rows(40, 2, 1);
+        let balance = Balance { rows_per_class: 100, draws: 10 };
+        let error = balanced_draws(&rows, balance, 1).unwrap_err().to_string();
+        assert!(error.starts_with("class joy has "), "{error}");
+        assert!(error.ends_with("fewer than the 100 of a balanced draw"), "{error}");
+        let none = Balance { rows_per_class: 1, draws: 0 };
+        assert_eq!(balanced_draws(&rows, none, 1), Err(EvaluationError::Empty));
+    }
+
+    #[test]
+    fn the_same_seed_repeats_the_draws() {
+        let rows = random_rows(800, 8, 4);
+        let balance = Balance { rows_per_class: 20, draws: 30 };
+        assert_eq!(balanced_draws(&rows, balance, 3), balanced_draws(&rows, balance, 3));
+        assert_ne!(balanced_draws(&rows, balance, 3), balanced_draws(&rows, balance, 4));
+    }
+}

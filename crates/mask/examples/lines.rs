@@ -1,0 +1,13 @@
+//! Masks standard input line by line.
+
+use std::io::{self, BufRead, Write};
+
+use jeffrey_mask::mask;
+
+fn main() -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    for line in io::stdin().lock().lines() {
+        writeln!(out, "{}", mask(&line?))?;
+    }
+    Ok(())
+}

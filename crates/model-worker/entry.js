@@ -1,0 +1,14 @@
+// The model worker's entry: what the platform calls, handed to wasm.
+
+import { WorkerEntrypoint } from "cloudflare:workers";
+import { recovery } from "../wasm-host/recovery.js";
+import * as wasm from "wasm";
+
+const { call } = recovery(wasm);
+
+export default class extends WorkerEntrypoint {
+  /** @param {Request} request */
+  fetch(request) {
+    return call(() => wasm.fetch.call(this, request, this.env, this.ctx));
+  }
+}

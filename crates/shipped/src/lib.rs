@@ -1,0 +1,24 @@
+//! What a build carries: the shipped model's files as bytes, which `models/shipped` names, and its commit.
+
+use jeffrey_classifier::ModelFiles;
+
+macro_rules! model_file {
+    ($name:literal) => {
+        include_bytes!(concat!(env!("JEFFREY_MODEL_DIR"), "/", $name))
+    };
+}
+
+/// The commit that this was built from, twelve digits; `unknown` without git.
+pub const COMMIT: &str = env!("JEFFREY_COMMIT");
+
+/// The shipped model's files.
+pub fn files() -> ModelFiles<'static> {
+    ModelFiles {
+        manifest: model_file!("manifest.json"),
+        config: model_file!("config.json"),
+        tokenizer: model_file!("tokenizer.json"),
+        encoder: model_file!("onnx/model_quantized.onnx"),
+        head: model_file!("head.json"),
+        prototypes: model_file!("prototypes.json"),
+    }
+}

@@ -1,0 +1,428 @@
+//! The glossary as types: the words that every other module uses.
+//!
+//! Loose input is checked here, once. What a `Text` or a `Label` is, is not asked again after it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// One of the eight emotions, in the order that every array of scores keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Label {
+    /// Happiness, love, gratitude, pride, relief, amusement.
+    Joy,
+    /// Grief, loss, loneliness, remorse.
+    Sadness,
+    /// Directed hostility, outrage, fury.
+    Anger,
+    /// Fright, worry, nervousness.
+    Fear,
+    /// The unexpected, good or bad.
+    Surprise,
+    /// Repulsion, physical or moral.
+    Disgust,
+    /// Factual, no feeling.
+    Neutral,
+    /// Blocked, annoyed, fed up, disappointed, without rage.
+    Frustration,
+}
+
+impl Label {
+    /// All labels, in their order.
+    pub const ALL: [Self; 8] = [
+        Self::Joy,
+        Self::Sadness,
+        Self::Anger,
+        Self::Fear,
+        Self::Surprise,
+        Self::Disgust,
+        Self::Neutral,
+        Self::Frustration,
+    ];
+
+    /// The label's place in an array of scores, 0 to 7.
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// The lower-case name used in every file and answer.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Joy => "joy",
+            Self::Sadness => "sadness",
+            Self::Anger => "anger",
+            Self::Fear => "fear",
+            Self::Surprise => "surprise",
+            Self::Disgust => "disgust",
+            Self::Neutral => "neutral",
+            Self::Frustration => "frustration",
+        }
+    }
+
+    /// The label with exactly this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|label| label.name() == name)
+    }
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Text to classify: UTF-8, at most [`Text::BYTES_MAX`] bytes.
+///
+/// Somebody's words: it has no `Display` and no `Serialize`, and its `Debug` prints the length only,
+/// so that it cannot reach a log by accident.
+///
+/// ```
+/// use jeffrey_terms::Text;
+/// let text = Text::parse("my private words")?;
+/// assert_eq!(format!("{text:?}"), "Text(16 bytes)");
+/// assert!(Text::parse(&"a".repeat(Text::BYTES_MAX + 1)).is_err());
+/// # Ok::<(), jeffrey_terms::TextError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Text(String);
+
+impl Text {
+    /// The longest text, in bytes. Far above what the encoder reads (128 tokens); it bounds the
+    /// work of normalising and tokenising.
+    pub const BYTES_MAX: usize = 64 * 1024;
+
+    /// Checks the length.
+    ///
+    /// # Errors
+    /// [`TextError`] when `text` is longer than [`Text::BYTES_MAX`].
+    pub fn parse(text: impl Into<String>) -> Result<Self, TextError> {
+        let text = text.into();
+        if text.len() > Self::BYTES_MAX {
+            return Err(TextError { bytes: text.len() });
+        }
+        Ok(Self(text))
+    }
+
+    /// The words themselves, for the classifier and the mask only.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Text({} bytes)", self.0.len())
+    }
+}
+
+/// A text longer than [`Text::BYTES_MAX`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("text of {bytes} bytes is above the limit of {} bytes", Text::BYTES_MAX)]
+pub struct TextError {
+    bytes: usize,
+}
+
+/// Milliseconds since 1970-01-01T00:00Z. Shells read it from their clock; the core is handed it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct UnixMs(pub u64);
+
+/// The id of one answer: a UUID version 7 (RFC 9562), so ids sort by time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AnswerId(uuid::Uuid);
+
+impl AnswerId {
+    /// Builds the id from the time and ten random bytes, both handed in by a shell.
+    pub fn new(now: UnixMs, random: [u8; 10]) -> Self {
+        Self(uuid::Builder::from_unix_timestamp_millis(now.0, &random).into_uuid())
+    }
+
+    /// The id of these bytes, when they are a UUID of version 7.
+    pub fn from_bytes(bytes: [u8; 16]) -> Option<Self> {
+        let uuid = uuid::Uuid::from_bytes(bytes);
+        (uuid.get_version_num() == 7).then_some(Self(uuid))
+    }
+
+    /// Its sixteen bytes.
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+
+    /// When it was made: its first 48 bits (RFC 9562, section 5.7).
+    pub fn made(&self) -> UnixMs {
+        let [a, b, c, d, e, f, ..] = *self.as_bytes();
+        UnixMs(u64::from_be_bytes([0, 0, a, b, c, d, e, f]))
+    }
+}
+
+impl fmt::Display for AnswerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+/// Who is asked for: the sticky key of a caller, from a header, a field or a cookie.
+///
+/// It may name a person: it has no `Display` and no `Serialize`, and its `Debug` prints the length
+/// only. What leaves is a keyed hash of it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Subject(String);
+
+impl Subject {
+    /// The longest subject, in bytes.
+    pub const BYTES_MAX: usize = 256;
+
+    /// Checks the length.
+    ///
+    /// # Errors
+    /// [`SubjectError`] when it is empty or longer than [`Subject::BYTES_MAX`].
+    pub fn parse(subject: impl Into<String>) -> Result<Self, SubjectError> {
+        let subject = subject.into();
+        match subject.len() {
+            0 => Err(SubjectError::Empty),
+            1..=Self::BYTES_MAX => Ok(Self(subject)),
+            bytes => Err(SubjectError::TooLong { bytes }),
+        }
+    }
+
+    /// The key itself, for hashes only.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Subject({} bytes)", self.0.len())
+    }
+}
+
+/// What is no subject.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SubjectError {
+    /// There is nothing to hash.
+    #[error("subject is empty")]
+    Empty,
+    /// Longer than [`Subject::BYTES_MAX`].
+    #[error("subject of {bytes} bytes is above the limit of {} bytes", Subject::BYTES_MAX)]
+    TooLong {
+        /// Its length.
+        bytes: usize,
+    },
+}
+
+/// Part of the traffic in basis points: 0 is none, 10,000 is all.
+///
+/// ```
+/// use jeffrey_terms::Share;
+/// let share: Share = "2.5%".parse()?;
+/// assert_eq!((share.basis_points(), share.to_string()), (250, "2.50%".to_owned()));
+/// assert!("101%".parse::<Share>().is_err());
+/// # Ok::<(), jeffrey_terms::ShareError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "u16", into = "u16")]
+pub struct Share(u16);
+
+impl Share {
+    /// Nobody.
+    pub const NONE: Self = Self(0);
+    /// Everybody.
+    pub const ALL: Self = Self(10_000);
+
+    /// The share of so many in ten thousand.
+    ///
+    /// # Errors
+    /// [`ShareError::AboveAll`] above 10,000.
+    pub fn from_basis_points(points: u16) -> Result<Self, ShareError> {
+        let share = format!("{points} basis points");
+        if points > Self::ALL.0 { Err(ShareError::AboveAll { share }) } else { Ok(Self(points)) }
+    }
+
+    /// 0 to 10,000.
+    pub const fn basis_points(self) -> u16 {
+        self.0
+    }
+}
+
+impl TryFrom<u16> for Share {
+    type Error = ShareError;
+
+    fn try_from(points: u16) -> Result<Self, ShareError> {
+        Self::from_basis_points(points)
+    }
+}
+
+impl From<Share> for u16 {
+    fn from(share: Share) -> Self {
+        share.0
+    }
+}
+
+impl FromStr for Share {
+    type Err = ShareError;
+
+    /// A percentage, with a sign or without, of up to two decimals: `10%`, `10 %`, `0.25`.
+    fn from_str(text: &str) -> Result<Self, ShareError> {
+        let share = || text.to_owned();
+        let number = text.trim().strip_suffix('%').unwrap_or(text).trim();
+        let (whole, decimals) = number.split_once('.').unwrap_or((number, "0"));
+        let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        if !digits(whole) || !digits(decimals) {
+            return Err(ShareError::NotAPercentage { share: share() });
+        }
+        if decimals.trim_end_matches('0').len() > 2 {
+            return Err(ShareError::TooFine { share: share() });
+        }
+        let hundredths: u16 = format!("{decimals:0<2}")[..2].parse().unwrap_or_default();
+        let points = whole.parse::<u16>().ok().and_then(|whole| whole.checked_mul(100));
+        points
+            .and_then(|points| points.checked_add(hundredths))
+            .filter(|points| *points <= Self::ALL.0)
+            .map(Self)
+            .ok_or_else(|| ShareError::AboveAll { share: share() })
+    }
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:02}%", self.0 / 100, self.0 % 100)
+    }
+}
+
+/// What is no share.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ShareError {
+    /// More than everybody.
+    #[error("share {share} is above 100%")]
+    AboveAll {
+        /// The share as given.
+        share: String,
+    },
+    /// No number in percent.
+    #[error("share `{share}` is not a percentage such as 10% or 0.25%")]
+    NotAPercentage {
+        /// The share as given.
+        share: String,
+    },
+    /// Finer than a basis point.
+    #[error("share {share} is finer than a hundredth of a percent")]
+    TooFine {
+        /// The share as given.
+        share: String,
+    },
+}
+
+/// The two groups of a release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cohort {
+    /// Answered by the new release.
+    Canary,
+    /// Answered by the old system.
+    Stable,
+}
+
+impl Cohort {
+    /// The lower-case name used in every file and answer.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Canary => "canary",
+            Self::Stable => "stable",
+        }
+    }
+
+    /// The cohort with exactly this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Canary, Self::Stable].into_iter().find(|cohort| cohort.name() == name)
+    }
+}
+
+impl fmt::Display for Cohort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_keep_their_order_and_names() {
+        for (index, label) in Label::ALL.into_iter().enumerate() {
+            assert_eq!(label.index(), index);
+            assert_eq!(Label::from_name(label.name()), Some(label));
+            let json = serde_json::to_string(&label).unwrap();
+            assert_eq!(json, format!("\"{}\"", label.name()));
+        }
+        assert_eq!(Label::from_name("Joy"), None);
+    }
+
+    #[test]
+    fn a_text_of_exactly_the_limit_is_taken() {
+        assert!(Text::parse("é".repeat(Text::BYTES_MAX / 2)).is_ok());
+        let error = Text::parse("a".repeat(65_537)).unwrap_err();
+        assert_eq!(error.to_string(), "text of 65537 bytes is above the limit of 65536 bytes");
+    }
+
+    #[test]
+    fn an_answer_id_is_a_uuid_of_version_7_that_sorts_by_time() {
+        let early = AnswerId::new(UnixMs(1_645_557_742_000), [0xff; 10]).to_string();
+        let late = AnswerId::new(UnixMs(1_645_557_742_001), [0; 10]).to_string();
+        // The time of RFC 9562's example, appendix A.6.
+        assert!(early.starts_with("017f22e2-79b0-7"), "{early}");
+        assert!(early < late);
+        let id = AnswerId::new(UnixMs(1_645_557_742_000), [7; 10]);
+        assert_eq!(id.made(), UnixMs(1_645_557_742_000));
+        assert_eq!(AnswerId::from_bytes(*id.as_bytes()), Some(id));
+        assert_eq!(AnswerId::from_bytes([0; 16]), None);
+    }
+
+    #[test]
+    fn a_share_is_read_to_the_basis_point_and_nothing_else_is() {
+        let rows = [
+            ("0%", Ok(0)),
+            ("10%", Ok(1_000)),
+            (" 10 % ", Ok(1_000)),
+            ("10", Ok(1_000)),
+            ("0.25%", Ok(25)),
+            ("0.5%", Ok(50)),
+            ("99.99%", Ok(9_999)),
+            ("99.9900%", Ok(9_999)),
+            ("100.00%", Ok(10_000)),
+            ("100.01%", Err("share 100.01% is above 100%")),
+            ("700%", Err("share 700% is above 100%")),
+            ("99999999999%", Err("share 99999999999% is above 100%")),
+            ("0.001%", Err("share 0.001% is finer than a hundredth of a percent")),
+            ("", Err("share `` is not a percentage such as 10% or 0.25%")),
+            ("%", Err("share `%` is not a percentage such as 10% or 0.25%")),
+            ("-1%", Err("share `-1%` is not a percentage such as 10% or 0.25%")),
+            ("1e1%", Err("share `1e1%` is not a percentage such as 10% or 0.25%")),
+            ("1.%", Err("share `1.%` is not a percentage such as 10% or 0.25%")),
+            ("10%%", Err("share `10%%` is not a percentage such as 10% or 0.25%")),
+            ("ten", Err("share `ten` is not a percentage such as 10% or 0.25%")),
+        ];
+        for (text, expected) in rows {
+            let found = text.parse::<Share>().map(Share::basis_points);
+            let found = found.map_err(|error| error.to_string());
+            assert_eq!(found, expected.map_err(str::to_owned), "{text:?}");
+        }
+        for points in 0..=10_000 {
+            let share = Share::from_basis_points(points).unwrap();
+            assert_eq!(share.to_string().parse(), Ok(share));
+        }
+        assert!(Share::from_basis_points(10_001).is_err());
+    }
+
+    #[test]
+    fn a_subject_never_shows_itself() {
+        let subject = Subject::parse("alice@example.org").unwrap();
+        assert_eq!(format!("{subject:?}"), "Subject(17 bytes)");
+        let error = Subject::parse("é".repeat(129)).unwrap_err().to_string();
+        assert_eq!(error, "subject of 258 bytes is above the limit of 256 bytes");
+        assert_eq!(Subject::parse(""), Err(SubjectError::Empty));
+    }
+}

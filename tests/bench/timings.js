@@ -1,0 +1,79 @@
+// `make timings`: what a newcomer waits for. Each build from nothing in a fresh clone, one after the other, and the
+// units that cargo compiles for wasm.
+//
+// The clone lies in a temporary folder, with an empty cache for the tools; crates that cargo has downloaded before
+// are not downloaded again. Run it with nothing beside.
+
+import { execFileSync, spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { cpus, tmpdir } from "node:os";
+import { join } from "node:path";
+
+const WELCOME = "Ctrl-C ends all of them";
+const folder = mkdtempSync(join(tmpdir(), "jeffrey-timings-"));
+const clone = join(folder, "jeffrey-edge");
+const env = { ...process.env, XDG_CACHE_HOME: join(folder, "cache") };
+process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
+for (const name of /** @type {const} */ (["SIGINT", "SIGTERM"])) process.on(name, () => process.exit(1));
+
+execFileSync("git", ["clone", "--quiet", ".", clone]);
+const commit = execFileSync("git", ["rev-parse", "--short=12", "HEAD"], { encoding: "utf8" }).trim();
+console.log(`commit ${commit}, ${cpus().length} × ${cpus()[0]?.model}\n`);
+
+await timed("make dev, cold, to the welcome", () => welcomed());
+await timed("make dev, warm, to the welcome", () => welcomed());
+await timed("make build, after make dev", () => made("build"));
+await timed("make PROFILE=edge workers, after make dev", () => made("PROFILE=edge", "workers"));
+console.log(`units of the wasm build: ${units()}`);
+
+/** @param {string} what @param {() => Promise<void>} work */
+async function timed(what, work) {
+  const began = Date.now();
+  await work();
+  const seconds = Math.round((Date.now() - began) / 1000);
+  console.log(`${what}: ${Math.floor(seconds / 60)} min ${seconds % 60} s`);
+}
+
+/** @param {string[]} args */
+function made(...args) {
+  return /** @type {Promise<void>} */ (new Promise((resolve, reject) => {
+    const child = spawn("make", args, { cwd: clone, env, stdio: ["ignore", "ignore", "inherit"] });
+    child.on("close", (code) => (code === 0 ? resolve() : reject(new Error(`make ${args.join(" ")} ended with ${code}`))));
+  }));
+}
+
+/** Runs `make dev` until it welcomes, and ends it. */
+function welcomed() {
+  return /** @type {Promise<void>} */ (new Promise((resolve, reject) => {
+    const child = spawn("make", ["dev"], { cwd: clone, env, stdio: ["ignore", "pipe", "inherit"], detached: true });
+    let printed = "";
+    let welcome = false;
+    child.stdout.on("data", (chunk) => {
+      printed += chunk;
+      if (welcome || !printed.includes(WELCOME)) return;
+      welcome = true;
+      resolve(ended(child));
+    });
+    child.on("close", (code) => welcome || reject(new Error(`make dev ended with ${code} before its welcome`)));
+  }));
+}
+
+/** @param {import("node:child_process").ChildProcess} child */
+function ended(child) {
+  process.kill(-(/** @type {number} */ (child.pid)), "SIGINT");
+  return /** @type {Promise<void>} */ (new Promise((resolve) => child.once("exit", () => resolve())));
+}
+
+/** Libraries, programs and build scripts that cargo compiled or ran for the wasm build. */
+function units() {
+  const args = execFileSync("make", ["--silent", "wasm-build-command"], { cwd: clone, env, encoding: "utf8" }).trim().split(" ");
+  const output = execFileSync("cargo", [...args, "--message-format", "json"], {
+    cwd: clone,
+    env: { ...env, WASM_BINDGEN_USE_JS_SYS: "1" },
+    encoding: "utf8",
+    maxBuffer: 1 << 28,
+    stdio: ["ignore", "pipe", "ignore"],
+  });
+  const reasons = output.trim().split("\n").map((line) => JSON.parse(line).reason);
+  return reasons.filter((reason) => reason === "compiler-artifact" || reason === "build-script-executed").length;
+}

@@ -1,0 +1,28 @@
+//! Functions of the libraries that any host of wasm can call: no host, clock or randomness is needed.
+//!
+//! [`kernels`] and [`evidence`] hash the bits of many results. The tests below compare them with the
+//! record natively, `tests/worker/kernels.test.js` and `evidence.test.js` in Node and in workerd.
+//! [`decision`] is what `make bench` times.
+
+pub mod decision;
+
+pub mod evidence;
+
+pub mod kernels;
+
+#[cfg(test)]
+mod tests {
+    use super::{evidence, kernels};
+
+    #[test]
+    fn every_kernel_gives_the_bits_on_record() {
+        let found = format!("{:016x}", kernels::kernels_digest());
+        assert_eq!(found, include_str!("kernels.txt").trim());
+    }
+
+    #[test]
+    fn ten_thousand_evidence_values_have_the_bits_on_record() {
+        let found = format!("{:016x}", evidence::evidence_digest());
+        assert_eq!(found, include_str!("evidence.txt").trim());
+    }
+}
