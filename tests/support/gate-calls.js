@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { SECRETS, until } from "./gate.js";
 import { ROOT } from "./wrangler.js";
 
-/** @typedef {Awaited<ReturnType<typeof import("./gate.js").startGate>>} Gate */
+/** @typedef {import("./gate.js").Gate} Gate */
 /** @typedef {Awaited<ReturnType<Gate["classify"]>>} Answer */
 
 /** The binary that `cargo test` builds. */

@@ -1,7 +1,8 @@
-// The gate in a real `wrangler dev`, before the stand-in, with the model worker behind it.
+// Gates in a real `wrangler dev`, each before a stand-in, with the model worker behind them.
 
 import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { existsSync } from "node:fs";
+import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { startStandIn } from "../../stand-in/server.js";
@@ -21,123 +22,249 @@ export const SECRETS = {
 const VARIABLES = { INITIAL_SHARE: "100%", LOG_EVENTS: "on", DEBUG_HEADERS: "on", RATE_LIMITS: "off", ...SECRETS };
 
 /**
- * Starts stand-in, gate and model worker.
+ * `model`: as it is, behind `faulty-model.js`, or not there; `rollout`: as it is, or behind `faulty-rollout.js`; `queue`: its
+ * consumer as it is, or behind `faulty-queue.js`; `two`: a second gate that shares the first one's objects, reached with the
+ * header `x-gate: two`, and then headers in `x-front`, as JSON, get past what `wrangler dev` keeps to itself, and
+ * `x-front-origin` is where the request seems to have come; `previous`: the name of a release before, a gate and a model
+ * worker of its own in the same session, which the gate has for its old system, and whose own paths are below `/_previous`;
+ * `feeder`: whether `feed` puts anything into the queue of events, or into the one of those given up, by a worker beside the
+ * gate; `configure` rewrites the gate's toml
  *
- * @param {Record<string, string>} [variables] of the gate; an empty value takes one away
- * @param {{ model?: "real" | "faulty" | "none", rollout?: "real" | "faulty", queue?: "real" | "faulty", two?: boolean, previous?: string, latency_ms?: number, build?: string, state?: string, feeder?: string, configure?: (toml: string) => string }} [options]
- *   `model`: as it is, behind `faulty-model.js`, or not there; `rollout`: as it is, or behind `faulty-rollout.js`; `queue`: its consumer as it is, or behind `faulty-queue.js`; `two`: a second gate that shares the first
- *   one's rollout object, reached with the header `x-gate: two`, and then headers in `x-front`, as JSON, get
- *   past what `wrangler dev` keeps to itself, and `x-front-origin` is where the request seems to have come; `previous`: the name of a release before, a gate and a model worker of its own in the same
- *   session, which the gate has for its old system, and whose own paths are below `/_previous`; `build`: the folder of the workers; `state`: where its objects keep
- *   what they keep, for another session; `feeder`: a queue that `feed` puts anything into, by a worker beside the gate; `configure` rewrites the gate's toml
+ * @typedef {object} GateOptions
+ * @property {"real" | "faulty" | "none"} [model]
+ * @property {"real" | "faulty"} [rollout]
+ * @property {"real" | "faulty"} [queue]
+ * @property {boolean} [two]
+ * @property {string} [previous]
+ * @property {number} [latency_ms] of the old system
+ * @property {"jeffrey-events" | "jeffrey-events-dead"} [feeder]
+ * @property {(toml: string) => string} [configure]
  */
-export async function startGate(variables = {}, { model = "real", rollout = "real", queue = "real", two = false, previous, latency_ms = 0, build = "build", state, feeder, configure = (toml) => toml } = {}) {
+
+/** A gate's variables, of which an empty one takes a default away, and its options. @typedef {[variables?: Record<string, string>, options?: GateOptions]} Wanted */
+
+/** `build`: the folder of the workers; `state`: where their objects keep what they keep, for another session. @typedef {{ build?: string, state?: string }} SessionOptions */
+
+/** @typedef {ReturnType<typeof gateOf>} Gate */
+
+/**
+ * Starts one gate, its old system and its model worker, in a session of their own.
+ *
+ * @param {Record<string, string>} [variables] @param {GateOptions & SessionOptions} [options]
+ */
+export async function startGate(variables = {}, { build, state, ...options } = {}) {
+  const { gates, stop } = await startGates({ gate: [variables, options] }, { build, state });
+  return { ...gates.gate, stop };
+}
+
+/**
+ * Starts several gates in one session. Each has an old system, objects, queues and an origin of its own; those with a model
+ * worker share it. The first one is `jeffrey-gate` and the session's first worker: nothing stands before it but
+ * `wrangler dev` itself, and it alone has rate limits, which wrangler takes away from all other workers. Any other is
+ * `jeffrey-gate-NAME`, and the first one's worker hands on to it what is for its host.
+ *
+ * @template {string} Name
+ * @param {Record<Name, Wanted>} wanted by name, in small letters
+ * @param {SessionOptions} [options]
+ */
+export async function startGates(wanted, { build = "build", state } = {}) {
   for (const file of ["gate/index.js", "model/index.js", "www/index.html", "pages/dashboard/index.html"]) {
     if (!existsSync(resolve(ROOT, build, file))) throw new Error(`${build}/${file} is missing: run make workers`);
   }
-  const standIn = await startStandIn({ port: 0, latency_ms });
+  const all = /** @type {[Name, Wanted][]} */ (Object.entries(wanted));
   const folder = await mkdtemp(join(tmpdir(), "jeffrey-gate-"));
-  // One folder for the files of both workers: whatever each names, a session reads all files from the first one's.
-  const pages = join(folder, "pages");
-  for (const part of ["www", "pages"]) await cp(resolve(ROOT, build, part), pages, { recursive: true });
-  /** @type {string[]} */
-  const configs = [];
-  /** @param {string} name @param {string} toml */
-  const config = async (name, toml) => {
-    await writeFile(join(folder, name), toml);
-    configs.push(join(folder, name));
-  };
-  const given = { LEGACY_ORIGIN: standIn.origin, ...VARIABLES, ...variables };
-  const vars = Object.entries(given).filter(([, value]) => value !== "").map(([name, value]) => `${name} = ${JSON.stringify(value)}\n`);
-  let main = resolve(ROOT, build, "gate/index.js");
-  const fault = rollout === "faulty" ? "faulty-rollout.js" : queue === "faulty" ? "faulty-queue.js" : null;
-  if (fault !== null) {
-    await cp(resolve(ROOT, build, "gate"), join(folder, "gate"), { recursive: true });
-    main = join(folder, "gate", fault);
-    await cp(join(ROOT, "tests/support", fault), main);
-  }
-  const gate = replaced(await readFile(join(ROOT, "wrangler.toml"), "utf8"), [
-    ['main = "build/gate/index.js"', `main = ${JSON.stringify(main)}`],
-    ['directory = "build/pages"', `directory = ${JSON.stringify(pages)}`],
-    [/^\[vars\]\n(?:\w+ = .*\n)*/m, `[vars]\n${"RELEASE" in given ? "" : 'RELEASE = "e1-small"\n'}${vars.join("")}`],
-  ]);
-  if (two) {
-    await config("wrangler.front.toml", FRONT_TOML);
-    await writeFile(join(folder, "front.js"), FRONT);
-  }
-  await config("wrangler.toml", configure(previous ? `${gate}\n[[services]]\nbinding = "LEGACY"\nservice = "jeffrey-gate-previous"\n` : gate));
-  if (previous) {
-    const before = replaced(gate, [
-      ['name = "jeffrey-gate"', 'name = "jeffrey-gate-previous"'],
-      [/^RELEASE = .*\n/m, `RELEASE = ${JSON.stringify(previous)}\nOWN_PREFIX = "/_previous"\n`],
-      ['service = "jeffrey-model"', 'service = "jeffrey-model-previous"'],
-      [/^\[\[queues\.producers\]\]\n(?:\w+ = .*\n)*/m, ""],
-      [/^\[\[queues\.consumers\]\]\n(?:\w+ = .*\n)*/m, ""],
-      [/^\[\[queues\.consumers\]\]\n(?:\w+ = .*\n)*/m, ""],
-    ]);
-    await config("wrangler.previous.toml", before);
-    await cp(resolve(ROOT, build, "model"), join(folder, "model-previous"), { recursive: true });
-    const name = await readFile(join(ROOT, "tests/support/previous-model.js"), "utf8");
-    await writeFile(join(folder, "model-previous/previous-model.js"), name.replace("NAME", previous));
-    await config("wrangler.model-previous.toml", replaced(await readFile(join(ROOT, "wrangler.model.toml"), "utf8"), [
-      ['name = "jeffrey-model"', 'name = "jeffrey-model-previous"'],
-      ['main = "build/model/index.js"', 'main = "model-previous/previous-model.js"'],
-      ['directory = "build/www"', `directory = ${JSON.stringify(pages)}`],
-    ]));
-  }
-  if (two) {
-    const second = replaced(gate, [
-      ['name = "jeffrey-gate"', 'name = "jeffrey-gate-two"'],
-      ['class_name = "RolloutObject"', 'class_name = "RolloutObject"\nscript_name = "jeffrey-gate"'],
-      ['class_name = "LedgerObject"', 'class_name = "LedgerObject"\nscript_name = "jeffrey-gate"'],
-      [/^\[\[migrations\]\]\n(?:\w+ = .*\n)*/m, ""],
-      // A queue has one consumer.
-      [/^\[\[queues\.consumers\]\]\n(?:\w+ = .*\n)*/m, ""],
-      [/^\[\[queues\.consumers\]\]\n(?:\w+ = .*\n)*/m, ""],
-    ]);
-    await config("wrangler.two.toml", second);
-  }
-  if (feeder) {
-    await writeFile(join(folder, "feeder.js"), FEEDER);
-    await config("wrangler.feeder.toml", FEEDER_TOML.replace("QUEUE", feeder));
-    // The session's first worker answers on its port: the gate hands this path to the feeder.
-    await config("wrangler.front-of-feeder.toml", FEEDER_FRONT_TOML);
-    await writeFile(join(folder, "feeder-front.js"), FEEDER_FRONT);
-    configs.unshift(/** @type {string} */ (configs.pop()));
-  }
-  if (model !== "none") {
-    let main = resolve(ROOT, build, "model/index.js");
-    if (model === "faulty") {
-      await cp(resolve(ROOT, build, "model"), join(folder, "model"), { recursive: true });
-      await cp(join(ROOT, "tests/support/faulty-model.js"), join(folder, "model/faulty-model.js"));
-      main = join(folder, "model/faulty-model.js");
-    }
-    const toml = replaced(await readFile(join(ROOT, "wrangler.model.toml"), "utf8"), [
-      ['main = "build/model/index.js"', `main = ${JSON.stringify(main)}`],
-      ['directory = "build/www"', `directory = ${JSON.stringify(pages)}`],
-    ]);
-    const faults = model === "faulty" ? '\n[vars]\nJEFFREY_FAULT_INJECTION = "on"\n' : "";
-    await config("wrangler.model.toml", toml + faults);
-  }
-  const clean = async () => {
-    await standIn.stop();
-    await rm(folder, { recursive: true, force: true });
-  };
-  let session;
+  /** What ends with the session. @type {(() => Promise<unknown>)[]} */
+  const ends = [() => rm(folder, { recursive: true, force: true })];
+  const clean = () => Promise.all(ends.map((end) => end()));
   try {
-    session = await startWrangler(configs, { path: `${variables.OWN_PREFIX ?? "/_jeffrey"}/health`, cwd: folder, state });
+    // One folder for the files of all workers: whatever each names, a session reads all files from the first one's.
+    const pages = join(folder, "pages");
+    for (const part of ["www", "pages"]) await cp(resolve(ROOT, build, part), pages, { recursive: true });
+    const world = new World(folder, resolve(ROOT, build), pages);
+    const before = [];
+    for (const [at, [name, [variables = {}, options = {}]]] of all.entries()) {
+      const standIn = await startStandIn({ port: 0, latency_ms: options.latency_ms ?? 0 });
+      ends.push(standIn.stop);
+      const door = at === 0 ? null : await startDoor();
+      if (door) ends.push(door.stop);
+      const worker = at === 0 ? "jeffrey-gate" : `jeffrey-gate-${name}`;
+      await world.gate(name, worker, door?.host, { LEGACY_ORIGIN: standIn.origin, ...VARIABLES, ...variables }, options);
+      before.push({ name, worker, standIn, door, prefix: variables.OWN_PREFIX ?? "/_jeffrey" });
+    }
+    await world.models();
+    await world.front();
+    const { origin, log, printed, group, stop } = await startWrangler(world.configs, { path: `${before[0].prefix}/health`, cwd: folder, state });
+    const gates = before.map(({ name, worker, standIn, door, prefix }) => {
+      door?.open(Number(new URL(origin).port));
+      return [name, gateOf({ worker, origin: door ? `http://${door.host}` : origin, prefix, standIn, log, group, printed, events: () => eventsIn(printed(), worker) })];
+    });
+    return { gates: /** @type {Record<Name, Gate>} */ (Object.fromEntries(gates)), log, group, stop: () => stop().finally(clean) };
   } catch (error) {
     await clean();
     throw error;
   }
-  const { origin, log, printed, group, stop } = session;
+}
+
+/** The workers of one session, written down. */
+class World {
+  /** Their files, the first one's first. @type {string[]} */
+  configs = [];
+  /** Who is reached by which host; the first one is by any other, "" here. @type {Record<string, { one: string, two?: string, feed?: string }>} */
+  routes = {};
+  /** The module of the first gate. */
+  main = "";
+  /** Model workers that somebody asks. @type {Set<"real" | "faulty">} */
+  asked = new Set();
+
+  /** @param {string} folder @param {string} build @param {string} pages */
+  constructor(folder, build, pages) {
+    this.folder = folder;
+    this.build = build;
+    this.pages = pages;
+  }
+
+  /** @param {string} name @param {string} toml */
+  async config(name, toml) {
+    await writeFile(join(this.folder, name), toml);
+    this.configs.push(join(this.folder, name));
+  }
+
+  /** @param {string} name @param {string} worker its name @param {string | undefined} host @param {Record<string, string>} given @param {GateOptions} options */
+  async gate(name, worker, host, given, { model = "real", rollout = "real", queue = "real", two = false, previous, feeder, configure = (toml) => toml }) {
+    const vars = Object.entries(given).filter(([, value]) => value !== "").map(([name, value]) => `${name} = ${JSON.stringify(value)}\n`);
+    let main = join(this.build, "gate/index.js");
+    const fault = rollout === "faulty" ? "faulty-rollout.js" : queue === "faulty" ? "faulty-queue.js" : null;
+    if (fault !== null) {
+      const copy = join(this.folder, `gate-${name}`);
+      await cp(join(this.build, "gate"), copy, { recursive: true });
+      main = join(copy, fault);
+      await cp(join(ROOT, "tests/support", fault), main);
+    }
+    this.main ||= main;
+    const toml = replaced(await readFile(join(ROOT, "wrangler.toml"), "utf8"), [
+      ['main = "build/gate/index.js"', `main = ${JSON.stringify(main)}`],
+      ['directory = "build/pages"', `directory = ${JSON.stringify(this.pages)}`],
+      [/^\[vars\]\n(?:\w+ = .*\n)*/m, `[vars]\n${"RELEASE" in given ? "" : 'RELEASE = "e1-small"\n'}${vars.join("")}`],
+      ...(worker === "jeffrey-gate" ? [] : /** @type {[string | RegExp, string][]} */ ([['name = "jeffrey-gate"', `name = "${worker}"`]])),
+      ...(model === "real" ? [] : /** @type {[string | RegExp, string][]} */ ([['service = "jeffrey-model"', `service = "jeffrey-model-${model}"`]])),
+    ]);
+    // Queues are a session's: each gate has its own.
+    const queues = (/** @type {string} */ text) => (worker === "jeffrey-gate" ? text : text.replace(/"jeffrey-events(-dead)?"/g, (_, dead = "") => `"${worker}-events${dead}"`));
+    if (model !== "none") this.asked.add(model);
+    await this.config(`${worker}.toml`, queues(configure(previous ? `${toml}\n[[services]]\nbinding = "LEGACY"\nservice = "${worker}-previous"\n` : toml)));
+    const route = (this.routes[host ?? ""] = /** @type {{ one: string, two?: string, feed?: string }} */ ({ one: worker }));
+    if (previous) await this.previous(toml, worker, previous);
+    if (two) {
+      route.two = `${worker}-two`;
+      await this.config(`${worker}.two.toml`, queues(replaced(toml, [
+        [`name = "${worker}"`, `name = "${route.two}"`],
+        ['class_name = "RolloutObject"', `class_name = "RolloutObject"\nscript_name = "${worker}"`],
+        ['class_name = "LedgerObject"', `class_name = "LedgerObject"\nscript_name = "${worker}"`],
+        [/^\[\[migrations\]\]\n(?:\w+ = .*\n)*/m, ""],
+        // A queue has one consumer.
+        [CONSUMER, ""],
+        [CONSUMER, ""],
+      ])));
+    }
+    if (feeder) {
+      route.feed = `${worker}-feeder`;
+      await writeFile(join(this.folder, "feeder.js"), FEEDER);
+      await this.config(`${worker}.feeder.toml`, queues(FEEDER_TOML.replace("NAME", route.feed).replace("QUEUE", feeder)));
+    }
+  }
+
+  /** The release before, in front of the same old system. @param {string} toml @param {string} worker @param {string} release */
+  async previous(toml, worker, release) {
+    await this.config(`${worker}.previous.toml`, replaced(toml, [
+      [`name = "${worker}"`, `name = "${worker}-previous"`],
+      [/^RELEASE = .*\n/m, `RELEASE = ${JSON.stringify(release)}\nOWN_PREFIX = "/_previous"\n`],
+      [/service = "jeffrey-model.*"/, 'service = "jeffrey-model-previous"'],
+      [/^\[\[queues\.producers\]\]\n(?:\w+ = .*\n)*/m, ""],
+      [CONSUMER, ""],
+      [CONSUMER, ""],
+    ]));
+    const copy = join(this.folder, "model-previous");
+    await cp(join(this.build, "model"), copy, { recursive: true });
+    const name = await readFile(join(ROOT, "tests/support/previous-model.js"), "utf8");
+    await writeFile(join(copy, "previous-model.js"), name.replace("NAME", release));
+    await this.model("jeffrey-model-previous", join(copy, "previous-model.js"));
+  }
+
+  /** The model workers that the gates ask. */
+  async models() {
+    if (this.asked.has("real")) await this.model("jeffrey-model", join(this.build, "model/index.js"));
+    if (this.asked.has("faulty")) {
+      const copy = join(this.folder, "model");
+      await cp(join(this.build, "model"), copy, { recursive: true });
+      await cp(join(ROOT, "tests/support/faulty-model.js"), join(copy, "faulty-model.js"));
+      await this.model("jeffrey-model-faulty", join(copy, "faulty-model.js"), '\n[vars]\nJEFFREY_FAULT_INJECTION = "on"\n');
+    }
+  }
+
+  /** @param {string} name @param {string} main @param {string} [more] */
+  async model(name, main, more = "") {
+    const toml = replaced(await readFile(join(ROOT, "wrangler.model.toml"), "utf8"), [
+      ['main = "build/model/index.js"', `main = ${JSON.stringify(main)}`],
+      ['directory = "build/www"', `directory = ${JSON.stringify(this.pages)}`],
+    ]);
+    await this.config(`${name}.toml`, toml.replace('name = "jeffrey-model"', `name = "${name}"`) + more);
+  }
+
+  /** Lets the first worker hand on what is for others. */
+  async front() {
+    const behind = Object.values(this.routes).flatMap(({ one, two, feed }) => [one, two, feed].filter((name) => name !== undefined)).slice(1);
+    if (behind.length === 0) return;
+    await writeFile(join(this.folder, "front.js"), FRONT.replaceAll("MAIN", JSON.stringify(this.main)).replace("ROUTES", JSON.stringify(this.routes)));
+    const services = behind.map((name) => `\n[[services]]\nbinding = "${name}"\nservice = "${name}"\n`);
+    const toml = replaced(await readFile(this.configs[0], "utf8"), [[`main = ${JSON.stringify(this.main)}`, 'main = "front.js"']]);
+    await writeFile(this.configs[0], toml + services.join(""));
+  }
+}
+
+/**
+ * A port of its own before a session: a connection goes on there as it comes, byte for byte.
+ */
+async function startDoor() {
+  let port = 0;
+  /** @type {Set<import("node:net").Socket>} */
+  const sockets = new Set();
+  const server = createServer({ allowHalfOpen: true, noDelay: true }, (here) => {
+    const there = connect({ port, host: "127.0.0.1", allowHalfOpen: true, noDelay: true });
+    for (const [from, to] of [[here, there], [there, here]]) {
+      sockets.add(from);
+      // `pipe` passes an end on, and a broken connection breaks the other.
+      from.pipe(to);
+      from.on("error", () => to.destroy()).on("close", () => {
+        sockets.delete(from);
+        if (!from.readableEnded) to.destroy();
+      });
+    }
+  });
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", () => resolve(null)));
+  const address = /** @type {import("node:net").AddressInfo} */ (server.address());
   return {
-    ...{ origin, log, group, standIn },
-    stop: () => stop().finally(clean),
+    host: `127.0.0.1:${address.port}`,
+    /** @param {number} to a session's port */
+    open: (to) => void (port = to),
+    stop: () => {
+      for (const socket of sockets) socket.destroy();
+      return new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+/**
+ * What a test does with a gate.
+ *
+ * @param {{ worker: string, origin: string, prefix: string, standIn: Awaited<ReturnType<typeof startStandIn>>, log: () => Promise<string>, group: number, printed: () => string, events: () => any[] }} of
+ */
+function gateOf({ worker, origin, prefix, standIn, log, group, printed, events }) {
+  return {
+    ...{ worker, origin, log, group, standIn },
     /** The gate's events so far, in the order printed. */
-    events: () => eventsIn(printed()),
-    /** Waits for the event of this many calls. @param {number} count */
-    eventsOf: (count) => until(() => eventsIn(printed()).length >= count && eventsIn(printed()), printed),
+    events,
+    /** Waits for the event of this many calls. @param {number} count @returns {Promise<any[]>} */
+    eventsOf: (count) => until(() => events().length >= count && events(), printed),
     /** A classify call. @param {unknown} body @param {Record<string, string>} [headers] */
     classify: (body, headers = {}) => classify(origin, body, headers),
     /** Puts messages into the feeder's queue. @param {unknown[]} messages */
@@ -149,7 +276,7 @@ export async function startGate(variables = {}, { model = "real", rollout = "rea
     own: (path, { token, ...init } = {}) => {
       const headers = new Headers(init.headers);
       if (token !== undefined) headers.set("authorization", `Bearer ${token}`);
-      return fetch(`${origin}${variables.OWN_PREFIX ?? "/_jeffrey"}${path}`, { ...init, headers });
+      return fetch(`${origin}${prefix}${path}`, { ...init, headers });
     },
     /** Changes the release by hand. @param {{ share?: string, killed?: boolean }} change @param {Record<string, string>} [headers] */
     async change(change, headers = {}) {
@@ -181,9 +308,10 @@ async function classify(origin, body, headers) {
   return { status: response.status, headers: response.headers, text: answer, json, cohort };
 }
 
-/** @param {string} printed @returns {any[]} */
-function eventsIn(printed) {
-  return [...printed.matchAll(/^.*?(\{"event":"classify".*\})$/gm)].map(([, json]) => JSON.parse(json));
+/** `wrangler dev` prints before each line whose it is. @param {string} printed @param {string} worker with its second gate and the release before @returns {any[]} */
+function eventsIn(printed, worker) {
+  const lines = printed.matchAll(new RegExp(`^(?:.*?\\[${worker}(?:-two|-previous)?\\] )?(\\{"event":"classify".*\\})$`, "gm"));
+  return [...lines].map(([, json]) => JSON.parse(json));
 }
 
 /** @param {string} text @param {[string | RegExp, string][]} changes */
@@ -195,8 +323,11 @@ function replaced(text, changes) {
   }, text);
 }
 
+/** The first consumer of a queue in a toml. */
+const CONSUMER = /^\[\[queues\.consumers\]\]\n(?:\w+ = .*\n)*/m;
+
 const FEEDER_TOML = `
-name = "feeder"
+name = "NAME"
 main = "feeder.js"
 compatibility_date = "2026-04-26"
 queues = { producers = [{ binding = "TO", queue = "QUEUE" }] }
@@ -211,41 +342,30 @@ export default {
 };
 `;
 
-const FEEDER_FRONT_TOML = `
-name = "front"
-main = "feeder-front.js"
-compatibility_date = "2026-04-26"
-services = [{ binding = "GATE", service = "jeffrey-gate" }, { binding = "FEEDER", service = "feeder" }]
-`;
-
-const FEEDER_FRONT = `
-export default {
-  fetch(request, env) {
-    return (new URL(request.url).pathname === "/feed" ? env.FEEDER : env.GATE).fetch(request);
-  },
-};
-`;
-
-const FRONT_TOML = `
-name = "front"
-main = "front.js"
-compatibility_date = "2026-04-26"
-services = [{ binding = "ONE", service = "jeffrey-gate" }, { binding = "TWO", service = "jeffrey-gate-two" }]
-`;
-
+/** Before the first gate: what is for another is handed on, and what is to be changed is; anything else goes on as it is. */
 const FRONT = `
-export default {
-  fetch(request, env) {
-    const gate = request.headers.get("x-gate") === "two" ? env.TWO : env.ONE;
+import Worker from MAIN;
+export * from MAIN;
+
+const routes = ROUTES;
+
+export default class extends Worker {
+  fetch(request) {
+    const { host, pathname, search, origin: own } = new URL(request.url);
+    const route = routes[host] ?? routes[""];
+    const { one, two, feed } = route;
+    const gate = route === routes[""] ? { fetch: (request) => super.fetch(request) } : this.env[one];
+    if (feed && pathname === "/feed") return this.env[feed].fetch(request);
+    if (!two) return gate.fetch(request);
+    const chosen = request.headers.get("x-gate") === "two" ? this.env[two] : gate;
     const headers = new Headers(request.headers);
     const more = headers.get("x-front");
     const origin = headers.get("x-front-origin");
-    if (more === null && origin === null) return gate.fetch(request);
+    if (more === null && origin === null) return chosen.fetch(request);
     headers.delete("x-front");
     headers.delete("x-front-origin");
     for (const [name, value] of JSON.parse(more ?? "[]")) headers.set(name, value);
-    const { pathname, search, origin: own } = new URL(request.url);
-    return gate.fetch(new Request((origin ?? own) + pathname + search, new Request(request, { headers })));
-  },
-};
+    return chosen.fetch(new Request((origin ?? own) + pathname + search, new Request(request, { headers })));
+  }
+}
 `;
