@@ -5,12 +5,30 @@ import { spawn } from "node:child_process";
 import { createHmac, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { after, before, beforeEach, describe, test } from "node:test";
-import { PATIENCE_MS, SECRETS, startGate, until } from "../support/gate.js";
+import { PATIENCE_MS, SECRETS, startGates, until } from "../support/gate.js";
 import { JEFFREY, TEXT, buckets, call, each, idBytes, token } from "../support/gate-calls.js";
 import { ask } from "../support/raw.js";
 
 const FORCED = { FORCED_SUBJECTS: "forced-canary = canary, forced-stable=stable" };
 const COOKIE = "jeffrey_subject=";
+const [OLD_KEY, NEXT_KEY] = ["the old key of the tests", "the next key of the tests"];
+
+const begin = () => startGates({
+  half: [{ INITIAL_SHARE: "50%", ...FORCED }],
+  anonymous: [{ SUBJECT_COOKIE: "off", SUBJECT_HEADER: "X-Account", HOLDOUT: "0%" }],
+  open: [{ CORS_ORIGINS: "https://open.example, http://localhost:3000" }],
+  holdout: [{ SUBJECT_COOKIE: "all", SUBJECT_COOKIE_DAYS: "7", HOLDOUT: "100%" }],
+  fronted: [{ INITIAL_SHARE: "0%" }, { model: "none", two: true }],
+  rotating: [{ INITIAL_SHARE: "0%", JEFFREY_KEY: `${NEXT_KEY}, ${OLD_KEY}`, JEFFREY_OVERRIDE_KEY: `${NEXT_KEY},${OLD_KEY}` }, { model: "none" }],
+  killed: [{ KILL_SWITCH: "on", ...FORCED }, { model: "none" }],
+  refused: [{ HOLDOUT: "lots", ...FORCED }, { model: "none" }],
+});
+/** @type {Awaited<ReturnType<typeof begin>>} */
+let session;
+before(async () => {
+  session = await begin();
+});
+after(() => session?.stop());
 
 /** @typedef {import("../support/gate-calls.js").Gate} Gate */
 
@@ -31,10 +49,9 @@ function given({ headers }) {
 describe("at a share of 50 %", { timeout: PATIENCE_MS }, () => {
   /** @type {Gate} */
   let gate;
-  before(async () => {
-    gate = await startGate({ INITIAL_SHARE: "50%", ...FORCED });
+  before(() => {
+    gate = session.gates.half;
   });
-  after(() => gate?.stop());
   beforeEach(() => gate.change({ share: "50%", killed: false }));
 
   const cohortOf = async (/** @type {string} */ user_id) => (await gate.classify({ text: TEXT, user_id })).cohort;
@@ -263,132 +280,111 @@ describe("at a share of 50 %", { timeout: PATIENCE_MS }, () => {
 });
 
 test("without a cookie nobody unknown is drawn, and the header's name is the one set", { timeout: PATIENCE_MS }, async () => {
-  const gate = await startGate({ SUBJECT_COOKIE: "off", SUBJECT_HEADER: "X-Account", HOLDOUT: "0%" });
-  try {
-    for (const headers of /** @type {Record<string, string>[]} */ ([{}, { "x-user-id": "anyone" }, { "x-account": " " }])) {
-      const { event, ...answer } = await call(gate, { text: TEXT }, headers);
-      assert.deepEqual([answer.status, answer.cohort, answer.json.version], [200, "stable", "2.4.2"]);
-      assert.deepEqual([event.by, event.counts, event.subject], ["no_subject", false, null]);
-      assert.equal(given(answer), null);
-    }
-    const known = await call(gate, { text: TEXT }, { "X-ACCOUNT": "anyone" });
-    const user = await call(gate, { text: TEXT, user_id: "anyone" });
-    assert.deepEqual([known.cohort, known.event.by, known.event.counts], ["canary", "bucket", true]);
-    assert.equal(known.event.subject, user.event.subject);
-    const wanted = { "x-jeffrey-cohort": "canary", "x-jeffrey-token": token().token };
-    assert.equal((await call(gate, { text: TEXT }, wanted)).event.by, "override", "a token needs no subject");
-  } finally {
-    await gate.stop();
+  const { anonymous: gate } = session.gates;
+  for (const headers of /** @type {Record<string, string>[]} */ ([{}, { "x-user-id": "anyone" }, { "x-account": " " }])) {
+    const { event, ...answer } = await call(gate, { text: TEXT }, headers);
+    assert.deepEqual([answer.status, answer.cohort, answer.json.version], [200, "stable", "2.4.2"]);
+    assert.deepEqual([event.by, event.counts, event.subject], ["no_subject", false, null]);
+    assert.equal(given(answer), null);
   }
+  const known = await call(gate, { text: TEXT }, { "X-ACCOUNT": "anyone" });
+  const user = await call(gate, { text: TEXT, user_id: "anyone" });
+  assert.deepEqual([known.cohort, known.event.by, known.event.counts], ["canary", "bucket", true]);
+  assert.equal(known.event.subject, user.event.subject);
+  const wanted = { "x-jeffrey-cohort": "canary", "x-jeffrey-token": token().token };
+  assert.equal((await call(gate, { text: TEXT }, wanted)).event.by, "override", "a token needs no subject");
 });
 
 test("a page of another origin has the canary's answer only where that is open", { timeout: PATIENCE_MS }, async () => {
-  const gate = await startGate({ CORS_ORIGINS: "https://open.example, http://localhost:3000" });
-  try {
-    /** @type {[string | null, string, string][]} */
-    const table = [
-      [null, "canary", "bucket"],
-      [gate.origin, "canary", "bucket"],
-      ["https://open.example", "canary", "bucket"],
-      ["http://localhost:3000", "canary", "bucket"],
-      ["https://open.example.org", "stable", "foreign_origin"],
-      ["http://open.example", "stable", "foreign_origin"],
-      ["https://old.example", "stable", "foreign_origin"],
-      ["null", "stable", "foreign_origin"],
-    ];
-    for (const [origin, cohort, by] of table) {
-      const { event, ...answer } = await call(gate, { text: TEXT, user_id: "anyone" }, { ...(origin ? { origin } : {}), "x-stand-in": "cors" });
-      assert.deepEqual([answer.cohort, event.by, event.counts], [cohort, by, by === "bucket"], `${origin}`);
-      // What the old system opens stays its own; ours opens to whom the variable says.
-      const foreign = origin !== null && origin !== gate.origin;
-      const opened = cohort === "stable" ? "https://old.example" : foreign ? origin : null;
-      assert.equal(answer.headers.get("access-control-allow-origin"), opened, `${origin}`);
-    }
-  } finally {
-    await gate.stop();
+  const { open: gate } = session.gates;
+  /** @type {[string | null, string, string][]} */
+  const table = [
+    [null, "canary", "bucket"],
+    [gate.origin, "canary", "bucket"],
+    ["https://open.example", "canary", "bucket"],
+    ["http://localhost:3000", "canary", "bucket"],
+    ["https://open.example.org", "stable", "foreign_origin"],
+    ["http://open.example", "stable", "foreign_origin"],
+    ["https://old.example", "stable", "foreign_origin"],
+    ["null", "stable", "foreign_origin"],
+  ];
+  for (const [origin, cohort, by] of table) {
+    const { event, ...answer } = await call(gate, { text: TEXT, user_id: "anyone" }, { ...(origin ? { origin } : {}), "x-stand-in": "cors" });
+    assert.deepEqual([answer.cohort, event.by, event.counts], [cohort, by, by === "bucket"], `${origin}`);
+    // What the old system opens stays its own; ours opens to whom the variable says.
+    const foreign = origin !== null && origin !== gate.origin;
+    const opened = cohort === "stable" ? "https://old.example" : foreign ? origin : null;
+    assert.equal(answer.headers.get("access-control-allow-origin"), opened, `${origin}`);
   }
 });
 
 test("with a cookie for all, a page that nobody else may get carries one; a holdout stays stable", { timeout: PATIENCE_MS }, async () => {
-  const gate = await startGate({ SUBJECT_COOKIE: "all", SUBJECT_COOKIE_DAYS: "7", HOLDOUT: "100%" });
-  try {
-    /** @type {[string, boolean][]} */
-    const pages = [["/private", true], ["/public", false], ["/", false], ["/robots.txt", false], ["/favicon.ico", false]];
-    for (const [path, expected] of pages) {
-      const response = await fetch(gate.origin + path);
-      await response.arrayBuffer();
-      assert.equal(given(response) !== null, expected, path);
-    }
-    const cookie = String(given(await fetch(`${gate.origin}/private`)));
-    assert.match(cookie, /^jeffrey_subject=[\w-]{22}; Path=\/; Max-Age=604800; HttpOnly; SameSite=Lax$/);
-    const brought = { cookie: cookie.split(";")[0] };
-    assert.equal(given(await fetch(`${gate.origin}/private`, { headers: brought })), null);
-    const own = await fetch(`${gate.origin}/cookies`);
-    assert.equal(own.headers.getSetCookie().length, 3, "the old system's own, and none on a GET without a word on caching");
-
-    const { event, cohort } = await call(gate, { text: TEXT }, brought);
-    assert.deepEqual([cohort, event.by, event.counts], ["stable", "holdout", true]);
-    await each(people(20), async (user_id) => {
-      const answer = await gate.classify({ text: TEXT, user_id });
-      assert.deepEqual([answer.cohort, answer.json.version], ["stable", "2.4.2"], user_id);
-    });
-  } finally {
-    await gate.stop();
+  const { holdout: gate } = session.gates;
+  /** @type {[string, boolean][]} */
+  const pages = [["/private", true], ["/public", false], ["/", false], ["/robots.txt", false], ["/favicon.ico", false]];
+  for (const [path, expected] of pages) {
+    const response = await fetch(gate.origin + path);
+    await response.arrayBuffer();
+    assert.equal(given(response) !== null, expected, path);
   }
+  const cookie = String(given(await fetch(`${gate.origin}/private`)));
+  assert.match(cookie, /^jeffrey_subject=[\w-]{22}; Path=\/; Max-Age=604800; HttpOnly; SameSite=Lax$/);
+  const brought = { cookie: cookie.split(";")[0] };
+  assert.equal(given(await fetch(`${gate.origin}/private`, { headers: brought })), null);
+  const own = await fetch(`${gate.origin}/cookies`);
+  assert.equal(own.headers.getSetCookie().length, 3, "the old system's own, and none on a GET without a word on caching");
+
+  const { event, cohort } = await call(gate, { text: TEXT }, brought);
+  assert.deepEqual([cohort, event.by, event.counts], ["stable", "holdout", true]);
+  await each(people(20), async (user_id) => {
+    const answer = await gate.classify({ text: TEXT, user_id });
+    assert.deepEqual([answer.cohort, answer.json.version], ["stable", "2.4.2"], user_id);
+  });
 });
 
 test("a cookie is Secure but on plain-text localhost", { timeout: PATIENCE_MS }, async () => {
-  const gate = await startGate({ INITIAL_SHARE: "0%" }, { model: "none", two: true });
-  try {
-    /** @type {[string, boolean][]} */
-    const table = [
-      ["https://gate.example", true],
-      ["https://localhost:8787", true],
-      ["http://gate.example", true],
-      ["http://localhost.example", true],
-      ["http://localhost:8787", false],
-    ];
-    for (const [origin, secure] of table) {
-      const answer = await gate.classify({ text: TEXT }, { "x-front-origin": origin });
-      const attributes = String(given(answer)).split("; ");
-      assert.deepEqual([answer.status, attributes.includes("Secure"), attributes.includes("HttpOnly")], [200, secure, true], origin);
-    }
-  } finally {
-    await gate.stop();
+  const { fronted: gate } = session.gates;
+  /** @type {[string, boolean][]} */
+  const table = [
+    ["https://gate.example", true],
+    ["https://localhost:8787", true],
+    ["http://gate.example", true],
+    ["http://localhost.example", true],
+    ["http://localhost:8787", false],
+  ];
+  for (const [origin, secure] of table) {
+    const answer = await gate.classify({ text: TEXT }, { "x-front-origin": origin });
+    const attributes = String(given(answer)).split("; ");
+    assert.deepEqual([answer.status, attributes.includes("Secure"), attributes.includes("HttpOnly")], [200, secure, true], origin);
   }
 });
 
 test("while a key is replaced, the old one's tokens and ids are taken beside the new one's", { timeout: PATIENCE_MS }, async () => {
-  const [old, next] = ["the old key of the tests", "the next key of the tests"];
-  const keys = { JEFFREY_KEY: `${next}, ${old}`, JEFFREY_OVERRIDE_KEY: `${next},${old}` };
-  const gate = await startGate({ INITIAL_SHARE: "0%", ...keys }, { model: "none" });
-  try {
-    for (const [key, by] of [[old, "override"], [next, "override"], [SECRETS.JEFFREY_OVERRIDE_KEY, "bucket"]]) {
-      const headers = { "x-jeffrey-cohort": "canary", "x-jeffrey-token": token({ key }).token };
-      assert.equal((await call(gate, { text: TEXT, user_id: "anyone" }, headers)).event.by, by, key);
-    }
-    const judged = async (/** @type {string} */ id) => {
-      const response = await gate.own("/v1/feedback", { method: "POST", body: JSON.stringify({ id, ok: true }) });
-      return [response.status, (await response.json()).error?.code];
-    };
-    const day = 24 * 60 * 60 * 1_000;
-    // No such answer is kept: that is only asked after the id was taken.
-    const taken = [404, "id_unknown"];
-    /** @type {[string, number, unknown[]][]} */
-    const table = [
-      [old, 0, taken],
-      [next, 0, taken],
-      [next, 7 * day - 60_000, taken],
-      [next, 7 * day + 60_000, [410, "id_old"]],
-      [next, -60 * 60_000, [400, "id_invalid"]],
-      [SECRETS.JEFFREY_KEY, 0, [403, "id_forged"]],
-    ];
-    for (const [key, age, expected] of table) assert.deepEqual(await judged(idOf(key, Date.now() - age)), expected, `${key} ${age}`);
-    const given = idBytes(await gate.classify({ text: TEXT, user_id: "anyone" }));
-    assert.deepEqual(given, signed(next, given.subarray(0, 16)), "the first key signs");
-  } finally {
-    await gate.stop();
+  const [old, next] = [OLD_KEY, NEXT_KEY];
+  const { rotating: gate } = session.gates;
+  for (const [key, by] of [[old, "override"], [next, "override"], [SECRETS.JEFFREY_OVERRIDE_KEY, "bucket"]]) {
+    const headers = { "x-jeffrey-cohort": "canary", "x-jeffrey-token": token({ key }).token };
+    assert.equal((await call(gate, { text: TEXT, user_id: "anyone" }, headers)).event.by, by, key);
   }
+  const judged = async (/** @type {string} */ id) => {
+    const response = await gate.own("/v1/feedback", { method: "POST", body: JSON.stringify({ id, ok: true }) });
+    return [response.status, (await response.json()).error?.code];
+  };
+  const day = 24 * 60 * 60 * 1_000;
+  // No such answer is kept: that is only asked after the id was taken.
+  const taken = [404, "id_unknown"];
+  /** @type {[string, number, unknown[]][]} */
+  const table = [
+    [old, 0, taken],
+    [next, 0, taken],
+    [next, 7 * day - 60_000, taken],
+    [next, 7 * day + 60_000, [410, "id_old"]],
+    [next, -60 * 60_000, [400, "id_invalid"]],
+    [SECRETS.JEFFREY_KEY, 0, [403, "id_forged"]],
+  ];
+  for (const [key, age, expected] of table) assert.deepEqual(await judged(idOf(key, Date.now() - age)), expected, `${key} ${age}`);
+  const given = idBytes(await gate.classify({ text: TEXT, user_id: "anyone" }));
+  assert.deepEqual(given, signed(next, given.subarray(0, 16)), "the first key signs");
 });
 
 /** An id that was made then, as `x-jeffrey-id` has it. @param {string} key @param {number} made_ms */
@@ -407,38 +403,30 @@ function signed(key, id) {
 }
 
 test("the kill switch closes a release whatever its object says", { timeout: PATIENCE_MS }, async () => {
-  const gate = await startGate({ KILL_SWITCH: "on", ...FORCED }, { model: "none" });
-  try {
-    await gate.change({ share: "100%", killed: false });
-    const headers = { "x-jeffrey-cohort": "canary", "x-jeffrey-token": token().token };
-    for (const [user_id, more] of /** @type {[string, Record<string, string>][]} */ ([["anyone", {}], ["forced-canary", {}], ["anyone", headers]])) {
-      const { event, ...answer } = await call(gate, { text: TEXT, user_id }, more);
-      assert.deepEqual([answer.cohort, answer.json.version, event.by], ["stable", "2.4.2", "closed"], user_id);
-    }
-    const health = await gate.own("/health");
-    assert.deepEqual([health.status, (await health.json()).closed], [200, true]);
-  } finally {
-    await gate.stop();
+  const { killed: gate } = session.gates;
+  await gate.change({ share: "100%", killed: false });
+  const headers = { "x-jeffrey-cohort": "canary", "x-jeffrey-token": token().token };
+  for (const [user_id, more] of /** @type {[string, Record<string, string>][]} */ ([["anyone", {}], ["forced-canary", {}], ["anyone", headers]])) {
+    const { event, ...answer } = await call(gate, { text: TEXT, user_id }, more);
+    assert.deepEqual([answer.cohort, answer.json.version, event.by], ["stable", "2.4.2", "closed"], user_id);
   }
+  const health = await gate.own("/health");
+  assert.deepEqual([health.status, (await health.json()).closed], [200, true]);
 });
 
 test("a refused variable closes the release, is named by health, and stops no traffic", { timeout: PATIENCE_MS }, async () => {
-  const gate = await startGate({ HOLDOUT: "lots", ...FORCED }, { model: "none" });
-  try {
-    const response = await gate.own("/health");
-    const health = await response.json();
-    assert.deepEqual([response.status, health.status, health.closed], [503, "failed", true]);
-    assert.equal(health.faults.length, 1);
-    assert.match(health.faults[0], /^HOLDOUT: share `lots` is not a percentage/);
-    for (const user_id of [...people(10), "forced-canary"]) {
-      const answer = await gate.classify({ text: TEXT, user_id });
-      assert.deepEqual([answer.status, answer.cohort, answer.json.version], [200, "stable", "2.4.2"], user_id);
-    }
-    const page = await fetch(`${gate.origin}/private`);
-    assert.equal(await page.text(), "nobody may keep this\n");
-    const standing = await gate.own("/v1/rollout", { token: SECRETS.JEFFREY_VIEWER_TOKEN });
-    assert.equal(standing.status, 200);
-  } finally {
-    await gate.stop();
+  const { refused: gate } = session.gates;
+  const response = await gate.own("/health");
+  const health = await response.json();
+  assert.deepEqual([response.status, health.status, health.closed], [503, "failed", true]);
+  assert.equal(health.faults.length, 1);
+  assert.match(health.faults[0], /^HOLDOUT: share `lots` is not a percentage/);
+  for (const user_id of [...people(10), "forced-canary"]) {
+    const answer = await gate.classify({ text: TEXT, user_id });
+    assert.deepEqual([answer.status, answer.cohort, answer.json.version], [200, "stable", "2.4.2"], user_id);
   }
+  const page = await fetch(`${gate.origin}/private`);
+  assert.equal(await page.text(), "nobody may keep this\n");
+  const standing = await gate.own("/v1/rollout", { token: SECRETS.JEFFREY_VIEWER_TOKEN });
+  assert.equal(standing.status, 200);
 });
