@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { InferenceClient } from "@huggingface/inference";
 import { LABELS, predict } from "../../stand-in/predict.js";
-import { PATIENCE_MS, SECRETS, startGate, until } from "../support/gate.js";
+import { PATIENCE_MS, SECRETS, startGates, until } from "../support/gate.js";
 import { TEXT, call, each, eventOf, idBytes } from "../support/gate-calls.js";
 
 /** @typedef {import("../support/gate-calls.js").Gate} Gate */
@@ -12,6 +12,24 @@ import { TEXT, call, each, eventOf, idBytes } from "../support/gate-calls.js";
 
 const OLD = "2.4.2";
 const user_id = "somebody";
+
+/** @type {[Record<string, string>, import("../support/gate.js").GateOptions]} */
+const PATIENT = [{ MODEL_TIMEOUT_MS: "30000" }, { model: "faulty" }];
+const begin = () => startGates({
+  failing: [{ MODEL_TIMEOUT_MS: "1000", FORCED_SUBJECTS: "stays=stable" }, { model: "faulty" }],
+  // A breaker opens for 30 s: each breach has a gate of its own.
+  ...{ trapping: PATIENT, throwing: PATIENT, refusing: PATIENT, infinite: PATIENT, mismatching: PATIENT, trapped: PATIENT },
+  missing: [{ LEGACY_TIMEOUT_MS: "3000" }, { model: "none" }],
+  native: [{ RESPONSE_SHAPE: "native", DEBUG_HEADERS: "off", JEFFREY_KEY: "", FORCED_SUBJECTS: "stays=stable" }],
+  huggingface: [{ RESPONSE_SHAPE: "huggingface", LEGACY_TEXT: "/inputs" }],
+  shadow: [{ INITIAL_SHARE: "0%", SHADOW_SHARE: "100%", FORCED_SUBJECTS: "chosen=canary", MODEL_TIMEOUT_MS: "30000" }, { model: "faulty" }],
+});
+/** @type {Awaited<ReturnType<typeof begin>>} */
+let session;
+before(async () => {
+  session = await begin();
+});
+after(() => session?.stop());
 
 /** What the old system says of a text. @param {string} text */
 const old = (text) => predict(text, { seed: 1, latency_ms: 0 });
@@ -42,10 +60,9 @@ describe("behind the gate, a model that fails in ways that pass", { timeout: PAT
   /** @type {Gate} */
   let gate;
   before(async () => {
-    gate = await startGate({ MODEL_TIMEOUT_MS: "1000", FORCED_SUBJECTS: "stays=stable" }, { model: "faulty" });
+    gate = session.gates.failing;
     await warm(gate);
   });
-  after(() => gate?.stop());
 
   test("shows nobody its page unless PLAYGROUND says so", async () => {
     for (const path of ["/playground", "/playground/", "/playground/app.js", "/playground/models/index.json"]) {
@@ -147,160 +164,138 @@ describe("behind the gate, a model that fails in ways that pass", { timeout: PAT
   });
 });
 
-for (const [fault, kind] of [
-  ["trap", "trap"],
-  ["throw", "trap"],
-  ["refuse:503", "trap"],
-  ["nan", "non_finite"],
-  ["mismatch", "dimension_mismatch"],
-]) {
+for (const [fault, kind, name] of /** @type {const} */ ([
+  ["trap", "trap", "trapping"],
+  ["throw", "trap", "throwing"],
+  ["refuse:503", "trap", "refusing"],
+  ["nan", "non_finite", "infinite"],
+  ["mismatch", "dimension_mismatch", "mismatching"],
+])) {
   test(`what no model may do once opens the breaker, and is told once: ${fault}`, { timeout: PATIENCE_MS }, async () => {
-    const gate = await startGate({ MODEL_TIMEOUT_MS: "30000" }, { model: "faulty" });
-    try {
-      await warm(gate);
-      assert.deepEqual(await healthOf(gate), [200, "ok", null]);
-      const text = `fault:${fault}`;
-      const first = await Promise.all(Array.from({ length: 5 }, () => call(gate, { text, user_id })));
-      for (const { status, json, event } of first) {
-        assert.deepEqual([status, json], [200, old(text)]);
-        assert.deepEqual([event.cohort, event.destination, event.counts], ["canary", "stable", true]);
-        assert.ok([kind, "breaker_open"].includes(event.fallback), event.fallback);
-      }
-      assert.ok(first.some(({ event }) => event.fallback === kind));
-      for (const text of [TEXT, `fault:${fault}`, TEXT]) {
-        const { status, json, event } = await call(gate, { text, user_id });
-        assert.deepEqual([status, json], [200, old(text)]);
-        assert.deepEqual([event.cohort, event.destination, event.fallback], ["canary", "stable", "breaker_open"]);
-      }
-      assert.deepEqual(await healthOf(gate), [200, "degraded", kind]);
-      const standing = await until(async () => {
-        const standing = await standingOf(gate);
-        return standing.breaches > 0 && standing;
-      });
-      assert.deepEqual([standing.breaches, standing.last_breach.kind, standing.version], [1, kind, 0]);
-      assert.equal(standing.share_basis_points, 10_000, "an isolate speaks for itself");
-    } finally {
-      await gate.stop();
+    const gate = session.gates[name];
+    await warm(gate);
+    assert.deepEqual(await healthOf(gate), [200, "ok", null]);
+    const text = `fault:${fault}`;
+    const first = await Promise.all(Array.from({ length: 5 }, () => call(gate, { text, user_id })));
+    for (const { status, json, event } of first) {
+      assert.deepEqual([status, json], [200, old(text)]);
+      assert.deepEqual([event.cohort, event.destination, event.counts], ["canary", "stable", true]);
+      assert.ok([kind, "breaker_open"].includes(event.fallback), event.fallback);
     }
+    assert.ok(first.some(({ event }) => event.fallback === kind));
+    for (const text of [TEXT, `fault:${fault}`, TEXT]) {
+      const { status, json, event } = await call(gate, { text, user_id });
+      assert.deepEqual([status, json], [200, old(text)]);
+      assert.deepEqual([event.cohort, event.destination, event.fallback], ["canary", "stable", "breaker_open"]);
+    }
+    assert.deepEqual(await healthOf(gate), [200, "degraded", kind]);
+    const standing = await until(async () => {
+      const standing = await standingOf(gate);
+      return standing.breaches > 0 && standing;
+    });
+    assert.deepEqual([standing.breaches, standing.last_breach.kind, standing.version], [1, kind, 0]);
+    assert.equal(standing.share_basis_points, 10_000, "an isolate speaks for itself");
   });
 }
 
 test("of 50 at once one traps the model: all are answered, and after the cool-down it is back", { timeout: PATIENCE_MS }, async () => {
-  const gate = await startGate({ MODEL_TIMEOUT_MS: "30000" }, { model: "faulty" });
-  try {
-    await warm(gate);
-    const texts = [TEXT, "Je suis furieux", "I am so happy", "J’ai peur", "Yuck, how disgusting", "Quelle surprise !", "I miss you"];
-    /** @type {Map<string, string>} */
-    const known = new Map();
-    for (const text of texts) {
-      const { json } = await gate.classify({ text, user_id });
-      assert.equal(json.encoder, "e1-small");
-      known.set(text, json.prediction.primary);
-    }
-    const asked = Array.from({ length: 50 }, (_, number) => (number === 20 ? "fault:trap" : texts[number % texts.length]));
-    const answers = await Promise.all(asked.map((text, number) => gate.classify({ text, user_id: `${user_id}-${number}` })));
-    for (const [at, { status, json }] of answers.entries()) {
-      assert.equal(status, 200, `${at}`);
-      const label = json.version === OLD ? old(asked[at]).prediction.primary : known.get(asked[at]);
-      assert.equal(json.prediction.primary, label, `${at}`);
-    }
-    const trapped = await eventOf(gate, answers[20]);
-    assert.deepEqual([trapped.fallback, trapped.destination], ["trap", "stable"]);
-    assert.deepEqual(await healthOf(gate), [200, "degraded", "trap"]);
-
-    // The cool-down of 30 s is the gate's; the wait is for its end, and bounded.
-    const back = await until(async () => {
-      const answer = await gate.classify({ text: TEXT, user_id });
-      assert.equal(answer.status, 200);
-      return answer.json.encoder === "e1-small" && answer;
-    });
-    const { last_breach, breaches } = await standingOf(gate);
-    assert.equal(breaches, 1);
-    const event = await eventOf(gate, back);
-    assert.ok(event.time_ms - last_breach.at_ms >= 30_000, `${event.time_ms - last_breach.at_ms} ms`);
-    assert.deepEqual(await healthOf(gate), [200, "ok", null]);
-    assert.equal((await call(gate, { text: TEXT, user_id })).event.fallback, null, "and stays");
-  } finally {
-    await gate.stop();
+  const { trapped: gate } = session.gates;
+  await warm(gate);
+  const texts = [TEXT, "Je suis furieux", "I am so happy", "J’ai peur", "Yuck, how disgusting", "Quelle surprise !", "I miss you"];
+  /** @type {Map<string, string>} */
+  const known = new Map();
+  for (const text of texts) {
+    const { json } = await gate.classify({ text, user_id });
+    assert.equal(json.encoder, "e1-small");
+    known.set(text, json.prediction.primary);
   }
+  const asked = Array.from({ length: 50 }, (_, number) => (number === 20 ? "fault:trap" : texts[number % texts.length]));
+  const answers = await Promise.all(asked.map((text, number) => gate.classify({ text, user_id: `${user_id}-${number}` })));
+  for (const [at, { status, json }] of answers.entries()) {
+    assert.equal(status, 200, `${at}`);
+    const label = json.version === OLD ? old(asked[at]).prediction.primary : known.get(asked[at]);
+    assert.equal(json.prediction.primary, label, `${at}`);
+  }
+  const trapped = await eventOf(gate, answers[20]);
+  assert.deepEqual([trapped.fallback, trapped.destination], ["trap", "stable"]);
+  assert.deepEqual(await healthOf(gate), [200, "degraded", "trap"]);
+
+  // The cool-down of 30 s is the gate's; the wait is for its end, and bounded.
+  const back = await until(async () => {
+    const answer = await gate.classify({ text: TEXT, user_id });
+    assert.equal(answer.status, 200);
+    return answer.json.encoder === "e1-small" && answer;
+  });
+  const { last_breach, breaches } = await standingOf(gate);
+  assert.equal(breaches, 1);
+  const event = await eventOf(gate, back);
+  assert.ok(event.time_ms - last_breach.at_ms >= 30_000, `${event.time_ms - last_breach.at_ms} ms`);
+  assert.deepEqual(await healthOf(gate), [200, "ok", null]);
+  assert.equal((await call(gate, { text: TEXT, user_id })).event.fallback, null, "and stays");
 });
 
 test("without a model worker everybody has the old system's answer", { timeout: PATIENCE_MS }, async () => {
-  const gate = await startGate({ LEGACY_TIMEOUT_MS: "3000" }, { model: "none" });
-  try {
-    for (let round = 0; round < 5; round += 1) {
-      const { status, json, event } = await call(gate, { text: TEXT, user_id: `${user_id}-${round}` });
-      assert.deepEqual([status, json], [200, old(TEXT)]);
-      assert.deepEqual([event.cohort, event.destination, event.fallback], ["canary", "stable", round ? "breaker_open" : "trap"]);
-    }
-    assert.deepEqual(await healthOf(gate), [200, "degraded", "trap"]);
-    // Where the old system fails as well, that is counted for the cohort that was assigned.
-    for (const [order, status, code] of /** @type {[string, number, string][]} */ ([
-      ["reset", 502, "old_system_unreachable"],
-      ["garbled", 502, "old_system_unreachable"],
-      ["slow:60000", 504, "old_system_slow"],
-    ])) {
-      const before = gate.events().length;
-      const answer = await gate.classify({ text: TEXT, user_id }, { "x-stand-in": order });
-      assert.deepEqual([answer.status, answer.json.error.code], [status, code], order);
-      const event = (await gate.eventsOf(before + 1))[before];
-      assert.deepEqual([event.cohort, event.by, event.counts], ["canary", "bucket", true], order);
-      assert.deepEqual([event.destination, event.fallback, event.status, event.unobserved], ["stable", "breaker_open", status, "failed"], order);
-    }
-  } finally {
-    await gate.stop();
+  const { missing: gate } = session.gates;
+  for (let round = 0; round < 5; round += 1) {
+    const { status, json, event } = await call(gate, { text: TEXT, user_id: `${user_id}-${round}` });
+    assert.deepEqual([status, json], [200, old(TEXT)]);
+    assert.deepEqual([event.cohort, event.destination, event.fallback], ["canary", "stable", round ? "breaker_open" : "trap"]);
+  }
+  assert.deepEqual(await healthOf(gate), [200, "degraded", "trap"]);
+  // Where the old system fails as well, that is counted for the cohort that was assigned.
+  for (const [order, status, code] of /** @type {[string, number, string][]} */ ([
+    ["reset", 502, "old_system_unreachable"],
+    ["garbled", 502, "old_system_unreachable"],
+    ["slow:60000", 504, "old_system_slow"],
+  ])) {
+    const before = gate.events().length;
+    const answer = await gate.classify({ text: TEXT, user_id }, { "x-stand-in": order });
+    assert.deepEqual([answer.status, answer.json.error.code], [status, code], order);
+    const event = (await gate.eventsOf(before + 1))[before];
+    assert.deepEqual([event.cohort, event.by, event.counts], ["canary", "bucket", true], order);
+    assert.deepEqual([event.destination, event.fallback, event.status, event.unobserved], ["stable", "breaker_open", status, "failed"], order);
   }
 });
 
 test("in the native shape, without a key and without debug headers, nothing is added", { timeout: PATIENCE_MS }, async () => {
-  const gate = await startGate({ RESPONSE_SHAPE: "native", DEBUG_HEADERS: "off", JEFFREY_KEY: "", FORCED_SUBJECTS: "stays=stable" });
-  try {
-    const canary = await until(async () => {
-      const answer = await gate.classify({ text: TEXT, user_id });
-      return answer.json.version !== OLD && answer;
-    });
-    const { primary, confidence, scores, model, route } = canary.json;
-    assert.deepEqual([model, route, Object.keys(scores)], ["e1-small", "linear_head", LABELS]);
-    assert.equal(scores[primary], confidence);
-    const sum = LABELS.reduce((sum, label) => sum + scores[label], 0);
-    assert.ok(Math.abs(sum - 1) < 1e-5, `scores sum to ${sum}`);
-    const stable = await gate.classify({ text: TEXT, user_id: "stays" });
-    assert.deepEqual(stable.json, old(TEXT));
-    for (const { headers } of [canary, stable]) {
-      const added = [...headers.keys()].filter((name) => name.startsWith("x-jeffrey-") || name === "server-timing");
-      assert.deepEqual(added, []);
-    }
-    const events = await gate.eventsOf(2);
-    assert.deepEqual(events.map(({ subject }) => subject), events.map(() => null));
-    assert.equal(events.at(-1).by, "forced");
-  } finally {
-    await gate.stop();
+  const { native: gate } = session.gates;
+  const canary = await until(async () => {
+    const answer = await gate.classify({ text: TEXT, user_id });
+    return answer.json.version !== OLD && answer;
+  });
+  const { primary, confidence, scores, model, route } = canary.json;
+  assert.deepEqual([model, route, Object.keys(scores)], ["e1-small", "linear_head", LABELS]);
+  assert.equal(scores[primary], confidence);
+  const sum = LABELS.reduce((sum, label) => sum + scores[label], 0);
+  assert.ok(Math.abs(sum - 1) < 1e-5, `scores sum to ${sum}`);
+  const stable = await gate.classify({ text: TEXT, user_id: "stays" });
+  assert.deepEqual(stable.json, old(TEXT));
+  for (const { headers } of [canary, stable]) {
+    const added = [...headers.keys()].filter((name) => name.startsWith("x-jeffrey-") || name === "server-timing");
+    assert.deepEqual(added, []);
   }
+  const events = await gate.eventsOf(2);
+  assert.deepEqual(events.map(({ subject }) => subject), events.map(() => null));
+  assert.equal(events.at(-1).by, "forced");
 });
 
 test("@huggingface/inference reads the canary's answer in its shape", { timeout: PATIENCE_MS }, async () => {
-  const gate = await startGate({ RESPONSE_SHAPE: "huggingface", LEGACY_TEXT: "/inputs" });
-  try {
-    const client = new InferenceClient().endpoint(`${gate.origin}/predict`);
-    const list = await until(() => client.textClassification({ inputs: TEXT }).catch(() => null));
-    assert.deepEqual(list.map(({ label }) => label).sort(), [...LABELS].sort());
-    const scores = list.map(({ score }) => score);
-    assert.deepEqual(scores, [...scores].sort((left, right) => right - left));
-    const event = (await gate.eventsOf(1)).findLast(({ destination }) => destination === "canary");
-    assert.deepEqual([event.label, event.confidence], [list[0].label, list[0].score]);
-  } finally {
-    await gate.stop();
-  }
+  const { huggingface: gate } = session.gates;
+  const client = new InferenceClient().endpoint(`${gate.origin}/predict`);
+  const list = await until(() => client.textClassification({ inputs: TEXT }).catch(() => null));
+  assert.deepEqual(list.map(({ label }) => label).sort(), [...LABELS].sort());
+  const scores = list.map(({ score }) => score);
+  assert.deepEqual(scores, [...scores].sort((left, right) => right - left));
+  const event = (await gate.eventsOf(1)).findLast(({ destination }) => destination === "canary");
+  assert.deepEqual([event.label, event.confidence], [list[0].label, list[0].score]);
 });
 
 describe("a shadow", { timeout: PATIENCE_MS }, () => {
   /** @type {Gate} */
   let gate;
-  before(async () => {
-    const variables = { INITIAL_SHARE: "0%", SHADOW_SHARE: "100%", FORCED_SUBJECTS: "chosen=canary", MODEL_TIMEOUT_MS: "30000" };
-    gate = await startGate(variables, { model: "faulty" });
+  before(() => {
+    gate = session.gates.shadow;
   });
-  after(() => gate?.stop());
 
   test("says beside the old system's answer what the model would have said", async () => {
     const seen = new Set();
