@@ -6,13 +6,30 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { PATIENCE_MS, SECRETS, signal, startGate, until } from "../support/gate.js";
+import { PATIENCE_MS, SECRETS, signal, startGates, until } from "../support/gate.js";
 import { TEXT, each } from "../support/gate-calls.js";
 
 const VIEWER = { token: SECRETS.JEFFREY_VIEWER_TOKEN };
 const ADMIN = { token: SECRETS.JEFFREY_ADMIN_TOKEN };
 
-/** @typedef {Awaited<ReturnType<typeof startGate>>} Gate */
+/** @typedef {import("../support/gate.js").Gate} Gate */
+
+const state = mkdtempSync(join(tmpdir(), "jeffrey-queue-"));
+const begin = () => startGates({
+  queued: [{ INITIAL_SHARE: "50%" }, { model: "none", feeder: "jeffrey-events" }],
+  unqueued: [{}, { model: "none", configure: (toml) => toml.replace(/^\[\[queues\.(producers|consumers)\]\]\n(?:\w+ = .*\n)*/gm, "") }],
+  dead: [{}, { model: "none", feeder: "jeffrey-events-dead" }],
+  killed: [{}, { model: "none" }],
+}, { state });
+/** @type {Awaited<ReturnType<typeof begin>>} */
+let session;
+before(async () => {
+  session = await begin();
+});
+after(async () => {
+  await session?.stop();
+  rmSync(state, { recursive: true, force: true });
+});
 
 /** @param {Gate} gate */
 const standing = async (gate) => /** @type {any} */ (await (await gate.own("/v1/sinks", VIEWER)).json());
@@ -26,10 +43,9 @@ async function metric(gate, name) {
 describe("the queue", { timeout: PATIENCE_MS }, () => {
   /** @type {Gate} */
   let gate;
-  before(async () => {
-    gate = await startGate({ INITIAL_SHARE: "50%" }, { model: "none", feeder: "jeffrey-events" });
+  before(() => {
+    gate = session.gates.queued;
   });
-  after(() => gate?.stop());
 
   test("brings every event to the ledger once, in batches, and says how long it took", async () => {
     const calls = Array.from({ length: 150 }, (_, at) => ({ text: TEXT, user_id: `user-${at}` }));
@@ -61,55 +77,42 @@ describe("the queue", { timeout: PATIENCE_MS }, () => {
 });
 
 test("without a queue each event is written at once", { timeout: PATIENCE_MS }, async () => {
-  const gate = await startGate({}, { model: "none", configure: (toml) => toml.replace(/^\[\[queues\.(producers|consumers)\]\]\n(?:\w+ = .*\n)*/gm, "") });
-  try {
-    await gate.classify({ text: TEXT, user_id: "somebody" });
-    await until(async () => (await standing(gate)).events === 1);
-    assert.equal(await metric(gate, "jeffrey_queue_failed_total"), 0);
-    assert.equal(await metric(gate, "jeffrey_queue_lag_seconds"), 0);
-  } finally {
-    await gate.stop();
-  }
+  const { unqueued: gate } = session.gates;
+  await gate.classify({ text: TEXT, user_id: "somebody" });
+  await until(async () => (await standing(gate)).events === 1);
+  assert.equal(await metric(gate, "jeffrey_queue_failed_total"), 0);
+  assert.equal(await metric(gate, "jeffrey_queue_lag_seconds"), 0);
 });
 
 test("what was given up comes to the ledger all the same, and is counted", { timeout: PATIENCE_MS }, async () => {
-  const gate = await startGate({}, { model: "none", feeder: "jeffrey-events-dead" });
-  try {
-    await gate.classify({ text: TEXT, user_id: "somebody" });
-    const [event] = await gate.eventsOf(1);
-    await gate.feed([JSON.stringify({ ...event, id: randomUUID() }), JSON.stringify(event)]);
-    await until(async () => (await metric(gate, "jeffrey_events_dead_total")) === 2);
-    await until(async () => (await standing(gate)).events === 2);
-  } finally {
-    await gate.stop();
-  }
+  const { dead: gate } = session.gates;
+  await gate.classify({ text: TEXT, user_id: "somebody" });
+  const [event] = await gate.eventsOf(1);
+  await gate.feed([JSON.stringify({ ...event, id: randomUUID() }), JSON.stringify(event)]);
+  await until(async () => (await metric(gate, "jeffrey_events_dead_total")) === 2);
+  await until(async () => (await standing(gate)).events === 2);
 });
 
 test("a session that is killed loses what the local queue held in memory, and nothing that the ledger had", { timeout: PATIENCE_MS }, async (context) => {
-  const state = mkdtempSync(join(tmpdir(), "jeffrey-killed-"));
   const [KEPT, LATE] = [30, 10];
-  let gate = await startGate({}, { model: "none", state });
-  try {
-    const people = (/** @type {number} */ count, /** @type {string} */ name) => Array.from({ length: count }, (_, at) => ({ text: TEXT, user_id: `${name}-${at}` }));
-    await each(people(KEPT, "kept"), (body) => gate.classify(body));
-    await until(async () => (await standing(gate)).events === KEPT);
-    await each(people(LATE, "late"), (body) => gate.classify(body));
-    const ids = (await gate.eventsOf(KEPT + LATE)).map(({ id }) => id);
-    signal(gate.group, "SIGKILL");
-    await gate.stop();
-    gate = await startGate({}, { model: "none", state });
-    const page = await (await gate.own("/admin/events?limit=1000", ADMIN)).text();
-    const found = page.trimEnd().split("\n").map((line) => JSON.parse(line).id);
-    const lost = ids.filter((id) => !found.includes(id));
-    context.diagnostic(`${lost.length} of ${LATE} events were in the queue's memory`);
-    assert.deepEqual(ids.slice(0, KEPT).filter((id) => lost.includes(id)), [], "what the ledger had");
-    assert.equal(found.length, KEPT + LATE - lost.length, "and each once");
-    assert.equal(new Set(found).size, found.length);
-    // It goes on where it was.
-    await gate.classify({ text: TEXT, user_id: "afterwards" });
-    await until(async () => (await standing(gate)).events === found.length + 1);
-  } finally {
-    await gate.stop();
-    rmSync(state, { recursive: true, force: true });
-  }
+  let gate = session.gates.killed;
+  const people = (/** @type {number} */ count, /** @type {string} */ name) => Array.from({ length: count }, (_, at) => ({ text: TEXT, user_id: `${name}-${at}` }));
+  await each(people(KEPT, "kept"), (body) => gate.classify(body));
+  await until(async () => (await standing(gate)).events === KEPT);
+  await each(people(LATE, "late"), (body) => gate.classify(body));
+  const ids = (await gate.eventsOf(KEPT + LATE)).map(({ id }) => id);
+  signal(gate.group, "SIGKILL");
+  await session.stop();
+  session = await begin();
+  gate = session.gates.killed;
+  const page = await (await gate.own("/admin/events?limit=1000", ADMIN)).text();
+  const found = page.trimEnd().split("\n").map((line) => JSON.parse(line).id);
+  const lost = ids.filter((id) => !found.includes(id));
+  context.diagnostic(`${lost.length} of ${LATE} events were in the queue's memory`);
+  assert.deepEqual(ids.slice(0, KEPT).filter((id) => lost.includes(id)), [], "what the ledger had");
+  assert.equal(found.length, KEPT + LATE - lost.length, "and each once");
+  assert.equal(new Set(found).size, found.length);
+  // It goes on where it was.
+  await gate.classify({ text: TEXT, user_id: "afterwards" });
+  await until(async () => (await standing(gate)).events === found.length + 1);
 });
