@@ -4,16 +4,36 @@ import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { test } from "node:test";
+import { after, before, test } from "node:test";
 import { startCollector } from "../support/collector.js";
-import { PATIENCE_MS, SECRETS, signal, startGate, until } from "../support/gate.js";
+import { PATIENCE_MS, SECRETS, signal, startGates, until } from "../support/gate.js";
 import { TEXT, each } from "../support/gate-calls.js";
 
 const VIEWER = { token: SECRETS.JEFFREY_VIEWER_TOKEN };
 const ADMIN = { token: SECRETS.JEFFREY_ADMIN_TOKEN };
 const CALLS = 40;
 
-/** @typedef {Awaited<ReturnType<typeof startGate>>} Gate */
+/** @typedef {import("../support/gate.js").Gate} Gate */
+
+const state = mkdtempSync(join(tmpdir(), "jeffrey-faults-"));
+/** It takes the first batch and never says so. @type {Awaited<ReturnType<typeof startCollector>>} */
+let sink;
+const begin = () => startGates({
+  thrown: [{ INITIAL_SHARE: "50%" }, { model: "none", queue: "faulty" }],
+  ended: [{ SINKS: JSON.stringify([{ name: "lines", kind: "ndjson", url: sink.url }]) }, { model: "none" }],
+  renewed: [{ MODEL_TIMEOUT_MS: "30000" }, { model: "faulty" }],
+}, { state });
+/** @type {Awaited<ReturnType<typeof begin>>} */
+let session;
+before(async () => {
+  sink = await startCollector([{ status: 0 }, { status: 200 }]);
+  session = await begin();
+});
+after(async () => {
+  await session?.stop();
+  await sink?.stop();
+  rmSync(state, { recursive: true, force: true });
+});
 
 /** @param {string} name */
 const people = (name) => Array.from({ length: CALLS }, (_, at) => ({ text: TEXT, user_id: `${name}-${at}` }));
@@ -36,64 +56,47 @@ async function keptOnce(gate, count) {
 }
 
 test("a consumer that throws after its work gets its batch again, and nothing counts twice", { timeout: PATIENCE_MS }, async () => {
-  const gate = await startGate({ INITIAL_SHARE: "50%" }, { model: "none", queue: "faulty" });
-  try {
-    const order = async (/** @type {string} */ query) => /** @type {any} */ (await (await fetch(`${gate.origin}/throws${query}`)).json());
-    await order("?next=2");
-    await each(people("thrown"), (body) => gate.classify(body));
-    const { thrown } = await until(async () => {
-      const found = await order("");
-      return found.left === 0 && found;
-    });
-    assert.ok(thrown > 0);
-    await each(people("after"), (body) => gate.classify(body));
-    await keptOnce(gate, 2 * CALLS);
-    // The doubles have come by now, or come later: nothing is new in them.
-    await until(async () => (await order("")).left === 0);
-    await keptOnce(gate, 2 * CALLS);
-  } finally {
-    await gate.stop();
-  }
+  const { thrown: gate } = session.gates;
+  const order = async (/** @type {string} */ query) => /** @type {any} */ (await (await fetch(`${gate.origin}/throws${query}`)).json());
+  await order("?next=2");
+  await each(people("thrown"), (body) => gate.classify(body));
+  const { thrown } = await until(async () => {
+    const found = await order("");
+    return found.left === 0 && found;
+  });
+  assert.ok(thrown > 0);
+  await each(people("after"), (body) => gate.classify(body));
+  await keptOnce(gate, 2 * CALLS);
+  // The doubles have come by now, or come later: nothing is new in them.
+  await until(async () => (await order("")).left === 0);
+  await keptOnce(gate, 2 * CALLS);
 });
 
 test("a ledger that ends while a sink is silent goes on from its file, and the sink has all", { timeout: PATIENCE_MS }, async () => {
-  const state = mkdtempSync(join(tmpdir(), "jeffrey-restarted-"));
-  // It takes the first batch and never says so.
-  const sink = await startCollector([{ status: 0 }, { status: 200 }]);
-  const variables = { SINKS: JSON.stringify([{ name: "lines", kind: "ndjson", url: sink.url }]) };
-  let gate = await startGate(variables, { model: "none", state });
-  try {
-    await each(people("before"), (body) => gate.classify(body));
-    const ids = (await gate.eventsOf(CALLS)).map(({ id }) => id).sort();
-    await until(async () => (await status(gate)).events === CALLS && sink.asked.length > 0);
-    signal(gate.group, "SIGKILL");
-    await gate.stop();
-    gate = await startGate(variables, { model: "none", state });
-    const [found] = await until(async () => {
-      const { events, sinks } = await status(gate);
-      return events === CALLS && sinks[0].waiting === 0 && sinks;
-    });
-    assert.deepEqual([found.delivered, found.dropped], [CALLS, 0]);
-    const taken = sink.asked.filter(({ status }) => status === 200).flatMap(({ body }) => body.trimEnd().split("\n")).map((line) => JSON.parse(line).id);
-    assert.deepEqual(taken.sort(), ids);
-  } finally {
-    await gate.stop();
-    await sink.stop();
-    rmSync(state, { recursive: true, force: true });
-  }
+  let gate = session.gates.ended;
+  await each(people("before"), (body) => gate.classify(body));
+  const ids = (await gate.eventsOf(CALLS)).map(({ id }) => id).sort();
+  await until(async () => (await status(gate)).events === CALLS && sink.asked.length > 0);
+  signal(gate.group, "SIGKILL");
+  await session.stop();
+  session = await begin();
+  gate = session.gates.ended;
+  const [found] = await until(async () => {
+    const { events, sinks } = await status(gate);
+    return events === CALLS && sinks[0].waiting === 0 && sinks;
+  });
+  assert.deepEqual([found.delivered, found.dropped], [CALLS, 0]);
+  const taken = sink.asked.filter(({ status }) => status === 200).flatMap(({ body }) => body.trimEnd().split("\n")).map((line) => JSON.parse(line).id);
+  assert.deepEqual(taken.sort(), ids);
 });
 
 test("a model whose instance is renewed under load costs no event", { timeout: PATIENCE_MS }, async () => {
-  const gate = await startGate({ MODEL_TIMEOUT_MS: "30000" }, { model: "faulty" });
-  try {
-    const calls = people("renewed");
-    for (const at of [9, 19]) calls[at].text = "fault:trap";
-    const answers = await each(calls, (body) => gate.classify(body));
-    assert.deepEqual(answers.filter(({ status }) => status !== 200), []);
-    await keptOnce(gate, CALLS);
-    const fallbacks = new Set(gate.events().map(({ fallback }) => fallback));
-    assert.ok(fallbacks.has("trap"), [...fallbacks].join(" "));
-  } finally {
-    await gate.stop();
-  }
+  const { renewed: gate } = session.gates;
+  const calls = people("renewed");
+  for (const at of [9, 19]) calls[at].text = "fault:trap";
+  const answers = await each(calls, (body) => gate.classify(body));
+  assert.deepEqual(answers.filter(({ status }) => status !== 200), []);
+  await keptOnce(gate, CALLS);
+  const fallbacks = new Set(gate.events().map(({ fallback }) => fallback));
+  assert.ok(fallbacks.has("trap"), [...fallbacks].join(" "));
 });
