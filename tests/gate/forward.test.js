@@ -8,10 +8,10 @@ import { createServer } from "node:net";
 import { after, before, describe, test } from "node:test";
 import { PATHS } from "../../stand-in/paths.js";
 import { eventOf } from "../support/gate-calls.js";
-import { PATIENCE_MS, startGate, until } from "../support/gate.js";
+import { PATIENCE_MS, startGates, until } from "../support/gate.js";
 import { ask, values } from "../support/raw.js";
 
-/** @typedef {Awaited<ReturnType<typeof startGate>>} Gate */
+/** @typedef {import("../support/gate.js").Gate} Gate */
 /** @typedef {import("../support/raw.js").Reply} Reply */
 /** @typedef {Parameters<typeof ask>[2]} Options */
 
@@ -50,7 +50,7 @@ function last(gate) {
 
 /** The headers that every request gets on its way; `CF-Worker` is the platform's. @param {Gate} gate */
 const addedBy = (gate) => ({
-  "cf-worker": "jeffrey-gate.example.com",
+  "cf-worker": `${gate.worker}.example.com`,
   host: new URL(gate.standIn.origin).host,
   via: "1.1 jeffrey-edge",
   "x-forwarded-for": "127.0.0.1",
@@ -76,13 +76,26 @@ function refusal(reply) {
   return [reply.status, error.code];
 }
 
+const begin = async () => startGates({
+  // Nothing stands before this one but `wrangler dev`.
+  plain: [{ INITIAL_SHARE: "0%" }, { model: "none" }],
+  fronted: [{ INITIAL_SHARE: "0%" }, { model: "none", two: true }],
+  away: [{ INITIAL_SHARE: "0%", LEGACY_ORIGIN: `http://127.0.0.1:${await closedPort()}` }, { model: "none" }],
+  slow: [{ INITIAL_SHARE: "0%", LEGACY_TIMEOUT_MS: "300" }, { model: "none" }],
+});
+/** @type {Awaited<ReturnType<typeof begin>>} */
+let session;
+before(async () => {
+  session = await begin();
+});
+after(() => session?.stop());
+
 describe("a request and its answer", { timeout: PATIENCE_MS }, () => {
   /** @type {Gate} */
   let gate;
-  before(async () => {
-    gate = await startGate({ INITIAL_SHARE: "0%" }, { model: "none" });
+  before(() => {
+    gate = session.gates.plain;
   });
-  after(() => gate?.stop());
 
   // `wrangler dev` compresses for whoever allows it; deployed, Cloudflare does.
   for (const headers of /** @type {Record<string, string>[]} */ ([{}, { "accept-encoding": "identity" }])) {
@@ -330,54 +343,42 @@ describe("a request and its answer", { timeout: PATIENCE_MS }, () => {
 
 test("headers between two hops end here", { timeout: PATIENCE_MS }, async () => {
   // What stands before the gate in `wrangler dev` takes these itself, so they are put in behind it.
-  const gate = await startGate({ INITIAL_SHARE: "0%" }, { model: "none", two: true });
-  try {
-    const between = {
-      connection: "keep-alive, X-Hop, X-Other , accept-language, Via, X-Forwarded-For, content-length, authorization, cookie",
-      ...{ "keep-alive": "timeout=5", te: "trailers", trailer: "x-t", upgrade: "h2c", "x-hop": "1", "x-other": "2" },
-      ...{ "proxy-authorization": "Basic eA==", "proxy-connection": "keep-alive", expect: "100-continue" },
-    };
-    const kept = { authorization: "Bearer theirs", cookie: "a=1", "x-any": "1" };
-    const headers = { ...kept, "accept-language": "fr", "x-forwarded-for": "10.0.0.1", "x-front": JSON.stringify(Object.entries(between)) };
-    await ask(gate.origin, "/echo", { method: "POST", headers, body: "hello" });
-    const { body_bytes, headers: received } = last(gate);
-    const expected = { ...addedBy(gate), ...kept, "x-forwarded-for": "10.0.0.1, 127.0.0.1", "content-length": "5" };
-    assert.deepEqual([body_bytes, received], [5, lines(expected)]);
-  } finally {
-    await gate.stop();
-  }
+  const { fronted: gate } = session.gates;
+  const between = {
+    connection: "keep-alive, X-Hop, X-Other , accept-language, Via, X-Forwarded-For, content-length, authorization, cookie",
+    ...{ "keep-alive": "timeout=5", te: "trailers", trailer: "x-t", upgrade: "h2c", "x-hop": "1", "x-other": "2" },
+    ...{ "proxy-authorization": "Basic eA==", "proxy-connection": "keep-alive", expect: "100-continue" },
+  };
+  const kept = { authorization: "Bearer theirs", cookie: "a=1", "x-any": "1" };
+  const headers = { ...kept, "accept-language": "fr", "x-forwarded-for": "10.0.0.1", "x-front": JSON.stringify(Object.entries(between)) };
+  await ask(gate.origin, "/echo", { method: "POST", headers, body: "hello" });
+  const { body_bytes, headers: received } = last(gate);
+  const expected = { ...addedBy(gate), ...kept, "x-forwarded-for": "10.0.0.1, 127.0.0.1", "content-length": "5" };
+  assert.deepEqual([body_bytes, received], [5, lines(expected)]);
 });
 
 test("an old system that is away is 502, for every path", { timeout: PATIENCE_MS }, async () => {
-  const gate = await startGate({ INITIAL_SHARE: "0%", LEGACY_ORIGIN: `http://127.0.0.1:${await closedPort()}` }, { model: "none" });
-  try {
-    const before = gate.events().length;
-    for (const reply of [await classify(gate), await ask(gate.origin, "/"), await ask(gate.origin, "/upload", { method: "POST", body: "x" })]) {
-      assert.deepEqual(refusal(reply), [502, "old_system_unreachable"]);
-      assert.doesNotMatch(reply.body.toString(), /127\.0\.0\.1|furieux/);
-    }
-    const [found] = (await gate.eventsOf(before + 1)).slice(before);
-    assert.deepEqual([found.status, found.unobserved], [502, "failed"]);
-    assert.equal((await gate.own("/health")).status, 200, "the gate itself is there");
-  } finally {
-    await gate.stop();
+  const { away: gate } = session.gates;
+  const before = gate.events().length;
+  for (const reply of [await classify(gate), await ask(gate.origin, "/"), await ask(gate.origin, "/upload", { method: "POST", body: "x" })]) {
+    assert.deepEqual(refusal(reply), [502, "old_system_unreachable"]);
+    assert.doesNotMatch(reply.body.toString(), /127\.0\.0\.1|furieux/);
   }
+  const [found] = (await gate.eventsOf(before + 1)).slice(before);
+  assert.deepEqual([found.status, found.unobserved], [502, "failed"]);
+  assert.equal((await gate.own("/health")).status, 200, "the gate itself is there");
 });
 
 test("an old system that is slow is 504 on a classify call, and waited for elsewhere", { timeout: PATIENCE_MS }, async () => {
-  const gate = await startGate({ INITIAL_SHARE: "0%", LEGACY_TIMEOUT_MS: "300" }, { model: "none" });
-  try {
-    const before = gate.events().length;
-    const reply = await classify(gate, { headers: { "x-stand-in": "slow:60000" } });
-    assert.deepEqual(refusal(reply), [504, "old_system_slow"]);
-    assert.match(JSON.parse(reply.body.toString()).error.message, /300 ms/);
-    const found = (await gate.eventsOf(before + 1)).at(-1);
-    assert.deepEqual([found.destination, found.status, found.unobserved], ["stable", 504, "failed"]);
-    const slow = await ask(gate.origin, "/slow?ms=500");
-    assert.deepEqual([slow.status, slow.body.toString()], [200, "at last\n"]);
-  } finally {
-    await gate.stop();
-  }
+  const { slow: gate } = session.gates;
+  const before = gate.events().length;
+  const reply = await classify(gate, { headers: { "x-stand-in": "slow:60000" } });
+  assert.deepEqual(refusal(reply), [504, "old_system_slow"]);
+  assert.match(JSON.parse(reply.body.toString()).error.message, /300 ms/);
+  const found = (await gate.eventsOf(before + 1)).at(-1);
+  assert.deepEqual([found.destination, found.status, found.unobserved], ["stable", 504, "failed"]);
+  const slow = await ask(gate.origin, "/slow?ms=500");
+  assert.deepEqual([slow.status, slow.body.toString()], [200, "at last\n"]);
 });
 
 /** A port where nobody listens. */
