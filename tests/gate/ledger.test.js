@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import { after, before, describe, test } from "node:test";
-import { PATIENCE_MS, SECRETS, startGate, until } from "../support/gate.js";
+import { PATIENCE_MS, SECRETS, startGates, until } from "../support/gate.js";
 
 const ADMIN = { token: SECRETS.JEFFREY_ADMIN_TOKEN };
 const VIEWER = { token: SECRETS.JEFFREY_VIEWER_TOKEN };
@@ -42,68 +42,74 @@ async function startSink(moods) {
 
 const OK = { status: 202 };
 
+/** @type {Record<string, Awaited<ReturnType<typeof startSink>>>} */
+const sinks = {};
+const begin = () => {
+  const configured = Object.entries(sinks).map(([name, { url }]) => ({ name, kind: "ndjson", url, authorization: `Bearer of ${name}` }));
+  const away = { name: "away", kind: "ndjson", url: "http://127.0.0.1:1/in" };
+  return startGates({
+    // The first one, as it alone has rate limits.
+    limited: [{ RATE_LIMITS: "on" }, { configure: (toml) => toml.replace("limit = 100", "limit = 3") }],
+    unseen: [{ PREVIEW: "off", INITIAL_SHARE: "0%" }],
+    seen: [{ PREVIEW: "on", INITIAL_SHARE: "0%" }],
+    moody: [{ INITIAL_SHARE: "50%", SINKS: JSON.stringify([...configured, away]) }],
+  });
+};
+/** @type {Awaited<ReturnType<typeof begin>>} */
+let session;
+before(async () => {
+  sinks.well = await startSink([OK]);
+  sinks.failing = await startSink([{ status: 500 }, { status: 503 }, { status: 200, cut: true }, OK]);
+  sinks.busy = await startSink([{ status: 429, headers: { "retry-after": "3" } }, OK]);
+  sinks.small = await startSink([{ status: 413 }, { status: 413 }, OK]);
+  sinks.picky = await startSink([{ status: 400 }, OK]);
+  session = await begin();
+});
+after(async () => {
+  await session?.stop();
+  await Promise.all(Object.values(sinks).map(({ stop }) => stop()));
+});
+
 test("an event shows the masked beginning of a text only where that is switched on", { timeout: PATIENCE_MS }, async () => {
   const text = "Écrivez-moi à zoe.martin@example.org ou au 06 12 34 56 78, je suis furieuse contre vous !";
-  for (const [PREVIEW, expected] of [["off", null], ["on", "Écrivez-moi à [EMAIL] ou au [PHONE], je suis furie"]]) {
-    const gate = await startGate({ PREVIEW: String(PREVIEW), INITIAL_SHARE: "0%" });
-    try {
-      await gate.classify({ text, user_id: "u" });
-      const [event] = await gate.eventsOf(1);
-      assert.equal(event.preview, expected);
-      const kept = await until(async () => (await (await gate.own("/admin/events", ADMIN)).text()).trim());
-      assert.equal(JSON.parse(kept).preview, expected);
-      assert.doesNotMatch(await gate.log(), /zoe\.martin|06 12 34/);
-    } finally {
-      await gate.stop();
-    }
+  const { unseen, seen } = session.gates;
+  for (const [gate, expected] of /** @type {const} */ ([[unseen, null], [seen, "Écrivez-moi à [EMAIL] ou au [PHONE], je suis furie"]])) {
+    await gate.classify({ text, user_id: "u" });
+    const [event] = await gate.eventsOf(1);
+    assert.equal(event.preview, expected);
+    const kept = await until(async () => (await (await gate.own("/admin/events", ADMIN)).text()).trim());
+    assert.equal(JSON.parse(kept).preview, expected);
+    assert.doesNotMatch(await gate.log(), /zoe\.martin|06 12 34/);
   }
 });
 
 test("who judges too often is told when to come back", { timeout: PATIENCE_MS }, async () => {
-  const configure = (/** @type {string} */ toml) => toml.replace("limit = 100", "limit = 3");
-  const gate = await startGate({ RATE_LIMITS: "on" }, { configure });
-  try {
-    const judge = async (/** @type {string} */ user) => {
-      const init = { method: "POST", headers: { "x-user-id": user }, body: '{"id":"AAAA","ok":true}' };
-      const response = await gate.own("/v1/feedback", init);
-      await response.body?.cancel();
-      return response;
-    };
-    for (let count = 0; count < 3; count += 1) assert.equal((await judge("often")).status, 400);
-    const refused = await judge("often");
-    assert.deepEqual([refused.status, refused.headers.get("retry-after")], [429, "10"]);
-    assert.equal((await judge("seldom")).status, 400);
-  } finally {
-    await gate.stop();
-  }
+  const { limited: gate } = session.gates;
+  const judge = async (/** @type {string} */ user) => {
+    const init = { method: "POST", headers: { "x-user-id": user }, body: '{"id":"AAAA","ok":true}' };
+    const response = await gate.own("/v1/feedback", init);
+    await response.body?.cancel();
+    return response;
+  };
+  for (let count = 0; count < 3; count += 1) assert.equal((await judge("often")).status, 400);
+  const refused = await judge("often");
+  assert.deepEqual([refused.status, refused.headers.get("retry-after")], [429, "10"]);
+  assert.equal((await judge("seldom")).status, 400);
 });
 
 describe("a ledger with sinks of many moods", { timeout: PATIENCE_MS }, () => {
-  /** @type {Awaited<ReturnType<typeof startGate>>} */
+  /** @type {import("../support/gate.js").Gate} */
   let gate;
-  /** @type {Record<string, Awaited<ReturnType<typeof startSink>>>} */
-  const sinks = {};
-  /** @type {Awaited<ReturnType<Awaited<ReturnType<typeof startGate>>["classify"]>>[]} */
+  /** @type {import("../support/gate-calls.js").Answer[]} */
   const answers = [];
   const CALLS = 60;
 
   before(async () => {
-    sinks.well = await startSink([OK]);
-    sinks.failing = await startSink([{ status: 500 }, { status: 503 }, { status: 200, cut: true }, OK]);
-    sinks.busy = await startSink([{ status: 429, headers: { "retry-after": "3" } }, OK]);
-    sinks.small = await startSink([{ status: 413 }, { status: 413 }, OK]);
-    sinks.picky = await startSink([{ status: 400 }, OK]);
-    const configured = Object.entries(sinks).map(([name, { url }]) => ({ name, kind: "ndjson", url, authorization: `Bearer of ${name}` }));
-    const away = { name: "away", kind: "ndjson", url: "http://127.0.0.1:1/in" };
-    gate = await startGate({ INITIAL_SHARE: "50%", SINKS: JSON.stringify([...configured, away]) });
+    gate = session.gates.moody;
     for (let round = 0; round < CALLS / 20; round += 1) {
       const calls = Array.from({ length: 20 }, (_, number) => gate.classify({ text: "I am so happy", user_id: `user-${round * 20 + number}` }));
       answers.push(...(await Promise.all(calls)));
     }
-  });
-  after(async () => {
-    await gate?.stop();
-    await Promise.all(Object.values(sinks).map(({ stop }) => stop()));
   });
 
   const standing = async () => /** @type {any} */ (await (await gate.own("/v1/sinks", VIEWER)).json());
