@@ -1,13 +1,18 @@
 // Which old system a gate stands in front of: another worker by a binding, or none at all.
 
 import assert from "node:assert/strict";
-import { test } from "node:test";
-import { PATIENCE_MS, startGate } from "../support/gate.js";
+import { after, before, test } from "node:test";
+import { PATIENCE_MS, startGates } from "../support/gate.js";
 
 const options = { timeout: PATIENCE_MS };
 
-test("another worker can be the old system, with an interface of its own", options, async () => {
-  const gate = await startGate(
+const begin = () => startGates({
+  // The first one's second gate is `jeffrey-gate-two`.
+  over: [
+    { INITIAL_SHARE: "0%", SUBJECT_COOKIE: "all" },
+    { model: "none", two: true, configure: (toml) => `${toml}\n[[services]]\nbinding = "LEGACY"\nservice = "jeffrey-gate-two"\n` },
+  ],
+  beside: [
     {
       LEGACY_ORIGIN: "",
       LEGACY_CLASSIFY: "POST /v1/classify",
@@ -19,67 +24,63 @@ test("another worker can be the old system, with an interface of its own", optio
       INITIAL_SHARE: "50%",
     },
     { configure: (toml) => `${toml}\n[[services]]\nbinding = "LEGACY"\nservice = "jeffrey-model"\n` },
-  );
-  try {
-    const cohorts = new Set();
-    for (let number = 0; number < 20; number += 1) {
-      const headers = { "content-type": "application/json", "x-user-id": `user-${number}` };
-      const init = { method: "POST", headers, body: '{"text":"I am so happy"}' };
-      const response = await fetch(`${gate.origin}/v1/classify`, init);
-      const answer = /** @type {any} */ (await response.json());
-      assert.deepEqual([response.status, answer.primary, answer.model], [200, "joy", "e1-small"]);
-      cohorts.add(response.headers.get("x-jeffrey-cohort"));
-    }
-    assert.deepEqual([...cohorts].sort(), ["canary", "stable"]);
-    const events = await gate.eventsOf(20);
-    for (const { label, route, unobserved } of events) assert.deepEqual([label, route, unobserved], ["joy", "linear_head", null]);
-    // Everything else is the other worker's too.
-    assert.equal((await fetch(`${gate.origin}/health`)).status, 200);
-    assert.equal((await fetch(`${gate.origin}/no/such`)).status, 404);
-  } finally {
-    await gate.stop();
+  ],
+  nothing: [{ LEGACY_ORIGIN: "" }],
+});
+/** @type {Awaited<ReturnType<typeof begin>>} */
+let session;
+before(async () => {
+  session = await begin();
+});
+after(() => session?.stop());
+
+test("another worker can be the old system, with an interface of its own", options, async () => {
+  const { beside: gate } = session.gates;
+  const cohorts = new Set();
+  for (let number = 0; number < 20; number += 1) {
+    const headers = { "content-type": "application/json", "x-user-id": `user-${number}` };
+    const init = { method: "POST", headers, body: '{"text":"I am so happy"}' };
+    const response = await fetch(`${gate.origin}/v1/classify`, init);
+    const answer = /** @type {any} */ (await response.json());
+    assert.deepEqual([response.status, answer.primary, answer.model], [200, "joy", "e1-small"]);
+    cohorts.add(response.headers.get("x-jeffrey-cohort"));
   }
+  assert.deepEqual([...cohorts].sort(), ["canary", "stable"]);
+  const events = await gate.eventsOf(20);
+  for (const { label, route, unobserved } of events) assert.deepEqual([label, route, unobserved], ["joy", "linear_head", null]);
+  // Everything else is the other worker's too.
+  assert.equal((await fetch(`${gate.origin}/health`)).status, 200);
+  assert.equal((await fetch(`${gate.origin}/no/such`)).status, 404);
 });
 
 test("an earlier release of the gate can be the old system, and a person keeps one cookie", options, async () => {
-  const gate = await startGate(
-    { INITIAL_SHARE: "0%", SUBJECT_COOKIE: "all" },
-    { model: "none", two: true, configure: (toml) => `${toml}\n[[services]]\nbinding = "LEGACY"\nservice = "jeffrey-gate-two"\n` },
-  );
-  try {
-    const headers = { "content-type": "application/json" };
-    const init = { method: "POST", headers, body: '{"text":"I am so happy"}' };
-    const first = await fetch(`${gate.origin}/predict`, init);
-    assert.deepEqual([first.status, (await first.json()).version], [200, "2.4.2"]);
-    const given = first.headers.getSetCookie();
-    assert.equal(given.length, 1, given.join("\n"));
-    const cookie = given[0].split(";")[0];
-    // Neither gate before the stand-in hands the cookie on, so that the second one knows nobody.
-    for (const path of ["/predict", "/private"]) {
-      const next = await fetch(gate.origin + path, path === "/predict" ? { ...init, headers: { ...headers, cookie } } : { headers: { cookie } });
-      await next.arrayBuffer();
-      assert.deepEqual([next.status, next.headers.getSetCookie()], [200, []], path);
-    }
-    const theirs = await fetch(`${gate.origin}/cookies`);
-    assert.equal(theirs.headers.getSetCookie().length, 3);
-  } finally {
-    await gate.stop();
+  const { over: gate } = session.gates;
+  const headers = { "content-type": "application/json" };
+  const init = { method: "POST", headers, body: '{"text":"I am so happy"}' };
+  const first = await fetch(`${gate.origin}/predict`, init);
+  assert.deepEqual([first.status, (await first.json()).version], [200, "2.4.2"]);
+  const given = first.headers.getSetCookie();
+  assert.equal(given.length, 1, given.join("\n"));
+  const cookie = given[0].split(";")[0];
+  // Neither gate before the stand-in hands the cookie on, so that the second one knows nobody.
+  for (const path of ["/predict", "/private"]) {
+    const next = await fetch(gate.origin + path, path === "/predict" ? { ...init, headers: { ...headers, cookie } } : { headers: { cookie } });
+    await next.arrayBuffer();
+    assert.deepEqual([next.status, next.headers.getSetCookie()], [200, []], path);
   }
+  const theirs = await fetch(`${gate.origin}/cookies`);
+  assert.equal(theirs.headers.getSetCookie().length, 3);
 });
 
 test("a gate before nothing says so, on every path", options, async () => {
-  const gate = await startGate({ LEGACY_ORIGIN: "" });
-  try {
-    const health = await gate.own("/health");
-    const { faults } = /** @type {any} */ (await health.json());
-    assert.equal(health.status, 503);
-    assert.deepEqual(faults, ["LEGACY_ORIGIN: neither it nor a service binding LEGACY names the old system"]);
-    for (const path of ["/", "/predict"]) {
-      const response = await fetch(gate.origin + path, { method: "POST", body: "{}" });
-      const { error } = /** @type {any} */ (await response.json());
-      assert.deepEqual([response.status, error.code], [503, "old_system_unset"], path);
-    }
-  } finally {
-    await gate.stop();
+  const { nothing: gate } = session.gates;
+  const health = await gate.own("/health");
+  const { faults } = /** @type {any} */ (await health.json());
+  assert.equal(health.status, 503);
+  assert.deepEqual(faults, ["LEGACY_ORIGIN: neither it nor a service binding LEGACY names the old system"]);
+  for (const path of ["/", "/predict"]) {
+    const response = await fetch(gate.origin + path, { method: "POST", body: "{}" });
+    const { error } = /** @type {any} */ (await response.json());
+    assert.deepEqual([response.status, error.code], [503, "old_system_unset"], path);
   }
 });
