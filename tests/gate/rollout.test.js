@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { OFREPProvider } from "@openfeature/ofrep-provider";
 import { ErrorCode, OpenFeature } from "@openfeature/server-sdk";
-import { PATIENCE_MS, SECRETS, startGate, until } from "../support/gate.js";
+import { PATIENCE_MS, SECRETS, startGate, startGates, until } from "../support/gate.js";
 import { TEXT, buckets, call, each } from "../support/gate-calls.js";
 
 /** @typedef {import("../support/gate-calls.js").Gate} Gate */
@@ -12,6 +12,27 @@ import { TEXT, buckets, call, each } from "../support/gate-calls.js";
 const VIEWER = SECRETS.JEFFREY_VIEWER_TOKEN;
 const ADMIN = SECRETS.JEFFREY_ADMIN_TOKEN;
 const [NEXT_VIEWER, NEXT_ADMIN] = ["the next viewer of the tests", "the next admin of the tests"];
+
+/** The limiter's calls in ten seconds are three. @param {number} limit it has in `wrangler.toml` */
+const limited = (limit) => (/** @type {string} */ toml) => {
+  assert.ok(toml.includes(`limit = ${limit},`), "wrangler.toml has another limit");
+  return toml.replace(`limit = ${limit},`, "limit = 3,");
+};
+
+// Of a session's gates the first one alone has rate limits: the tests of those start two more.
+const begin = () => startGates({
+  limited: [{ RATE_LIMITS: "on" }, { configure: limited(100), model: "none" }],
+  standing: [{ INITIAL_SHARE: "50%", JEFFREY_VIEWER_TOKEN: `${VIEWER}, ${NEXT_VIEWER}`, JEFFREY_ADMIN_TOKEN: `${ADMIN},${NEXT_ADMIN}` }],
+  elsewhere: [{ JEFFREY_VIEWER_TOKEN: "", JEFFREY_ADMIN_TOKEN: "", OWN_PREFIX: "/gate/of-ours" }, { model: "none" }],
+  paired: [{}, { two: true }],
+  unreachable: [{}, { rollout: "faulty", model: "none" }],
+});
+/** @type {Awaited<ReturnType<typeof begin>>} */
+let session;
+before(async () => {
+  session = await begin();
+});
+after(() => session?.stop());
 
 /** An error of the gate's own: its status and code, after a look at its shape. @param {Response} response */
 async function refused(response) {
@@ -25,11 +46,9 @@ async function refused(response) {
 describe("the standing of a release", { timeout: PATIENCE_MS }, () => {
   /** @type {Gate} */
   let gate;
-  before(async () => {
-    const tokens = { JEFFREY_VIEWER_TOKEN: `${VIEWER}, ${NEXT_VIEWER}`, JEFFREY_ADMIN_TOKEN: `${ADMIN},${NEXT_ADMIN}` };
-    gate = await startGate({ INITIAL_SHARE: "50%", ...tokens });
+  before(() => {
+    gate = session.gates.standing;
   });
-  after(() => gate?.stop());
 
   const read = (/** @type {string | undefined} */ token) => gate.own("/v1/rollout", { token });
   const write = (/** @type {string | undefined} */ token, /** @type {unknown} */ body) =>
@@ -200,30 +219,25 @@ describe("the standing of a release", { timeout: PATIENCE_MS }, () => {
 });
 
 test("without tokens it is switched off; below another prefix the old one is the old system's", { timeout: PATIENCE_MS }, async () => {
-  const tokens = { JEFFREY_VIEWER_TOKEN: "", JEFFREY_ADMIN_TOKEN: "" };
-  const gate = await startGate({ ...tokens, OWN_PREFIX: "/gate/of-ours" }, { model: "none" });
-  try {
-    const health = await gate.own("/health");
-    assert.deepEqual([health.status, (await health.json()).status], [200, "ok"]);
-    /** @type {[string, string, string][]} */
-    const table = [
-      ["GET", "/v1/rollout", "JEFFREY_VIEWER_TOKEN"],
-      ["PUT", "/v1/admin/share", "JEFFREY_ADMIN_TOKEN"],
-      ["POST", "/ofrep/v1/evaluate/flags/e1-small", "JEFFREY_VIEWER_TOKEN"],
-    ];
-    for (const [method, path, variable] of table) {
-      for (const token of [undefined, "x", ADMIN]) {
-        const { status, code, message } = await refused(await gate.own(path, { method, token }));
-        assert.deepEqual([status, code], [403, "switched_off"], path);
-        assert.ok(message.includes(variable), message);
-      }
+  const { elsewhere: gate } = session.gates;
+  const health = await gate.own("/health");
+  assert.deepEqual([health.status, (await health.json()).status], [200, "ok"]);
+  /** @type {[string, string, string][]} */
+  const table = [
+    ["GET", "/v1/rollout", "JEFFREY_VIEWER_TOKEN"],
+    ["PUT", "/v1/admin/share", "JEFFREY_ADMIN_TOKEN"],
+    ["POST", "/ofrep/v1/evaluate/flags/e1-small", "JEFFREY_VIEWER_TOKEN"],
+  ];
+  for (const [method, path, variable] of table) {
+    for (const token of [undefined, "x", ADMIN]) {
+      const { status, code, message } = await refused(await gate.own(path, { method, token }));
+      assert.deepEqual([status, code], [403, "switched_off"], path);
+      assert.ok(message.includes(variable), message);
     }
-    for (const path of ["/_jeffrey/health", "/gate/of-ours-not", "/gate"]) {
-      const response = await fetch(gate.origin + path);
-      assert.deepEqual([response.status, /Rien ici/.test(await response.text())], [404, true], path);
-    }
-  } finally {
-    await gate.stop();
+  }
+  for (const path of ["/_jeffrey/health", "/gate/of-ours-not", "/gate"]) {
+    const response = await fetch(gate.origin + path);
+    assert.deepEqual([response.status, /Rien ici/.test(await response.text())], [404, true], path);
   }
 });
 
@@ -234,10 +248,9 @@ describe("two gates before one standing", { timeout: PATIENCE_MS }, () => {
   const user_id = "anyone";
   /** @type {Gate} */
   let gate;
-  before(async () => {
-    gate = await startGate({}, { two: true });
+  before(() => {
+    gate = session.gates.paired;
   });
-  after(() => gate?.stop());
 
   /** Asks both until both answer so. @param {string} cohort */
   async function both(cohort) {
@@ -292,76 +305,64 @@ describe("two gates before one standing", { timeout: PATIENCE_MS }, () => {
 
 test("without its object a gate keeps the last share for 30 s, then is closed until it is back", { timeout: PATIENCE_MS }, async () => {
   const KEPT_MS = 30_000;
-  const gate = await startGate({}, { rollout: "faulty", model: "none" });
+  const { unreachable: gate } = session.gates;
   const by = async () => (await call(gate, { text: TEXT, user_id: "anyone" })).event;
-  try {
-    await gate.change({ share: "50%" });
-    await gate.change({ share: "100%" });
-    const heard = await by();
-    assert.deepEqual([heard.cohort, heard.by], ["canary", "bucket"]);
-    await fetch(`${gate.origin}/rollout-away`);
-    const away = Date.now();
-    const read = await refused(await gate.own("/v1/rollout", { token: VIEWER }));
-    assert.deepEqual([read.status, read.code], [503, "rollout_away"]);
-    const change = await refused(await gate.own("/v1/admin/share", { token: ADMIN, method: "PUT", body: '{"version":2,"share":"1%"}' }));
-    assert.deepEqual([change.status, change.code], [503, "rollout_away"]);
-    const kept = [heard];
-    const closed = await until(async () => {
-      const event = await by();
-      if (event.by === "closed") return event;
-      assert.deepEqual([event.cohort, event.by, event.counts, event.status], ["canary", "bucket", true, 200]);
-      kept.push(event);
-    });
-    // The word that was kept is at least as old as the loss of the object, and at most 5 s older than the last
-    // answer before it: how long the machine takes for anything does not move these bounds.
-    const last = kept[kept.length - 1].time_ms;
-    assert.ok(last < away + KEPT_MS, `canary ${last - away} ms after the object was lost`);
-    assert.ok(closed.time_ms >= heard.time_ms + KEPT_MS - 7_000, `closed ${closed.time_ms - heard.time_ms} ms after the last word`);
-    assert.deepEqual([closed.cohort, closed.counts, closed.destination, closed.status], ["stable", false, "stable", 200]);
-    assert.equal((await (await gate.own("/health")).json()).closed, true);
-    await fetch(`${gate.origin}/rollout-back`);
-    const back = await until(async () => {
-      const event = await by();
-      return event.cohort === "canary" && event;
-    });
-    assert.deepEqual([back.by, back.counts], ["bucket", true]);
-  } finally {
-    await gate.stop();
-  }
+  await gate.change({ share: "50%" });
+  await gate.change({ share: "100%" });
+  const heard = await by();
+  assert.deepEqual([heard.cohort, heard.by], ["canary", "bucket"]);
+  await fetch(`${gate.origin}/rollout-away`);
+  const away = Date.now();
+  const read = await refused(await gate.own("/v1/rollout", { token: VIEWER }));
+  assert.deepEqual([read.status, read.code], [503, "rollout_away"]);
+  const change = await refused(await gate.own("/v1/admin/share", { token: ADMIN, method: "PUT", body: '{"version":2,"share":"1%"}' }));
+  assert.deepEqual([change.status, change.code], [503, "rollout_away"]);
+  const kept = [heard];
+  const closed = await until(async () => {
+    const event = await by();
+    if (event.by === "closed") return event;
+    assert.deepEqual([event.cohort, event.by, event.counts, event.status], ["canary", "bucket", true, 200]);
+    kept.push(event);
+  });
+  // The word that was kept is at least as old as the loss of the object, and at most 5 s older than the last
+  // answer before it: how long the machine takes for anything does not move these bounds.
+  const last = kept[kept.length - 1].time_ms;
+  assert.ok(last < away + KEPT_MS, `canary ${last - away} ms after the object was lost`);
+  assert.ok(closed.time_ms >= heard.time_ms + KEPT_MS - 7_000, `closed ${closed.time_ms - heard.time_ms} ms after the last word`);
+  assert.deepEqual([closed.cohort, closed.counts, closed.destination, closed.status], ["stable", false, "stable", 200]);
+  assert.equal((await (await gate.own("/health")).json()).closed, true);
+  await fetch(`${gate.origin}/rollout-back`);
+  const back = await until(async () => {
+    const event = await by();
+    return event.cohort === "canary" && event;
+  });
+  assert.deepEqual([back.by, back.counts], ["bucket", true]);
 });
 
 test("who asks too often is told when to come back, and nobody else is", { timeout: PATIENCE_MS }, async () => {
-  const limited = (/** @type {string} */ toml) => {
-    assert.ok(toml.includes("limit = 100,"), "wrangler.toml has another limit");
-    return toml.replace("limit = 100,", "limit = 3,");
+  const { limited: gate } = session.gates;
+  const statuses = async (/** @type {string} */ user_id, /** @type {number} */ count) => {
+    const answers = [];
+    for (let number = 0; number < count; number += 1) answers.push(await gate.classify({ text: TEXT, user_id }));
+    return answers;
   };
-  const gate = await startGate({ RATE_LIMITS: "on" }, { configure: limited, model: "none" });
-  try {
-    const statuses = async (/** @type {string} */ user_id, /** @type {number} */ count) => {
-      const answers = [];
-      for (let number = 0; number < count; number += 1) answers.push(await gate.classify({ text: TEXT, user_id }));
-      return answers;
-    };
-    // Ten calls in one period of ten seconds: at whatever moment it begins, more than three fall in one.
-    const many = await statuses("eager", 10);
-    const refused = many.filter(({ status }) => status === 429);
-    assert.ok(refused.length > 0, many.map(({ status }) => status).join());
-    assert.deepEqual(many.slice(0, 3).map(({ status }) => status), [200, 200, 200]);
-    for (const { headers, json } of refused) {
-      assert.equal(headers.get("retry-after"), "10");
-      assert.equal(headers.get("content-type"), "application/json");
-      assert.equal(json.error.code, "too_many_requests");
-      assert.match(json.error.message, /10 seconds/);
-      assert.equal(headers.get("x-jeffrey-id"), null, "nothing was answered");
-    }
-    assert.deepEqual((await statuses("calm", 2)).map(({ status }) => status), [200, 200]);
-    assert.equal((await fetch(`${gate.origin}/private`)).status, 200, "a page");
-    const asked = gate.standIn.requests.filter(({ url }) => url === "/predict").length;
-    assert.equal(asked, many.length - refused.length + 2, "what is refused goes nowhere");
-  } finally {
-    await gate.stop();
+  // Ten calls in one period of ten seconds: at whatever moment it begins, more than three fall in one.
+  const many = await statuses("eager", 10);
+  const refused = many.filter(({ status }) => status === 429);
+  assert.ok(refused.length > 0, many.map(({ status }) => status).join());
+  assert.deepEqual(many.slice(0, 3).map(({ status }) => status), [200, 200, 200]);
+  for (const { headers, json } of refused) {
+    assert.equal(headers.get("retry-after"), "10");
+    assert.equal(headers.get("content-type"), "application/json");
+    assert.equal(json.error.code, "too_many_requests");
+    assert.match(json.error.message, /10 seconds/);
+    assert.equal(headers.get("x-jeffrey-id"), null, "nothing was answered");
   }
-  const unlimited = await startGate({ RATE_LIMITS: "off" }, { configure: limited, model: "none" });
+  assert.deepEqual((await statuses("calm", 2)).map(({ status }) => status), [200, 200]);
+  assert.equal((await fetch(`${gate.origin}/private`)).status, 200, "a page");
+  const asked = gate.standIn.requests.filter(({ url }) => url === "/predict").length;
+  assert.equal(asked, many.length - refused.length + 2, "what is refused goes nowhere");
+  const unlimited = await startGate({ RATE_LIMITS: "off" }, { configure: limited(100), model: "none" });
   try {
     const answers = await each(Array.from({ length: 20 }), () => unlimited.classify({ text: TEXT, user_id: "eager" }));
     assert.deepEqual([...new Set(answers.map(({ status }) => status))], [200]);
@@ -371,11 +372,7 @@ test("who asks too often is told when to come back, and nobody else is", { timeo
 });
 
 test("one address is limited whoever it says it is, and another is not", { timeout: PATIENCE_MS }, async () => {
-  const limited = (/** @type {string} */ toml) => {
-    assert.ok(toml.includes("limit = 2000,"), "wrangler.toml has another limit");
-    return toml.replace("limit = 2000,", "limit = 3,");
-  };
-  const gate = await startGate({ RATE_LIMITS: "on" }, { configure: limited, model: "none" });
+  const gate = await startGate({ RATE_LIMITS: "on" }, { configure: limited(2000), model: "none" });
   try {
     // `wrangler dev` takes a client's word for its address; Cloudflare does not.
     const from = (/** @type {string} */ address) => ({ "cf-connecting-ip": address });
