@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { WebSocket, WebSocketServer } from "ws";
-import { PATIENCE_MS, startGate, until } from "../support/gate.js";
+import { PATIENCE_MS, startGates, until } from "../support/gate.js";
 import { ask, values } from "../support/raw.js";
 import { startWrangler } from "../support/wrangler.js";
 
@@ -90,24 +90,45 @@ async function highest(pids) {
   return texts.reduce((sum, text) => sum + 1024 * Number(/^VmHWM:\s+(\d+) kB$/m.exec(text)?.[1]), 0);
 }
 
+/** The old system of a body in parts is this file here: it says when each part goes, and sees when it comes. */
+const old = createServer((request, response) => reached(request, response));
+/** @type {(request: IncomingMessage, response: import("node:http").ServerResponse) => void} */
+let reached = () => {};
+
+const begin = () => startGates({
+  // /upload says what it received; as a classify call of any size it shows what the gate does with those.
+  large: [{ INITIAL_SHARE: "0%", LEGACY_CLASSIFY: "POST /predict, POST /upload, POST /download" }, { model: "none" }],
+  small: [{ INITIAL_SHARE: "100%", LEGACY_CLASSIFY: "POST /predict, POST /upload" }, { model: "none" }],
+  parts: [{ INITIAL_SHARE: "0%", LEGACY_ORIGIN: `http://127.0.0.1:${/** @type {import("node:net").AddressInfo} */ (old.address()).port}` }, { model: "none" }],
+});
+/** @type {Awaited<ReturnType<typeof begin>>} */
+let session;
+before(async () => {
+  await once(old.listen(0, "127.0.0.1"), "listening");
+  session = await begin();
+});
+after(async () => {
+  await session?.stop();
+  old.closeAllConnections();
+  old.close();
+});
+
 describe("a large body", { timeout: PATIENCE_MS }, () => {
-  /** @type {Awaited<ReturnType<typeof startGate>>} */
+  /** @type {import("../support/gate.js").Gate} */
   let gate;
   const large = pattern(LARGE);
   const expected = { body_bytes: LARGE, body_sha256: sha256(large) };
   before(async () => {
-    // /upload says what it received; as a classify call of any size it shows what the gate does with those.
-    gate = await startGate({ INITIAL_SHARE: "0%", LEGACY_CLASSIFY: "POST /predict, POST /upload, POST /download" }, { model: "none" });
+    gate = session.gates.large;
     // Buffers and compiled code are there before anything is measured.
     await ask(gate.origin, "/download?bytes=8000000");
     await ask(gate.origin, "/upload", { method: "PUT", body: pattern(8_000_000) });
   });
-  after(() => gate?.stop());
 
   /** @param {string} name @param {() => Promise<void>} work */
   const constant = (name, work) =>
     test(`${name}, in constant memory`, async (context) => {
-      const { bytes } = await growth(gate, work);
+      const { bytes } = await growth(session, work);
       context.diagnostic(`workerd grew by ${(bytes / 2 ** 20).toFixed(1)} MiB`);
       assert.ok(bytes < GROWTH_MAX, `workerd grew by ${bytes} bytes`);
     });
@@ -161,26 +182,25 @@ describe("a large body", { timeout: PATIENCE_MS }, () => {
     await writeFile(join(folder, "wrangler.toml"), 'name = "holds"\nmain = "holds.js"\ncompatibility_date = "2026-04-26"\n');
     const holds = "export default { fetch: async (request) => new Response(String((await request.arrayBuffer()).byteLength)) };\n";
     await writeFile(join(folder, "holds.js"), holds);
-    const session = await startWrangler([join(folder, "wrangler.toml")], { path: "/", cwd: folder });
+    const holding = await startWrangler([join(folder, "wrangler.toml")], { path: "/", cwd: folder });
     try {
-      const send = () => ask(session.origin, "/", { method: "PUT", body: large });
-      const { result, bytes } = await growth(session, send);
+      const send = () => ask(holding.origin, "/", { method: "PUT", body: large });
+      const { result, bytes } = await growth(holding, send);
       assert.equal(result.body.toString(), String(LARGE));
       assert.ok(bytes > LARGE, `workerd grew by ${bytes} bytes`);
     } finally {
-      await session.stop();
+      await holding.stop();
       await rm(folder, { recursive: true, force: true });
     }
   });
 });
 
 describe("a small body", { timeout: PATIENCE_MS }, () => {
-  /** @type {Awaited<ReturnType<typeof startGate>>} */
+  /** @type {import("../support/gate.js").Gate} */
   let gate;
-  before(async () => {
-    gate = await startGate({ INITIAL_SHARE: "100%", LEGACY_CLASSIFY: "POST /predict, POST /upload" }, { model: "none" });
+  before(() => {
+    gate = session.gates.small;
   });
-  after(() => gate?.stop());
 
   test("of a classify call is held only where it is short, plain JSON of a known length", async () => {
     const text = JSON.stringify({ text: "Je suis furieux", user_id: "u-1" });
@@ -255,21 +275,10 @@ describe("a small body", { timeout: PATIENCE_MS }, () => {
 });
 
 describe("a body in parts", { timeout: PATIENCE_MS }, () => {
-  /** The old system is this file here: it says when each part goes, and sees when it comes. */
-  const old = createServer((request, response) => reached(request, response));
-  /** @type {(request: IncomingMessage, response: import("node:http").ServerResponse) => void} */
-  let reached = () => {};
-  /** @type {Awaited<ReturnType<typeof startGate>>} */
+  /** @type {import("../support/gate.js").Gate} */
   let gate;
-  before(async () => {
-    await once(old.listen(0, "127.0.0.1"), "listening");
-    const { port } = /** @type {import("node:net").AddressInfo} */ (old.address());
-    gate = await startGate({ INITIAL_SHARE: "0%", LEGACY_ORIGIN: `http://127.0.0.1:${port}` }, { model: "none" });
-  });
-  after(async () => {
-    await gate?.stop();
-    old.closeAllConnections();
-    old.close();
+  before(() => {
+    gate = session.gates.parts;
   });
 
   /** One request on its way, and the other end of it. @param {string} method @param {string} path @param {Record<string, string>} [headers] */
@@ -309,7 +318,7 @@ describe("a body in parts", { timeout: PATIENCE_MS }, () => {
       for (let left = LARGE; left > 0; left -= part.length) if (!response.write(part)) await once(response, "drain");
       response.end();
     };
-    const { result, bytes } = await growth(gate, () => received(gate.origin, "POST", "/predict"));
+    const { result, bytes } = await growth(session, () => received(gate.origin, "POST", "/predict"));
     assert.equal(result.body_bytes, LARGE);
     await until(() => gate.events().some(({ unobserved }) => unobserved === "too_large"), () => JSON.stringify(gate.events()));
     context.diagnostic(`workerd grew by ${(bytes / 2 ** 20).toFixed(1)} MiB`);

@@ -98,7 +98,7 @@ export async function startGates(wanted, { build = "build", state } = {}) {
       door?.open(Number(new URL(origin).port));
       return [name, gateOf({ worker, origin: door ? `http://${door.host}` : origin, prefix, standIn, log, group, printed, events: () => eventsIn(printed(), worker) })];
     });
-    return { gates: /** @type {Record<Name, Gate>} */ (Object.fromEntries(gates)), log, group, stop: () => stop().finally(clean) };
+    return { gates: /** @type {Record<Name, Gate>} */ (Object.fromEntries(gates)), origin, log, group, stop: () => stop().finally(clean) };
   } catch (error) {
     await clean();
     throw error;
