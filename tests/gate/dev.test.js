@@ -4,12 +4,12 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { PATIENCE_MS, until } from "../support/gate.js";
-import { ROOT } from "../support/wrangler.js";
+import { freePorts } from "../support/ports.js";
+import { ROOT, startAlone } from "../support/wrangler.js";
 
 /** @param {string[]} args */
 function dev(args) {
@@ -19,22 +19,21 @@ function dev(args) {
   return { child, printed: () => printed, ended: once(child, "exit") };
 }
 
-/** Ports that nobody had a moment ago. @param {number} count */
-async function ports(count) {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, "127.0.0.1"));
-  await Promise.all(servers.map((server) => server.listening || once(server, "listening")));
-  const found = servers.map((server) => /** @type {import("node:net").AddressInfo} */ (server.address()).port);
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return found;
-}
-
 test("make dev runs all three, refuses a taken port by name, and Ctrl-C ends all of them", { timeout: PATIENCE_MS }, async () => {
   const state = await mkdtemp(join(tmpdir(), "jeffrey-dev-"));
-  const [gate, model, legacy, another] = await ports(4);
+  const [gate, model, legacy, another] = await freePorts(4);
   const args = ["--gate-port", `${gate}`, "--model-port", `${model}`, "--legacy-port", `${legacy}`, "--share", "100%", "--state", state];
-  const world = dev(args);
+  const world = await startAlone(async () => {
+    const world = dev(args);
+    try {
+      await until(() => world.printed().includes("Ctrl-C ends all of them"), world.printed);
+    } catch (error) {
+      if (world.child.kill("SIGTERM")) await world.ended;
+      throw error;
+    }
+    return world;
+  });
   try {
-    await until(() => world.printed().includes("Ctrl-C ends all of them"), world.printed);
     const body = JSON.stringify({ text: "Je suis furieux !", user_id: "bob" });
     const init = { method: "POST", headers: { "content-type": "application/json" }, body };
     const direct = await (await fetch(`http://localhost:${legacy}/predict`, init)).json();

@@ -3,12 +3,11 @@
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { once } from "node:events";
-import { createServer } from "node:net";
 import { after, before, describe, test } from "node:test";
 import { PATHS } from "../../stand-in/paths.js";
 import { eventOf } from "../support/gate-calls.js";
 import { PATIENCE_MS, startGates, until } from "../support/gate.js";
+import { freePorts } from "../support/ports.js";
 import { ask, values } from "../support/raw.js";
 
 /** @typedef {import("../support/gate.js").Gate} Gate */
@@ -80,7 +79,7 @@ const begin = async () => startGates({
   // Nothing stands before this one but `wrangler dev`.
   plain: [{ INITIAL_SHARE: "0%" }, { model: "none" }],
   fronted: [{ INITIAL_SHARE: "0%" }, { model: "none", two: true }],
-  away: [{ INITIAL_SHARE: "0%", LEGACY_ORIGIN: `http://127.0.0.1:${await closedPort()}` }, { model: "none" }],
+  away: [{ INITIAL_SHARE: "0%", LEGACY_ORIGIN: `http://127.0.0.1:${await freePorts(1)}` }, { model: "none" }],
   slow: [{ INITIAL_SHARE: "0%", LEGACY_TIMEOUT_MS: "300" }, { model: "none" }],
 });
 /** @type {Awaited<ReturnType<typeof begin>>} */
@@ -380,13 +379,3 @@ test("an old system that is slow is 504 on a classify call, and waited for elsew
   const slow = await ask(gate.origin, "/slow?ms=500");
   assert.deepEqual([slow.status, slow.body.toString()], [200, "at last\n"]);
 });
-
-/** A port where nobody listens. */
-async function closedPort() {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = /** @type {import("node:net").AddressInfo} */ (server.address());
-  server.close();
-  await once(server, "close");
-  return port;
-}

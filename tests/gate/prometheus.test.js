@@ -3,23 +3,15 @@
 import assert from "node:assert/strict";
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { PATIENCE_MS, SECRETS, startGate, until } from "../support/gate.js";
 import { TEXT, each } from "../support/gate-calls.js";
+import { freePorts } from "../support/ports.js";
 
 const missing = ["prometheus", "promtool"].filter((program) => spawnSync(program, ["--version"]).status !== 0);
 if (missing.length) console.log(`skipped: ${missing.join(", ")}`);
-
-/** A port that nobody has now. @returns {Promise<number>} */
-const freePort = () => new Promise((resolve) => {
-  const server = createServer().listen(0, "127.0.0.1", () => {
-    const { port } = /** @type {import("node:net").AddressInfo} */ (server.address());
-    server.close(() => resolve(port));
-  });
-});
 
 test("Prometheus finds nothing to complain of, and has the numbers", { timeout: PATIENCE_MS, skip: missing.length > 0 && "prometheus is not installed" }, async () => {
   const gate = await startGate({ INITIAL_SHARE: "50%", SHADOW_SHARE: "100%" });
@@ -49,7 +41,7 @@ scrape_configs:
     static_configs: [{ targets: ["${target}"] }]
 `);
     execFileSync("promtool", ["check", "config", config]);
-    const address = `127.0.0.1:${await freePort()}`;
+    const address = `127.0.0.1:${await freePorts(1)}`;
     server = spawn("prometheus", [`--config.file=${config}`, `--storage.tsdb.path=${join(folder, "data")}`, `--web.listen-address=${address}`], { stdio: "ignore" });
     const ask = async (/** @type {string} */ query) => {
       const response = await fetch(`http://${address}/api/v1/query?query=${encodeURIComponent(query)}`).catch(() => null);
