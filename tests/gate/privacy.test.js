@@ -8,7 +8,7 @@ import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { PATIENCE_MS, SECRETS, startGate, until } from "../support/gate.js";
+import { PATIENCE_MS, SECRETS, startGates, until } from "../support/gate.js";
 import { call, each, eventOf, idBytes, token } from "../support/gate-calls.js";
 
 /** @typedef {import("../support/gate-calls.js").Gate} Gate */
@@ -31,6 +31,72 @@ const PEOPLE = {
 /** What the old system's callers send it, and the gate only hands on. */
 const THEIRS = { authorization: "Basic Pangolin9912", cookie: "session=Aardvark1123" };
 const WRONG_TOKEN = "token-Civet-4456-of-nobody";
+
+/** Where the objects of all gates keep what they keep. */
+const state = mkdtempSync(join(tmpdir(), "jeffrey-privacy-"));
+
+/** @type {Map<string, string>} */
+const marks = new Map();
+/** A string that is nowhere else, by the door that it goes in. @param {string} door */
+const mark = (door) => {
+  const made = `zq${marks.size.toString(36).padStart(3, "0")}x${createHash("sha256").update(`${door}${marks.size}`).digest("hex").slice(0, 10)}`;
+  marks.set(made, door);
+  return made;
+};
+
+/** A sink, and what it got, head and body. */
+async function startSink() {
+  const sink = { url: "", received: "", close: () => void server.close() };
+  const server = createServer((request, response) => {
+    sink.received += `${request.rawHeaders.join("\n")}\n`;
+    request.setEncoding("utf8").on("data", (chunk) => (sink.received += chunk)).on("end", () => response.end());
+  });
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", () => resolve(null)));
+  sink.url = `http://127.0.0.1:${/** @type {import("node:net").AddressInfo} */ (server.address()).port}/in`;
+  return sink;
+}
+
+/** @type {Record<"kinds" | "marked", Awaited<ReturnType<typeof startSink>>>} */
+let sinks;
+
+const SHADOWED = { INITIAL_SHARE: "50%", SHADOW_SHARE: "100%", MODEL_TIMEOUT_MS: "1000", LEGACY_TIMEOUT_MS: "1000" };
+
+function begin() {
+  const url = `${sinks.marked.url}?key=${mark("a sink's address")}`;
+  const authorization = `Bearer ${mark("a sink's authorization")}`;
+  return startGates({
+    kinds: [{
+      SINKS: JSON.stringify(["ndjson", "ndjson-schema2", "otlp-logs"].map((kind) => ({ name: kind, kind, url: sinks.kinds.url }))),
+      ...KEYS,
+      ...SHADOWED,
+      FORCED_SUBJECTS: `${PEOPLE.canary}=canary, ${PEOPLE.stable}=stable`,
+    }, { model: "faulty" }],
+    marked: [{
+      SINKS: JSON.stringify(["ndjson", "ndjson-schema2", "otlp-logs", "otlp-metrics"].map((kind) => ({ name: kind, kind, url, authorization }))),
+      ...SHADOWED,
+      FORCED_SUBJECTS: `${mark("a forced subject")}=canary`,
+    }, { model: "faulty" }],
+    ids: [{ FORCED_SUBJECTS: "stays=stable" }],
+    refused: [{
+      JEFFREY_KEY: "Hunter2-9",
+      FORCED_SUBJECTS: "Philomene-4474=nobody, Hyacinthe-5585",
+      JEFFREY_OVERRIDE_KEY: "Civet-4456-of-overrides, Genet-5567-of-overrides, Serval-6678-of-overrides",
+    }, { model: "none" }],
+    credentials: [{ LEGACY_ORIGIN: "https://caracal:Hunter2-9@old.example" }, { model: "none" }],
+  }, { state });
+}
+
+/** @type {Awaited<ReturnType<typeof begin>>} */
+let session;
+before(async () => {
+  sinks = { kinds: await startSink(), marked: await startSink() };
+  session = await begin();
+});
+after(async () => {
+  await session?.stop();
+  Object.values(sinks ?? {}).forEach(({ close }) => close());
+  rmSync(state, { recursive: true, force: true });
+});
 
 /** A secret in the forms that a log could have it in. @param {string} secret */
 function forms(secret) {
@@ -68,13 +134,6 @@ describe("after calls of every kind", { timeout: PATIENCE_MS }, () => {
   let events = 0;
   /** @type {Gate} */
   let gate;
-  /** What a sink got, head and body. */
-  let received = "";
-  const state = mkdtempSync(join(tmpdir(), "jeffrey-privacy-"));
-  const sink = createServer((request, response) => {
-    received += `${request.rawHeaders.join("\n")}\n`;
-    request.setEncoding("utf8").on("data", (chunk) => (received += chunk)).on("end", () => response.end());
-  });
 
   /** @param {string} name @param {unknown} body @param {Record<string, string>} [headers] */
   async function classify(name, body, headers = {}) {
@@ -96,15 +155,7 @@ describe("after calls of every kind", { timeout: PATIENCE_MS }, () => {
   }
 
   before(async () => {
-    await new Promise((resolve) => sink.listen(0, "127.0.0.1", () => resolve(null)));
-    const url = `http://127.0.0.1:${/** @type {import("node:net").AddressInfo} */ (sink.address()).port}/in`;
-    const variables = {
-      SINKS: JSON.stringify(["ndjson", "ndjson-schema2", "otlp-logs"].map((kind) => ({ name: kind, kind, url }))),
-      ...KEYS,
-      ...{ INITIAL_SHARE: "50%", SHADOW_SHARE: "100%", MODEL_TIMEOUT_MS: "1000", LEGACY_TIMEOUT_MS: "1000" },
-      FORCED_SUBJECTS: `${PEOPLE.canary}=canary, ${PEOPLE.stable}=stable`,
-    };
-    gate = await startGate(variables, { model: "faulty", state });
+    gate = session.gates.kinds;
     const canary = { text: TEXT, user_id: PEOPLE.canary };
     const stable = { text: TEXT, user_id: PEOPLE.stable };
 
@@ -179,11 +230,6 @@ describe("after calls of every kind", { timeout: PATIENCE_MS }, () => {
     assert.equal(await own("/v1/admin/subjects", { ...erase, body: JSON.stringify({ subject: PEOPLE.evaluated }) }), 200);
     assert.equal(await own("/v1/admin/subjects", { ...erase, body: JSON.stringify({ subject: PEOPLE.header, note: TEXT }) }), 400);
   });
-  after(async () => {
-    await gate?.stop();
-    sink.close();
-    rmSync(state, { recursive: true, force: true });
-  });
 
   test("the search finds what is there", async () => {
     const log = await logOf(gate);
@@ -210,6 +256,7 @@ describe("after calls of every kind", { timeout: PATIENCE_MS }, () => {
   });
 
   test("no sink and no file of the objects has any of it", () => {
+    const { received } = sinks.kinds;
     assert.ok(received.includes('"event":"classify"') && received.includes("resourceLogs") && received.includes('"schema_version":2'));
     assert.deepEqual(shown(received, secrets), []);
     const files = readdirSync(state, { recursive: true }).map((name) => join(state, String(name))).filter((path) => statSync(path).isFile());
@@ -233,38 +280,15 @@ describe("after calls of every kind", { timeout: PATIENCE_MS }, () => {
 });
 
 describe("two hundred marked strings", { timeout: PATIENCE_MS }, () => {
-  /** @type {Map<string, string>} */
-  const marks = new Map();
-  /** A string that is nowhere else, by the door that it goes in. @param {string} door */
-  const mark = (door) => {
-    const made = `zq${marks.size.toString(36).padStart(3, "0")}x${createHash("sha256").update(`${door}${marks.size}`).digest("hex").slice(0, 10)}`;
-    marks.set(made, door);
-    return made;
-  };
   /** What the gate answered to whom: an old system may say what it was told, to the one who said it. @type {[string, string][]} */
   const answers = [];
   /** @type {Gate} */
   let gate;
-  let received = "";
-  const state = mkdtempSync(join(tmpdir(), "jeffrey-marks-"));
-  const sink = createServer((request, response) => {
-    received += `${request.rawHeaders.join("\n")}\n`;
-    request.setEncoding("utf8").on("data", (chunk) => (received += chunk)).on("end", () => response.end());
-  });
   const admin = { token: SECRETS.JEFFREY_ADMIN_TOKEN };
   const viewer = { token: SECRETS.JEFFREY_VIEWER_TOKEN };
 
   before(async () => {
-    await new Promise((resolve) => sink.listen(0, "127.0.0.1", () => resolve(null)));
-    const url = `http://127.0.0.1:${/** @type {import("node:net").AddressInfo} */ (sink.address()).port}/in?key=${mark("a sink's address")}`;
-    const authorization = `Bearer ${mark("a sink's authorization")}`;
-    const variables = {
-      SINKS: JSON.stringify(["ndjson", "ndjson-schema2", "otlp-logs", "otlp-metrics"].map((kind) => ({ name: kind, kind, url, authorization }))),
-      ...{ INITIAL_SHARE: "50%", SHADOW_SHARE: "100%", MODEL_TIMEOUT_MS: "1000", LEGACY_TIMEOUT_MS: "1000" },
-      FORCED_SUBJECTS: `${mark("a forced subject")}=canary`,
-    };
-    gate = await startGate(variables, { model: "faulty", state });
-
+    gate = session.gates.marked;
     const headers = (/** @type {string} */ door) => ({
       authorization: `Basic ${mark(`${door}, authorization`)}`,
       cookie: `session=${mark(`${door}, cookie`)}; jeffrey_subject=${mark(`${door}, our cookie`).padEnd(22, "A").slice(0, 22)}`,
@@ -326,11 +350,6 @@ describe("two hundred marked strings", { timeout: PATIENCE_MS }, () => {
     for (const path of ["/v1/sinks", "/metrics", "/v1/minutes", "/v1/rollout"]) await own(path, path, viewer);
     await own("events", "/admin/events?limit=10000", admin);
   });
-  after(async () => {
-    await gate?.stop();
-    sink.close();
-    rmSync(state, { recursive: true, force: true });
-  });
 
   /** Doors whose mark a text shows. @param {string} text */
   const found = (text) => shown(text, [...marks.keys()]).map((one) => marks.get(one));
@@ -339,7 +358,7 @@ describe("two hundred marked strings", { timeout: PATIENCE_MS }, () => {
     assert.ok(marks.size >= 200, `${marks.size} strings`);
     const forwarded = JSON.stringify(gate.standIn.requests);
     assert.ok(found(forwarded).length > 20, "the old system has what it is sent");
-    const bodies = received.split("\n").filter((line) => !/bearer|\/in\?/i.test(line)).join("\n");
+    const bodies = sinks.marked.received.split("\n").filter((line) => !/bearer|\/in\?/i.test(line)).join("\n");
     assert.ok(bodies.includes("resourceMetrics") && bodies.includes("resourceLogs"));
     assert.deepEqual(found(bodies), []);
     // An admin is told which share is none.
@@ -353,69 +372,52 @@ describe("two hundred marked strings", { timeout: PATIENCE_MS }, () => {
 });
 
 test("an id tells neither the cohort nor the subject", { timeout: PATIENCE_MS }, async () => {
-  const gate = await startGate({ FORCED_SUBJECTS: "stays=stable" });
-  try {
-    const answers = await each(Array.from({ length: 120 }, (_, at) => at), async (at) => {
-      const answer = await call(gate, { text: TEXT, user_id: at % 2 ? "stays" : "goes" });
-      return { canary: answer.cohort === "canary", id: idBytes(answer), subject: answer.event.subject };
-    });
-    const [canary, stable] = [true, false].map((side) => answers.filter((answer) => answer.canary === side));
-    assert.deepEqual([canary.length, stable.length], [60, 60]);
-    for (const { id, subject } of answers) assert.ok(!id.toString("hex").includes(subject.slice(0, 8)), "a part of the subject's hash");
-    // The time and the marks of a UUID are alike for all; every other bit falls both ways on both sides.
-    const bit = (/** @type {Buffer} */ id, /** @type {number} */ at) => (id[at >> 3] >> (7 - (at & 7))) & 1;
-    const fixed = (/** @type {number} */ at) => at < 52 || at === 64 || at === 65;
-    for (let at = 0; at < 256; at += 1) {
-      if (fixed(at)) continue;
-      for (const [name, side] of /** @type {const} */ ([["canary", canary], ["stable", stable]])) {
-        const ones = side.filter(({ id }) => bit(id, at)).length;
-        // Of 60 fair bits, fewer than 9 or more than 51 are one in 10^8.
-        assert.ok(ones >= 9 && ones <= 51, `bit ${at}: ${ones} of 60 ${name} ids`);
-      }
+  const { ids: gate } = session.gates;
+  const answers = await each(Array.from({ length: 120 }, (_, at) => at), async (at) => {
+    const answer = await call(gate, { text: TEXT, user_id: at % 2 ? "stays" : "goes" });
+    return { canary: answer.cohort === "canary", id: idBytes(answer), subject: answer.event.subject };
+  });
+  const [canary, stable] = [true, false].map((side) => answers.filter((answer) => answer.canary === side));
+  assert.deepEqual([canary.length, stable.length], [60, 60]);
+  for (const { id, subject } of answers) assert.ok(!id.toString("hex").includes(subject.slice(0, 8)), "a part of the subject's hash");
+  // The time and the marks of a UUID are alike for all; every other bit falls both ways on both sides.
+  const bit = (/** @type {Buffer} */ id, /** @type {number} */ at) => (id[at >> 3] >> (7 - (at & 7))) & 1;
+  const fixed = (/** @type {number} */ at) => at < 52 || at === 64 || at === 65;
+  for (let at = 0; at < 256; at += 1) {
+    if (fixed(at)) continue;
+    for (const [name, side] of /** @type {const} */ ([["canary", canary], ["stable", stable]])) {
+      const ones = side.filter(({ id }) => bit(id, at)).length;
+      // Of 60 fair bits, fewer than 9 or more than 51 are one in 10^8.
+      assert.ok(ones >= 9 && ones <= 51, `bit ${at}: ${ones} of 60 ${name} ids`);
     }
-    const tails = answers.flatMap(({ id }) => Array.from({ length: 7 }, (_, at) => id.subarray(9 + at * 3, 12 + at * 3).toString("hex")));
-    assert.ok(new Set(tails).size > tails.length - 5, "tails have parts in common");
-  } finally {
-    await gate.stop();
   }
+  const tails = answers.flatMap(({ id }) => Array.from({ length: 7 }, (_, at) => id.subarray(9 + at * 3, 12 + at * 3).toString("hex")));
+  assert.ok(new Set(tails).size > tails.length - 5, "tails have parts in common");
 });
 
 test("a refused secret is named and not shown", { timeout: PATIENCE_MS }, async () => {
   const secrets = ["Hunter2-9", "Philomene-4474", "Hyacinthe-5585", "Civet-4456", "Genet-5567", "Serval-6678"];
-  const variables = {
-    JEFFREY_KEY: "Hunter2-9",
-    FORCED_SUBJECTS: "Philomene-4474=nobody, Hyacinthe-5585",
-    JEFFREY_OVERRIDE_KEY: "Civet-4456-of-overrides, Genet-5567-of-overrides, Serval-6678-of-overrides",
-  };
-  const gate = await startGate(variables, { model: "none" });
-  try {
-    const response = await gate.own("/health");
-    const body = await response.text();
-    assert.equal(response.status, 503);
-    const { faults } = JSON.parse(body);
-    assert.deepEqual(faults.map((/** @type {string} */ fault) => fault.split(":")[0]), ["FORCED_SUBJECTS", "JEFFREY_KEY", "JEFFREY_OVERRIDE_KEY"]);
-    const answer = await gate.classify({ text: TEXT, user_id: "Philomene-4474" });
-    assert.deepEqual([answer.status, answer.cohort], [200, "stable"]);
-    await gate.eventsOf(1);
-    const log = await logOf(gate);
-    assert.match(log, /refused, nobody is canary until it is corrected: JEFFREY_KEY/);
-    for (const text of [body, log, answer.text, [...answer.headers].join("\n")]) assert.deepEqual(shown(text, secrets), []);
-  } finally {
-    await gate.stop();
-  }
+  const { refused: gate } = session.gates;
+  const response = await gate.own("/health");
+  const body = await response.text();
+  assert.equal(response.status, 503);
+  const { faults } = JSON.parse(body);
+  assert.deepEqual(faults.map((/** @type {string} */ fault) => fault.split(":")[0]), ["FORCED_SUBJECTS", "JEFFREY_KEY", "JEFFREY_OVERRIDE_KEY"]);
+  const answer = await gate.classify({ text: TEXT, user_id: "Philomene-4474" });
+  assert.deepEqual([answer.status, answer.cohort], [200, "stable"]);
+  await gate.eventsOf(1);
+  const log = await logOf(gate);
+  assert.match(log, /refused, nobody is canary until it is corrected: JEFFREY_KEY/);
+  for (const text of [body, log, answer.text, [...answer.headers].join("\n")]) assert.deepEqual(shown(text, secrets), []);
 });
 
 test("an origin with credentials in it is refused and does not show them", { timeout: PATIENCE_MS }, async () => {
-  const gate = await startGate({ LEGACY_ORIGIN: "https://caracal:Hunter2-9@old.example" }, { model: "none" });
-  try {
-    const response = await gate.own("/health");
-    const body = await response.text();
-    assert.equal(response.status, 503);
-    assert.match(body, /LEGACY_ORIGIN: /);
-    const answer = await gate.classify({ text: TEXT });
-    assert.ok(answer.status >= 500, `${answer.status}`);
-    for (const text of [body, answer.text, await logOf(gate)]) assert.deepEqual(shown(text, ["Hunter2-9"]), [], text.slice(0, 400));
-  } finally {
-    await gate.stop();
-  }
+  const { credentials: gate } = session.gates;
+  const response = await gate.own("/health");
+  const body = await response.text();
+  assert.equal(response.status, 503);
+  assert.match(body, /LEGACY_ORIGIN: /);
+  const answer = await gate.classify({ text: TEXT });
+  assert.ok(answer.status >= 500, `${answer.status}`);
+  for (const text of [body, answer.text, await logOf(gate)]) assert.deepEqual(shown(text, ["Hunter2-9"]), [], text.slice(0, 400));
 });
