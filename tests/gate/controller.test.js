@@ -4,17 +4,34 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { startCollector } from "../support/collector.js";
-import { PATIENCE_MS, SECRETS, until } from "../support/gate.js";
+import { PATIENCE_MS, SECRETS, startGates, until } from "../support/gate.js";
 import { TEXT } from "../support/gate-calls.js";
-import { jeffrey, planOf, startRollout, validation } from "../support/rollout.js";
+import { jeffrey, planOf, validation, walk, walkable } from "../support/rollout.js";
 
 const OPTIONS = { timeout: 3 * PATIENCE_MS };
 
+/** @type {Awaited<ReturnType<typeof startCollector>>} */
+let onCall;
+const begin = () => startGates({
+  healthy: walkable({ PREVIEW: "on", SHADOW_SHARE: "20%" }),
+  wrong: walkable({ ALERTS: JSON.stringify([{ name: "on-call", url: onCall.url }]) }),
+});
+/** @type {Awaited<ReturnType<typeof begin>>} */
+let session;
+before(async () => {
+  onCall = await startCollector([{ status: 503 }, { status: 200 }]);
+  session = await begin();
+});
+after(async () => {
+  await session?.stop();
+  await onCall?.stop();
+});
+
 describe("a healthy release", OPTIONS, () => {
-  /** @type {Awaited<ReturnType<typeof startRollout>>} */
+  /** @type {ReturnType<typeof walk>} */
   let gate;
-  before(async () => {
-    gate = await startRollout({ PREVIEW: "on", SHADOW_SHARE: "20%" });
+  before(() => {
+    gate = walk(session.gates.healthy);
   });
   after(() => gate?.stop());
 
@@ -132,19 +149,13 @@ describe("a healthy release", OPTIONS, () => {
 });
 
 describe("a release that goes wrong", OPTIONS, () => {
-  /** @type {Awaited<ReturnType<typeof startRollout>>} */
+  /** @type {ReturnType<typeof walk>} */
   let gate;
-  /** @type {Awaited<ReturnType<typeof startCollector>>} */
-  let onCall;
   before(async () => {
-    onCall = await startCollector([{ status: 503 }, { status: 200 }]);
-    gate = await startRollout({ ALERTS: JSON.stringify([{ name: "on-call", url: onCall.url }]) });
+    gate = walk(session.gates.wrong);
     await gate.validate(validation());
   });
-  after(async () => {
-    await gate?.stop();
-    await onCall?.stop();
-  });
+  after(() => gate?.stop());
 
   /** The notices that were taken. */
   const notices = () => onCall.asked.filter(({ status }) => status === 200).map(({ body }) => JSON.parse(body));

@@ -1,4 +1,4 @@
-// A rollout in a session of its own, at sixty times a clock's pace: its plan, its traffic, its words.
+// A gate's rollout at sixty times a clock's pace: its plan, its traffic, its words.
 
 import { execFileSync, spawn } from "node:child_process";
 import { SECRETS, startGate, until } from "./gate.js";
@@ -68,13 +68,30 @@ export function validation() {
   return JSON.parse(execFileSync(JEFFREY, ["validate", "--json"], { encoding: "utf8" }));
 }
 
+/** @typedef {import("./gate.js").GateOptions & import("./gate.js").SessionOptions} Options */
+
 /**
- * A gate whose rollout can be walked.
+ * A gate whose rollout can be walked, as `startGates` takes it.
  *
- * @param {Record<string, string>} [variables] @param {Parameters<typeof startGate>[1]} [options]
+ * @param {Record<string, string>} [variables] @param {Options} [options]
+ * @returns {[Record<string, string>, Options]}
  */
-export async function startRollout(variables = {}, options = {}) {
-  const gate = await startGate({ TIME_FACTOR: String(PACE), LOG_EVENTS: "off", INITIAL_SHARE: "0%", MODEL_TIMEOUT_MS: "5000", ...variables }, { model: "faulty", ...options });
+export const walkable = (variables = {}, options = {}) =>
+  [{ TIME_FACTOR: String(PACE), LOG_EVENTS: "off", INITIAL_SHARE: "0%", MODEL_TIMEOUT_MS: "5000", ...variables }, { model: "faulty", ...options }];
+
+/**
+ * The same in a session of its own.
+ *
+ * @param {Record<string, string>} [variables] @param {Options} [options]
+ */
+export async function startRollout(variables, options) {
+  const gate = await startGate(...walkable(variables, options));
+  const walked = walk(gate);
+  return { ...walked, stop: () => walked.stop().finally(gate.stop) };
+}
+
+/** Sends a gate its traffic, until it is stopped. @param {import("./gate.js").Gate} gate */
+export function walk(gate) {
   const { traffic, stop } = startTraffic(gate.origin, { rate: 25 });
   const json = async (/** @type {Response} */ response) => ({ status: response.status, json: /** @type {any} */ (await response.json()) });
   const view = async () => (await json(await gate.own("/v1/rollout", VIEWER))).json;
@@ -92,10 +109,8 @@ export async function startRollout(variables = {}, options = {}) {
     command,
     /** `jeffrey rollout …` at this gate. @param {string[]} args @param {Parameters<typeof command>[1]} [options] */
     words: (args, options) => command(["rollout", ...args], options),
-    async stop() {
-      await stop();
-      await gate.stop();
-    },
+    /** Ends the traffic. */
+    stop,
     /** Where the release stands. */
     view,
     /** A word of a person. @param {object} body */
