@@ -6,39 +6,57 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { startCollector } from "../support/collector.js";
-import { PATIENCE_MS, signal, until } from "../support/gate.js";
+import { PATIENCE_MS, signal, startGates, until } from "../support/gate.js";
 import { TEXT } from "../support/gate-calls.js";
-import { planOf, startRollout, validation } from "../support/rollout.js";
+import { planOf, validation, walk, walkable } from "../support/rollout.js";
 
 const OPTIONS = { timeout: 3 * PATIENCE_MS };
 /** How fast this machine is, is no matter of these. */
 const slow = "90%";
 const FREEZE = '[[freeze]]\ndays = "mon-sun"\nfrom = "00:00"\nto = "24:00"\n';
 
+/** @typedef {Awaited<ReturnType<typeof startCollector>>} Collector */
+
+/** What the change board says. @type {{ status: number, body: object }[]} */
+const moods = [{ status: 200, body: { answer: "go" } }];
+/** @type {Collector} */
+let change;
+/** @type {Collector} */
+let chat;
+/** It takes connections and never answers. @type {Collector} */
+let mute;
+const state = mkdtempSync(join(tmpdir(), "jeffrey-holds-"));
+const start = () => startGates({
+  holding: walkable({
+    ASK_BEFORE_RISE: JSON.stringify([{ name: "change-board", url: change.url, authorization: "Bearer of the board" }]),
+    ALERTS: JSON.stringify([{ name: "chat", shape: "slack", url: chat.url }]),
+  }),
+  surviving: walkable({ ALERTS: JSON.stringify([{ name: "mute", url: mute.url }]) }),
+}, { state });
+/** @type {Awaited<ReturnType<typeof start>>} */
+let session;
+before(async () => {
+  change = await startCollector(moods);
+  chat = await startCollector([{ status: 200 }]);
+  mute = await startCollector([{ status: 0 }]);
+  session = await start();
+});
+after(async () => {
+  await session?.stop();
+  await Promise.all([change, chat, mute].map((collector) => collector?.stop()));
+  rmSync(state, { recursive: true, force: true });
+});
+
 describe("a rollout holds", OPTIONS, () => {
-  /** @type {Awaited<ReturnType<typeof startRollout>>} */
+  /** @type {ReturnType<typeof walk>} */
   let gate;
-  /** @type {Awaited<ReturnType<typeof startCollector>>} */
-  let change;
-  /** @type {Awaited<ReturnType<typeof startCollector>>} */
-  let chat;
-  /** What the change board says. @type {{ status: number, body: object }[]} */
-  const moods = [{ status: 200, body: { answer: "go" } }];
   const report = validation();
 
   before(async () => {
-    change = await startCollector(moods);
-    chat = await startCollector([{ status: 200 }]);
-    gate = await startRollout({
-      ASK_BEFORE_RISE: JSON.stringify([{ name: "change-board", url: change.url, authorization: "Bearer of the board" }]),
-      ALERTS: JSON.stringify([{ name: "chat", shape: "slack", url: chat.url }]),
-    });
+    gate = walk(session.gates.holding);
     await gate.validate(report);
   });
-  after(async () => {
-    await gate?.stop();
-    await Promise.all([change?.stop(), chat?.stop()]);
-  });
+  after(() => gate?.stop());
 
   /** Starts anew, at the first of these stages. @param {object} [options] */
   async function begin(options = {}) {
@@ -151,11 +169,7 @@ describe("a rollout holds", OPTIONS, () => {
 });
 
 test("a rollout survives a dead receiver, a killed session, a faulty plan and an approval too late", OPTIONS, async () => {
-  const state = mkdtempSync(join(tmpdir(), "jeffrey-chaos-"));
-  // It takes connections and never answers.
-  const mute = await startCollector([{ status: 0 }]);
-  const variables = { ALERTS: JSON.stringify([{ name: "mute", url: mute.url }]) };
-  let gate = await startRollout(variables, { state });
+  let gate = walk(session.gates.surviving);
   try {
     await gate.validate(validation());
     const plan = planOf({ stages: ["50%", "100%"], minutes: 600, slow });
@@ -176,7 +190,9 @@ test("a rollout survives a dead receiver, a killed session, a faulty plan and an
     // Instances, objects and their alarms end at once, in the middle of everything.
     signal(gate.group, "SIGKILL");
     await gate.stop();
-    gate = await startRollout(variables, { state });
+    await session.stop();
+    session = await start();
+    gate = walk(session.gates.surviving);
     const after = await gate.view();
     assert.deepEqual([after.share_basis_points, after.rollout.state.stage, after.version], [5_000, 0, before.version]);
     await until(async () => (await gate.view()).rollout.canary.requests > before.rollout.canary.requests + 20);
@@ -198,7 +214,5 @@ test("a rollout survives a dead receiver, a killed session, a faulty plan and an
     assert.equal(gate.traffic.failed, 0);
   } finally {
     await gate.stop();
-    await mute.stop();
-    rmSync(state, { recursive: true, force: true });
   }
 });
