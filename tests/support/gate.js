@@ -2,11 +2,11 @@
 
 import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { existsSync } from "node:fs";
-import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { startStandIn } from "../../stand-in/server.js";
-import { ROOT, startWrangler, until } from "./wrangler.js";
+import { front, startDoor } from "./front.js";
+import { ROOT, replaced, startWrangler, until } from "./wrangler.js";
 
 export { PATIENCE_MS, post, signal, until } from "./wrangler.js";
 
@@ -109,7 +109,7 @@ export async function startGates(wanted, { build = "build", state } = {}) {
 class World {
   /** Their files, the first one's first. @type {string[]} */
   configs = [];
-  /** Who is reached by which host; the first one is by any other, "" here. @type {Record<string, { one: string, two?: string, feed?: string }>} */
+  /** Who is reached by which host. @type {import("./front.js").Routes} */
   routes = {};
   /** The module of the first gate. */
   main = "";
@@ -152,7 +152,7 @@ class World {
     const queues = (/** @type {string} */ text) => (worker === "jeffrey-gate" ? text : text.replace(/"jeffrey-events(-dead)?"/g, (_, dead = "") => `"${worker}-events${dead}"`));
     if (model !== "none") this.asked.add(model);
     await this.config(`${worker}.toml`, queues(configure(previous ? `${toml}\n[[services]]\nbinding = "LEGACY"\nservice = "${worker}-previous"\n` : toml)));
-    const route = (this.routes[host ?? ""] = /** @type {{ one: string, two?: string, feed?: string }} */ ({ one: worker }));
+    const route = (this.routes[host ?? ""] = /** @type {import("./front.js").Route} */ ({ one: worker }));
     if (previous) await this.previous(toml, worker, previous);
     if (two) {
       route.two = `${worker}-two`;
@@ -211,46 +211,9 @@ class World {
   }
 
   /** Lets the first worker hand on what is for others. */
-  async front() {
-    const behind = Object.values(this.routes).flatMap(({ one, two, feed }) => [one, two, feed].filter((name) => name !== undefined)).slice(1);
-    if (behind.length === 0) return;
-    await writeFile(join(this.folder, "front.js"), FRONT.replaceAll("MAIN", JSON.stringify(this.main)).replace("ROUTES", JSON.stringify(this.routes)));
-    const services = behind.map((name) => `\n[[services]]\nbinding = "${name}"\nservice = "${name}"\n`);
-    const toml = replaced(await readFile(this.configs[0], "utf8"), [[`main = ${JSON.stringify(this.main)}`, 'main = "front.js"']]);
-    await writeFile(this.configs[0], toml + services.join(""));
+  front() {
+    return front(this.configs[0], this.main, this.routes);
   }
-}
-
-/**
- * A port of its own before a session: a connection goes on there as it comes, byte for byte.
- */
-async function startDoor() {
-  let port = 0;
-  /** @type {Set<import("node:net").Socket>} */
-  const sockets = new Set();
-  const server = createServer({ allowHalfOpen: true, noDelay: true }, (here) => {
-    const there = connect({ port, host: "127.0.0.1", allowHalfOpen: true, noDelay: true });
-    for (const [from, to] of [[here, there], [there, here]]) {
-      sockets.add(from);
-      // `pipe` passes an end on, and a broken connection breaks the other.
-      from.pipe(to);
-      from.on("error", () => to.destroy()).on("close", () => {
-        sockets.delete(from);
-        if (!from.readableEnded) to.destroy();
-      });
-    }
-  });
-  await new Promise((resolve) => server.listen(0, "127.0.0.1", () => resolve(null)));
-  const address = /** @type {import("node:net").AddressInfo} */ (server.address());
-  return {
-    host: `127.0.0.1:${address.port}`,
-    /** @param {number} to a session's port */
-    open: (to) => void (port = to),
-    stop: () => {
-      for (const socket of sockets) socket.destroy();
-      return new Promise((resolve) => server.close(resolve));
-    },
-  };
 }
 
 /**
@@ -314,15 +277,6 @@ function eventsIn(printed, worker) {
   return [...lines].map(([, json]) => JSON.parse(json));
 }
 
-/** @param {string} text @param {[string | RegExp, string][]} changes */
-function replaced(text, changes) {
-  return changes.reduce((before, [from, to]) => {
-    const after = before.replace(from, () => to);
-    if (after === before) throw new Error(`nothing to change: ${from}`);
-    return after;
-  }, text);
-}
-
 /** The first consumer of a queue in a toml. */
 const CONSUMER = /^\[\[queues\.consumers\]\]\n(?:\w+ = .*\n)*/m;
 
@@ -340,32 +294,4 @@ export default {
     return new Response(null, { status: 204 });
   },
 };
-`;
-
-/** Before the first gate: what is for another is handed on, and what is to be changed is; anything else goes on as it is. */
-const FRONT = `
-import Worker from MAIN;
-export * from MAIN;
-
-const routes = ROUTES;
-
-export default class extends Worker {
-  fetch(request) {
-    const { host, pathname, search, origin: own } = new URL(request.url);
-    const route = routes[host] ?? routes[""];
-    const { one, two, feed } = route;
-    const gate = route === routes[""] ? { fetch: (request) => super.fetch(request) } : this.env[one];
-    if (feed && pathname === "/feed") return this.env[feed].fetch(request);
-    if (!two) return gate.fetch(request);
-    const chosen = request.headers.get("x-gate") === "two" ? this.env[two] : gate;
-    const headers = new Headers(request.headers);
-    const more = headers.get("x-front");
-    const origin = headers.get("x-front-origin");
-    if (more === null && origin === null) return chosen.fetch(request);
-    headers.delete("x-front");
-    headers.delete("x-front-origin");
-    for (const [name, value] of JSON.parse(more ?? "[]")) headers.set(name, value);
-    return chosen.fetch(new Request((origin ?? own) + pathname + search, new Request(request, { headers })));
-  }
-}
 `;

@@ -4,7 +4,8 @@ import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { existsSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { ROOT, startWrangler } from "./wrangler.js";
+import { front, startDoor } from "./front.js";
+import { ROOT, replaced, startWrangler } from "./wrangler.js";
 
 export { PATIENCE_MS, post, signal, until } from "./wrangler.js";
 
@@ -21,6 +22,56 @@ export async function startModelWorker(variables = {}, { folder = ROOT } = {}) {
   // The page is another test's matter; without it the worker answers 404 there.
   await mkdir(join(ROOT, "build/www"), { recursive: true });
   return startWrangler([join(folder, CONFIG)], { path: "/health", cwd: folder, variables });
+}
+
+/**
+ * Starts several in one session, each with an origin of its own, of which the first one's is the session's.
+ *
+ * @template {string} Name
+ * @param {Record<Name, { variables?: Record<string, string>, folder?: string }>} wanted by name, in small letters; `folder`: a
+ *   copy by `copyWorker`
+ */
+export async function startModelWorkers(wanted) {
+  const files = await mkdtemp(join(tmpdir(), "jeffrey-models-"));
+  /** What ends with the session. @type {(() => Promise<unknown>)[]} */
+  const ends = [() => rm(files, { recursive: true, force: true })];
+  const clean = () => Promise.all(ends.map((end) => end()));
+  try {
+    // The page is another test's matter.
+    await mkdir(join(files, "www"));
+    const all = /** @type {[Name, { variables?: Record<string, string>, folder?: string }][]} */ (Object.entries(wanted));
+    /** @type {import("./front.js").Routes} */
+    const routes = {};
+    const mains = [];
+    const configs = [];
+    /** @type {(Awaited<ReturnType<typeof startDoor>> | null)[]} */
+    const doors = [];
+    for (const [at, [name, { variables = {}, folder = ROOT }]] of all.entries()) {
+      const toml = await readFile(join(folder, CONFIG), "utf8");
+      const main = join(folder, /^main = "(.+)"$/m.exec(toml)?.[1] ?? "");
+      const vars = Object.entries(variables).map(([name, value]) => `${name} = ${JSON.stringify(value)}\n`);
+      const config = join(files, `${name}.toml`);
+      await writeFile(config, replaced(toml, [
+        ['name = "jeffrey-model"', `name = "jeffrey-model-${name}"`],
+        [/^main = .*$/m, `main = ${JSON.stringify(main)}`],
+        ['directory = "build/www"', 'directory = "www"'],
+      ]) + `\n[vars]\n${vars.join("")}`);
+      const door = at === 0 ? null : await startDoor();
+      if (door) ends.push(door.stop);
+      routes[door?.host ?? ""] = { one: `jeffrey-model-${name}` };
+      mains.push(main);
+      configs.push(config);
+      doors.push(door);
+    }
+    await front(configs[0], mains[0], routes);
+    const { origin, log, group, stop } = await startWrangler(configs, { path: "/health", cwd: files });
+    doors.forEach((door) => door?.open(Number(new URL(origin).port)));
+    const workers = all.map(([name], at) => [name, { origin: at === 0 ? origin : `http://${doors[at]?.host}`, log }]);
+    return { workers: /** @type {Record<Name, { origin: string, log: typeof log }>} */ (Object.fromEntries(workers)), log, group, stop: () => stop().finally(clean) };
+  } catch (error) {
+    await clean();
+    throw error;
+  }
 }
 
 /**

@@ -196,3 +196,12 @@ export function signal(group, name) {
 async function gone(group) {
   while (signal(group, 0)) await new Promise((resolve) => setTimeout(resolve, 50));
 }
+
+/** A text after these changes, each of which must change something. @param {string} text @param {[string | RegExp, string][]} changes */
+export function replaced(text, changes) {
+  return changes.reduce((before, [from, to]) => {
+    const after = before.replace(from, () => to);
+    if (after === before) throw new Error(`nothing to change: ${from}`);
+    return after;
+  }, text);
+}

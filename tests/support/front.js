@@ -1,0 +1,87 @@
+// How several workers of one session are reached, each by a host of its own.
+
+import { readFile, writeFile } from "node:fs/promises";
+import { connect, createServer } from "node:net";
+import { dirname, join } from "node:path";
+import { replaced } from "./wrangler.js";
+
+/**
+ * `two`: reached instead of `one` by the header `x-gate: two`, and with it what `x-front` and `x-front-origin` change; `feed`:
+ * reached by the path `/feed`.
+ *
+ * @typedef {{ one: string, two?: string, feed?: string }} Route
+ */
+
+/** Workers by host; the session's first one is reached by any other host, which is "" here. @typedef {Record<string, Route>} Routes */
+
+/** A port of its own before a session: a connection goes on there as it comes, byte for byte. */
+export async function startDoor() {
+  let port = 0;
+  /** @type {Set<import("node:net").Socket>} */
+  const sockets = new Set();
+  const server = createServer({ allowHalfOpen: true, noDelay: true }, (here) => {
+    const there = connect({ port, host: "127.0.0.1", allowHalfOpen: true, noDelay: true });
+    for (const [from, to] of [[here, there], [there, here]]) {
+      sockets.add(from);
+      // `pipe` passes an end on, and a broken connection breaks the other.
+      from.pipe(to);
+      from.on("error", () => to.destroy()).on("close", () => {
+        sockets.delete(from);
+        if (!from.readableEnded) to.destroy();
+      });
+    }
+  });
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", () => resolve(null)));
+  const address = /** @type {import("node:net").AddressInfo} */ (server.address());
+  return {
+    host: `127.0.0.1:${address.port}`,
+    /** @param {number} to a session's port */
+    open: (to) => void (port = to),
+    stop: () => {
+      for (const socket of sockets) socket.destroy();
+      return new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+/**
+ * Lets the first worker hand on what is for others.
+ *
+ * @param {string} config its file @param {string} main its module, as the file has it @param {Routes} routes
+ */
+export async function front(config, main, routes) {
+  const behind = Object.values(routes).flatMap(({ one, two, feed }) => [one, two, feed].filter((name) => name !== undefined)).slice(1);
+  if (behind.length === 0) return;
+  await writeFile(join(dirname(config), "front.js"), FRONT.replaceAll("MAIN", JSON.stringify(main)).replace("ROUTES", JSON.stringify(routes)));
+  const services = behind.map((name) => `\n[[services]]\nbinding = "${name}"\nservice = "${name}"\n`);
+  const toml = replaced(await readFile(config, "utf8"), [[`main = ${JSON.stringify(main)}`, 'main = "front.js"']]);
+  await writeFile(config, toml + services.join(""));
+}
+
+/** Before the first worker: what is for another is handed on, and what is to be changed is; anything else goes on as it is. */
+const FRONT = `
+import Worker from MAIN;
+export * from MAIN;
+
+const routes = ROUTES;
+
+export default class extends Worker {
+  fetch(request) {
+    const { host, pathname, search, origin: own } = new URL(request.url);
+    const route = routes[host] ?? routes[""];
+    const { one, two, feed } = route;
+    const gate = route === routes[""] ? { fetch: (request) => super.fetch(request) } : this.env[one];
+    if (feed && pathname === "/feed") return this.env[feed].fetch(request);
+    if (!two) return gate.fetch(request);
+    const chosen = request.headers.get("x-gate") === "two" ? this.env[two] : gate;
+    const headers = new Headers(request.headers);
+    const more = headers.get("x-front");
+    const origin = headers.get("x-front-origin");
+    if (more === null && origin === null) return chosen.fetch(request);
+    headers.delete("x-front");
+    headers.delete("x-front-origin");
+    for (const [name, value] of JSON.parse(more ?? "[]")) headers.set(name, value);
+    return chosen.fetch(new Request((origin ?? own) + pathname + search, new Request(request, { headers })));
+  }
+}
+`;
