@@ -3,126 +3,134 @@
 import assert from "node:assert/strict";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { test } from "node:test";
-import { PATIENCE_MS, copyWorker, post, rewrite, startModelWorker, until } from "../support/model-worker.js";
+import { after, before, test } from "node:test";
+import { PATIENCE_MS, copyWorker, post, rewrite, startModelWorkers, until } from "../support/model-worker.js";
 
 const options = { timeout: PATIENCE_MS };
 
+const id = (await readFile(new URL("../../models/shipped", import.meta.url), "utf8")).trim();
+const model = await readFile(new URL(`../../models/${id}/onnx/model_quantized.onnx`, import.meta.url));
+
+/** One byte of the model is another. */
+const damage = () => copyWorker(async (folder) => {
+  const file = join(folder, "build/model/index_bg.wasm");
+  const module = await readFile(file);
+  const middle = model.length >> 1;
+  const at = module.indexOf(model.subarray(middle, middle + 64));
+  assert.ok(at > 0, "the module does not hold the model in models/: run make workers");
+  module[at] ^= 1;
+  await writeFile(file, module);
+});
+
+// Runs before the worker's module. A deployed worker refuses these at global scope, or freezes
+// them; workerd refuses some of them. Here each is counted and refused.
+const guard = `
+  const asked = [];
+  const kept = [];
+  const refuse = (holder, name, of) => {
+    const before = Object.getOwnPropertyDescriptor(holder, name);
+    kept.push(() => (before ? Object.defineProperty(holder, name, before) : delete holder[name]));
+    const value = new Proxy(of, {
+      apply() { asked.push(name); throw new Error(name + " at global scope"); },
+      construct() { asked.push(name); throw new Error(name + " at global scope"); },
+    });
+    Object.defineProperty(holder, name, { value, configurable: true, writable: true });
+  };
+  refuse(Date, "now", Date.now);
+  refuse(Math, "random", Math.random);
+  refuse(performance, "now", performance.now);
+  refuse(crypto, "getRandomValues", crypto.getRandomValues);
+  refuse(crypto, "randomUUID", crypto.randomUUID);
+  for (const name of ["Date", "fetch", "setTimeout", "setInterval"]) refuse(globalThis, name, globalThis[name]);
+  export function restore() {
+    kept.reverse().forEach((undo) => undo());
+    console.log("asked at global scope: " + JSON.stringify(asked));
+  }
+`;
+const entry = `
+  import { restore } from "./guard.js";
+  export * from "./index.js";
+  export { default } from "./index.js";
+  restore();
+`;
+const guardStart = () => copyWorker(async (folder) => {
+  await writeFile(join(folder, "build/model/guard.js"), guard);
+  await writeFile(join(folder, "build/model/entry.js"), entry);
+  const config = join(folder, "wrangler.model.toml");
+  await rewrite(config, (text) => text.replace("build/model/index.js", "build/model/entry.js"));
+});
+
+const begin = (/** @type {{ folder: string }} */ damaged, /** @type {{ folder: string }} */ guarded) => startModelWorkers({
+  panicking: { variables: { JEFFREY_FAULT_INJECTION: "on", ALLOWED_ORIGINS: "*" } },
+  damaged,
+  guarded,
+});
+/** @type {Awaited<ReturnType<typeof copyWorker>>[]} */
+const copies = [];
+/** @type {Awaited<ReturnType<typeof begin>>} */
+let session;
+before(async () => {
+  copies.push(await damage(), await guardStart());
+  session = await begin(copies[0], copies[1]);
+});
+after(async () => {
+  await session?.stop();
+  for (const { remove } of copies) await remove();
+});
+
 test("a panic answers 500, tells nobody the input, and the next request is served", options, async () => {
   const secret = "Zanzibar-7731";
-  const worker = await startModelWorker({ JEFFREY_FAULT_INJECTION: "on", ALLOWED_ORIGINS: "*" });
-  try {
-    const before = await post(`${worker.origin}/v1/classify`, { text: "They lost my luggage" });
-    for (const round of [1, 2]) {
-      const panic = await post(`${worker.origin}/v1/fault/panic`, `${secret} in round ${round}`);
-      assert.equal(panic.status, 500);
-      assert.doesNotMatch(panic.text, /Zanzibar/);
-      const next = await post(`${worker.origin}/v1/classify`, { text: "They lost my luggage" });
-      assert.equal(next.status, 200);
-      assert.deepEqual(next.json.scores, before.json.scores);
-      assert.equal(next.json.route, "linear_head");
-    }
-    // The log is written by another process.
-    const log = await until(async () => {
-      const log = await worker.log();
-      const places = log.match(/panic at crates\/wire\/src\/service\.rs:\d+/g) ?? [];
-      return (places.length >= 2 || log.includes("planted")) && log;
-    });
-    assert.doesNotMatch(log, /Zanzibar|planted|luggage/);
-    const metrics = await (await fetch(`${worker.origin}/metrics`)).text();
-    assert.match(metrics, /^jeffrey_answers_total\{route="linear_head"\} 1$/m, "not a new instance");
-  } finally {
-    await worker.stop();
+  const worker = session.workers.panicking;
+  const before = await post(`${worker.origin}/v1/classify`, { text: "They lost my luggage" });
+  for (const round of [1, 2]) {
+    const panic = await post(`${worker.origin}/v1/fault/panic`, `${secret} in round ${round}`);
+    assert.equal(panic.status, 500);
+    assert.doesNotMatch(panic.text, /Zanzibar/);
+    const next = await post(`${worker.origin}/v1/classify`, { text: "They lost my luggage" });
+    assert.equal(next.status, 200);
+    assert.deepEqual(next.json.scores, before.json.scores);
+    assert.equal(next.json.route, "linear_head");
   }
+  // The log is written by another process.
+  const log = await until(async () => {
+    const log = await worker.log();
+    const places = log.match(/panic at crates\/wire\/src\/service\.rs:\d+/g) ?? [];
+    return (places.length >= 2 || log.includes("planted")) && log;
+  });
+  assert.doesNotMatch(log, /Zanzibar|planted|luggage/);
+  const metrics = await (await fetch(`${worker.origin}/metrics`)).text();
+  assert.match(metrics, /^jeffrey_answers_total\{route="linear_head"\} 1$/m, "not a new instance");
 });
 
 test("a damaged model leaves a worker that answers by keywords and says so", options, async () => {
-  const id = (await readFile(new URL("../../models/shipped", import.meta.url), "utf8")).trim();
-  const model = await readFile(new URL(`../../models/${id}/onnx/model_quantized.onnx`, import.meta.url));
-  const copy = await copyWorker(async (folder) => {
-    const file = join(folder, "build/model/index_bg.wasm");
-    const module = await readFile(file);
-    const middle = model.length >> 1;
-    const at = module.indexOf(model.subarray(middle, middle + 64));
-    assert.ok(at > 0, "the module does not hold the model in models/: run make workers");
-    module[at] ^= 1;
-    await writeFile(file, module);
-  });
-  const worker = await startModelWorker({}, copy);
-  try {
-    const response = await fetch(`${worker.origin}/health`);
-    const health = await response.json();
-    assert.deepEqual([response.status, health.status, health.model], [200, "degraded", null]);
-    assert.equal(health.faults[0].code, "model_refused");
-    assert.match(health.faults[0].message, /onnx\/model_quantized\.onnx: sha256 [0-9a-f]{64} is not the manifest's/);
-    assert.match(await worker.log(), /the model is refused, answering by keyword patterns: onnx/);
+  const worker = session.workers.damaged;
+  const response = await fetch(`${worker.origin}/health`);
+  const health = await response.json();
+  assert.deepEqual([response.status, health.status, health.model], [200, "degraded", null]);
+  assert.equal(health.faults[0].code, "model_refused");
+  assert.match(health.faults[0].message, /onnx\/model_quantized\.onnx: sha256 [0-9a-f]{64} is not the manifest's/);
+  assert.match(await worker.log(), /the model is refused, answering by keyword patterns: onnx/);
 
-    const { json } = await post(`${worker.origin}/v1/classify`, { text: "Je suis furieux !" });
-    assert.equal(json.route, "regex");
-    assert.equal(json.primary, "anger");
-    assert.equal(json.model, null);
-    assert.deepEqual(json.skipped, [
-      { route: "linear_head", reason: "no_model" },
-      { route: "prototypes", reason: "no_model" },
-    ]);
-    assert.equal((await post(`${worker.origin}/models/${id}`, { inputs: "a" })).status, 200);
-    assert.match(await (await fetch(`${worker.origin}/metrics`)).text(), /^jeffrey_model_loaded 0$/m);
-  } finally {
-    await worker.stop();
-    await copy.remove();
-  }
+  const { json } = await post(`${worker.origin}/v1/classify`, { text: "Je suis furieux !" });
+  assert.equal(json.route, "regex");
+  assert.equal(json.primary, "anger");
+  assert.equal(json.model, null);
+  assert.deepEqual(json.skipped, [
+    { route: "linear_head", reason: "no_model" },
+    { route: "prototypes", reason: "no_model" },
+  ]);
+  assert.equal((await post(`${worker.origin}/models/${id}`, { inputs: "a" })).status, 200);
+  assert.match(await (await fetch(`${worker.origin}/metrics`)).text(), /^jeffrey_model_loaded 0$/m);
 });
 
 test("the start asks for no randomness, no clock, no timer and no network", options, async () => {
-  // Runs before the worker's module. A deployed worker refuses these at global scope, or freezes
-  // them; workerd refuses some of them. Here each is counted and refused.
-  const guard = `
-    const asked = [];
-    const kept = [];
-    const refuse = (holder, name, of) => {
-      const before = Object.getOwnPropertyDescriptor(holder, name);
-      kept.push(() => (before ? Object.defineProperty(holder, name, before) : delete holder[name]));
-      const value = new Proxy(of, {
-        apply() { asked.push(name); throw new Error(name + " at global scope"); },
-        construct() { asked.push(name); throw new Error(name + " at global scope"); },
-      });
-      Object.defineProperty(holder, name, { value, configurable: true, writable: true });
-    };
-    refuse(Date, "now", Date.now);
-    refuse(Math, "random", Math.random);
-    refuse(performance, "now", performance.now);
-    refuse(crypto, "getRandomValues", crypto.getRandomValues);
-    refuse(crypto, "randomUUID", crypto.randomUUID);
-    for (const name of ["Date", "fetch", "setTimeout", "setInterval"]) refuse(globalThis, name, globalThis[name]);
-    export function restore() {
-      kept.reverse().forEach((undo) => undo());
-      console.log("asked at global scope: " + JSON.stringify(asked));
-    }
-  `;
-  const entry = `
-    import { restore } from "./guard.js";
-    export * from "./index.js";
-    export { default } from "./index.js";
-    restore();
-  `;
-  const copy = await copyWorker(async (folder) => {
-    await writeFile(join(folder, "build/model/guard.js"), guard);
-    await writeFile(join(folder, "build/model/entry.js"), entry);
-    const config = join(folder, "wrangler.model.toml");
-    await rewrite(config, (text) => text.replace("build/model/index.js", "build/model/entry.js"));
+  const worker = session.workers.guarded;
+  assert.equal((await (await fetch(`${worker.origin}/health`)).json()).status, "ok");
+  const { status, json } = await post(`${worker.origin}/v1/classify`, { text: "It is Monday" });
+  assert.deepEqual([status, json.route], [200, "linear_head"]);
+  const log = await until(async () => {
+    const log = await worker.log();
+    return log.includes("asked at global scope") && log;
   });
-  const worker = await startModelWorker({}, copy);
-  try {
-    assert.equal((await (await fetch(`${worker.origin}/health`)).json()).status, "ok");
-    const { status, json } = await post(`${worker.origin}/v1/classify`, { text: "It is Monday" });
-    assert.deepEqual([status, json.route], [200, "linear_head"]);
-    const log = await until(async () => {
-      const log = await worker.log();
-      return log.includes("asked at global scope") && log;
-    });
-    assert.match(log, /asked at global scope: \[\]/);
-  } finally {
-    await worker.stop();
-    await copy.remove();
-  }
+  assert.match(log, /asked at global scope: \[\]/);
 });
