@@ -43,7 +43,9 @@ async function main() {
   for (const [name, number] of Object.entries(ports)) await free(name, number);
   for (const name of /** @type {const} */ (["SIGINT", "SIGTERM", "SIGHUP"])) process.on(name, () => end(0));
 
-  const wrangler = ["node_modules/wrangler/bin/wrangler.js", "dev", "--ip", "127.0.0.1", "--inspector-port", "0", "--persist-to", join(values.state, "state")];
+  const wrangler = ["node_modules/wrangler/bin/wrangler.js", "dev", "--ip", "127.0.0.1", "--inspector-port", "0"];
+  // Each session its own: of two that open the same files at once, one may find them locked and end.
+  const state = (/** @type {string} */ name) => ["--persist-to", join(values.state, name)];
   const variables = {
     LEGACY_ORIGIN: `http://127.0.0.1:${ports.legacy}`,
     INITIAL_SHARE: values.share,
@@ -61,10 +63,10 @@ async function main() {
   for (const part of ["build/www", "build/pages"]) cpSync(part, pages, { recursive: true });
   // The gate's session has a model worker of its own, so that neither depends on the other's process.
   const both = ["-c", "wrangler.toml", "-c", "wrangler.model.toml", "--assets", pages];
-  start("gate", [...wrangler, ...both, "--port", String(ports.gate), ...vars], join(values.state, "registry-gate"));
-  // One after the other: of two sessions that start at once, one in forty never gets ready.
+  start("gate", [...wrangler, ...state("state"), ...both, "--port", String(ports.gate), ...vars], join(values.state, "registry-gate"));
+  // One after the other: of two sessions that started at once, one in forty never got ready.
   await answered(ports.gate);
-  start("model worker", [...wrangler, "-c", "wrangler.model.toml", "--port", String(ports.model)], join(values.state, "registry-model"));
+  start("model worker", [...wrangler, ...state("state-model"), "-c", "wrangler.model.toml", "--port", String(ports.model)], join(values.state, "registry-model"));
   await Promise.all([ports.model, ports.legacy].map(answered));
   if (!ending) console.log(welcome(ports));
 }
