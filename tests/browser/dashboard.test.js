@@ -179,7 +179,8 @@ describe("the dashboard", { skip, timeout: 4 * PATIENCE_MS }, () => {
   });
 
   test("approves where the plan wants a person", async () => {
-    await gate.wish({ command: "abort", reason: "next" });
+    const ended = await gate.wish({ command: "abort", reason: "next" });
+    assert.equal(ended.status, 200, JSON.stringify(ended.json));
     const plan = planOf({ stages: ["50%", "100%"], minutes: 2, slow: "90%", stage: "approval = true\n" });
     const begun = await gate.wish({ command: "resume", reason: "next", plan });
     assert.equal(begun.status, 200, JSON.stringify(begun.json));
