@@ -1,0 +1,215 @@
+"""Lines labelled by reading: which are drawn, what readers are given, what they said.
+
+`draw` leaves `read/random.tsv`: the key of each line, never its text. A key is the SHA-256 of the normalised text; source and
+upstream id say where to find it again. The part `real` is sealed: it was drawn before anybody read a line, and leaves
+training with its twins. `choices` is for settings, `train` for training, `pilot` for trying the guide (then for training).
+`batches` writes what readers are given into `work/readings/`: opaque numbers and texts, sources mixed, a twentieth of them
+twice, a twentieth GoEmotions rows with labels by people. `collect` checks their answers and adds them to `read/votes.tsv`.
+`agreement` prints Cohen's kappa of the passes.
+
+`python -m training.readings draw|batches|collect|agreement --data DIR`. What readers go by is `read/guide.md`.
+"""
+
+import argparse
+import csv
+import gzip
+import hashlib
+import json
+import random
+from collections import Counter, defaultdict
+from pathlib import Path
+
+from . import sources
+from .stage import ROOT, WORK
+from .text import LABELS, normalise
+
+FOLDER = ROOT / "training" / "read"
+RANDOM, VOTES = FOLDER / "random.tsv", FOLDER / "votes.tsv"
+BATCHES = WORK / "readings"
+SEED = 20261128
+ANSWERS = [*LABELS, "unclear"]
+
+QUOTAS = {
+    "fr": {"xed_fr": (525, 325, 200), "tatoeba_fr": (525, 275, 250), "home-assistant_fr": (150, 150, 0)},
+    "en": {"goemotions_train": (225, 100, 125), "xed_en": (150, 70, 80), "tatoeba_en": (125, 50, 75),
+           "banking77": (40, 20, 20), "clinc150": (30, 30, 0), "home-assistant_en": (30, 30, 0)},
+}
+"""Lines of each source for `real`, `choices` and `train`. plain_fr and CLINC150 are never trained on."""
+PARTS = ("real", "choices", "train")
+PILOT = {"fr": {"xed_fr": 50, "tatoeba_fr": 50}, "en": {"goemotions_train": 40, "xed_en": 30, "tatoeba_en": 20, "banking77": 10}}
+
+BATCH, REPEATS, CONTROLS = 160, 8, 8
+CHARACTERS_MAX = 400
+"""Longer lines are left out: they are two in a thousand, and few of them show one emotion."""
+
+
+def key(text: str) -> str:
+    """The key of a normalised text."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def pools(data: Path) -> dict[str, list[tuple[str, str]]]:
+    """By source, its lines as (upstream id, normalised text), each text once, in the order of the files."""
+    found = {name: [(r["id"], r["text"]) for r in sources.labelled(data, name)]
+             for name in ("goemotions_train", "xed_en", "xed_fr")}
+    pairs = sources.pairs(data, "tatoeba_en_fr")
+    found["tatoeba_en"] = [("", en) for en, _ in pairs]
+    found["tatoeba_fr"] = [("", fr) for _, fr in pairs]
+    for lang in ("en", "fr"):
+        with gzip.open(data / f"plain_{lang}.jsonl.gz", "rt", encoding="utf-8") as lines:
+            for row in map(json.loads, lines):
+                name = row["source"] if row["source"] in QUOTAS["en"] else f"{row['source']}_{lang}"
+                found.setdefault(name, []).append(("", normalise(row["text"])))
+    for name, rows in found.items():
+        once = {text: (upstream, text) for upstream, text in reversed(rows) if 0 < len(text) <= CHARACTERS_MAX}
+        found[name] = [row for row in reversed(once.values()) if any(c.isalpha() for c in row[1])]
+    return found
+
+
+def draw(data: Path) -> None:
+    """Draw the random part, once: what was drawn is never drawn anew."""
+    if RANDOM.exists():
+        raise SystemExit(f"{RANDOM} is sealed; another draw needs another file")
+    chance = random.Random(SEED)
+    rows, taken = [], set()
+    lines = pools(data)
+    for lang, quotas in QUOTAS.items():
+        for source, counts in quotas.items():
+            parts = [part for part, count in zip(PARTS, counts) for _ in range(count)]
+            parts += ["pilot"] * PILOT[lang].get(source, 0)
+            # One text may be in two sources.
+            free = [row for row in lines[source] if key(row[1]) not in taken]
+            for part, (upstream, text) in zip(parts, chance.sample(free, len(parts)), strict=True):
+                taken.add(key(text))
+                rows.append((key(text), lang, source, upstream, part))
+    FOLDER.mkdir(exist_ok=True)
+    _write(RANDOM, ("key", "lang", "source", "id", "part"), sorted(rows))
+    print(f"{len(rows)} lines:", dict(sorted(Counter((r[1], r[4]) for r in rows).items())))
+
+
+def texts(data: Path) -> dict[str, str]:
+    """The texts of the drawn lines, by key."""
+    wanted = {row["key"] for row in _read(RANDOM)}
+    found = {key(text): text for rows in pools(data).values() for _, text in rows if key(text) in wanted}
+    print(f"found {len(found)} of {len(wanted)}")
+    if len(found) < 0.95 * len(wanted):
+        raise SystemExit("fewer than 95 % of the drawn lines: is DATA the folder they were drawn from?")
+    return found
+
+
+def batches(data: Path) -> None:
+    """Write each pass's batches, each a shuffle of its own; `map.json` says which number is which key."""
+    text = texts(data)
+    drawn = _read(RANDOM)
+    people = [(r["id"], r["text"]) for r in sources.labelled(data, "goemotions_train")
+              if r["core8"] and key(r["text"]) not in text and len(r["text"]) <= CHARACTERS_MAX]
+    numbers: dict[str, list[str]] = {}
+    BATCHES.mkdir(parents=True, exist_ok=True)
+    for stage in ("pilot", "full"):
+        for lang in QUOTAS:
+            keys = [r["key"] for r in drawn if r["lang"] == lang and (r["part"] == "pilot") == (stage == "pilot") and r["key"] in text]
+            for turn in (1, 2):
+                chance = random.Random(f"{SEED} {stage} {lang} {turn}")
+                order = chance.sample(keys, len(keys))
+                for at in range(0, len(order), BATCH):
+                    own = order[at:at + BATCH]
+                    controls = chance.sample(people, CONTROLS)
+                    again = chance.sample(own, min(REPEATS, len(own)))
+                    rows = [(k, text[k]) for k in own] + [(f"control {u}", t) for u, t in controls]
+                    chance.shuffle(rows)
+                    # A line comes again far from its first place.
+                    rows += [(k, text[k]) for k in again]
+                    name = f"{stage}-{lang}-{turn}-{at // BATCH + 1:02}"
+                    numbers[name] = [k for k, _ in rows]
+                    lines = [f"{number}\t{line}\n" for number, (_, line) in enumerate(rows, 1)]
+                    (BATCHES / f"{name}.tsv").write_text("".join(lines), "utf-8")
+    (BATCHES / "map.json").write_text(json.dumps(numbers), "utf-8")
+    print(f"{len(numbers)} batches in {BATCHES.relative_to(ROOT)}")
+
+
+def collect(data: Path) -> None:
+    """Take in `work/readings/*.answers.tsv` (number, answer), checked; a batch that contradicts itself is named."""
+    numbers = json.loads((BATCHES / "map.json").read_text("utf-8"))
+    people = {f"control {r['id']}": r["core8"] for r in sources.labelled(data, "goemotions_train")}
+    votes, alike = [], Counter()
+    for name, keys in sorted(numbers.items()):
+        file = BATCHES / f"{name}.answers.tsv"
+        if not file.exists():
+            continue
+        answers = dict(line.split("\t")[:2] for line in file.read_text("utf-8").splitlines() if line.strip())
+        answers = {int(number): answer.strip() for number, answer in answers.items()}
+        wrong = [n for n in range(1, len(keys) + 1) if answers.get(n) not in ANSWERS]
+        if wrong:
+            print(f"{name}: not taken: {len(wrong)} lines without one of the answers, the first {wrong[0]}")
+            continue
+        first, repeats = {}, []
+        for number, k in enumerate(keys, 1):
+            answer = answers[number]
+            if k in first:
+                repeats.append(first[k] == answer)
+            elif k.startswith("control "):
+                alike[people[k] == answer] += 1
+                first[k] = answer
+            else:
+                first[k] = answer
+                votes.append((k, name, answer))
+        agreed = sum(repeats) / len(repeats)
+        if agreed < 0.85:
+            print(f"{name}: {agreed:.0%} of its repeats alike: to be read again")
+    _write(VOTES, ("key", "batch", "answer"), sorted(votes))
+    print(f"{len(votes)} votes; {alike[True]} of {alike.total()} lines as people labelled them in GoEmotions")
+
+
+def agreement(_: Path) -> None:
+    """Cohen's kappa of the two passes, by stage and language, and for each label against all others."""
+    drawn = {row["key"]: row for row in _read(RANDOM)}
+    both: dict[tuple[str, str], dict[str, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
+    for vote in _read(VOTES):
+        stage, lang, turn, _batch = vote["batch"].split("-")
+        both[stage, lang][vote["key"]][turn] = vote["answer"]
+    for (stage, lang), found in sorted(both.items()):
+        pairs = [(v["1"], v["2"]) for v in found.values() if len(v) == 2]
+        if not pairs:
+            continue
+        print(f"{stage} {lang}: {len(pairs)} lines, alike {sum(a == b for a, b in pairs) / len(pairs):.3f}, kappa {kappa(pairs):.3f}")
+        for label in ANSWERS:
+            one = [(a == label, b == label) for a, b in pairs]
+            print(f"  {label:12} {sum(a + b for a, b in one) / 2:6.1f} lines, kappa {kappa(one):.3f}")
+        per_source = Counter((drawn[k]["source"], v["1"]) for k, v in found.items() if len(v) == 2 and v["1"] == v["2"])
+        for source in sorted({s for s, _ in per_source}):
+            print(f"  {source}:", {label: per_source[source, label] for label in ANSWERS if per_source[source, label]})
+
+
+def kappa(pairs: list[tuple]) -> float:
+    """Cohen's kappa (Cohen 1960, Educ. Psychol. Meas. 20:37-46); 1 where chance alone agrees always."""
+    count = len(pairs)
+    seen = sum(a == b for a, b in pairs) / count
+    left, right = Counter(a for a, _ in pairs), Counter(b for _, b in pairs)
+    chance = sum(left[label] * right[label] for label in left) / count**2
+    return 1.0 if chance == 1 else (seen - chance) / (1 - chance)
+
+
+def _read(path: Path) -> list[dict]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t"))
+
+
+def _write(path: Path, names: tuple, rows: list[tuple]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
+        writer.writerow(names)
+        writer.writerows(rows)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    steps = {"draw": draw, "batches": batches, "collect": collect, "agreement": agreement}
+    parser.add_argument("step", choices=steps)
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
+    arguments = parser.parse_args()
+    steps[arguments.step](arguments.data)
+
+
+if __name__ == "__main__":
+    main()
