@@ -5,9 +5,10 @@ upstream id say where to find it again. The part `real` is sealed: it was drawn 
 training with its twins. `choices` is for settings, `train` for training, `pilot` for trying the guide (then for training).
 `batches` writes what readers are given into `work/readings/`: opaque numbers and texts, sources mixed, a twentieth of them
 twice, a twentieth GoEmotions rows with labels by people. `collect` checks their answers and adds them to `read/votes.tsv`.
+`disputed` writes what two passes answered differently, for a third reader.
 `agreement` prints Cohen's kappa of the passes.
 
-`python -m training.readings draw|batches|collect|agreement --data DIR`. What readers go by is `read/guide.md`.
+`python -m training.readings draw|batches|collect|disputed|agreement --data DIR`. What readers go by is `read/guide.md`.
 """
 
 import argparse
@@ -101,29 +102,47 @@ def batches(data: Path) -> None:
     """Write each pass's batches, each a shuffle of its own; `map.json` says which number is which key."""
     text = texts(data)
     drawn = _read(RANDOM)
-    people = [(r["id"], r["text"]) for r in sources.labelled(data, "goemotions_train")
-              if r["core8"] and key(r["text"]) not in text and len(r["text"]) <= CHARACTERS_MAX]
-    numbers: dict[str, list[str]] = {}
-    BATCHES.mkdir(parents=True, exist_ok=True)
+    wanted = {}
     for stage in ("pilot", "full"):
         for lang in QUOTAS:
             keys = [r["key"] for r in drawn if r["lang"] == lang and (r["part"] == "pilot") == (stage == "pilot") and r["key"] in text]
-            for turn in (1, 2):
-                chance = random.Random(f"{SEED} {stage} {lang} {turn}")
-                order = chance.sample(keys, len(keys))
-                for at in range(0, len(order), BATCH):
-                    own = order[at:at + BATCH]
-                    controls = chance.sample(people, CONTROLS)
-                    again = chance.sample(own, min(REPEATS, len(own)))
-                    rows = [(k, text[k]) for k in own] + [(f"control {u}", t) for u, t in controls]
-                    chance.shuffle(rows)
-                    # A line comes again far from its first place.
-                    rows += [(k, text[k]) for k in again]
-                    name = f"{stage}-{lang}-{turn}-{at // BATCH + 1:02}"
-                    numbers[name] = [k for k, _ in rows]
-                    lines = [f"{number}\t{line}\n" for number, (_, line) in enumerate(rows, 1)]
-                    (BATCHES / f"{name}.tsv").write_text("".join(lines), "utf-8")
-    (BATCHES / "map.json").write_text(json.dumps(numbers), "utf-8")
+            wanted |= {f"{stage}-{lang}-{turn}": keys for turn in (1, 2)}
+    _write_batches(data, text, wanted)
+
+
+def disputed(data: Path) -> None:
+    """Write what the two passes answered differently, for a third reader, who does not see their answers."""
+    lang_of = {row["key"]: row["lang"] for row in _read(RANDOM)}
+    answers = defaultdict(set)
+    for vote in _read(VOTES):
+        answers[vote["key"]].add(vote["answer"])
+    differ = sorted(k for k, given in answers.items() if len(given) > 1)
+    _write_batches(data, texts(data), {f"third-{lang}-3": [k for k in differ if lang_of[k] == lang] for lang in QUOTAS})
+
+
+def _write_batches(data: Path, text: dict[str, str], wanted: dict[str, list[str]]) -> None:
+    """Batches of the keys under each name, `stage-language-pass`."""
+    people = [(r["id"], r["text"]) for r in sources.labelled(data, "goemotions_train")
+              if r["core8"] and key(r["text"]) not in text and len(r["text"]) <= CHARACTERS_MAX]
+    BATCHES.mkdir(parents=True, exist_ok=True)
+    file = BATCHES / "map.json"
+    numbers: dict[str, list[str]] = json.loads(file.read_text("utf-8")) if file.exists() else {}
+    for name, keys in wanted.items():
+        chance = random.Random(f"{SEED} {name.replace('-', ' ')}")
+        order = chance.sample(keys, len(keys))
+        for at in range(0, len(order), BATCH):
+            own = order[at:at + BATCH]
+            controls = chance.sample(people, CONTROLS)
+            again = chance.sample(own, min(REPEATS, len(own)))
+            rows = [(k, text[k]) for k in own] + [(f"control {u}", t) for u, t in controls]
+            chance.shuffle(rows)
+            # A line comes again far from its first place.
+            rows += [(k, text[k]) for k in again]
+            batch = f"{name}-{at // BATCH + 1:02}"
+            numbers[batch] = [k for k, _ in rows]
+            lines = [f"{number}\t{line}\n" for number, (_, line) in enumerate(rows, 1)]
+            (BATCHES / f"{batch}.tsv").write_text("".join(lines), "utf-8")
+    file.write_text(json.dumps(numbers), "utf-8")
     print(f"{len(numbers)} batches in {BATCHES.relative_to(ROOT)}")
 
 
@@ -204,7 +223,7 @@ def _write(path: Path, names: tuple, rows: list[tuple]) -> None:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    steps = {"draw": draw, "batches": batches, "collect": collect, "agreement": agreement}
+    steps = {"draw": draw, "batches": batches, "disputed": disputed, "collect": collect, "agreement": agreement}
     parser.add_argument("step", choices=steps)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     arguments = parser.parse_args()
