@@ -33,7 +33,12 @@ fn run() -> anyhow::Result<()> {
             .typescript(false)
             .reset_state_function(true)
             .force_enable_abort_handler(true),
-        "page" => bindgen.web(true)?.typescript(true).remove_producers_section(true),
+        // The page says no address of its module: it lies beside the script.
+        "page" => bindgen
+            .web(true)?
+            .typescript(true)
+            .omit_default_module_path(false)
+            .remove_producers_section(true),
         other => bail!("`{other}` is neither `worker` nor `page`"),
     };
     bindgen.generate(folder).with_context(|| input.clone())

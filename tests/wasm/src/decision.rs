@@ -34,7 +34,7 @@ pub extern "C" fn decisions(count: u32) -> u32 {
     calls.map(|cohort| u32::from(cohort == Cohort::Canary)).sum()
 }
 
-/// Masks a text of about so many bytes, made of one of [`PATTERNS`] again and again; returns the length of
+/// Masks a text of about so many bytes, made of one of `PATTERNS` again and again; returns the length of
 /// what is left.
 #[expect(unsafe_code, reason = "an export without bindings has to keep its name")]
 #[unsafe(no_mangle)]
