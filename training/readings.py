@@ -1,14 +1,16 @@
 """Lines labelled by reading: which are drawn, what readers are given, what they said.
 
 `draw` leaves `read/random.tsv`: the key of each line, never its text. A key is the SHA-256 of the normalised text; source and
-upstream id say where to find it again. The part `real` is sealed: it was drawn before anybody read a line, and leaves
+upstream id say where to find it again. `draw_thin` leaves `read/thin.tsv`: lines drawn at random among those that a source itself
+labels with a class of which the random part holds few; they are of `real` too, in figures of single classes, not in those of the
+natural mix. The part `real` is sealed: it was drawn before anybody read a line, and leaves
 training with its twins. `choices` is for settings, `train` for training, `pilot` for trying the guide (then for training).
 `batches` writes what readers are given into `work/readings/`: opaque numbers and texts, sources mixed, a twentieth of them
 twice, a twentieth GoEmotions rows with labels by people. `collect` checks their answers and adds them to `read/votes.tsv`.
 `disputed` writes what two passes answered differently, for a third reader.
 `agreement` prints Cohen's kappa of the passes.
 
-`python -m training.readings draw|batches|collect|disputed|agreement --data DIR`. What readers go by is `read/guide.md`.
+`python -m training.readings draw|draw_thin|batches|collect|disputed|agreement --data DIR`. What readers go by is `read/guide.md`.
 """
 
 import argparse
@@ -25,7 +27,7 @@ from .stage import ROOT, WORK
 from .text import LABELS, normalise
 
 FOLDER = ROOT / "training" / "read"
-RANDOM, VOTES = FOLDER / "random.tsv", FOLDER / "votes.tsv"
+RANDOM, THIN, VOTES = FOLDER / "random.tsv", FOLDER / "thin.tsv", FOLDER / "votes.tsv"
 BATCHES = WORK / "readings"
 SEED = 20261128
 ANSWERS = [*LABELS, "unclear"]
@@ -38,6 +40,13 @@ QUOTAS = {
 """Lines of each source for `real`, `choices` and `train`. plain_fr and CLINC150 are never trained on."""
 PARTS = ("real", "choices", "train")
 PILOT = {"fr": {"xed_fr": 50, "tatoeba_fr": 50}, "en": {"goemotions_train": 40, "xed_en": 30, "tatoeba_en": 20, "banking77": 10}}
+
+THIN_QUOTAS = {
+    "fr": {"xed_fr": {"disgust": 200, "surprise": 200, "fear": 120, "sadness": 80}},
+    "en": {"goemotions_train": {"disgust": 60, "surprise": 60, "fear": 50, "sadness": 60, "annoyance": 60, "anger": 30},
+           "xed_en": {"disgust": 60, "surprise": 60, "fear": 50, "sadness": 50}},
+}
+"""Lines of a source with a label of its own, for the classes that have fewer than forty rows in `real`."""
 
 BATCH, REPEATS, CONTROLS = 160, 8, 8
 CHARACTERS_MAX = 400
@@ -88,9 +97,33 @@ def draw(data: Path) -> None:
     print(f"{len(rows)} lines:", dict(sorted(Counter((r[1], r[4]) for r in rows).items())))
 
 
+def draw_thin(data: Path) -> None:
+    """Draw the lines for thin classes, once, by the sources' own labels: no model has a say in it."""
+    if THIN.exists():
+        raise SystemExit(f"{THIN} is sealed; another draw needs another file")
+    chance = random.Random(SEED + 1)
+    taken = {row["key"] for row in _read(RANDOM)}
+    rows = []
+    for lang, quotas in THIN_QUOTAS.items():
+        for source, counts in quotas.items():
+            lines = [r for r in sources.labelled(data, source) if len(r["text"]) <= CHARACTERS_MAX and any(c.isalpha() for c in r["text"])]
+            for label, count in counts.items():
+                free = {key(r["text"]): r for r in lines if label in r["labels"] and key(r["text"]) not in taken}
+                for drawn_key in chance.sample(sorted(free), count):
+                    taken.add(drawn_key)
+                    rows.append((drawn_key, lang, source, free[drawn_key]["id"], "real-thin"))
+    _write(THIN, ("key", "lang", "source", "id", "part"), sorted(rows))
+    print(f"{len(rows)} lines:", dict(sorted(Counter(r[1:3] for r in rows).items())))
+
+
+def drawn_lines() -> list[dict]:
+    """All drawn lines: key, lang, source, id, part."""
+    return _read(RANDOM) + (_read(THIN) if THIN.exists() else [])
+
+
 def texts(data: Path) -> dict[str, str]:
     """The texts of the drawn lines, by key."""
-    wanted = {row["key"] for row in _read(RANDOM)}
+    wanted = {row["key"] for row in drawn_lines()}
     found = {key(text): text for rows in pools(data).values() for _, text in rows if key(text) in wanted}
     print(f"found {len(found)} of {len(wanted)}")
     if len(found) < 0.95 * len(wanted):
@@ -101,18 +134,19 @@ def texts(data: Path) -> dict[str, str]:
 def batches(data: Path) -> None:
     """Write each pass's batches, each a shuffle of its own; `map.json` says which number is which key."""
     text = texts(data)
-    drawn = _read(RANDOM)
+    stages = {"pilot": "pilot", "real-thin": "thin"}
     wanted = {}
-    for stage in ("pilot", "full"):
+    for stage in ("pilot", "full", "thin"):
         for lang in QUOTAS:
-            keys = [r["key"] for r in drawn if r["lang"] == lang and (r["part"] == "pilot") == (stage == "pilot") and r["key"] in text]
+            keys = [r["key"] for r in drawn_lines()
+                    if r["lang"] == lang and stages.get(r["part"], "full") == stage and r["key"] in text]
             wanted |= {f"{stage}-{lang}-{turn}": keys for turn in (1, 2)}
     _write_batches(data, text, wanted)
 
 
 def disputed(data: Path) -> None:
     """Write what the two passes answered differently, for a third reader, who does not see their answers."""
-    lang_of = {row["key"]: row["lang"] for row in _read(RANDOM)}
+    lang_of = {row["key"]: row["lang"] for row in drawn_lines()}
     answers = defaultdict(set)
     for vote in _read(VOTES):
         answers[vote["key"]].add(vote["answer"])
@@ -181,7 +215,7 @@ def collect(data: Path) -> None:
 
 def agreement(_: Path) -> None:
     """Cohen's kappa of the two passes, by stage and language, and for each label against all others."""
-    drawn = {row["key"]: row for row in _read(RANDOM)}
+    drawn = {row["key"]: row for row in drawn_lines()}
     both: dict[tuple[str, str], dict[str, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
     for vote in _read(VOTES):
         stage, lang, turn, _batch = vote["batch"].split("-")
@@ -223,7 +257,7 @@ def _write(path: Path, names: tuple, rows: list[tuple]) -> None:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    steps = {"draw": draw, "batches": batches, "disputed": disputed, "collect": collect, "agreement": agreement}
+    steps = {"draw": draw, "draw_thin": draw_thin, "batches": batches, "disputed": disputed, "collect": collect, "agreement": agreement}
     parser.add_argument("step", choices=steps)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     arguments = parser.parse_args()
