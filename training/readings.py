@@ -173,6 +173,9 @@ def _write_batches(data: Path, text: dict[str, str], wanted: dict[str, list[str]
             # A line comes again far from its first place.
             rows += [(k, text[k]) for k in again]
             batch = f"{name}-{at // BATCH + 1:02}"
+            # Readers may have it already.
+            if batch in numbers:
+                continue
             numbers[batch] = [k for k, _ in rows]
             lines = [f"{number}\t{line}\n" for number, (_, line) in enumerate(rows, 1)]
             (BATCHES / f"{batch}.tsv").write_text("".join(lines), "utf-8")
@@ -184,7 +187,9 @@ def collect(data: Path) -> None:
     """Take in `work/readings/*.answers.tsv` (number, answer), checked; a batch that contradicts itself is named."""
     numbers = json.loads((BATCHES / "map.json").read_text("utf-8"))
     people = {f"control {r['id']}": r["core8"] for r in sources.labelled(data, "goemotions_train")}
-    votes, alike = [], Counter()
+    alike = Counter()
+    votes = [tuple(vote.values()) for vote in _read(VOTES)] if VOTES.exists() else []
+    votes = [vote for vote in votes if not (BATCHES / f"{vote[1]}.answers.tsv").exists()]
     for name, keys in sorted(numbers.items()):
         file = BATCHES / f"{name}.answers.tsv"
         if not file.exists():
