@@ -147,15 +147,16 @@ def batches(data: Path) -> None:
 def disputed(data: Path) -> None:
     """Write what the two passes answered differently, for a third reader, who does not see their answers."""
     lang_of = {row["key"]: row["lang"] for row in drawn_lines()}
-    answers = defaultdict(set)
+    answers = defaultdict(list)
     for vote in _read(VOTES):
-        answers[vote["key"]].add(vote["answer"])
-    differ = sorted(k for k, given in answers.items() if len(given) > 1)
-    _write_batches(data, texts(data), {f"third-{lang}-3": [k for k in differ if lang_of[k] == lang] for lang in QUOTAS})
+        answers[vote["key"]].append(vote["answer"])
+    differ = sorted(k for k, given in answers.items() if len(given) == 2 and len(set(given)) == 2)
+    before = len(list(BATCHES.glob("third-fr-3-*.answers.tsv")))
+    _write_batches(data, texts(data), {f"third-{lang}-3": [k for k in differ if lang_of[k] == lang] for lang in QUOTAS}, before)
 
 
-def _write_batches(data: Path, text: dict[str, str], wanted: dict[str, list[str]]) -> None:
-    """Batches of the keys under each name, `stage-language-pass`."""
+def _write_batches(data: Path, text: dict[str, str], wanted: dict[str, list[str]], before: int = 0) -> None:
+    """Batches of the keys under each name, `stage-language-pass`, numbered after those `before`."""
     people = [(r["id"], r["text"]) for r in sources.labelled(data, "goemotions_train")
               if r["core8"] and key(r["text"]) not in text and len(r["text"]) <= CHARACTERS_MAX]
     BATCHES.mkdir(parents=True, exist_ok=True)
@@ -172,7 +173,7 @@ def _write_batches(data: Path, text: dict[str, str], wanted: dict[str, list[str]
             chance.shuffle(rows)
             # A line comes again far from its first place.
             rows += [(k, text[k]) for k in again]
-            batch = f"{name}-{at // BATCH + 1:02}"
+            batch = f"{name}-{before + at // BATCH + 1:02}"
             # Readers may have it already.
             if batch in numbers:
                 continue
