@@ -25,7 +25,7 @@ OUT := $(if $(filter edge,$(PROFILE)),build/edge,build)
 MODEL_ID := $(shell cat models/shipped)
 MODEL_FILES := $(addprefix models/$(MODEL_ID)/,manifest.json config.json tokenizer.json \
 	onnx/model_quantized.onnx head.json prototypes.json)
-# What a crate is compiled from.
+# The sources of all crates.
 CRATES := Cargo.toml Cargo.lock .cargo/config.toml rollout.toml models/shipped $(MODEL_FILES) \
 	$(shell find src crates tests/wasm -type f -not -path 'crates/bindgen/*' -not -name '*.js')
 PAGE := $(shell find www -type f -not -path 'www/dashboard/*' 2>/dev/null)
@@ -65,7 +65,7 @@ bench: node_modules/.stamp tests/bench/.venv/stamp | chromium nginx ## speed, st
 	node tests/bench/pages.js
 
 .PHONY: timings
-timings: need-node ## what a newcomer waits for: each build from nothing, in a fresh clone, twenty minutes
+timings: need-node ## how long a newcomer waits: each build from nothing, in a fresh clone, a quarter of an hour
 	node tests/bench/timings.js
 
 .PHONY: wasm-build-command
@@ -175,9 +175,8 @@ $(BINDGEN): Cargo.toml Cargo.lock $(shell find crates/bindgen -type f) | need-ru
 	cargo build --profile tool --package bindgen
 	@touch $@
 
-# All that runs in wasm, always together: cargo unifies the features of what is built in one call, so that a
-# package built alone would compile its dependencies again. The variable changes what the macros of wasm-bindgen
-# write; `worker` wants it.
+# All wasm packages are always built in one call: cargo unifies features within a call, so a package built alone would
+# compile its dependencies again. `worker` needs the variable: it changes the output of wasm-bindgen's macros.
 WASM_DIR := target/wasm32-unknown-unknown/$(PROFILE)
 WASM_BUILD := build --target wasm32-unknown-unknown --profile $(PROFILE) \
 	--package gateway-worker --package model-worker --package browser --package wasm-tests
@@ -190,8 +189,8 @@ $(OUT)/browser/jeffrey_edge.js: $(OUT)/wasm.stamp $(BINDGEN)
 	$(BINDGEN) page jeffrey_edge $(WASM_DIR)/browser.wasm $(@D)
 	@touch $@
 
-# A worker: its module, and its entry with what belongs to it in one file. esbuild keeps `import source`, which the
-# runtime does not know yet.
+# A worker: its module, and its entry bundled into one file. The runtime does not know `import source` yet, so that
+# becomes `import`.
 $(OUT)/gate/index.js: WORKER := gateway-worker
 $(OUT)/model/index.js: WORKER := model-worker
 $(OUT)/gate/index.js $(OUT)/model/index.js: $(OUT)/%/index.js: $(OUT)/wasm.stamp $(BINDGEN) node_modules/.stamp \
@@ -203,7 +202,7 @@ $(OUT)/gate/index.js $(OUT)/model/index.js: $(OUT)/%/index.js: $(OUT)/wasm.stamp
 	sed -i 's/import source /import /' $@
 	mv $(@D)/bindgen/index_bg.wasm $(@D)/ && rm -r $(@D)/bindgen
 
-# Digests of the libraries' bits, and what the bench times of the gate.
+# Digests for the tests of equal bits, and the gate's work for one call, for the bench.
 $(OUT)/wasm-tests.wasm: $(OUT)/wasm.stamp
 	cp $(WASM_DIR)/wasm_tests.wasm $@
 

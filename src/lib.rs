@@ -5,8 +5,8 @@
 //! `crates/` touch clock, network, storage and screen. The modules stand in the order of their
 //! dependencies: each may use what stands above it, and `tests/layers.rs` checks that.
 //!
-//! What this crate does not do: it classifies nothing (see `crates/classifier`), it keeps no text, and it
-//! reads no clock, no environment and no file.
+//! This crate classifies nothing (see `crates/classifier`), keeps no text, and reads no clock, environment
+//! or file.
 
 pub mod telemetry;
 

@@ -1,8 +1,8 @@
-//! What the compiler does not check of the structure: no circle of files inside a crate, the order of
-//! the core's modules, and that the libraries name no clock, file, environment, network or screen.
+//! Checks the parts of the structure that the compiler cannot: no new circle of files inside a crate, the
+//! order of the core's modules, and no clock, file, environment, network or screen in the libraries.
 //!
-//! Which crate may use which is in their manifests, so the compiler checks it, platform crates included.
-//! This test reads the sources as tokens, so it also sees the wasm programs, and code inside macros.
+//! The manifests say which crate may use which, so the compiler checks that, platform crates included.
+//! This test reads the sources as tokens, so it also sees the wasm programs and code inside macros.
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -206,7 +206,7 @@ fn circle_faults(found: &[Vec<String>], folder: &str) -> Vec<String> {
     faults
 }
 
-/// What is wrong in one file of a library.
+/// The faults of one file of a library.
 fn faults_of(path: &str, code: &str) -> Vec<String> {
     let mut faults = Vec::new();
     let named = names(code, &module_of(path, "src"), true);
@@ -307,7 +307,7 @@ fn module_of(path: &str, folder: &str) -> Vec<String> {
     module
 }
 
-/// What a file names.
+/// The paths and macros that a file names.
 #[derive(Default)]
 struct Names {
     with_tests: bool,
@@ -318,7 +318,7 @@ struct Names {
     macros: BTreeSet<String>,
 }
 
-/// What a file names, with or without its modules `tests`.
+/// Reads a file, with or without its modules `tests`.
 fn names(code: &str, module: &[String], with_tests: bool) -> Names {
     let mut found = Names { with_tests, ..Names::default() };
     let stream: TokenStream = code.parse().unwrap();

@@ -12,7 +12,7 @@ import { join } from "node:path";
 
 const data = process.env.DATA ?? "../shared/data";
 const clippy = (/** @type {string[]} */ ...args) => ["cargo", "clippy", "--quiet", ...args, "--", "-D", "warnings"];
-/** What is built for wasm alone. */
+/** Crates that are built for wasm only. */
 const programs = ["gateway-worker", "model-worker", "browser"];
 const native = ["--workspace", ...programs.flatMap((name) => ["--exclude", name])];
 const tests = (/** @type {string} */ folder) =>

@@ -1,4 +1,4 @@
-// The model worker's entry: what the platform calls, handed to wasm.
+// The model worker's entry: it hands the platform's calls to wasm.
 
 import { WorkerEntrypoint } from "cloudflare:workers";
 import { recovery } from "../wasm-host/recovery.js";

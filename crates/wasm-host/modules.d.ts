@@ -1,6 +1,6 @@
-// What the workers' entries import that no package declares.
+// Types of the modules that the workers' entries import and no package declares.
 
-/** The runtime's own module, as far as it is used here. */
+/** The part of the runtime's own module that is used here. */
 declare module "cloudflare:workers" {
   export class WorkerEntrypoint {
     env: unknown;
@@ -8,7 +8,7 @@ declare module "cloudflare:workers" {
   }
 }
 
-/** What `crates/bindgen` wrote of the worker's wasm; the build names it so. */
+/** The output of `crates/bindgen`; the build sets this alias. */
 declare module "wasm" {
   type Handler = (event: unknown, env: unknown, context: unknown) => unknown;
   type ObjectClass = new (state: unknown, env: unknown) => Record<"fetch" | "alarm", (...args: any[]) => unknown>;

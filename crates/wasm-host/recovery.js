@@ -1,8 +1,8 @@
-// A new instance of a worker's wasm module after a trap.
+// Replaces the instance of a worker's wasm module after a trap.
 //
-// A trap ends an instance: its memory may be in any state. The next call from outside makes a new one first, and
-// objects of the old one are made again with what they were made of. `wasm` is what `crates/bindgen` wrote. Its
-// `__worker_init_state` is shared with wasm: the panic hook (`panics.rs`) sets `criticalError` there.
+// A trap may leave the memory of an instance in any state. The next call therefore starts a new instance, and each
+// Durable Object is constructed again there, from its first arguments. `wasm` is the output of `crates/bindgen`. It
+// shares `__worker_init_state` with Rust: the panic hook (`panics.rs`) sets `criticalError` in it.
 
 /** @typedef {{ criticalError: boolean, instanceId: number }} State */
 /** @typedef {{ __worker_init_state: () => State, __wbg_reset_state: () => void }} Wasm */
@@ -11,7 +11,7 @@
 export function recovery(wasm) {
   const state = wasm.__worker_init_state();
 
-  // What a callback of the runtime throws reaches no caller.
+  // The runtime reports here what a callback throws; no caller sees that.
   addEventListener("error", (event) => note(event.error));
 
   /** @param {unknown} error */
@@ -22,7 +22,7 @@ export function recovery(wasm) {
   }
 
   /**
-   * Calls into wasm, into a new instance after a trap.
+   * Calls into wasm; after a trap, starts a new instance first.
    *
    * @template T
    * @param {() => T} enter
@@ -44,7 +44,7 @@ export function recovery(wasm) {
   }
 
   /**
-   * A Durable Object whose methods are those of a class in wasm.
+   * A Durable Object class that forwards its methods to a class in wasm.
    *
    * @template {string} Method
    * @param {new (state: unknown, env: unknown) => Record<Method, (...args: any[]) => unknown>} Class

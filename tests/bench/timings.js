@@ -1,8 +1,8 @@
-// `make timings`: what a newcomer waits for. Each build from nothing in a fresh clone, one after the other, and the
-// units that cargo compiles for wasm.
+// `make timings`: measures how long a newcomer waits. It runs each build from nothing in a fresh clone, one after the
+// other, and counts the units that cargo compiles for wasm.
 //
-// The clone lies in a temporary folder, with an empty cache for the tools; crates that cargo has downloaded before
-// are not downloaded again. Run it with nothing beside.
+// The clone lies in a temporary folder with an empty cache for the tools. Crates that cargo has already downloaded are
+// not downloaded again. Run it on an idle machine.
 
 import { execFileSync, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";

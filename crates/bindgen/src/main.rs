@@ -1,8 +1,8 @@
 //! Writes the JavaScript around a wasm module: `bindgen worker|page NAME INPUT.wasm DIR`.
 //!
-//! Into DIR go `NAME.js` and `NAME_bg.wasm`. A worker's module comes in with `import source`, and can be
-//! replaced by a new instance after a trap (`crates/wasm-host/recovery.js`). A page fetches its module,
-//! and has types besides.
+//! It writes `NAME.js` and `NAME_bg.wasm` into DIR. A worker imports its module with `import source` and can
+//! replace its instance after a trap (`crates/wasm-host/recovery.js`). A page fetches its module; it also
+//! gets types, `NAME.d.ts`.
 
 use std::env;
 use std::process::ExitCode;
@@ -33,7 +33,7 @@ fn run() -> anyhow::Result<()> {
             .typescript(false)
             .reset_state_function(true)
             .force_enable_abort_handler(true),
-        // The page says no address of its module: it lies beside the script.
+        // By default the page loads the module that lies beside the script.
         "page" => bindgen
             .web(true)?
             .typescript(true)

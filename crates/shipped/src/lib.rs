@@ -1,4 +1,4 @@
-//! What a build carries: the shipped model's files as bytes, which `models/shipped` names, and its commit.
+//! The shipped model's files as bytes (`models/shipped` names the model), and the commit of the build.
 
 use jeffrey_classifier::ModelFiles;
 
@@ -8,7 +8,7 @@ macro_rules! model_file {
     };
 }
 
-/// The commit that this was built from, twelve digits; `unknown` without git.
+/// The first twelve digits of the commit that was built; `unknown` without git.
 pub const COMMIT: &str = env!("JEFFREY_COMMIT");
 
 /// The shipped model's files.

@@ -1,4 +1,4 @@
-//! What every program in wasm needs of its host.
+//! Randomness and panic reports for programs in wasm, by the host that runs them.
 #![cfg(target_family = "wasm")]
 
 pub mod panics;

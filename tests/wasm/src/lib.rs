@@ -1,4 +1,4 @@
-//! Functions of the libraries that any host of wasm can call: no host, clock or randomness is needed.
+//! Functions of the libraries as exports that any WebAssembly host can call.
 //!
 //! [`kernels`] and [`evidence`] hash the bits of many results. The tests below compare them with the
 //! record natively, `tests/worker/kernels.test.js` and `evidence.test.js` in Node and in workerd.
