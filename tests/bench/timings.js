@@ -24,7 +24,7 @@ await timed("make dev, cold, to the welcome", () => welcomed());
 await timed("make dev, warm, to the welcome", () => welcomed());
 await timed("make build, after make dev", () => made("build"));
 await timed("make PROFILE=edge workers, after make dev", () => made("PROFILE=edge", "workers"));
-console.log(`units of the wasm build: ${units()}`);
+console.log(`the wasm build compiles: ${compiled()}`);
 
 /** @param {string} what @param {() => Promise<void>} work */
 async function timed(what, work) {
@@ -64,8 +64,8 @@ function ended(child) {
   return /** @type {Promise<void>} */ (new Promise((resolve) => child.once("exit", () => resolve())));
 }
 
-/** Libraries, programs and build scripts that cargo compiled or ran for the wasm build. */
-function units() {
+/** How many packages cargo compiled for the wasm build, and in how many units: a build script is two more. */
+function compiled() {
   const args = execFileSync("make", ["--silent", "wasm-build-command"], { cwd: clone, env, encoding: "utf8" }).trim().split(" ");
   const output = execFileSync("cargo", [...args, "--message-format", "json"], {
     cwd: clone,
@@ -74,6 +74,6 @@ function units() {
     maxBuffer: 1 << 28,
     stdio: ["ignore", "pipe", "ignore"],
   });
-  const reasons = output.trim().split("\n").map((line) => JSON.parse(line).reason);
-  return reasons.filter((reason) => reason === "compiler-artifact" || reason === "build-script-executed").length;
+  const units = output.trim().split("\n").map((line) => JSON.parse(line)).filter(({ package_id }) => package_id);
+  return `${new Set(units.map(({ package_id }) => package_id)).size} packages, ${units.length} units`;
 }
