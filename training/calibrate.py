@@ -13,9 +13,9 @@ from safetensors.numpy import load_file
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 
-from . import corpus, export, hold_out, onnx_graph
+from . import corpus, hold_out, onnx_graph
 from .runtime import Runtime, head_scores, prototype_scores
-from .stage import WORK, Run, Step, read_rows
+from .stage import WORK, Run, Step, read_rows, write_json
 from .text import LABELS
 
 FOLDER = WORK / "calibrate"
@@ -56,8 +56,8 @@ def run(run: Run) -> None:
         lambda s: prototype_scores({**prototypes, "scale": s}, at_choices),
         truth, np.arange(0.5, 60, 0.25)))
 
-    export.write_json(FOLDER / "head.json", head)
-    export.write_json(FOLDER / "prototypes.json", prototypes)
+    write_json(FOLDER / "head.json", head)
+    write_json(FOLDER / "prototypes.json", prototypes)
     print(f"calibrate: temperature {head['temperature']}, prototype scale {prototypes['scale']}")
     step.finish()
 

@@ -7,10 +7,10 @@ goemotions_dev is reported here and used nowhere else.
 
 import numpy as np
 
-from . import calibrate, export, hold_out, label, onnx_graph, sources, teacher
+from . import calibrate, hold_out, label, onnx_graph, sources, teacher
 from .calibrate import calibration_error
 from .runtime import Runtime, head_scores, prototype_scores, read_json
-from .stage import WORK, WRITTEN_EVAL, Run, Step, read_rows
+from .stage import WORK, WRITTEN_EVAL, Run, Step, read_rows, write_json
 from .text import LABELS
 
 FOLDER = WORK / "evaluate"
@@ -87,7 +87,7 @@ def run(run: Run) -> None:
         "rehearsal_below_0.4": ours["rehearsal"]["below_0.4"],
     }
     figures = _rounded(figures)
-    export.write_json(FOLDER / "figures.json", figures, indent=1)
+    write_json(FOLDER / "figures.json", figures, indent=1)
     for what, value in figures["summary"].items():
         print(f"evaluate: {what} {value}")
     step.finish()

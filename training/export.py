@@ -5,14 +5,13 @@ crate reads, with `manifest.json` over its files, and `models/shipped`. The card
 `card.py`.
 """
 
-import json
 import shutil
 import subprocess
 from pathlib import Path
 
 from . import card, calibrate, onnx_graph, sources
 from .runtime import read_json
-from .stage import LOG, ROOT, WORK, Run, sha256
+from .stage import LOG, ROOT, WORK, Run, sha256, write_json
 from .text import LABELS, TOKENS_MAX
 
 FILES = ["config.json", "tokenizer.json", "onnx/model_quantized.onnx", "head.json", "prototypes.json"]
@@ -65,11 +64,6 @@ def write_model(run: Run, folder: Path, graph: Path, heads: Path, student: dict,
         "files": {n: {"sha256": sha256(folder / n), "bytes": (folder / n).stat().st_size} for n in FILES},
         "training": training,
     }, indent=2)
-
-
-def write_json(path: Path, value, indent: int | None = None) -> None:
-    """UTF-8, one final newline."""
-    path.write_text(json.dumps(value, ensure_ascii=False, indent=indent) + "\n", "utf-8")
 
 
 def _commit() -> str:

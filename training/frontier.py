@@ -22,7 +22,7 @@ from safetensors.numpy import load_file  # noqa: E402
 from . import calibrate, export, label, onnx_graph, student  # noqa: E402
 from .network import Network, parameters_outside_table  # noqa: E402
 from .runtime import read_json  # noqa: E402
-from .stage import ROOT, WORK, Run, Step  # noqa: E402
+from .stage import ROOT, WORK, Run, Step, write_json  # noqa: E402
 from .text import LABELS  # noqa: E402
 
 FOLDER = WORK / "frontier"
@@ -64,14 +64,14 @@ def train(run: Run) -> None:
 def _write(run: Run, folder: Path, name: str, settings: dict, f1: float) -> None:
     weights, head = load_file(folder / "network.safetensors"), load_file(folder / "head.safetensors")
     onnx.save(onnx_graph.build(weights, settings["heads"], quantised=True), folder / "graph.onnx")
-    export.write_json(folder / "head.json", calibrate.head_of(head["weight"], head["bias"]))
+    write_json(folder / "head.json", calibrate.head_of(head["weight"], head["bias"]))
     # Only the time of a whole classification is asked of these: the head's rows do for prototypes.
     unit = head["weight"] / np.linalg.norm(head["weight"], axis=1, keepdims=True)
-    export.write_json(folder / "prototypes.json", {
+    write_json(folder / "prototypes.json", {
         "labels": LABELS, "dim": unit.shape[1], "vectors": unit.tolist(), "scale": 10.0})
     export.write_model(run, folder / "model", folder / "graph.onnx", folder, settings, {})
     vocabulary = len(weights["table.weight"])
-    export.write_json(folder / "about.json", {
+    write_json(folder / "about.json", {
         "name": name, "macro_f1": round(f1, 4),
         "megabytes": round((folder / "graph.onnx").stat().st_size / 1e6, 2),
         "parameters_outside_table": parameters_outside_table(Network(vocabulary, settings)),
@@ -90,7 +90,7 @@ def plot(run: Run) -> None:
                 for path in sorted(FOLDER.glob("*/about.json"))]
     students.sort(key=lambda s: s["milliseconds"]["16"])
     folder = ROOT / "models" / run.id
-    export.write_json(folder / "frontier.json", {**run.settings["frontier"], "students": students}, 1)
+    write_json(folder / "frontier.json", {**run.settings["frontier"], "students": students}, 1)
 
     pyplot.rcParams.update({"svg.hashsalt": run.id, "font.size": 8, "svg.fonttype": "none"})
     figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.6), sharey=True, layout="constrained")

@@ -90,6 +90,11 @@ def write_rows(path: Path, rows) -> None:
             out.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
+def write_json(path: Path, value, indent: int | None = None) -> None:
+    """UTF-8, one final newline."""
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=indent) + "\n", "utf-8")
+
+
 def read_rows(path: Path) -> list[dict]:
     """The rows `write_rows` wrote."""
     with path.open(encoding="utf-8") as lines:
