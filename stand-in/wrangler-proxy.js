@@ -1,13 +1,14 @@
-// Loaded into every `wrangler dev` here, before wrangler: puts right how its front sends on what a lost connection took.
+// Loaded into every `wrangler dev` here, before wrangler: corrects how its ProxyWorker handles a lost connection.
 
 import fs from "node:fs";
 
 /**
- * wrangler answers on its port by a worker of its own, which hands each request on to the process with ours, over
- * connections that it keeps. Both ends close one that has been idle for five seconds, and a request of that moment is lost
- * before anybody reads it. wrangler 4.86 takes that for a restart: a GET waits for the next request to be sent again with,
- * for ever where none comes, and anything else is answered "503 Your worker restarted mid-request". Here each is sent
- * again at once, at most ten times, and what may change something only to the same process; a long body stays as it was.
+ * wrangler listens with a worker of its own, ProxyWorker, which forwards each request to the process of our workers over
+ * kept connections. Both ends close a connection after five idle seconds; a request sent at that moment is lost before it
+ * is read. wrangler 4.86 mistakes that for a restart: it holds a GET until the next request comes, possibly for ever, and
+ * answers any other method with "503 Your worker restarted mid-request". With these changes ProxyWorker sends a lost
+ * request again at once, at most ten times; methods other than GET and HEAD only to the same process, and only with a body
+ * of at most 64 KiB.
  * https://github.com/cloudflare/workers-sdk/issues/14641
  *
  * @type {[string, string][]}

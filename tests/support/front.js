@@ -1,4 +1,4 @@
-// How several workers of one session are reached, each by a host of its own.
+// Routes to several workers of one session, each by its own host.
 
 import { readFile, writeFile } from "node:fs/promises";
 import { connect, createServer } from "node:net";
@@ -14,7 +14,7 @@ import { replaced } from "./wrangler.js";
 
 /** Workers by host; the session's first one is reached by any other host, which is "" here. @typedef {Record<string, Route>} Routes */
 
-/** A port of its own before a session: a connection goes on there as it comes, byte for byte. */
+/** Listens on a port and passes each connection on to the session, byte for byte. */
 export async function startDoor() {
   let port = 0;
   /** @type {Set<import("node:net").Socket>} */
@@ -45,7 +45,7 @@ export async function startDoor() {
 }
 
 /**
- * Lets the first worker hand on what is for others.
+ * Makes the first worker route requests for other hosts to their workers.
  *
  * @param {string} config its file @param {string} main its module, as the file has it @param {Routes} routes
  */
@@ -58,7 +58,7 @@ export async function front(config, main, routes) {
   await writeFile(config, toml + services.join(""));
 }
 
-/** Before the first worker: what is for another is handed on, and what is to be changed is; anything else goes on as it is. */
+/** Wraps the first worker: it routes by host, applies `x-front`, and leaves any other request unchanged. */
 const FRONT = `
 import Worker from MAIN;
 export * from MAIN;

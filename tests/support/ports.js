@@ -1,11 +1,11 @@
-// Ports for whoever cannot be told to take any free one.
+// Finds free ports for programs that cannot pick one themselves.
 
 import { createServer } from "node:net";
 
-/** Below what a system gives by itself (Linux: from 32768), so that no server and no connection beside the test takes them. */
+/** Below the ephemeral ports of Linux (from 32768), so that no other server or connection takes one by chance. */
 const [FIRST, LAST] = [20_000, 29_999];
 
-/** Ports that nobody has. @param {number} count */
+/** Ports that are free now. @param {number} count */
 export async function freePorts(count) {
   /** @type {Set<number>} */
   const found = new Set();

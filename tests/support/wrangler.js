@@ -32,13 +32,13 @@ for (const name of /** @type {const} */ (["SIGINT", "SIGTERM", "SIGHUP"])) {
   process.once(name, () => process.exit(1));
 }
 
-/** Whose start goes on now: the process that waits for it. */
+/** Lock file with the id of the process whose wrangler is starting. */
 const STARTING = join(tmpdir(), "jeffrey-wrangler-start");
 process.on("exit", () => startedBy() === process.pid && rmSync(STARTING, { force: true }));
 
 /**
- * Does `start` while no other test process does: of two wranglers that start at the same moment, about one in fifty never
- * becomes ready. Why is not known. Whoever waits too long starts all the same.
+ * Runs `start` while no other test process runs one: of two wranglers that start at the same moment, about one in fifty
+ * never becomes ready, for a reason that is not known. After two minutes of waiting it starts without the lock.
  *
  * @template T @param {() => Promise<T>} start
  */
@@ -48,11 +48,11 @@ export async function startAlone(start) {
   const end = Date.now() + WAIT_MS;
   let alone = false;
   while (!alone && Date.now() < end) {
-    // A link is made by one alone, and its content is whole.
+    // `link` fails if the file exists, and the file is never half written.
     alone = await link(mine, STARTING).then(() => true, () => false);
     if (alone) break;
     const other = startedBy();
-    // It died without a word. Two that see that at once may both start, as if there were no file.
+    // The owner died without removing the file. Two that see this at once may both start.
     if (other !== null && !runs(other)) await rm(STARTING, { force: true });
     else await new Promise((resolve) => setTimeout(resolve, 100));
   }
@@ -77,7 +77,7 @@ function runs(pid) {
   try {
     return process.kill(pid, 0);
   } catch (error) {
-    // Somebody else's process runs all the same.
+    // The process exists, but belongs to another user.
     return /** @type {NodeJS.ErrnoException} */ (error).code === "EPERM";
   }
 }
