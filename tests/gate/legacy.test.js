@@ -62,7 +62,7 @@ test("an earlier release of the gate can be the old system, and a person keeps o
   const given = first.headers.getSetCookie();
   assert.equal(given.length, 1, given.join("\n"));
   const cookie = given[0].split(";")[0];
-  // Neither gate before the stand-in hands the cookie on, so that the second one knows nobody.
+  // Neither gate forwards its cookie, so the gate behind the first one cannot identify the caller.
   for (const path of ["/predict", "/private"]) {
     const next = await fetch(gate.origin + path, path === "/predict" ? { ...init, headers: { ...headers, cookie } } : { headers: { cookie } });
     await next.arrayBuffer();

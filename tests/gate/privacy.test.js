@@ -387,7 +387,7 @@ test("an id tells neither the cohort nor the subject", { timeout: PATIENCE_MS },
     if (fixed(at)) continue;
     for (const [name, side] of /** @type {const} */ ([["canary", canary], ["stable", stable]])) {
       const ones = side.filter(({ id }) => bit(id, at)).length;
-      // Of 60 fair bits, fewer than 9 or more than 51 are one in 10^8.
+      // With 60 fair bits, fewer than 9 or more than 51 ones have a chance of one in 10^8.
       assert.ok(ones >= 9 && ones <= 51, `bit ${at}: ${ones} of 60 ${name} ids`);
     }
   }

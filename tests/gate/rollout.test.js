@@ -19,7 +19,7 @@ const limited = (limit) => (/** @type {string} */ toml) => {
   return toml.replace(`limit = ${limit},`, "limit = 3,");
 };
 
-// Of a session's gates the first one alone has rate limits: the tests of those start two more.
+// Only a session's first gate has rate limits, so the tests of rate limits start two more sessions.
 const begin = () => startGates({
   limited: [{ RATE_LIMITS: "on" }, { configure: limited(100), model: "none" }],
   standing: [{ INITIAL_SHARE: "50%", JEFFREY_VIEWER_TOKEN: `${VIEWER}, ${NEXT_VIEWER}`, JEFFREY_ADMIN_TOKEN: `${ADMIN},${NEXT_ADMIN}` }],
