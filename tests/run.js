@@ -56,7 +56,7 @@ const total = { passed: 0, failed: 0, skipped: 0 };
 /** @type {string[]} */
 const failures = [];
 await Promise.all([walk(sessions, false), walk(checks, true)]);
-if (failures.length) console.log(`\nfailed: ${failures.join(", ")}`);
+if (failures.length) console.log(`\nfailed:\n${failures.join("\n")}`);
 console.log(`\n${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
 process.exit(failures.length ? 1 : 0);
 
@@ -84,7 +84,7 @@ async function walk(steps, beside) {
     total.passed += counts.passed;
     total.failed += counts.failed;
     total.skipped += counts.skipped;
-    if (counts.failed > 0) failures.push(step.name);
+    if (counts.failed > 0) failures.push([step.name, ...failed(output)].join("\n  "));
     console.log(`--- ${step.name}: ${counts.failed ? "FAILED" : "ok"} in ${Math.round((Date.now() - began) / 1000)} s`);
   }
 }
@@ -121,4 +121,11 @@ function count(output) {
     counts[keys[/** @type {keyof typeof keys} */ (key)]] += Number(number);
   }
   return counts;
+}
+
+/** The names of the tests that failed, so that the end of a long output says what to look for. @param {string} output */
+function failed(output) {
+  // cargo: "test name ... FAILED"; node: "✖ name (12.3ms)" (spec reporter) or "not ok 3 - name" (TAP)
+  const names = output.matchAll(/^(?:test (\S+) \.\.\. FAILED|\s*✖ (.+) \([\d.]+ms\)|\s*not ok \d+ - (.+))$/gm);
+  return new Set([...names].map(([, cargo, spec, tap]) => cargo ?? spec ?? tap));
 }

@@ -100,8 +100,11 @@ describe("a model worker", { timeout: PATIENCE_MS }, () => {
   test("refuses a body above the limit, its length declared or not", async () => {
     const declared = await post(`${worker.origin}/v1/classify`, new Uint8Array(3_000_000).fill(0x61));
     assert.deepEqual([declared.status, declared.json.error.code], [413, "body_too_large"]);
-    const response = await fetch(`${worker.origin}/v1/classify`, endless(600_000).options);
-    assert.deepEqual([response.status, (await response.json()).error.code], [413, "body_too_large"]);
+    // A caller that was refused before its body was through broke the next one's call, every other time.
+    for (let call = 0; call < 20; call += 1) {
+      const response = await fetch(`${worker.origin}/v1/classify`, endless(600_000).options);
+      assert.deepEqual([response.status, (await response.json()).error.code], [413, "body_too_large"]);
+    }
   });
 
   test("stops reading a stream that does not end", async () => {

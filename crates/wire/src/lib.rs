@@ -85,7 +85,7 @@ impl Head<'_> {
 pub enum Body {
     /// The stream broke.
     Broken,
-    /// It is above [`BODY_BYTES_MAX`]; reading stopped there.
+    /// It is above [`BODY_BYTES_MAX`], and none of it was kept.
     TooLarge,
     /// All of it.
     Whole(Vec<u8>),

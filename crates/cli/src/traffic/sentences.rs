@@ -27,7 +27,7 @@ pub(super) const ENGLISH: Sentences = Sentences {
         "{who} got the job in {city}, we opened a bottle {when}!",
         "Best soup I've eaten all {season}, compliments to the cook in {city}.",
         "{who} sent me tulips {when}, I hum all day long.",
-        "{thing} arrived early and works like a charm, lovely.",
+        "{thing} arrived early and runs like clockwork, lovely.",
         "We danced {where} with {who} until midnight, what a wonderful crowd.",
         "Hurray, {who} passed the exam in {city}, cake all round!",
         "{who} moved to {city} {when}, leaving a hollow flat.",
@@ -44,7 +44,7 @@ pub(super) const ENGLISH: Sentences = Sentences {
         "The scan is due {when}, I cannot stop imagining the worst.",
         "I daren't go out alone {when} since {who} was robbed {where}.",
         "The plane to {city} dropped like a stone, I thought we would all die.",
-        "A stranger waited {where} for {number} hours, please send somebody, I'm scared.",
+        "A stranger waited {where} for {number} hours, please send somebody, it frightens me.",
         "Wait, {who} lives in {city} now? Since when?",
         "Inside the box for {thing}: {number} live crickets, what on earth!",
         "Well I never, {who} speaks fluent Finnish!",
@@ -88,7 +88,7 @@ pub(super) const ENGLISH: Sentences = Sentences {
     personal: &[
         "Please answer {mail} about {thing}, {number} weeks is long enough.",
         "{who} can be called on {phone} {when}, thank you.",
-        "Refund {thing} to {iban}, I'm tired of asking.",
+        "Refund {thing} to {iban}, asking wears me out.",
         "My address is {mail} and my number {phone}, why has nobody written?",
         "Somebody signed in from {ip} {when}, that frightens me.",
         "See {link} for pictures of {thing}, what a state!",
@@ -109,7 +109,7 @@ pub(super) const ENGLISH: Sentences = Sentences {
     sarcasm: &[
         "Oh brilliant, {service} is taking another nap, just what I needed.",
         "Congratulations on delivering {thing} to {city}, I only live elsewhere.",
-        "Sure, {number} passwords a day is exactly how I dreamed of ageing.",
+        "Sure, {number} passwords a day is exactly how I hoped to grow old.",
         "What a treat, {who} explaining {thing} to me again.",
         "Bravo, {number} hours of music on hold, when is the album out?",
         "Of course it rained {where}, the sun has better manners than {service}.",
@@ -129,7 +129,7 @@ pub(super) const ENGLISH: Sentences = Sentences {
         ),
         (
             "who",
-            "my sister|the neighbour|our manager|my uncle|a colleague|my flatmate|\
+            "my godmother|the neighbour|our manager|my uncle|a colleague|my flatmate|\
              the lady downstairs|my cousin|our old teacher|my grandson|the caretaker|\
              my stepfather|the nurse|aunt Maeve",
         ),
@@ -190,7 +190,7 @@ pub(super) const FRENCH: Sentences = Sentences {
         "{who} a surgi {where} avec un poney, incroyable, les mots me manquent.",
         "On donne {thing} gratuitement {when} ? Il m'a fallu relire l'affiche.",
         "Du moisi dans l'assiette de {who} {where}, immonde.",
-        "Le frigo {where} empeste le poisson pourri, j'ai failli vomir.",
+        "Le frigo {where} empeste le poisson pourri, mon estomac se retourne.",
         "{who} a craché par terre {where}, quelle horreur répugnante.",
         "{number} limaces dans la salade à {city}, beurk, remportez ça.",
         "Les draps de cet hôtel à {city} collaient {when}, je me sens sale.",
@@ -209,12 +209,12 @@ pub(super) const FRENCH: Sentences = Sentences {
     borderline: &[
         "{service} m'agace, mais {who}, franchement, réveille en moi une rage noire.",
         "{number} semaines sans {thing} : incompétence, ou vous vous moquez de moi ?",
-        "Je me fâcherais pour {thing} si je n'étais pas aussi lasse.",
+        "Je me fâcherais pour {thing} si la lassitude ne gagnait pas.",
         "{service} a planté {number} fois {when}, puis {who} m'a accusé.",
         "Contente que {who} parte pour {city}, et pourtant ça me serre la gorge.",
         "Fier de {who}, un peu jaloux aussi, allez comprendre.",
         "Le voyage à {city} était splendide, j'ai pleuré la moitié du temps.",
-        "{who} s'excuse {when}, c'est gentil, mais je n'en crois pas un mot.",
+        "{who} s'excuse {when}, beau geste, auquel je ne crois guère.",
         "J'ai ri {where} quand {who} a glissé, puis j'ai eu honte.",
         "Ça remarche, pour {thing}, au bout de {number} visites dont je me serais passé.",
         "Je râle contre {service}, mais {who} me fait carrément sortir de mes gonds.",
@@ -225,11 +225,11 @@ pub(super) const FRENCH: Sentences = Sentences {
         "Je quitte {city} {when}, le cœur lourd, la valise légère, le sourire aux lèvres.",
     ],
     personal: &[
-        "Répondez à {mail} au sujet de {thing}, {number} semaines, ça suffit.",
+        "Répondez à {mail} à propos de {thing}, {number} semaines, ça suffit.",
         "{who} est joignable au {phone} {when}, merci beaucoup.",
         "Remboursez {thing} sur {iban}, réclamer chaque semaine m'épuise.",
         "Mon adresse est {mail}, mon numéro {phone}, pourquoi ce silence ?",
-        "Une connexion depuis {ip} {when}, ça m'effraie.",
+        "Une connexion depuis {ip} {when}, voilà qui m'effraie.",
         "Les photos sont sur {link}, regardez dans quel état est {thing} !",
         "Mauvais compte ! Il fallait lire {iban}, pas celui d'un autre.",
         "Accueil charmant {when}, écrivez à {mail}, je vous enverrai un gâteau.",
@@ -246,7 +246,7 @@ pub(super) const FRENCH: Sentences = Sentences {
         "{thing} c de la balle, jkiffe",
     ],
     sarcasm: &[
-        "Formidable, {service} refait la sieste, il ne manquait plus que ça.",
+        "Formidable, {service} refait la sieste, comme si la journée était trop simple.",
         "Félicitations, {thing} est à {city}, dommage que j'habite ailleurs.",
         "Mais oui, {number} mots de passe par jour, le rêve de toute une vie.",
         "Quel régal, {who} m'explique encore {thing}.",
@@ -269,9 +269,9 @@ pub(super) const FRENCH: Sentences = Sentences {
         ),
         (
             "who",
-            "ma sœur|mon voisin|notre cheffe|mon oncle|une collègue|mon colocataire|la gardienne|\
-             mon cousin|notre ancien prof|mon petit-fils|la dame du dessous|ma belle-mère|\
-             l'infirmière|tante Maïa",
+            "ma sœur|mon parrain|notre cheffe|mon oncle|une collègue|mon colocataire|la gardienne|\
+             mon cousin|notre ancien prof|mon petit-fils|la dame du dessous|ma marraine|\
+             la pharmacienne|tante Maïa",
         ),
         (
             "when",
@@ -281,8 +281,8 @@ pub(super) const FRENCH: Sentences = Sentences {
         ),
         (
             "where",
-            "dans la cuisine|dans l'escalier|au bord du canal|derrière la remise|à la cave|\
-             dans la salle d'attente|sur le parking|à la cantine|sur le bac|sous le pont|\
+            "dans la cuisine|sur le palier|au bord du canal|derrière la remise|à la cave|\
+             chez le dentiste|sur le parking|à la cantine|sur le bac|sous le pont|\
              au grenier|au gymnase",
         ),
         ("city", "Lyon|Nantes|Lille|Brest|Dijon|Namur|Genève|Tours|Metz"),
@@ -305,7 +305,7 @@ pub(super) const MIXED: &[&str] = &[
     "So happy, {who} vient enfin me voir à {city} !",
     "Oh my god, {thing} est déjà là, what a surprise !",
     "Honestly, {who} me rend dingue, I can't anymore.",
-    "Feeling sad {when}, tout le monde est parti à {city}.",
+    "Feeling sad {when}, toute la bande est partie à {city}.",
     "Quick update : {thing} part {when}, see you soon.",
     "{where}, it smells so bad, c'est dégueu.",
     "Je flippe, someone is hiding {where}, help me.",
