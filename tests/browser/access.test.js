@@ -5,25 +5,22 @@ import { after, before, test } from "node:test";
 import axe from "axe-core";
 import { percent } from "../../www/answer-view.js";
 import { examples, names, strings } from "../../www/strings.js";
-import { PATIENCE_MS, inNode, launch, open, reach, serve, shows, skip, until } from "./host.js";
+import { PATIENCE_MS, close, closeAll, inNode, open, reach, serve, shows, skip, until } from "./host.js";
 
 const options = { skip, timeout: PATIENCE_MS };
 
 /** @type {Awaited<ReturnType<typeof serve>>} */
 let server;
-/** @type {import("./host.js").Chromium} */
-let browser;
 /** @type {Awaited<ReturnType<typeof inNode>>} */
 let node;
 before(async () => {
   if (skip) return;
   // One after the other: what has started is known, and ends, when the next does not start.
   server = await serve();
-  browser = await launch();
   node = await inNode();
 });
 after(async () => {
-  await browser?.close();
+  await closeAll();
   await server?.close();
 });
 
@@ -48,7 +45,7 @@ async function violations(page) {
 for (const locale of ["en", "fr"]) {
   for (const colorScheme of /** @type {const} */ (["light", "dark"])) {
     test(`axe-core finds nothing: ${locale}, ${colorScheme}`, options, async () => {
-      const { page, context } = await open(browser, { locale, colorScheme });
+      const { page, context } = await open({ locale, colorScheme });
       await page.goto(server.origin);
       await reach(page, "ready");
       assert.deepEqual(await violations(page), [], "waiting for a text");
@@ -62,7 +59,7 @@ for (const locale of ["en", "fr"]) {
       await page.fill("#text", "a ".repeat(40_000));
       await page.waitForSelector("#refusal", { state: "visible" });
       assert.deepEqual(await violations(page), [], "with a refusal");
-      await context.close();
+      await close(context);
     });
 
     test(`axe-core finds nothing while loading and after a failure: ${locale}, ${colorScheme}`, options, async () => {
@@ -72,21 +69,21 @@ for (const locale of ["en", "fr"]) {
       const broken = await serve((path) =>
         path.endsWith(".wasm") ? { wait, status: 404 } : undefined,
       );
-      const { page, context } = await open(browser, { locale, colorScheme });
+      const { page, context } = await open({ locale, colorScheme });
       await page.goto(broken.origin);
       await page.waitForSelector("#loading", { state: "visible" });
       assert.deepEqual(await violations(page), [], "loading");
       release();
       await reach(page, "failed");
       assert.deepEqual(await violations(page), [], "failed");
-      await context.close();
+      await close(context);
       await broken.close();
     });
   }
 }
 
 test("a keyboard alone reaches everything, in order, with a visible focus", options, async () => {
-  const { page, context } = await open(browser);
+  const { page, context } = await open();
   await page.goto(server.origin);
   await reach(page, "ready");
   const focused = () =>
@@ -119,11 +116,11 @@ test("a keyboard alone reaches everything, in order, with a visible focus", opti
   await page.keyboard.press("Enter");
   assert.equal(await page.inputValue("#text"), "");
   assert.deepEqual(await focused(), { name: "text", outlined: true });
-  await context.close();
+  await close(context);
 });
 
 test("a screen reader gets names, the table with its numbers, and the answer in words", options, async () => {
-  const { page, context } = await open(browser);
+  const { page, context } = await open();
   await page.goto(server.origin);
   await reach(page, "ready");
   const text = "What a lovely surprise";
@@ -143,11 +140,11 @@ test("a screen reader gets names, the table with its numbers, and the answer in 
     ),
   ];
   for (const line of wanted) assert.ok(tree.includes(line), `${line} is not in\n${tree}`);
-  await context.close();
+  await close(context);
 });
 
 test("an answer is read aloud once, after a pause in typing", options, async () => {
-  const { page, context } = await open(browser);
+  const { page, context } = await open();
   // The page's timers run when the test says so; the worker's answers come when they come.
   const start = Date.UTC(2026, 0, 1);
   await page.clock.install({ time: start });
@@ -175,26 +172,26 @@ test("an answer is read aloud once, after a pause in typing", options, async () 
   const parts = [`${names.en[primary]}, confidence ${percent("en", confidence)}`];
   if (low_confidence) parts.push(strings.en.lowConfidence);
   assert.deepEqual(await said(), [`${parts.join(". ")}.`]);
-  await context.close();
+  await close(context);
 });
 
 test("who asks for less motion gets none", options, async () => {
   for (const reducedMotion of /** @type {const} */ (["no-preference", "reduce"])) {
-    const { page, context } = await open(browser, { reducedMotion });
+    const { page, context } = await open({ reducedMotion });
     await page.goto(server.origin);
     await reach(page, "ready");
     const durations = await page.$$eval("*", (all) => [
       ...new Set(all.map((one) => getComputedStyle(one).transitionDuration)),
     ]);
     assert.equal(durations.some((one) => one !== "0s"), reducedMotion === "no-preference");
-    await context.close();
+    await close(context);
   }
 });
 
 test("at phone width nothing is cut or scrolls sideways, in both languages", options, async () => {
   for (const locale of ["en", "fr"]) {
     // 320 CSS pixels: WCAG 1.4.10, which is also 1280 at a zoom of 400 %.
-    const { page, context } = await open(browser, { locale, viewport: { width: 320, height: 640 } });
+    const { page, context } = await open({ locale, viewport: { width: 320, height: 640 } });
     await page.goto(server.origin);
     await reach(page, "ready");
     await page.click("#examples button >> nth=0");
@@ -206,6 +203,6 @@ test("at phone width nothing is cut or scrolls sideways, in both languages", opt
         .map((one) => one.outerHTML.slice(0, 80));
     });
     assert.deepEqual(wide, []);
-    await context.close();
+    await close(context);
   }
 });

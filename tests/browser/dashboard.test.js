@@ -9,7 +9,7 @@ import { after, before, describe, test } from "node:test";
 import { PATIENCE_MS, SECRETS, startGate, until } from "../support/gate.js";
 import { planOf, startRollout, validation } from "../support/rollout.js";
 import { strings } from "../../www/dashboard/strings.js";
-import { launch, open, skip, violations } from "./host.js";
+import { close, closeAll, open, skip, violations } from "./host.js";
 
 const ADMIN = SECRETS.JEFFREY_ADMIN_TOKEN;
 const HOSTILE = `<img src=x onerror="document.title='owned'">\u202e${"x".repeat(400)}`;
@@ -57,21 +57,18 @@ async function relay(origin) {
 describe("the dashboard", { skip, timeout: 4 * PATIENCE_MS }, () => {
   /** @type {Awaited<ReturnType<typeof startRollout>>} */
   let gate;
-  /** @type {import("./host.js").Chromium} */
-  let browser;
   before(async () => {
     gate = await startRollout({ SHADOW_SHARE: "20%" });
-    browser = await launch();
     await gate.validate(validation());
   });
   after(async () => {
-    await browser?.close();
+    await closeAll();
     await gate?.stop();
   });
 
   /** A page that has the token. @param {{ token?: string, query?: string, origin?: string } & import("playwright-core").BrowserContextOptions} [options] */
   async function signedIn({ token = ADMIN, query = "", origin = gate.origin, ...options } = {}) {
-    const opened = await open(browser, options);
+    const opened = await open(options);
     await opened.page.goto(`${origin}/_jeffrey/dashboard/${query}`);
     await opened.page.fill("#token", token);
     await opened.page.press("#token", "Enter");
@@ -108,7 +105,7 @@ describe("the dashboard", { skip, timeout: 4 * PATIENCE_MS }, () => {
   });
 
   test("a token that is none is refused, one that may only read is refused what changes", async () => {
-    const { page, context } = await open(browser);
+    const { page, context } = await open();
     await page.goto(`${gate.origin}/_jeffrey/dashboard`);
     assert.deepEqual(await violations(page), []);
     await page.fill("#token", "nobody");
@@ -116,7 +113,7 @@ describe("the dashboard", { skip, timeout: 4 * PATIENCE_MS }, () => {
     await page.waitForSelector("#sign-in-refusal:not([hidden])");
     assert.equal(await page.textContent("#sign-in-refusal"), strings.en.notTaken);
     assert.deepEqual(await violations(page), []);
-    await context.close();
+    await close(context);
 
     const viewer = await signedIn({ token: SECRETS.JEFFREY_VIEWER_TOKEN });
     await says(viewer.page, /no plan is in force/);
@@ -127,7 +124,7 @@ describe("the dashboard", { skip, timeout: 4 * PATIENCE_MS }, () => {
     await viewer.page.waitForSelector("#refusal:not([hidden])");
     assert.match((await viewer.page.textContent("#refusal")) ?? "", /token|right|admin/i);
     assert.equal(await viewer.page.evaluate((token) => JSON.stringify([localStorage, sessionStorage, document.cookie, location.href]).includes(token), SECRETS.JEFFREY_VIEWER_TOKEN), false);
-    await viewer.context.close();
+    await close(viewer.context);
   });
 
   test("every button does what it says or tells why not, and what a person says is shown as words", async () => {
@@ -175,7 +172,7 @@ describe("the dashboard", { skip, timeout: 4 * PATIENCE_MS }, () => {
     assert.deepEqual(faults.filter((fault) => !/409/.test(fault)), []);
     const items = await page.$$eval("#history > li", (found) => found.map((item) => item.textContent ?? ""));
     assert.ok(items.some((item) => item.includes("somebody asked to rollback") || item.includes("somebody asked to roll back")), items.join("\n"));
-    await context.close();
+    await close(context);
   });
 
   test("approves where the plan wants a person", async () => {
@@ -189,7 +186,7 @@ describe("the dashboard", { skip, timeout: 4 * PATIENCE_MS }, () => {
     await page.click('#commands [data-command="approve"]');
     await page.click("#ask-do");
     await says(page, /at 100\.00%, stage 2 of 2/);
-    await context.close();
+    await close(context);
   });
 
   test("goes stale when the gate is away, and on by itself when it is back", async () => {
@@ -204,7 +201,7 @@ describe("the dashboard", { skip, timeout: 4 * PATIENCE_MS }, () => {
     await gate.wish({ command: "pause", reason: "seen after the cut" });
     await says(page, /seen after the cut/);
     await gate.wish({ command: "resume", reason: "next" });
-    await context.close();
+    await close(context);
     await between.cut();
   });
 
@@ -236,7 +233,7 @@ describe("the dashboard", { skip, timeout: 4 * PATIENCE_MS }, () => {
       await says(page, /aborted: seen after the restart/);
       await page.waitForFunction(() => /brought a plan/.test(document.getElementById("history")?.textContent ?? ""));
     } finally {
-      await context.close();
+      await close(context);
       await between.cut();
       await other.stop();
       await rm(state, { recursive: true, force: true });
@@ -250,11 +247,11 @@ describe("the dashboard", { skip, timeout: 4 * PATIENCE_MS }, () => {
     assert.doesNotMatch((await page.textContent("#history")) ?? "", /asked to|rolled back|brought a plan/);
     await page.click('[data-language="en"]');
     await says(page, /^e1-small at \d/);
-    await context.close();
+    await close(context);
   });
 
   test("a keyboard alone signs in, commands and gives the reason", async () => {
-    const { page, context } = await open(browser);
+    const { page, context } = await open();
     await page.goto(`${gate.origin}/_jeffrey/dashboard/`);
     await page.waitForSelector("#sign-in");
     /** Goes on until something has the focus. @param {string} selector */
@@ -281,7 +278,7 @@ describe("the dashboard", { skip, timeout: 4 * PATIENCE_MS }, () => {
     assert.equal(await page.$eval("#ask", (dialog) => /** @type {HTMLDialogElement} */ (dialog).open), false);
     assert.match((await page.textContent("#says")) ?? "", /paused: by hand/);
     await gate.wish({ command: "resume", reason: "next" });
-    await context.close();
+    await close(context);
   });
 
   test("shows a past moment, from which nothing can be done", async () => {
@@ -293,7 +290,7 @@ describe("the dashboard", { skip, timeout: 4 * PATIENCE_MS }, () => {
     assert.deepEqual(await violations(page), []);
     await page.click("#past a");
     await page.waitForSelector("#sign-in:not([hidden])");
-    await context.close();
+    await close(context);
   });
 
   test("each chart is a table, a CSV and a picture as well", async () => {
@@ -311,7 +308,7 @@ describe("the dashboard", { skip, timeout: 4 * PATIENCE_MS }, () => {
     assert.match(csv.bytes.toString(), /^minute,Canary,Stable\n\d{4}-\d\d-\d\d \d\d:\d\d,/);
     const png = await save('#charts figure:nth-child(1) button[aria-label$="PNG"]');
     assert.deepEqual([png.name, png.bytes.subarray(1, 4).toString()], ["errors.png", "PNG"]);
-    await context.close();
+    await close(context);
   });
 
   for (const locale of ["en-GB", "fr-FR"]) {
@@ -328,7 +325,7 @@ describe("the dashboard", { skip, timeout: 4 * PATIENCE_MS }, () => {
         assert.deepEqual(await violations(page), [], "with what is folded open");
         await page.click('#commands [data-command="rollback"]');
         assert.deepEqual(await violations(page), [], "the question");
-        await context.close();
+        await close(context);
       });
     }
   }

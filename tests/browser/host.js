@@ -9,7 +9,6 @@ import axe from "axe-core";
 import { chromium } from "playwright-core";
 import { FILES } from "../support/model-files.js";
 
-/** @typedef {import("playwright-core").Browser} Chromium */
 /** @typedef {import("playwright-core").Page} Page */
 /** @typedef {import("../../build/browser/jeffrey_edge.js").Browser} Classifier */
 /** @typedef {(path: string) => { status?: number, body?: string | Uint8Array, type?: string, wait?: Promise<void> } | undefined} Override */
@@ -30,9 +29,11 @@ if (skip) console.log("skipped: chromium");
 
 if (!existsSync(join(WWW, "index.html"))) throw new Error(`${WWW} is missing: run make workers`);
 
-/** @returns {Promise<Chromium>} */
-export function launch() {
-  return chromium.launch({
+/** Those that run. @type {Set<import("playwright-core").Browser>} */
+const browsers = new Set();
+
+async function launch() {
+  const browser = await chromium.launch({
     executablePath: CHROMIUM,
     args: [
       "--headless",
@@ -45,6 +46,8 @@ export function launch() {
       "--disable-sync",
     ],
   });
+  browsers.add(browser);
+  return browser;
 }
 
 const TYPES = /** @type {Record<string, string>} */ ({
@@ -101,11 +104,15 @@ export async function serve(override = () => undefined) {
 }
 
 /**
- * A fresh page. `faults` collects what the console or the page complained about.
- * @param {Chromium} browser
+ * A page in a browser of its own. `faults` collects what the console or the page complained about.
+ *
+ * Beside two busy cores, a headless Chromium that has shown some pages can end up without a frame: timers run and
+ * the page says it is visible, but `requestAnimationFrame` is never called again, and whatever waits for a still
+ * element waits until the test ends.
  * @param {import("playwright-core").BrowserContextOptions} [options]
  */
-export async function open(browser, options = {}) {
+export async function open(options = {}) {
+  const browser = await launch();
   const context = await browser.newContext({ locale: "en-GB", ...options });
   const page = await context.newPage();
   page.setDefaultTimeout(WAIT_MS);
@@ -120,6 +127,19 @@ export async function open(browser, options = {}) {
     dialog.dismiss();
   });
   return { page, context, faults };
+}
+
+/** Ends the browser of a page. @param {import("playwright-core").BrowserContext} context */
+export async function close(context) {
+  const browser = context.browser();
+  if (!browser) return;
+  browsers.delete(browser);
+  await browser.close();
+}
+
+/** Ends what tests that failed have left open. */
+export async function closeAll() {
+  await Promise.all([...browsers].map((browser) => browser.close()));
 }
 
 /** @param {Page} page @param {"loading" | "ready" | "failed"} state */

@@ -6,15 +6,12 @@ import { existsSync } from "node:fs";
 import { createServer } from "node:http";
 import { after, before, test } from "node:test";
 import { startModelWorker } from "../support/model-worker.js";
-import { PATIENCE_MS, inNode, launch, open, reach, shows, skip } from "./host.js";
+import { PATIENCE_MS, close, closeAll, inNode, open, reach, shows, skip } from "./host.js";
 
 const built = existsSync(new URL("../../build/model/index.js", import.meta.url));
 const missing = built || process.env.CI === "true" ? false : "the model worker is not built";
 if (missing) console.log("skipped: model worker");
 const options = { skip: skip || missing, timeout: PATIENCE_MS };
-
-/** @type {import("./host.js").Chromium} */
-let browser;
 /** Another origin with an empty page, one for each side of the question. */
 /** @type {{ allowed: string, refused: string, close: () => void }} */
 let origins;
@@ -28,11 +25,10 @@ before(async () => {
     refused: refused.origin,
     close: () => [allowed, refused].forEach((server) => server.close()),
   };
-  browser = await launch();
   worker = await startModelWorker({ ALLOWED_ORIGINS: origins.allowed });
 });
 after(async () => {
-  await browser?.close();
+  await closeAll();
   await worker?.stop();
   origins?.close();
 });
@@ -54,7 +50,7 @@ async function emptyPage() {
 
 test("the model worker serves the page at /, strict, and the page answers by itself", options, async () => {
   const { classifier } = await inNode();
-  const { page, context, faults } = await open(browser);
+  const { page, context, faults } = await open();
   /** @type {string[]} */
   const urls = [];
   context.on("request", (request) => urls.push(request.url()));
@@ -74,7 +70,7 @@ test("the model worker serves the page at /, strict, and the page answers by its
   await shows(page, JSON.parse(classifier.classify(text)));
   assert.deepEqual(urls, []);
   assert.deepEqual(faults, []);
-  await context.close();
+  await close(context);
 });
 
 test("the page and the API give the same answer", options, async () => {
@@ -101,7 +97,7 @@ test("the page and the API give the same answer", options, async () => {
  * @param {string} origin @param {"application/json" | "text/plain"} type
  */
 async function ask(origin, type) {
-  const { page, context } = await open(browser);
+  const { page, context } = await open();
   /** @type {{ method: string, status: number }[]} */
   const exchanged = [];
   // Playwright leaves preflights out; Chromium's own events have them.
@@ -132,7 +128,7 @@ async function ask(origin, type) {
     },
     { url: `${worker.origin}/v1/classify`, type },
   );
-  await context.close();
+  await close(context);
   return { seen, exchanged };
 }
 

@@ -5,7 +5,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { FILES } from "../support/model-files.js";
-import { PATIENCE_MS, WWW, golden, inNode, launch, open, serve, skip } from "./host.js";
+import { PATIENCE_MS, WWW, closeAll, golden, inNode, open, serve, skip } from "./host.js";
 
 /** The labels in the order of golden scores. */
 const LABELS = ["joy", "sadness", "anger", "fear", "surprise", "disgust", "neutral", "frustration"];
@@ -86,10 +86,9 @@ test("every golden row has Python's ids, label and scores in Node", async () => 
 
 test("every golden row has Python's ids, label and scores in Chromium", { skip, timeout: PATIENCE_MS }, async () => {
   const rows = await golden();
-  const browser = await launch();
   const server = await serve();
   try {
-    const { page } = await open(browser);
+    const { page } = await open();
     await page.goto(server.origin);
     const seen = await page.evaluate(
       async ({ texts, files, id }) => {
@@ -110,7 +109,7 @@ test("every golden row has Python's ids, label and scores in Chromium", { skip, 
     );
     compare(rows, seen);
   } finally {
-    await browser.close();
+    await closeAll();
     await server.close();
   }
 });

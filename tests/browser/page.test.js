@@ -4,25 +4,22 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { milliseconds, percent } from "../../www/answer-view.js";
 import { examples, names, strings } from "../../www/strings.js";
-import { PATIENCE_MS, inNode, launch, open, reach, serve, shows, skip, until } from "./host.js";
+import { PATIENCE_MS, close, closeAll, inNode, open, reach, serve, shows, skip, until } from "./host.js";
 
 const options = { skip, timeout: PATIENCE_MS };
 
 /** @type {Awaited<ReturnType<typeof serve>>} */
 let server;
-/** @type {import("./host.js").Chromium} */
-let browser;
 /** @type {Awaited<ReturnType<typeof inNode>>} */
 let node;
 before(async () => {
   if (skip) return;
   // One after the other: what has started is known, and ends, when the next does not start.
   server = await serve();
-  browser = await launch();
   node = await inNode();
 });
 after(async () => {
-  await browser?.close();
+  await closeAll();
   await server?.close();
 });
 
@@ -31,7 +28,7 @@ const expected = (text) => JSON.parse(node.classifier.classify(text));
 
 /** A page whose model is ready. @param {import("playwright-core").BrowserContextOptions} [with_] */
 async function ready(with_) {
-  const opened = await open(browser, with_);
+  const opened = await open(with_);
   await opened.page.goto(server.origin);
   await reach(opened.page, "ready");
   return opened;
@@ -81,7 +78,7 @@ test("a typed text gets the module's answer: bars, route, rule, confidence, time
   const model = await page.textContent("#model");
   assert.equal(model, `${node.id} ${node.classifier.sha256?.slice(0, 12)}`);
   assert.deepEqual(faults, []);
-  await context.close();
+  await close(context);
 });
 
 test("a text longer than the encoder reads is marked as truncated, and one above 64 KiB is refused", options, async () => {
@@ -99,7 +96,7 @@ test("a text longer than the encoder reads is marked as truncated, and one above
   await shows(page, expected("short again"));
   assert.equal(await page.isVisible("#refusal"), false);
   assert.deepEqual(faults, []);
-  await context.close();
+  await close(context);
 });
 
 test("a second visit fetches no file again whose hash is known", options, async () => {
@@ -112,11 +109,11 @@ test("a second visit fetches no file again whose hash is known", options, async 
   await page.reload();
   await reach(page, "ready");
   assert.equal(large(), before);
-  await context.close();
+  await close(context);
 });
 
 test("after load no request leaves the page, to its own host or another, and offline it answers", options, async () => {
-  const { page, context, faults } = await open(browser);
+  const { page, context, faults } = await open();
   /** @type {string[]} */
   const urls = [];
   context.on("request", (request) => urls.push(request.url()));
@@ -140,7 +137,7 @@ test("after load no request leaves the page, to its own host or another, and off
   assert.deepEqual(urls, []);
   assert.equal(server.requests.length, served);
   assert.deepEqual(faults, []);
-  await context.close();
+  await close(context);
 });
 
 test("no text is kept: storage, cookies, address and history stay empty", options, async () => {
@@ -170,11 +167,11 @@ test("no text is kept: storage, cookies, address and history stay empty", option
   });
   await page.reload();
   assert.equal(await page.inputValue("#text"), "");
-  await context.close();
+  await close(context);
 });
 
 test("the language follows the browser, the address and the switch, and keeps text and answer", options, async () => {
-  const { page, context, faults } = await open(browser, { locale: "fr-CA" });
+  const { page, context, faults } = await open({ locale: "fr-CA" });
   await page.goto(server.origin);
   await reach(page, "ready");
   assert.equal(await page.getAttribute("html", "lang"), "fr");
@@ -197,14 +194,14 @@ test("the language follows the browser, the address and the switch, and keeps te
   await page.goto(`${server.origin}/?lang=en`);
   assert.equal(await page.getAttribute("html", "lang"), "en");
   assert.deepEqual(faults, []);
-  await context.close();
+  await close(context);
 });
 
 test("both languages have the same words, and index.html says the English ones", options, async () => {
   assert.deepEqual(Object.keys(strings.fr), Object.keys(strings.en));
   assert.deepEqual(Object.keys(names.fr), Object.keys(names.en));
   assert.equal(examples.fr.length, examples.en.length);
-  const { page, context } = await open(browser, { javaScriptEnabled: false });
+  const { page, context } = await open({ javaScriptEnabled: false });
   await page.goto(server.origin);
   const written = await page.$$eval("[data-text]", (parts) =>
     parts.map((part) => [part.getAttribute("data-text"), part.textContent]),
@@ -213,7 +210,7 @@ test("both languages have the same words, and index.html says the English ones",
   const words = /** @type {Record<string, string>} */ (strings.en);
   for (const [key, text] of written) assert.equal(text, words[String(key)], String(key));
   assert.equal(await page.isVisible("noscript"), true);
-  await context.close();
+  await close(context);
 });
 
 test("the page is there before the module: it shows, switches language and takes a text", options, async () => {
@@ -221,7 +218,7 @@ test("the page is there before the module: it shows, switches language and takes
   /** @type {Promise<void>} */
   const wait = new Promise((resolve) => (release = resolve));
   const slow = await serve((path) => (path.endsWith(".wasm") ? { wait } : undefined));
-  const { page, context, faults } = await open(browser);
+  const { page, context, faults } = await open();
   await page.goto(slow.origin);
   await page.waitForSelector("#loading", { state: "visible" });
   // The model's files arrive; the module does not.
@@ -242,12 +239,12 @@ test("the page is there before the module: it shows, switches language and takes
   await shows(page, expected("écrit avant"));
   assert.equal(await page.isVisible("#loading"), false);
   assert.deepEqual(faults, []);
-  await context.close();
+  await close(context);
   await slow.close();
 });
 
 test("fast typing has one text under way at a time and ends with the last one's answer", options, async () => {
-  const { page, context } = await open(browser);
+  const { page, context } = await open();
   await page.addInitScript(() => {
     const seen = { most: 0, open: 0, sent: 0 };
     Object.assign(window, { seen });
@@ -283,7 +280,7 @@ test("fast typing has one text under way at a time and ends with the last one's 
   const seen = await page.evaluate(() => /** @type {any} */ (window).seen);
   // The first letter was asked at once; all letters typed while it was computed became one question.
   assert.deepEqual(seen, { most: 1, open: 0, sent: 2 });
-  await context.close();
+  await close(context);
 });
 
 test("clearing forgets the answer, even one that is still under way", options, async () => {
@@ -303,13 +300,13 @@ test("clearing forgets the answer, even one that is still under way", options, a
   assert.equal(await page.isVisible("#headline"), false);
   const values = await page.$$eval("#scores data", (all) => all.map((one) => one.textContent));
   assert.deepEqual(values, Array(8).fill("–"));
-  await context.close();
+  await close(context);
 });
 
 test("the page has no inline script, style or event attribute, and names no other host", options, async () => {
-  const { page, context } = await open(browser);
+  const { page, context } = await open();
   const html = (await (await page.goto(server.origin))?.text()) ?? "";
   assert.match(html, /<script type="module" src="app.js">/);
   assert.doesNotMatch(html, /<script(?![^>]* src=)|<style|\sstyle=|\son\w+=|https?:/);
-  await context.close();
+  await close(context);
 });

@@ -7,21 +7,17 @@ import { after, before, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { SILENCE_S } from "../../www/classifier.js";
 import { names, strings } from "../../www/strings.js";
-import { PATIENCE_MS, WWW, inNode, launch, open, reach, serve, shows, skip, until } from "./host.js";
+import { PATIENCE_MS, WWW, close, closeAll, inNode, open, reach, serve, shows, skip, until } from "./host.js";
 
 const options = { skip, timeout: PATIENCE_MS };
 const MARKUP = "<img src=x onerror=alert(1)><script>alert(2)</script>";
-
-/** @type {import("./host.js").Chromium} */
-let browser;
 /** @type {Awaited<ReturnType<typeof inNode>>} */
 let node;
 before(async () => {
   if (skip) return;
   node = await inNode();
-  browser = await launch();
 });
-after(() => browser?.close());
+after(closeAll);
 
 /** @param {string} file */
 const read = (file) => readFile(join(WWW, "models", node.id, file));
@@ -63,7 +59,7 @@ test("a model that cannot be loaded is said to be so, with the reason, and can b
   for (const { path, reason, ...answer } of rows) {
     let broken = true;
     const server = await serve((asked) => (broken && asked === path ? answer : undefined));
-    const { page, context } = await open(browser);
+    const { page, context } = await open();
     await page.goto(server.origin);
     await reach(page, "failed");
     const seen = (await page.textContent("#failure-reason")) ?? "";
@@ -77,20 +73,20 @@ test("a model that cannot be loaded is said to be so, with the reason, and can b
     await reach(page, "ready");
     await shows(page, JSON.parse(node.classifier.classify("still here")));
     assert.equal(await page.isVisible("#failure"), false, path);
-    await context.close();
+    await close(context);
     await server.close();
   }
 });
 
 test("a lost connection is a reason too", options, async () => {
   const server = await serve();
-  const { page, context } = await open(browser);
+  const { page, context } = await open();
   await page.route("**/tokenizer.json?*", (route) => route.abort());
   await page.goto(server.origin);
   await reach(page, "failed");
   const reason = await page.textContent("#failure-reason");
   assert.equal(reason, `models/${node.id}/tokenizer.json: no connection`);
-  await context.close();
+  await close(context);
   await server.close();
 });
 
@@ -99,7 +95,7 @@ test("a load that brings nothing ends as a failure, and can be tried again", opt
   const server = await serve((path) =>
     stalls && path.endsWith("/tokenizer.json") ? { wait: new Promise(() => {}) } : undefined,
   );
-  const { page, context } = await open(browser);
+  const { page, context } = await open();
   await page.clock.install();
   await page.goto(server.origin);
   await reach(page, "loading");
@@ -111,7 +107,7 @@ test("a load that brings nothing ends as a failure, and can be tried again", opt
   stalls = false;
   await page.click("#retry");
   await reach(page, "ready");
-  await context.close();
+  await close(context);
   await server.close();
 });
 
@@ -127,7 +123,7 @@ test("a load that goes on may take its time", options, async () => {
     if (path === "classifier-worker.js") return { body: actor };
     return path === "step" ? { body: "", wait: new Promise((resolve) => (release = () => resolve())) } : undefined;
   });
-  const { page, context } = await open(browser);
+  const { page, context } = await open();
   const start = Date.UTC(2026, 0, 1);
   await page.clock.install({ time: start });
   await page.clock.pauseAt(start + 1_000);
@@ -143,7 +139,7 @@ test("a load that goes on may take its time", options, async () => {
   }
   await page.clock.runFor(SILENCE_S * 1_000);
   await reach(page, "failed");
-  await context.close();
+  await close(context);
   await server.close();
 });
 
@@ -155,7 +151,7 @@ test("a file chosen before the model is there is read once it is, also after a f
   const server = await serve((path) =>
     broken && path === "models/index.json" ? { wait, status: 500 } : undefined,
   );
-  const { page, context } = await open(browser);
+  const { page, context } = await open();
   await page.goto(server.origin);
   await reach(page, "loading");
   await page.setInputFiles("#file", { name: "early.txt", mimeType: "text/plain", buffer: Buffer.from("one\ntwo\nthree") });
@@ -165,7 +161,7 @@ test("a file chosen before the model is there is read once it is, also after a f
   await page.click("#retry");
   await until(page, () => document.getElementById("batch-count")?.textContent === "3 of 3", null);
   assert.equal(await page.textContent("#batch-rows tr:nth-child(3) td:last-child"), "three");
-  await context.close();
+  await close(context);
   await server.close();
 });
 
@@ -178,7 +174,7 @@ test("a classifier that stops in the middle of a file says so, and keeps what it
       postMessage({ kind: "failed", reason: "the classifier stopped" });
     };`;
   const server = await serve((path) => (path === "classifier-worker.js" ? { body: actor } : undefined));
-  const { page, context } = await open(browser);
+  const { page, context } = await open();
   await page.goto(server.origin);
   await reach(page, "ready");
   await page.setInputFiles("#file", { name: "two.txt", mimeType: "text/plain", buffer: Buffer.from("one\ntwo") });
@@ -188,24 +184,24 @@ test("a classifier that stops in the middle of a file says so, and keeps what it
   assert.equal(await page.textContent("#batch-count"), "1 of 2, stopped");
   assert.equal(await page.isVisible("#batch-stop"), false);
   assert.equal(await page.isVisible("#batch-download"), false);
-  await context.close();
+  await close(context);
   await server.close();
 });
 
 test("a failure is told in French as well", options, async () => {
   const server = await serve((path) => (path === "models/index.json" ? { status: 404 } : undefined));
-  const { page, context } = await open(browser, { locale: "fr-FR" });
+  const { page, context } = await open({ locale: "fr-FR" });
   await page.goto(server.origin);
   await reach(page, "failed");
   assert.equal(await page.textContent("#failure h3"), strings.fr.failed);
   assert.equal(await page.textContent("#retry"), strings.fr.retry);
-  await context.close();
+  await close(context);
   await server.close();
 });
 
 test("hostile text is shown as text and classified like any other", options, async () => {
   const server = await serve();
-  const { page, context, faults } = await open(browser);
+  const { page, context, faults } = await open();
   await page.goto(server.origin);
   await reach(page, "ready");
   const texts = [
@@ -229,7 +225,7 @@ test("hostile text is shown as text and classified like any other", options, asy
     assert.equal(wider, false, "the text does not widen the page");
   }
   assert.deepEqual(faults, []);
-  await context.close();
+  await close(context);
   await server.close();
 });
 
@@ -272,7 +268,7 @@ test("hostile names in an answer, a model or a reason are shown as text", option
   assert.equal(await page.textContent("#failure-reason"), MARKUP);
   assert.equal(await page.$("img, main script"), null);
   assert.deepEqual(faults, []);
-  await context.close();
+  await close(context);
   await server.close();
 });
 
@@ -294,7 +290,7 @@ async function staged(answer) {
   const server = await serve((path) =>
     path === "classifier-worker.js" ? { body: actor } : undefined,
   );
-  const opened = await open(browser);
+  const opened = await open();
   await opened.page.goto(server.origin);
   await reach(opened.page, "ready");
   return { ...opened, server, answer };
