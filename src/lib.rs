@@ -12,4 +12,4 @@ pub mod telemetry;
 
 pub mod rollout;
 
-pub mod gate;
+pub mod gateway;

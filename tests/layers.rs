@@ -19,10 +19,10 @@ const LIBRARIES: [&str; 10] = [
     "crates/evaluation/src",
     "crates/kernels/src",
     "crates/mask/src",
-    "crates/sheet/src",
+    "crates/text-table/src",
     "crates/shipped/src",
     "crates/terms/src",
-    "crates/wire/src",
+    "crates/http-api/src",
 ];
 
 /// Source folders of crates that run: each is a program, or what a program needs of its host.
@@ -37,7 +37,7 @@ const PROGRAMS: [&str; 7] = [
 ];
 
 /// The core's modules: each uses only those before it.
-const CORE_ORDER: [&str; 3] = ["telemetry", "rollout", "gate"];
+const CORE_ORDER: [&str; 3] = ["telemetry", "rollout", "gateway"];
 
 /// Paths that no library names, nor anything below them.
 const BANNED_PATHS: [&str; 7] = [
@@ -57,56 +57,56 @@ const BANNED_MACROS: [&str; 5] = ["dbg", "eprint", "eprintln", "print", "println
 const TRACT: (&str, &str) = ("tract_core", "crates/classifier/src/encoder.rs");
 
 /// Circles of files that import each other. The list may only get shorter, and so may each circle.
-const CIRCLES: [&[&str]; 4] = [
+const KNOWN_CYCLES: [&[&str]; 4] = [
     &["crates/classifier/src/encoder.rs", "crates/classifier/src/files.rs"],
-    &["crates/wire/src/error.rs", "crates/wire/src/json.rs"],
+    &["crates/http-api/src/error.rs", "crates/http-api/src/json.rs"],
     &[
-        "src/gate/access.rs",
-        "src/gate/answer.rs",
-        "src/gate/contract.rs",
-        "src/gate/event.rs",
-        "src/gate/feedback.rs",
-        "src/gate/figures.rs",
-        "src/gate/intake.rs",
-        "src/gate/metrics.rs",
-        "src/gate/otlp.rs",
-        "src/gate/own.rs",
-        "src/gate/settings.rs",
-        "src/gate/shard.rs",
-        "src/gate/sink.rs",
-        "src/gate/tally.rs",
-        "src/gate/webhook.rs",
-        "src/gate/words.rs",
+        "src/gateway/access.rs",
+        "src/gateway/api.rs",
+        "src/gateway/event.rs",
+        "src/gateway/feedback.rs",
+        "src/gateway/legacy.rs",
+        "src/gateway/messages.rs",
+        "src/gateway/minute_stats.rs",
+        "src/gateway/model.rs",
+        "src/gateway/otlp.rs",
+        "src/gateway/prometheus.rs",
+        "src/gateway/request.rs",
+        "src/gateway/settings.rs",
+        "src/gateway/shard.rs",
+        "src/gateway/sink.rs",
+        "src/gateway/summary.rs",
+        "src/gateway/webhook.rs",
     ],
     &["src/rollout/plan/fields.rs", "src/rollout/plan/freeze.rs"],
 ];
 
 #[test]
 fn every_crate_is_listed_as_library_or_program() {
-    let mut found = vec!["src".to_owned(), "tests/wasm/src".to_owned()];
+    let mut folders = vec!["src".to_owned(), "tests/wasm/src".to_owned()];
     for entry in fs::read_dir(root().join("crates")).unwrap() {
-        found.push(format!("crates/{}/src", entry.unwrap().file_name().to_string_lossy()));
+        folders.push(format!("crates/{}/src", entry.unwrap().file_name().to_string_lossy()));
     }
     let listed: BTreeSet<&str> = LIBRARIES.into_iter().chain(PROGRAMS).collect();
-    assert_eq!(found.iter().map(String::as_str).collect::<BTreeSet<_>>(), listed);
+    assert_eq!(folders.iter().map(String::as_str).collect::<BTreeSet<_>>(), listed);
 }
 
 #[test]
 fn libraries_name_nothing_outside_their_arguments() {
     let mut faults = Vec::new();
     for folder in LIBRARIES {
-        for (path, code) in sources(folder) {
-            faults.extend(faults_of(&path, &code));
+        for (path, code) in read_sources(folder) {
+            faults.extend(find_faults(&path, &code));
         }
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
 #[test]
-fn no_circle_of_files_is_new() {
+fn no_import_cycle_is_new() {
     let mut faults = Vec::new();
     for folder in LIBRARIES.into_iter().chain(PROGRAMS) {
-        faults.extend(circle_faults(&circles(&sources(folder), folder), folder));
+        faults.extend(cycle_faults(&find_cycles(&read_sources(folder), folder), folder));
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
@@ -118,49 +118,57 @@ fn planted_faults_are_found() {
         ("crates/terms/src/lib.rs", "use std::fs;", "std::fs"),
         ("crates/terms/src/lib.rs", "use std::{fmt, fs::File};", "std::fs::File"),
         ("crates/terms/src/lib.rs", "use std::{fmt, time::{Duration, Instant}};", "time::Instant"),
-        ("src/gate/own.rs", "fn f() { let now = std::time::SystemTime::now(); }", "SystemTime"),
-        ("src/gate/own.rs", "fn f() { let home = ::std::env::var(\"HOME\"); }", "std::env::var"),
-        ("crates/wire/src/lib.rs", "use std::net::IpAddr;", "std::net"),
-        ("crates/wire/src/cors.rs", "fn f() { println!(\"{}\", 1); }", "println!"),
-        ("crates/wire/src/cors.rs", "fn f() { std::eprintln!(\"{}\", 1); }", "eprintln!"),
-        ("crates/wire/src/cors.rs", "use std /* hidden */ :: fs;", "std::fs"),
-        ("crates/wire/src/cors.rs", "macro_rules! m { () => { std::fs::read(\"a\") } }", "std::fs"),
+        ("src/gateway/api.rs", "fn f() { let now = std::time::SystemTime::now(); }", "SystemTime"),
+        ("src/gateway/api.rs", "fn f() { let home = ::std::env::var(\"HOME\"); }", "std::env::var"),
+        ("crates/http-api/src/lib.rs", "use std::net::IpAddr;", "std::net"),
+        ("crates/http-api/src/cors.rs", "fn f() { println!(\"{}\", 1); }", "println!"),
+        ("crates/http-api/src/cors.rs", "fn f() { std::eprintln!(\"{}\", 1); }", "eprintln!"),
+        ("crates/http-api/src/cors.rs", "use std /* hidden */ :: fs;", "std::fs"),
+        (
+            "crates/http-api/src/cors.rs",
+            "macro_rules! m { () => { std::fs::read(\"a\") } }",
+            "std::fs",
+        ),
         ("crates/classifier/src/head.rs", "use tract_core::prelude::*;", "tract_core"),
-        ("src/telemetry/sketch.rs", "use crate::rollout::plan;", "crate::rollout"),
-        ("src/rollout/plan/read.rs", "use super::super::super::gate::own;", "gate::own"),
-        ("src/rollout/plan/read.rs", "mod tests { use crate::gate::own::Reply; }", "gate::own"),
-        ("src/gates/own.rs", "", "not in CORE_ORDER"),
+        ("src/telemetry/latency_sketch.rs", "use crate::rollout::plan;", "crate::rollout"),
+        ("src/rollout/plan/read.rs", "use super::super::super::gateway::api;", "gateway::api"),
+        (
+            "src/rollout/plan/read.rs",
+            "mod tests { use crate::gateway::api::ApiResponse; }",
+            "gateway::api",
+        ),
+        ("src/gates/api.rs", "", "not in CORE_ORDER"),
         // None of these is a fault.
-        ("src/gate/own.rs", "use crate::{rollout, telemetry::sketch};", ""),
+        ("src/gateway/api.rs", "use crate::{rollout, telemetry::latency_sketch};", ""),
         ("crates/classifier/src/encoder.rs", "use tract_core::prelude::*;", ""),
         (
-            "crates/mask/src/net.rs",
+            "crates/mask/src/network.rs",
             "//! Not `std::fs`.\n// std::env\n/* std::env /* twice */ */",
             "",
         ),
-        ("crates/mask/src/net.rs", "const A: &str = r#\"use std::fs; \\\" println!()\"#;", ""),
-        ("crates/mask/src/net.rs", "use std::fmt; use core::net::Ipv6Addr;", ""),
-        ("crates/mask/src/net.rs", "fn f() { writeln!(f); }", ""),
+        ("crates/mask/src/network.rs", "const A: &str = r#\"use std::fs; \\\" println!()\"#;", ""),
+        ("crates/mask/src/network.rs", "use std::fmt; use core::net::Ipv6Addr;", ""),
+        ("crates/mask/src/network.rs", "fn f() { writeln!(f); }", ""),
     ];
     for (path, code, expected) in rows {
-        let found = faults_of(path, code);
+        let faults = find_faults(path, code);
         if expected.is_empty() {
-            assert!(found.is_empty(), "{path}: {code:?} gave {found:?}");
+            assert!(faults.is_empty(), "{path}: {code:?} gave {faults:?}");
         } else {
-            let named = found.iter().any(|fault| fault.contains(expected));
-            assert!(named, "{path}: {code:?} gave {found:?}, not {expected}");
+            let is_reported = faults.iter().any(|fault| fault.contains(expected));
+            assert!(is_reported, "{path}: {code:?} gave {faults:?}, not {expected}");
         }
     }
 }
 
 #[test]
-fn planted_circles_are_found() {
+fn planted_import_cycles_are_found() {
     let file = |path: &str, code: &str| (path.to_owned(), code.to_owned());
     let lib = file("src/lib.rs", "mod a; mod b; mod c; pub use a::A;");
     // Through a group, through `super`, and through a module between them.
     let a = file("src/a/mod.rs", "mod deep; use crate::{b::{self, B}, c};");
     let deep = file("src/a/deep.rs", "use super::A; use super::super::c::C;");
-    for (back, circle) in [
+    for (import, expected_cycle) in [
         ("fn f() { m!(crate::a::A) }", "src/a/mod.rs, src/b.rs"),
         ("mod inner { use super::super::a::A; }", "src/a/mod.rs, src/b.rs"),
         // A test may ask another file.
@@ -169,37 +177,42 @@ fn planted_circles_are_found() {
         ("// use crate::a;", ""),
     ] {
         let sources =
-            [lib.clone(), a.clone(), deep.clone(), file("src/b.rs", back), file("src/c.rs", "")];
-        let found: Vec<String> =
-            circles(&sources, "src").iter().map(|circle| circle.join(", ")).collect();
-        let expected = if circle.is_empty() { Vec::new() } else { vec![circle.to_owned()] };
-        assert_eq!(found, expected, "{back}");
+            [lib.clone(), a.clone(), deep.clone(), file("src/b.rs", import), file("src/c.rs", "")];
+        let cycles: Vec<String> =
+            find_cycles(&sources, "src").iter().map(|circle| circle.join(", ")).collect();
+        let expected =
+            if expected_cycle.is_empty() { Vec::new() } else { vec![expected_cycle.to_owned()] };
+        assert_eq!(cycles, expected, "{import}");
     }
     // A listed circle that grew, one that is new, one that is no more.
-    let listed = CIRCLES[1];
-    let grown = vec![[listed, &["crates/wire/src/tally.rs"]].concat()];
+    let listed = KNOWN_CYCLES[1];
+    let grown_cycles = vec![[listed, &["crates/http-api/src/prometheus.rs"]].concat()];
     let strings = |circles: Vec<Vec<&str>>| -> Vec<Vec<String>> {
         circles
             .iter()
             .map(|circle| circle.iter().map(|path| (*path).to_owned()).collect())
             .collect()
     };
-    assert!(circle_faults(&strings(vec![listed.to_vec()]), "crates/wire/src").is_empty());
-    assert!(!circle_faults(&strings(grown), "crates/wire/src").is_empty());
-    assert!(!circle_faults(&strings(vec![vec!["src/a.rs", "src/b.rs"]]), "src").is_empty());
-    assert!(!circle_faults(&[], "crates/wire/src").is_empty());
+    assert!(cycle_faults(&strings(vec![listed.to_vec()]), "crates/http-api/src").is_empty());
+    assert!(!cycle_faults(&strings(grown_cycles), "crates/http-api/src").is_empty());
+    assert!(!cycle_faults(&strings(vec![vec!["src/a.rs", "src/b.rs"]]), "src").is_empty());
+    assert!(!cycle_faults(&[], "crates/http-api/src").is_empty());
 }
 
 /// Circles that are not as listed.
-fn circle_faults(found: &[Vec<String>], folder: &str) -> Vec<String> {
+fn cycle_faults(cycles: &[Vec<String>], folder: &str) -> Vec<String> {
     let mut faults = Vec::new();
-    for circle in found {
-        if !CIRCLES.iter().any(|listed| circle.iter().all(|file| listed.contains(&file.as_str()))) {
-            faults.push(format!("a circle that is new, or grew: {}", circle.join(", ")));
+    for cycle in cycles {
+        if !KNOWN_CYCLES
+            .iter()
+            .any(|listed| cycle.iter().all(|file| listed.contains(&file.as_str())))
+        {
+            faults.push(format!("a circle that is new, or grew: {}", cycle.join(", ")));
         }
     }
-    for listed in CIRCLES.iter().filter(|listed| listed[0].starts_with(&format!("{folder}/"))) {
-        if !found.iter().any(|circle| circle == listed) {
+    for listed in KNOWN_CYCLES.iter().filter(|listed| listed[0].starts_with(&format!("{folder}/")))
+    {
+        if !cycles.iter().any(|circle| circle == listed) {
             faults.push(format!("shorter now, so is its entry in CIRCLES: {}", listed.join(", ")));
         }
     }
@@ -207,26 +220,26 @@ fn circle_faults(found: &[Vec<String>], folder: &str) -> Vec<String> {
 }
 
 /// The faults of one file of a library.
-fn faults_of(path: &str, code: &str) -> Vec<String> {
+fn find_faults(path: &str, code: &str) -> Vec<String> {
     let mut faults = Vec::new();
-    let named = names(code, &module_of(path, "src"), true);
-    let banned = named.paths.iter().map(|path| path.join("::")).filter(|named| {
+    let items = collect_names(code, &module_path(path, "src"), true);
+    let banned = items.paths.iter().map(|path| path.join("::")).filter(|named| {
         let tract = named.split("::").next() == Some(TRACT.0) && path != TRACT.1;
         tract || BANNED_PATHS.iter().any(|banned| is_below(named, banned))
     });
-    faults.extend(banned.map(|named| format!("{path}: names `{named}`")));
-    let called = named.macros.iter().filter(|name| BANNED_MACROS.contains(&name.as_str()));
+    faults.extend(banned.map(|banned_path| format!("{path}: names `{banned_path}`")));
+    let called = items.macros.iter().filter(|name| BANNED_MACROS.contains(&name.as_str()));
     faults.extend(called.map(|name| format!("{path}: calls `{name}!`")));
 
     let module = path.strip_prefix("src/").and_then(|rest| rest.split(['/', '.']).next());
     if let Some(module) = module.filter(|module| *module != "lib") {
-        let Some(place) = CORE_ORDER.iter().position(|name| *name == module) else {
+        let Some(position) = CORE_ORDER.iter().position(|name| *name == module) else {
             return vec![format!("{path}: `{module}` is not in CORE_ORDER")];
         };
-        for path_named in named.paths.iter().filter(|path| path[0] == "crate") {
+        for path_named in items.paths.iter().filter(|path| path[0] == "crate") {
             let later = path_named
                 .get(1)
-                .is_some_and(|name| CORE_ORDER[place + 1..].contains(&name.as_str()));
+                .is_some_and(|name| CORE_ORDER[position + 1..].contains(&name.as_str()));
             if later {
                 faults.push(format!("{path}: names `{}`", path_named.join("::")));
             }
@@ -242,44 +255,44 @@ fn is_below(path: &str, banned: &str) -> bool {
 
 /// Groups of files that import each other, each in the order of its paths. A module and the files below it are at
 /// home with each other, and tests may ask any file: neither counts.
-fn circles(sources: &[(String, String)], folder: &str) -> Vec<Vec<String>> {
+fn find_cycles(sources: &[(String, String)], folder: &str) -> Vec<Vec<String>> {
     let modules: BTreeMap<Vec<String>, &str> =
-        sources.iter().map(|(path, _)| (module_of(path, folder), path.as_str())).collect();
+        sources.iter().map(|(path, _)| (module_path(path, folder), path.as_str())).collect();
     let mut imports: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for (path, code) in sources {
-        let module = module_of(path, folder);
-        for named in names(code, &module, false).paths {
-            let Some(target) = resolved(&named, &module, &modules) else { continue };
+        let module = module_path(path, folder);
+        for import in collect_names(code, &module, false).paths {
+            let Some(target) = resolve_module(&import, &module, &modules) else { continue };
             if !target.starts_with(&module) && !module.starts_with(&target) {
                 imports.entry(path).or_default().insert(modules[&target]);
             }
         }
     }
-    let reach = |from: &str| -> BTreeSet<String> {
-        let mut seen = BTreeSet::new();
-        let mut open = vec![from.to_owned()];
-        while let Some(at) = open.pop() {
-            for next in imports.get(at.as_str()).into_iter().flatten() {
-                if seen.insert((*next).to_owned()) {
-                    open.push((*next).to_owned());
+    let reachable_from = |from: &str| -> BTreeSet<String> {
+        let mut visited = BTreeSet::new();
+        let mut queue = vec![from.to_owned()];
+        while let Some(current) = queue.pop() {
+            for next in imports.get(current.as_str()).into_iter().flatten() {
+                if visited.insert((*next).to_owned()) {
+                    queue.push((*next).to_owned());
                 }
             }
         }
-        seen
+        visited
     };
-    let reached: BTreeMap<&str, BTreeSet<String>> =
-        imports.keys().map(|path| (*path, reach(path))).collect();
-    let mut found = BTreeSet::new();
-    for (path, below) in reached.iter().filter(|(path, below)| below.contains(**path)) {
-        let with =
-            |other: &&String| reached.get(other.as_str()).is_some_and(|its| its.contains(*path));
-        found.insert(below.iter().filter(with).cloned().collect::<Vec<_>>());
+    let reachable: BTreeMap<&str, BTreeSet<String>> =
+        imports.keys().map(|path| (*path, reachable_from(path))).collect();
+    let mut cycles = BTreeSet::new();
+    for (path, below) in reachable.iter().filter(|(path, below)| below.contains(**path)) {
+        let is_mutual =
+            |other: &&String| reachable.get(other.as_str()).is_some_and(|its| its.contains(*path));
+        cycles.insert(below.iter().filter(is_mutual).cloned().collect::<Vec<_>>());
     }
-    found.into_iter().collect()
+    cycles.into_iter().collect()
 }
 
 /// The module that a path leads into: of the crate, or of the module that names it.
-fn resolved(
+fn resolve_module(
     path: &[String],
     from: &[String],
     modules: &BTreeMap<Vec<String>, &str>,
@@ -289,18 +302,18 @@ fn resolved(
         _ => [from, path].concat(),
     };
     // One segment at least was taken: a relative path that leads nowhere is another crate's.
-    let least = if path[0] == "crate" { 0 } else { from.len() + 1 };
-    (least..=absolute.len())
+    let length_min = if path[0] == "crate" { 0 } else { from.len() + 1 };
+    (length_min..=absolute.len())
         .rev()
         .map(|length| absolute[..length].to_vec())
         .find(|module| modules.contains_key(module))
 }
 
 /// The module that a file of a crate is: `src/a/mod.rs` and `src/a.rs` are `a`.
-fn module_of(path: &str, folder: &str) -> Vec<String> {
+fn module_path(path: &str, folder: &str) -> Vec<String> {
     let inside = path.strip_prefix(folder).unwrap_or(path).trim_end_matches(".rs");
     let mut module: Vec<String> =
-        inside.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect();
+        inside.split('/').filter(|segment| !segment.is_empty()).map(str::to_owned).collect();
     if module.last().is_some_and(|last| ["mod", "lib", "main"].contains(&last.as_str())) {
         module.pop();
     }
@@ -309,7 +322,7 @@ fn module_of(path: &str, folder: &str) -> Vec<String> {
 
 /// The paths and macros that a file names.
 #[derive(Default)]
-struct Names {
+struct NamedItems {
     with_tests: bool,
     /// Paths of two segments or more, with the groups of `use` written out. `super` and `self` are resolved, so
     /// a path of this crate begins with `crate` or with what stands in the file's module.
@@ -319,128 +332,130 @@ struct Names {
 }
 
 /// Reads a file, with or without its modules `tests`.
-fn names(code: &str, module: &[String], with_tests: bool) -> Names {
-    let mut found = Names { with_tests, ..Names::default() };
+fn collect_names(code: &str, module: &[String], with_tests: bool) -> NamedItems {
+    let mut names = NamedItems { with_tests, ..NamedItems::default() };
     let stream: TokenStream = code.parse().unwrap();
-    read(stream, module, &mut found);
-    found
+    read_tokens(stream, module, &mut names);
+    names
 }
 
 /// Reads the tokens of a module, of which `module` is the path.
-fn read(stream: TokenStream, module: &[String], found: &mut Names) {
+fn read_tokens(stream: TokenStream, module: &[String], names: &mut NamedItems) {
     let tokens: Vec<TokenTree> = stream.into_iter().collect();
-    let mut at = 0;
-    while at < tokens.len() {
-        match &tokens[at..] {
+    let mut index = 0;
+    while index < tokens.len() {
+        match &tokens[index..] {
             // A module within the file: `super` is this one there.
-            [TokenTree::Ident(word), TokenTree::Ident(name), TokenTree::Group(body), ..]
-                if word == "mod" =>
+            [TokenTree::Ident(keyword), TokenTree::Ident(name), TokenTree::Group(body), ..]
+                if keyword == "mod" =>
             {
-                if found.with_tests || name != "tests" {
+                if names.with_tests || name != "tests" {
                     let inner = [module, &[name.to_string()]].concat();
-                    read(body.stream(), &inner, found);
+                    read_tokens(body.stream(), &inner, names);
                 }
-                at += 3;
+                index += 3;
             }
             [TokenTree::Ident(name), TokenTree::Punct(mark), TokenTree::Group(body), ..]
                 if mark.as_char() == '!' =>
             {
-                found.macros.insert(name.to_string());
-                read(body.stream(), module, found);
-                at += 3;
+                names.macros.insert(name.to_string());
+                read_tokens(body.stream(), module, names);
+                index += 3;
             }
-            [TokenTree::Ident(_), ..] => at = path(&tokens, at, Vec::new(), module, found),
+            [TokenTree::Ident(_), ..] => {
+                index = read_path(&tokens, index, Vec::new(), module, names)
+            }
             [TokenTree::Group(group), ..] => {
-                read(group.stream(), module, found);
-                at += 1;
+                read_tokens(group.stream(), module, names);
+                index += 1;
             }
-            _ => at += 1,
+            _ => index += 1,
         }
     }
 }
 
 /// Reads the path that starts at `at`, under `prefix`; returns the place after it.
-fn path(
+fn read_path(
     tokens: &[TokenTree],
-    mut at: usize,
+    mut index: usize,
     prefix: Vec<String>,
     module: &[String],
-    found: &mut Names,
+    names: &mut NamedItems,
 ) -> usize {
-    let mut named = prefix;
-    while let Some(TokenTree::Ident(segment)) = tokens.get(at) {
-        named.push(segment.to_string());
-        at += 1;
-        if !is_separator(tokens, at) {
+    let mut segments = prefix;
+    while let Some(TokenTree::Ident(segment)) = tokens.get(index) {
+        segments.push(segment.to_string());
+        index += 1;
+        if !is_separator(tokens, index) {
             break;
         }
-        match tokens.get(at + 2) {
+        match tokens.get(index + 2) {
             Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Brace => {
                 let inner: Vec<TokenTree> = group.stream().into_iter().collect();
-                let mut place = 0;
-                while place < inner.len() {
-                    let next = path(&inner, place, named.clone(), module, found);
-                    place = next.max(place + 1);
+                let mut inner_index = 0;
+                while inner_index < inner.len() {
+                    let next = read_path(&inner, inner_index, segments.clone(), module, names);
+                    inner_index = next.max(inner_index + 1);
                 }
-                return at + 3;
+                return index + 3;
             }
             // A macro by its path.
-            Some(TokenTree::Ident(name)) if matches!(tokens.get(at + 3), Some(TokenTree::Punct(mark)) if mark.as_char() == '!') =>
+            Some(TokenTree::Ident(name)) if matches!(tokens.get(index + 3), Some(TokenTree::Punct(mark)) if mark.as_char() == '!') =>
             {
-                found.macros.insert(name.to_string());
-                at += 2;
+                names.macros.insert(name.to_string());
+                index += 2;
             }
-            Some(TokenTree::Ident(_)) => at += 2,
+            Some(TokenTree::Ident(_)) => index += 2,
             _ => {
-                at += 2;
+                index += 2;
                 break;
             }
         }
     }
-    if named.len() > 1 {
-        found.paths.insert(from_the_root(&named, module));
+    if segments.len() > 1 {
+        names.paths.insert(resolve_relative(&segments, module));
     }
-    at
+    index
 }
 
-fn is_separator(tokens: &[TokenTree], at: usize) -> bool {
-    let colon = |token: Option<&TokenTree>| matches!(token, Some(TokenTree::Punct(mark)) if mark.as_char() == ':');
-    colon(tokens.get(at)) && colon(tokens.get(at + 1))
+fn is_separator(tokens: &[TokenTree], index: usize) -> bool {
+    let is_colon = |token: Option<&TokenTree>| matches!(token, Some(TokenTree::Punct(mark)) if mark.as_char() == ':');
+    is_colon(tokens.get(index)) && is_colon(tokens.get(index + 1))
 }
 
 /// The path with `self` and `super` at its beginning resolved.
-fn from_the_root(named: &[String], module: &[String]) -> Vec<String> {
-    let up =
-        named.iter().take_while(|segment| ["self", "super"].contains(&segment.as_str())).count();
-    if up == 0 {
-        return named.to_vec();
+fn resolve_relative(path: &[String], module: &[String]) -> Vec<String> {
+    let relative_count =
+        path.iter().take_while(|segment| ["self", "super"].contains(&segment.as_str())).count();
+    if relative_count == 0 {
+        return path.to_vec();
     }
-    let supers = named[..up].iter().filter(|segment| *segment == "super").count();
-    let kept = &module[..module.len().saturating_sub(supers)];
-    [&["crate".to_owned()], kept, &named[up..]].concat()
+    let supers = path[..relative_count].iter().filter(|segment| *segment == "super").count();
+    let parent = &module[..module.len().saturating_sub(supers)];
+    [&["crate".to_owned()], parent, &path[relative_count..]].concat()
 }
 
 /// The files of a folder and below, by their paths under the project's root.
-fn sources(folder: &str) -> Vec<(String, String)> {
+fn read_sources(folder: &str) -> Vec<(String, String)> {
     let mut files = Vec::new();
-    collect(&root().join(folder), &mut files);
+    collect_files(&root().join(folder), &mut files);
     assert!(!files.is_empty(), "no file under {folder}");
-    let named = |file: PathBuf| {
+    let with_path = |file: PathBuf| {
         let path = file.strip_prefix(root()).unwrap().to_string_lossy().replace('\\', "/");
         (path, fs::read_to_string(file).unwrap())
     };
-    files.into_iter().map(named).collect()
+    files.into_iter().map(with_path).collect()
 }
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn collect(dir: &Path, files: &mut Vec<PathBuf>) {
+fn collect_files(dir: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            collect(&path, files);
+            collect_files(&path, files);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             files.push(path);
         }

@@ -15,25 +15,25 @@ use serde::{Deserialize, Serialize};
 
 use jeffrey_terms::{Cohort, Share, Subject};
 
-/// The name of a release: what it is drawn by, 1 to [`Release::BYTES_MAX`] visible ASCII characters.
+/// The name of a release: what it is drawn by, 1 to [`ReleaseName::BYTES_MAX`] visible ASCII characters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Release(String);
+pub struct ReleaseName(String);
 
-impl Release {
+impl ReleaseName {
     /// The longest name, in bytes.
     pub const BYTES_MAX: usize = 64;
 
     /// Checks the name.
     ///
     /// # Errors
-    /// [`ReleaseError`] when it is empty, too long, or holds a space or anything but ASCII: it stands
+    /// [`ReleaseNameError`] when it is empty, too long, or holds a space or anything but ASCII: it stands
     /// in paths, headers and file names.
-    pub fn parse(name: impl Into<String>) -> Result<Self, ReleaseError> {
+    pub fn parse(name: impl Into<String>) -> Result<Self, ReleaseNameError> {
         let name = name.into();
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
         if name.is_empty() || name.len() > Self::BYTES_MAX || !name.bytes().all(allowed) {
-            return Err(ReleaseError { name });
+            return Err(ReleaseNameError { name });
         }
         Ok(Self(name))
     }
@@ -44,10 +44,10 @@ impl Release {
     }
 }
 
-impl FromStr for Release {
-    type Err = ReleaseError;
+impl FromStr for ReleaseName {
+    type Err = ReleaseNameError;
 
-    fn from_str(name: &str) -> Result<Self, ReleaseError> {
+    fn from_str(name: &str) -> Result<Self, ReleaseNameError> {
         Self::parse(name)
     }
 }
@@ -56,22 +56,22 @@ impl FromStr for Release {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "release `{name}` is not 1 to {} letters, digits, dashes, dots and underscores",
-    Release::BYTES_MAX
+    ReleaseName::BYTES_MAX
 )]
-pub struct ReleaseError {
+pub struct ReleaseNameError {
     name: String,
 }
 
-impl TryFrom<String> for Release {
-    type Error = ReleaseError;
+impl TryFrom<String> for ReleaseName {
+    type Error = ReleaseNameError;
 
-    fn try_from(name: String) -> Result<Self, ReleaseError> {
+    fn try_from(name: String) -> Result<Self, ReleaseNameError> {
         Self::parse(name)
     }
 }
 
-impl From<Release> for String {
-    fn from(release: Release) -> Self {
+impl From<ReleaseName> for String {
+    fn from(release: ReleaseName) -> Self {
         release.0
     }
 }
@@ -85,11 +85,11 @@ impl Bucket {
     pub const COUNT: u16 = 10_000;
 
     /// Where this release finds this subject.
-    pub fn of(release: &Release, subject: &Subject) -> Self {
-        Self::of_key(release.as_str(), subject)
+    pub fn from_subject(release: &ReleaseName, subject: &Subject) -> Self {
+        Self::from_key(release.as_str(), subject)
     }
 
-    fn of_key(key: &str, subject: &Subject) -> Self {
+    fn from_key(key: &str, subject: &Subject) -> Self {
         let bytes = [key.as_bytes(), subject.expose().as_bytes()].concat();
         // Reading from memory cannot fail.
         let hash = murmur3::murmur3_32(&mut Cursor::new(bytes), 0).expect("bytes in memory");
@@ -115,26 +115,31 @@ impl fmt::Display for Bucket {
 
 /// Where a subject belongs, and by what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Assignment {
+pub struct SubjectAssignment {
     /// The subject's place for this release.
     pub bucket: Bucket,
     /// Who answers.
     pub cohort: Cohort,
     /// Whether the holdout kept it stable, whatever the share.
-    pub held_out: bool,
+    pub is_held_out: bool,
 }
 
 /// The assignment of a subject; those in the first `holdout` of the line of holdouts stay stable even
 /// at a share of 100 %.
-pub fn assign(release: &Release, subject: &Subject, share: Share, holdout: Share) -> Assignment {
-    let bucket = Bucket::of(release, subject);
-    let held_out = Bucket::of_key(HOLDOUT, subject).cohort(holdout) == Cohort::Canary;
-    let cohort = if held_out { Cohort::Stable } else { bucket.cohort(share) };
-    Assignment { bucket, cohort, held_out }
+pub fn assign_subject(
+    release: &ReleaseName,
+    subject: &Subject,
+    share: Share,
+    holdout: Share,
+) -> SubjectAssignment {
+    let bucket = Bucket::from_subject(release, subject);
+    let is_held_out = Bucket::from_key(HOLDOUT_KEY, subject).cohort(holdout) == Cohort::Canary;
+    let cohort = if is_held_out { Cohort::Stable } else { bucket.cohort(share) };
+    SubjectAssignment { bucket, cohort, is_held_out }
 }
 
 /// Key of the line of holdouts. No release has it: a name holds no colon.
-const HOLDOUT: &str = "holdout:";
+const HOLDOUT_KEY: &str = "holdout:";
 
 #[cfg(test)]
 mod tests {
@@ -142,8 +147,8 @@ mod tests {
 
     const STAGES: [u16; 5] = [1_000, 2_000, 5_000, 7_500, 10_000];
 
-    fn release(name: &str) -> Release {
-        Release::parse(name).unwrap()
+    fn release(name: &str) -> ReleaseName {
+        ReleaseName::parse(name).unwrap()
     }
 
     fn share(points: u16) -> Share {
@@ -162,8 +167,8 @@ mod tests {
         for row in rows.lines().skip(1) {
             let fields: Vec<&str> = row.split('\t').collect();
             let [key, subject, bucket] = fields[..] else { panic!("{row}") };
-            let found = Bucket::of(&release(key), &Subject::parse(subject).unwrap());
-            assert_eq!(found.place().to_string(), bucket, "{key} {subject}");
+            let computed = Bucket::from_subject(&release(key), &Subject::parse(subject).unwrap());
+            assert_eq!(computed.place().to_string(), bucket, "{key} {subject}");
             count += 1;
         }
         assert!(count >= 200, "{count} rows");
@@ -174,16 +179,16 @@ mod tests {
         let release = release("e1-small-2026-11");
         let mut moved_back = 0;
         for subject in subjects(1_000_000) {
-            let bucket = Bucket::of(&release, &subject);
-            let mut before = Cohort::Stable;
+            let bucket = Bucket::from_subject(&release, &subject);
+            let mut previous = Cohort::Stable;
             for points in STAGES {
                 let cohort = bucket.cohort(share(points));
-                moved_back += usize::from(before == Cohort::Canary && cohort == Cohort::Stable);
-                before = cohort;
+                moved_back += usize::from(previous == Cohort::Canary && cohort == Cohort::Stable);
+                previous = cohort;
             }
-            assert_eq!(before, Cohort::Canary);
+            assert_eq!(previous, Cohort::Canary);
             assert_eq!(bucket.cohort(Share::NONE), Cohort::Stable);
-            assert_eq!(Bucket::of(&release, &subject), bucket);
+            assert_eq!(Bucket::from_subject(&release, &subject), bucket);
         }
         assert_eq!(moved_back, 0);
     }
@@ -198,7 +203,7 @@ mod tests {
             let mut places = vec![0_u32; usize::from(Bucket::COUNT)];
             let mut in_first = 0;
             for (place, subject) in subjects.iter().enumerate() {
-                let bucket = Bucket::of(&release, subject);
+                let bucket = Bucket::from_subject(&release, subject);
                 places[usize::from(bucket.place())] += 1;
                 let canary = bucket.cohort(share(1_000)) == Cohort::Canary;
                 if number == 0 {
@@ -209,40 +214,40 @@ mod tests {
             }
             for points in STAGES {
                 let taken: u32 = places[..usize::from(points)].iter().sum();
-                let off = f64::from(taken) / count as f64 - f64::from(points) / 10_000.0;
-                assert!(off.abs() <= 0.002, "{release:?} at {points}: off by {off}");
+                let deviation = f64::from(taken) / count as f64 - f64::from(points) / 10_000.0;
+                assert!(deviation.abs() <= 0.002, "{release:?} at {points}: off by {deviation}");
             }
             // Independent tenths share a hundredth.
-            let both = f64::from(in_first) / count as f64;
-            assert!(number == 0 || (both - 0.01).abs() < 0.001, "{release:?}: {both}");
+            let overlap = f64::from(in_first) / count as f64;
+            assert!(number == 0 || (overlap - 0.01).abs() < 0.001, "{release:?}: {overlap}");
         }
     }
 
     #[test]
     fn the_holdout_stays_stable_at_any_share_of_any_release() {
         let holdout = share(500);
-        let mut held = 0;
+        let mut held_out_count = 0;
         for subject in subjects(20_000) {
-            let a = assign(&release("a"), &subject, Share::ALL, holdout);
-            let b = assign(&release("b"), &subject, Share::ALL, holdout);
-            assert_eq!((a.cohort, a.held_out), (b.cohort, b.held_out));
-            assert_eq!(a.cohort == Cohort::Stable, a.held_out);
-            let larger = assign(&release("a"), &subject, Share::ALL, share(1_000));
-            assert!(larger.held_out || !a.held_out, "a growing holdout let someone go");
-            held += u32::from(a.held_out);
+            let a = assign_subject(&release("a"), &subject, Share::ALL, holdout);
+            let b = assign_subject(&release("b"), &subject, Share::ALL, holdout);
+            assert_eq!((a.cohort, a.is_held_out), (b.cohort, b.is_held_out));
+            assert_eq!(a.cohort == Cohort::Stable, a.is_held_out);
+            let larger = assign_subject(&release("a"), &subject, Share::ALL, share(1_000));
+            assert!(larger.is_held_out || !a.is_held_out, "a growing holdout let someone go");
+            held_out_count += u32::from(a.is_held_out);
         }
-        assert!((f64::from(held) / 20_000.0 - 0.05).abs() < 0.005, "{held}");
+        assert!((f64::from(held_out_count) / 20_000.0 - 0.05).abs() < 0.005, "{held_out_count}");
         let subject = Subject::parse("anyone").unwrap();
-        assert!(!assign(&release("a"), &subject, Share::ALL, Share::NONE).held_out);
+        assert!(!assign_subject(&release("a"), &subject, Share::ALL, Share::NONE).is_held_out);
     }
 
     #[test]
     fn a_release_has_a_name_that_can_stand_in_a_path() {
         for name in ["e1-small", "v2.4.2", "A_1", &"x".repeat(64)] {
-            assert!(Release::parse(name).is_ok(), "{name}");
+            assert!(ReleaseName::parse(name).is_ok(), "{name}");
         }
         for name in ["", "a b", "a/b", "é", "holdout:", &"x".repeat(65)] {
-            let error = Release::parse(name).unwrap_err().to_string();
+            let error = ReleaseName::parse(name).unwrap_err().to_string();
             assert!(error.starts_with(&format!("release `{name}` is not 1 to 64")), "{error}");
         }
     }

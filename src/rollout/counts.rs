@@ -6,13 +6,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use jeffrey_anytime::Part;
+use jeffrey_anytime::Proportion;
 use jeffrey_terms::{Cohort, Label, Share};
 
 /// What one cohort did in one minute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Counts {
+pub struct CohortCounts {
     /// All requests; each of the following counts a part of them.
     pub requests: u64,
     /// Answered with a status of 500 or above, those that failed open aside.
@@ -44,7 +44,7 @@ pub struct Counts {
     pub labels: [u64; Label::ALL.len()],
 }
 
-impl Counts {
+impl CohortCounts {
     /// Adds what another has counted.
     pub fn add(&mut self, other: &Self) {
         let Self {
@@ -92,7 +92,7 @@ pub const SLOW_MS: u64 = 200;
 /// Subjects of either cohort.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Pair {
+pub struct CountByCohort {
     /// Of the canary.
     pub canary: u64,
     /// Of stable.
@@ -102,19 +102,19 @@ pub struct Pair {
 /// Subjects that a metric hit in this minute for the first time since an hour began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Affected {
+pub struct AffectedSubjects {
     /// What hit them; one of [`SUBJECT_METRICS`].
     pub metric: Metric,
     /// The hour since which it had not: minutes since 1970, divided by 60.
     pub since_hour: u64,
     /// How many; the holdout's count as stable.
-    pub subjects: Pair,
+    pub subjects: CountByCohort,
 }
 
 /// Who made the canary's errors of the last sixty minutes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Concentration {
+pub struct TopSubjects {
     /// All of the canary's requests.
     pub requests: u64,
     /// All of its errors.
@@ -127,10 +127,10 @@ pub struct Concentration {
     pub stable_errors: u64,
 }
 
-impl Concentration {
+impl TopSubjects {
     /// Whether at most two subjects carry more than half of what the canary has beyond stable's rate.
     pub fn is_one_client(self) -> bool {
-        let stable = Part::new(self.stable_errors, self.stable_requests);
+        let stable = Proportion::new(self.stable_errors, self.stable_requests);
         let expected = stable.rate().unwrap_or(0.0) * self.requests as f64;
         let excess = self.errors as f64 - expected;
         self.of_two > 2 && excess > 0.0 && self.of_two as f64 > excess / 2.0
@@ -140,7 +140,7 @@ impl Concentration {
 /// One closed minute.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Minute {
+pub struct ClosedMinute {
     /// Minutes since 1970: the minute's name, under which it counts once.
     pub minute: u64,
     /// The canary's share; `None` when it changed within the minute, and subjects are no evidence then.
@@ -148,22 +148,22 @@ pub struct Minute {
     pub share: Option<Share>,
     /// The canary's counters.
     #[serde(default)]
-    pub canary: Counts,
+    pub canary: CohortCounts,
     /// Stable's counters, the holdout's included.
     #[serde(default)]
-    pub stable: Counts,
+    pub stable: CohortCounts,
     /// Subjects never seen before, the holdout's left out.
     #[serde(default)]
-    pub first_seen: Pair,
+    pub first_seen: CountByCohort,
     /// Newly affected subjects, one entry for each start that still counts.
     #[serde(default)]
-    pub first_affected: Vec<Affected>,
+    pub first_affected: Vec<AffectedSubjects>,
     /// Requests scored by both: where the canary alone, and where stable alone, was bad.
     #[serde(default)]
-    pub discordant: Pair,
+    pub discordant: CountByCohort,
     /// Who made the canary's errors lately.
     #[serde(default)]
-    pub concentration: Concentration,
+    pub concentration: TopSubjects,
 }
 
 /// The metrics whose subjects are counted: those that the old system has too, feedback aside, which
@@ -271,39 +271,39 @@ impl Metric {
     }
 
     /// What was counted in a minute; nothing out of nothing where it is not given.
-    pub fn of(self, minute: &Minute, cohort: Cohort) -> Part {
+    pub fn proportion(self, minute: &ClosedMinute, cohort: Cohort) -> Proportion {
         let counts = match cohort {
             Cohort::Canary => &minute.canary,
             Cohort::Stable => &minute.stable,
         };
-        let request = |hits| Part::new(hits, counts.requests);
-        let answer = |hits| Part::new(hits, counts.answers);
+        let per_requests = |hits| Proportion::new(hits, counts.requests);
+        let per_answers = |hits| Proportion::new(hits, counts.answers);
         match self {
-            Self::Errors => request(counts.errors_5xx + counts.failed_open),
-            Self::FailedOpen => request(counts.failed_open),
+            Self::Errors => per_requests(counts.errors_5xx + counts.failed_open),
+            Self::FailedOpen => per_requests(counts.failed_open),
             Self::FeedbackBad => {
-                Part::new(counts.feedback_bad, counts.feedback_bad + counts.feedback_good)
+                Proportion::new(counts.feedback_bad, counts.feedback_bad + counts.feedback_good)
             }
-            Self::LowConfidence => answer(counts.low_confidence),
-            Self::Mismatches => request(counts.mismatches),
-            Self::NotLinearHead => answer(counts.prototypes + counts.regex),
-            Self::Prototypes => answer(counts.prototypes),
-            Self::Regex => answer(counts.regex),
-            Self::RuleApplied => answer(counts.rule_applied),
-            Self::SampleRatio => pair(minute.first_seen, cohort),
-            Self::ShadowWorse => pair(minute.discordant, cohort),
-            Self::Slow => request(counts.slow),
-            Self::SlowBesideStable => request(counts.slow_beside_stable),
+            Self::LowConfidence => per_answers(counts.low_confidence),
+            Self::Mismatches => per_requests(counts.mismatches),
+            Self::NotLinearHead => per_answers(counts.prototypes + counts.regex),
+            Self::Prototypes => per_answers(counts.prototypes),
+            Self::Regex => per_answers(counts.regex),
+            Self::RuleApplied => per_answers(counts.rule_applied),
+            Self::SampleRatio => cohort_proportion(minute.first_seen, cohort),
+            Self::ShadowWorse => cohort_proportion(minute.discordant, cohort),
+            Self::Slow => per_requests(counts.slow),
+            Self::SlowBesideStable => per_requests(counts.slow_beside_stable),
         }
     }
 }
 
 /// One side of a pair, of both.
-fn pair(pair: Pair, cohort: Cohort) -> Part {
-    let all = pair.canary.saturating_add(pair.stable);
+fn cohort_proportion(counts: CountByCohort, cohort: Cohort) -> Proportion {
+    let total = counts.canary.saturating_add(counts.stable);
     match cohort {
-        Cohort::Canary => Part::new(pair.canary, all),
-        Cohort::Stable => Part::new(pair.stable, all),
+        Cohort::Canary => Proportion::new(counts.canary, total),
+        Cohort::Stable => Proportion::new(counts.stable, total),
     }
 }
 
@@ -322,17 +322,18 @@ mod tests {
 
     #[test]
     fn a_request_that_failed_open_is_the_canarys_error() {
-        let canary = Counts { requests: 10, errors_5xx: 1, failed_open: 2, ..Counts::default() };
-        let minute = Minute { canary, ..Minute::default() };
-        assert_eq!(Metric::Errors.of(&minute, Cohort::Canary), Part::new(3, 10));
-        assert_eq!(Metric::Errors.of(&minute, Cohort::Stable), Part::default());
+        let canary =
+            CohortCounts { requests: 10, errors_5xx: 1, failed_open: 2, ..CohortCounts::default() };
+        let minute = ClosedMinute { canary, ..ClosedMinute::default() };
+        assert_eq!(Metric::Errors.proportion(&minute, Cohort::Canary), Proportion::new(3, 10));
+        assert_eq!(Metric::Errors.proportion(&minute, Cohort::Stable), Proportion::default());
         // No answer was read: no rate of keywords, rather than one of 0.
-        assert_eq!(Metric::Regex.of(&minute, Cohort::Canary).rate(), None);
+        assert_eq!(Metric::Regex.proportion(&minute, Cohort::Canary).rate(), None);
     }
 
     #[test]
     fn two_subjects_with_most_of_the_excess_are_one_client() {
-        let row = |errors, of_two| Concentration {
+        let row = |errors, of_two| TopSubjects {
             requests: 3_600,
             errors,
             of_two,
@@ -342,14 +343,14 @@ mod tests {
         assert!(row(72, 30).is_one_client());
         assert!(!row(108, 4).is_one_client());
         assert!(!row(30, 12).is_one_client(), "no excess");
-        assert!(!Concentration::default().is_one_client());
+        assert!(!TopSubjects::default().is_one_client());
     }
 
     #[test]
     fn a_minute_may_leave_out_what_it_did_not_count() {
-        let minute: Minute =
+        let minute: ClosedMinute =
             serde_json::from_str(r#"{"minute": 7, "canary": {"requests": 3}}"#).unwrap();
         assert_eq!((minute.minute, minute.canary.requests, minute.share), (7, 3, None));
-        assert!(serde_json::from_str::<Minute>(r#"{"minute": 7, "user": "x"}"#).is_err());
+        assert!(serde_json::from_str::<ClosedMinute>(r#"{"minute": 7, "user": "x"}"#).is_err());
     }
 }

@@ -2,30 +2,30 @@
 
 pub mod bucket;
 
-pub mod control;
+pub mod controller;
 
 pub mod counts;
 
-pub mod decision;
+pub mod assignment;
 
 pub mod evidence;
 
 pub mod gate;
 
-pub mod key;
+pub mod signing_key;
 
-pub mod pace;
+pub mod time_scale;
 
-pub mod permit;
+pub mod advance_checks;
 
 pub mod plan;
 
-pub mod share;
+pub mod share_cache;
 
-pub mod standing;
+pub mod release_state;
 
-pub mod state;
+pub mod progress;
 
-pub mod token;
+pub mod override_token;
 
-pub mod view;
+pub mod status;

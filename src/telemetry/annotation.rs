@@ -10,7 +10,7 @@ use jeffrey_terms::{Cohort, Label};
 
 /// One text to be labelled.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Row {
+pub struct AnnotationRow {
     /// Its masked beginning.
     pub text: String,
     /// What a reader said it is; none as long as nobody has.
@@ -18,7 +18,7 @@ pub struct Row {
     /// For whoever labels it: the event does not know.
     pub lang: Option<String>,
     /// Why it is here.
-    pub why: Why,
+    pub why: AnnotationReason,
     /// What the model took it for.
     pub guess: Option<Label>,
     /// How sure it was.
@@ -32,7 +32,7 @@ pub struct Row {
 /// Why a text is to be labelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Why {
+pub enum AnnotationReason {
     /// A reader said what it is instead.
     Corrected,
     /// A reader said that it is not what the model said.
@@ -45,24 +45,24 @@ pub enum Why {
 
 /// Rows in the making.
 #[derive(Clone, Debug, Default)]
-pub struct Annotation {
+pub struct AnnotationSet {
     /// The model's answers that show a text, by their ids: a verdict comes later.
-    answers: HashMap<String, Answer>,
+    candidates: HashMap<String, AnnotationCandidate>,
     /// Answers of the model that show no text.
-    pub hidden: u64,
+    pub without_text: u64,
 }
 
 #[derive(Clone, Debug)]
-struct Answer {
-    row: Row,
+struct AnnotationCandidate {
+    row: AnnotationRow,
     low_confidence: bool,
-    judged: bool,
+    has_verdict: bool,
 }
 
 /// What is read of an event.
 #[derive(Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
-enum Line {
+enum AnnotationEvent {
     Classify {
         id: String,
         time_ms: u64,
@@ -82,16 +82,19 @@ enum Line {
     Other,
 }
 
-impl Annotation {
+impl AnnotationSet {
     /// Reads one event; those of the old system's answers count for nothing.
     ///
     /// # Errors
     /// When the line is no event. The error does not hold the line.
-    pub fn line(&mut self, line: &str) -> Result<(), NoEvent> {
+    pub fn read_line(&mut self, line: &str) -> Result<(), NotAnEvent> {
         match serde_json::from_str(line) {
-            Ok(Line::Classify { destination: Cohort::Stable, .. } | Line::Other) => {}
-            Ok(Line::Classify { preview: None, .. }) => self.hidden += 1,
-            Ok(Line::Classify {
+            Ok(
+                AnnotationEvent::Classify { destination: Cohort::Stable, .. }
+                | AnnotationEvent::Other,
+            ) => {}
+            Ok(AnnotationEvent::Classify { preview: None, .. }) => self.without_text += 1,
+            Ok(AnnotationEvent::Classify {
                 id,
                 time_ms,
                 preview: Some(text),
@@ -102,41 +105,51 @@ impl Annotation {
                 ..
             }) => {
                 let second = top2.map(|[_, (second, _)]| second);
-                let (why, label, lang) = (Why::LowConfidence, None, None);
-                let row = Row { text, label, lang, why, guess, confidence, second, time_ms };
+                let (why, label, lang) = (AnnotationReason::LowConfidence, None, None);
+                let row =
+                    AnnotationRow { text, label, lang, why, guess, confidence, second, time_ms };
                 let low_confidence = low_confidence == Some(true);
                 // Delivered twice, it is the same again; its verdict may be known already.
-                self.answers.entry(id).or_insert(Answer { row, low_confidence, judged: false });
+                self.candidates.entry(id).or_insert(AnnotationCandidate {
+                    row,
+                    low_confidence,
+                    has_verdict: false,
+                });
             }
-            Ok(Line::Verdict { of, correct_label, good }) => {
-                if let Some(Answer { row, judged, .. }) = self.answers.get_mut(&of) {
-                    *judged = true;
+            Ok(AnnotationEvent::Verdict { of, correct_label, good }) => {
+                if let Some(AnnotationCandidate { row, has_verdict, .. }) =
+                    self.candidates.get_mut(&of)
+                {
+                    *has_verdict = true;
                     (row.why, row.label) = match (good, correct_label) {
-                        (Some(true), _) => (Why::Confirmed, row.guess),
-                        (_, Some(label)) => (Why::Corrected, Some(label)),
-                        _ => (Why::Rejected, None),
+                        (Some(true), _) => (AnnotationReason::Confirmed, row.guess),
+                        (_, Some(label)) => (AnnotationReason::Corrected, Some(label)),
+                        _ => (AnnotationReason::Rejected, None),
                     };
                 }
             }
-            Err(_) => return Err(NoEvent),
+            Err(_) => return Err(NotAnEvent),
         }
         Ok(())
     }
 
     /// What is to be labelled, each text once: what readers judged first, then what the model was least sure of.
-    pub fn rows(self) -> Vec<Row> {
-        let chosen = self.answers.into_values().filter(|of| of.low_confidence || of.judged);
-        let mut rows: Vec<Row> =
-            chosen.map(|of| of.row).filter(|row| !row.text.is_empty()).collect();
+    pub fn into_rows(self) -> Vec<AnnotationRow> {
+        let chosen = self
+            .candidates
+            .into_values()
+            .filter(|candidate| candidate.low_confidence || candidate.has_verdict);
+        let mut rows: Vec<AnnotationRow> =
+            chosen.map(|candidate| candidate.row).filter(|row| !row.text.is_empty()).collect();
         rows.sort_by(|a, b| {
-            let sure = |row: &Row| row.confidence.unwrap_or(0.0);
-            (a.why, sure(a))
-                .partial_cmp(&(b.why, sure(b)))
+            let confidence_of = |row: &AnnotationRow| row.confidence.unwrap_or(0.0);
+            (a.why, confidence_of(a))
+                .partial_cmp(&(b.why, confidence_of(b)))
                 .unwrap_or(std::cmp::Ordering::Equal)
                 .then_with(|| (a.time_ms, &a.text).cmp(&(b.time_ms, &b.text)))
         });
-        let mut seen = std::collections::HashSet::new();
-        rows.retain(|row| seen.insert(row.text.clone()));
+        let mut texts = std::collections::HashSet::new();
+        rows.retain(|row| texts.insert(row.text.clone()));
         rows
     }
 }
@@ -144,14 +157,14 @@ impl Annotation {
 /// A line that is no event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no event of version 3")]
-pub struct NoEvent;
+pub struct NotAnEvent;
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn answer(id: &str, text: Value, confidence: f64) -> String {
+    fn classify_event(id: &str, text: Value, confidence: f64) -> String {
         json!({
             "event": "classify", "id": id, "time_ms": 7, "destination": "canary", "preview": text,
             "label": "anger", "confidence": confidence, "low_confidence": confidence < 0.4,
@@ -160,48 +173,48 @@ mod tests {
         .to_string()
     }
 
-    fn verdict(of: &str, correct: Value, good: Value) -> String {
+    fn verdict_event(of: &str, correct: Value, good: Value) -> String {
         json!({"event": "verdict", "id": "v", "of": of, "correct_label": correct, "good": good})
             .to_string()
     }
 
     #[test]
     fn readers_come_first_then_the_least_sure_and_each_text_once() {
-        let mut all = Annotation::default();
+        let mut annotations = AnnotationSet::default();
         let lines = [
-            answer("a", json!("sure"), 0.9),
-            answer("b", json!("unsure"), 0.3),
-            answer("c", json!("less sure"), 0.2),
-            answer("d", json!("wrong"), 0.8),
-            answer("e", json!("right"), 0.35),
-            answer("f", json!("unsure"), 0.1),
-            answer("g", json!("what else"), 0.5),
-            answer("h", Value::Null, 0.1),
-            answer("i", json!(""), 0.1),
-            answer("j", json!("old"), 0.1).replace("canary", "stable"),
-            verdict("d", json!("joy"), json!(false)),
-            verdict("e", Value::Null, json!(true)),
-            verdict("g", Value::Null, json!(false)),
-            verdict("unknown", json!("joy"), json!(false)),
-            answer("d", json!("wrong"), 0.8),
+            classify_event("a", json!("sure"), 0.9),
+            classify_event("b", json!("unsure"), 0.3),
+            classify_event("c", json!("less sure"), 0.2),
+            classify_event("d", json!("wrong"), 0.8),
+            classify_event("e", json!("right"), 0.35),
+            classify_event("f", json!("unsure"), 0.1),
+            classify_event("g", json!("what else"), 0.5),
+            classify_event("h", Value::Null, 0.1),
+            classify_event("i", json!(""), 0.1),
+            classify_event("j", json!("old"), 0.1).replace("canary", "stable"),
+            verdict_event("d", json!("joy"), json!(false)),
+            verdict_event("e", Value::Null, json!(true)),
+            verdict_event("g", Value::Null, json!(false)),
+            verdict_event("unknown", json!("joy"), json!(false)),
+            classify_event("d", json!("wrong"), 0.8),
             json!({"event": "of a later version"}).to_string(),
         ];
         for line in lines {
-            assert_eq!(all.line(&line), Ok(()), "{line}");
+            assert_eq!(annotations.read_line(&line), Ok(()), "{line}");
         }
-        assert_eq!(all.line("a text"), Err(NoEvent));
-        assert_eq!(all.hidden, 1);
-        let rows = all.rows();
-        let found: Vec<_> =
+        assert_eq!(annotations.read_line("a text"), Err(NotAnEvent));
+        assert_eq!(annotations.without_text, 1);
+        let rows = annotations.into_rows();
+        let selected: Vec<_> =
             rows.iter().map(|row| (row.text.as_str(), row.label, row.why)).collect();
         assert_eq!(
-            found,
+            selected,
             [
-                ("wrong", Some(Label::Joy), Why::Corrected),
-                ("what else", None, Why::Rejected),
-                ("right", Some(Label::Anger), Why::Confirmed),
-                ("unsure", None, Why::LowConfidence),
-                ("less sure", None, Why::LowConfidence),
+                ("wrong", Some(Label::Joy), AnnotationReason::Corrected),
+                ("what else", None, AnnotationReason::Rejected),
+                ("right", Some(Label::Anger), AnnotationReason::Confirmed),
+                ("unsure", None, AnnotationReason::LowConfidence),
+                ("less sure", None, AnnotationReason::LowConfidence),
             ]
         );
         assert_eq!(rows[3].confidence, Some(0.1));

@@ -4,4 +4,4 @@ pub mod analysis;
 
 pub mod annotation;
 
-pub mod sketch;
+pub mod latency_sketch;

@@ -1,5 +1,5 @@
 // The doors of the model worker in workerd: shapes, limits, methods, origins, the page's headers.
-// What each bad body answers is tested natively (crates/wire); here is what needs a host: bytes that
+// What each bad body answers is tested natively (crates/http-api); here is what needs a host: bytes that
 // travel, streams, headers, assets.
 
 import assert from "node:assert/strict";

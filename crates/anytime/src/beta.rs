@@ -6,37 +6,43 @@
 //! Lindon & Malek's test (2022, <https://arxiv.org/abs/2011.03567>) in two categories; a grid of odds is
 //! the same on a few points, and may start anew each minute.
 
-use super::{GRID, GROWTH, Part, exp, limit, ln, ln_gamma};
+use super::{ALTERNATIVE_COUNT, ALTERNATIVE_RATIOS, Proportion, exp, limit, ln, ln_gamma};
 
-/// For each odds in [`GROWTH`]: the logarithm of the e-value of new subjects, `canary` and `stable`, against
+/// For each odds in [`ALTERNATIVE_RATIOS`]: the logarithm of the e-value of new subjects, `canary` and `stable`, against
 /// "each is the canary's with chance `share`", looking for more. `share` lies between 0 and 1.
-pub fn more(canary: u64, stable: u64, share: f64) -> [f64; GRID] {
-    let part = Part::new(canary, canary.saturating_add(stable));
-    GROWTH
-        .map(|odds| limit::ln_likelihood(part, share, odds * share / (1.0 - share + odds * share)))
+pub fn ln_e_more_than_share(canary: u64, stable: u64, share: f64) -> [f64; ALTERNATIVE_COUNT] {
+    let canary_proportion = Proportion::new(canary, canary.saturating_add(stable));
+    ALTERNATIVE_RATIOS.map(|odds| {
+        limit::ln_likelihood_ratio(
+            canary_proportion,
+            share,
+            odds * share / (1.0 - share + odds * share),
+        )
+    })
 }
 
 /// `ln` of `B(a + S1, b + S0) / B(a, b) / (s^S1 (1 - s)^S0)`: evidence that the canary's part is not
 /// `share`, in either direction, with a Beta(`a`, `b`) over what it could be.
-pub fn two_sided(canary: u64, stable: u64, share: f64, a: f64, b: f64) -> f64 {
+pub fn ln_e_two_sided(canary: u64, stable: u64, share: f64, a: f64, b: f64) -> f64 {
     let (s1, s0) = (canary as f64, stable as f64);
     ln_beta(a + s1, b + s0) - ln_beta(a, b) - s1 * ln(share) - s0 * ln(1.0 - share)
 }
 
 /// The same, with the Beta cut to parts above `share`.
-pub fn one_sided(canary: u64, stable: u64, share: f64, a: f64, b: f64) -> f64 {
-    let above = |a, b| ln(incomplete(b, a, 1.0 - share).max(f64::MIN_POSITIVE));
-    two_sided(canary, stable, share, a, b) + above(a + canary as f64, b + stable as f64)
-        - above(a, b)
+pub fn ln_e_one_sided(canary: u64, stable: u64, share: f64, a: f64, b: f64) -> f64 {
+    let ln_mass_above = |a, b| ln(incomplete_beta(b, a, 1.0 - share).max(f64::MIN_POSITIVE));
+    ln_e_two_sided(canary, stable, share, a, b)
+        + ln_mass_above(a + canary as f64, b + stable as f64)
+        - ln_mass_above(a, b)
 }
 
 /// A two-sided test of subjects seen for the first time, with `a = 20 s`, `b = 20 (1 - s)`: as much as
 /// twenty subjects seen before. A share that is none or all leaves nothing to test.
-pub fn sample_ratio(canary: u64, stable: u64, share: f64) -> f64 {
+pub fn ln_e_sample_ratio(canary: u64, stable: u64, share: f64) -> f64 {
     if share <= 0.0 || share >= 1.0 {
         return 0.0;
     }
-    two_sided(canary, stable, share, PRIOR * share, PRIOR * (1.0 - share))
+    ln_e_two_sided(canary, stable, share, PRIOR_SUBJECTS * share, PRIOR_SUBJECTS * (1.0 - share))
 }
 
 /// `ln B(a, b)`.
@@ -46,16 +52,16 @@ pub(crate) fn ln_beta(a: f64, b: f64) -> f64 {
 
 /// The regularised incomplete beta function `I_x(a, b)`, by Lentz's evaluation of its continued fraction
 /// (DLMF 8.17.22, <https://dlmf.nist.gov/8.17#v>).
-pub(crate) fn incomplete(a: f64, b: f64, x: f64) -> f64 {
+pub(crate) fn incomplete_beta(a: f64, b: f64, x: f64) -> f64 {
     if x <= 0.0 || x >= 1.0 {
         return if x <= 0.0 { 0.0 } else { 1.0 };
     }
     if x > (a + 1.0) / (a + b + 2.0) {
-        return 1.0 - incomplete(b, a, 1.0 - x);
+        return 1.0 - incomplete_beta(b, a, 1.0 - x);
     }
     let front = exp(a * ln(x) + b * ln(1.0 - x) - ln_beta(a, b)) / a;
-    let apart = |value: f64| if value.abs() < TINY { TINY } else { value };
-    let (mut c, mut d) = (1.0, 1.0 / apart(1.0 - (a + b) * x / (a + 1.0)));
+    let away_from_zero = |value: f64| if value.abs() < TINY { TINY } else { value };
+    let (mut c, mut d) = (1.0, 1.0 / away_from_zero(1.0 - (a + b) * x / (a + 1.0)));
     let mut fraction = d;
     for step in 1..STEPS_MAX {
         let m = f64::from(step);
@@ -63,8 +69,8 @@ pub(crate) fn incomplete(a: f64, b: f64, x: f64) -> f64 {
         let odd = -(a + m) * (a + b + m) * x / ((a + 2.0 * m) * (a + 2.0 * m + 1.0));
         let before = fraction;
         for term in [even, odd] {
-            d = 1.0 / apart(1.0 + term * d);
-            c = apart(1.0 + term / c);
+            d = 1.0 / away_from_zero(1.0 + term * d);
+            c = away_from_zero(1.0 + term / c);
             fraction *= c * d;
         }
         if (fraction - before).abs() <= f64::EPSILON * fraction.abs() {
@@ -75,7 +81,7 @@ pub(crate) fn incomplete(a: f64, b: f64, x: f64) -> f64 {
 }
 
 /// Weight of the expectation in the test of the sample ratio, in subjects (shared/statistics.md).
-const PRIOR: f64 = 20.0;
+const PRIOR_SUBJECTS: f64 = 20.0;
 /// Lentz's guard against a division by 0.
 const TINY: f64 = 1e-300;
 /// About the square root of the larger argument is needed: enough for ten million subjects.
@@ -98,31 +104,31 @@ mod tests {
             (2.0, 2.0, 0.0, 0.0),
             (2.0, 2.0, 1.0, 1.0),
         ];
-        for (a, b, x, known) in rows {
-            let found = incomplete(a, b, x);
-            assert!((found - known).abs() < 1e-10, "I_{x}({a}, {b}) = {found}");
+        for (a, b, x, expected) in rows {
+            let actual = incomplete_beta(a, b, x);
+            assert!((actual - expected).abs() < 1e-10, "I_{x}({a}, {b}) = {actual}");
         }
     }
 
     #[test]
     fn few_events_have_the_evidence_worked_out_by_hand() {
         // B(2, 1) / B(1, 1) / (1/2) = 1; above one half: (1 - 1/4) / (1 - 1/2) = 3/2.
-        assert!(two_sided(1, 0, 0.5, 1.0, 1.0).abs() < 1e-12);
-        assert!((exp(one_sided(1, 0, 0.5, 1.0, 1.0)) - 1.5).abs() < 1e-12);
+        assert!(ln_e_two_sided(1, 0, 0.5, 1.0, 1.0).abs() < 1e-12);
+        assert!((exp(ln_e_one_sided(1, 0, 0.5, 1.0, 1.0)) - 1.5).abs() < 1e-12);
         // B(3, 1) / B(1, 1) / (1/4) = 4/3.
-        assert!((exp(two_sided(2, 0, 0.5, 1.0, 1.0)) - 4.0 / 3.0).abs() < 1e-12);
+        assert!((exp(ln_e_two_sided(2, 0, 0.5, 1.0, 1.0)) - 4.0 / 3.0).abs() < 1e-12);
     }
 
     #[test]
     fn the_expectation_is_one_when_each_is_drawn_with_the_share() {
         let (count, share) = (12_u64, 0.1_f64);
         let forms: [&dyn Fn(u64, u64) -> f64; 4] = [
-            &|s1, s0| sample_ratio(s1, s0, share),
-            &|s1, s0| one_sided(s1, s0, share, 1.0, 9.0),
-            &|s1, s0| more(s1, s0, share)[0],
-            &|s1, s0| more(s1, s0, share)[5],
+            &|s1, s0| ln_e_sample_ratio(s1, s0, share),
+            &|s1, s0| ln_e_one_sided(s1, s0, share, 1.0, 9.0),
+            &|s1, s0| ln_e_more_than_share(s1, s0, share)[0],
+            &|s1, s0| ln_e_more_than_share(s1, s0, share)[5],
         ];
-        for (at, form) in forms.iter().enumerate() {
+        for (index, form) in forms.iter().enumerate() {
             let mut mean = 0.0;
             for s1 in 0..=count {
                 let s0 = count - s1;
@@ -130,23 +136,24 @@ mod tests {
                 let chance = s1 as f64 * ln(share) + s0 as f64 * ln(1.0 - share) + choose;
                 mean += exp(chance + form(s1, s0));
             }
-            assert!((mean - 1.0).abs() < 1e-9, "form {at}: {mean}");
+            assert!((mean - 1.0).abs() < 1e-9, "form {index}: {mean}");
         }
     }
 
     #[test]
     fn a_subject_counted_twice_breaks_the_expectation() {
         let share = 0.1;
-        let twice = share * exp(more(2, 0, share)[3]) + (1.0 - share) * exp(more(0, 2, share)[3]);
+        let twice = share * exp(ln_e_more_than_share(2, 0, share)[3])
+            + (1.0 - share) * exp(ln_e_more_than_share(0, 2, share)[3]);
         assert!(twice > 1.2, "{twice}");
     }
 
     #[test]
     fn a_sample_ratio_is_found_and_a_share_of_all_has_none() {
-        assert!(sample_ratio(1_300, 8_700, 0.1) > 20.0);
-        assert!(sample_ratio(700, 9_300, 0.1) > 20.0);
-        assert!(sample_ratio(1_000, 9_000, 0.1) < 0.0);
-        assert_eq!(sample_ratio(10, 0, 1.0), 0.0);
-        assert!(one_sided(0, 50_000, 0.5, 1.0, 1.0).is_finite());
+        assert!(ln_e_sample_ratio(1_300, 8_700, 0.1) > 20.0);
+        assert!(ln_e_sample_ratio(700, 9_300, 0.1) > 20.0);
+        assert!(ln_e_sample_ratio(1_000, 9_000, 0.1) < 0.0);
+        assert_eq!(ln_e_sample_ratio(10, 0, 1.0), 0.0);
+        assert!(ln_e_one_sided(0, 50_000, 0.5, 1.0, 1.0).is_finite());
     }
 }

@@ -16,21 +16,21 @@ pub mod limit;
 
 pub mod odds;
 
-pub mod starts;
+pub mod change_point;
 
 use serde::{Deserialize, Serialize};
 
 /// So many hits out of so many.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Part {
+pub struct Proportion {
     /// Those that have what is counted; at most `of`.
     pub hits: u64,
     /// All.
     pub of: u64,
 }
 
-impl Part {
+impl Proportion {
     /// `hits` out of `of`; never more than all.
     pub fn new(hits: u64, of: u64) -> Self {
         Self { hits: hits.min(of), of }
@@ -42,24 +42,25 @@ impl Part {
     }
 
     /// Both together.
-    pub fn plus(self, other: Self) -> Self {
+    pub fn merge(self, other: Self) -> Self {
         Self { hits: self.hits.saturating_add(other.hits), of: self.of.saturating_add(other.of) }
     }
 }
 
 /// How many alternatives a mixture weighs: between them any effect is met within a factor that costs a few
 /// tenths of a nat.
-pub const GRID: usize = 6;
+pub const ALTERNATIVE_COUNT: usize = 6;
 
-/// Multiples of a rate, or ratios of odds, that are looked for. `1 / GROWTH` on the low side.
-pub const GROWTH: [f64; GRID] = [1.25, 1.5, 2.0, 3.0, 5.0, 10.0];
+/// Multiples of a rate, or ratios of odds, that are looked for. `1 / ALTERNATIVE_RATIOS` on the low side.
+pub const ALTERNATIVE_RATIOS: [f64; ALTERNATIVE_COUNT] = [1.25, 1.5, 2.0, 3.0, 5.0, 10.0];
 
 /// Equal weights of the alternatives.
-pub const EVEN: [f64; GRID] = [1.0 / GRID as f64; GRID];
+pub const EQUAL_WEIGHTS: [f64; ALTERNATIVE_COUNT] =
+    [1.0 / ALTERNATIVE_COUNT as f64; ALTERNATIVE_COUNT];
 
 /// Weights for a rate against a limit, where a small excess takes an hour to show and a large one minutes
 /// anyway: 0.6 nats for half as much again, at the cost of 1.4 for ten times as much.
-pub const NEAR: [f64; GRID] = [0.25, 0.3, 0.25, 0.1, 0.06, 0.04];
+pub const NEAR_LIMIT_WEIGHTS: [f64; ALTERNATIVE_COUNT] = [0.25, 0.3, 0.25, 0.1, 0.06, 0.04];
 
 /// Natural logarithm; negative infinity at 0.
 pub fn ln(x: f64) -> f64 {

@@ -5,30 +5,34 @@
 //! ratio (1945, "Sequential tests of statistical hypotheses"), is 1 in expectation at the limit and less
 //! inside it.
 
-use super::{GRID, GROWTH, Part, ln};
+use super::{ALTERNATIVE_COUNT, ALTERNATIVE_RATIOS, Proportion, ln};
 
-/// For each multiple in [`GROWTH`]: the logarithm of the e-value of one block against "at most `limit`".
+/// For each multiple in [`ALTERNATIVE_RATIOS`]: the logarithm of the e-value of one block against "at most `limit`".
 /// A multiple that is no chance stands half way between the limit and 1. `limit` lies between 0 and 1.
-pub fn too_high(part: Part, limit: f64) -> [f64; GRID] {
-    GROWTH.map(|multiple| ln_likelihood(part, limit, (multiple * limit).min((1.0 + limit) / 2.0)))
+pub fn ln_e_above_limit(proportion: Proportion, limit: f64) -> [f64; ALTERNATIVE_COUNT] {
+    ALTERNATIVE_RATIOS.map(|multiple| {
+        ln_likelihood_ratio(proportion, limit, (multiple * limit).min((1.0 + limit) / 2.0))
+    })
 }
 
 /// The same against "at least `limit`".
-pub fn too_low(part: Part, limit: f64) -> [f64; GRID] {
-    GROWTH.map(|multiple| ln_likelihood(part, limit, limit / multiple))
+pub fn ln_e_below_limit(proportion: Proportion, limit: f64) -> [f64; ALTERNATIVE_COUNT] {
+    ALTERNATIVE_RATIOS.map(|multiple| ln_likelihood_ratio(proportion, limit, limit / multiple))
 }
 
 /// Among requests where one of two models was bad: against "as often the canary as stable". The pair is
 /// drawn together, so no rate of the traffic matters (McNemar 1947, Psychometrika 12:153–157).
-pub fn worse_of_pairs(canary_only: u64, stable_only: u64) -> [f64; GRID] {
-    let part = Part::new(canary_only, canary_only.saturating_add(stable_only));
-    GROWTH.map(|odds| ln_likelihood(part, 0.5, odds / (1.0 + odds)))
+pub fn ln_e_mcnemar(canary_only: u64, stable_only: u64) -> [f64; ALTERNATIVE_COUNT] {
+    let canary_only_proportion =
+        Proportion::new(canary_only, canary_only.saturating_add(stable_only));
+    ALTERNATIVE_RATIOS
+        .map(|odds| ln_likelihood_ratio(canary_only_proportion, 0.5, odds / (1.0 + odds)))
 }
 
 /// `ln((p1/p0)^x ((1-p1)/(1-p0))^(n-x))`.
-pub fn ln_likelihood(part: Part, p0: f64, p1: f64) -> f64 {
-    let misses = part.of.saturating_sub(part.hits) as f64;
-    part.hits as f64 * ln(p1 / p0) + misses * ln((1.0 - p1) / (1.0 - p0))
+pub fn ln_likelihood_ratio(proportion: Proportion, p0: f64, p1: f64) -> f64 {
+    let misses = proportion.of.saturating_sub(proportion.hits) as f64;
+    proportion.hits as f64 * ln(p1 / p0) + misses * ln((1.0 - p1) / (1.0 - p0))
 }
 
 /// Kullback and Leibler's divergence of one request at chance `p` from the limit `p0`: the nats that the
@@ -43,24 +47,28 @@ mod tests {
     use super::*;
     use crate::{exp, ln_gamma};
 
-    fn mean(n: u64, p: f64, e: impl Fn(Part) -> f64) -> f64 {
+    fn expected_e_value(n: u64, p: f64, e: impl Fn(Proportion) -> f64) -> f64 {
         let chance = |x: u64| {
             let choose = ln_gamma(n as f64 + 1.0)
                 - ln_gamma(x as f64 + 1.0)
                 - ln_gamma((n - x) as f64 + 1.0);
             exp(choose) * p.powi(x as i32) * (1.0 - p).powi((n - x) as i32)
         };
-        (0..=n).map(|x| chance(x) * exp(e(Part::new(x, n)))).sum()
+        (0..=n).map(|x| chance(x) * exp(e(Proportion::new(x, n)))).sum()
     }
 
     #[test]
     fn the_expectation_is_one_at_the_limit_and_less_inside() {
         for limit in [0.005, 0.02, 0.25, 0.9] {
-            for at in 0..GRID {
-                let high = |p| mean(20, p, |part| too_high(part, limit)[at]);
-                let low = |p| mean(20, p, |part| too_low(part, limit)[at]);
-                assert!((high(limit) - 1.0).abs() < 1e-11, "{limit} {at}");
-                assert!((low(limit) - 1.0).abs() < 1e-11, "{limit} {at}");
+            for index in 0..ALTERNATIVE_COUNT {
+                let high = |p| {
+                    expected_e_value(20, p, |proportion| ln_e_above_limit(proportion, limit)[index])
+                };
+                let low = |p| {
+                    expected_e_value(20, p, |proportion| ln_e_below_limit(proportion, limit)[index])
+                };
+                assert!((high(limit) - 1.0).abs() < 1e-11, "{limit} {index}");
+                assert!((low(limit) - 1.0).abs() < 1e-11, "{limit} {index}");
                 assert!(high(limit * 0.9) < 1.0 && low(limit + 0.1 * (1.0 - limit)) < 1.0);
             }
         }
@@ -76,10 +84,12 @@ mod tests {
 
     #[test]
     fn a_pair_says_nothing_unless_the_two_differ() {
-        assert_eq!(worse_of_pairs(0, 0), [0.0; GRID]);
-        assert!(worse_of_pairs(30, 10)[3] > 5.0);
-        assert!(worse_of_pairs(10, 30)[3] < -5.0);
-        let balanced = mean(9, 0.5, |part| worse_of_pairs(part.hits, part.of - part.hits)[4]);
+        assert_eq!(ln_e_mcnemar(0, 0), [0.0; ALTERNATIVE_COUNT]);
+        assert!(ln_e_mcnemar(30, 10)[3] > 5.0);
+        assert!(ln_e_mcnemar(10, 30)[3] < -5.0);
+        let balanced = expected_e_value(9, 0.5, |proportion| {
+            ln_e_mcnemar(proportion.hits, proportion.of - proportion.hits)[4]
+        });
         assert!((balanced - 1.0).abs() < 1e-12);
     }
 }

@@ -9,40 +9,48 @@
 //! Sources: Turner & Grünwald 2023, stratified counts, <https://arxiv.org/abs/2302.11401>; with `k = 1` it
 //! is the safe log-rank test, ter Schure et al. 2020, <https://arxiv.org/abs/2011.06931>.
 
-use super::starts::Exact;
-use super::{GRID, GROWTH, Part, ln, ln_gamma};
+use super::change_point::HexFloats;
+use super::{ALTERNATIVE_COUNT, ALTERNATIVE_RATIOS, Proportion, ln, ln_gamma};
 
 /// The canary's odds over stable's that still count as "not worse".
-pub const NOT_WORSE: f64 = 1.5;
+pub const NON_INFERIORITY_MARGIN: f64 = 1.5;
 
 /// What the proof of "not worse" expects instead.
-pub const EQUAL: [f64; 3] = [0.8, 1.0, 1.1];
+pub const NON_INFERIORITY_ALTERNATIVES: [f64; 3] = [0.8, 1.0, 1.1];
 
-/// For each ratio in [`GROWTH`]: the logarithm of the e-value of one block against "the canary's odds are
+/// For each ratio in [`ALTERNATIVE_RATIOS`]: the logarithm of the e-value of one block against "the canary's odds are
 /// no higher".
-pub fn higher(canary: Part, stable: Part) -> [f64; GRID] {
-    GROWTH.map(|ratio| ln_likelihood(canary, stable, ratio))
+pub fn ln_e_higher_odds(canary: Proportion, stable: Proportion) -> [f64; ALTERNATIVE_COUNT] {
+    ALTERNATIVE_RATIOS.map(|ratio| ln_likelihood_ratio(canary, stable, ratio))
 }
 
 /// The same against "no lower".
-pub fn lower(canary: Part, stable: Part) -> [f64; GRID] {
-    GROWTH.map(|ratio| ln_likelihood(canary, stable, 1.0 / ratio))
+pub fn ln_e_lower_odds(canary: Proportion, stable: Proportion) -> [f64; ALTERNATIVE_COUNT] {
+    ALTERNATIVE_RATIOS.map(|ratio| ln_likelihood_ratio(canary, stable, 1.0 / ratio))
 }
 
 /// The same against "at most `tolerated` times as high", for the ratios above it.
-pub fn above(canary: Part, stable: Part, tolerated: f64) -> [f64; GRID] {
-    let null = ln_likelihood(canary, stable, tolerated);
-    GROWTH.map(|ratio| ln_likelihood(canary, stable, ratio * tolerated) - null)
+pub fn ln_e_above_margin(
+    canary: Proportion,
+    stable: Proportion,
+    tolerated: f64,
+) -> [f64; ALTERNATIVE_COUNT] {
+    let null = ln_likelihood_ratio(canary, stable, tolerated);
+    ALTERNATIVE_RATIOS.map(|ratio| ln_likelihood_ratio(canary, stable, ratio * tolerated) - null)
 }
 
-/// For each ratio in [`EQUAL`]: the logarithm of the e-value against "at least `limit` times as high".
-pub fn not_worse(canary: Part, stable: Part, limit: f64) -> [f64; EQUAL.len()] {
-    let null = ln_likelihood(canary, stable, limit);
-    EQUAL.map(|ratio| ln_likelihood(canary, stable, ratio) - null)
+/// For each ratio in [`NON_INFERIORITY_ALTERNATIVES`]: the logarithm of the e-value against "at least `limit` times as high".
+pub fn ln_e_non_inferior(
+    canary: Proportion,
+    stable: Proportion,
+    limit: f64,
+) -> [f64; NON_INFERIORITY_ALTERNATIVES.len()] {
+    let null = ln_likelihood_ratio(canary, stable, limit);
+    NON_INFERIORITY_ALTERNATIVES.map(|ratio| ln_likelihood_ratio(canary, stable, ratio) - null)
 }
 
 /// `ln(w^x1 / M(w))`: 0 when the block holds nothing, or one side only.
-pub fn ln_likelihood(canary: Part, stable: Part, ratio: f64) -> f64 {
+pub fn ln_likelihood_ratio(canary: Proportion, stable: Proportion, ratio: f64) -> f64 {
     let hits = canary.hits + stable.hits;
     if hits == 0 || canary.of == 0 || stable.of == 0 || hits == canary.of + stable.of {
         return 0.0;
@@ -63,13 +71,13 @@ pub fn ln_moment(n1: u64, n0: u64, k: u64, w: f64) -> f64 {
     let ln_highest = ln_choose(a, m) + ln_choose(b, c - m) - ln_choose(a + b, c) + m * ln(w);
     let mut sum = 1.0;
     let (mut j, mut term) = (m, 1.0);
-    while term > SMALLEST * sum && j < high as f64 {
+    while term > TERM_RATIO_MIN * sum && j < high as f64 {
         term *= w * (a - j) * (c - j) / ((j + 1.0) * (b - c + j + 1.0));
         j += 1.0;
         sum += term;
     }
     (j, term) = (m, 1.0);
-    while term > SMALLEST * sum && j > low as f64 {
+    while term > TERM_RATIO_MIN * sum && j > low as f64 {
         term *= j * (b - c + j) / (w * (a - j + 1.0) * (c - j + 1.0));
         j -= 1.0;
         sum += term;
@@ -96,14 +104,14 @@ fn ln_choose(n: f64, k: f64) -> f64 {
 /// change between them (Mantel & Haenszel 1959, J. Natl. Cancer Inst. 22:719–748).
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
-pub struct OddsRatio {
+pub struct MantelHaenszelOddsRatio {
     /// For the canary, for stable.
-    sums: Exact<2>,
+    sums: HexFloats<2>,
 }
 
-impl OddsRatio {
+impl MantelHaenszelOddsRatio {
     /// With one more block.
-    pub fn plus(self, canary: Part, stable: Part) -> Self {
+    pub fn with_block(self, canary: Proportion, stable: Proportion) -> Self {
         let all = (canary.of + stable.of) as f64;
         if canary.of == 0 || stable.of == 0 {
             return self;
@@ -111,7 +119,7 @@ impl OddsRatio {
         let product = |a: u64, b: u64| a as f64 * b as f64 / all;
         let [for_canary, for_stable] = self.sums.0;
         Self {
-            sums: Exact([
+            sums: HexFloats([
                 for_canary + product(canary.hits, stable.of - stable.hits),
                 for_stable + product(stable.hits, canary.of - canary.hits),
             ]),
@@ -126,19 +134,19 @@ impl OddsRatio {
 }
 
 /// Terms below this part of the sum do not change it.
-const SMALLEST: f64 = 1e-17;
+const TERM_RATIO_MIN: f64 = 1e-17;
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::exp;
 
-    fn part(hits: u64, of: u64) -> Part {
-        Part::new(hits, of)
+    fn proportion(hits: u64, of: u64) -> Proportion {
+        Proportion::new(hits, of)
     }
 
     /// The sum written out, with products instead of gamma functions.
-    fn moment(n1: u64, n0: u64, k: u64, w: f64) -> f64 {
+    fn moment_by_products(n1: u64, n0: u64, k: u64, w: f64) -> f64 {
         let choose = |n: u64, k: u64| {
             if k > n {
                 return 0.0;
@@ -153,16 +161,17 @@ mod tests {
     fn the_lady_tasting_tea_has_its_published_distribution() {
         // Fisher 1935, "The Design of Experiments", chapter II: 1, 16, 36, 16 and 1 of 70.
         for w in [0.1, 0.5, 1.0, 2.0, 10.0_f64] {
-            let known = (1.0 + 16.0 * w + 36.0 * w.powi(2) + 16.0 * w.powi(3) + w.powi(4)) / 70.0;
-            assert!((exp(ln_moment(4, 4, 4, w)) / known - 1.0).abs() < 1e-13, "w {w}");
+            let expected =
+                (1.0 + 16.0 * w + 36.0 * w.powi(2) + 16.0 * w.powi(3) + w.powi(4)) / 70.0;
+            assert!((exp(ln_moment(4, 4, 4, w)) / expected - 1.0).abs() < 1e-13, "w {w}");
         }
     }
 
     #[test]
     fn one_hit_is_the_safe_log_rank_term() {
         for (n1, n0, w) in [(60, 540, 3.0), (1, 9_999, 1.25), (5_000, 5_000, 0.1)] {
-            let known = (w * n1 as f64 + n0 as f64) / (n1 + n0) as f64;
-            assert!((exp(ln_moment(n1, n0, 1, w)) / known - 1.0).abs() < 1e-10, "{n1} {n0} {w}");
+            let expected = (w * n1 as f64 + n0 as f64) / (n1 + n0) as f64;
+            assert!((exp(ln_moment(n1, n0, 1, w)) / expected - 1.0).abs() < 1e-10, "{n1} {n0} {w}");
         }
     }
 
@@ -174,8 +183,12 @@ mod tests {
                     if k > n1 + n0 {
                         continue;
                     }
-                    let (found, known) = (ln_moment(n1, n0, k, w), moment(n1, n0, k, w).ln());
-                    assert!((found - known).abs() < 1e-10, "{n1} {n0} {k} {w}: {found} {known}");
+                    let (actual, expected) =
+                        (ln_moment(n1, n0, k, w), moment_by_products(n1, n0, k, w).ln());
+                    assert!(
+                        (actual - expected).abs() < 1e-10,
+                        "{n1} {n0} {k} {w}: {actual} {expected}"
+                    );
                 }
             }
         }
@@ -187,8 +200,8 @@ mod tests {
         let (n1, n0, k, w) = (6_000, 54_000, 15_000, 1.01_f64);
         let mean = k as f64 * 0.1;
         let variance = mean * 0.9 * (60_000.0 - k as f64) / 59_999.0;
-        let known = mean * w.ln() + variance * w.ln().powi(2) / 2.0;
-        assert!((ln_moment(n1, n0, k, w) - known).abs() < 1e-3);
+        let expected = mean * w.ln() + variance * w.ln().powi(2) / 2.0;
+        assert!((ln_moment(n1, n0, k, w) - expected).abs() < 1e-3);
         for w in [0.1, 10.0] {
             assert!(ln_moment(n1, n0, k, w).is_finite());
         }
@@ -198,25 +211,25 @@ mod tests {
     #[test]
     fn the_expectation_is_one_at_equal_odds_and_less_below() {
         for (n1, n0, p) in [(1, 4, 0.3), (4, 6, 0.05), (7, 3, 0.5)] {
-            for (ratio, least, most) in [(1.0, 1.0 - 1e-12, 1.0 + 1e-12), (0.6, 0.0, 1.0)] {
+            for (ratio, mean_min, mean_max) in [(1.0, 1.0 - 1e-12, 1.0 + 1e-12), (0.6, 0.0, 1.0)] {
                 let p1 = ratio * p / (1.0 - p + ratio * p);
                 let binomial = |n: u64, p: f64, x: u64| {
                     exp(ln_choose(n as f64, x as f64))
                         * p.powi(x as i32)
                         * (1.0 - p).powi((n - x) as i32)
                 };
-                let mut means = [0.0; GRID];
+                let mut means = [0.0; ALTERNATIVE_COUNT];
                 for x1 in 0..=n1 {
                     for x0 in 0..=n0 {
                         let chance = binomial(n1, p1, x1) * binomial(n0, p, x0);
-                        let found = higher(part(x1, n1), part(x0, n0));
-                        for (mean, ln_e) in means.iter_mut().zip(found) {
+                        let ln_es = ln_e_higher_odds(proportion(x1, n1), proportion(x0, n0));
+                        for (mean, ln_e) in means.iter_mut().zip(ln_es) {
                             *mean += chance * exp(ln_e);
                         }
                     }
                 }
                 for mean in means {
-                    assert!((least..=most).contains(&mean), "{n1} {n0} {p} {ratio}: {mean}");
+                    assert!((mean_min..=mean_max).contains(&mean), "{n1} {n0} {p} {ratio}: {mean}");
                 }
             }
         }
@@ -225,9 +238,10 @@ mod tests {
     #[test]
     fn without_the_moment_the_expectation_is_not_one() {
         // One hit among two requests of each side: the canary's with chance 1/2.
-        let (hit, none) = (part(1, 2), part(0, 2));
-        let mean = |e: &dyn Fn(Part, Part) -> f64| f64::midpoint(e(hit, none), e(none, hit));
-        let fair = mean(&|canary, stable| exp(ln_likelihood(canary, stable, 3.0)));
+        let (hit, none) = (proportion(1, 2), proportion(0, 2));
+        let mean =
+            |e: &dyn Fn(Proportion, Proportion) -> f64| f64::midpoint(e(hit, none), e(none, hit));
+        let fair = mean(&|canary, stable| exp(ln_likelihood_ratio(canary, stable, 3.0)));
         let unfair = mean(&|canary, _| 3.0_f64.powi(canary.hits as i32));
         assert!((fair - 1.0).abs() < 1e-12, "{fair}");
         assert_eq!(unfair, 2.0);
@@ -235,38 +249,53 @@ mod tests {
 
     #[test]
     fn tests_against_a_margin_are_quotients_of_likelihoods() {
-        let (canary, stable) = (part(7, 60), part(9, 540));
-        let at = |ratio| ln_likelihood(canary, stable, ratio);
-        assert!((above(canary, stable, 1.5)[2] - (at(3.0) - at(1.5))).abs() < 1e-12);
-        assert!((not_worse(canary, stable, 1.5)[1] - (at(1.0) - at(1.5))).abs() < 1e-12);
-        assert!((lower(canary, stable)[2] - at(0.5)).abs() < 1e-12);
+        let (canary, stable) = (proportion(7, 60), proportion(9, 540));
+        let ln_ratio_at = |ratio| ln_likelihood_ratio(canary, stable, ratio);
+        assert!(
+            (ln_e_above_margin(canary, stable, 1.5)[2] - (ln_ratio_at(3.0) - ln_ratio_at(1.5)))
+                .abs()
+                < 1e-12
+        );
+        assert!(
+            (ln_e_non_inferior(canary, stable, 1.5)[1] - (ln_ratio_at(1.0) - ln_ratio_at(1.5)))
+                .abs()
+                < 1e-12
+        );
+        assert!((ln_e_lower_odds(canary, stable)[2] - ln_ratio_at(0.5)).abs() < 1e-12);
         // Seven of 60 against nine of 540 speaks for "higher", and against "lower" and "not worse".
-        assert!(higher(canary, stable)[3] > 4.0);
-        assert!(lower(canary, stable)[3] < 0.0 && not_worse(canary, stable, 1.5)[1] < 0.0);
+        assert!(ln_e_higher_odds(canary, stable)[3] > 4.0);
+        assert!(
+            ln_e_lower_odds(canary, stable)[3] < 0.0
+                && ln_e_non_inferior(canary, stable, 1.5)[1] < 0.0
+        );
     }
 
     #[test]
     fn blocks_without_two_sides_say_nothing() {
         for (canary, stable) in [
-            (part(0, 0), part(3, 9)),
-            (part(3, 9), part(0, 0)),
-            (part(0, 9), part(0, 9)),
-            (part(9, 9), part(9, 9)),
+            (proportion(0, 0), proportion(3, 9)),
+            (proportion(3, 9), proportion(0, 0)),
+            (proportion(0, 9), proportion(0, 9)),
+            (proportion(9, 9), proportion(9, 9)),
         ] {
-            assert_eq!(higher(canary, stable), [0.0; GRID]);
+            assert_eq!(ln_e_higher_odds(canary, stable), [0.0; ALTERNATIVE_COUNT]);
         }
     }
 
     #[test]
     fn the_odds_ratio_is_not_confused_by_a_share_that_grows_while_rates_fall() {
         // Simpson's paradox: both blocks have ratio 2, the plain sums do not.
-        let first = (part(20, 110), part(100, 1_000));
-        let second = (part(20, 1_010), part(1, 100));
-        let ratio = |(canary, stable)| OddsRatio::default().plus(canary, stable).estimate();
+        let first = (proportion(20, 110), proportion(100, 1_000));
+        let second = (proportion(20, 1_010), proportion(1, 100));
+        let ratio = |(canary, stable)| {
+            MantelHaenszelOddsRatio::default().with_block(canary, stable).estimate()
+        };
         assert_eq!(ratio(first), Some(2.0));
         assert_eq!(ratio(second), Some(2.0));
-        let both = OddsRatio::default().plus(first.0, first.1).plus(second.0, second.1);
-        assert!((both.estimate().unwrap() - 2.0).abs() < 1e-12);
-        assert_eq!(OddsRatio::default().estimate(), None);
+        let both_blocks = MantelHaenszelOddsRatio::default()
+            .with_block(first.0, first.1)
+            .with_block(second.0, second.1);
+        assert!((both_blocks.estimate().unwrap() - 2.0).abs() < 1e-12);
+        assert_eq!(MantelHaenszelOddsRatio::default().estimate(), None);
     }
 }

@@ -8,11 +8,11 @@
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
 
-use jeffrey_classifier::{Classifier, ModelFiles, SettingError, TieBreak};
-use jeffrey_mask::{Masked, mask_and_find};
-use jeffrey_sheet::{Answers, Row};
-use jeffrey_terms::Text;
-use jeffrey_wire::Answer;
+use jeffrey_classifier::{Classifier, ModelFiles, TieBreak, TieBreakSettingError};
+use jeffrey_http_api::ClassifyResponse;
+use jeffrey_mask::{MaskedText, mask_with_spans};
+use jeffrey_terms::InputText;
+use jeffrey_text_table::{ClassifiedRows, TextRow};
 
 #[wasm_bindgen]
 extern "C" {
@@ -38,12 +38,12 @@ fn start() {
 #[wasm_bindgen]
 pub struct Browser {
     classifier: Classifier,
-    settings: Settings,
+    settings: BrowserSettings,
 }
 
 /// A file's texts, and the answers of those that were asked for.
 #[wasm_bindgen]
-pub struct Batch(Answers);
+pub struct Batch(ClassifiedRows);
 
 #[wasm_bindgen]
 impl Batch {
@@ -55,40 +55,40 @@ impl Batch {
 
     /// All rows as CSV; what was not answered has empty cells.
     pub fn csv(&self) -> Option<String> {
-        self.0.csv()
+        self.0.to_csv()
     }
 }
 
 /// What [`Browser::read`] says.
 #[derive(Serialize)]
-struct Reading<'a> {
+struct TextReading<'a> {
     tokens: Option<Vec<String>>,
     rule_words: Option<String>,
-    preview: Masked,
+    preview: MaskedText,
     masked: Vec<&'a str>,
 }
 
 /// What [`Browser::answer`] says.
 #[derive(Serialize)]
-struct Answered<'a> {
+struct RowPrediction<'a> {
     line: u64,
     text: Option<&'a str>,
-    answer: Option<Answer>,
+    answer: Option<ClassifyResponse>,
     error: Option<String>,
 }
 
 /// The tie-break's settings as texts, so that a call can switch it without losing the gaps.
 #[derive(Default)]
-struct Settings {
+struct BrowserSettings {
     enabled: Option<String>,
     delta: Option<String>,
     extended_delta: Option<String>,
 }
 
-impl Settings {
-    fn tie_break(&self, enabled: Option<bool>) -> Result<TieBreak, SettingError> {
-        let asked = enabled.map(|enabled| enabled.to_string());
-        let enabled = asked.as_deref().or(self.enabled.as_deref());
+impl BrowserSettings {
+    fn tie_break(&self, enabled: Option<bool>) -> Result<TieBreak, TieBreakSettingError> {
+        let requested = enabled.map(|enabled| enabled.to_string());
+        let enabled = requested.as_deref().or(self.enabled.as_deref());
         TieBreak::parse(enabled, self.delta.as_deref(), self.extended_delta.as_deref())
     }
 }
@@ -110,7 +110,7 @@ impl Browser {
     ) -> Result<Self, JsError> {
         let files = ModelFiles { manifest, config, tokenizer, encoder, head, prototypes };
         let classifier = Classifier::from_bytes(&files, TieBreak::default())?;
-        Ok(Self { classifier, settings: Settings::default() })
+        Ok(Self { classifier, settings: BrowserSettings::default() })
     }
 
     /// Sets the tie-break from texts as the other doors do; what is left out is the default.
@@ -124,7 +124,7 @@ impl Browser {
         delta: Option<String>,
         extended_delta: Option<String>,
     ) -> Result<(), JsError> {
-        let settings = Settings { enabled, delta, extended_delta };
+        let settings = BrowserSettings { enabled, delta, extended_delta };
         settings.tie_break(None)?;
         self.settings = settings;
         Ok(())
@@ -139,11 +139,11 @@ impl Browser {
         text: String,
         tie_break_enabled: Option<bool>,
     ) -> Result<String, JsError> {
-        let text = Text::parse(text)?;
+        let text = InputText::parse(text)?;
         self.classifier.set_tie_break(self.settings.tie_break(tie_break_enabled)?);
         let prediction = self.classifier.classify(&text);
-        let answer = Answer::new(&prediction, None, self.model());
-        Ok(serde_json::to_string(&answer)?)
+        let response = ClassifyResponse::new(&prediction, None, self.model());
+        Ok(serde_json::to_string(&response)?)
     }
 
     /// The ids that the encoder reads for a text, begin and end marks included.
@@ -151,8 +151,8 @@ impl Browser {
     /// # Errors
     /// A text above the limit of [`Text::BYTES_MAX`].
     pub fn tokens(&self, text: String) -> Result<Option<Vec<u32>>, JsError> {
-        let text = Text::parse(text)?;
-        let Some((ids, _)) = self.classifier.tokens(&text) else { return Ok(None) };
+        let text = InputText::parse(text)?;
+        let Some((ids, _)) = self.classifier.tokenize(&text) else { return Ok(None) };
         // Ids are rows of the embedding table: never negative, far below 2^32.
         Ok(Some(ids.into_iter().filter_map(|id| u32::try_from(id).ok()).collect()))
     }
@@ -164,14 +164,15 @@ impl Browser {
     /// # Errors
     /// A text above the limit of [`Text::BYTES_MAX`].
     pub fn read(&self, text: String) -> Result<String, JsError> {
-        let text = Text::parse(text)?;
-        let (masked, found) = mask_and_find(text.expose());
-        let mut kinds: Vec<&str> = found.iter().map(|found| found.kind.placeholder()).collect();
+        let text = InputText::parse(text)?;
+        let (masked, detections) = mask_with_spans(text.expose());
+        let mut kinds: Vec<&str> =
+            detections.iter().map(|detection| detection.kind.placeholder()).collect();
         kinds.sort_unstable();
         kinds.dedup();
-        Ok(serde_json::to_string(&Reading {
-            tokens: self.classifier.pieces(&text),
-            rule_words: Classifier::rule_words(&text),
+        Ok(serde_json::to_string(&TextReading {
+            tokens: self.classifier.tokenize_to_pieces(&text),
+            rule_words: Classifier::find_rule_words(&text),
             preview: masked.preview(),
             masked: kinds,
         })?)
@@ -182,7 +183,7 @@ impl Browser {
     /// # Errors
     /// No row, too many, or no column of texts.
     pub fn batch(&self, name: &str, content: &str) -> Result<Batch, JsError> {
-        Ok(Batch(Answers::new(jeffrey_sheet::rows(name, content)?)))
+        Ok(Batch(ClassifiedRows::new(jeffrey_text_table::parse_file(name, content)?)))
     }
 
     /// Classifies a row, keeps its answer, and returns it as JSON: `line` and `text`, and either `answer` or `error`.
@@ -191,14 +192,15 @@ impl Browser {
     /// No such row.
     pub fn answer(&mut self, batch: &mut Batch, row: usize) -> Result<String, JsError> {
         self.classifier.set_tie_break(self.settings.tie_break(None)?);
-        let prediction = batch.0.answer(row, |text| self.classifier.classify(text));
-        let answer = prediction.map(|prediction| Answer::new(prediction, None, self.model()));
-        let Some(Row { line, text }) = batch.0.rows.get(row) else {
+        let prediction = batch.0.classify_row(row, |text| self.classifier.classify(text));
+        let response =
+            prediction.map(|prediction| ClassifyResponse::new(prediction, None, self.model()));
+        let Some(TextRow { line, text }) = batch.0.rows.get(row) else {
             return Err(JsError::new(&format!("no row {row} of {}", batch.rows())));
         };
         let error = text.as_ref().err().map(ToString::to_string);
-        let text = text.as_ref().ok().map(Text::expose);
-        Ok(serde_json::to_string(&Answered { line: *line, text, answer, error })?)
+        let text = text.as_ref().ok().map(InputText::expose);
+        Ok(serde_json::to_string(&RowPrediction { line: *line, text, answer: response, error })?)
     }
 
     /// Id of the model in use.

@@ -1,7 +1,7 @@
 //! Tokens `[n]` to an embedding `[dim]`: the only file that names tract.
 //!
 //! tract runs the plan: it orders the nodes, holds the values and frees them. Each node is a
-//! [`Layer`], whose arithmetic is `jeffrey-kernels`. The plan is wired straight from the file
+//! [`EncoderLayer`], whose arithmetic is `jeffrey-kernels`. The plan is wired straight from the file
 //! (`onnx.rs`), without tract's own reading, analysis and optimisation of ONNX: those took half of a
 //! worker's start and more than half of the page's module. Everything that can be wrong with the
 //! graph is found in `from_bytes`, which also runs it.
@@ -10,18 +10,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jeffrey_kernels::{
-    Fault, Linear, Table, add, attention, gated_convolution, layer_norm, pool, relu,
+    EmbeddingTable, QuantizedLinear, WeightError, add, attention, gated_convolution, layer_norm,
+    pool, relu,
 };
 use tract_core::internal::*;
 use tract_core::plan::SimplePlan;
 
-use super::files::{LoadError, Manifest};
-use super::onnx::{Graph, Node, OnnxError};
+use super::files::{ModelLoadError, ModelManifest};
+use super::onnx::{NodeProto, OnnxError, OnnxGraph};
 
-type Plan = Arc<SimplePlan<TypedFact, Box<dyn TypedOp>>>;
+type EncoderPlan = Arc<SimplePlan<TypedFact, Box<dyn TypedOp>>>;
 
 pub(super) struct Encoder {
-    plan: Plan,
+    plan: EncoderPlan,
     dim: usize,
 }
 
@@ -30,7 +31,7 @@ pub(super) struct Encoder {
 pub enum EncoderError {
     /// No embedding table, or one with fewer rows than the vocabulary has pieces.
     #[error("the embedding table has {rows} rows for a vocabulary of {vocabulary}")]
-    Table {
+    TableTooSmall {
         /// Rows of the smallest table; 0 without one.
         rows: usize,
         /// Pieces of the tokenizer.
@@ -38,7 +39,7 @@ pub enum EncoderError {
     },
     /// The output is not `[1, dim]`.
     #[error("the output {seen} is not {expected} numbers")]
-    Output {
+    OutputShape {
         /// What came out.
         seen: String,
         /// The dimension of the manifest.
@@ -53,7 +54,7 @@ pub enum EncoderError {
         /// Name of the node.
         node: String,
         /// What does not fit.
-        fault: NodeFault,
+        fault: NodeError,
     },
     /// tract refused the plan or failed to run it.
     #[error("{0}")]
@@ -62,13 +63,13 @@ pub enum EncoderError {
 
 /// Why a node cannot be computed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NodeFault {
+pub enum NodeError {
     /// Layer norm would divide by what may be 0.
     #[error("epsilon {0} is not above 0")]
-    Epsilon(String),
+    EpsilonNotPositive(String),
     /// Attention's heads are not equal parts.
     #[error("{heads} heads do not divide {width}")]
-    Heads {
+    HeadCount {
         /// How many heads.
         heads: i64,
         /// The width to divide.
@@ -76,13 +77,13 @@ pub enum NodeFault {
     },
     /// The table reads something else than the ids.
     #[error("Embed does not read `{0}`")]
-    Ids(String),
+    EmbedInput(String),
     /// A convolution has no middle.
     #[error("the kernel {0} is not odd")]
-    Even(usize),
+    EvenKernel(usize),
     /// No layer has this name, or not with these inputs.
     #[error("no layer {kind} with {} inputs of widths {widths:?} and {weights} weights", widths.len())]
-    Layer {
+    UnknownLayer {
         /// The node's kind.
         kind: String,
         /// Floats of a row of each input.
@@ -95,13 +96,13 @@ pub enum NodeFault {
     NotFinite(String),
     /// Another number of outputs than one.
     #[error("{0} outputs, not 1")]
-    Outputs(usize),
+    OutputCount(usize),
     /// tract does not take it.
     #[error("{0}")]
     Plan(String),
     /// A weight has another shape than its layer needs.
     #[error("{part} has shape {seen:?}, not {expected:?}")]
-    Shape {
+    WeightShape {
         /// The weight.
         part: String,
         /// Its shape.
@@ -111,16 +112,19 @@ pub enum NodeFault {
     },
     /// The weights do not fit each other.
     #[error("{0}")]
-    Kernel(#[from] Fault),
+    Kernel(#[from] WeightError),
     /// A weight or an attribute cannot be had.
     #[error("{0}")]
     Weight(#[from] OnnxError),
 }
 
 impl Encoder {
-    pub(super) fn from_bytes(bytes: &[u8], manifest: &Manifest) -> Result<Self, LoadError> {
-        let graph = Graph::from_bytes(bytes).map_err(EncoderError::from)?;
-        let plan = Wiring::default().wire(graph, manifest)?;
+    pub(super) fn from_bytes(
+        bytes: &[u8],
+        manifest: &ModelManifest,
+    ) -> Result<Self, ModelLoadError> {
+        let graph = OnnxGraph::from_bytes(bytes).map_err(EncoderError::from)?;
+        let plan = EncoderPlanBuilder::default().build(graph, manifest)?;
         let encoder = Self { plan, dim: manifest.dim };
         // The first run fills caches. One plan serves every length: the shortest input and one whose
         // convolutions reach past both ends say whether it runs.
@@ -132,80 +136,84 @@ impl Encoder {
 
     /// The embedding `[dim]` of at least one id.
     pub(super) fn embed(&self, ids: &[i64]) -> Result<Vec<f32>, EncoderError> {
-        let input = Tensor::from_shape(&[1, ids.len()], ids).map_err(tract)?;
-        let outputs = self.plan.run(tvec!(input.into())).map_err(tract)?;
-        let output = outputs.first().ok_or_else(|| wrong_output("nothing".into(), self.dim))?;
-        Ok(floats(output).map_err(tract)?.to_vec())
+        let input = Tensor::from_shape(&[1, ids.len()], ids).map_err(plan_error)?;
+        let outputs = self.plan.run(tvec!(input.into())).map_err(plan_error)?;
+        let output = outputs.first().ok_or_else(|| output_error("nothing".into(), self.dim))?;
+        Ok(as_floats(output).map_err(plan_error)?.to_vec())
     }
 }
 
-fn wrong_output(seen: String, expected: usize) -> EncoderError {
-    EncoderError::Output { seen, expected }
+fn output_error(seen: String, expected: usize) -> EncoderError {
+    EncoderError::OutputShape { seen, expected }
 }
 
-fn tract(error: TractError) -> EncoderError {
+fn plan_error(error: TractError) -> EncoderError {
     EncoderError::Plan(format!("{error:#}"))
 }
 
 /// What stands at a name of the graph: how many floats a row has, and whether there is a row for
 /// each token or a single one for the text.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Shape {
+struct ActivationShape {
     width: usize,
-    pooled: bool,
+    is_pooled: bool,
 }
 
 /// The plan in the making.
 #[derive(Default)]
-struct Wiring {
+struct EncoderPlanBuilder {
     model: TypedModel,
-    known: BTreeMap<String, (OutletId, Shape)>,
+    outlets: BTreeMap<String, (OutletId, ActivationShape)>,
     /// Rows of the smallest table.
     table_rows: Option<usize>,
 }
 
-impl Wiring {
-    fn wire(mut self, mut graph: Graph, manifest: &Manifest) -> Result<Plan, EncoderError> {
+impl EncoderPlanBuilder {
+    fn build(
+        mut self,
+        mut graph: OnnxGraph,
+        manifest: &ModelManifest,
+    ) -> Result<EncoderPlan, EncoderError> {
         let tokens = self.model.symbols.sym("tokens");
         let fact = i64::fact([1.to_dim(), tokens.to_dim()]);
-        let ids = self.model.add_source(graph.input.clone(), fact).map_err(tract)?;
+        let ids = self.model.add_source(graph.input.clone(), fact).map_err(plan_error)?;
         for node in std::mem::take(&mut graph.nodes) {
-            let wired = self.add(&node, ids, &tokens, &mut graph);
+            let wired = self.add_node(&node, ids, &tokens, &mut graph);
             wired.map_err(|fault| EncoderError::Node { node: node.name.clone(), fault })?;
         }
         let vocabulary = manifest.vocabulary;
         let rows = self.table_rows.unwrap_or(0);
         if rows < vocabulary {
-            return Err(EncoderError::Table { rows, vocabulary });
+            return Err(EncoderError::TableTooSmall { rows, vocabulary });
         }
-        let wrong = |seen| Err(wrong_output(seen, manifest.dim));
-        let (outlet, shape) = match self.known.get(&graph.output) {
-            Some((outlet, shape)) if shape.pooled => (*outlet, *shape),
-            Some(_) => return wrong("of one row a token".into()),
-            None => return wrong(format!("`{}`, which no node computes,", graph.output)),
+        let reject = |seen| Err(output_error(seen, manifest.dim));
+        let (outlet, shape) = match self.outlets.get(&graph.output) {
+            Some((outlet, shape)) if shape.is_pooled => (*outlet, *shape),
+            Some(_) => return reject("of one row a token".into()),
+            None => return reject(format!("`{}`, which no node computes,", graph.output)),
         };
         if shape.width != manifest.dim {
-            return wrong(format!("[1, {}]", shape.width));
+            return reject(format!("[1, {}]", shape.width));
         }
-        self.model.select_output_outlets(&[outlet]).map_err(tract)?;
-        SimplePlan::new(self.model).map_err(tract)
+        self.model.select_output_outlets(&[outlet]).map_err(plan_error)?;
+        SimplePlan::new(self.model).map_err(plan_error)
     }
 
-    fn add(
+    fn add_node(
         &mut self,
-        node: &Node,
+        node: &NodeProto,
         ids: OutletId,
         tokens: &Symbol,
-        graph: &mut Graph,
-    ) -> Result<(), NodeFault> {
+        graph: &mut OnnxGraph,
+    ) -> Result<(), NodeError> {
         let [name] = node.output.as_slice() else {
-            return Err(NodeFault::Outputs(node.output.len()));
+            return Err(NodeError::OutputCount(node.output.len()));
         };
         let mut inputs = Vec::new();
         let mut weights = Vec::new();
         for input in &node.input {
-            match self.known.get(input) {
-                Some(found) if weights.is_empty() => inputs.push(*found),
+            match self.outlets.get(input) {
+                Some(outlet) if weights.is_empty() => inputs.push(*outlet),
                 _ => weights.push(input.as_str()),
             }
         }
@@ -213,33 +221,33 @@ impl Wiring {
         if node.op_type == "Embed" {
             match weights.first() {
                 Some(first) if *first == graph.input => weights.remove(0),
-                _ => return Err(NodeFault::Ids(graph.input.clone())),
+                _ => return Err(NodeError::EmbedInput(graph.input.clone())),
             };
         }
-        let (layer, shape) = layer(node, &inputs, &weights, graph)?;
-        if let Layer::Embed(table) = &layer {
+        let (layer, shape) = build_layer(node, &inputs, &weights, graph)?;
+        if let EncoderLayer::Embed(table) = &layer {
             self.table_rows = Some(self.table_rows.map_or(table.rows(), |r| r.min(table.rows())));
         }
-        let rows = if shape.pooled { 1.to_dim() } else { tokens.to_dim() };
+        let rows = if shape.is_pooled { 1.to_dim() } else { tokens.to_dim() };
         let fact = f32::fact([1.to_dim(), rows, shape.width.to_dim()]);
         let outlets: Vec<OutletId> = match &layer {
-            Layer::Embed(_) => vec![ids],
+            EncoderLayer::Embed(_) => vec![ids],
             _ => inputs.iter().map(|(outlet, _)| *outlet).collect(),
         };
-        let op = LayerOp { layer: Arc::new(layer), fact };
+        let op = EncoderLayerOp { layer: Arc::new(layer), fact };
         let wired = self.model.wire_node(node.name.clone(), op, &outlets);
-        let outlet = wired.map_err(|error| NodeFault::Plan(format!("{error:#}")))?[0];
-        self.known.insert(name.clone(), (outlet, shape));
+        let outlet = wired.map_err(|error| NodeError::Plan(format!("{error:#}")))?[0];
+        self.outlets.insert(name.clone(), (outlet, shape));
         Ok(())
     }
 }
 
 /// One step of the encoder, with its weights.
 #[derive(Clone, Debug)]
-enum Layer {
+enum EncoderLayer {
     /// Ids to the rows of the table.
-    Embed(Table),
-    Linear(Linear),
+    Embed(EmbeddingTable),
+    Linear(QuantizedLinear),
     Norm {
         scale: Vec<f32>,
         epsilon: f32,
@@ -264,65 +272,69 @@ enum Layer {
 }
 
 /// The layer of a node and the shape of what it computes, everything checked that a run relies on.
-fn layer(
-    node: &Node,
-    inputs: &[(OutletId, Shape)],
+fn build_layer(
+    node: &NodeProto,
+    inputs: &[(OutletId, ActivationShape)],
     weights: &[&str],
-    graph: &mut Graph,
-) -> Result<(Layer, Shape), NodeFault> {
-    let shapes: Vec<Shape> = inputs.iter().map(|(_, shape)| *shape).collect();
+    graph: &mut OnnxGraph,
+) -> Result<(EncoderLayer, ActivationShape), NodeError> {
+    let shapes: Vec<ActivationShape> = inputs.iter().map(|(_, shape)| *shape).collect();
     match (node.op_type.as_str(), shapes.as_slice(), weights) {
         ("Embed", [], [table, scale]) => {
-            let (_, scale) = graph.floats(scale)?;
-            let (shape, values) = graph.take_bytes(table)?;
-            let table = Table::new(values, scale)?;
-            fits("table", &shape, &[table.rows(), table.width()])?;
-            let shape = Shape { width: table.width(), pooled: false };
-            Ok((Layer::Embed(table), shape))
+            let (_, scale) = graph.float_weight(scale)?;
+            let (shape, values) = graph.take_int8_weight(table)?;
+            let table = EmbeddingTable::new(values, scale)?;
+            check_shape("table", &shape, &[table.rows(), table.width()])?;
+            let shape = ActivationShape { width: table.width(), is_pooled: false };
+            Ok((EncoderLayer::Embed(table), shape))
         }
         ("Linear", [x], [weight, scale, bias]) => {
-            let ((_, scale), (_, bias)) = (graph.floats(scale)?, graph.floats(bias)?);
-            let (shape, values) = graph.take_bytes(weight)?;
-            fits("weight", &shape, &[x.width, scale.len()])?;
-            let linear = Linear::new(x.width, &values, &scale, &bias)?;
-            let shape = Shape { width: linear.outputs(), ..*x };
-            Ok((Layer::Linear(linear), shape))
+            let ((_, scale), (_, bias)) = (graph.float_weight(scale)?, graph.float_weight(bias)?);
+            let (shape, values) = graph.take_int8_weight(weight)?;
+            check_shape("weight", &shape, &[x.width, scale.len()])?;
+            let linear = QuantizedLinear::new(x.width, &values, &scale, &bias)?;
+            let shape = ActivationShape { width: linear.outputs(), ..*x };
+            Ok((EncoderLayer::Linear(linear), shape))
         }
         ("LayerNormalization", [x], [scale]) => {
-            let scale = finite(graph, scale, &[x.width])?;
-            let epsilon = node.float("epsilon")?;
+            let scale = read_finite_weight(graph, scale, &[x.width])?;
+            let epsilon = node.float_attribute("epsilon")?;
             if !(epsilon.is_finite() && epsilon > 0.0) {
-                return Err(NodeFault::Epsilon(epsilon.to_string()));
+                return Err(NodeError::EpsilonNotPositive(epsilon.to_string()));
             }
-            Ok((Layer::Norm { scale, epsilon }, *x))
+            Ok((EncoderLayer::Norm { scale, epsilon }, *x))
         }
-        ("Relu", [x], []) => Ok((Layer::Relu, *x)),
-        ("GatedConvolution", [x], [taps, bias]) if !x.pooled && x.width.is_multiple_of(2) => {
+        ("Relu", [x], []) => Ok((EncoderLayer::Relu, *x)),
+        ("GatedConvolution", [x], [taps, bias]) if !x.is_pooled && x.width.is_multiple_of(2) => {
             let width = x.width / 2;
-            let bias = finite(graph, bias, &[width])?;
+            let bias = read_finite_weight(graph, bias, &[width])?;
             // ONNX keeps a depthwise kernel channel by channel.
-            let kernel = graph.shape(taps)?.last().copied().unwrap_or(0);
-            let by_channel = finite(graph, taps, &[width, 1, kernel])?;
+            let kernel = graph.float_weight_shape(taps)?.last().copied().unwrap_or(0);
+            let by_channel = read_finite_weight(graph, taps, &[width, 1, kernel])?;
             if kernel % 2 == 0 {
-                return Err(NodeFault::Even(kernel));
+                return Err(NodeError::EvenKernel(kernel));
             }
             let taps = (0..kernel * width).map(|i| by_channel[i % width * kernel + i / width]);
             let taps = taps.collect();
-            Ok((Layer::GatedConvolution { taps, bias }, Shape { width, ..*x }))
+            Ok((EncoderLayer::GatedConvolution { taps, bias }, ActivationShape { width, ..*x }))
         }
-        ("Attention", [x], []) if !x.pooled && x.width.is_multiple_of(3) => {
+        ("Attention", [x], []) if !x.is_pooled && x.width.is_multiple_of(3) => {
             let width = x.width / 3;
-            let heads = node.int("heads")?;
-            let whole = usize::try_from(heads).ok().filter(|h| *h > 0 && width.is_multiple_of(*h));
-            let heads = whole.ok_or(NodeFault::Heads { heads, width })?;
-            Ok((Layer::Attention { heads }, Shape { width, ..*x }))
+            let heads = node.int_attribute("heads")?;
+            let head_count =
+                usize::try_from(heads).ok().filter(|h| *h > 0 && width.is_multiple_of(*h));
+            let heads = head_count.ok_or(NodeError::HeadCount { heads, width })?;
+            Ok((EncoderLayer::Attention { heads }, ActivationShape { width, ..*x }))
         }
-        ("Pool", [x], [score]) if !x.pooled => {
-            let score = finite(graph, score, &[x.width, 1])?;
-            Ok((Layer::Pool { score }, Shape { width: 2 * x.width, pooled: true }))
+        ("Pool", [x], [score]) if !x.is_pooled => {
+            let score = read_finite_weight(graph, score, &[x.width, 1])?;
+            Ok((
+                EncoderLayer::Pool { score },
+                ActivationShape { width: 2 * x.width, is_pooled: true },
+            ))
         }
-        ("Add", [a, b], []) if a == b => Ok((Layer::Add, *a)),
-        (kind, ..) => Err(NodeFault::Layer {
+        ("Add", [a, b], []) if a == b => Ok((EncoderLayer::Add, *a)),
+        (kind, ..) => Err(NodeError::UnknownLayer {
             kind: kind.to_owned(),
             widths: shapes.iter().map(|shape| shape.width).collect(),
             weights: weights.len(),
@@ -330,41 +342,45 @@ fn layer(
     }
 }
 
-fn fits(part: &str, seen: &[usize], expected: &[usize]) -> Result<(), NodeFault> {
+fn check_shape(weight: &str, seen: &[usize], expected: &[usize]) -> Result<(), NodeError> {
     if seen == expected {
         return Ok(());
     }
-    let (part, seen, expected) = (format!("the {part}"), seen.to_vec(), expected.to_vec());
-    Err(NodeFault::Shape { part, seen, expected })
+    let (part, seen, expected) = (format!("the {weight}"), seen.to_vec(), expected.to_vec());
+    Err(NodeError::WeightShape { part, seen, expected })
 }
 
 /// A weight of floats, all finite, of the shape expected.
-fn finite(graph: &Graph, name: &str, expected: &[usize]) -> Result<Vec<f32>, NodeFault> {
-    let (shape, values) = graph.floats(name)?;
-    fits(name, &shape, expected)?;
+fn read_finite_weight(
+    graph: &OnnxGraph,
+    name: &str,
+    expected: &[usize],
+) -> Result<Vec<f32>, NodeError> {
+    let (shape, values) = graph.float_weight(name)?;
+    check_shape(name, &shape, expected)?;
     if !values.iter().all(|value| value.is_finite()) {
-        return Err(NodeFault::NotFinite(name.to_owned()));
+        return Err(NodeError::NotFinite(name.to_owned()));
     }
     Ok(values)
 }
 
 /// A layer as tract sees it.
 #[derive(Clone, Debug)]
-struct LayerOp {
-    layer: Arc<Layer>,
+struct EncoderLayerOp {
+    layer: Arc<EncoderLayer>,
     /// `[1, tokens, width]` or `[1, 1, width]`.
     fact: TypedFact,
 }
 
 // tract asks for equality to merge nodes; two layers are equal only when they are the same one.
-impl PartialEq for LayerOp {
+impl PartialEq for EncoderLayerOp {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.layer, &other.layer)
     }
 }
-impl Eq for LayerOp {}
+impl Eq for EncoderLayerOp {}
 
-impl Op for LayerOp {
+impl Op for EncoderLayerOp {
     fn name(&self) -> StaticName {
         "Layer".into()
     }
@@ -372,7 +388,7 @@ impl Op for LayerOp {
     op_as_typed_op!();
 }
 
-impl TypedOp for LayerOp {
+impl TypedOp for EncoderLayerOp {
     fn output_facts(&self, _inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
         Ok(tvec!(self.fact.clone()))
     }
@@ -380,7 +396,7 @@ impl TypedOp for LayerOp {
     as_op!();
 }
 
-impl EvalOp for LayerOp {
+impl EvalOp for EncoderLayerOp {
     op_out_of_plan!();
 
     fn eval(&self, _: &EvalContext, mut inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
@@ -388,37 +404,37 @@ impl EvalOp for LayerOp {
         let last = inputs.pop().context("a layer without input")?;
         // As many rows as the input has, of this layer's own width.
         let rows = last.shape().get(1).copied().unwrap_or(1);
-        let computed = |rows: usize, compute: &dyn Fn(&[f32], &mut [f32])| {
+        let compute_rows = |rows: usize, compute: &dyn Fn(&[f32], &mut [f32])| {
             let mut out = vec![0.0; rows * width];
-            compute(floats(&last)?, &mut out);
+            compute(as_floats(&last)?, &mut out);
             Tensor::from_shape(&[1, rows, width], &out)
         };
         let out = match &*self.layer {
-            Layer::Embed(table) => {
+            EncoderLayer::Embed(table) => {
                 let mut out = vec![0.0; rows * width];
-                let found = table.run(last.try_as_plain_ram()?.as_slice::<i64>()?, &mut out);
-                found.map_err(|id| format_err!("id {id} of {} rows", table.rows()))?;
+                let lookup = table.lookup(last.try_as_plain_ram()?.as_slice::<i64>()?, &mut out);
+                lookup.map_err(|id| format_err!("id {id} of {} rows", table.rows()))?;
                 Tensor::from_shape(&[1, rows, width], &out)
             }
-            Layer::Linear(linear) => computed(rows, &|x, out| linear.run(x, out)),
-            Layer::Norm { scale, epsilon } => {
-                computed(rows, &|x, out| layer_norm(x, scale, *epsilon, out))
+            EncoderLayer::Linear(linear) => compute_rows(rows, &|x, out| linear.forward(x, out)),
+            EncoderLayer::Norm { scale, epsilon } => {
+                compute_rows(rows, &|x, out| layer_norm(x, scale, *epsilon, out))
             }
-            Layer::GatedConvolution { taps, bias } => {
-                computed(rows, &|x, out| gated_convolution(x, taps, bias, out))
+            EncoderLayer::GatedConvolution { taps, bias } => {
+                compute_rows(rows, &|x, out| gated_convolution(x, taps, bias, out))
             }
-            Layer::Attention { heads } => {
-                computed(rows, &|x, out| attention(x, width, *heads, out))
+            EncoderLayer::Attention { heads } => {
+                compute_rows(rows, &|x, out| attention(x, width, *heads, out))
             }
-            Layer::Pool { score } => computed(1, &|x, out| pool(x, score, out)),
-            Layer::Relu => {
+            EncoderLayer::Pool { score } => compute_rows(1, &|x, out| pool(x, score, out)),
+            EncoderLayer::Relu => {
                 let mut out = last.into_tensor();
-                relu(floats_mut(&mut out)?);
+                relu(as_floats_mut(&mut out)?);
                 Ok(out)
             }
-            Layer::Add => {
+            EncoderLayer::Add => {
                 let mut out = inputs.pop().context("a sum of one input")?.into_tensor();
-                add(floats_mut(&mut out)?, floats(&last)?);
+                add(as_floats_mut(&mut out)?, as_floats(&last)?);
                 Ok(out)
             }
         }?;
@@ -426,11 +442,11 @@ impl EvalOp for LayerOp {
     }
 }
 
-fn floats(tensor: &Tensor) -> TractResult<&[f32]> {
+fn as_floats(tensor: &Tensor) -> TractResult<&[f32]> {
     tensor.try_as_plain_ram()?.as_slice::<f32>()
 }
 
-fn floats_mut(tensor: &mut Tensor) -> TractResult<&mut [f32]> {
+fn as_floats_mut(tensor: &mut Tensor) -> TractResult<&mut [f32]> {
     tensor.to_plain_array_view_mut::<f32>()?.into_slice().context("rows with gaps")
 }
 

@@ -31,7 +31,7 @@ pub struct ModelFiles<'a> {
 
 /// `manifest.json`: what the model is, and what its files must be.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Manifest {
+pub struct ModelManifest {
     /// Version of this layout; 1.
     pub format: u32,
     /// Name of the model, as in `models/<id>/`.
@@ -45,7 +45,7 @@ pub struct Manifest {
     /// Pieces of the tokenizer, and the least number of rows of the embedding table.
     pub vocabulary: usize,
     /// Each file with its hash and size.
-    pub files: BTreeMap<String, FileEntry>,
+    pub files: BTreeMap<String, ManifestFile>,
     /// Where the model comes from: commit, seed, data, figures.
     #[serde(default)]
     pub training: serde_json::Value,
@@ -53,7 +53,7 @@ pub struct Manifest {
 
 /// One file of a model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileEntry {
+pub struct ManifestFile {
     /// Lower-case hexadecimal sha256.
     pub sha256: String,
     /// Size in bytes.
@@ -62,26 +62,26 @@ pub struct FileEntry {
 
 /// `config.json`, as far as it is read.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Config {
+pub struct ModelConfig {
     /// Label of each index, under the index as text.
     pub id2label: BTreeMap<String, Label>,
 }
 
 /// A model that failed its checks.
 #[derive(Debug, thiserror::Error)]
-pub enum LoadError {
+pub enum ModelLoadError {
     /// The encoder cannot be run.
     #[error("onnx/model_quantized.onnx: {0}")]
     Encoder(#[from] EncoderError),
     /// The manifest's layout is unknown.
     #[error("manifest.json: format {seen} is not 1")]
-    Format {
+    UnknownFormat {
         /// The format seen.
         seen: u32,
     },
     /// A file's hash differs from the manifest's.
     #[error("{file}: sha256 {seen} is not the manifest's {expected}")]
-    Hash {
+    HashMismatch {
         /// The file.
         file: &'static str,
         /// The hash seen.
@@ -99,13 +99,13 @@ pub enum LoadError {
     },
     /// The labels are not the eight in their order.
     #[error("{file}: labels are not the eight of core-8 in their order")]
-    Labels {
+    LabelMismatch {
         /// The file.
         file: &'static str,
     },
     /// The manifest does not name a file.
     #[error("manifest.json: names no {file}")]
-    Missing {
+    MissingFile {
         /// The file.
         file: &'static str,
     },
@@ -119,7 +119,7 @@ pub enum LoadError {
     },
     /// A length differs.
     #[error("{file}: {what} has length {seen}, not {expected}")]
-    Shape {
+    LengthMismatch {
         /// The file.
         file: &'static str,
         /// The tensor or field.
@@ -140,12 +140,12 @@ pub enum LoadError {
 impl ModelFiles<'_> {
     /// The sha256 of the manifest, which holds the sha256 of every file: the model's identity. It
     /// checks nothing; [`super::Classifier::from_bytes`] does.
-    pub fn sha256(&self) -> String {
-        sha256(self.manifest)
+    pub fn manifest_sha256(&self) -> String {
+        sha256_hex(self.manifest)
     }
 
     /// Each file under its name in the manifest.
-    fn named(&self) -> [(&'static str, &[u8]); 5] {
+    fn entries(&self) -> [(&'static str, &[u8]); 5] {
         [
             ("config.json", self.config),
             ("tokenizer.json", self.tokenizer),
@@ -156,49 +156,59 @@ impl ModelFiles<'_> {
     }
 
     /// The manifest and its sha256, once every file is what the manifest says.
-    pub(super) fn check(&self) -> Result<(Manifest, String), LoadError> {
+    pub(super) fn verify(&self) -> Result<(ModelManifest, String), ModelLoadError> {
         const FILE: &str = "manifest.json";
-        let manifest: Manifest = parse_json(FILE, self.manifest)?;
+        let manifest: ModelManifest = parse_json(FILE, self.manifest)?;
         if manifest.format != 1 {
-            return Err(LoadError::Format { seen: manifest.format });
+            return Err(ModelLoadError::UnknownFormat { seen: manifest.format });
         }
         if manifest.labels != Label::ALL {
-            return Err(LoadError::Labels { file: FILE });
+            return Err(ModelLoadError::LabelMismatch { file: FILE });
         }
         // Two marks and one piece is the shortest input that means anything.
         if manifest.max_tokens < 3 {
             let seen = manifest.max_tokens;
-            return Err(LoadError::Shape { file: FILE, what: "max_tokens", seen, expected: 3 });
+            return Err(ModelLoadError::LengthMismatch {
+                file: FILE,
+                what: "max_tokens",
+                seen,
+                expected: 3,
+            });
         }
-        for (file, bytes) in self.named() {
-            let entry = manifest.files.get(file).ok_or(LoadError::Missing { file })?;
+        for (file, bytes) in self.entries() {
+            let entry = manifest.files.get(file).ok_or(ModelLoadError::MissingFile { file })?;
             if entry.bytes != bytes.len() {
                 let (seen, expected) = (bytes.len(), entry.bytes);
-                return Err(LoadError::Shape { file, what: "file", seen, expected });
+                return Err(ModelLoadError::LengthMismatch { file, what: "file", seen, expected });
             }
-            let seen = sha256(bytes);
+            let seen = sha256_hex(bytes);
             if seen != entry.sha256 {
-                return Err(LoadError::Hash { file, seen, expected: entry.sha256.clone() });
+                return Err(ModelLoadError::HashMismatch {
+                    file,
+                    seen,
+                    expected: entry.sha256.clone(),
+                });
             }
         }
-        let config: Config = parse_json("config.json", self.config)?;
-        let named = |index: usize| config.id2label.get(&index.to_string()).copied();
-        let in_order = Label::ALL.into_iter().all(|label| named(label.index()) == Some(label));
-        if !in_order || config.id2label.len() != Label::ALL.len() {
-            return Err(LoadError::Labels { file: "config.json" });
+        let config: ModelConfig = parse_json("config.json", self.config)?;
+        let label_at = |index: usize| config.id2label.get(&index.to_string()).copied();
+        let is_in_order =
+            Label::ALL.into_iter().all(|label| label_at(label.index()) == Some(label));
+        if !is_in_order || config.id2label.len() != Label::ALL.len() {
+            return Err(ModelLoadError::LabelMismatch { file: "config.json" });
         }
-        Ok((manifest, self.sha256()))
+        Ok((manifest, self.manifest_sha256()))
     }
 }
 
 /// Lower-case hexadecimal sha256.
-fn sha256(bytes: &[u8]) -> String {
+fn sha256_hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 pub(super) fn parse_json<T: DeserializeOwned>(
     file: &'static str,
     bytes: &[u8],
-) -> Result<T, LoadError> {
-    serde_json::from_slice(bytes).map_err(|source| LoadError::Json { file, source })
+) -> Result<T, ModelLoadError> {
+    serde_json::from_slice(bytes).map_err(|source| ModelLoadError::Json { file, source })
 }

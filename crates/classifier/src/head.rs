@@ -5,12 +5,12 @@
 
 use serde::Deserialize;
 
-use super::files::{LoadError, parse_json};
-use super::{Scores, SkipReason};
+use super::files::{ModelLoadError, parse_json};
+use super::{LabelScores, SkipReason};
 use jeffrey_terms::Label;
 
 /// Multinomial logistic regression: softmax((W·e + b) / T).
-pub(super) struct Head {
+pub(super) struct LinearHead {
     dim: usize,
     /// `[8][dim]`
     weights: Vec<Vec<f32>>,
@@ -20,7 +20,7 @@ pub(super) struct Head {
 }
 
 #[derive(Deserialize)]
-struct HeadFile {
+struct LinearHeadFile {
     labels: Vec<Label>,
     dim: usize,
     weights: Vec<Vec<f32>>,
@@ -28,32 +28,36 @@ struct HeadFile {
     temperature: f32,
 }
 
-impl Head {
-    pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, LoadError> {
+impl LinearHead {
+    pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, ModelLoadError> {
         const FILE: &str = "head.json";
-        let file: HeadFile = parse_json(FILE, bytes)?;
-        check_rows(FILE, &file.labels, file.dim, &file.weights)?;
-        check_positive(FILE, "temperature", file.temperature)?;
-        let fault =
-            || LoadError::Shape { file: FILE, what: "bias", seen: file.bias.len(), expected: 8 };
-        let bias: [f32; 8] = file.bias.as_slice().try_into().map_err(|_| fault())?;
+        let file: LinearHeadFile = parse_json(FILE, bytes)?;
+        validate_rows(FILE, &file.labels, file.dim, &file.weights)?;
+        validate_positive(FILE, "temperature", file.temperature)?;
+        let length_error = || ModelLoadError::LengthMismatch {
+            file: FILE,
+            what: "bias",
+            seen: file.bias.len(),
+            expected: 8,
+        };
+        let bias: [f32; 8] = file.bias.as_slice().try_into().map_err(|_| length_error())?;
         if !bias.iter().all(|value| value.is_finite()) {
-            return Err(LoadError::NotFinite { file: FILE, what: "bias".into() });
+            return Err(ModelLoadError::NotFinite { file: FILE, what: "bias".into() });
         }
         Ok(Self { dim: file.dim, weights: file.weights, bias, temperature: file.temperature })
     }
 
-    pub(super) fn matching(self, dim: usize) -> Result<Self, SkipReason> {
+    pub(super) fn require_dim(self, dim: usize) -> Result<Self, SkipReason> {
         if self.dim == dim { Ok(self) } else { Err(SkipReason::DimensionMismatch) }
     }
 
     /// Scores of an embedding `[dim]`; `None` when they would not be finite.
-    pub(super) fn scores(&self, embedding: &[f32]) -> Option<Scores> {
+    pub(super) fn score_embedding(&self, embedding: &[f32]) -> Option<LabelScores> {
         let mut logits = self.bias;
         for (logit, row) in logits.iter_mut().zip(&self.weights) {
             *logit = (*logit + dot(row, embedding)) / self.temperature;
         }
-        Scores::softmax(logits)
+        LabelScores::softmax(logits)
     }
 }
 
@@ -75,27 +79,27 @@ struct PrototypesFile {
 }
 
 impl Prototypes {
-    pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, LoadError> {
+    pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, ModelLoadError> {
         const FILE: &str = "prototypes.json";
         let file: PrototypesFile = parse_json(FILE, bytes)?;
-        check_rows(FILE, &file.labels, file.dim, &file.vectors)?;
-        check_positive(FILE, "scale", file.scale)?;
+        validate_rows(FILE, &file.labels, file.dim, &file.vectors)?;
+        validate_positive(FILE, "scale", file.scale)?;
         Ok(Self { dim: file.dim, vectors: file.vectors, scale: file.scale })
     }
 
-    pub(super) fn matching(self, dim: usize) -> Result<Self, SkipReason> {
+    pub(super) fn require_dim(self, dim: usize) -> Result<Self, SkipReason> {
         if self.dim == dim { Ok(self) } else { Err(SkipReason::DimensionMismatch) }
     }
 
     /// Scores of an embedding `[dim]`; `None` when they would not be finite (a zero embedding has
     /// no direction).
-    pub(super) fn scores(&self, embedding: &[f32]) -> Option<Scores> {
+    pub(super) fn score_embedding(&self, embedding: &[f32]) -> Option<LabelScores> {
         let length = dot(embedding, embedding).sqrt();
         let mut logits = [0.0; 8];
         for (logit, vector) in logits.iter_mut().zip(&self.vectors) {
             *logit = self.scale * dot(vector, embedding) / length;
         }
-        Scores::softmax(logits)
+        LabelScores::softmax(logits)
     }
 }
 
@@ -103,33 +107,43 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-fn check_rows(
+fn validate_rows(
     file: &'static str,
     labels: &[Label],
     dim: usize,
     rows: &[Vec<f32>],
-) -> Result<(), LoadError> {
+) -> Result<(), ModelLoadError> {
     if labels != Label::ALL {
-        return Err(LoadError::Labels { file });
+        return Err(ModelLoadError::LabelMismatch { file });
     }
     if rows.len() != Label::ALL.len() {
         let seen = rows.len();
-        return Err(LoadError::Shape { file, what: "rows", seen, expected: Label::ALL.len() });
+        return Err(ModelLoadError::LengthMismatch {
+            file,
+            what: "rows",
+            seen,
+            expected: Label::ALL.len(),
+        });
     }
     for row in rows {
         if row.len() != dim {
-            return Err(LoadError::Shape { file, what: "row", seen: row.len(), expected: dim });
+            return Err(ModelLoadError::LengthMismatch {
+                file,
+                what: "row",
+                seen: row.len(),
+                expected: dim,
+            });
         }
         if !row.iter().all(|value| value.is_finite()) {
-            return Err(LoadError::NotFinite { file, what: "rows".into() });
+            return Err(ModelLoadError::NotFinite { file, what: "rows".into() });
         }
     }
     Ok(())
 }
 
-fn check_positive(file: &'static str, what: &str, value: f32) -> Result<(), LoadError> {
+fn validate_positive(file: &'static str, what: &str, value: f32) -> Result<(), ModelLoadError> {
     if value.is_finite() && value > 0.0 {
         return Ok(());
     }
-    Err(LoadError::NotFinite { file, what: what.into() })
+    Err(ModelLoadError::NotFinite { file, what: what.into() })
 }

@@ -8,15 +8,15 @@
 //!
 //! ```
 //! use jeffrey_classifier::{Classifier, TieBreak};
-//! use jeffrey_terms::{Label, Text};
+//! use jeffrey_terms::{Label, InputText};
 //!
 //! // A classifier without a model still answers, by keywords, and says so.
 //! let classifier = Classifier::without_model(TieBreak::default());
-//! let text = Text::parse("Je suis furieux, c’est inadmissible !")?;
+//! let text = InputText::parse("Je suis furieux, c’est inadmissible !")?;
 //! let prediction = classifier.classify(&text);
 //! assert_eq!(prediction.primary, Label::Anger);
 //! assert_eq!(prediction.route.name(), "regex");
-//! # Ok::<(), jeffrey_terms::TextError>(())
+//! # Ok::<(), jeffrey_terms::InputTextError>(())
 //! ```
 
 pub mod decide;
@@ -32,22 +32,22 @@ mod head;
 
 mod tokenizer;
 
-pub use decide::{Rule, Scores, SettingError, TieBreak};
-pub use encoder::{EncoderError, NodeFault};
-pub use files::{Config, LoadError, Manifest, ModelFiles};
+pub use decide::{LabelScores, TieBreak, TieBreakRule, TieBreakSettingError};
+pub use encoder::{EncoderError, NodeError};
+pub use files::{ModelConfig, ModelFiles, ModelLoadError, ModelManifest};
 pub use onnx::OnnxError;
 
 use encoder::Encoder;
-use head::{Head, Prototypes};
-use jeffrey_terms::{Label, Text};
+use head::{LinearHead, Prototypes};
+use jeffrey_terms::{InputText, Label};
 use tokenizer::Tokenizer;
 
 /// Below this top probability an answer is marked `low_confidence` (the reference system's limit).
-pub const LOW_CONFIDENCE: f32 = 0.4;
+pub const LOW_CONFIDENCE_THRESHOLD: f32 = 0.4;
 
 /// Which part of the classifier answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Route {
+pub enum ClassifierRoute {
     /// The multinomial logistic head over the embedding.
     LinearHead,
     /// The nearest class prototypes by cosine.
@@ -58,7 +58,7 @@ pub enum Route {
     Empty,
 }
 
-impl Route {
+impl ClassifierRoute {
     /// All routes, in the order in which they are tried; `Empty` last.
     pub const ALL: [Self; 4] = [Self::LinearHead, Self::Prototypes, Self::Regex, Self::Empty];
 
@@ -104,9 +104,9 @@ impl SkipReason {
 
 /// A route that was tried before the one that answered, and why it did not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Skipped {
+pub struct SkippedRoute {
     /// The route that did not answer.
-    pub route: Route,
+    pub route: ClassifierRoute,
     /// Why not.
     pub reason: SkipReason,
 }
@@ -117,13 +117,13 @@ pub struct Prediction {
     /// The label with the highest score.
     pub primary: Label,
     /// All eight scores, finite, summing to 1.
-    pub scores: Scores,
+    pub scores: LabelScores,
     /// The route that answered.
-    pub route: Route,
+    pub route: ClassifierRoute,
     /// Routes tried before it, in order. Empty for a healthy model.
-    pub skipped: Vec<Skipped>,
+    pub skipped: Vec<SkippedRoute>,
     /// The rule that changed the scores, if one did.
-    pub rule_applied: Option<Rule>,
+    pub rule_applied: Option<TieBreakRule>,
     /// Whether the text was longer than the encoder reads.
     pub truncated: bool,
     /// How many tokens the encoder read, begin and end marks included; 0 when it read nothing.
@@ -133,29 +133,29 @@ pub struct Prediction {
 impl Prediction {
     /// The primary label's score, 0 to 1.
     pub fn confidence(&self) -> f32 {
-        self.scores.of(self.primary)
+        self.scores.score(self.primary)
     }
 
-    /// Whether the confidence is below [`LOW_CONFIDENCE`].
-    pub fn low_confidence(&self) -> bool {
-        self.confidence() < LOW_CONFIDENCE
+    /// Whether the confidence is below [`LOW_CONFIDENCE_THRESHOLD`].
+    pub fn is_low_confidence(&self) -> bool {
+        self.confidence() < LOW_CONFIDENCE_THRESHOLD
     }
 }
 
 /// A checked model and its settings.
 pub struct Classifier {
-    model: Option<Model>,
+    model: Option<LoadedModel>,
     tie_break: TieBreak,
 }
 
 /// What `from_bytes` checked: nothing in it can be out of step with the rest.
-struct Model {
-    manifest: Manifest,
+struct LoadedModel {
+    manifest: ModelManifest,
     sha256: String,
     tokenizer: Tokenizer,
     encoder: Encoder,
     /// `Err` when its dimension differs from the encoder's.
-    head: Result<Head, SkipReason>,
+    head: Result<LinearHead, SkipReason>,
     prototypes: Result<Prototypes, SkipReason>,
 }
 
@@ -167,14 +167,14 @@ impl Classifier {
     /// in [`Classifier::dimension_mismatches`]; any other fault refuses the model.
     ///
     /// # Errors
-    /// [`LoadError`] names the first fault found: a hash, a shape, a label, a weight.
-    pub fn from_bytes(files: &ModelFiles<'_>, tie_break: TieBreak) -> Result<Self, LoadError> {
-        let (manifest, sha256) = files.check()?;
+    /// [`ModelLoadError`] names the first fault found: a hash, a shape, a label, a weight.
+    pub fn from_bytes(files: &ModelFiles<'_>, tie_break: TieBreak) -> Result<Self, ModelLoadError> {
+        let (manifest, sha256) = files.verify()?;
         let tokenizer = Tokenizer::from_bytes(files.tokenizer, &manifest)?;
         let encoder = Encoder::from_bytes(files.encoder, &manifest)?;
-        let head = Head::from_bytes(files.head)?.matching(manifest.dim);
-        let prototypes = Prototypes::from_bytes(files.prototypes)?.matching(manifest.dim);
-        let model = Model { manifest, sha256, tokenizer, encoder, head, prototypes };
+        let head = LinearHead::from_bytes(files.head)?.require_dim(manifest.dim);
+        let prototypes = Prototypes::from_bytes(files.prototypes)?.require_dim(manifest.dim);
+        let model = LoadedModel { manifest, sha256, tokenizer, encoder, head, prototypes };
         Ok(Self { model: Some(model), tie_break })
     }
 
@@ -189,7 +189,7 @@ impl Classifier {
     }
 
     /// The manifest of the model in use.
-    pub fn manifest(&self) -> Option<&Manifest> {
+    pub fn manifest(&self) -> Option<&ModelManifest> {
         self.model.as_ref().map(|model| &model.manifest)
     }
 
@@ -207,69 +207,76 @@ impl Classifier {
 
     /// The ids that the encoder would read for this text, and whether the text was cut; `None`
     /// without a model or without anything to read.
-    pub fn tokens(&self, text: &Text) -> Option<(Vec<i64>, bool)> {
-        let normal = tokenizer::normalise(text.expose());
-        if normal.is_empty() {
+    pub fn tokenize(&self, text: &InputText) -> Option<(Vec<i64>, bool)> {
+        let normalised = tokenizer::normalise_text(text.expose());
+        if normalised.is_empty() {
             return None;
         }
-        let tokens = self.model.as_ref()?.tokenizer.encode(&normal)?;
+        let tokens = self.model.as_ref()?.tokenizer.encode(&normalised)?;
         Some((tokens.ids, tokens.truncated))
     }
 
     /// The same tokens as the vocabulary writes them, begin and end marks included; `▁` begins a word.
-    pub fn pieces(&self, text: &Text) -> Option<Vec<String>> {
-        let (ids, _) = self.tokens(text)?;
+    pub fn tokenize_to_pieces(&self, text: &InputText) -> Option<Vec<String>> {
+        let (ids, _) = self.tokenize(text)?;
         let tokenizer = &self.model.as_ref()?.tokenizer;
         Some(ids.into_iter().filter_map(|id| tokenizer.piece(id)).collect())
     }
 
     /// The words that a rule asks for, where the text has them: what says anger outright.
-    pub fn rule_words(text: &Text) -> Option<String> {
-        let normal = tokenizer::normalise(text.expose());
-        let found = lexicon::anger_expression(&normal)?;
-        Some(lexicon::unfolded(&normal, &found).to_owned())
+    pub fn find_rule_words(text: &InputText) -> Option<String> {
+        let normalised = tokenizer::normalise_text(text.expose());
+        let span = lexicon::find_anger_expression(&normalised)?;
+        Some(lexicon::original_slice(&normalised, &span).to_owned())
     }
 
     /// The label of a text, by the first route that can answer.
-    pub fn classify(&self, text: &Text) -> Prediction {
-        let normal = tokenizer::normalise(text.expose());
-        if normal.is_empty() {
+    pub fn classify(&self, text: &InputText) -> Prediction {
+        let normalised = tokenizer::normalise_text(text.expose());
+        if normalised.is_empty() {
             return Prediction {
                 primary: Label::Neutral,
-                scores: Scores::certain(Label::Neutral),
-                route: Route::Empty,
+                scores: LabelScores::one_hot(Label::Neutral),
+                route: ClassifierRoute::Empty,
                 skipped: Vec::new(),
                 rule_applied: None,
                 truncated: false,
                 tokens: 0,
             };
         }
-        let answer = self.answer(&normal);
-        let (scores, rule_applied) = self.tie_break.apply(answer.scores, &normal);
-        Prediction { primary: scores.top(), scores, rule_applied, ..answer }
+        let prediction = self.score_by_first_route(&normalised);
+        let (scores, rule_applied) = self.tie_break.apply(prediction.scores, &normalised);
+        Prediction { primary: scores.top_label(), scores, rule_applied, ..prediction }
     }
 
     /// The first route's scores, before any rule.
-    fn answer(&self, normal: &str) -> Prediction {
+    fn score_by_first_route(&self, normalised: &str) -> Prediction {
         let mut skipped = Vec::new();
-        let mut read = None;
+        let mut tokenized = None;
         let mut scored = None;
         match &self.model {
-            None => skip_both(&mut skipped, SkipReason::NoModel),
+            None => skip_embedding_routes(&mut skipped, SkipReason::NoModel),
             Some(model) => {
-                read = model.tokenizer.encode(normal);
-                match read.as_ref().and_then(|read| model.encoder.embed(&read.ids).ok()) {
-                    None => skip_both(&mut skipped, SkipReason::EncoderFailed),
+                tokenized = model.tokenizer.encode(normalised);
+                match tokenized
+                    .as_ref()
+                    .and_then(|tokenized| model.encoder.embed(&tokenized.ids).ok())
+                {
+                    None => skip_embedding_routes(&mut skipped, SkipReason::EncoderFailed),
                     Some(embedding) => scored = model.score(&embedding, &mut skipped),
                 }
             }
         }
         let (scores, route) = scored.unwrap_or_else(|| {
-            (Scores::from_keywords(lexicon::keyword_scores(normal)), Route::Regex)
+            (
+                LabelScores::from_keywords(lexicon::score_keywords(normalised)),
+                ClassifierRoute::Regex,
+            )
         });
-        let (tokens, truncated) = read.map_or((0, false), |read| (read.ids.len(), read.truncated));
+        let (tokens, truncated) =
+            tokenized.map_or((0, false), |tokenized| (tokenized.ids.len(), tokenized.truncated));
         Prediction {
-            primary: scores.top(),
+            primary: scores.top_label(),
             scores,
             route,
             skipped,
@@ -280,26 +287,34 @@ impl Classifier {
     }
 }
 
-impl Model {
+impl LoadedModel {
     /// The first of head and prototypes that gives finite scores.
-    fn score(&self, embedding: &[f32], skipped: &mut Vec<Skipped>) -> Option<(Scores, Route)> {
-        let by_head = self.head.as_ref().map_err(|reason| *reason);
-        match by_head.and_then(|head| head.scores(embedding).ok_or(SkipReason::NotFinite)) {
-            Ok(scores) => return Some((scores, Route::LinearHead)),
-            Err(reason) => skipped.push(Skipped { route: Route::LinearHead, reason }),
-        }
-        let by_prototypes = self.prototypes.as_ref().map_err(|reason| *reason);
-        match by_prototypes.and_then(|near| near.scores(embedding).ok_or(SkipReason::NotFinite)) {
-            Ok(scores) => Some((scores, Route::Prototypes)),
+    fn score(
+        &self,
+        embedding: &[f32],
+        skipped: &mut Vec<SkippedRoute>,
+    ) -> Option<(LabelScores, ClassifierRoute)> {
+        let head = self.head.as_ref().map_err(|reason| *reason);
+        match head.and_then(|head| head.score_embedding(embedding).ok_or(SkipReason::NotFinite)) {
+            Ok(scores) => return Some((scores, ClassifierRoute::LinearHead)),
             Err(reason) => {
-                skipped.push(Skipped { route: Route::Prototypes, reason });
+                skipped.push(SkippedRoute { route: ClassifierRoute::LinearHead, reason })
+            }
+        }
+        let prototypes = self.prototypes.as_ref().map_err(|reason| *reason);
+        match prototypes.and_then(|prototypes| {
+            prototypes.score_embedding(embedding).ok_or(SkipReason::NotFinite)
+        }) {
+            Ok(scores) => Some((scores, ClassifierRoute::Prototypes)),
+            Err(reason) => {
+                skipped.push(SkippedRoute { route: ClassifierRoute::Prototypes, reason });
                 None
             }
         }
     }
 }
 
-fn skip_both(skipped: &mut Vec<Skipped>, reason: SkipReason) {
-    skipped.push(Skipped { route: Route::LinearHead, reason });
-    skipped.push(Skipped { route: Route::Prototypes, reason });
+fn skip_embedding_routes(skipped: &mut Vec<SkippedRoute>, reason: SkipReason) {
+    skipped.push(SkippedRoute { route: ClassifierRoute::LinearHead, reason });
+    skipped.push(SkippedRoute { route: ClassifierRoute::Prototypes, reason });
 }

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use prost::Message;
 
 #[derive(Clone, Message)]
-struct Model {
+struct ModelProto {
     #[prost(message, optional, tag = "7")]
     graph: Option<GraphProto>,
 }
@@ -18,24 +18,24 @@ struct Model {
 #[derive(Clone, Message)]
 struct GraphProto {
     #[prost(message, repeated, tag = "1")]
-    node: Vec<Node>,
+    node: Vec<NodeProto>,
     #[prost(message, repeated, tag = "5")]
-    initializer: Vec<Tensor>,
+    initializer: Vec<TensorProto>,
     #[prost(message, repeated, tag = "11")]
-    input: Vec<Named>,
+    input: Vec<ValueInfoProto>,
     #[prost(message, repeated, tag = "12")]
-    output: Vec<Named>,
+    output: Vec<ValueInfoProto>,
 }
 
 #[derive(Clone, Message)]
-struct Named {
+struct ValueInfoProto {
     #[prost(string, tag = "1")]
     name: String,
 }
 
 /// One computation: names in, names out.
 #[derive(Clone, Message)]
-pub(super) struct Node {
+pub(super) struct NodeProto {
     #[prost(string, repeated, tag = "1")]
     pub(super) input: Vec<String>,
     #[prost(string, repeated, tag = "2")]
@@ -45,11 +45,11 @@ pub(super) struct Node {
     #[prost(string, tag = "4")]
     pub(super) op_type: String,
     #[prost(message, repeated, tag = "5")]
-    attribute: Vec<Attribute>,
+    attribute: Vec<AttributeProto>,
 }
 
 #[derive(Clone, Message)]
-struct Attribute {
+struct AttributeProto {
     #[prost(string, tag = "1")]
     name: String,
     #[prost(float, tag = "2")]
@@ -59,7 +59,7 @@ struct Attribute {
 }
 
 #[derive(Clone, Message)]
-struct Tensor {
+struct TensorProto {
     #[prost(int64, repeated, tag = "1")]
     dims: Vec<i64>,
     #[prost(int32, tag = "2")]
@@ -79,7 +79,7 @@ const INT8: i32 = 3;
 pub enum OnnxError {
     /// A weight's data does not fill its shape.
     #[error("the weight `{name}` of shape {shape:?} holds {bytes} bytes")]
-    Cut {
+    DataLengthMismatch {
         /// The weight.
         name: String,
         /// Its shape.
@@ -92,7 +92,7 @@ pub enum OnnxError {
     Decode(String),
     /// The graph has another number of inputs or outputs than one.
     #[error("{count} {what}, not 1")]
-    Ends {
+    EndpointCount {
         /// Inputs or outputs.
         what: &'static str,
         /// How many.
@@ -100,13 +100,13 @@ pub enum OnnxError {
     },
     /// A weight's shape has a length below 0.
     #[error("the weight `{name}` has a negative length")]
-    Negative {
+    NegativeLength {
         /// The weight.
         name: String,
     },
     /// A node lacks an attribute.
     #[error("{kind} has no attribute `{name}`")]
-    NoAttribute {
+    MissingAttribute {
         /// The node's kind.
         kind: String,
         /// The attribute.
@@ -114,16 +114,16 @@ pub enum OnnxError {
     },
     /// The file holds no graph.
     #[error("no graph")]
-    NoGraph,
+    MissingGraph,
     /// A weight that is asked for is not there.
     #[error("no weight `{name}`")]
-    NoWeight {
+    MissingWeight {
         /// Its name.
         name: String,
     },
     /// A weight is stored in another type; codes of `TensorProto.DataType`.
     #[error("the weight `{name}` has type {seen}, not {expected}")]
-    Type {
+    WeightTypeMismatch {
         /// The weight.
         name: String,
         /// Its type.
@@ -134,89 +134,100 @@ pub enum OnnxError {
 }
 
 /// The graph of a file: its nodes in order, its weights by name.
-pub(super) struct Graph {
-    pub(super) nodes: Vec<Node>,
+pub(super) struct OnnxGraph {
+    pub(super) nodes: Vec<NodeProto>,
     pub(super) input: String,
     pub(super) output: String,
-    weights: BTreeMap<String, Tensor>,
+    weights: BTreeMap<String, TensorProto>,
 }
 
-impl Graph {
+impl OnnxGraph {
     pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, OnnxError> {
-        let decoded = Model::decode(bytes).map_err(|error| OnnxError::Decode(error.to_string()));
-        let graph = decoded?.graph.ok_or(OnnxError::NoGraph)?;
-        let one = |named: Vec<Named>, what: &'static str| match <[Named; 1]>::try_from(named) {
-            Ok([named]) => Ok(named.name),
-            Err(named) => Err(OnnxError::Ends { what, count: named.len() }),
+        let decoded =
+            ModelProto::decode(bytes).map_err(|error| OnnxError::Decode(error.to_string()));
+        let graph = decoded?.graph.ok_or(OnnxError::MissingGraph)?;
+        let single_name = |values: Vec<ValueInfoProto>, what: &'static str| match <[ValueInfoProto;
+            1]>::try_from(
+            values
+        ) {
+            Ok([value]) => Ok(value.name),
+            Err(values) => Err(OnnxError::EndpointCount { what, count: values.len() }),
         };
         Ok(Self {
             nodes: graph.node,
-            input: one(graph.input, "inputs")?,
-            output: one(graph.output, "outputs")?,
+            input: single_name(graph.input, "inputs")?,
+            output: single_name(graph.output, "outputs")?,
             weights: graph.initializer.into_iter().map(|t| (t.name.clone(), t)).collect(),
         })
     }
 
     /// Shape and values of a weight stored as 32-bit floats.
-    pub(super) fn floats(&self, name: &str) -> Result<(Vec<usize>, Vec<f32>), OnnxError> {
-        let tensor = self.weight(name, FLOAT)?;
-        let shape = tensor.shape(size_of::<f32>())?;
+    pub(super) fn float_weight(&self, name: &str) -> Result<(Vec<usize>, Vec<f32>), OnnxError> {
+        let tensor = self.find_weight(name, FLOAT)?;
+        let shape = tensor.checked_shape(size_of::<f32>())?;
         let (values, _) = tensor.raw_data.as_chunks::<4>();
         Ok((shape, values.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()))
     }
 
     /// Shape of a weight stored as 32-bit floats.
-    pub(super) fn shape(&self, name: &str) -> Result<Vec<usize>, OnnxError> {
-        self.weight(name, FLOAT)?.shape(size_of::<f32>())
+    pub(super) fn float_weight_shape(&self, name: &str) -> Result<Vec<usize>, OnnxError> {
+        self.find_weight(name, FLOAT)?.checked_shape(size_of::<f32>())
     }
 
     /// Shape and values of a weight stored in 8 bits, taken out of the graph: a table is large.
-    pub(super) fn take_bytes(&mut self, name: &str) -> Result<(Vec<usize>, Vec<i8>), OnnxError> {
-        let shape = self.weight(name, INT8)?.shape(1)?;
+    pub(super) fn take_int8_weight(
+        &mut self,
+        name: &str,
+    ) -> Result<(Vec<usize>, Vec<i8>), OnnxError> {
+        let shape = self.find_weight(name, INT8)?.checked_shape(1)?;
         let bytes = self.weights.remove(name).map(|tensor| tensor.raw_data).unwrap_or_default();
         Ok((shape, bytes.into_iter().map(u8::cast_signed).collect()))
     }
 
-    fn weight(&self, name: &str, expected: i32) -> Result<&Tensor, OnnxError> {
-        let found = self.weights.get(name);
-        let tensor = found.ok_or_else(|| OnnxError::NoWeight { name: name.to_owned() })?;
+    fn find_weight(&self, name: &str, expected: i32) -> Result<&TensorProto, OnnxError> {
+        let tensor = self.weights.get(name);
+        let tensor = tensor.ok_or_else(|| OnnxError::MissingWeight { name: name.to_owned() })?;
         let seen = tensor.data_type;
         if seen != expected {
-            return Err(OnnxError::Type { name: name.to_owned(), seen, expected });
+            return Err(OnnxError::WeightTypeMismatch { name: name.to_owned(), seen, expected });
         }
         Ok(tensor)
     }
 }
 
-impl Tensor {
+impl TensorProto {
     /// The shape, if the data has exactly that many values of `size` bytes.
-    fn shape(&self, size: usize) -> Result<Vec<usize>, OnnxError> {
+    fn checked_shape(&self, size: usize) -> Result<Vec<usize>, OnnxError> {
         let name = || self.name.clone();
         let shape: Option<Vec<usize>> =
             self.dims.iter().map(|length| usize::try_from(*length).ok()).collect();
-        let shape = shape.ok_or_else(|| OnnxError::Negative { name: name() })?;
+        let shape = shape.ok_or_else(|| OnnxError::NegativeLength { name: name() })?;
         let bytes = shape.iter().try_fold(size, |bytes, length| bytes.checked_mul(*length));
         if bytes != Some(self.raw_data.len()) {
-            return Err(OnnxError::Cut { name: name(), shape, bytes: self.raw_data.len() });
+            return Err(OnnxError::DataLengthMismatch {
+                name: name(),
+                shape,
+                bytes: self.raw_data.len(),
+            });
         }
         Ok(shape)
     }
 }
 
-impl Node {
+impl NodeProto {
     /// A whole-number attribute.
-    pub(super) fn int(&self, name: &'static str) -> Result<i64, OnnxError> {
-        self.attribute(name).map(|attribute| attribute.i)
+    pub(super) fn int_attribute(&self, name: &'static str) -> Result<i64, OnnxError> {
+        self.find_attribute(name).map(|attribute| attribute.i)
     }
 
     /// A floating-point attribute.
-    pub(super) fn float(&self, name: &'static str) -> Result<f32, OnnxError> {
-        self.attribute(name).map(|attribute| attribute.f)
+    pub(super) fn float_attribute(&self, name: &'static str) -> Result<f32, OnnxError> {
+        self.find_attribute(name).map(|attribute| attribute.f)
     }
 
-    fn attribute(&self, name: &'static str) -> Result<&Attribute, OnnxError> {
-        let found = self.attribute.iter().find(|attribute| attribute.name == name);
-        found.ok_or_else(|| OnnxError::NoAttribute { kind: self.op_type.clone(), name })
+    fn find_attribute(&self, name: &'static str) -> Result<&AttributeProto, OnnxError> {
+        let attribute = self.attribute.iter().find(|attribute| attribute.name == name);
+        attribute.ok_or_else(|| OnnxError::MissingAttribute { kind: self.op_type.clone(), name })
     }
 }
 
@@ -226,38 +237,42 @@ pub(super) mod written {
     use super::*;
 
     /// A graph in the making. Each method that changes a part expects it to be there.
-    pub(crate) struct Written(GraphProto);
+    pub(crate) struct GraphBuilder(GraphProto);
 
     /// A weight of whole numbers drawn from its index.
-    pub(crate) fn bytes(shape: &[usize], value: impl Fn(usize) -> i8) -> Weight {
+    pub(crate) fn int8_weight(shape: &[usize], value: impl Fn(usize) -> i8) -> TestWeight {
         let count = shape.iter().product();
-        Weight(INT8, shape.to_vec(), (0..count).map(|i| value(i).cast_unsigned()).collect())
+        TestWeight(INT8, shape.to_vec(), (0..count).map(|i| value(i).cast_unsigned()).collect())
     }
 
     /// A weight of floats drawn from its index.
-    pub(crate) fn floats(shape: &[usize], value: impl Fn(usize) -> f32) -> Weight {
+    pub(crate) fn float_weight(shape: &[usize], value: impl Fn(usize) -> f32) -> TestWeight {
         let count = shape.iter().product();
-        Weight(FLOAT, shape.to_vec(), (0..count).flat_map(|i| value(i).to_le_bytes()).collect())
+        TestWeight(FLOAT, shape.to_vec(), (0..count).flat_map(|i| value(i).to_le_bytes()).collect())
     }
 
-    pub(crate) struct Weight(i32, Vec<usize>, Vec<u8>);
+    pub(crate) struct TestWeight(i32, Vec<usize>, Vec<u8>);
 
-    impl Written {
+    impl GraphBuilder {
         pub(crate) fn new(input: &str, output: &str) -> Self {
-            let named = |name: &str| vec![Named { name: name.to_owned() }];
-            Self(GraphProto { input: named(input), output: named(output), ..Default::default() })
+            let value_info = |name: &str| vec![ValueInfoProto { name: name.to_owned() }];
+            Self(GraphProto {
+                input: value_info(input),
+                output: value_info(output),
+                ..Default::default()
+            })
         }
 
         pub(crate) fn encode(&self) -> Vec<u8> {
-            Model { graph: Some(self.0.clone()) }.encode_to_vec()
+            ModelProto { graph: Some(self.0.clone()) }.encode_to_vec()
         }
 
-        pub(crate) fn weight(
+        pub(crate) fn add_weight(
             &mut self,
             name: &str,
-            Weight(code, shape, data): Weight,
+            TestWeight(code, shape, data): TestWeight,
         ) -> &mut Self {
-            self.0.initializer.push(Tensor {
+            self.0.initializer.push(TensorProto {
                 dims: shape.iter().map(|length| *length as i64).collect(),
                 data_type: code,
                 name: name.to_owned(),
@@ -267,80 +282,89 @@ pub(super) mod written {
         }
 
         /// A node that has its output's name.
-        pub(crate) fn node(&mut self, kind: &str, inputs: &[&str], output: &str) -> &mut Self {
-            self.0.node.push(Node {
+        pub(crate) fn add_node(
+            &mut self,
+            op_type: &str,
+            inputs: &[&str],
+            output: &str,
+        ) -> &mut Self {
+            self.0.node.push(NodeProto {
                 input: inputs.iter().map(|input| (*input).to_owned()).collect(),
                 output: vec![output.to_owned()],
                 name: output.to_owned(),
-                op_type: kind.to_owned(),
+                op_type: op_type.to_owned(),
                 attribute: Vec::new(),
             });
             self
         }
 
-        pub(crate) fn linear(
+        pub(crate) fn add_linear(
             &mut self,
             output: &str,
             x: &str,
-            from: usize,
-            to: usize,
+            inputs: usize,
+            outputs: usize,
         ) -> &mut Self {
-            let name = |part: &str| format!("{output}.{part}");
-            let (weight, scale, bias) = (name("weight"), name("scale"), name("bias"));
-            self.weight(&weight, bytes(&[from, to], |i| (i * 37 % 255) as u8 as i8))
-                .weight(&scale, floats(&[to], |_| 0.01))
-                .weight(&bias, floats(&[to], |i| i as f32 * 0.1))
-                .node("Linear", &[x, &weight, &scale, &bias], output)
+            let weight_name = |suffix: &str| format!("{output}.{suffix}");
+            let (weight, scale, bias) =
+                (weight_name("weight"), weight_name("scale"), weight_name("bias"));
+            self.add_weight(
+                &weight,
+                int8_weight(&[inputs, outputs], |i| (i * 37 % 255) as u8 as i8),
+            )
+            .add_weight(&scale, float_weight(&[outputs], |_| 0.01))
+            .add_weight(&bias, float_weight(&[outputs], |i| i as f32 * 0.1))
+            .add_node("Linear", &[x, &weight, &scale, &bias], output)
         }
 
         /// An attribute of the node added last.
-        pub(crate) fn float(&mut self, name: &str, f: f32) -> &mut Self {
+        pub(crate) fn add_float_attribute(&mut self, name: &str, f: f32) -> &mut Self {
             let last = self.0.node.last_mut().expect("a node");
-            last.attribute.push(Attribute { name: name.to_owned(), f, i: 0 });
+            last.attribute.push(AttributeProto { name: name.to_owned(), f, i: 0 });
             self
         }
 
         /// An attribute of the node added last.
-        pub(crate) fn int(&mut self, name: &str, i: i64) -> &mut Self {
+        pub(crate) fn add_int_attribute(&mut self, name: &str, i: i64) -> &mut Self {
             let last = self.0.node.last().expect("a node").name.clone();
-            self.set_int(&last, name, i);
+            self.set_int_attribute(&last, name, i);
             self
         }
 
-        pub(crate) fn set_int(&mut self, node: &str, name: &str, i: i64) {
-            self.find(node).attribute.push(Attribute { name: name.to_owned(), f: 0.0, i });
+        pub(crate) fn set_int_attribute(&mut self, node: &str, name: &str, i: i64) {
+            self.node_mut(node).attribute.push(AttributeProto { name: name.to_owned(), f: 0.0, i });
         }
 
-        pub(crate) fn rename(&mut self, node: &str, kind: &str) {
-            self.find(node).op_type = kind.to_owned();
+        pub(crate) fn set_op_type(&mut self, node: &str, op_type: &str) {
+            self.node_mut(node).op_type = op_type.to_owned();
         }
 
-        pub(crate) fn rewire(&mut self, node: &str, input: usize, to: &str) {
-            self.find(node).input[input] = to.to_owned();
+        pub(crate) fn set_input(&mut self, node: &str, input: usize, name: &str) {
+            self.node_mut(node).input[input] = name.to_owned();
         }
 
         /// Takes all attributes of a node.
-        pub(crate) fn strip(&mut self, node: &str) {
-            self.find(node).attribute.clear();
+        pub(crate) fn clear_attributes(&mut self, node: &str) {
+            self.node_mut(node).attribute.clear();
         }
 
-        pub(crate) fn replace(&mut self, name: &str, weight: Weight) {
+        pub(crate) fn replace_weight(&mut self, name: &str, weight: TestWeight) {
             self.0.initializer.retain(|tensor| tensor.name != name);
-            self.weight(name, weight);
+            self.add_weight(name, weight);
         }
 
         /// Takes the last byte of a weight.
-        pub(crate) fn cut(&mut self, name: &str) {
-            let found = self.0.initializer.iter_mut().find(|tensor| tensor.name == name);
-            found.expect("the weight").raw_data.pop();
+        pub(crate) fn truncate_weight(&mut self, name: &str) {
+            let tensor = self.0.initializer.iter_mut().find(|tensor| tensor.name == name);
+            tensor.expect("the weight").raw_data.pop();
         }
 
-        pub(crate) fn output(&mut self, name: &str) {
+        pub(crate) fn set_output(&mut self, name: &str) {
             self.0.output[0].name = name.to_owned();
         }
 
-        fn find(&mut self, node: &str) -> &mut Node {
-            self.0.node.iter_mut().find(|found| found.name == node).expect("the node")
+        fn node_mut(&mut self, node: &str) -> &mut NodeProto {
+            self.0.node.iter_mut().find(|candidate| candidate.name == node).expect("the node")
         }
     }
 }

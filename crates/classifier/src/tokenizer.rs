@@ -1,6 +1,6 @@
 //! Text to tokens, exactly as the training does it (`training/text.py`).
 //!
-//! Two steps: [`normalise`] (URLs become `[URL]`, white space is folded; emoji, case and slang stay,
+//! Two steps: [`normalise_text`] (URLs become `[URL]`, white space is folded; emoji, case and slang stay,
 //! because they carry emotion), then the Unigram tokenizer of the base model by the library that the
 //! training uses. `tests/golden.rs` compares the ids with Python's.
 
@@ -12,11 +12,11 @@ use tokenizers::models::unigram::Unigram;
 use tokenizers::normalizers::{Precompiled, Replace, Sequence};
 use tokenizers::{AddedToken, NormalizerWrapper, PreTokenizerWrapper};
 
-use super::files::{LoadError, Manifest, parse_json};
+use super::files::{ModelLoadError, ModelManifest, parse_json};
 
 /// Ids for the encoder.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Tokens {
+pub(super) struct TokenizedText {
     /// `[n]`, 2 to `max_tokens`: begin mark, pieces, end mark.
     pub(super) ids: Vec<i64>,
     /// Whether pieces were cut off.
@@ -31,9 +31,9 @@ pub(super) struct Tokenizer {
 /// `tokenizer.json`, as far as it is read: the marks at both ends are put on here. Taken apart
 /// rather than read whole by the library, because a whole tokenizer hands out its model no more.
 #[derive(Deserialize)]
-struct File {
+struct TokenizerFile {
     added_tokens: Vec<AddedToken>,
-    normalizer: Normalizers,
+    normalizer: NormalizerSequence,
     pre_tokenizer: PreTokenizerWrapper,
     model: Unigram,
 }
@@ -41,13 +41,13 @@ struct File {
 /// The base model's sequence of normalizers. The library's own reader, for all there are, copies and
 /// writes the map of characters three times: a fifth of the time that loading takes.
 #[derive(Deserialize)]
-struct Normalizers {
-    normalizers: Vec<Normalizer>,
+struct NormalizerSequence {
+    normalizers: Vec<NormalizerStep>,
 }
 
 #[derive(Deserialize)]
 #[serde(tag = "type")]
-enum Normalizer {
+enum NormalizerStep {
     Precompiled(Precompiled),
     Replace(Replace),
 }
@@ -57,9 +57,12 @@ const BEGIN: i64 = 0;
 const END: i64 = 2;
 
 impl Tokenizer {
-    pub(super) fn from_bytes(bytes: &[u8], manifest: &Manifest) -> Result<Self, LoadError> {
-        let fault = |reason: String| LoadError::Tokenizer { reason };
-        let file: File = parse_json("tokenizer.json", bytes)?;
+    pub(super) fn from_bytes(
+        bytes: &[u8],
+        manifest: &ModelManifest,
+    ) -> Result<Self, ModelLoadError> {
+        let to_error = |reason: String| ModelLoadError::Tokenizer { reason };
+        let file: TokenizerFile = parse_json("tokenizer.json", bytes)?;
         let mut model = file.model;
         // The library remembers up to 10,000 words with their pieces: words of the people whose
         // texts came before. Nothing of a text is kept.
@@ -68,22 +71,27 @@ impl Tokenizer {
         inner.with_pre_tokenizer(Some(file.pre_tokenizer));
         let normalizers =
             file.normalizer.normalizers.into_iter().map(|normalizer| match normalizer {
-                Normalizer::Precompiled(map) => NormalizerWrapper::Precompiled(map),
-                Normalizer::Replace(pattern) => NormalizerWrapper::Replace(pattern),
+                NormalizerStep::Precompiled(map) => NormalizerWrapper::Precompiled(map),
+                NormalizerStep::Replace(pattern) => NormalizerWrapper::Replace(pattern),
             });
         inner
             .with_normalizer(Some(Sequence::new(normalizers.collect())))
             .and_then(|inner| inner.add_tokens(file.added_tokens))
-            .map_err(|error| fault(error.to_string()))?;
+            .map_err(|error| to_error(error.to_string()))?;
         let pieces = inner.get_vocab_size(true);
         if pieces != manifest.vocabulary {
             let expected = manifest.vocabulary;
             let file = "tokenizer.json";
-            return Err(LoadError::Shape { file, what: "vocabulary", seen: pieces, expected });
+            return Err(ModelLoadError::LengthMismatch {
+                file,
+                what: "vocabulary",
+                seen: pieces,
+                expected,
+            });
         }
         for (piece, id) in [("<s>", BEGIN), ("</s>", END)] {
             if inner.token_to_id(piece).map(i64::from) != Some(id) {
-                return Err(fault(format!("the id of `{piece}` is not {id}")));
+                return Err(to_error(format!("the id of `{piece}` is not {id}")));
             }
         }
         Ok(Self { inner, max_tokens: manifest.max_tokens })
@@ -95,41 +103,44 @@ impl Tokenizer {
     }
 
     /// Tokens of a normalised text; `None` if the library refuses it.
-    pub(super) fn encode(&self, normal: &str) -> Option<Tokens> {
+    pub(super) fn encode(&self, normalised: &str) -> Option<TokenizedText> {
         // Pieces never span a space, so the first words nearly always hold all that the encoder can
         // read; this bounds the work on a long text. Words can normalise to nothing (control
         // characters): then the whole text is read.
-        let few = normal.match_indices(' ').nth(self.max_tokens).map(|(at, _)| &normal[..at]);
-        let encoding = match few.map(|few| self.inner.encode_fast(few, false)) {
+        let prefix = normalised
+            .match_indices(' ')
+            .nth(self.max_tokens)
+            .map(|(index, _)| &normalised[..index]);
+        let encoding = match prefix.map(|prefix| self.inner.encode_fast(prefix, false)) {
             Some(Ok(encoding)) if encoding.len() >= self.max_tokens => encoding,
-            _ => self.inner.encode_fast(normal, false).ok()?,
+            _ => self.inner.encode_fast(normalised, false).ok()?,
         };
         let pieces = encoding.get_ids();
-        let room = self.max_tokens - 2;
-        let mut ids = Vec::with_capacity(pieces.len().min(room) + 2);
+        let pieces_max = self.max_tokens - 2;
+        let mut ids = Vec::with_capacity(pieces.len().min(pieces_max) + 2);
         ids.push(BEGIN);
-        ids.extend(pieces.iter().take(room).map(|id| i64::from(*id)));
+        ids.extend(pieces.iter().take(pieces_max).map(|id| i64::from(*id)));
         ids.push(END);
-        Some(Tokens { ids, truncated: pieces.len() > room })
+        Some(TokenizedText { ids, truncated: pieces.len() > pieces_max })
     }
 }
 
 /// URLs become `[URL]`; runs of Unicode white space become one space; the ends are trimmed.
-pub(super) fn normalise(text: &str) -> String {
+pub(super) fn normalise_text(text: &str) -> String {
     // No look-behind in this engine: the character before is captured and put back.
     static URL: LazyLock<Regex> = LazyLock::new(|| {
         // A constant pattern; `urls_become_a_placeholder` compiles it.
         Regex::new(r"(^|[^0-9A-Za-z])(?i-u:https?://|www\.)[^\s]+").expect("a valid pattern")
     });
     let replaced = URL.replace_all(text, "${1}[URL]");
-    let mut normal = String::with_capacity(replaced.len());
+    let mut normalised = String::with_capacity(replaced.len());
     for word in replaced.split(char::is_whitespace).filter(|word| !word.is_empty()) {
-        if !normal.is_empty() {
-            normal.push(' ');
+        if !normalised.is_empty() {
+            normalised.push(' ');
         }
-        normal.push_str(word);
+        normalised.push_str(word);
     }
-    normal
+    normalised
 }
 
 #[cfg(test)]
@@ -150,15 +161,15 @@ mod tests {
             ("https://https://x", "[URL]"),
         ];
         for (text, expected) in rows {
-            assert_eq!(normalise(text), expected, "{text:?}");
+            assert_eq!(normalise_text(text), expected, "{text:?}");
         }
     }
 
     #[test]
     fn white_space_is_folded_and_trimmed() {
-        assert_eq!(normalise("\u{a0} a\t\r\n b\u{2028}\u{3000}c \u{202f}"), "a b c");
-        assert_eq!(normalise(" \n\u{85} "), "");
+        assert_eq!(normalise_text("\u{a0} a\t\r\n b\u{2028}\u{3000}c \u{202f}"), "a b c");
+        assert_eq!(normalise_text(" \n\u{85} "), "");
         // Not white space by Unicode: it stays for the tokenizer.
-        assert_eq!(normalise("a\u{1c}b\u{200b}"), "a\u{1c}b\u{200b}");
+        assert_eq!(normalise_text("a\u{1c}b\u{200b}"), "a\u{1c}b\u{200b}");
     }
 }

@@ -5,27 +5,27 @@
 
 mod support;
 
-use jeffrey_classifier::{LoadError, Prediction, Route, SkipReason};
-use jeffrey_terms::{Label, Text};
+use jeffrey_classifier::{ClassifierRoute, ModelLoadError, Prediction, SkipReason};
+use jeffrey_terms::{InputText, Label};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use support::{CLASSIFIER, FILES, ModelCopy, golden};
+use support::{CLASSIFIER, MANIFEST_FILES, ModelCopy, golden_rows};
 
 /// Largest difference of a score from Python's.
 const SCORE_TOLERANCE: f32 = 1e-3;
 
-fn text(text: &str) -> Text {
-    Text::parse(text).unwrap()
+fn parse_text(text: &str) -> InputText {
+    InputText::parse(text).unwrap()
 }
 
 /// Route and reason of what was tried before.
-fn skipped(prediction: &Prediction) -> Vec<(Route, SkipReason)> {
+fn skipped_routes(prediction: &Prediction) -> Vec<(ClassifierRoute, SkipReason)> {
     prediction.skipped.iter().map(|skipped| (skipped.route, skipped.reason)).collect()
 }
 
 #[test]
 fn every_golden_row_is_answered_as_in_python() {
-    let rows = golden();
+    let rows = golden_rows();
     assert!(rows.len() >= 500, "{} rows", rows.len());
     for lang in ["en", "fr"] {
         assert!(rows.iter().filter(|row| row.lang == lang).count() >= 100, "{lang}");
@@ -33,20 +33,20 @@ fn every_golden_row_is_answered_as_in_python() {
     let mut faults = Vec::new();
     let mut widest: f32 = 0.0;
     for row in &rows {
-        let text = text(&row.text);
+        let text = parse_text(&row.text);
         let prediction = CLASSIFIER.classify(&text);
         let Some(expected) = row.scores else {
             // White space alone: nothing was asked.
-            assert_eq!(prediction.route, Route::Empty, "{}", row.id);
+            assert_eq!(prediction.route, ClassifierRoute::Empty, "{}", row.id);
             assert_eq!(prediction.primary, row.label, "{}", row.id);
             assert_eq!(prediction.tokens, row.ids.len(), "{}", row.id);
             continue;
         };
-        let ids = CLASSIFIER.tokens(&text);
+        let ids = CLASSIFIER.tokenize(&text);
         if ids != Some((row.ids.clone(), row.truncated)) {
             faults.push(format!("{}: ids {ids:?}, in Python {:?}", row.id, row.ids));
         }
-        assert_eq!(prediction.route, Route::LinearHead, "{}", row.id);
+        assert_eq!(prediction.route, ClassifierRoute::LinearHead, "{}", row.id);
         assert_eq!(prediction.truncated, row.truncated, "{}", row.id);
         assert_eq!(prediction.tokens, row.ids.len(), "{}", row.id);
         if prediction.primary != row.label {
@@ -67,13 +67,13 @@ fn every_golden_row_is_answered_as_in_python() {
 #[test]
 fn a_flipped_byte_refuses_the_model_and_names_the_file() {
     let shipped = ModelCopy::shipped();
-    for name in FILES {
+    for name in MANIFEST_FILES {
         let length = shipped.files[name].len();
-        for at in [0, length / 2, length - 1] {
+        for index in [0, length / 2, length - 1] {
             let mut broken = shipped.clone();
-            broken.files.get_mut(name).unwrap()[at] ^= 1;
+            broken.files.get_mut(name).unwrap()[index] ^= 1;
             let error = broken.load().map(|_| ()).unwrap_err();
-            assert!(matches!(error, LoadError::Hash { .. }), "{error}");
+            assert!(matches!(error, ModelLoadError::HashMismatch { .. }), "{error}");
             assert!(error.to_string().starts_with(name), "{error}");
         }
         let mut cut = shipped.clone();
@@ -90,65 +90,68 @@ fn a_flipped_byte_refuses_the_model_and_names_the_file() {
 /// Faults with honest hashes: what a careless export would write.
 #[test]
 fn a_fault_in_a_file_refuses_the_model_and_names_it() {
-    let shipped = ModelCopy::shipped;
-    let swapped = |file: &mut Value| file["labels"].as_array_mut().unwrap().swap(0, 1);
+    let shipped_model = ModelCopy::shipped;
+    let swap_labels = |file: &mut Value| file["labels"].as_array_mut().unwrap().swap(0, 1);
     let rows: [(&str, ModelCopy); 14] = [
-        ("manifest.json: format 2", shipped().edit_manifest(|file| file["format"] = json!(2))),
-        ("manifest.json: labels", shipped().edit_manifest(swapped)),
+        (
+            "manifest.json: format 2",
+            shipped_model().edit_manifest(|file| file["format"] = json!(2)),
+        ),
+        ("manifest.json: labels", shipped_model().edit_manifest(swap_labels)),
         (
             "manifest.json: max_tokens",
-            shipped().edit_manifest(|file| file["max_tokens"] = json!(2)),
+            shipped_model().edit_manifest(|file| file["max_tokens"] = json!(2)),
         ),
         (
             "manifest.json: names no head.json",
-            shipped().edit_manifest(|file| {
+            shipped_model().edit_manifest(|file| {
                 file["files"].as_object_mut().unwrap().remove("head.json");
             }),
         ),
         (
             "config.json: labels",
-            shipped().edit("config.json", |file| file["id2label"]["0"] = json!("fear")),
+            shipped_model().edit_file("config.json", |file| file["id2label"]["0"] = json!("fear")),
         ),
-        ("head.json: labels", shipped().edit("head.json", swapped)),
+        ("head.json: labels", shipped_model().edit_file("head.json", swap_labels)),
         (
             "head.json: rows has length 7, not 8",
-            shipped().edit("head.json", |file| {
+            shipped_model().edit_file("head.json", |file| {
                 file["weights"].as_array_mut().unwrap().pop();
             }),
         ),
         (
             "head.json: row has length",
-            shipped().edit("head.json", |file| {
+            shipped_model().edit_file("head.json", |file| {
                 file["weights"][3].as_array_mut().unwrap().pop();
             }),
         ),
         (
             "head.json: bias has length 7, not 8",
-            shipped().edit("head.json", |file| {
+            shipped_model().edit_file("head.json", |file| {
                 file["bias"].as_array_mut().unwrap().pop();
             }),
         ),
         (
             "head.json: temperature holds",
-            shipped().edit("head.json", |file| file["temperature"] = json!(0.0)),
+            shipped_model().edit_file("head.json", |file| file["temperature"] = json!(0.0)),
         ),
         (
             "prototypes.json: scale holds",
-            shipped().edit("prototypes.json", |file| file["scale"] = json!(-1.0)),
+            shipped_model().edit_file("prototypes.json", |file| file["scale"] = json!(-1.0)),
         ),
         (
             "tokenizer.json: vocabulary has length",
-            shipped().edit_manifest(|file| file["vocabulary"] = json!(10)),
+            shipped_model().edit_manifest(|file| file["vocabulary"] = json!(10)),
         ),
         (
             "onnx/model_quantized.onnx: the output [1, ",
-            shipped().edit_manifest(|file| file["dim"] = json!(64)),
+            shipped_model().edit_manifest(|file| file["dim"] = json!(64)),
         ),
         ("onnx/model_quantized.onnx: ", {
-            let mut cut = shipped();
+            let mut cut = shipped_model();
             let half = cut.files["onnx/model_quantized.onnx"].len() / 2;
             let bytes = cut.files["onnx/model_quantized.onnx"][..half].to_vec();
-            cut.replace("onnx/model_quantized.onnx", bytes);
+            cut.replace_file("onnx/model_quantized.onnx", bytes);
             cut
         }),
     ];
@@ -163,7 +166,7 @@ fn a_fault_in_a_file_refuses_the_model_and_names_it() {
 #[test]
 fn weights_that_are_not_finite_refuse_the_model() {
     for (file, field) in [("head.json", "weights"), ("prototypes.json", "vectors")] {
-        let huge = ModelCopy::shipped().edit(file, |value| value[field][2][5] = json!(1e39));
+        let huge = ModelCopy::shipped().edit_file(file, |value| value[field][2][5] = json!(1e39));
         let error = huge.load().map(|_| ()).unwrap_err().to_string();
         assert!(error.starts_with(file), "{error}");
 
@@ -171,14 +174,14 @@ fn weights_that_are_not_finite_refuse_the_model() {
         let text = String::from_utf8(nan.files[file].clone()).unwrap();
         let (before, after) = text.split_once("[[").unwrap();
         let (_, after) = after.split_once(',').unwrap();
-        nan.replace(file, format!("{before}[[NaN,{after}").into_bytes());
+        nan.replace_file(file, format!("{before}[[NaN,{after}").into_bytes());
         let error = nan.load().map(|_| ()).unwrap_err().to_string();
         assert!(error.starts_with(file), "{error}");
     }
 }
 
 /// One column fewer in each row, and the dimension that goes with it.
-fn narrower(file: &mut Value, field: &str) {
+fn narrow_rows(file: &mut Value, field: &str) {
     let rows = file[field].as_array_mut().unwrap();
     for row in rows {
         row.as_array_mut().unwrap().pop();
@@ -188,57 +191,65 @@ fn narrower(file: &mut Value, field: &str) {
 
 #[test]
 fn a_head_of_another_dimension_is_switched_off_and_prototypes_answer() {
-    let model = ModelCopy::shipped().edit("head.json", |file| narrower(file, "weights"));
+    let model = ModelCopy::shipped().edit_file("head.json", |file| narrow_rows(file, "weights"));
     let classifier = model.load().unwrap();
     assert_eq!(classifier.dimension_mismatches(), 1);
-    let prediction = classifier.classify(&text("Je suis furieux !"));
-    assert_eq!(prediction.route, Route::Prototypes);
+    let prediction = classifier.classify(&parse_text("Je suis furieux !"));
+    assert_eq!(prediction.route, ClassifierRoute::Prototypes);
     let reason = SkipReason::DimensionMismatch;
-    assert_eq!(skipped(&prediction), [(Route::LinearHead, reason)]);
+    assert_eq!(skipped_routes(&prediction), [(ClassifierRoute::LinearHead, reason)]);
     assert_sound(&prediction);
 
-    let both = model.edit("prototypes.json", |file| narrower(file, "vectors"));
-    let classifier = both.load().unwrap();
+    let both_narrowed = model.edit_file("prototypes.json", |file| narrow_rows(file, "vectors"));
+    let classifier = both_narrowed.load().unwrap();
     assert_eq!(classifier.dimension_mismatches(), 2);
-    let prediction = classifier.classify(&text("Je suis furieux !"));
-    assert_eq!(prediction.route, Route::Regex);
-    let expected = [(Route::LinearHead, reason), (Route::Prototypes, reason)];
-    assert_eq!(skipped(&prediction), expected);
+    let prediction = classifier.classify(&parse_text("Je suis furieux !"));
+    assert_eq!(prediction.route, ClassifierRoute::Regex);
+    let expected = [(ClassifierRoute::LinearHead, reason), (ClassifierRoute::Prototypes, reason)];
+    assert_eq!(skipped_routes(&prediction), expected);
     assert_sound(&prediction);
 }
 
 #[test]
 fn prototypes_of_another_dimension_are_counted_while_the_head_answers() {
-    let model = ModelCopy::shipped().edit("prototypes.json", |file| narrower(file, "vectors"));
+    let model =
+        ModelCopy::shipped().edit_file("prototypes.json", |file| narrow_rows(file, "vectors"));
     let classifier = model.load().unwrap();
     assert_eq!(classifier.dimension_mismatches(), 1);
-    let prediction = classifier.classify(&text("I am so happy"));
-    assert_eq!((prediction.route, skipped(&prediction)), (Route::LinearHead, vec![]));
+    let prediction = classifier.classify(&parse_text("I am so happy"));
+    assert_eq!(
+        (prediction.route, skipped_routes(&prediction)),
+        (ClassifierRoute::LinearHead, vec![])
+    );
 }
 
 /// Every number in the files is finite, but their product is not.
 #[test]
 fn scores_that_overflow_never_leave_and_the_next_route_answers() {
-    let overflow = |value: &mut Value, field: &str, scale: &str, by: f64| {
-        for row in value[field].as_array_mut().unwrap() {
+    let overflow = |file: &mut Value, field: &str, scale: &str, scale_value: f64| {
+        for row in file[field].as_array_mut().unwrap() {
             for weight in row.as_array_mut().unwrap() {
                 *weight = json!(3e38 * weight.as_f64().unwrap().signum());
             }
         }
-        value[scale] = json!(by);
+        file[scale] = json!(scale_value);
     };
     let head = ModelCopy::shipped()
-        .edit("head.json", |file| overflow(file, "weights", "temperature", 1e-30));
-    let prediction = head.load().unwrap().classify(&text("I am so happy"));
-    assert_eq!(prediction.route, Route::Prototypes);
-    assert_eq!(skipped(&prediction), [(Route::LinearHead, SkipReason::NotFinite)]);
+        .edit_file("head.json", |file| overflow(file, "weights", "temperature", 1e-30));
+    let prediction = head.load().unwrap().classify(&parse_text("I am so happy"));
+    assert_eq!(prediction.route, ClassifierRoute::Prototypes);
+    assert_eq!(skipped_routes(&prediction), [(ClassifierRoute::LinearHead, SkipReason::NotFinite)]);
     assert_sound(&prediction);
 
-    let both = head.edit("prototypes.json", |file| overflow(file, "vectors", "scale", 3e38));
-    let prediction = both.load().unwrap().classify(&text("I am so happy"));
-    assert_eq!(prediction.route, Route::Regex);
+    let both_overflowing =
+        head.edit_file("prototypes.json", |file| overflow(file, "vectors", "scale", 3e38));
+    let prediction = both_overflowing.load().unwrap().classify(&parse_text("I am so happy"));
+    assert_eq!(prediction.route, ClassifierRoute::Regex);
     let reason = SkipReason::NotFinite;
-    assert_eq!(skipped(&prediction), [(Route::LinearHead, reason), (Route::Prototypes, reason)]);
+    assert_eq!(
+        skipped_routes(&prediction),
+        [(ClassifierRoute::LinearHead, reason), (ClassifierRoute::Prototypes, reason)]
+    );
     assert_sound(&prediction);
 }
 
@@ -250,13 +261,13 @@ fn a_long_text_is_truncated_and_the_answer_says_so() {
         "mot ".repeat(10_000),
         "word\n".repeat(10_000),
         // One word of 64 KiB, and what splits into the most pieces.
-        "a".repeat(Text::BYTES_MAX),
-        "é\u{301}".repeat(Text::BYTES_MAX / 4),
-        "😡".repeat(Text::BYTES_MAX / 4),
+        "a".repeat(InputText::BYTES_MAX),
+        "é\u{301}".repeat(InputText::BYTES_MAX / 4),
+        "😡".repeat(InputText::BYTES_MAX / 4),
     ];
     for row in rows {
-        let text = text(&row);
-        let (ids, truncated) = CLASSIFIER.tokens(&text).unwrap();
+        let text = parse_text(&row);
+        let (ids, truncated) = CLASSIFIER.tokenize(&text).unwrap();
         let start: String = row.chars().take(4).collect();
         assert_eq!((ids.len(), truncated), (max_tokens, true), "{start:?}");
         let prediction = CLASSIFIER.classify(&text);
@@ -268,9 +279,12 @@ fn a_long_text_is_truncated_and_the_answer_says_so() {
 
 #[test]
 fn white_space_alone_is_neutral_and_asks_no_route() {
-    for row in ["", " ", "\t\r\n", "\u{a0}\u{2028}\u{3000}", &" ".repeat(Text::BYTES_MAX)] {
-        let prediction = CLASSIFIER.classify(&text(row));
-        assert_eq!((prediction.primary, prediction.route), (Label::Neutral, Route::Empty));
+    for row in ["", " ", "\t\r\n", "\u{a0}\u{2028}\u{3000}", &" ".repeat(InputText::BYTES_MAX)] {
+        let prediction = CLASSIFIER.classify(&parse_text(row));
+        assert_eq!(
+            (prediction.primary, prediction.route),
+            (Label::Neutral, ClassifierRoute::Empty)
+        );
         assert_eq!((prediction.tokens, prediction.confidence()), (0, 1.0));
     }
 }
@@ -281,7 +295,7 @@ fn assert_sound(prediction: &Prediction) {
     assert!(scores.iter().all(|score| (0.0..=1.0).contains(score)), "{scores:?}");
     let sum: f32 = scores.iter().sum();
     assert!((sum - 1.0).abs() < 1e-5, "{scores:?} sum to {sum}");
-    assert_eq!(prediction.primary, prediction.scores.top());
+    assert_eq!(prediction.primary, prediction.scores.top_label());
 }
 
 /// Any scalar value, with those more often that break tokenizers: combining marks, joiners, controls,
@@ -308,12 +322,12 @@ proptest! {
 
     #[test]
     fn any_unicode_gets_sound_scores(chars in prop::collection::vec(odd_char(), 0..160)) {
-        let text = text(&String::from_iter(chars));
+        let text = parse_text(&String::from_iter(chars));
         let prediction = CLASSIFIER.classify(&text);
         assert_sound(&prediction);
-        if prediction.route != Route::Empty {
-            prop_assert_eq!(prediction.route, Route::LinearHead);
-            if let Some((ids, truncated)) = CLASSIFIER.tokens(&text) {
+        if prediction.route != ClassifierRoute::Empty {
+            prop_assert_eq!(prediction.route, ClassifierRoute::LinearHead);
+            if let Some((ids, truncated)) = CLASSIFIER.tokenize(&text) {
                 prop_assert!((2..=128).contains(&ids.len()));
                 prop_assert_eq!((ids.len(), truncated), (prediction.tokens, prediction.truncated));
             }

@@ -4,10 +4,10 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::lines::{Lines, lines_asked_for};
+use super::lines::{LineReader, should_read_stdin};
 use super::progress::Progress;
-use super::{Outcome, Stop, complain};
-use jeffrey_edge::rollout::bucket::{Assignment, Release, assign};
+use super::{CliError, ExitStatus, print_to_stderr};
+use jeffrey_edge::rollout::bucket::{ReleaseName, SubjectAssignment, assign_subject};
 use jeffrey_terms::{Cohort, Share, Subject};
 
 /// Say which side of a release each subject is on
@@ -20,10 +20,10 @@ use jeffrey_terms::{Cohort, Share, Subject};
                   jeffrey bucket --release e1-small --share 10% alice bob\n  \
                   jeffrey bucket --release e1-small --share 2.5% --json - < ids.txt"
 )]
-pub(super) struct Arguments {
+pub(super) struct BucketArguments {
     /// The release's name, by which subjects are drawn
     #[arg(long, value_name = "R")]
-    release: Release,
+    release: ReleaseName,
     /// The canary's share, such as 10% or 0.25%
     #[arg(long, value_name = "SHARE")]
     share: Share,
@@ -39,7 +39,7 @@ pub(super) struct Arguments {
 }
 
 #[derive(Serialize)]
-struct Answer<'a> {
+struct BucketOutput<'a> {
     id: &'a str,
     bucket: u16,
     cohort: Cohort,
@@ -47,51 +47,55 @@ struct Answer<'a> {
     held_out: bool,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Stop> {
-    let from_lines = lines_asked_for(
+pub(super) fn run(arguments: &BucketArguments) -> Result<ExitStatus, CliError> {
+    let read_stdin = should_read_stdin(
         &arguments.ids,
         "`-` stands alone: ids come from arguments or from standard input",
         "no id: give it as an argument, or as lines on standard input",
     )?;
-    let mut bad = 0;
-    if !from_lines {
+    let mut bad_ids = 0;
+    if !read_stdin {
         let mut output = io::stdout().lock();
         for (id, number) in arguments.ids.iter().zip(1..) {
             match Subject::parse(id.as_str()) {
-                Ok(subject) => answer(arguments, &subject, &mut output)?,
+                Ok(subject) => write_assignment(arguments, &subject, &mut output)?,
                 Err(error) => {
-                    bad += 1;
-                    complain(format_args!("id {number}: {error}"));
+                    bad_ids += 1;
+                    print_to_stderr(format_args!("id {number}: {error}"));
                 }
             }
         }
-        return Ok(Outcome::of_bad_rows(bad));
+        return Ok(ExitStatus::from_bad_rows(bad_ids));
     }
-    let mut progress = Progress::beside_output(None);
+    let mut progress = Progress::for_streamed_output(None);
     let mut output = io::BufWriter::new(io::stdout().lock());
-    let mut lines = Lines::new(io::stdin().lock());
-    while let Some(line) = lines.next().map_err(Stop::standard_input)? {
+    let mut lines = LineReader::new(io::stdin().lock());
+    while let Some(line) = lines.next_line().map_err(CliError::stdin_failed)? {
         let parsed = line.text.map_err(|error| error.to_string());
         match parsed.and_then(|id| Subject::parse(id).map_err(|error| error.to_string())) {
-            Ok(subject) => answer(arguments, &subject, &mut output)?,
+            Ok(subject) => write_assignment(arguments, &subject, &mut output)?,
             Err(error) => {
-                bad += 1;
-                progress.aside(|| complain(format_args!("line {}: {error}", line.number)));
+                bad_ids += 1;
+                progress.suspend(|| print_to_stderr(format_args!("line {}: {error}", line.number)));
             }
         }
-        progress.step();
+        progress.increment();
     }
     output.flush()?;
-    Ok(Outcome::of_bad_rows(bad))
+    Ok(ExitStatus::from_bad_rows(bad_ids))
 }
 
-fn answer(arguments: &Arguments, subject: &Subject, output: &mut impl Write) -> Result<(), Stop> {
-    let Assignment { bucket, cohort, held_out } =
-        assign(&arguments.release, subject, arguments.share, arguments.holdout);
+fn write_assignment(
+    arguments: &BucketArguments,
+    subject: &Subject,
+    output: &mut impl Write,
+) -> Result<(), CliError> {
+    let SubjectAssignment { bucket, cohort, is_held_out: held_out } =
+        assign_subject(&arguments.release, subject, arguments.share, arguments.holdout);
     let id = subject.expose();
     if arguments.json {
-        let answer = Answer { id, bucket: bucket.place(), cohort, held_out };
-        serde_json::to_writer(&mut *output, &answer)?;
+        let assignment_output = BucketOutput { id, bucket: bucket.place(), cohort, held_out };
+        serde_json::to_writer(&mut *output, &assignment_output)?;
         output.write_all(b"\n")?;
     } else {
         let held_out = if held_out { "\theld_out" } else { "" };

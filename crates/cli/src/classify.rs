@@ -6,13 +6,13 @@ use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::lines::{LineError, Lines, lines_asked_for};
+use super::lines::{InputLineError, LineReader, should_read_stdin};
 use super::progress::Progress;
-use super::{Outcome, Settings, Stop, complain};
+use super::{ClassifierFlags, CliError, ExitStatus, print_to_stderr};
 use jeffrey_classifier::{Classifier, Prediction};
-use jeffrey_sheet::Row;
-use jeffrey_terms::{Text, TextError};
-use jeffrey_wire::Answer;
+use jeffrey_http_api::ClassifyResponse;
+use jeffrey_terms::{InputText, InputTextError};
+use jeffrey_text_table::TextRow;
 
 /// Name the emotion of each text
 #[derive(clap::Args)]
@@ -24,19 +24,19 @@ use jeffrey_wire::Answer;
                   jeffrey classify \"What a day!\" \"Encore raté.\"\n  \
                   jeffrey classify --json - < lines.ndjson"
 )]
-pub(super) struct Arguments {
+pub(super) struct ClassifyArguments {
     /// Texts, or `-` alone for lines from standard input; after `--`, a text may start with a dash
     texts: Vec<String>,
     /// One JSON object a line instead of columns
     #[arg(long)]
     json: bool,
     /// What the lines of standard input are
-    #[arg(long, value_enum, default_value_t = Input::Auto)]
-    input: Input,
+    #[arg(long, value_enum, default_value_t = InputFormat::Auto)]
+    input: InputFormat,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Input {
+enum InputFormat {
     /// An object with a `text` where a line is one, else plain text
     Auto,
     /// A table with a column `text`; the line of a row comes back as the answer's id
@@ -49,121 +49,131 @@ enum Input {
 
 /// One text to classify.
 #[derive(Debug, PartialEq)]
-struct Record {
+struct TextRecord {
     id: Option<Value>,
-    text: Text,
+    text: InputText,
 }
 
 /// A line that cannot be used. Says what is wrong, never what stands there.
 #[derive(Debug, PartialEq, thiserror::Error)]
-enum RecordError {
+enum TextRecordError {
     #[error("not JSON at column {column}")]
     Json { column: usize },
     #[error("not a JSON object with a string `text`")]
     NoText,
     #[error("{0}")]
-    Line(#[from] LineError),
+    Line(#[from] InputLineError),
     #[error("{0}")]
-    Text(#[from] TextError),
+    Text(#[from] InputTextError),
 }
 
-pub(super) fn run(arguments: &Arguments, settings: &Settings) -> Result<Outcome, Stop> {
-    let from_lines = lines_asked_for(
+pub(super) fn run(
+    arguments: &ClassifyArguments,
+    classifier_flags: &ClassifierFlags,
+) -> Result<ExitStatus, CliError> {
+    let read_stdin = should_read_stdin(
         &arguments.texts,
         "`-` stands alone: texts come from arguments or from standard input",
         "no text: give it as an argument, or as lines on standard input",
     )?;
-    let classifier = settings.classifier()?;
-    let mut answers = Answers {
+    let classifier = classifier_flags.load_classifier()?;
+    let mut writer = PredictionWriter {
         classifier: &classifier,
         json: arguments.json,
         output: io::stdout().lock(),
-        bad: 0,
+        bad_lines: 0,
     };
-    if from_lines && arguments.input == Input::Csv {
-        answers.table()?;
-    } else if from_lines {
-        answers.lines(arguments.input)?;
+    if read_stdin && arguments.input == InputFormat::Csv {
+        writer.classify_table()?;
+    } else if read_stdin {
+        writer.classify_lines(arguments.input)?;
     } else {
-        answers.texts(&arguments.texts)?;
+        writer.classify_texts(&arguments.texts)?;
     }
-    Ok(Outcome::of_bad_rows(answers.bad))
+    Ok(ExitStatus::from_bad_rows(writer.bad_lines))
 }
 
-struct Answers<'a> {
+struct PredictionWriter<'a> {
     classifier: &'a Classifier,
     json: bool,
     /// Line-buffered: each answer is out as soon as it is known.
     output: io::StdoutLock<'static>,
-    bad: usize,
+    bad_lines: usize,
 }
 
-impl Answers<'_> {
-    fn texts(&mut self, texts: &[String]) -> Result<(), Stop> {
-        let mut progress = Progress::beside_output(Some(texts.len() as u64));
+impl PredictionWriter<'_> {
+    fn classify_texts(&mut self, texts: &[String]) -> Result<(), CliError> {
+        let mut progress = Progress::for_streamed_output(Some(texts.len() as u64));
         for (text, number) in texts.iter().zip(1..) {
-            match Text::parse(text.as_str()) {
-                Ok(text) => self.answer(Record { id: None, text })?,
+            match InputText::parse(text.as_str()) {
+                Ok(text) => self.write_prediction(TextRecord { id: None, text })?,
                 Err(error) => self.reject(&progress, "text", number, &error.into()),
             }
-            progress.step();
+            progress.increment();
         }
         Ok(())
     }
 
-    fn lines(&mut self, input: Input) -> Result<(), Stop> {
-        let mut progress = Progress::beside_output(None);
-        let mut lines = Lines::new(io::stdin().lock());
-        while let Some(line) = lines.next().map_err(Stop::standard_input)? {
+    fn classify_lines(&mut self, input: InputFormat) -> Result<(), CliError> {
+        let mut progress = Progress::for_streamed_output(None);
+        let mut lines = LineReader::new(io::stdin().lock());
+        while let Some(line) = lines.next_line().map_err(CliError::stdin_failed)? {
             let number = line.number;
-            match line.text.map_err(RecordError::from).and_then(|line| record(line, input)) {
-                Ok(Some(record)) => self.answer(record)?,
+            match line
+                .text
+                .map_err(TextRecordError::from)
+                .and_then(|line| parse_record(line, input))
+            {
+                Ok(Some(record)) => self.write_prediction(record)?,
                 Ok(None) => {}
                 Err(error) => self.reject(&progress, "line", number, &error),
             }
-            progress.step();
+            progress.increment();
         }
         Ok(())
     }
 
-    fn table(&mut self) -> Result<(), Stop> {
+    fn classify_table(&mut self) -> Result<(), CliError> {
         let mut content = String::new();
-        io::stdin().read_to_string(&mut content).map_err(Stop::standard_input)?;
-        let rows = match jeffrey_sheet::table(&content) {
+        io::stdin().read_to_string(&mut content).map_err(CliError::stdin_failed)?;
+        let rows = match jeffrey_text_table::parse_table(&content) {
             Ok(rows) => rows,
             Err(error) => {
-                complain(format_args!("standard input: {error}"));
-                self.bad += 1;
+                print_to_stderr(format_args!("standard input: {error}"));
+                self.bad_lines += 1;
                 return Ok(());
             }
         };
-        let mut progress = Progress::beside_output(Some(rows.len() as u64));
-        for Row { line, text } in rows {
+        let mut progress = Progress::for_streamed_output(Some(rows.len() as u64));
+        for TextRow { line, text } in rows {
             match text {
-                Ok(text) => self.answer(Record { id: Some(line.into()), text })?,
+                Ok(text) => self.write_prediction(TextRecord { id: Some(line.into()), text })?,
                 Err(error) => {
-                    self.bad += 1;
-                    progress.aside(|| complain(format_args!("line {line}: {error}")));
+                    self.bad_lines += 1;
+                    progress.suspend(|| print_to_stderr(format_args!("line {line}: {error}")));
                 }
             }
-            progress.step();
+            progress.increment();
         }
         Ok(())
     }
 
-    fn reject(&mut self, progress: &Progress, what: &str, number: usize, error: &RecordError) {
-        self.bad += 1;
-        progress.aside(|| complain(format_args!("{what} {number}: {error}")));
+    fn reject(&mut self, progress: &Progress, unit: &str, number: usize, error: &TextRecordError) {
+        self.bad_lines += 1;
+        progress.suspend(|| print_to_stderr(format_args!("{unit} {number}: {error}")));
     }
 
-    fn answer(&mut self, record: Record) -> Result<(), Stop> {
+    fn write_prediction(&mut self, record: TextRecord) -> Result<(), CliError> {
         let prediction = self.classifier.classify(&record.text);
         if !self.json {
-            writeln!(self.output, "{}", columns(&prediction))?;
+            writeln!(self.output, "{}", format_columns(&prediction))?;
             return Ok(());
         }
         let model = self.classifier.manifest().map(|manifest| manifest.id.clone());
-        let line = AnswerLine { id: record.id, answer: Answer::new(&prediction, None, model) };
+        let line = ClassifyOutput {
+            id: record.id,
+            answer: ClassifyResponse::new(&prediction, None, model),
+        };
         serde_json::to_writer(&mut self.output, &line)?;
         self.output.write_all(b"\n")?;
         Ok(())
@@ -172,15 +182,15 @@ impl Answers<'_> {
 
 /// An answer under the id that its line came with, of whatever JSON type.
 #[derive(Serialize)]
-struct AnswerLine {
+struct ClassifyOutput {
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<Value>,
     #[serde(flatten)]
-    answer: Answer,
+    answer: ClassifyResponse,
 }
 
 /// `anger 0.83 linear_head second=frustration:0.10`, then what else a reader should know.
-fn columns(prediction: &Prediction) -> String {
+fn format_columns(prediction: &Prediction) -> String {
     let (second, score) = prediction.scores.ranked()[1];
     let mut line = format!(
         "{} {:.2} {} second={second}:{score:.2}",
@@ -194,10 +204,10 @@ fn columns(prediction: &Prediction) -> String {
     for skipped in &prediction.skipped {
         line += &format!(" skipped={}:{}", skipped.route.name(), skipped.reason.name());
     }
-    for (name, holds) in
-        [("low_confidence", prediction.low_confidence()), ("truncated", prediction.truncated)]
+    for (name, is_set) in
+        [("low_confidence", prediction.is_low_confidence()), ("truncated", prediction.truncated)]
     {
-        if holds {
+        if is_set {
             line += &format!(" {name}");
         }
     }
@@ -205,27 +215,27 @@ fn columns(prediction: &Prediction) -> String {
 }
 
 /// The text of a line; `None` for a blank line between objects, which NDJSON readers pass over.
-fn record(line: &str, input: Input) -> Result<Option<Record>, RecordError> {
+fn parse_record(line: &str, input: InputFormat) -> Result<Option<TextRecord>, TextRecordError> {
     match input {
-        Input::Ndjson if line.trim().is_empty() => return Ok(None),
-        Input::Ndjson => {
+        InputFormat::Ndjson if line.trim().is_empty() => return Ok(None),
+        InputFormat::Ndjson => {
             let value = serde_json::from_str(line)
-                .map_err(|error| RecordError::Json { column: error.column() })?;
-            let (id, text) = id_and_text(value).ok_or(RecordError::NoText)?;
-            return Ok(Some(Record { id, text: Text::parse(text)? }));
+                .map_err(|error| TextRecordError::Json { column: error.column() })?;
+            let (id, text) = take_id_and_text(value).ok_or(TextRecordError::NoText)?;
+            return Ok(Some(TextRecord { id, text: InputText::parse(text)? }));
         }
-        Input::Auto if line.trim_start().starts_with('{') => {
+        InputFormat::Auto if line.trim_start().starts_with('{') => {
             let value = serde_json::from_str(line).ok();
-            if let Some((id, text)) = value.and_then(id_and_text) {
-                return Ok(Some(Record { id, text: Text::parse(text)? }));
+            if let Some((id, text)) = value.and_then(take_id_and_text) {
+                return Ok(Some(TextRecord { id, text: InputText::parse(text)? }));
             }
         }
-        Input::Auto | Input::Csv | Input::Text => {}
+        InputFormat::Auto | InputFormat::Csv | InputFormat::Text => {}
     }
-    Ok(Some(Record { id: None, text: Text::parse(line)? }))
+    Ok(Some(TextRecord { id: None, text: InputText::parse(line)? }))
 }
 
-fn id_and_text(value: Value) -> Option<(Option<Value>, String)> {
+fn take_id_and_text(value: Value) -> Option<(Option<Value>, String)> {
     let Value::Object(mut fields) = value else { return None };
     let Some(Value::String(text)) = fields.remove("text") else { return None };
     Some((fields.remove("id"), text))
@@ -235,8 +245,8 @@ fn id_and_text(value: Value) -> Option<(Option<Value>, String)> {
 mod tests {
     use super::*;
 
-    fn text(line: &str, input: Input) -> Result<Option<String>, String> {
-        record(line, input)
+    fn parse_text(line: &str, input: InputFormat) -> Result<Option<String>, String> {
+        parse_record(line, input)
             .map(|record| record.map(|record| record.text.expose().to_owned()))
             .map_err(|error| error.to_string())
     }
@@ -245,15 +255,15 @@ mod tests {
     fn a_line_is_read_as_its_input_says() {
         let object = r#"{"text":"caf\u00e9","id":7}"#;
         let some = |text: &str| Ok(Some(text.to_owned()));
-        assert_eq!(text(object, Input::Auto), some("café"));
-        assert_eq!(text(object, Input::Ndjson), some("café"));
-        assert_eq!(text(object, Input::Text), some(object));
+        assert_eq!(parse_text(object, InputFormat::Auto), some("café"));
+        assert_eq!(parse_text(object, InputFormat::Ndjson), some("café"));
+        assert_eq!(parse_text(object, InputFormat::Text), some(object));
         // An object without a string `text`, and what only looks like one, are plain text.
         for plain in [r#"{"text":5}"#, "{oops", "[1]", "\"quoted\"", ""] {
-            assert_eq!(text(plain, Input::Auto), some(plain), "{plain}");
+            assert_eq!(parse_text(plain, InputFormat::Auto), some(plain), "{plain}");
         }
-        assert_eq!(text(" ", Input::Ndjson), Ok(None));
-        let id = record(object, Input::Auto).unwrap().unwrap().id;
+        assert_eq!(parse_text(" ", InputFormat::Ndjson), Ok(None));
+        let id = parse_record(object, InputFormat::Auto).unwrap().unwrap().id;
         assert_eq!(id, Some(Value::from(7)));
     }
 
@@ -273,7 +283,7 @@ mod tests {
             (&deep, "not JSON at column 128"),
         ];
         for (line, expected) in rows {
-            let error = text(line, Input::Ndjson).unwrap_err();
+            let error = parse_text(line, InputFormat::Ndjson).unwrap_err();
             assert_eq!(error, expected);
         }
     }

@@ -6,10 +6,10 @@ use std::time::Duration;
 ///
 /// # Errors
 /// [`DurationError`] for anything else.
-pub(super) fn duration(text: &str) -> Result<Duration, DurationError> {
+pub(super) fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     let error = || DurationError { time: text.to_owned() };
-    let unit_at = text.find(|char: char| !char.is_ascii_digit()).ok_or_else(error)?;
-    let (number, unit) = text.split_at(unit_at);
+    let unit_index = text.find(|char: char| !char.is_ascii_digit()).ok_or_else(error)?;
+    let (number, unit) = text.split_at(unit_index);
     let unit_ms = match unit {
         "ms" => 1,
         "s" => 1_000,
@@ -38,12 +38,12 @@ mod tests {
         let rows =
             [("500ms", 500), ("1s", 1_000), ("90s", 90_000), ("5m", 300_000), ("1h", 3_600_000)];
         for (text, expected_ms) in rows {
-            assert_eq!(duration(text), Ok(Duration::from_millis(expected_ms)), "{text}");
+            assert_eq!(parse_duration(text), Ok(Duration::from_millis(expected_ms)), "{text}");
         }
         let bad =
             ["", "5", "s", "0s", "1.5s", "-1s", "1 s", "1d", "1S", "9999999999999999999h", "é"];
         for text in bad {
-            let error = duration(text).unwrap_err().to_string();
+            let error = parse_duration(text).unwrap_err().to_string();
             let expected = format!("time `{text}` is not a whole number of ms, s, m or h above 0");
             assert_eq!(error, expected);
         }

@@ -7,11 +7,17 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::progress::Progress;
-use super::rows::{self, Row, Rows};
-use super::table::{Table, figure, percent};
-use super::{Given, Identity, Outcome, Settings, Stop, complain, print_json};
+use super::rows::{self, LabelledRow, ParsedRows};
+use super::table::{TextTable, format_3_decimals, format_percent};
+use super::{
+    ClassifierFlags, CliError, ExitStatus, ModelIdentity, TieBreakSettings, print_json,
+    print_to_stderr,
+};
 use jeffrey_classifier::Classifier;
-use jeffrey_evaluation::{Balance, Observation, Options, Report, evaluate, resample::Interval};
+use jeffrey_evaluation::{
+    BalancedSampling, EvaluationOptions, EvaluationReport, Observation, evaluate,
+    resample::PercentileInterval,
+};
 use jeffrey_shipped::COMMIT;
 use jeffrey_terms::Label;
 
@@ -26,7 +32,7 @@ use jeffrey_terms::Label;
                   jeffrey eval tests/data/written/eval.en.jsonl tests/data/written/eval.fr.jsonl\n  \
                   jeffrey eval --balanced 50 --draws 200 --json dev.jsonl.gz > report.json"
 )]
-pub(super) struct Arguments {
+pub(super) struct EvalArguments {
     /// Files, `-` for standard input
     #[arg(required = true)]
     files: Vec<PathBuf>,
@@ -54,21 +60,21 @@ pub(super) struct Arguments {
 
 /// The JSON report: what was measured, on what, then all figures.
 #[derive(Serialize)]
-struct FullReport<'a> {
-    model: Identity<'a>,
+struct EvalOutput<'a> {
+    model: ModelIdentity<'a>,
     commit: &'static str,
-    settings: Given<'a>,
+    settings: TieBreakSettings<'a>,
     seed: u64,
-    sources: &'a [Source],
+    sources: &'a [FileRowCounts],
     rows_unlabelled: usize,
     rows_bad: usize,
     #[serde(flatten)]
-    report: &'a Report,
+    report: &'a EvaluationReport,
 }
 
 /// One file's rows, counted.
 #[derive(Serialize)]
-struct Source {
+struct FileRowCounts {
     /// The file's name without its folder; `-` for standard input.
     name: String,
     rows: usize,
@@ -87,28 +93,32 @@ struct PredictionLine<'a> {
     route: &'static str,
 }
 
-pub(super) fn run(arguments: &Arguments, settings: &Settings) -> Result<Outcome, Stop> {
+pub(super) fn run(
+    arguments: &EvalArguments,
+    classifier_flags: &ClassifierFlags,
+) -> Result<ExitStatus, CliError> {
     let mut sources = Vec::new();
     let mut labelled = Vec::new();
     for path in &arguments.files {
-        let (source, rows) = read(path)?;
+        let (source, rows) = read_labelled_file(path)?;
         sources.push(source);
         labelled.extend(rows);
     }
-    let classifier = settings.classifier()?;
-    let observations = classify(labelled, &classifier, arguments.predictions.as_deref())?;
+    let classifier = classifier_flags.load_classifier()?;
+    let observations = classify_rows(labelled, &classifier, arguments.predictions.as_deref())?;
     let rows_per_class = arguments.balanced.map(|rows| rows as usize);
     let draws = arguments.draws as usize;
-    let options = Options {
+    let options = EvaluationOptions {
         resamples: arguments.bootstrap as usize,
-        balance: rows_per_class.map(|rows_per_class| Balance { rows_per_class, draws }),
+        balanced_sampling: rows_per_class
+            .map(|rows_per_class| BalancedSampling { rows_per_class, draws }),
         seed: arguments.seed,
     };
     let report = evaluate(&observations, &options)?;
-    let full = FullReport {
-        model: Identity::of(&classifier),
+    let eval_output = EvalOutput {
+        model: ModelIdentity::from_classifier(&classifier),
         commit: COMMIT,
-        settings: settings.given(),
+        settings: classifier_flags.tie_break_settings(),
         seed: arguments.seed,
         rows_unlabelled: sources.iter().map(|source| source.unlabelled).sum(),
         rows_bad: sources.iter().map(|source| source.bad).sum(),
@@ -116,16 +126,16 @@ pub(super) fn run(arguments: &Arguments, settings: &Settings) -> Result<Outcome,
         report: &report,
     };
     if arguments.json {
-        print_json(&full)?;
+        print_json(&eval_output)?;
     } else {
-        print(&full)?;
+        print_evaluation(&eval_output)?;
     }
-    Ok(Outcome::of_bad_rows(full.rows_bad))
+    Ok(ExitStatus::from_bad_rows(eval_output.rows_bad))
 }
 
 /// A file's labelled rows and what else was in it; bad rows go to standard error.
-fn read(path: &Path) -> Result<(Source, Vec<Row>), Stop> {
-    let failed = |error: io::Error| Stop::read(path, &error);
+fn read_labelled_file(path: &Path) -> Result<(FileRowCounts, Vec<LabelledRow>), CliError> {
+    let to_read_error = |error: io::Error| CliError::read_failed(path, &error);
     let is_stdin = path == Path::new("-");
     let name = match path.file_name() {
         Some(name) if !is_stdin => name.to_string_lossy().into_owned(),
@@ -134,28 +144,29 @@ fn read(path: &Path) -> Result<(Source, Vec<Row>), Stop> {
     let stream: Box<dyn Read> = if is_stdin {
         Box::new(io::stdin().lock())
     } else {
-        Box::new(File::open(path).map_err(failed)?)
+        Box::new(File::open(path).map_err(to_read_error)?)
     };
-    let Rows { labelled, unlabelled, bad } = rows::read(&name, stream).map_err(failed)?;
-    for (line, error) in bad.iter().take(BAD_ROWS_SHOWN) {
-        complain(format_args!("{name}:{line}: {error}"));
+    let ParsedRows { labelled, unlabelled, bad } =
+        rows::read_rows(&name, stream).map_err(to_read_error)?;
+    for (line, error) in bad.iter().take(BAD_ROWS_SHOWN_MAX) {
+        print_to_stderr(format_args!("{name}:{line}: {error}"));
     }
-    if bad.len() > BAD_ROWS_SHOWN {
-        complain(format_args!("{name}: {} more bad rows", bad.len() - BAD_ROWS_SHOWN));
+    if bad.len() > BAD_ROWS_SHOWN_MAX {
+        print_to_stderr(format_args!("{name}: {} more bad rows", bad.len() - BAD_ROWS_SHOWN_MAX));
     }
-    let source = Source { name, rows: labelled.len(), unlabelled, bad: bad.len() };
+    let source = FileRowCounts { name, rows: labelled.len(), unlabelled, bad: bad.len() };
     Ok((source, labelled))
 }
 
-fn classify(
-    rows: Vec<Row>,
+fn classify_rows(
+    rows: Vec<LabelledRow>,
     classifier: &Classifier,
     predictions: Option<&Path>,
-) -> Result<Vec<Observation>, Stop> {
+) -> Result<Vec<Observation>, CliError> {
     let mut file = match predictions {
         None => None,
         Some(path) => {
-            let file = File::create(path).map_err(|error| Stop::write(path, &error))?;
+            let file = File::create(path).map_err(|error| CliError::write_failed(path, &error))?;
             Some((path, BufWriter::new(file)))
         }
     };
@@ -175,40 +186,41 @@ fn classify(
             };
             let written = serde_json::to_writer(&mut *file, &line).map_err(io::Error::from);
             let written = written.and_then(|()| file.write_all(b"\n"));
-            written.map_err(|error| Stop::write(path, &error))?;
+            written.map_err(|error| CliError::write_failed(path, &error))?;
         }
         observations.push(observation);
-        progress.step();
+        progress.increment();
     }
     if let Some((path, mut file)) = file {
-        file.flush().map_err(|error| Stop::write(path, &error))?;
+        file.flush().map_err(|error| CliError::write_failed(path, &error))?;
     }
     Ok(observations)
 }
 
-fn print(full: &FullReport<'_>) -> Result<(), Stop> {
+fn print_evaluation(eval_output: &EvalOutput<'_>) -> Result<(), CliError> {
     let mut output = io::stdout().lock();
-    let report = full.report;
-    writeln!(output, "model       {}", full.model)?;
+    let report = eval_output.report;
+    writeln!(output, "model       {}", eval_output.model)?;
     writeln!(
         output,
         "rows        {} used, {} without a label and {} bad ones skipped",
-        report.rows, full.rows_unlabelled, full.rows_bad
+        report.rows, eval_output.rows_unlabelled, eval_output.rows_bad
     )?;
-    let interval = |pick: fn(&jeffrey_evaluation::resample::Intervals) -> Interval| {
-        report.intervals.as_ref().map_or_else(String::new, |intervals| {
-            let Interval { low, high } = pick(intervals);
-            format!("  95 % {low:.3} to {high:.3}")
-        })
-    };
-    let accuracy = interval(|intervals| intervals.accuracy);
-    let macro_f1 = interval(|intervals| intervals.macro_f1);
-    let ece = interval(|intervals| intervals.ece);
+    let format_interval =
+        |pick: fn(&jeffrey_evaluation::resample::BootstrapIntervals) -> PercentileInterval| {
+            report.intervals.as_ref().map_or_else(String::new, |intervals| {
+                let PercentileInterval { low, high } = pick(intervals);
+                format!("  95 % {low:.3} to {high:.3}")
+            })
+        };
+    let accuracy = format_interval(|intervals| intervals.accuracy);
+    let macro_f1 = format_interval(|intervals| intervals.macro_f1);
+    let ece = format_interval(|intervals| intervals.ece);
     writeln!(output, "accuracy    {:.3}{accuracy}", report.accuracy)?;
-    let present = report.classes.values().filter(|class| class.support > 0).count();
+    let classes_present = report.classes.values().filter(|class| class.support > 0).count();
     writeln!(
         output,
-        "macro-F1    {:.3}{macro_f1}  (mean over the {present} classes present in gold)",
+        "macro-F1    {:.3}{macro_f1}  (mean over the {classes_present} classes present in gold)",
         report.macro_f1
     )?;
     if let Some(balanced) = &report.balanced {
@@ -233,31 +245,33 @@ fn print(full: &FullReport<'_>) -> Result<(), Stop> {
         confidence.p10,
         confidence.p50,
         confidence.p90,
-        percent(report.low_confidence_share),
-        percent(report.truncated_share),
+        format_percent(report.low_confidence_share),
+        format_percent(report.truncated_share),
     )?;
-    let shares = |shares: &std::collections::BTreeMap<&str, f64>| {
-        let shares: Vec<String> =
-            shares.iter().map(|(name, share)| format!("{name} {}", percent(*share))).collect();
+    let format_shares = |shares: &std::collections::BTreeMap<&str, f64>| {
+        let shares: Vec<String> = shares
+            .iter()
+            .map(|(name, share)| format!("{name} {}", format_percent(*share)))
+            .collect();
         shares.join(", ")
     };
-    writeln!(output, "routes      {}", shares(&report.route_shares))?;
-    writeln!(output, "rules       {}", shares(&report.rule_shares))?;
-    write!(output, "\n{}", classes(report))?;
-    write!(output, "\n{}", languages(report))?;
-    write!(output, "\ngold in rows, predicted in columns\n{}", confusion(report))?;
-    write!(output, "\n{}", reliability(report))?;
+    writeln!(output, "routes      {}", format_shares(&report.route_shares))?;
+    writeln!(output, "rules       {}", format_shares(&report.rule_shares))?;
+    write!(output, "\n{}", classes_table(report))?;
+    write!(output, "\n{}", languages_table(report))?;
+    write!(output, "\ngold in rows, predicted in columns\n{}", confusion_table(report))?;
+    write!(output, "\n{}", reliability_table(report))?;
     Ok(output.flush()?)
 }
 
-fn classes(report: &Report) -> Table {
-    let mut table = Table::new(["class", "precision", "recall", "F1", "rows", "predicted"]);
+fn classes_table(report: &EvaluationReport) -> TextTable {
+    let mut table = TextTable::new(["class", "precision", "recall", "F1", "rows", "predicted"]);
     for (label, class) in &report.classes {
-        table.row(vec![
+        table.push_row(vec![
             label.to_string(),
-            figure(class.precision),
-            figure(class.recall),
-            figure(class.f1),
+            format_3_decimals(class.precision),
+            format_3_decimals(class.recall),
+            format_3_decimals(class.f1),
             class.support.to_string(),
             class.predicted.to_string(),
         ]);
@@ -265,47 +279,47 @@ fn classes(report: &Report) -> Table {
     table
 }
 
-fn languages(report: &Report) -> Table {
+fn languages_table(report: &EvaluationReport) -> TextTable {
     let mut table =
-        Table::new(["language", "accuracy", "macro-F1", "ECE", "low confidence", "rows"]);
-    for (lang, figures) in &report.languages {
-        table.row(vec![
+        TextTable::new(["language", "accuracy", "macro-F1", "ECE", "low confidence", "rows"]);
+    for (lang, metrics) in &report.languages {
+        table.push_row(vec![
             lang.clone(),
-            figure(Some(figures.accuracy)),
-            figure(Some(figures.macro_f1)),
-            figure(Some(figures.ece)),
-            percent(figures.low_confidence_share),
-            figures.rows.to_string(),
+            format_3_decimals(Some(metrics.accuracy)),
+            format_3_decimals(Some(metrics.macro_f1)),
+            format_3_decimals(Some(metrics.ece)),
+            format_percent(metrics.low_confidence_share),
+            metrics.rows.to_string(),
         ]);
     }
     table
 }
 
-fn confusion(report: &Report) -> Table {
+fn confusion_table(report: &EvaluationReport) -> TextTable {
     let mut headings = [""; 9];
     for label in Label::ALL {
         headings[label.index() + 1] = label.name();
     }
-    let mut table = Table::new(headings);
+    let mut table = TextTable::new(headings);
     for gold in Label::ALL {
         let counts = Label::ALL.map(|label| report.confusion.count(gold, label).to_string());
-        table.row([vec![gold.to_string()], counts.to_vec()].concat());
+        table.push_row([vec![gold.to_string()], counts.to_vec()].concat());
     }
     table
 }
 
-fn reliability(report: &Report) -> Table {
-    let mut table = Table::new(["confidence", "rows", "mean confidence", "accuracy"]);
+fn reliability_table(report: &EvaluationReport) -> TextTable {
+    let mut table = TextTable::new(["confidence", "rows", "mean confidence", "accuracy"]);
     for bin in report.reliability.iter().filter(|bin| bin.rows > 0) {
-        table.row(vec![
+        table.push_row(vec![
             format!("{:.3} to {:.3}", bin.low, bin.high),
             bin.rows.to_string(),
-            figure(bin.confidence),
-            figure(bin.accuracy),
+            format_3_decimals(bin.confidence),
+            format_3_decimals(bin.accuracy),
         ]);
     }
     table
 }
 
 /// Bad rows that are named one by one; a file of the wrong kind would else fill the screen.
-const BAD_ROWS_SHOWN: usize = 20;
+const BAD_ROWS_SHOWN_MAX: usize = 20;

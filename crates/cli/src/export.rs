@@ -4,12 +4,12 @@ use std::io;
 use std::path::PathBuf;
 use std::{fs::File, io::Write};
 
-use super::lines::Lines;
+use super::lines::LineReader;
 use super::progress::Progress;
-use super::source::Source;
-use super::{Outcome, Stop, complain};
-use jeffrey_edge::telemetry::annotation::{Annotation, Row};
-use jeffrey_sheet::as_cell;
+use super::source::LogSource;
+use super::{CliError, ExitStatus, print_to_stderr};
+use jeffrey_edge::telemetry::annotation::{AnnotationRow, AnnotationSet};
+use jeffrey_text_table::escape_formula;
 
 /// Write rows of the gate's events for people to label
 #[derive(clap::Args)]
@@ -25,7 +25,7 @@ use jeffrey_sheet::as_cell;
                   jeffrey export --for-annotation events.ndjson.gz --out rows.csv\n  \
                   jeffrey export --for-annotation https://gate.example/_jeffrey/v1/admin/events > rows.csv"
 )]
-pub(super) struct Arguments {
+pub(super) struct ExportArguments {
     /// Answers with low confidence, and those that readers judged
     #[arg(long, required = true)]
     for_annotation: bool,
@@ -43,52 +43,53 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Stop> {
-    let mut lines = Lines::new(Source::open(&arguments.source)?);
+pub(super) fn run(arguments: &ExportArguments) -> Result<ExitStatus, CliError> {
+    let mut lines = LineReader::new(LogSource::open(&arguments.source)?);
     let mut progress = Progress::new(None);
-    let mut found = Annotation::default();
-    let mut bad = 0;
-    let read = |error: io::Error| Stop::Read { name: arguments.source.clone(), kind: error.kind() };
-    while let Some(line) = lines.next().map_err(read)? {
-        progress.step();
-        let read = match line.text {
+    let mut annotation = AnnotationSet::default();
+    let mut bad_lines = 0;
+    let to_read_error =
+        |error: io::Error| CliError::Read { name: arguments.source.clone(), kind: error.kind() };
+    while let Some(line) = lines.next_line().map_err(to_read_error)? {
+        progress.increment();
+        let result = match line.text {
             Ok(text) if text.trim().is_empty() => continue,
-            Ok(text) => found.line(text).map_err(|error| error.to_string()),
+            Ok(text) => annotation.read_line(text).map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };
-        if let Err(error) = read {
-            bad += 1;
-            progress.aside(|| complain(format_args!("line {}: {error}", line.number)));
+        if let Err(error) = result {
+            bad_lines += 1;
+            progress.suspend(|| print_to_stderr(format_args!("line {}: {error}", line.number)));
         }
     }
     drop(progress);
-    let hidden = found.hidden;
-    let mut rows = found.rows();
+    let events_without_preview = annotation.without_text;
+    let mut rows = annotation.into_rows();
     rows.truncate(arguments.limit.map_or(usize::MAX, |limit| limit as usize));
     match &arguments.out {
         Some(path) => {
-            let wrong = |error: io::Error| Stop::write(path, &error);
-            let mut file = File::create(path).map_err(wrong)?;
-            write(&rows, arguments.json, &mut file)
+            let to_write_error = |error: io::Error| CliError::write_failed(path, &error);
+            let mut file = File::create(path).map_err(to_write_error)?;
+            write_rows(&rows, arguments.json, &mut file)
                 .and_then(|()| file.sync_all())
-                .map_err(wrong)?;
-            complain(format_args!("{} rows in {}", rows.len(), path.display()));
+                .map_err(to_write_error)?;
+            print_to_stderr(format_args!("{} rows in {}", rows.len(), path.display()));
         }
-        None => write(&rows, arguments.json, &mut io::stdout().lock())?,
+        None => write_rows(&rows, arguments.json, &mut io::stdout().lock())?,
     }
     if rows.is_empty() {
-        let why = if hidden > 0 {
+        let message = if events_without_preview > 0 {
             "no event shows a preview: the gate's PREVIEW is off"
         } else {
             "nothing to label"
         };
-        complain(format_args!("{why}"));
-        return Ok(Outcome::Negative);
+        print_to_stderr(format_args!("{message}"));
+        return Ok(ExitStatus::Negative);
     }
-    Ok(Outcome::of_bad_rows(bad))
+    Ok(ExitStatus::from_bad_rows(bad_lines))
 }
 
-fn write(rows: &[Row], json: bool, output: &mut impl Write) -> io::Result<()> {
+fn write_rows(rows: &[AnnotationRow], json: bool, output: &mut impl Write) -> io::Result<()> {
     if json {
         for row in rows {
             serde_json::to_writer(&mut *output, row)?;
@@ -99,7 +100,7 @@ fn write(rows: &[Row], json: bool, output: &mut impl Write) -> io::Result<()> {
     let mut csv = csv::WriterBuilder::new().has_headers(false).from_writer(output);
     csv.write_record(["text", "label", "lang", "why", "guess", "confidence", "second", "time_ms"])?;
     for row in rows {
-        csv.serialize(Row { text: as_cell(&row.text), ..row.clone() })?;
+        csv.serialize(AnnotationRow { text: escape_formula(&row.text), ..row.clone() })?;
     }
     csv.flush()
 }
@@ -107,22 +108,22 @@ fn write(rows: &[Row], json: bool, output: &mut impl Write) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jeffrey_edge::telemetry::annotation::Why;
+    use jeffrey_edge::telemetry::annotation::AnnotationReason;
 
     #[test]
     fn a_text_is_one_cell_and_no_formula() {
-        let row = |text: &str| Row {
+        let row = |text: &str| AnnotationRow {
             text: text.to_owned(),
             label: None,
             lang: None,
-            why: Why::LowConfidence,
+            why: AnnotationReason::LowConfidence,
             guess: Some(jeffrey_terms::Label::Joy),
             confidence: Some(0.25),
             second: None,
             time_ms: 7,
         };
         let mut out = Vec::new();
-        write(&[row("=1+1"), row("a, \"b\"\nc")], false, &mut out).unwrap();
+        write_rows(&[row("=1+1"), row("a, \"b\"\nc")], false, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
         assert_eq!(
             text,

@@ -58,9 +58,11 @@ use std::{fmt, fs};
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 
-use self::traffic::TargetError;
-use jeffrey_classifier::{Classifier, LoadError, Manifest, ModelFiles, SettingError, TieBreak};
-use jeffrey_edge::rollout::key::KeyError;
+use self::traffic::LoadTestTargetError;
+use jeffrey_classifier::{
+    Classifier, ModelFiles, ModelLoadError, ModelManifest, TieBreak, TieBreakSettingError,
+};
+use jeffrey_edge::rollout::signing_key::SigningKeyError;
 use jeffrey_evaluation::EvaluationError;
 use jeffrey_shipped::COMMIT;
 
@@ -77,28 +79,28 @@ use jeffrey_shipped::COMMIT;
 )]
 struct Cli {
     #[command(flatten)]
-    settings: Settings,
+    classifier_flags: ClassifierFlags,
     #[command(subcommand)]
-    command: Command,
+    command: CliCommand,
 }
 
 #[derive(Subcommand)]
-enum Command {
-    Analyze(analyze::Arguments),
-    Bucket(bucket::Arguments),
-    Classify(classify::Arguments),
-    Completion(completion::Arguments),
-    Eval(eval::Arguments),
-    Export(export::Arguments),
-    Mask(mask::Arguments),
-    Model(model::Arguments),
-    Plan(plan::Arguments),
-    Report(report::Arguments),
-    Rollout(rollout::Arguments),
-    Simulate(simulate::Arguments),
-    Token(token::Arguments),
-    Traffic(traffic::Arguments),
-    Validate(validate::Arguments),
+enum CliCommand {
+    Analyze(analyze::AnalyzeArguments),
+    Bucket(bucket::BucketArguments),
+    Classify(classify::ClassifyArguments),
+    Completion(completion::CompletionArguments),
+    Eval(eval::EvalArguments),
+    Export(export::ExportArguments),
+    Mask(mask::MaskArguments),
+    Model(model::ModelArguments),
+    Plan(plan::PlanArguments),
+    Report(report::ReportArguments),
+    Rollout(rollout::RolloutArguments),
+    Simulate(simulate::SimulateArguments),
+    Token(token::TokenArguments),
+    Traffic(traffic::LoadTestArguments),
+    Validate(validate::ValidateArguments),
 }
 
 /// Which model answers, and how.
@@ -106,21 +108,21 @@ enum Command {
 /// The tie-break's settings stay text up to [`TieBreak::parse`], so that a flag, the environment and
 /// a worker variable are refused with the same words.
 #[derive(Args)]
-struct Settings {
+struct ClassifierFlags {
     /// Folder of a model (manifest.json, config.json, tokenizer.json, head.json, prototypes.json,
     /// onnx/model_quantized.onnx) instead of the embedded one
     #[arg(long, global = true, value_name = "DIR", help_heading = "Model")]
     model: Option<PathBuf>,
     /// Whether explicit anger wins a near tie with frustration: true or false [default: true]
-    #[arg(long, global = true, value_name = "BOOL", env = TieBreak::ENABLED)]
+    #[arg(long, global = true, value_name = "BOOL", env = TieBreak::ENABLED_VARIABLE)]
     #[arg(help_heading = "Tie-break", allow_hyphen_values = true)]
     tiebreak_enabled: Option<String>,
     /// Gap between the two below which the rule may apply, 0 to 1 [default: 0.05]
-    #[arg(long, global = true, value_name = "GAP", env = TieBreak::DELTA)]
+    #[arg(long, global = true, value_name = "GAP", env = TieBreak::DELTA_VARIABLE)]
     #[arg(help_heading = "Tie-break", allow_hyphen_values = true)]
     tiebreak_delta: Option<String>,
     /// The same when one of the two is in the top 2, from the gap above to 1 [default: 0.15]
-    #[arg(long, global = true, value_name = "GAP", env = TieBreak::EXTENDED_DELTA)]
+    #[arg(long, global = true, value_name = "GAP", env = TieBreak::EXTENDED_DELTA_VARIABLE)]
     #[arg(help_heading = "Tie-break", allow_hyphen_values = true)]
     tiebreak_extended_delta: Option<String>,
 }
@@ -129,14 +131,14 @@ struct Settings {
 /// default.
 #[derive(Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-struct Given<'a> {
+struct TieBreakSettings<'a> {
     jeffrey_tiebreak_enabled: Option<&'a str>,
     jeffrey_tiebreak_delta: Option<&'a str>,
     jeffrey_tiebreak_extended_delta: Option<&'a str>,
 }
 
-impl Settings {
-    fn tie_break(&self) -> Result<TieBreak, SettingError> {
+impl ClassifierFlags {
+    fn tie_break(&self) -> Result<TieBreak, TieBreakSettingError> {
         TieBreak::parse(
             self.tiebreak_enabled.as_deref(),
             self.tiebreak_delta.as_deref(),
@@ -144,29 +146,29 @@ impl Settings {
         )
     }
 
-    fn given(&self) -> Given<'_> {
-        Given {
+    fn tie_break_settings(&self) -> TieBreakSettings<'_> {
+        TieBreakSettings {
             jeffrey_tiebreak_enabled: self.tiebreak_enabled.as_deref(),
             jeffrey_tiebreak_delta: self.tiebreak_delta.as_deref(),
             jeffrey_tiebreak_extended_delta: self.tiebreak_extended_delta.as_deref(),
         }
     }
 
-    fn classifier(&self) -> Result<Classifier, Stop> {
+    fn load_classifier(&self) -> Result<Classifier, CliError> {
         let tie_break = self.tie_break()?;
         let Some(dir) = &self.model else {
-            return Ok(Classifier::from_bytes(&jeffrey_shipped::files(), tie_break)?);
+            return Ok(Classifier::from_bytes(&jeffrey_shipped::model_files(), tie_break)?);
         };
-        let file = |name: &str| {
+        let read_file = |name: &str| {
             let path = dir.join(name);
-            fs::read(&path).map_err(|error| Stop::read(&path, &error))
+            fs::read(&path).map_err(|error| CliError::read_failed(&path, &error))
         };
-        let manifest = file("manifest.json")?;
-        let config = file("config.json")?;
-        let tokenizer = file("tokenizer.json")?;
-        let encoder = file("onnx/model_quantized.onnx")?;
-        let head = file("head.json")?;
-        let prototypes = file("prototypes.json")?;
+        let manifest = read_file("manifest.json")?;
+        let config = read_file("config.json")?;
+        let tokenizer = read_file("tokenizer.json")?;
+        let encoder = read_file("onnx/model_quantized.onnx")?;
+        let head = read_file("head.json")?;
+        let prototypes = read_file("prototypes.json")?;
         let files = ModelFiles {
             manifest: &manifest,
             config: &config,
@@ -181,42 +183,42 @@ impl Settings {
 
 /// How a command ended that could do its work; of two the worse is the greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Outcome {
+enum ExitStatus {
     /// Nothing to complain of.
-    Fine,
+    Success,
     /// The command's own negative answer, or rows that could not be used.
     Negative,
     /// Where a command tells warnings from what is not ready: the latter.
-    Worse,
+    Failed,
 }
 
-impl Outcome {
+impl ExitStatus {
     /// Negative as soon as one row could not be used.
-    fn of_bad_rows(count: usize) -> Self {
-        if count == 0 { Self::Fine } else { Self::Negative }
+    fn from_bad_rows(count: usize) -> Self {
+        if count == 0 { Self::Success } else { Self::Negative }
     }
 }
 
 /// Why a command could not go on.
 #[derive(Debug, thiserror::Error)]
-enum Stop {
+enum CliError {
     /// Nothing can be measured on these rows.
     #[error("{0}")]
     Evaluation(#[from] EvaluationError),
     /// The gate did not answer as it should.
     #[error("the gate: {0}")]
-    Gate(String),
+    Gateway(String),
     /// A signing key that could be guessed.
     #[error("{name}: {error}")]
     Key {
         /// The variable that holds it.
         name: &'static str,
         /// What is wrong with it.
-        error: KeyError,
+        error: SigningKeyError,
     },
     /// The model failed its checks.
     #[error("model refused: {0}")]
-    Load(#[from] LoadError),
+    Load(#[from] ModelLoadError),
     /// An answer could not be written.
     #[error("cannot write: {}", .0.kind())]
     Output(#[from] io::Error),
@@ -230,10 +232,10 @@ enum Stop {
     },
     /// A setting outside its range.
     #[error("{0}")]
-    Setting(#[from] SettingError),
+    Setting(#[from] TieBreakSettingError),
     /// An endpoint that no rehearsal can go to.
     #[error("{0}")]
-    Target(#[from] TargetError),
+    Target(#[from] LoadTestTargetError),
     /// Arguments that do not fit together.
     #[error("{0}")]
     Usage(&'static str),
@@ -247,21 +249,21 @@ enum Stop {
     },
 }
 
-impl Stop {
-    fn standard_input(error: io::Error) -> Self {
+impl CliError {
+    fn stdin_failed(error: io::Error) -> Self {
         Self::Read { name: "standard input".into(), kind: error.kind() }
     }
 
-    fn read(path: &Path, error: &io::Error) -> Self {
+    fn read_failed(path: &Path, error: &io::Error) -> Self {
         Self::Read { name: path.display().to_string(), kind: error.kind() }
     }
 
-    fn write(path: &Path, error: &io::Error) -> Self {
+    fn write_failed(path: &Path, error: &io::Error) -> Self {
         Self::Write { name: path.display().to_string(), kind: error.kind() }
     }
 }
 
-impl From<serde_json::Error> for Stop {
+impl From<serde_json::Error> for CliError {
     /// Only writing makes these: what is read is parsed where its line number is known.
     fn from(error: serde_json::Error) -> Self {
         Self::Output(error.into())
@@ -272,45 +274,47 @@ impl From<serde_json::Error> for Stop {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(&cli) {
-        Ok(Outcome::Fine) => ExitCode::SUCCESS,
-        Ok(Outcome::Negative) => ExitCode::from(1),
-        Ok(Outcome::Worse) => ExitCode::from(2),
+        Ok(ExitStatus::Success) => ExitCode::SUCCESS,
+        Ok(ExitStatus::Negative) => ExitCode::from(1),
+        Ok(ExitStatus::Failed) => ExitCode::from(2),
         // Whoever read has seen enough, as in `jeffrey classify - | head -1`.
-        Err(Stop::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(stop) => {
-            complain(format_args!("error: {stop}"));
+        Err(CliError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            print_to_stderr(format_args!("error: {error}"));
             ExitCode::from(2)
         }
     }
 }
 
-fn run(cli: &Cli) -> Result<Outcome, Stop> {
+fn run(cli: &Cli) -> Result<ExitStatus, CliError> {
     match &cli.command {
-        Command::Analyze(arguments) => analyze::run(arguments),
-        Command::Bucket(arguments) => bucket::run(arguments),
-        Command::Classify(arguments) => classify::run(arguments, &cli.settings),
-        Command::Completion(arguments) => completion::run(arguments),
-        Command::Eval(arguments) => eval::run(arguments, &cli.settings),
-        Command::Export(arguments) => export::run(arguments),
-        Command::Mask(arguments) => mask::run(arguments),
-        Command::Model(arguments) => model::run(arguments, &cli.settings),
-        Command::Plan(arguments) => plan::run(arguments),
-        Command::Report(arguments) => report::run(arguments),
-        Command::Rollout(arguments) => rollout::run(arguments),
-        Command::Simulate(arguments) => simulate::run(arguments),
-        Command::Token(arguments) => token::run(arguments),
-        Command::Traffic(arguments) => traffic::run(arguments),
-        Command::Validate(arguments) => validate::run(arguments, &cli.settings),
+        CliCommand::Analyze(arguments) => analyze::run(arguments),
+        CliCommand::Bucket(arguments) => bucket::run(arguments),
+        CliCommand::Classify(arguments) => classify::run(arguments, &cli.classifier_flags),
+        CliCommand::Completion(arguments) => completion::run(arguments),
+        CliCommand::Eval(arguments) => eval::run(arguments, &cli.classifier_flags),
+        CliCommand::Export(arguments) => export::run(arguments),
+        CliCommand::Mask(arguments) => mask::run(arguments),
+        CliCommand::Model(arguments) => model::run(arguments, &cli.classifier_flags),
+        CliCommand::Plan(arguments) => plan::run(arguments),
+        CliCommand::Report(arguments) => report::run(arguments),
+        CliCommand::Rollout(arguments) => rollout::run(arguments),
+        CliCommand::Simulate(arguments) => simulate::run(arguments),
+        CliCommand::Token(arguments) => token::run(arguments),
+        CliCommand::Traffic(arguments) => traffic::run(arguments),
+        CliCommand::Validate(arguments) => validate::run(arguments, &cli.classifier_flags),
     }
 }
 
 /// One line on standard error; nobody there to read it is no reason to fail.
-fn complain(message: fmt::Arguments<'_>) {
+fn print_to_stderr(message: fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr(), "{message}");
 }
 
 /// A report on standard output: as one JSON object on a line, or for the eye.
-fn print_report(report: &(impl Serialize + fmt::Display), json: bool) -> Result<(), Stop> {
+fn print_report(report: &(impl Serialize + fmt::Display), json: bool) -> Result<(), CliError> {
     if json {
         return print_json(report);
     }
@@ -320,7 +324,7 @@ fn print_report(report: &(impl Serialize + fmt::Display), json: bool) -> Result<
 }
 
 /// One JSON object on a line of standard output.
-fn print_json(value: &impl Serialize) -> Result<(), Stop> {
+fn print_json(value: &impl Serialize) -> Result<(), CliError> {
     let mut output = io::stdout().lock();
     serde_json::to_writer(&mut output, value)?;
     output.write_all(b"\n")?;
@@ -329,13 +333,13 @@ fn print_json(value: &impl Serialize) -> Result<(), Stop> {
 
 /// Which model and build a report speaks of.
 #[derive(Serialize)]
-struct Identity<'a> {
+struct ModelIdentity<'a> {
     id: Option<&'a str>,
     sha256: Option<&'a str>,
 }
 
-impl<'a> Identity<'a> {
-    fn of(classifier: &'a Classifier) -> Self {
+impl<'a> ModelIdentity<'a> {
+    fn from_classifier(classifier: &'a Classifier) -> Self {
         Self {
             id: classifier.manifest().map(|manifest| manifest.id.as_str()),
             sha256: classifier.sha256(),
@@ -343,7 +347,7 @@ impl<'a> Identity<'a> {
     }
 }
 
-impl fmt::Display for Identity<'_> {
+impl fmt::Display for ModelIdentity<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, sha256 {}", self.id.unwrap_or("none"), self.sha256.unwrap_or("none"))
     }
@@ -351,13 +355,13 @@ impl fmt::Display for Identity<'_> {
 
 /// Crate, commit, and the embedded model's id and sha256, without loading the model.
 static VERSION: LazyLock<String> = LazyLock::new(|| {
-    let files = jeffrey_shipped::files();
-    let manifest: Option<Manifest> = serde_json::from_slice(files.manifest).ok();
+    let files = jeffrey_shipped::model_files();
+    let manifest: Option<ModelManifest> = serde_json::from_slice(files.manifest).ok();
     format!(
         "{} (jeffrey-edge)\ncommit {COMMIT}\nmodel {}\nsha256 {}",
         env!("CARGO_PKG_VERSION"),
         manifest.as_ref().map_or("unknown", |manifest| manifest.id.as_str()),
-        files.sha256(),
+        files.manifest_sha256(),
     )
 });
 
@@ -381,12 +385,16 @@ mod tests {
     }
 
     #[test]
-    fn given_settings_carry_the_names_of_their_variables() {
+    fn tie_break_settings_carry_the_names_of_their_variables() {
         let cli = Cli::parse_from(["jeffrey", "model", "--tiebreak-delta", "0.1"]);
-        let json = serde_json::to_value(cli.settings.given()).unwrap();
-        for name in [TieBreak::ENABLED, TieBreak::DELTA, TieBreak::EXTENDED_DELTA] {
+        let json = serde_json::to_value(cli.classifier_flags.tie_break_settings()).unwrap();
+        for name in [
+            TieBreak::ENABLED_VARIABLE,
+            TieBreak::DELTA_VARIABLE,
+            TieBreak::EXTENDED_DELTA_VARIABLE,
+        ] {
             assert!(json.get(name).is_some(), "{name}");
         }
-        assert_eq!(json[TieBreak::DELTA], "0.1");
+        assert_eq!(json[TieBreak::DELTA_VARIABLE], "0.1");
     }
 }

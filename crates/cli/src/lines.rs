@@ -5,31 +5,31 @@
 
 use std::io::{self, BufRead, IsTerminal, Read};
 
-use super::Stop;
+use super::CliError;
 
 /// Longest line that is kept, in bytes: a text of 64 KiB whose every byte is escaped in JSON as six
 /// (`\u00e9`), and as much again for other fields.
 pub(super) const LINE_BYTES_MAX: usize = 1024 * 1024;
 
 /// A stream of lines.
-pub(super) struct Lines<R> {
+pub(super) struct LineReader<R> {
     reader: R,
     buffer: Vec<u8>,
-    number: usize,
+    lines_read: usize,
 }
 
 /// One line, without its line break.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Line<'a> {
+pub(super) struct InputLine<'a> {
     /// Counted from 1.
     pub(super) number: usize,
     /// What stands there.
-    pub(super) text: Result<&'a str, LineError>,
+    pub(super) text: Result<&'a str, InputLineError>,
 }
 
 /// A line that cannot be read. Says what is wrong, never what stands there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum LineError {
+pub(super) enum InputLineError {
     /// More than [`LINE_BYTES_MAX`].
     #[error("line of more than {LINE_BYTES_MAX} bytes")]
     TooLong,
@@ -42,55 +42,56 @@ pub(super) enum LineError {
 /// # Errors
 /// `alone` when `-` stands among others, `none` when there is no argument and a person at standard
 /// input, who would wait for an answer.
-pub(super) fn lines_asked_for(
+pub(super) fn should_read_stdin(
     arguments: &[String],
-    alone: &'static str,
-    none: &'static str,
-) -> Result<bool, Stop> {
-    let dash = arguments.iter().any(|argument| argument == "-");
-    if dash && arguments.len() > 1 {
-        return Err(Stop::Usage(alone));
+    dash_not_alone_message: &'static str,
+    no_input_message: &'static str,
+) -> Result<bool, CliError> {
+    let has_dash = arguments.iter().any(|argument| argument == "-");
+    if has_dash && arguments.len() > 1 {
+        return Err(CliError::Usage(dash_not_alone_message));
     }
     if arguments.is_empty() && io::stdin().is_terminal() {
-        return Err(Stop::Usage(none));
+        return Err(CliError::Usage(no_input_message));
     }
-    Ok(dash || arguments.is_empty())
+    Ok(has_dash || arguments.is_empty())
 }
 
-impl<R: BufRead> Lines<R> {
+impl<R: BufRead> LineReader<R> {
     pub(super) fn new(reader: R) -> Self {
-        Self { reader, buffer: Vec::new(), number: 0 }
+        Self { reader, buffer: Vec::new(), lines_read: 0 }
     }
 
     /// The next line, or `None` at the end. A line break at the very end opens no further line.
-    pub(super) fn next(&mut self) -> io::Result<Option<Line<'_>>> {
+    pub(super) fn next_line(&mut self) -> io::Result<Option<InputLine<'_>>> {
         self.buffer.clear();
-        let most = LINE_BYTES_MAX as u64 + 2;
-        let read = self.reader.by_ref().take(most).read_until(b'\n', &mut self.buffer)?;
-        if read == 0 {
+        let bytes_max = LINE_BYTES_MAX as u64 + 2;
+        let bytes_read =
+            self.reader.by_ref().take(bytes_max).read_until(b'\n', &mut self.buffer)?;
+        if bytes_read == 0 {
             return Ok(None);
         }
-        self.number += 1;
-        let number = self.number;
-        let ended = self.buffer.last() == Some(&b'\n');
-        if ended {
+        self.lines_read += 1;
+        let number = self.lines_read;
+        let has_line_break = self.buffer.last() == Some(&b'\n');
+        if has_line_break {
             self.buffer.pop();
             if self.buffer.last() == Some(&b'\r') {
                 self.buffer.pop();
             }
         }
         if self.buffer.len() > LINE_BYTES_MAX {
-            if !ended {
+            if !has_line_break {
                 self.skip_line()?;
             }
-            return Ok(Some(Line { number, text: Err(LineError::TooLong) }));
+            return Ok(Some(InputLine { number, text: Err(InputLineError::TooLong) }));
         }
         // What Windows editors write at the start of a file belongs to no text.
-        let mark: &[u8] = if number == 1 { b"\xef\xbb\xbf" } else { b"" };
-        let bytes = self.buffer.strip_prefix(mark).unwrap_or(&self.buffer);
+        let byte_order_mark: &[u8] = if number == 1 { b"\xef\xbb\xbf" } else { b"" };
+        let bytes = self.buffer.strip_prefix(byte_order_mark).unwrap_or(&self.buffer);
         let text = std::str::from_utf8(bytes);
-        let text = text.map_err(|error| LineError::Utf8 { valid: error.valid_up_to() });
-        Ok(Some(Line { number, text }))
+        let text = text.map_err(|error| InputLineError::Utf8 { valid: error.valid_up_to() });
+        Ok(Some(InputLine { number, text }))
     }
 
     /// Reads to the end of the line and keeps nothing of it.
@@ -103,12 +104,12 @@ impl<R: BufRead> Lines<R> {
             if chunk.is_empty() {
                 return Ok(());
             }
-            let (used, ended) = match chunk.iter().position(|byte| *byte == b'\n') {
-                Some(at) => (at + 1, true),
+            let (consumed, line_ended) = match chunk.iter().position(|byte| *byte == b'\n') {
+                Some(index) => (index + 1, true),
                 None => (chunk.len(), false),
             };
-            self.reader.consume(used);
-            if ended {
+            self.reader.consume(consumed);
+            if line_ended {
                 return Ok(());
             }
         }
@@ -119,46 +120,49 @@ impl<R: BufRead> Lines<R> {
 mod tests {
     use super::*;
 
-    fn all(bytes: &[u8]) -> Vec<(usize, Result<String, LineError>)> {
+    fn read_all(bytes: &[u8]) -> Vec<(usize, Result<String, InputLineError>)> {
         // A small buffer, so that lines span several reads.
-        let mut lines = Lines::new(io::BufReader::with_capacity(7, bytes));
-        let mut all = Vec::new();
-        while let Some(line) = lines.next().unwrap() {
-            all.push((line.number, line.text.map(str::to_owned)));
+        let mut lines = LineReader::new(io::BufReader::with_capacity(7, bytes));
+        let mut collected = Vec::new();
+        while let Some(line) = lines.next_line().unwrap() {
+            collected.push((line.number, line.text.map(str::to_owned)));
         }
-        all
+        collected
     }
 
     #[test]
     fn every_line_break_ends_a_line_and_none_opens_one() {
-        let expected = |lines: &[&str]| -> Vec<(usize, Result<String, LineError>)> {
+        let expected = |lines: &[&str]| -> Vec<(usize, Result<String, InputLineError>)> {
             lines.iter().zip(1..).map(|(line, number)| (number, Ok((*line).to_owned()))).collect()
         };
-        assert_eq!(all(b""), expected(&[]));
-        assert_eq!(all(b"one"), expected(&["one"]));
-        assert_eq!(all(b"one\n"), expected(&["one"]));
-        assert_eq!(all(b"one\r\n\r\ntwo\n\n"), expected(&["one", "", "two", ""]));
-        assert_eq!(all(b"\xef\xbb\xbfone\n"), expected(&["one"]));
+        assert_eq!(read_all(b""), expected(&[]));
+        assert_eq!(read_all(b"one"), expected(&["one"]));
+        assert_eq!(read_all(b"one\n"), expected(&["one"]));
+        assert_eq!(read_all(b"one\r\n\r\ntwo\n\n"), expected(&["one", "", "two", ""]));
+        assert_eq!(read_all(b"\xef\xbb\xbfone\n"), expected(&["one"]));
     }
 
     #[test]
     fn a_line_that_is_not_utf_8_says_where_and_the_next_is_read() {
-        let found = all(b"ab\xff\nnext\n");
-        assert_eq!(found[0], (1, Err(LineError::Utf8 { valid: 2 })));
-        assert_eq!(found[1], (2, Ok("next".to_owned())));
+        let lines = read_all(b"ab\xff\nnext\n");
+        assert_eq!(lines[0], (1, Err(InputLineError::Utf8 { valid: 2 })));
+        assert_eq!(lines[1], (2, Ok("next".to_owned())));
     }
 
     #[test]
     fn a_line_beyond_the_limit_is_skipped_and_the_next_is_read() {
-        for (length, kept) in [(LINE_BYTES_MAX, true), (LINE_BYTES_MAX + 1, false)] {
+        for (length, is_read) in [(LINE_BYTES_MAX, true), (LINE_BYTES_MAX + 1, false)] {
             for (line_break, last) in [("\n", "after"), ("\r\n", "after"), ("", "")] {
                 let text = format!("{}{line_break}{last}", "a".repeat(length));
-                let lines = all(text.as_bytes());
-                assert_eq!(lines[0].1.is_ok(), kept, "{length} {line_break:?}");
+                let lines = read_all(text.as_bytes());
+                assert_eq!(lines[0].1.is_ok(), is_read, "{length} {line_break:?}");
                 let next = (!last.is_empty()).then(|| (2, Ok("after".to_owned())));
                 assert_eq!(lines.get(1).cloned(), next, "{length} {line_break:?}");
             }
         }
-        assert_eq!(all("a".repeat(3 * LINE_BYTES_MAX).as_bytes()), [(1, Err(LineError::TooLong))]);
+        assert_eq!(
+            read_all("a".repeat(3 * LINE_BYTES_MAX).as_bytes()),
+            [(1, Err(InputLineError::TooLong))]
+        );
     }
 }

@@ -4,10 +4,10 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::lines::{Lines, lines_asked_for};
+use super::lines::{LineReader, should_read_stdin};
 use super::progress::Progress;
-use super::{Outcome, Stop, complain};
-use jeffrey_mask::{Found, Masked, mask_and_find};
+use super::{CliError, ExitStatus, print_to_stderr};
+use jeffrey_mask::{MaskedText, PiiSpan, mask_with_spans};
 
 /// Replace personal data in lines of text by placeholders such as [EMAIL]
 #[derive(clap::Args)]
@@ -20,7 +20,7 @@ use jeffrey_mask::{Found, Masked, mask_and_find};
                   jeffrey mask < calls.txt > masked.txt\n  \
                   jeffrey mask --json \"Call me on 06 12 34 56 78\""
 )]
-pub(super) struct Arguments {
+pub(super) struct MaskArguments {
     /// Texts, or `-` alone for lines from standard input; after `--`, a text may start with a dash
     texts: Vec<String>,
     /// One JSON object a line: the masked text, and what was found where
@@ -32,29 +32,29 @@ pub(super) struct Arguments {
 }
 
 #[derive(Serialize)]
-struct Answer {
-    masked: Masked,
-    found: Vec<Found>,
+struct MaskOutput {
+    masked: MaskedText,
+    found: Vec<PiiSpan>,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Stop> {
-    let from_lines = lines_asked_for(
+pub(super) fn run(arguments: &MaskArguments) -> Result<ExitStatus, CliError> {
+    let read_stdin = should_read_stdin(
         &arguments.texts,
         "`-` stands alone: texts come from arguments or from standard input",
         "no text: give it as an argument, or as lines on standard input",
     )?;
     // Line-buffered: each answer is out as soon as it is known.
     let mut output = io::stdout().lock();
-    if !from_lines {
+    if !read_stdin {
         for text in &arguments.texts {
-            answer(arguments, text, &mut output)?;
+            write_masked(arguments, text, &mut output)?;
         }
-        return Ok(Outcome::Fine);
+        return Ok(ExitStatus::Success);
     }
-    let mut bad = 0;
-    let mut progress = Progress::beside_output(None);
-    let mut lines = Lines::new(io::stdin().lock());
-    while let Some(line) = lines.next().map_err(Stop::standard_input)? {
+    let mut bad_lines = 0;
+    let mut progress = Progress::for_streamed_output(None);
+    let mut lines = LineReader::new(io::stdin().lock());
+    while let Some(line) = lines.next_line().map_err(CliError::stdin_failed)? {
         let text = line.text.map_err(|error| error.to_string()).and_then(|text| {
             if !arguments.quoted {
                 return Ok(text.into());
@@ -63,21 +63,25 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Stop> {
             unquoted.map_err(|error| format!("not a JSON string at column {}", error.column()))
         });
         match text {
-            Ok(text) => answer(arguments, &text, &mut output)?,
+            Ok(text) => write_masked(arguments, &text, &mut output)?,
             Err(error) => {
-                bad += 1;
-                progress.aside(|| complain(format_args!("line {}: {error}", line.number)));
+                bad_lines += 1;
+                progress.suspend(|| print_to_stderr(format_args!("line {}: {error}", line.number)));
             }
         }
-        progress.step();
+        progress.increment();
     }
-    Ok(Outcome::of_bad_rows(bad))
+    Ok(ExitStatus::from_bad_rows(bad_lines))
 }
 
-fn answer(arguments: &Arguments, text: &str, output: &mut impl Write) -> Result<(), Stop> {
-    let (masked, found) = mask_and_find(text);
+fn write_masked(
+    arguments: &MaskArguments,
+    text: &str,
+    output: &mut impl Write,
+) -> Result<(), CliError> {
+    let (masked, found) = mask_with_spans(text);
     if arguments.json {
-        serde_json::to_writer(&mut *output, &Answer { masked, found })?;
+        serde_json::to_writer(&mut *output, &MaskOutput { masked, found })?;
         output.write_all(b"\n")?;
     } else {
         writeln!(output, "{masked}")?;

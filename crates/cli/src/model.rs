@@ -6,11 +6,11 @@ use std::io::{self, Write};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::table::Table;
-use super::{Outcome, Settings, Stop, print_json};
-use jeffrey_classifier::{Classifier, Manifest, Route, SkipReason};
+use super::table::TextTable;
+use super::{ClassifierFlags, CliError, ExitStatus, print_json};
+use jeffrey_classifier::{Classifier, ClassifierRoute, ModelManifest, SkipReason};
 use jeffrey_shipped::COMMIT;
-use jeffrey_terms::{Label, Text};
+use jeffrey_terms::{InputText, Label};
 
 /// Show the model: identity, files, origin
 #[derive(clap::Args)]
@@ -19,14 +19,14 @@ use jeffrey_terms::{Label, Text};
                   answer.\n\n\
                   Examples:\n  jeffrey model\n  jeffrey model --json --model models/e1-small"
 )]
-pub(super) struct Arguments {
+pub(super) struct ModelArguments {
     /// The same as one JSON object
     #[arg(long)]
     json: bool,
 }
 
 #[derive(Serialize)]
-struct Card<'a> {
+struct ModelCard<'a> {
     id: &'a str,
     /// Of the manifest, which holds each file's.
     sha256: &'a str,
@@ -36,25 +36,28 @@ struct Card<'a> {
     dim: usize,
     max_tokens: usize,
     vocabulary: usize,
-    files: BTreeMap<&'a str, FileCard<'a>>,
+    files: BTreeMap<&'a str, ModelCardFile<'a>>,
     /// Routes whose dimension differs from the encoder's.
     routes_off: Vec<&'static str>,
     training: &'a Value,
 }
 
 #[derive(Serialize)]
-struct FileCard<'a> {
+struct ModelCardFile<'a> {
     bytes: usize,
     sha256: &'a str,
 }
 
-pub(super) fn run(arguments: &Arguments, settings: &Settings) -> Result<Outcome, Stop> {
-    let classifier = settings.classifier()?;
+pub(super) fn run(
+    arguments: &ModelArguments,
+    classifier_flags: &ClassifierFlags,
+) -> Result<ExitStatus, CliError> {
+    let classifier = classifier_flags.load_classifier()?;
     let (Some(manifest), Some(sha256)) = (classifier.manifest(), classifier.sha256()) else {
-        return Err(Stop::Usage("no model is loaded"));
+        return Err(CliError::Usage("no model is loaded"));
     };
-    let Manifest { id, labels, dim, max_tokens, vocabulary, files, training, .. } = manifest;
-    let card = Card {
+    let ModelManifest { id, labels, dim, max_tokens, vocabulary, files, training, .. } = manifest;
+    let card = ModelCard {
         id,
         sha256,
         commit: COMMIT,
@@ -65,67 +68,76 @@ pub(super) fn run(arguments: &Arguments, settings: &Settings) -> Result<Outcome,
         files: files
             .iter()
             .map(|(name, entry)| {
-                (name.as_str(), FileCard { bytes: entry.bytes, sha256: &entry.sha256 })
+                (name.as_str(), ModelCardFile { bytes: entry.bytes, sha256: &entry.sha256 })
             })
             .collect(),
-        routes_off: routes_off(&classifier),
+        routes_off: disabled_routes(&classifier),
         training,
     };
     if arguments.json {
         print_json(&card)?;
     } else {
-        print(&card)?;
+        print_model_card(&card)?;
     }
-    Ok(Outcome::Fine)
+    Ok(ExitStatus::Success)
 }
 
 /// The routes that were switched off when the model was loaded.
-fn routes_off(classifier: &Classifier) -> Vec<&'static str> {
+fn disabled_routes(classifier: &Classifier) -> Vec<&'static str> {
     let mismatches = classifier.dimension_mismatches();
     // Any words ask the head first, and it says when it is off; two letters are no long text.
-    let head_off = Text::parse("ok").is_ok_and(|text| {
+    let is_head_disabled = InputText::parse("ok").is_ok_and(|text| {
         classifier.classify(&text).skipped.iter().any(|skipped| {
-            skipped.route == Route::LinearHead && skipped.reason == SkipReason::DimensionMismatch
+            skipped.route == ClassifierRoute::LinearHead
+                && skipped.reason == SkipReason::DimensionMismatch
         })
     });
-    let prototypes_off = mismatches > usize::from(head_off);
-    let routes = [(Route::LinearHead, head_off), (Route::Prototypes, prototypes_off)];
-    routes.into_iter().filter(|(_, off)| *off).map(|(route, _)| route.name()).collect()
+    let are_prototypes_disabled = mismatches > usize::from(is_head_disabled);
+    let routes = [
+        (ClassifierRoute::LinearHead, is_head_disabled),
+        (ClassifierRoute::Prototypes, are_prototypes_disabled),
+    ];
+    routes
+        .into_iter()
+        .filter(|(_, is_disabled)| *is_disabled)
+        .map(|(route, _)| route.name())
+        .collect()
 }
 
-fn print(card: &Card<'_>) -> Result<(), Stop> {
+fn print_model_card(card: &ModelCard<'_>) -> Result<(), CliError> {
     let mut output = io::stdout().lock();
     let labels: Vec<&str> = card.labels.iter().map(|label| label.name()).collect();
-    let off = if card.routes_off.is_empty() { "none".into() } else { card.routes_off.join(", ") };
+    let disabled =
+        if card.routes_off.is_empty() { "none".into() } else { card.routes_off.join(", ") };
     writeln!(output, "id          {}", card.id)?;
     writeln!(output, "sha256      {}", card.sha256)?;
     writeln!(output, "labels      {}", labels.join(" "))?;
     writeln!(output, "dimension   {}", card.dim)?;
     writeln!(output, "max tokens  {}", card.max_tokens)?;
     writeln!(output, "vocabulary  {} pieces", card.vocabulary)?;
-    writeln!(output, "routes off  {off}")?;
-    let mut files = Table::new(["file", "bytes", "sha256"]);
+    writeln!(output, "routes off  {disabled}")?;
+    let mut files = TextTable::new(["file", "bytes", "sha256"]);
     for (name, file) in &card.files {
-        files.row(vec![(*name).into(), file.bytes.to_string(), file.sha256.into()]);
+        files.push_row(vec![(*name).into(), file.bytes.to_string(), file.sha256.into()]);
     }
     write!(output, "\n{files}")?;
-    let mut training = Table::new(["training", ""]);
+    let mut training = TextTable::new(["training", ""]);
     let mut facts = Vec::new();
-    flatten("", card.training, &mut facts);
+    flatten_facts("", card.training, &mut facts);
     for (name, value) in facts {
-        training.row(vec![name, value]);
+        training.push_row(vec![name, value]);
     }
     write!(output, "\n{training}")?;
     Ok(output.flush()?)
 }
 
 /// Nested figures as lines: `figures.en.macro_f1` and its value.
-fn flatten(name: &str, value: &Value, facts: &mut Vec<(String, String)>) {
+fn flatten_facts(name: &str, value: &Value, facts: &mut Vec<(String, String)>) {
     match value {
         Value::Object(fields) => {
             for (key, value) in fields {
                 let name = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
-                flatten(&name, value, facts);
+                flatten_facts(&name, value, facts);
             }
         }
         Value::Null => {}
@@ -143,7 +155,7 @@ mod tests {
         let value =
             serde_json::json!({"commit": "c0ffee", "figures": {"en": {"f1": 0.5}, "fr": {}}});
         let mut facts = Vec::new();
-        flatten("", &value, &mut facts);
+        flatten_facts("", &value, &mut facts);
         let expected = [("commit", "c0ffee"), ("figures.en.f1", "0.5")];
         assert_eq!(facts, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
     }

@@ -6,13 +6,13 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use self::explained::Explained;
-use super::table::Table;
-use super::{Outcome, Stop, complain, print_json};
+use self::explained::PlanExplainOutput;
+use super::table::TextTable;
+use super::{CliError, ExitStatus, print_json, print_to_stderr};
 use jeffrey_edge::rollout::counts::Metric;
-use jeffrey_edge::rollout::gate::{Effect, Gate, Level, Limit, Rule};
+use jeffrey_edge::rollout::gate::{EvidenceUnit, Gate, GateEffect, GateRule, WindowLimit};
 use jeffrey_edge::rollout::plan::explain;
-use jeffrey_edge::rollout::plan::{Plan, SHIPPED};
+use jeffrey_edge::rollout::plan::{DEFAULT_PLAN_TOML, Plan};
 
 /// Check a release's plan, or show what it says
 #[derive(clap::Args)]
@@ -25,13 +25,13 @@ use jeffrey_edge::rollout::plan::{Plan, SHIPPED};
                   jeffrey plan explain --traffic 600\n  \
                   jeffrey plan explain rollout.toml --traffic 60 --usual errors=0.1%"
 )]
-pub(super) struct Arguments {
+pub(super) struct PlanArguments {
     #[command(subcommand)]
-    action: Action,
+    subcommand: PlanSubcommand,
 }
 
 #[derive(clap::Subcommand)]
-enum Action {
+enum PlanSubcommand {
     /// Report every fault, with its line
     Check {
         /// The plan, in TOML
@@ -44,10 +44,10 @@ enum Action {
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
         /// Requests a minute, of both cohorts; the plan's own unless given
-        #[arg(long, value_name = "N", value_parser = traffic)]
+        #[arg(long, value_name = "N", value_parser = parse_traffic)]
         traffic: Option<f64>,
         /// The usual rate of a metric, such as errors=0.1%
-        #[arg(long, value_name = "METRIC=RATE", value_parser = usual)]
+        #[arg(long, value_name = "METRIC=RATE", value_parser = parse_baseline)]
         usual: Vec<(Metric, f64)>,
         /// One JSON object
         #[arg(long)]
@@ -64,31 +64,35 @@ enum Action {
     },
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Stop> {
-    let (Action::Check { file } | Action::Explain { file, .. } | Action::Show { file, .. }) =
-        &arguments.action;
+pub(super) fn run(arguments: &PlanArguments) -> Result<ExitStatus, CliError> {
+    let (PlanSubcommand::Check { file }
+    | PlanSubcommand::Explain { file, .. }
+    | PlanSubcommand::Show { file, .. }) = &arguments.subcommand;
     let text = file
         .as_ref()
-        .map(|path| fs::read_to_string(path).map_err(|error| Stop::read(path, &error)))
+        .map(|path| fs::read_to_string(path).map_err(|error| CliError::read_failed(path, &error)))
         .transpose()?;
     let Some(plan) = read_plan(text.as_deref()) else {
-        return Ok(Outcome::Negative);
+        return Ok(ExitStatus::Negative);
     };
-    match &arguments.action {
-        Action::Explain { traffic, usual, json, .. } => {
+    match &arguments.subcommand {
+        PlanSubcommand::Explain { traffic, usual, json, .. } => {
             let traffic =
                 traffic.or(Some(plan.traffic_per_minute).filter(|traffic| *traffic > 0.0));
             let Some(traffic) = traffic else {
-                complain(format_args!(
+                print_to_stderr(format_args!(
                     "the plan does not say `traffic_per_minute`: give --traffic"
                 ));
-                return Ok(Outcome::Negative);
+                return Ok(ExitStatus::Negative);
             };
-            let usual = |metric| {
-                let given = usual.iter().rfind(|(of, _)| *of == metric).map(|(_, rate)| *rate);
-                given.unwrap_or_else(|| explain::usual(metric))
+            let baseline_rate = |metric| {
+                let flag_rate = usual
+                    .iter()
+                    .rfind(|(flag_metric, _)| *flag_metric == metric)
+                    .map(|(_, rate)| *rate);
+                flag_rate.unwrap_or_else(|| explain::baseline_rate(metric))
             };
-            let explained = Explained::new(&plan, traffic, &usual);
+            let explained = PlanExplainOutput::new(&plan, traffic, &baseline_rate);
             if *json {
                 print_json(&explained)?;
             } else {
@@ -97,10 +101,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Stop> {
                 output.flush()?;
             }
         }
-        Action::Check { .. } => {
+        PlanSubcommand::Check { .. } => {
             let mut output = io::stdout().lock();
             for gate in &plan.gates {
-                if let Some(note) = note(gate) {
+                if let Some(note) = describe_caveat(gate) {
                     writeln!(output, "{}: {note}", gate.name)?;
                 }
             }
@@ -108,18 +112,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Stop> {
             writeln!(output, "{stages} stages, {gates} gates: no fault")?;
             output.flush()?;
         }
-        Action::Show { json: true, .. } => print_json(&plan)?,
-        Action::Show { .. } => show(&plan, &mut io::stdout().lock())?,
+        PlanSubcommand::Show { json: true, .. } => print_json(&plan)?,
+        PlanSubcommand::Show { .. } => write_plan(&plan, &mut io::stdout().lock())?,
     }
-    Ok(Outcome::Fine)
+    Ok(ExitStatus::Success)
 }
 
-fn traffic(text: &str) -> Result<f64, String> {
+fn parse_traffic(text: &str) -> Result<f64, String> {
     let number = text.parse::<f64>().ok().filter(|number| (1e-3..=1e6).contains(number));
     number.ok_or_else(|| format!("`{text}` is not a number from 0.001 to 1000000"))
 }
 
-fn usual(text: &str) -> Result<(Metric, f64), String> {
+fn parse_baseline(text: &str) -> Result<(Metric, f64), String> {
     let parsed = text.split_once('=').and_then(|(metric, rate)| {
         let percent = rate.strip_suffix('%')?.parse::<f64>().ok()?;
         let rate = Some(percent / 100.0).filter(|rate| (0.0..1.0).contains(rate))?;
@@ -136,22 +140,22 @@ fn usual(text: &str) -> Result<(Metric, f64), String> {
 
 /// The plan of this text, or the shipped one; `None` after its faults were told.
 pub(super) fn read_plan(text: Option<&str>) -> Option<Plan> {
-    match Plan::read(text.unwrap_or(SHIPPED)) {
+    match Plan::read(text.unwrap_or(DEFAULT_PLAN_TOML)) {
         Ok(plan) => Some(plan),
         Err(error) => {
-            error.faults.iter().for_each(|fault| complain(format_args!("{fault}")));
+            error.errors.iter().for_each(|fault| print_to_stderr(format_args!("{fault}")));
             None
         }
     }
 }
 
-fn show(plan: &Plan, output: &mut impl Write) -> Result<(), Stop> {
+fn write_plan(plan: &Plan, output: &mut impl Write) -> Result<(), CliError> {
     if let Some(release) = &plan.release {
         writeln!(output, "release {}\n", release.as_str())?;
     }
-    let mut stages = Table::new(["stage", "share", "at least", "samples", "approval"]);
+    let mut stages = TextTable::new(["stage", "share", "at least", "samples", "approval"]);
     for (number, stage) in (1..).zip(&plan.stages) {
-        stages.row(vec![
+        stages.push_row(vec![
             format!("{number}"),
             stage.share.to_string(),
             format!("{} min", stage.at_least_minutes),
@@ -160,81 +164,90 @@ fn show(plan: &Plan, output: &mut impl Write) -> Result<(), Stop> {
         ]);
     }
     writeln!(output, "{stages}")?;
-    let mut gates = Table::new(["gate", "metric", "rule", "then", "budget"]);
+    let mut gates = TextTable::new(["gate", "metric", "rule", "then", "budget"]);
     for gate in &plan.gates {
-        let then = match gate.effect {
-            Effect::Advance => "advance",
-            Effect::RollBack => "roll back",
-            Effect::Warn => "warn",
+        let effect = match gate.effect {
+            GateEffect::Advance => "advance",
+            GateEffect::RollBack => "roll back",
+            GateEffect::Warn => "warn",
         };
-        gates.row(vec![
+        gates.push_row(vec![
             gate.name.clone(),
             gate.metric.name().into(),
-            rule(gate),
-            then.into(),
-            budget(gate),
+            describe_rule(gate),
+            effect.into(),
+            describe_budget(gate),
         ]);
     }
     write!(output, "{gates}")?;
     Ok(output.flush()?)
 }
 
-fn rule(gate: &Gate) -> String {
-    let rate = |rate: f64| format!("{} %", shortest(100.0 * rate));
-    let surplus = |times: f64| format!("+{} %", shortest(100.0 * (times - 1.0)));
+fn describe_rule(gate: &Gate) -> String {
+    let format_rate = |rate: f64| format!("{} %", format_shortest(100.0 * rate));
+    let format_surplus = |times: f64| format!("+{} %", format_shortest(100.0 * (times - 1.0)));
     match gate.rule {
-        Rule::AtMost(limit) => format!("at most {}", rate(limit)),
-        Rule::AtLeast(limit) => format!("at least {}", rate(limit)),
-        Rule::Compared(times) => {
-            let by = match gate.level {
-                Level::Both => "by subjects and requests",
-                Level::Requests => "by requests",
-                Level::Subjects => "by subjects",
+        GateRule::AtMost(limit) => format!("at most {}", format_rate(limit)),
+        GateRule::AtLeast(limit) => format!("at least {}", format_rate(limit)),
+        GateRule::Compared(times) => {
+            let unit = match gate.level {
+                EvidenceUnit::Both => "by subjects and requests",
+                EvidenceUnit::Requests => "by requests",
+                EvidenceUnit::Subjects => "by subjects",
             };
-            let or = gate.or_at_most.map(|limit| format!(", or at most {}", rate(limit)));
-            format!("stable {}, {by}{}", surplus(times), or.unwrap_or_default())
+            let alternative =
+                gate.or_at_most.map(|limit| format!(", or at most {}", format_rate(limit)));
+            format!("stable {}, {unit}{}", format_surplus(times), alternative.unwrap_or_default())
         }
-        Rule::Estimated { at_most, compared, samples } => {
-            let most = at_most.map(|most| format!("at most {}", rate(most)));
-            let stable = compared.map(|times| format!("stable {}", surplus(times)));
+        GateRule::Estimated { at_most, compared, samples } => {
+            let most = at_most.map(|most| format!("at most {}", format_rate(most)));
+            let stable = compared.map(|times| format!("stable {}", format_surplus(times)));
             let limits: Vec<String> = [most, stable].into_iter().flatten().collect();
             format!("estimated {} on {samples}", limits.join(" and "))
         }
-        Rule::Never => "never".into(),
-        Rule::NotWorse { odds, ceiling } => {
-            let below = ceiling.map(|limit| format!(", or below {}", rate(limit)));
-            format!("proven within {}{}", surplus(odds), below.unwrap_or_default())
+        GateRule::Never => "never".into(),
+        GateRule::NotWorse { odds, ceiling } => {
+            let below = ceiling.map(|limit| format!(", or below {}", format_rate(limit)));
+            format!("proven within {}{}", format_surplus(odds), below.unwrap_or_default())
         }
-        Rule::SampleRatio => "as the share".into(),
-        Rule::Window { minutes, limit } => match limit {
-            Limit::AtMost(limit) => format!("over {minutes} min at most {}", rate(limit)),
-            Limit::AtLeast(limit) => format!("over {minutes} min at least {}", rate(limit)),
-            Limit::Compared(times) => format!("over {minutes} min stable {}", surplus(times)),
+        GateRule::SampleRatio => "as the share".into(),
+        GateRule::Window { minutes, limit } => match limit {
+            WindowLimit::AtMost(limit) => {
+                format!("over {minutes} min at most {}", format_rate(limit))
+            }
+            WindowLimit::AtLeast(limit) => {
+                format!("over {minutes} min at least {}", format_rate(limit))
+            }
+            WindowLimit::Compared(times) => {
+                format!("over {minutes} min stable {}", format_surplus(times))
+            }
         },
     }
 }
 
-fn budget(gate: &Gate) -> String {
+fn describe_budget(gate: &Gate) -> String {
     match gate.rule {
-        Rule::Estimated { .. } | Rule::Never | Rule::Window { .. } => "–".into(),
-        Rule::NotWorse { .. } | Rule::SampleRatio => {
-            format!("{} % a stage", shortest(100.0 * gate.budget))
+        GateRule::Estimated { .. } | GateRule::Never | GateRule::Window { .. } => "–".into(),
+        GateRule::NotWorse { .. } | GateRule::SampleRatio => {
+            format!("{} % a stage", format_shortest(100.0 * gate.budget))
         }
-        _ => format!("{} % a day", shortest(100.0 * gate.budget)),
+        _ => format!("{} % a day", format_shortest(100.0 * gate.budget)),
     }
 }
 
 /// What a reader of the plan should know of a gate.
-fn note(gate: &Gate) -> Option<&'static str> {
+fn describe_caveat(gate: &Gate) -> Option<&'static str> {
     match gate.rule {
-        Rule::Window { .. } => Some(
+        GateRule::Window { .. } => Some(
             "a literal window bounds no error; `jeffrey plan explain` shows how often it is false",
         ),
-        Rule::AtMost(_) | Rule::AtLeast(_) if !gate.metric.has_stable() => {
+        GateRule::AtMost(_) | GateRule::AtLeast(_) if !gate.metric.has_stable() => {
             Some("the old system does not give it: held against its absolute limit only")
         }
         // Errors and latency are counted of any answer; these stand in answers that can be read.
-        Rule::Compared(_) | Rule::NotWorse { .. } | Rule::Estimated { compared: Some(_), .. }
+        GateRule::Compared(_)
+        | GateRule::NotWorse { .. }
+        | GateRule::Estimated { compared: Some(_), .. }
             if matches!(gate.metric, Metric::LowConfidence | Metric::RuleApplied) =>
         {
             Some(match gate.or_at_most {
@@ -249,7 +262,7 @@ fn note(gate: &Gate) -> Option<&'static str> {
 }
 
 /// With at most three decimals, and none that say nothing.
-fn shortest(number: f64) -> String {
+fn format_shortest(number: f64) -> String {
     let text = format!("{number:.3}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }

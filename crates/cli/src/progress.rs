@@ -5,25 +5,25 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// Counts rows; draws once [`PATIENCE`] has passed and standard error is a terminal.
+/// Counts rows; draws once [`DRAW_DELAY`] has passed and standard error is a terminal.
 pub(super) struct Progress {
     /// Hidden until then, but counting: it knows the pace when it appears. `None` without anybody
     /// to see it.
     bar: Option<ProgressBar>,
     started: Instant,
-    drawn: bool,
+    is_drawn: bool,
 }
 
 impl Progress {
     /// `total` is `None` when rows are still to come, as from a pipe.
     pub(super) fn new(total: Option<u64>) -> Self {
-        let bar = io::stderr().is_terminal().then(|| bar(total));
-        Self { bar, started: clock(), drawn: false }
+        let bar = io::stderr().is_terminal().then(|| build_bar(total));
+        Self { bar, started: monotonic_now(), is_drawn: false }
     }
 
     /// For rows whose answers go to standard output as they come: on a terminal they are
     /// themselves the progress, and a bar would be drawn through them.
-    pub(super) fn beside_output(total: Option<u64>) -> Self {
+    pub(super) fn for_streamed_output(total: Option<u64>) -> Self {
         let mut progress = Self::new(total);
         if io::stdout().is_terminal() {
             progress.bar = None;
@@ -32,17 +32,17 @@ impl Progress {
     }
 
     /// Counts one more row.
-    pub(super) fn step(&mut self) {
+    pub(super) fn increment(&mut self) {
         let Some(bar) = &self.bar else { return };
-        if !self.drawn && clock().duration_since(self.started) > PATIENCE {
-            self.drawn = true;
+        if !self.is_drawn && monotonic_now().duration_since(self.started) > DRAW_DELAY {
+            self.is_drawn = true;
             bar.set_draw_target(ProgressDrawTarget::stderr());
         }
         bar.inc(1);
     }
 
     /// Runs `write`, which uses standard error, without the bar in its way.
-    pub(super) fn aside(&self, write: impl FnOnce()) {
+    pub(super) fn suspend(&self, write: impl FnOnce()) {
         match &self.bar {
             Some(bar) => bar.suspend(write),
             None => write(),
@@ -58,7 +58,7 @@ impl Drop for Progress {
     }
 }
 
-fn bar(total: Option<u64>) -> ProgressBar {
+fn build_bar(total: Option<u64>) -> ProgressBar {
     let (bar, template) = match total {
         Some(total) => {
             (ProgressBar::new(total), "{bar:32} {pos}/{len} rows, {per_sec}, {eta} left")
@@ -78,9 +78,9 @@ fn bar(total: Option<u64>) -> ProgressBar {
     clippy::disallowed_methods,
     reason = "a shell's one clock(); progress and the pace of a rehearsal read it"
 )]
-pub(super) fn clock() -> Instant {
+pub(super) fn monotonic_now() -> Instant {
     Instant::now()
 }
 
 /// Work that is done within it shows no bar.
-const PATIENCE: Duration = Duration::from_secs(2);
+const DRAW_DELAY: Duration = Duration::from_secs(2);

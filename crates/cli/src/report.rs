@@ -4,13 +4,13 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
 use super::progress::Progress;
-use super::rollout::{Gate, Standing};
-use super::table::figure;
-use super::{Outcome, Stop, print_json};
-use jeffrey_edge::gate::figures::{Both, Figures, moved};
-use jeffrey_edge::gate::report::{Day, Report, Span};
-use jeffrey_edge::gate::tally::Totals;
-use jeffrey_edge::gate::words::{Decision, decision, when};
+use super::rollout::{GatewayClient, Standing};
+use super::table::format_3_decimals;
+use super::{CliError, ExitStatus, print_json};
+use jeffrey_edge::gateway::messages::{DecisionSummary, format_utc_minute, summarize_entry};
+use jeffrey_edge::gateway::minute_stats::TotalsByCohort;
+use jeffrey_edge::gateway::summary::{CohortSummary, SummaryByCohort, total_variation_distance};
+use jeffrey_edge::gateway::weekly_report::{DaySummary, MinuteRange, WeeklyReport};
 use jeffrey_terms::{Label, UnixMs};
 
 /// Say what the last seven days of a release amount to
@@ -23,7 +23,7 @@ use jeffrey_terms::{Label, UnixMs};
                   jeffrey report --week > week.md\n  \
                   jeffrey report --week --json --gate https://gate.example/_jeffrey"
 )]
-pub(super) struct Arguments {
+pub(super) struct ReportArguments {
     /// The seven days that end now
     #[arg(long, required = true)]
     week: bool,
@@ -36,38 +36,44 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Stop> {
-    let gate = Gate::new(&arguments.gate)?;
-    let standing: Standing = serde_json::from_value(gate.standing()?)?;
-    let now = standing.now().unwrap_or_else(super::token::now);
-    let week = Span::week(now.0 / 60_000);
-    let days: Vec<Span> = week.days().collect();
+pub(super) fn run(arguments: &ReportArguments) -> Result<ExitStatus, CliError> {
+    let gate = GatewayClient::new(&arguments.gate)?;
+    let status: Standing = serde_json::from_value(gate.fetch_status()?)?;
+    let now = status.now().unwrap_or_else(super::token::wall_clock_now);
+    let week = MinuteRange::week_ending_at(now.0 / 60_000);
+    let days: Vec<MinuteRange> = week.days().collect();
     let mut progress = Progress::new(Some(days.len() as u64 + 3));
-    let mut asked = |span: Span| {
-        progress.step();
-        gate.totals(span)
+    let mut fetch_totals = |span: MinuteRange| {
+        progress.increment();
+        gate.fetch_totals(span)
     };
-    let (of_week, previous) = (asked(week)?, asked(week.previous())?);
-    let mut of_days = Vec::new();
+    let (week_totals, previous_totals) = (fetch_totals(week)?, fetch_totals(week.preceding())?);
+    let mut days_by_cohort = Vec::new();
     for day in days {
-        of_days.push(Day { from_ms: day.begins().0, both: Both::of(&asked(day)?) });
+        days_by_cohort.push(DaySummary {
+            from_ms: day.starts_at().0,
+            summary: SummaryByCohort::from_totals(&fetch_totals(day)?),
+        });
     }
-    let entries = gate.entries(0)?;
-    let entries = entries.iter().filter(|entry| entry.now >= week.begins());
+    let entries = gate.fetch_history(0)?;
+    let entries = entries.iter().filter(|entry| entry.now >= week.starts_at());
     drop(progress);
-    let decisions = entries.filter_map(decision).collect();
-    let (both, before) = (Both::of(&of_week), Both::of(&previous));
-    let Totals { canary, stable } = of_week;
-    let report = Report {
-        release: standing.release,
-        share_basis_points: standing.share.basis_points(),
-        phase: standing.rollout.map(|view| view.phase),
-        from_ms: week.begins().0,
+    let decisions = entries.filter_map(summarize_entry).collect();
+    let (current, previous_week) = (
+        SummaryByCohort::from_totals(&week_totals),
+        SummaryByCohort::from_totals(&previous_totals),
+    );
+    let TotalsByCohort { canary, stable } = week_totals;
+    let report = WeeklyReport {
+        release: status.release,
+        share_basis_points: status.share.basis_points(),
+        phase: status.rollout.map(|rollout| rollout.phase),
+        from_ms: week.starts_at().0,
         to_ms: now.0,
-        labels_moved: moved(&both.canary, &before.canary),
-        week: both,
-        previous: before,
-        days: of_days,
+        labels_moved: total_variation_distance(&current.canary, &previous_week.canary),
+        week: current,
+        previous: previous_week,
+        days: days_by_cohort,
         rules: canary.tally.rules.into_iter().collect(),
         leaks: canary.tally.leaks + stable.tally.leaks,
         decisions,
@@ -75,90 +81,99 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Stop> {
     if arguments.json {
         print_json(&report)?;
     } else {
-        io::stdout().write_all(markdown(&report).as_bytes())?;
+        io::stdout().write_all(render_markdown(&report).as_bytes())?;
     }
     let requests = report.week.canary.requests + report.week.stable.requests;
-    Ok(if requests > 0 { Outcome::Fine } else { Outcome::Negative })
+    Ok(if requests > 0 { ExitStatus::Success } else { ExitStatus::Negative })
 }
 
-fn markdown(report: &Report) -> String {
-    let Report { release, week, previous, .. } = report;
+fn render_markdown(report: &WeeklyReport) -> String {
+    let WeeklyReport { release, week, previous, .. } = report;
     let share = f64::from(report.share_basis_points) / 100.0;
     let phase = report.phase.as_deref().map_or(String::new(), |phase| format!(", {phase}"));
     let mut text = String::new();
-    let mut line = |line: String| {
+    let mut push_line = |line: String| {
         // Writing into a String cannot fail.
         let _ = writeln!(text, "{line}");
     };
-    line(format!(
+    push_line(format!(
         "# {release}, {} to {}\n",
-        when(UnixMs(report.from_ms)),
-        when(UnixMs(report.to_ms))
+        format_utc_minute(UnixMs(report.from_ms)),
+        format_utc_minute(UnixMs(report.to_ms))
     ));
-    line(format!("Share {share} %{phase}. Times are UTC.\n"));
-    line("| | canary | stable | canary, the week before |".to_owned());
-    line("|---|---|---|---|".to_owned());
-    for (name, of) in ROWS {
-        let [canary, stable, before] = [&week.canary, &week.stable, &previous.canary].map(of);
-        line(format!("| {name} | {canary} | {stable} | {before} |"));
+    push_line(format!("Share {share} %{phase}. Times are UTC.\n"));
+    push_line("| | canary | stable | canary, the week before |".to_owned());
+    push_line("|---|---|---|---|".to_owned());
+    for (name, cell) in REPORT_ROWS {
+        let [canary, stable, canary_before] =
+            [&week.canary, &week.stable, &previous.canary].map(cell);
+        push_line(format!("| {name} | {canary} | {stable} | {canary_before} |"));
     }
-    line(
+    push_line(
         "\n## Days\n\n| from | canary | errors | low confidence | P95 | stable | errors | P95 |"
             .to_owned(),
     );
-    line("|---|---|---|---|---|---|---|---|".to_owned());
-    for Day { from_ms, both: Both { canary, stable, .. } } in &report.days {
-        line(format!(
+    push_line("|---|---|---|---|---|---|---|---|".to_owned());
+    for DaySummary { from_ms, summary: SummaryByCohort { canary, stable, .. } } in &report.days {
+        push_line(format!(
             "| {} | {} | {} | {} | {} | {} | {} | {} |",
-            when(UnixMs(*from_ms)),
+            format_utc_minute(UnixMs(*from_ms)),
             canary.requests,
-            percent(canary.errors),
-            percent(canary.low_confidence),
-            milliseconds(canary, |of| of.p95),
+            format_percent(canary.errors),
+            format_percent(canary.low_confidence),
+            format_ms(canary, |quantiles| quantiles.p95),
             stable.requests,
-            percent(stable.errors),
-            milliseconds(stable, |of| of.p95),
+            format_percent(stable.errors),
+            format_ms(stable, |quantiles| quantiles.p95),
         ));
     }
-    line("\n## Labels\n\n| | canary | stable | canary, the week before |".to_owned());
-    line("|---|---|---|---|".to_owned());
+    push_line("\n## Labels\n\n| | canary | stable | canary, the week before |".to_owned());
+    push_line("|---|---|---|---|".to_owned());
     for label in Label::ALL {
-        let part = |of: &Figures| percent(of.labels.map(|labels| labels[label.index()]));
-        let (now, old, before) = (part(&week.canary), part(&week.stable), part(&previous.canary));
-        line(format!("| {} | {now} | {old} | {before} |", label.name()));
+        let label_share = |figures: &CohortSummary| {
+            format_percent(figures.labels.map(|labels| labels[label.index()]))
+        };
+        let (canary, stable, canary_before) =
+            (label_share(&week.canary), label_share(&week.stable), label_share(&previous.canary));
+        push_line(format!("| {} | {canary} | {stable} | {canary_before} |", label.name()));
     }
-    if let Some(moved) = report.labels_moved {
-        line(format!(
+    if let Some(share_moved) = report.labels_moved {
+        push_line(format!(
             "\n{} of the canary's answers have another label than in the week before.",
-            percent(Some(moved))
+            format_percent(Some(share_moved))
         ));
     }
     if week.shadows > 0 {
-        line(format!(
+        push_line(format!(
             "\nOf {} answers of the old system the model agrees with {}.",
             week.shadows,
-            percent(week.shadows_agree)
+            format_percent(week.shadows_agree)
         ));
     }
     if !report.rules.is_empty() {
         let rules = report.rules.iter().map(|(rule, count)| format!("`{rule}` {count}"));
-        line(format!("\nRules applied: {}.", rules.collect::<Vec<_>>().join(", ")));
+        push_line(format!("\nRules applied: {}.", rules.collect::<Vec<_>>().join(", ")));
     }
-    line("\n## Decisions\n".to_owned());
-    for Decision { id, at_ms, what, then, .. } in &report.decisions {
-        line(format!("- {} ({id}) {}: {}", when(UnixMs(*at_ms)), escaped(what), escaped(then)));
+    push_line("\n## Decisions\n".to_owned());
+    for DecisionSummary { id, at_ms, what, then, .. } in &report.decisions {
+        push_line(format!(
+            "- {} ({id}) {}: {}",
+            format_utc_minute(UnixMs(*at_ms)),
+            escape_markdown(what),
+            escape_markdown(then)
+        ));
     }
     if report.decisions.is_empty() {
-        line("None.".to_owned());
+        push_line("None.".to_owned());
     }
-    line("\n## To do\n".to_owned());
-    let unsure = week.canary.low_confidence_answers;
-    line(format!(
-        "- {unsure} answers with low confidence, {} verdicts: `jeffrey export --for-annotation`, where PREVIEW is on.",
+    push_line("\n## To do\n".to_owned());
+    let low_confidence_answers = week.canary.low_confidence_answers;
+    push_line(format!(
+        "- {low_confidence_answers} answers with low confidence, {} verdicts: `jeffrey export --for-annotation`, where PREVIEW is on.",
         week.canary.verdicts
     ));
     if report.leaks > 0 {
-        line(format!(
+        push_line(format!(
             "- {} masked previews show an @ or http: look at them, and tell the project.",
             report.leaks
         ));
@@ -167,49 +182,55 @@ fn markdown(report: &Report) -> String {
 }
 
 /// A row's name, and its cell for a cohort.
-type Cell = fn(&Figures) -> String;
+type FormatCell = fn(&CohortSummary) -> String;
 
-const ROWS: [(&str, Cell); 13] = [
-    ("requests", |of| of.requests.to_string()),
-    ("answers read", |of| of.answers.to_string()),
-    ("errors, failed open", |of| percent(of.errors)),
-    ("above 200 ms", |of| percent(of.slow)),
-    ("latency P50", |of| milliseconds(of, |all| all.p50)),
-    ("latency P95", |of| milliseconds(of, |all| all.p95)),
-    ("latency P99", |of| milliseconds(of, |all| all.p99)),
-    ("by keywords alone", |of| percent(of.regex)),
-    ("by prototypes", |of| percent(of.prototypes)),
-    ("low confidence", |of| percent(of.low_confidence)),
-    ("mean confidence", |of| figure(of.mean_confidence)),
-    ("rule applied", |of| percent(of.rule_applied)),
-    ("bad verdicts", |of| match (of.bad, of.bad_interval) {
+const REPORT_ROWS: [(&str, FormatCell); 13] = [
+    ("requests", |figures| figures.requests.to_string()),
+    ("answers read", |figures| figures.answers.to_string()),
+    ("errors, failed open", |figures| format_percent(figures.errors)),
+    ("above 200 ms", |figures| format_percent(figures.slow)),
+    ("latency P50", |figures| format_ms(figures, |quantiles| quantiles.p50)),
+    ("latency P95", |figures| format_ms(figures, |quantiles| quantiles.p95)),
+    ("latency P99", |figures| format_ms(figures, |quantiles| quantiles.p99)),
+    ("by keywords alone", |figures| format_percent(figures.regex)),
+    ("by prototypes", |figures| format_percent(figures.prototypes)),
+    ("low confidence", |figures| format_percent(figures.low_confidence)),
+    ("mean confidence", |figures| format_3_decimals(figures.mean_confidence)),
+    ("rule applied", |figures| format_percent(figures.rule_applied)),
+    ("bad verdicts", |figures| match (figures.bad, figures.bad_interval) {
         (Some(_), Some([low, high])) => {
             format!(
                 "{} of {} [{:.1}–{:.1} %]",
-                percent(of.bad),
-                of.verdicts,
+                format_percent(figures.bad),
+                figures.verdicts,
                 100.0 * low,
                 100.0 * high
             )
         }
-        _ => NONE.to_owned(),
+        _ => NO_VALUE.to_owned(),
     }),
 ];
 
-const NONE: &str = "–";
+const NO_VALUE: &str = "–";
 
-fn percent(part: Option<f64>) -> String {
-    part.map_or(NONE.to_owned(), |part| format!("{:.2} %", 100.0 * part))
+fn format_percent(share: Option<f64>) -> String {
+    share.map_or(NO_VALUE.to_owned(), |share| format!("{:.2} %", 100.0 * share))
 }
 
-fn milliseconds(of: &Figures, at: fn(&jeffrey_edge::gate::tally::Quantiles) -> f64) -> String {
-    of.latency_ms.as_ref().map_or(NONE.to_owned(), |all| format!("{:.0} ms", at(all)))
+fn format_ms(
+    figures: &CohortSummary,
+    pick: fn(&jeffrey_edge::gateway::minute_stats::LatencyQuantiles) -> f64,
+) -> String {
+    figures
+        .latency_ms
+        .as_ref()
+        .map_or(NO_VALUE.to_owned(), |quantiles| format!("{:.0} ms", pick(quantiles)))
 }
 
 /// A person's words as words: no table, link or markup of theirs.
-fn escaped(words: &str) -> String {
-    let mut text = String::with_capacity(words.len());
-    for char in words.chars() {
+fn escape_markdown(input: &str) -> String {
+    let mut text = String::with_capacity(input.len());
+    for char in input.chars() {
         match char {
             '\n' | '\r' => text.push(' '),
             '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '#' => text.extend(['\\', char]),
@@ -224,7 +245,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reason_is_words_in_markdown() {
-        assert_eq!(escaped("[x](http://y) | <b>\n# z"), "\\[x\\](http://y) \\| \\<b\\> \\# z");
+    fn a_reason_is_plain_text_in_markdown() {
+        assert_eq!(
+            escape_markdown("[x](http://y) | <b>\n# z"),
+            "\\[x\\](http://y) \\| \\<b\\> \\# z"
+        );
     }
 }

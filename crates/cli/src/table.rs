@@ -4,22 +4,22 @@ use std::fmt;
 
 /// Rows of cells, printed in columns as wide as their widest cell.
 #[derive(Default)]
-pub(super) struct Table {
+pub(super) struct TextTable {
     rows: Vec<Vec<String>>,
 }
 
-impl Table {
+impl TextTable {
     /// A table under these headings.
     pub(super) fn new<const N: usize>(headings: [&str; N]) -> Self {
         Self { rows: vec![headings.map(str::to_owned).to_vec()] }
     }
 
-    pub(super) fn row(&mut self, cells: Vec<String>) {
+    pub(super) fn push_row(&mut self, cells: Vec<String>) {
         self.rows.push(cells);
     }
 }
 
-impl fmt::Display for Table {
+impl fmt::Display for TextTable {
     /// The first column is aligned to the left, the others to the right; no line has blanks at its
     /// end.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -46,17 +46,17 @@ impl fmt::Display for Table {
 }
 
 /// A share of 0 to 1 in percent, with one decimal.
-pub(super) fn percent(share: f64) -> String {
+pub(super) fn format_percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
 }
 
 /// A figure with three decimals, or a dash when there is none.
-pub(super) fn figure(value: Option<f64>) -> String {
+pub(super) fn format_3_decimals(value: Option<f64>) -> String {
     value.map_or_else(|| "–".into(), |value| format!("{value:.3}"))
 }
 
 /// The same with four: what a gate's value is held against.
-pub(super) fn fine_figure(value: Option<f64>) -> String {
+pub(super) fn format_4_decimals(value: Option<f64>) -> String {
     value.map_or_else(|| "–".into(), |value| format!("{value:.4}"))
 }
 
@@ -66,11 +66,11 @@ mod tests {
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
-        let mut table = Table::new(["class", "F1", ""]);
-        table.row(vec!["joy".into(), figure(Some(0.5)), String::new()]);
-        table.row(vec!["étonnement".into(), figure(None), "x".into()]);
+        let mut table = TextTable::new(["class", "F1", ""]);
+        table.push_row(vec!["joy".into(), format_3_decimals(Some(0.5)), String::new()]);
+        table.push_row(vec!["étonnement".into(), format_3_decimals(None), "x".into()]);
         let expected = "class          F1\njoy         0.500\nétonnement      –  x\n";
         assert_eq!(table.to_string(), expected);
-        assert_eq!(percent(0.0213), "2.1 %");
+        assert_eq!(format_percent(0.0213), "2.1 %");
     }
 }

@@ -4,15 +4,16 @@ use std::io::{self, Write};
 
 use serde::{Deserialize, Serialize};
 
-use super::rollout::Gate;
+use super::rollout::GatewayClient;
 use super::rows;
-use super::table::{Table, percent};
-use super::{Given, Identity, Outcome, Settings, Stop, print_json};
+use super::table::{TextTable, format_percent};
+use super::{ClassifierFlags, CliError, ExitStatus, ModelIdentity, TieBreakSettings, print_json};
 use jeffrey_classifier::Classifier;
 use jeffrey_evaluation::Observation;
 use jeffrey_evaluation::release::{
-    Bound, Check, MASKED_RIGHT_MIN, SMOKE_FALLBACK_MAX, SMOKE_RIGHT_MIN, Sentence,
-    TIE_BREAK_RIGHT_MIN, fallback, kept, right,
+    EvaluatedSentence, LimitDirection, MASKED_CORRECTLY_SHARE_MIN, ReleaseCheck,
+    SMOKE_ACCURACY_MIN, SMOKE_FALLBACK_SHARE_MAX, TIE_BREAK_ACCURACY_MIN, check_accuracy,
+    check_fallback_share, check_masking,
 };
 use jeffrey_mask::mask;
 use jeffrey_shipped::COMMIT;
@@ -22,7 +23,7 @@ use jeffrey_shipped::COMMIT;
 #[command(after_help = "Exit code 0 when every limit is kept, 1 when one is not.\n\n\
                   Example:\n  jeffrey validate --json > validation.json\n  \
                   jeffrey validate --post http://127.0.0.1:8787/_jeffrey")]
-pub(super) struct Arguments {
+pub(super) struct ValidateArguments {
     /// The report as one JSON object
     #[arg(long)]
     json: bool,
@@ -33,121 +34,124 @@ pub(super) struct Arguments {
 
 /// The JSON report: which model in which build with which settings passed what.
 #[derive(Serialize)]
-struct Validation<'a> {
+struct ValidateOutput<'a> {
     passed: bool,
-    model: Identity<'a>,
+    model: ModelIdentity<'a>,
     commit: &'static str,
-    settings: Given<'a>,
-    checks: Vec<Check>,
+    settings: TieBreakSettings<'a>,
+    checks: Vec<ReleaseCheck>,
 }
 
 /// The sentences of one set and language.
-struct Set {
+struct SentenceSet {
     name: &'static str,
     file: &'static str,
 }
 
-const TIE_BREAK_EN: Set = Set {
+const TIE_BREAK_EN: SentenceSet = SentenceSet {
     name: "tiebreak.en.jsonl",
     file: include_str!("../../../tests/data/release/tiebreak.en.jsonl"),
 };
-const TIE_BREAK_FR: Set = Set {
+const TIE_BREAK_FR: SentenceSet = SentenceSet {
     name: "tiebreak.fr.jsonl",
     file: include_str!("../../../tests/data/release/tiebreak.fr.jsonl"),
 };
-const SMOKE_EN: Set = Set {
+const SMOKE_EN: SentenceSet = SentenceSet {
     name: "smoke.en.jsonl",
     file: include_str!("../../../tests/data/release/smoke.en.jsonl"),
 };
-const SMOKE_FR: Set = Set {
+const SMOKE_FR: SentenceSet = SentenceSet {
     name: "smoke.fr.jsonl",
     file: include_str!("../../../tests/data/release/smoke.fr.jsonl"),
 };
 
 /// Texts with what the mask must make of them.
-const MASKING: &str = include_str!("../../../tests/data/release/masking.jsonl");
+const MASKING_CASES: &str = include_str!("../../../tests/data/release/masking.jsonl");
 
 /// One of them.
 #[derive(Deserialize)]
-struct Masking {
+struct MaskingCase {
     id: String,
     text: String,
     masked: String,
 }
 
-pub(super) fn run(arguments: &Arguments, settings: &Settings) -> Result<Outcome, Stop> {
-    let classifier = settings.classifier()?;
-    let checks = checks(&classifier)?;
+pub(super) fn run(
+    arguments: &ValidateArguments,
+    classifier_flags: &ClassifierFlags,
+) -> Result<ExitStatus, CliError> {
+    let classifier = classifier_flags.load_classifier()?;
+    let checks = run_checks(&classifier)?;
     let passed = checks.iter().all(|check| check.passed);
-    let validation = Validation {
+    let validation = ValidateOutput {
         passed,
-        model: Identity::of(&classifier),
+        model: ModelIdentity::from_classifier(&classifier),
         commit: COMMIT,
-        settings: settings.given(),
+        settings: classifier_flags.tie_break_settings(),
         checks,
     };
     if arguments.json {
         print_json(&validation)?;
     } else {
-        print(&validation)?;
+        print_validation(&validation)?;
     }
     if let Some(url) = &arguments.post {
-        Gate::new(url)?.validation(&serde_json::to_vec(&validation)?)?;
+        GatewayClient::new(url)?.post_validation(&serde_json::to_vec(&validation)?)?;
         writeln!(io::stderr(), "the gate has the report")?;
     }
-    Ok(if passed { Outcome::Fine } else { Outcome::Negative })
+    Ok(if passed { ExitStatus::Success } else { ExitStatus::Negative })
 }
 
-fn checks(classifier: &Classifier) -> Result<Vec<Check>, Stop> {
-    let mut tie_break = TIE_BREAK_EN.classified(classifier)?;
-    tie_break.extend(TIE_BREAK_FR.classified(classifier)?);
-    let english = SMOKE_EN.classified(classifier)?;
-    let french = SMOKE_FR.classified(classifier)?;
+fn run_checks(classifier: &Classifier) -> Result<Vec<ReleaseCheck>, CliError> {
+    let mut tie_break = TIE_BREAK_EN.classify(classifier)?;
+    tie_break.extend(TIE_BREAK_FR.classify(classifier)?);
+    let english = SMOKE_EN.classify(classifier)?;
+    let french = SMOKE_FR.classify(classifier)?;
     Ok(vec![
-        right("tiebreak_right", TIE_BREAK_RIGHT_MIN, &tie_break),
-        right("smoke_en_right", SMOKE_RIGHT_MIN, &english),
-        fallback("smoke_en_fallback", SMOKE_FALLBACK_MAX, &english),
-        right("smoke_fr_right", SMOKE_RIGHT_MIN, &french),
-        fallback("smoke_fr_fallback", SMOKE_FALLBACK_MAX, &french),
-        kept("masked_right", MASKED_RIGHT_MIN, &masked()?),
+        check_accuracy("tiebreak_right", TIE_BREAK_ACCURACY_MIN, &tie_break),
+        check_accuracy("smoke_en_right", SMOKE_ACCURACY_MIN, &english),
+        check_fallback_share("smoke_en_fallback", SMOKE_FALLBACK_SHARE_MAX, &english),
+        check_accuracy("smoke_fr_right", SMOKE_ACCURACY_MIN, &french),
+        check_fallback_share("smoke_fr_fallback", SMOKE_FALLBACK_SHARE_MAX, &french),
+        check_masking("masked_right", MASKED_CORRECTLY_SHARE_MIN, &run_masking_cases()?),
     ])
 }
 
 /// Ids of the texts to mask, and whether each comes out as it must.
-fn masked() -> Result<Vec<(String, bool)>, Stop> {
-    let row = |line: &str| {
-        let row: Masking = serde_json::from_str(line)?;
-        let right = mask(&row.text).as_str() == row.masked;
-        Ok((row.id, right))
+fn run_masking_cases() -> Result<Vec<(String, bool)>, CliError> {
+    let check_case = |line: &str| {
+        let case: MaskingCase = serde_json::from_str(line)?;
+        let is_masked_right = mask(&case.text).as_str() == case.masked;
+        Ok((case.id, is_masked_right))
     };
-    MASKING.lines().map(row).collect()
+    MASKING_CASES.lines().map(check_case).collect()
 }
 
-impl Set {
-    fn classified(&self, classifier: &Classifier) -> Result<Vec<Sentence>, Stop> {
-        let rows = rows::read(self.name, self.file.as_bytes())
-            .map_err(|error| Stop::Read { name: self.name.into(), kind: error.kind() })?;
-        let sentence = |row: rows::Row| Sentence {
+impl SentenceSet {
+    fn classify(&self, classifier: &Classifier) -> Result<Vec<EvaluatedSentence>, CliError> {
+        let rows = rows::read_rows(self.name, self.file.as_bytes())
+            .map_err(|error| CliError::Read { name: self.name.into(), kind: error.kind() })?;
+        let to_sentence = |row: rows::LabelledRow| EvaluatedSentence {
             observation: Observation::new(row.gold, row.lang, &classifier.classify(&row.text)),
             id: row.id,
         };
-        Ok(rows.labelled.into_iter().map(sentence).collect())
+        Ok(rows.labelled.into_iter().map(to_sentence).collect())
     }
 }
 
-fn print(validation: &Validation<'_>) -> Result<(), Stop> {
+fn print_validation(validation: &ValidateOutput<'_>) -> Result<(), CliError> {
     let mut output = io::stdout().lock();
     writeln!(output, "model {}", validation.model)?;
-    let mut table = Table::new(["check", "figure", "limit", "rows", "result"]);
+    let mut table = TextTable::new(["check", "figure", "limit", "rows", "result"]);
     for check in &validation.checks {
         let sign = match check.bound {
-            Bound::AtLeast => "≥",
-            Bound::AtMost => "≤",
+            LimitDirection::AtLeast => "≥",
+            LimitDirection::AtMost => "≤",
         };
-        table.row(vec![
+        table.push_row(vec![
             check.name.into(),
-            check.figure.map_or_else(|| "–".into(), percent),
-            format!("{sign} {}", percent(check.limit)),
+            check.figure.map_or_else(|| "–".into(), format_percent),
+            format!("{sign} {}", format_percent(check.limit)),
             check.rows.to_string(),
             if check.passed { "pass" } else { "FAIL" }.into(),
         ]);
@@ -169,7 +173,7 @@ mod tests {
         let classifier = Classifier::without_model(TieBreak::default());
         let mut ids = std::collections::BTreeSet::new();
         for set in [TIE_BREAK_EN, TIE_BREAK_FR, SMOKE_EN, SMOKE_FR] {
-            let sentences = set.classified(&classifier).unwrap();
+            let sentences = set.classify(&classifier).unwrap();
             let lines = set.file.lines().filter(|line| !line.trim().is_empty()).count();
             assert_eq!(sentences.len(), lines, "{}", set.name);
             // The reference system's sets: 56 smoke sentences in both languages.
@@ -184,17 +188,17 @@ mod tests {
 
     #[test]
     fn every_text_of_the_release_is_masked_as_it_must_be() {
-        let masked = masked().unwrap();
-        assert!(masked.len() >= 100, "{}", masked.len());
-        for (id, right) in masked {
-            assert!(right, "{id}");
+        let cases = run_masking_cases().unwrap();
+        assert!(cases.len() >= 100, "{}", cases.len());
+        for (id, is_masked_right) in cases {
+            assert!(is_masked_right, "{id}");
         }
     }
 
     #[test]
     fn without_a_model_the_fallback_checks_fail() {
         let classifier = Classifier::without_model(TieBreak::default());
-        let checks = checks(&classifier).unwrap();
+        let checks = run_checks(&classifier).unwrap();
         for check in checks.iter().filter(|check| check.name.ends_with("fallback")) {
             assert_eq!((check.figure, check.passed), (Some(1.0), false), "{}", check.name);
         }

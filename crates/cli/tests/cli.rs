@@ -15,7 +15,7 @@ use support::ModelCopy;
 /// Words that must come back from no command.
 const SECRET: &str = "geheimnis";
 
-fn jeffrey(arguments: &[&str]) -> Command {
+fn jeffrey_command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_jeffrey"));
     command.args(arguments).stdin(Stdio::null());
     for name in ["ENABLED", "DELTA", "EXTENDED_DELTA"] {
@@ -25,12 +25,12 @@ fn jeffrey(arguments: &[&str]) -> Command {
 }
 
 fn run(arguments: &[&str]) -> Output {
-    jeffrey(arguments).output().unwrap()
+    jeffrey_command(arguments).output().unwrap()
 }
 
 /// The same with these bytes on standard input.
-fn feed(arguments: &[&str], input: &[u8]) -> Output {
-    let mut child = jeffrey(arguments)
+fn run_with_stdin(arguments: &[&str], input: &[u8]) -> Output {
+    let mut child = jeffrey_command(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -47,31 +47,31 @@ fn feed(arguments: &[&str], input: &[u8]) -> Output {
     output
 }
 
-fn out(output: &Output) -> String {
+fn stdout_text(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-fn err(output: &Output) -> String {
+fn stderr_text(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-fn json_lines(output: &Output) -> Vec<Value> {
-    out(output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+fn stdout_json_lines(output: &Output) -> Vec<Value> {
+    stdout_text(output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-fn json(output: &Output) -> Value {
-    serde_json::from_str(&out(output)).unwrap()
+fn stdout_json(output: &Output) -> Value {
+    serde_json::from_str(&stdout_text(output)).unwrap()
 }
 
 fn assert_exit(output: &Output, code: i32) {
-    assert_eq!(output.status.code(), Some(code), "{}{}", out(output), err(output));
+    assert_eq!(output.status.code(), Some(code), "{}{}", stdout_text(output), stderr_text(output));
 }
 
 #[test]
 fn the_version_names_crate_commit_model_and_its_sha256() {
     let output = run(&["--version"]);
     assert_exit(&output, 0);
-    let model = json(&run(&["model", "--json"]));
+    let model = stdout_json(&run(&["model", "--json"]));
     let commit = model["commit"].as_str().unwrap();
     let expected = format!(
         "jeffrey {} (jeffrey-edge)\ncommit {commit}\nmodel {}\nsha256 {}\n",
@@ -79,25 +79,25 @@ fn the_version_names_crate_commit_model_and_its_sha256() {
         model["id"].as_str().unwrap(),
         model["sha256"].as_str().unwrap(),
     );
-    assert_eq!(out(&output), expected);
+    assert_eq!(stdout_text(&output), expected);
 }
 
 #[test]
 fn texts_from_arguments_get_one_line_each() {
     let output = run(&["classify", "Je suis furieux !", "", "--", "- a dash"]);
     assert_exit(&output, 0);
-    let lines: Vec<String> = out(&output).lines().map(str::to_owned).collect();
+    let lines: Vec<String> = stdout_text(&output).lines().map(str::to_owned).collect();
     assert_eq!(lines.len(), 3);
     assert!(lines[0].contains(" linear_head second="), "{}", lines[0]);
     assert!(lines[1].starts_with("neutral 1.00 empty "), "{}", lines[1]);
-    assert_eq!(err(&output), "");
+    assert_eq!(stderr_text(&output), "");
 }
 
 #[test]
 fn an_answer_in_json_has_the_promised_fields() {
     let output = run(&["classify", "--json", "What a day!"]);
     assert_exit(&output, 0);
-    let answer = json(&output);
+    let answer = stdout_json(&output);
     let names = "primary confidence scores top2 route rule_applied low_confidence truncated model";
     for name in names.split(' ') {
         assert!(answer.get(name).is_some(), "{name} in {answer}");
@@ -115,16 +115,16 @@ fn lines_from_standard_input_keep_their_ids_and_their_order() {
     let input =
         "\u{feff}plain words\n{\"id\":\"a-1\",\"text\":\"\"}\n\n{\"id\":7,\"text\":\"x\"}\n{oops\n";
     for arguments in [&["classify", "--json", "-"][..], &["classify", "--json"]] {
-        let output = feed(arguments, input.as_bytes());
+        let output = run_with_stdin(arguments, input.as_bytes());
         assert_exit(&output, 0);
-        let answers = json_lines(&output);
+        let answers = stdout_json_lines(&output);
         let ids: Vec<&Value> = answers.iter().map(|answer| &answer["id"]).collect();
         assert_eq!(ids, [&Value::Null, &"a-1".into(), &Value::Null, &7.into(), &Value::Null]);
         assert_eq!(answers[1]["route"], "empty");
         assert_eq!(answers[2]["route"], "empty");
     }
-    let plain = feed(&["classify", "--input", "text", "-"], b"{\"text\":\"\"}\n");
-    assert!(out(&plain).contains(" linear_head "), "{}", out(&plain));
+    let plain = run_with_stdin(&["classify", "--input", "text", "-"], b"{\"text\":\"\"}\n");
+    assert!(stdout_text(&plain).contains(" linear_head "), "{}", stdout_text(&plain));
 }
 
 #[test]
@@ -136,9 +136,9 @@ fn a_bad_line_is_named_by_its_number_and_the_rest_is_answered() {
     )
     .into_bytes();
     input.extend(b"{\"text\":\"geheimnis\xff\"}\n{\"text\":\"good\"}");
-    let output = feed(&["classify", "--json", "--input", "ndjson", "-"], &input);
+    let output = run_with_stdin(&["classify", "--json", "--input", "ndjson", "-"], &input);
     assert_exit(&output, 1);
-    assert_eq!(json_lines(&output).len(), 2);
+    assert_eq!(stdout_json_lines(&output).len(), 2);
     let expected = [
         "line 2: not JSON at column 1",
         "line 3: not a JSON object with a string `text`",
@@ -146,13 +146,17 @@ fn a_bad_line_is_named_by_its_number_and_the_rest_is_answered() {
         "line 5: line of more than 1048576 bytes",
         "line 6: not UTF-8 after byte 18",
     ];
-    assert_eq!(err(&output).lines().collect::<Vec<_>>(), expected);
+    assert_eq!(stderr_text(&output).lines().collect::<Vec<_>>(), expected);
 
     let output = run(&["classify", &long, "good"]);
     assert_exit(&output, 1);
-    assert_eq!(out(&output).lines().count(), 1);
-    assert!(err(&output).starts_with("text 1: text of 90000 bytes"), "{}", err(&output));
-    assert!(!err(&output).contains(SECRET));
+    assert_eq!(stdout_text(&output).lines().count(), 1);
+    assert!(
+        stderr_text(&output).starts_with("text 1: text of 90000 bytes"),
+        "{}",
+        stderr_text(&output)
+    );
+    assert!(!stderr_text(&output).contains(SECRET));
 }
 
 #[test]
@@ -161,23 +165,28 @@ fn a_table_is_read_by_its_column_of_texts_and_its_lines_are_the_ids() {
         "id;text\n1;\"C'est génial ; merci\"\n2;{}\n3;\"deux\nlignes\"\n",
         SECRET.repeat(8_000)
     );
-    let output = feed(&["classify", "--json", "--input", "csv"], table.as_bytes());
+    let output = run_with_stdin(&["classify", "--json", "--input", "csv"], table.as_bytes());
     assert_eq!(output.status.code(), Some(1));
-    let ids: Vec<Value> = json_lines(&output).iter().map(|line| line["id"].clone()).collect();
+    let ids: Vec<Value> =
+        stdout_json_lines(&output).iter().map(|line| line["id"].clone()).collect();
     assert_eq!(ids, [2, 4].map(Value::from));
-    assert_eq!(err(&output), "line 3: text of 72000 bytes is above the limit of 65536 bytes\n");
-    let output = feed(&["classify", "--input", "csv"], format!("a,b\n{SECRET},2\n").as_bytes());
-    assert_eq!((output.status.code(), out(&output).as_str()), (Some(1), ""));
-    let why = "standard input: the first line names 2 columns, and none of them `text`\n";
-    assert_eq!(err(&output), why);
+    assert_eq!(
+        stderr_text(&output),
+        "line 3: text of 72000 bytes is above the limit of 65536 bytes\n"
+    );
+    let output =
+        run_with_stdin(&["classify", "--input", "csv"], format!("a,b\n{SECRET},2\n").as_bytes());
+    assert_eq!((output.status.code(), stdout_text(&output).as_str()), (Some(1), ""));
+    let message = "standard input: the first line names 2 columns, and none of them `text`\n";
+    assert_eq!(stderr_text(&output), message);
 }
 
 #[test]
 fn texts_and_lines_are_masked_in_their_order() {
     let output = run(&["mask", "à jo@ex.fr", "rien"]);
     assert_exit(&output, 0);
-    assert_eq!(out(&output), "à [EMAIL]\nrien\n");
-    let output = feed(&["mask", "--json", "-"], "à jo@ex.fr ou @jo_d\n\n".as_bytes());
+    assert_eq!(stdout_text(&output), "à [EMAIL]\nrien\n");
+    let output = run_with_stdin(&["mask", "--json", "-"], "à jo@ex.fr ou @jo_d\n\n".as_bytes());
     assert_exit(&output, 0);
     let expected = serde_json::json!([
         {"masked": "à [EMAIL] ou [HANDLE]", "found": [
@@ -186,28 +195,28 @@ fn texts_and_lines_are_masked_in_their_order() {
         ]},
         {"masked": "", "found": []},
     ]);
-    assert_eq!(Value::from(json_lines(&output)), expected);
+    assert_eq!(Value::from(stdout_json_lines(&output)), expected);
 }
 
 #[test]
 fn a_line_that_cannot_be_masked_is_named_and_never_shown() {
     let input = format!("\"06 12\\n34 56 78\"\n{SECRET}\n\"{SECRET}\\q\"\n\"end\"\n");
-    let output = feed(&["mask", "--quoted"], input.as_bytes());
+    let output = run_with_stdin(&["mask", "--quoted"], input.as_bytes());
     assert_exit(&output, 1);
-    assert_eq!(out(&output), "[PHONE]\nend\n");
-    assert!(!err(&output).contains(SECRET), "{}", err(&output));
-    assert_eq!(err(&output).lines().count(), 2, "{}", err(&output));
-    let output = feed(&["mask"], b"geheimnis\xff\nend\n");
+    assert_eq!(stdout_text(&output), "[PHONE]\nend\n");
+    assert!(!stderr_text(&output).contains(SECRET), "{}", stderr_text(&output));
+    assert_eq!(stderr_text(&output).lines().count(), 2, "{}", stderr_text(&output));
+    let output = run_with_stdin(&["mask"], b"geheimnis\xff\nend\n");
     assert_exit(&output, 1);
     assert_eq!(
-        (out(&output).as_str(), err(&output).as_str()),
+        (stdout_text(&output).as_str(), stderr_text(&output).as_str()),
         ("end\n", "line 1: not UTF-8 after byte 9\n")
     );
 }
 
 #[test]
-fn a_closed_pipe_ends_the_command_without_a_word() {
-    let mut child = jeffrey(&["classify", "--json", "-"])
+fn a_closed_pipe_ends_the_command_silently() {
+    let mut child = jeffrey_command(&["classify", "--json", "-"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -232,7 +241,7 @@ fn a_closed_pipe_ends_the_command_without_a_word() {
 }
 
 #[test]
-fn flags_and_environment_refuse_a_setting_with_the_same_words() {
+fn flags_and_environment_refuse_a_setting_with_the_same_message() {
     let rows = [
         ("--tiebreak-enabled", "JEFFREY_TIEBREAK_ENABLED", "yes"),
         ("--tiebreak-delta", "JEFFREY_TIEBREAK_DELTA", "-0.1"),
@@ -240,21 +249,23 @@ fn flags_and_environment_refuse_a_setting_with_the_same_words() {
     ];
     for (flag, variable, value) in rows {
         let by_flag = run(&["classify", flag, value, "text"]);
-        let by_variable = jeffrey(&["classify", "text"]).env(variable, value).output().unwrap();
+        let by_variable =
+            jeffrey_command(&["classify", "text"]).env(variable, value).output().unwrap();
         for output in [&by_flag, &by_variable] {
             assert_exit(output, 2);
             let start = format!("error: {variable} of `{value}` is ");
-            assert!(err(output).starts_with(&start), "{}", err(output));
-            assert_eq!(err(output).lines().count(), 1);
+            assert!(stderr_text(output).starts_with(&start), "{}", stderr_text(output));
+            assert_eq!(stderr_text(output).lines().count(), 1);
         }
-        assert_eq!(err(&by_flag), err(&by_variable));
+        assert_eq!(stderr_text(&by_flag), stderr_text(&by_variable));
     }
     // A flag stands above the environment, on either side of the subcommand.
     for arguments in [
         ["--tiebreak-delta", "0.1", "classify", "text"],
         ["classify", "--tiebreak-delta", "0.1", "text"],
     ] {
-        let output = jeffrey(&arguments).env("JEFFREY_TIEBREAK_DELTA", "7").output().unwrap();
+        let output =
+            jeffrey_command(&arguments).env("JEFFREY_TIEBREAK_DELTA", "7").output().unwrap();
         assert_exit(&output, 0);
     }
 }
@@ -274,8 +285,12 @@ fn usage_and_file_errors_exit_with_2_and_one_line() {
     for (arguments, expected) in rows {
         let output = run(arguments);
         assert_exit(&output, 2);
-        assert!(err(&output).starts_with(expected), "{arguments:?}: {}", err(&output));
-        assert_eq!(err(&output).lines().count(), 1, "{}", err(&output));
+        assert!(
+            stderr_text(&output).starts_with(expected),
+            "{arguments:?}: {}",
+            stderr_text(&output)
+        );
+        assert_eq!(stderr_text(&output).lines().count(), 1, "{}", stderr_text(&output));
     }
     for arguments in [&[][..], &["sing"], &["eval"], &["eval", "--draws", "5", "x"]] {
         assert_exit(&run(arguments), 2);
@@ -287,13 +302,13 @@ fn a_model_from_a_folder_is_checked_and_says_what_is_off() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().to_str().unwrap();
     ModelCopy::shipped().write(dir.path());
-    let embedded = json(&run(&["model", "--json"]));
-    let from_folder = json(&run(&["model", "--json", "--model", path]));
+    let embedded = stdout_json(&run(&["model", "--json"]));
+    let from_folder = stdout_json(&run(&["model", "--json", "--model", path]));
     assert_eq!(embedded, from_folder);
     assert_eq!(embedded["routes_off"], serde_json::json!([]));
-    assert_eq!(embedded["files"].as_object().unwrap().len(), support::FILES.len());
+    assert_eq!(embedded["files"].as_object().unwrap().len(), support::MANIFEST_FILES.len());
 
-    let narrow = ModelCopy::shipped().edit("prototypes.json", |file| {
+    let narrow = ModelCopy::shipped().edit_file("prototypes.json", |file| {
         for row in file["vectors"].as_array_mut().unwrap() {
             row.as_array_mut().unwrap().pop();
         }
@@ -302,17 +317,17 @@ fn a_model_from_a_folder_is_checked_and_says_what_is_off() {
     narrow.write(dir.path());
     let output = run(&["--model", path, "model"]);
     assert_exit(&output, 0);
-    assert!(out(&output).contains("routes off  prototypes\n"), "{}", out(&output));
+    assert!(stdout_text(&output).contains("routes off  prototypes\n"), "{}", stdout_text(&output));
 
     fs::write(dir.path().join("head.json"), "{}").unwrap();
     let output = run(&["classify", "text", "--model", path]);
     assert_exit(&output, 2);
     let expected = "error: model refused: head.json: file has length 2, not ";
-    assert!(err(&output).starts_with(expected), "{}", err(&output));
+    assert!(stderr_text(&output).starts_with(expected), "{}", stderr_text(&output));
 }
 
 /// Four labelled rows in two languages, one without a label, one bad, as JSONL, TSV and gzip.
-fn sets(dir: &Path) -> [String; 3] {
+fn write_sets(dir: &Path) -> [String; 3] {
     let lines = format!(
         "{{\"id\":\"r1\",\"text\":\"{SECRET} one\",\"core8\":\"joy\",\"lang\":\"en\"}}\n\
          {{\"id\":\"r2\",\"text\":\"\",\"core8\":\"neutral\",\"lang\":\"fr\"}}\n\
@@ -323,25 +338,25 @@ fn sets(dir: &Path) -> [String; 3] {
     let path = |name: &str| dir.join(name).to_str().unwrap().to_owned();
     fs::write(path("a.jsonl"), &lines).unwrap();
     fs::write(path("b.tsv"), &table).unwrap();
-    let packed = fs::File::create(path("c.tsv.gz")).unwrap();
-    let mut packed = flate2::write::GzEncoder::new(packed, flate2::Compression::fast());
-    packed.write_all(table.as_bytes()).unwrap();
-    packed.finish().unwrap();
+    let file = fs::File::create(path("c.tsv.gz")).unwrap();
+    let mut gzip = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
+    gzip.write_all(table.as_bytes()).unwrap();
+    gzip.finish().unwrap();
     [path("a.jsonl"), path("b.tsv"), path("c.tsv.gz")]
 }
 
 #[test]
 fn eval_counts_every_row_and_keeps_no_text() {
     let dir = tempfile::tempdir().unwrap();
-    let [lines, table, packed] = &sets(dir.path());
+    let [lines, table, packed] = &write_sets(dir.path());
     let predictions = dir.path().join("predictions.jsonl");
     let predictions = predictions.to_str().unwrap();
     let arguments =
         ["eval", lines, table, packed, "--json", "--bootstrap", "50", "--predictions", predictions];
     let output = run(&arguments);
     assert_exit(&output, 1);
-    assert_eq!(err(&output), "a.jsonl:4: the label is none of the eight\n");
-    let report = json(&output);
+    assert_eq!(stderr_text(&output), "a.jsonl:4: the label is none of the eight\n");
+    let report = stdout_json(&output);
     assert_eq!(report["rows"], 6);
     assert_eq!((&report["rows_unlabelled"], &report["rows_bad"]), (&1.into(), &1.into()));
     assert_eq!(report["sources"][0]["name"], "a.jsonl");
@@ -352,9 +367,9 @@ fn eval_counts_every_row_and_keeps_no_text() {
     assert_eq!(report["intervals"]["resamples"], 50);
     assert_eq!(report["balanced"], Value::Null);
     assert_eq!(report["reliability"].as_array().unwrap().len(), 15);
-    let model = json(&run(&["model", "--json"]));
+    let model = stdout_json(&run(&["model", "--json"]));
     assert_eq!(report["model"]["sha256"], model["sha256"]);
-    assert!(!out(&output).contains(SECRET), "{}", out(&output));
+    assert!(!stdout_text(&output).contains(SECRET), "{}", stdout_text(&output));
     let rows = fs::read_to_string(predictions).unwrap();
     assert_eq!(rows.lines().count(), 6);
     assert!(rows.contains(r#""id":"r1","lang":"en","gold":"joy","#), "{rows}");
@@ -367,11 +382,11 @@ fn eval_counts_every_row_and_keeps_no_text() {
 #[test]
 fn eval_prints_its_tables_and_draws_balanced_sets() {
     let dir = tempfile::tempdir().unwrap();
-    let [_, table, _] = &sets(dir.path());
+    let [_, table, _] = &write_sets(dir.path());
     let arguments = ["eval", table, "--balanced", "1", "--draws", "3", "--bootstrap", "20"];
     let output = run(&arguments);
     assert_exit(&output, 0);
-    let text = out(&output);
+    let text = stdout_text(&output);
     for expected in [
         "rows        2 used, 0 without a label and 0 bad ones skipped\n",
         "(mean over the 2 classes present in gold)\n",
@@ -385,13 +400,13 @@ fn eval_prints_its_tables_and_draws_balanced_sets() {
     let output = run(&["eval", table, "--balanced", "5"]);
     assert_exit(&output, 2);
     let expected = "error: class fear has 1 rows, fewer than the 5 of a balanced draw\n";
-    assert_eq!(err(&output), expected);
+    assert_eq!(stderr_text(&output), expected);
 }
 
 #[test]
 fn validate_judges_each_limit_and_exits_by_the_verdict() {
     let output = run(&["validate", "--json"]);
-    let report = json(&output);
+    let report = stdout_json(&output);
     let checks = report["checks"].as_array().unwrap();
     let names: Vec<&str> = checks.iter().map(|check| check["name"].as_str().unwrap()).collect();
     let expected = [
@@ -405,16 +420,16 @@ fn validate_judges_each_limit_and_exits_by_the_verdict() {
     assert_eq!(names, expected);
     for check in checks {
         let (figure, limit) = (check["figure"].as_f64().unwrap(), check["limit"].as_f64().unwrap());
-        let kept = match check["bound"].as_str().unwrap() {
+        let is_within_limit = match check["bound"].as_str().unwrap() {
             "at_least" => figure >= limit,
             _ => figure <= limit,
         };
-        assert_eq!(check["passed"], kept, "{check}");
+        assert_eq!(check["passed"], is_within_limit, "{check}");
     }
     let passed = checks.iter().all(|check| check["passed"] == true);
     assert_eq!(report["passed"], passed);
     assert_exit(&output, i32::from(!passed));
-    let model = json(&run(&["model", "--json"]));
+    let model = stdout_json(&run(&["model", "--json"]));
     assert_eq!(report["model"]["sha256"], model["sha256"]);
     assert_eq!(report["settings"]["JEFFREY_TIEBREAK_DELTA"], Value::Null);
 }
@@ -422,7 +437,7 @@ fn validate_judges_each_limit_and_exits_by_the_verdict() {
 #[test]
 fn validate_without_the_linear_head_fails_on_fallback() {
     let dir = tempfile::tempdir().unwrap();
-    let narrow = ModelCopy::shipped().edit("head.json", |file| {
+    let narrow = ModelCopy::shipped().edit_file("head.json", |file| {
         for row in file["weights"].as_array_mut().unwrap() {
             row.as_array_mut().unwrap().pop();
         }
@@ -431,7 +446,7 @@ fn validate_without_the_linear_head_fails_on_fallback() {
     narrow.write(dir.path());
     let output = run(&["validate", "--model", dir.path().to_str().unwrap()]);
     assert_exit(&output, 1);
-    let text = out(&output);
+    let text = stdout_text(&output);
     let line = text.lines().find(|line| line.starts_with("smoke_en_fallback")).unwrap();
     assert!(line.contains("100.0 %") && line.ends_with("FAIL"), "{line}");
 }
@@ -441,7 +456,7 @@ fn completion_scripts_know_the_subcommands() {
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let output = run(&["completion", shell]);
         assert_exit(&output, 0);
-        let script = out(&output);
+        let script = stdout_text(&output);
         assert!(script.contains("classify") && script.contains("tiebreak-delta"), "{shell}");
     }
     assert_exit(&run(&["completion", "sh2000"]), 2);
@@ -463,18 +478,18 @@ fn bucket_says_which_side_each_subject_is_on() {
             Some(format!("{id}\t{bucket}\t{cohort}\n"))
         })
         .collect();
-    assert_eq!((out(&plain), plain.status.code()), (expected, Some(0)));
+    assert_eq!((stdout_text(&plain), plain.status.code()), (expected, Some(0)));
 
-    let json = feed(&[&arguments[..], &["--json", "-"]].concat(), "a\né\n".as_bytes());
-    let lines = json_lines(&json);
+    let json = run_with_stdin(&[&arguments[..], &["--json", "-"]].concat(), "a\né\n".as_bytes());
+    let lines = stdout_json_lines(&json);
     assert_eq!(lines.len(), 2);
     let keys: Vec<&String> = lines[1].as_object().unwrap().keys().collect();
     assert_eq!(keys, ["bucket", "cohort", "id"]);
     assert_eq!(lines[1]["id"], "é");
 
     let all = ["bucket", "--release", "r", "--share", "100%", "--holdout", "100%", "--json", "a"];
-    assert_eq!(json_lines(&run(&all))[0]["held_out"], true);
-    assert_eq!(json_lines(&run(&all))[0]["cohort"], "stable");
+    assert_eq!(stdout_json_lines(&run(&all))[0]["held_out"], true);
+    assert_eq!(stdout_json_lines(&run(&all))[0]["cohort"], "stable");
 }
 
 #[test]
@@ -487,12 +502,13 @@ fn bucket_refuses_what_it_cannot_use_and_names_it() {
     for (flags, expected) in rows {
         let output = run(&[&["bucket"], &flags[..], &["id"]].concat());
         assert_eq!(output.status.code(), Some(2), "{flags:?}");
-        assert!(err(&output).contains(expected), "{}", err(&output));
+        assert!(stderr_text(&output).contains(expected), "{}", stderr_text(&output));
     }
     let long = format!("{SECRET}\n{}\n\nb\n", SECRET.repeat(40));
-    let output = feed(&["bucket", "--release", "e1", "--share", "10%", "-"], long.as_bytes());
-    assert_eq!((out(&output).lines().count(), output.status.code()), (2, Some(1)));
-    let complaints = err(&output);
+    let output =
+        run_with_stdin(&["bucket", "--release", "e1", "--share", "10%", "-"], long.as_bytes());
+    assert_eq!((stdout_text(&output).lines().count(), output.status.code()), (2, Some(1)));
+    let complaints = stderr_text(&output);
     assert!(complaints.contains("line 2: subject of 360 bytes is above the limit"), "{complaints}");
     assert!(complaints.contains("line 3: subject is empty"), "{complaints}");
     assert!(!complaints.contains(SECRET), "{complaints}");
@@ -500,26 +516,28 @@ fn bucket_refuses_what_it_cannot_use_and_names_it() {
 
 #[test]
 fn token_signs_a_permission_that_its_key_opens() {
-    use jeffrey_edge::rollout::bucket::Release;
-    use jeffrey_edge::rollout::key::Key;
-    use jeffrey_edge::rollout::token::verify;
+    use jeffrey_edge::rollout::bucket::ReleaseName;
+    use jeffrey_edge::rollout::override_token::verify;
+    use jeffrey_edge::rollout::signing_key::SigningKey;
     use jeffrey_terms::UnixMs;
 
     const SECRET_KEY: &str = "geheimnis-geheimnis";
-    let make = |arguments: &[&str]| {
+    let make_token = |arguments: &[&str]| {
         let arguments = [&["token", "--release", "e1"], arguments].concat();
-        jeffrey(&arguments).env("JEFFREY_OVERRIDE_KEY", SECRET_KEY).output().unwrap()
+        jeffrey_command(&arguments).env("JEFFREY_OVERRIDE_KEY", SECRET_KEY).output().unwrap()
     };
-    let answer = &json_lines(&make(&["--valid", "30m", "--allow-rolled-back", "--json"]))[0];
-    let expires = answer["expires_ms"].as_u64().unwrap();
-    let token = answer["token"].as_str().unwrap();
-    let key = Key::parse(SECRET_KEY).unwrap();
-    let at =
-        |ms| verify(token, std::slice::from_ref(&key), &Release::parse("e1").unwrap(), UnixMs(ms));
-    let permission = at(expires - 1).unwrap();
+    let token_json =
+        &stdout_json_lines(&make_token(&["--valid", "30m", "--allow-rolled-back", "--json"]))[0];
+    let expires = token_json["expires_ms"].as_u64().unwrap();
+    let token = token_json["token"].as_str().unwrap();
+    let key = SigningKey::parse(SECRET_KEY).unwrap();
+    let verify_at = |ms| {
+        verify(token, std::slice::from_ref(&key), &ReleaseName::parse("e1").unwrap(), UnixMs(ms))
+    };
+    let permission = verify_at(expires - 1).unwrap();
     assert!(permission.allow_rolled_back);
-    assert_eq!(permission.expires, UnixMs(expires));
-    assert!(at(expires).is_err());
+    assert_eq!(permission.expires_at, UnixMs(expires));
+    assert!(verify_at(expires).is_err());
 
     for (arguments, expected) in [
         (["--valid", "25h"], "time 25h is not above 0 and at most 24h"),
@@ -527,16 +545,18 @@ fn token_signs_a_permission_that_its_key_opens() {
         (["--valid", "1d"], "time `1d` is not a whole number of s, m or h"),
         (["--valid", "99999999999999999h"], "time 99999999999999999h is not above 0"),
     ] {
-        let output = make(&arguments);
+        let output = make_token(&arguments);
         assert_exit(&output, 2);
-        assert!(err(&output).contains(expected), "{}", err(&output));
+        assert!(stderr_text(&output).contains(expected), "{}", stderr_text(&output));
     }
-    let output = jeffrey(&["token", "--release", "e1"]).env_remove("JEFFREY_OVERRIDE_KEY").output();
-    assert_eq!(err(&output.unwrap()), "error: JEFFREY_OVERRIDE_KEY is not set\n");
-    let short =
-        jeffrey(&["token", "--release", "e1"]).env("JEFFREY_OVERRIDE_KEY", "geheim").output();
+    let output =
+        jeffrey_command(&["token", "--release", "e1"]).env_remove("JEFFREY_OVERRIDE_KEY").output();
+    assert_eq!(stderr_text(&output.unwrap()), "error: JEFFREY_OVERRIDE_KEY is not set\n");
+    let short = jeffrey_command(&["token", "--release", "e1"])
+        .env("JEFFREY_OVERRIDE_KEY", "geheim")
+        .output();
     let short = short.unwrap();
     assert_exit(&short, 2);
     let expected = "error: JEFFREY_OVERRIDE_KEY: key of 6 bytes is below the least of 16\n";
-    assert_eq!(err(&short), expected);
+    assert_eq!(stderr_text(&short), expected);
 }

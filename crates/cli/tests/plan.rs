@@ -11,18 +11,18 @@ fn run(arguments: &[&str]) -> Output {
     command.args(arguments).stdin(Stdio::null()).output().unwrap()
 }
 
-fn text(bytes: &[u8]) -> String {
+fn utf8(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-fn json(arguments: &[&str]) -> Value {
+fn stdout_json(arguments: &[&str]) -> Value {
     let output = run(arguments);
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{}", utf8(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
 #[test]
-fn every_fault_of_a_plan_is_told_with_its_line() {
+fn every_fault_of_a_plan_is_reported_with_its_line() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("plan.toml");
     let path = path.to_str().unwrap();
@@ -35,64 +35,65 @@ fn every_fault_of_a_plan_is_told_with_its_line() {
         let output = run(action);
         assert_eq!(output.status.code(), Some(1), "{action:?}");
         assert!(output.stdout.is_empty(), "{action:?}");
-        let told = text(&output.stderr);
+        let stderr = utf8(&output.stderr);
         for fault in [
             "line 3: stage of 10.00% does not rise",
             "line 6: unknown metric `errers`",
             "line 10: `zone`",
         ] {
-            assert!(told.contains(fault), "{action:?}: {told}");
+            assert!(stderr.contains(fault), "{action:?}: {stderr}");
         }
     }
     let output = run(&["plan", "check", "none.toml"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(text(&output.stderr).contains("none.toml"));
+    assert!(utf8(&output.stderr).contains("none.toml"));
 }
 
 #[test]
 fn the_shipped_plan_is_for_the_shipped_model() {
     let shipped =
         fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/shipped")).unwrap();
-    assert_eq!(json(&["plan", "show", "--json"])["release"], shipped.trim());
+    assert_eq!(stdout_json(&["plan", "show", "--json"])["release"], shipped.trim());
     assert!(
-        text(&run(&["plan", "show"]).stdout).starts_with(&format!("release {}", shipped.trim()))
+        utf8(&run(&["plan", "show"]).stdout).starts_with(&format!("release {}", shipped.trim()))
     );
 }
 
 #[test]
-fn check_says_what_the_old_system_may_not_give() {
+fn check_warns_about_metrics_the_legacy_system_may_not_report() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("plan.toml");
-    let gate = |more: &str| {
+    let gate = |extra_line: &str| {
         format!(
-            "[[stage]]\nshare = \"10%\"\n[[gate]]\nmetric = \"low_confidence\"\ncompared = \"+50%\"\n{more}effect = \"warn\"\n"
+            "[[stage]]\nshare = \"10%\"\n[[gate]]\nmetric = \"low_confidence\"\ncompared = \"+50%\"\n{extra_line}effect = \"warn\"\n"
         )
     };
-    for (more, note) in
+    for (extra_line, note) in
         [("", "reports `not available`"), ("or_at_most = \"25%\"\n", "held against `or_at_most`")]
     {
-        fs::write(&path, gate(more)).unwrap();
+        fs::write(&path, gate(extra_line)).unwrap();
         let output = run(&["plan", "check", path.to_str().unwrap()]);
         assert_eq!(output.status.code(), Some(0));
-        assert!(text(&output.stdout).contains(note), "{}", text(&output.stdout));
+        assert!(utf8(&output.stdout).contains(note), "{}", utf8(&output.stdout));
     }
-    let shown = text(&run(&["plan", "show", path.to_str().unwrap()]).stdout);
+    let shown = utf8(&run(&["plan", "show", path.to_str().unwrap()]).stdout);
     assert!(shown.contains("stable +50 %, by requests, or at most 25 %"), "{shown}");
 }
 
 #[test]
-fn explain_says_how_fast_and_how_falsely() {
-    let table = text(&run(&["plan", "explain", "--traffic", "600"]).stdout);
+fn explain_reports_detection_times_and_false_alarms() {
+    let table = utf8(&run(&["plan", "explain", "--traffic", "600"]).stdout);
     assert!(table.starts_with("stage of 10.00%: 59.4 of 600 requests a minute"), "{table}");
-    let found = json(&["plan", "explain", "--traffic", "600", "--usual", "errors=0.01%", "--json"]);
-    let errors = |found: &Value| {
-        let gates = found["stages"][0]["gates"].as_array().unwrap().clone();
+    let report =
+        stdout_json(&["plan", "explain", "--traffic", "600", "--usual", "errors=0.01%", "--json"]);
+    let errors_gate = |report: &Value| {
+        let gates = report["stages"][0]["gates"].as_array().unwrap().clone();
         gates.into_iter().find(|gate| gate["gate"] == "errors not worse").unwrap()
     };
     // The ceiling of 0.5 % shows it within the hour; at 1 % the comparison takes longer.
-    assert!(errors(&found)["shown_after_minutes"].as_u64().unwrap() < 60);
-    let usual = json(&["plan", "explain", "--traffic", "600", "--json"]);
-    assert!(errors(&usual)["shown_after_minutes"].as_u64().unwrap() > 60);
+    assert!(errors_gate(&report)["shown_after_minutes"].as_u64().unwrap() < 60);
+    let usual = stdout_json(&["plan", "explain", "--traffic", "600", "--json"]);
+    assert!(errors_gate(&usual)["shown_after_minutes"].as_u64().unwrap() > 60);
     assert_eq!(usual["times"][0], 1.5);
 
     let folder = tempfile::tempdir().unwrap();
@@ -101,11 +102,11 @@ fn explain_says_how_fast_and_how_falsely() {
                   method = \"window\"\neffect = \"roll_back\"\n";
     fs::write(&path, window).unwrap();
     let path = path.to_str().unwrap();
-    let found = json(&["plan", "explain", path, "--traffic", "60", "--json"]);
-    assert!(found["windows"][0]["false_days"].as_f64().unwrap() > 0.99, "{found}");
+    let report = stdout_json(&["plan", "explain", path, "--traffic", "60", "--json"]);
+    assert!(report["windows"][0]["false_days"].as_f64().unwrap() > 0.99, "{report}");
     let output = run(&["plan", "explain", path]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).contains("give --traffic"));
+    assert!(utf8(&output.stderr).contains("give --traffic"));
     for bad in [&["--traffic", "0"][..], &["--usual", "errors"], &["--usual", "errors=100%"]] {
         let mut arguments = vec!["plan", "explain"];
         arguments.extend(bad);
@@ -134,7 +135,7 @@ fn a_simulation_is_repeated_by_its_seed_and_reports_itself_and_its_peers() {
         ]
     };
     let (first, again, other) =
-        (json(&arguments("1")), json(&arguments("1")), json(&arguments("2")));
+        (stdout_json(&arguments("1")), stdout_json(&arguments("1")), stdout_json(&arguments("2")));
     assert_eq!(first, again);
     assert_ne!(first, other);
     for key in ["runs", "rollbacks", "false_rollbacks", "advances", "delay_min"] {
@@ -149,14 +150,12 @@ fn a_simulation_is_repeated_by_its_seed_and_reports_itself_and_its_peers() {
     );
     let mut with_plot = arguments("1").to_vec();
     with_plot.extend(["--plot", plot.to_str().unwrap()]);
-    assert_eq!(json(&with_plot), first);
-    let drawn = fs::read_to_string(&plot).unwrap();
+    assert_eq!(stdout_json(&with_plot), first);
+    let svg = fs::read_to_string(&plot).unwrap();
     assert!(
-        drawn.starts_with("<svg")
-            && drawn.contains("errors:1%:10%@30")
-            && drawn.contains("kayenta_1h")
+        svg.starts_with("<svg") && svg.contains("errors:1%:10%@30") && svg.contains("kayenta_1h")
     );
     let output = run(&["simulate", "--scenario", "errors:1%"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(text(&output.stderr).contains("scenario `errors:1%` is none of"));
+    assert!(utf8(&output.stderr).contains("scenario `errors:1%` is none of"));
 }

@@ -14,61 +14,67 @@ use serde_json::Value;
 
 /// One request as the server saw it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Seen {
+struct ReceivedRequest {
     user: Option<String>,
     body: String,
 }
 
 /// Status, cohort, body and how long it takes.
-struct Reply {
+struct MockReply {
     status: u16,
     cohort: Option<&'static str>,
     body: &'static str,
-    after: Duration,
+    delay: Duration,
 }
 
-impl Reply {
-    fn fine(cohort: &'static str) -> Self {
+impl MockReply {
+    fn ok(cohort: &'static str) -> Self {
         let body = r#"{"prediction":{"primary":"joy"}}"#;
-        Self { status: 200, cohort: Some(cohort), body, after: Duration::ZERO }
+        Self { status: 200, cohort: Some(cohort), body, delay: Duration::ZERO }
     }
 }
 
 /// A server that answers by a rule and remembers what it was asked.
-struct Server {
+struct MockServer {
     port: u16,
-    seen: Arc<Mutex<Vec<Seen>>>,
+    received: Arc<Mutex<Vec<ReceivedRequest>>>,
 }
 
-impl Server {
+impl MockServer {
     /// The rule gets the number of the request, from 0, and the request.
-    fn start(rule: impl Fn(usize, &Seen) -> Reply + Clone + Send + 'static) -> Self {
+    fn start(
+        respond: impl Fn(usize, &ReceivedRequest) -> MockReply + Clone + Send + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let all = Arc::clone(&seen);
+        let received = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&received);
         thread::spawn(move || {
             for stream in listener.incoming() {
-                let (rule, all) = (rule.clone(), Arc::clone(&all));
+                let (rule, all) = (respond.clone(), Arc::clone(&log));
                 thread::spawn(move || serve(&stream.unwrap(), &rule, &all));
             }
         });
-        Self { port, seen }
+        Self { port, received }
     }
 
     fn url(&self) -> String {
         format!("http://127.0.0.1:{}/predict", self.port)
     }
 
-    fn seen(&self) -> Vec<Seen> {
-        let mut seen = self.seen.lock().unwrap().clone();
-        seen.sort();
-        seen
+    fn received(&self) -> Vec<ReceivedRequest> {
+        let mut received = self.received.lock().unwrap().clone();
+        received.sort();
+        received
     }
 }
 
 /// Requests of one connection, until it is closed.
-fn serve(stream: &TcpStream, rule: &impl Fn(usize, &Seen) -> Reply, all: &Mutex<Vec<Seen>>) {
+fn serve(
+    stream: &TcpStream,
+    respond: &impl Fn(usize, &ReceivedRequest) -> MockReply,
+    log: &Mutex<Vec<ReceivedRequest>>,
+) {
     let mut reader = BufReader::new(stream);
     loop {
         let mut headers = BTreeMap::new();
@@ -87,14 +93,14 @@ fn serve(stream: &TcpStream, rule: &impl Fn(usize, &Seen) -> Reply, all: &Mutex<
         let mut body = vec![0; headers["content-length"].parse().unwrap()];
         reader.read_exact(&mut body).unwrap();
         let body = String::from_utf8(body).unwrap();
-        let seen = Seen { user: headers.get("x-user-id").cloned(), body };
+        let request = ReceivedRequest { user: headers.get("x-user-id").cloned(), body };
         let number = {
-            let mut all = all.lock().unwrap();
-            all.push(seen.clone());
-            all.len() - 1
+            let mut log = log.lock().unwrap();
+            log.push(request.clone());
+            log.len() - 1
         };
-        let reply = rule(number, &seen);
-        thread::sleep(reply.after);
+        let reply = respond(number, &request);
+        thread::sleep(reply.delay);
         let cohort = reply.cohort.map(|name| format!("x-jeffrey-cohort: {name}\r\n"));
         let (status, length, body) = (reply.status, reply.body.len(), reply.body);
         let cohort = cohort.unwrap_or_default();
@@ -106,7 +112,7 @@ fn serve(stream: &TcpStream, rule: &impl Fn(usize, &Seen) -> Reply, all: &Mutex<
     }
 }
 
-fn jeffrey(arguments: &[&str]) -> Command {
+fn traffic_command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_jeffrey"));
     command.arg("traffic").args(arguments).stdin(Stdio::null());
     // A rehearsal goes where its URL says, whatever proxy is set.
@@ -115,42 +121,43 @@ fn jeffrey(arguments: &[&str]) -> Command {
 }
 
 fn run(arguments: &[&str]) -> Output {
-    jeffrey(arguments).output().unwrap()
+    traffic_command(arguments).output().unwrap()
 }
 
-fn out(output: &Output) -> String {
+fn stdout_text(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-fn err(output: &Output) -> String {
+fn stderr_text(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
 fn assert_exit(output: &Output, code: i32) {
-    assert_eq!(output.status.code(), Some(code), "{}{}", out(output), err(output));
+    assert_eq!(output.status.code(), Some(code), "{}{}", stdout_text(output), stderr_text(output));
 }
 
-fn json(output: &Output) -> Value {
-    assert_eq!(out(output).lines().count(), 1);
-    serde_json::from_str(&out(output)).unwrap()
+fn stdout_json(output: &Output) -> Value {
+    assert_eq!(stdout_text(output).lines().count(), 1);
+    serde_json::from_str(&stdout_text(output)).unwrap()
 }
 
 #[test]
 fn a_fine_rehearsal_counts_every_answer_by_its_cohort() {
     // Sticky by construction: the user decides.
-    let server = Server::start(|_, seen| {
-        let one = seen.user.as_deref() == Some("rehearsal-1");
-        Reply::fine(if one { "canary" } else { "stable" })
+    let server = MockServer::start(|_, request| {
+        let is_canary_user = request.user.as_deref() == Some("rehearsal-1");
+        MockReply::ok(if is_canary_user { "canary" } else { "stable" })
     });
     let url = server.url();
     let arguments = [&url, "--rate", "300", "--count", "200", "--seed", "3", "--sticky", "--json"];
     let output = run(&arguments);
     assert_exit(&output, 0);
-    assert_eq!(err(&output), "");
-    let report = json(&output);
-    let seen = server.seen();
-    assert_eq!(seen.len(), 200);
-    let first = seen.iter().filter(|seen| seen.user.as_deref() == Some("rehearsal-1")).count();
+    assert_eq!(stderr_text(&output), "");
+    let report = stdout_json(&output);
+    let received = server.received();
+    assert_eq!(received.len(), 200);
+    let first =
+        received.iter().filter(|request| request.user.as_deref() == Some("rehearsal-1")).count();
     let [canary, stable, unknown] = ["canary", "stable", "unknown"].map(|c| &report["cohorts"][c]);
     assert_eq!(canary["status_2xx"], first);
     assert_eq!(stable["status_2xx"], 200 - first);
@@ -164,40 +171,42 @@ fn a_fine_rehearsal_counts_every_answer_by_its_cohort() {
     }
     let names = "seed seconds arrivals mix late unanswered failures cohorts all users moved errors \
                  errors_max_basis_points passed";
-    let found: BTreeSet<&str> = report.as_object().unwrap().keys().map(String::as_str).collect();
-    assert_eq!(found, names.split_whitespace().collect());
+    let keys: BTreeSet<&str> = report.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(keys, names.split_whitespace().collect());
     assert_eq!((&report["moved"], &report["passed"]), (&0.into(), &true.into()));
 }
 
 #[test]
 fn the_same_seed_sends_the_same_and_another_does_not() {
-    let sent = |seed: &str| {
-        let server = Server::start(|_, _| Reply::fine("stable"));
+    let requests_sent = |seed: &str| {
+        let server = MockServer::start(|_, _| MockReply::ok("stable"));
         let arguments = ["--rate", "500", "--count", "60", "--users", "20", "--seed", seed];
         assert_exit(&run(&[&[server.url().as_str()], &arguments[..]].concat()), 0);
-        server.seen()
+        server.received()
     };
-    assert_eq!(sent("7"), sent("7"));
-    assert_ne!(sent("7"), sent("8"));
+    assert_eq!(requests_sent("7"), requests_sent("7"));
+    assert_ne!(requests_sent("7"), requests_sent("8"));
 }
 
 #[test]
 fn nothing_that_is_printed_holds_a_text_or_a_user() {
     // Fails in between, so that the report has everything it can have.
-    let server = Server::start(|number, _| match number % 3 {
-        0 => Reply { status: 500, ..Reply::fine("canary") },
-        1 => Reply { body: r#"{"primary":"rehearsal-1 geheimnis"}"#, ..Reply::fine("stable") },
-        _ => Reply { cohort: Some("rehearsal-1"), ..Reply::fine("stable") },
+    let server = MockServer::start(|number, _| match number % 3 {
+        0 => MockReply { status: 500, ..MockReply::ok("canary") },
+        1 => {
+            MockReply { body: r#"{"primary":"rehearsal-1 geheimnis"}"#, ..MockReply::ok("stable") }
+        }
+        _ => MockReply { cohort: Some("rehearsal-1"), ..MockReply::ok("stable") },
     });
     let url = server.url();
     for json in [&[][..], &["--json"]] {
         let arguments = [&url[..], "--rate", "500", "--count", "60", "--users", "3"];
         let output = run(&[&arguments[..], json].concat());
         assert_exit(&output, 1);
-        let printed = out(&output) + &err(&output);
+        let printed = stdout_text(&output) + &stderr_text(&output);
         assert!(!printed.contains("rehearsal-") && !printed.contains("geheimnis"), "{printed}");
-        for seen in server.seen() {
-            let body: Value = serde_json::from_str(&seen.body).unwrap();
+        for request in server.received() {
+            let body: Value = serde_json::from_str(&request.body).unwrap();
             let text = body["text"].as_str().unwrap();
             assert!(text.trim().is_empty() || !printed.contains(text), "{printed}");
         }
@@ -206,9 +215,9 @@ fn nothing_that_is_printed_holds_a_text_or_a_user() {
 
 #[test]
 fn a_server_error_is_the_commands_own_negative_answer_up_to_its_limit() {
-    let server = Server::start(|number, _| Reply {
+    let server = MockServer::start(|number, _| MockReply {
         status: if number % 10 == 0 { 503 } else { 200 },
-        ..Reply::fine("canary")
+        ..MockReply::ok("canary")
     });
     let url = server.url();
     let rows = [("0%", 1), ("5%", 1), ("20%", 0)];
@@ -217,7 +226,7 @@ fn a_server_error_is_the_commands_own_negative_answer_up_to_its_limit() {
         assert_exit(&output, code);
         let verdict = if code == 0 { "fine" } else { "FAIL" };
         let last = format!("{verdict}: 5 errors in 50 requests, limit {errors_max}");
-        let text = out(&output).replace(".00%", "%");
+        let text = stdout_text(&output).replace(".00%", "%");
         assert!(text.ends_with(&format!("{last}\n")), "{text}");
         assert!(text.contains("\ncohort  requests  2xx  3xx  4xx  5xx  failed  p50 ms"), "{text}");
         assert!(text.contains("\ncanary        50   45    0    0    5       0  "), "{text}");
@@ -226,27 +235,29 @@ fn a_server_error_is_the_commands_own_negative_answer_up_to_its_limit() {
 
 #[test]
 fn a_user_in_both_cohorts_has_moved_which_only_sticky_forbids() {
-    let server =
-        Server::start(|number, _| Reply::fine(if number % 2 == 0 { "canary" } else { "stable" }));
+    let server = MockServer::start(|number, _| {
+        MockReply::ok(if number % 2 == 0 { "canary" } else { "stable" })
+    });
     let url = server.url();
     let arguments = [&url[..], "--rate", "500", "--count", "20", "--users", "1", "--json"];
     let output = run(&arguments);
     assert_exit(&output, 0);
-    assert_eq!(json(&output)["moved"], 1);
+    assert_eq!(stdout_json(&output)["moved"], 1);
     let output = run(&[&arguments[..], &["--sticky"]].concat());
     assert_exit(&output, 1);
-    assert_eq!(json(&output)["passed"], false);
+    assert_eq!(stdout_json(&output)["passed"], false);
 }
 
 #[test]
 fn the_loop_stays_open_when_answers_are_slow_and_latency_runs_from_the_arrival() {
     let slow = Duration::from_millis(500);
-    let server = Server::start(move |_, _| Reply { after: slow, ..Reply::fine("stable") });
+    let server =
+        MockServer::start(move |_, _| MockReply { delay: slow, ..MockReply::ok("stable") });
     let url = server.url();
     let arguments = ["--rate", "1000", "--count", "10", "--concurrency", "2", "--json"];
     let output = run(&[&[url.as_str()], &arguments[..]].concat());
     assert_exit(&output, 0);
-    let report = json(&output);
+    let report = stdout_json(&output);
     assert_eq!(report["late"], 8);
     // The last one waits for four pairs before it is asked.
     let max = report["all"]["latency_ms_max"].as_f64().unwrap();
@@ -256,14 +267,14 @@ fn the_loop_stays_open_when_answers_are_slow_and_latency_runs_from_the_arrival()
     // takes.
     let output = run(&[&[url.as_str()], &arguments[..], &["--timeout", "900ms"]].concat());
     assert_exit(&output, 1);
-    let report = json(&output);
+    let report = stdout_json(&output);
     assert_eq!((&report["failures"]["timeout"], &report["unanswered"]), (&8.into(), &0.into()));
     assert!(report["seconds"].as_f64().unwrap() < 5.0, "{report}");
 }
 
 #[test]
 fn a_burst_comes_at_once_and_the_body_can_name_text_and_user() {
-    let server = Server::start(|_, _| Reply::fine("stable"));
+    let server = MockServer::start(|_, _| MockReply::ok("stable"));
     let url = server.url();
     let output = run(&[
         &url,
@@ -282,16 +293,16 @@ fn a_burst_comes_at_once_and_the_body_can_name_text_and_user() {
         "--json",
     ]);
     assert_exit(&output, 0);
-    assert_eq!(json(&output)["arrivals"], 14);
-    for seen in server.seen() {
-        let body: Value = serde_json::from_str(&seen.body).unwrap();
-        assert!(seen.user.is_none() && body["inputs"].is_string(), "{seen:?}");
-        assert!(body["user_id"].as_str().unwrap().starts_with("rehearsal-"), "{seen:?}");
+    assert_eq!(stdout_json(&output)["arrivals"], 14);
+    for request in server.received() {
+        let body: Value = serde_json::from_str(&request.body).unwrap();
+        assert!(request.user.is_none() && body["inputs"].is_string(), "{request:?}");
+        assert!(body["user_id"].as_str().unwrap().starts_with("rehearsal-"), "{request:?}");
     }
 }
 
 #[test]
-fn usage_errors_and_an_endpoint_that_nobody_serves_exit_with_2_and_send_nothing() {
+fn usage_errors_and_an_unreachable_endpoint_exit_with_2_and_send_nothing() {
     // A port that was free a moment ago.
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let closed = format!("http://127.0.0.1:{port}/predict");
@@ -325,8 +336,12 @@ fn usage_errors_and_an_endpoint_that_nobody_serves_exit_with_2_and_send_nothing(
     for (arguments, expected) in rows {
         let output = run(arguments);
         assert_exit(&output, 2);
-        assert!(err(&output).starts_with(expected), "{arguments:?}: {}", err(&output));
-        assert_eq!(out(&output), "");
+        assert!(
+            stderr_text(&output).starts_with(expected),
+            "{arguments:?}: {}",
+            stderr_text(&output)
+        );
+        assert_eq!(stdout_text(&output), "");
     }
     for bad in [&["--duration", "5"][..], &["--count", "0"], &["--concurrency", "0"]] {
         assert_exit(&run(&[&[closed.as_str()], bad].concat()), 2);
@@ -337,19 +352,19 @@ fn usage_errors_and_an_endpoint_that_nobody_serves_exit_with_2_and_send_nothing(
 #[cfg(unix)]
 #[test]
 fn ctrl_c_ends_it_with_the_report() {
-    let server = Server::start(|_, _| Reply::fine("stable"));
-    let child = jeffrey(&[&server.url(), "--rate", "50", "--duration", "1h", "--json"])
+    let server = MockServer::start(|_, _| MockReply::ok("stable"));
+    let child = traffic_command(&[&server.url(), "--rate", "50", "--duration", "1h", "--json"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    while server.seen().len() < 5 {
+    while server.received().len() < 5 {
         thread::sleep(Duration::from_millis(20));
     }
     let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert!(killed.success());
     let output = child.wait_with_output().unwrap();
     assert_exit(&output, 0);
-    let report = json(&output);
+    let report = stdout_json(&output);
     assert!(report["all"]["status_2xx"].as_u64().unwrap() >= 4, "{report}");
 }

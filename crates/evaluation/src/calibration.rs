@@ -1,6 +1,6 @@
 //! Whether a confidence of 0.8 is right in 80 % of the rows.
 //!
-//! The expected calibration error over [`BINS`] bins of equal width: Σ |B|/n · |acc(B) − conf(B)|
+//! The expected calibration error over [`BIN_COUNT`] bins of equal width: Σ |B|/n · |acc(B) − conf(B)|
 //! (Naeini, Cooper & Hauskrecht 2015, <https://ojs.aaai.org/index.php/AAAI/article/view/9602>;
 //! Guo et al. 2017, <https://arxiv.org/abs/1706.04599>, equations 3 and 5). Only the top score of each row counts.
 //! It is biased upwards on few rows: even a perfect model's bins miss their mean by chance.
@@ -10,19 +10,19 @@ use serde::Serialize;
 use super::Observation;
 
 /// The number of bins in Guo et al. 2017, so that figures can be set beside theirs.
-pub const BINS: usize = 15;
+pub const BIN_COUNT: usize = 15;
 
 /// Sums a bin; the figures follow from them.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Reliability {
-    rows: [u64; BINS],
-    right: [u64; BINS],
-    confidence: [f64; BINS],
+pub struct ReliabilityDiagram {
+    rows: [u64; BIN_COUNT],
+    correct_rows: [u64; BIN_COUNT],
+    confidence_sums: [f64; BIN_COUNT],
 }
 
 /// One bin of the reliability table: confidences in (low, high].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Bin {
+pub struct ReliabilityBin {
     /// Lower edge, left out (but 0 is in the first bin).
     pub low: f64,
     /// Upper edge, taken in.
@@ -35,45 +35,45 @@ pub struct Bin {
     pub accuracy: Option<f64>,
 }
 
-impl Reliability {
+impl ReliabilityDiagram {
     /// The sums of these rows.
-    pub fn of<'a>(rows: impl IntoIterator<Item = &'a Observation>) -> Self {
+    pub fn from_observations<'a>(rows: impl IntoIterator<Item = &'a Observation>) -> Self {
         let mut reliability = Self::default();
         for row in rows {
-            reliability.add(row.confidence, row.right());
+            reliability.add(row.confidence, row.is_correct());
         }
         reliability
     }
 
     /// Counts one more row with a confidence of 0 to 1.
-    pub fn add(&mut self, confidence: f32, right: bool) {
+    pub fn add(&mut self, confidence: f32, is_correct: bool) {
         let confidence = f64::from(confidence);
         // ((m − 1)/M, m/M] as in the paper. The cast saturates, so nothing can index out of range.
-        let bin = ((confidence * BINS as f64).ceil() as usize).clamp(1, BINS) - 1;
+        let bin = ((confidence * BIN_COUNT as f64).ceil() as usize).clamp(1, BIN_COUNT) - 1;
         self.rows[bin] += 1;
-        self.right[bin] += u64::from(right);
-        self.confidence[bin] += confidence;
+        self.correct_rows[bin] += u64::from(is_correct);
+        self.confidence_sums[bin] += confidence;
     }
 
     /// The expected calibration error, 0 to 1; `None` without rows.
     pub fn ece(&self) -> Option<f64> {
         let total: u64 = self.rows.iter().sum();
         // |B|/n · |right/|B| − confidence/|B||: the rows of the bin cancel out.
-        let gaps = self.right.iter().zip(self.confidence);
+        let gaps = self.correct_rows.iter().zip(self.confidence_sums);
         let gap: f64 = gaps.map(|(right, confidence)| (*right as f64 - confidence).abs()).sum();
         (total > 0).then(|| gap / total as f64)
     }
 
     /// The reliability table, lowest confidence first.
-    pub fn bins(&self) -> Vec<Bin> {
+    pub fn bins(&self) -> Vec<ReliabilityBin> {
         let mean = |sum: f64, rows: u64| (rows > 0).then(|| sum / rows as f64);
-        (0..BINS)
-            .map(|bin| Bin {
-                low: bin as f64 / BINS as f64,
-                high: (bin + 1) as f64 / BINS as f64,
+        (0..BIN_COUNT)
+            .map(|bin| ReliabilityBin {
+                low: bin as f64 / BIN_COUNT as f64,
+                high: (bin + 1) as f64 / BIN_COUNT as f64,
                 rows: self.rows[bin],
-                confidence: mean(self.confidence[bin], self.rows[bin]),
-                accuracy: mean(self.right[bin] as f64, self.rows[bin]),
+                confidence: mean(self.confidence_sums[bin], self.rows[bin]),
+                accuracy: mean(self.correct_rows[bin] as f64, self.rows[bin]),
             })
             .collect()
     }
@@ -84,10 +84,10 @@ mod tests {
     use super::super::resample::SplitMix64;
     use super::*;
 
-    fn of(rows: &[(f32, bool)]) -> Reliability {
-        let mut reliability = Reliability::default();
-        for (confidence, right) in rows {
-            reliability.add(*confidence, *right);
+    fn build_diagram(rows: &[(f32, bool)]) -> ReliabilityDiagram {
+        let mut reliability = ReliabilityDiagram::default();
+        for (confidence, is_correct) in rows {
+            reliability.add(*confidence, *is_correct);
         }
         reliability
     }
@@ -96,7 +96,7 @@ mod tests {
     /// holds 0.9 twice (both right: |1 − 0.9| · 2/4 = 0.05).
     #[test]
     fn the_error_equals_a_computation_by_hand() {
-        let reliability = of(&[(0.5, true), (0.53, false), (0.9, true), (0.9, true)]);
+        let reliability = build_diagram(&[(0.5, true), (0.53, false), (0.9, true), (0.9, true)]);
         let ece = reliability.ece().unwrap();
         assert!((ece - 0.0575).abs() < 1e-6, "{ece}");
         let bins = reliability.bins();
@@ -112,35 +112,35 @@ mod tests {
         let mut rows = vec![(0.25, true), (0.75, false), (1.0, true), (1.0, true)];
         rows.extend([(0.25, false); 3]);
         rows.extend([(0.75, true); 3]);
-        assert_eq!(of(&rows).ece(), Some(0.0));
+        assert_eq!(build_diagram(&rows).ece(), Some(0.0));
     }
 
     #[test]
     fn being_sure_and_always_wrong_is_the_largest_error() {
-        assert_eq!(of(&[(1.0, false); 5]).ece(), Some(1.0));
-        assert_eq!(Reliability::default().ece(), None);
+        assert_eq!(build_diagram(&[(1.0, false); 5]).ece(), Some(1.0));
+        assert_eq!(ReliabilityDiagram::default().ece(), None);
     }
 
     #[test]
     fn every_confidence_has_its_bin_and_the_upper_edge_belongs_to_it() {
         for (confidence, expected) in [(0.0, 0), (0.01, 0), (0.5, 7), (0.999, 14), (1.0, 14)] {
-            let bins = of(&[(confidence, true)]).bins();
+            let bins = build_diagram(&[(confidence, true)]).bins();
             let bin = bins.iter().position(|bin| bin.rows == 1).unwrap();
             assert_eq!(bin, expected, "{confidence}");
             assert!(f64::from(confidence) <= bins[bin].high);
         }
         // Scores are finite by construction; a stray one still cannot index out of range.
-        of(&[(f32::NAN, true), (f32::INFINITY, true), (-1.0, true)]);
+        build_diagram(&[(f32::NAN, true), (f32::INFINITY, true), (-1.0, true)]);
     }
 
     #[test]
     fn the_error_stays_between_zero_and_one_on_random_rows() {
-        let mut random = SplitMix64::new(3);
+        let mut rng = SplitMix64::new(3);
         for _ in 0..200 {
-            let rows: Vec<(f32, bool)> = (0..1 + random.below(50))
-                .map(|_| (random.below(1001) as f32 / 1000.0, random.below(2) == 0))
+            let rows: Vec<(f32, bool)> = (0..1 + rng.next_below(50))
+                .map(|_| (rng.next_below(1001) as f32 / 1000.0, rng.next_below(2) == 0))
                 .collect();
-            let ece = of(&rows).ece().unwrap();
+            let ece = build_diagram(&rows).ece().unwrap();
             assert!((0.0..=1.0).contains(&ece), "{ece}");
         }
     }

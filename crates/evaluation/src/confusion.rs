@@ -12,13 +12,13 @@ use jeffrey_terms::Label;
 /// `[gold][predicted]` counts, both in the labels' order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
-pub struct Confusion {
+pub struct ConfusionMatrix {
     counts: [[u64; 8]; 8],
 }
 
 /// One class's figures; `None` where a figure would divide by zero.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct ClassFigures {
+pub struct ClassMetrics {
     /// Of the rows predicted as this class, the share that is it; `None` when none was predicted.
     pub precision: Option<f64>,
     /// Of the rows of this class, the share found; `None` when there are none.
@@ -31,9 +31,9 @@ pub struct ClassFigures {
     pub predicted: u64,
 }
 
-impl Confusion {
+impl ConfusionMatrix {
     /// The counts of these rows.
-    pub fn of<'a>(rows: impl IntoIterator<Item = &'a Observation>) -> Self {
+    pub fn from_observations<'a>(rows: impl IntoIterator<Item = &'a Observation>) -> Self {
         let mut confusion = Self::default();
         for row in rows {
             confusion.add(row.gold, row.predicted);
@@ -58,20 +58,20 @@ impl Confusion {
 
     /// Share of rows on the diagonal; `None` without rows.
     pub fn accuracy(&self) -> Option<f64> {
-        let right: u64 = Label::ALL.into_iter().map(|label| self.count(label, label)).sum();
-        ratio(right, self.counts.iter().flatten().sum())
+        let correct: u64 = Label::ALL.into_iter().map(|label| self.count(label, label)).sum();
+        ratio(correct, self.counts.iter().flatten().sum())
     }
 
     /// Precision, recall, F1 and counts of one class.
-    pub fn class(&self, label: Label) -> ClassFigures {
-        let found = self.count(label, label);
+    pub fn class_metrics(&self, label: Label) -> ClassMetrics {
+        let true_positives = self.count(label, label);
         let support = self.support(label);
         let predicted = self.counts.iter().map(|row| row[label.index()]).sum();
-        ClassFigures {
-            precision: ratio(found, predicted),
-            recall: ratio(found, support),
+        ClassMetrics {
+            precision: ratio(true_positives, predicted),
+            recall: ratio(true_positives, support),
             // tp + fn is the support and tp + fp what was predicted.
-            f1: ratio(2 * found, support + predicted),
+            f1: ratio(2 * true_positives, support + predicted),
             support,
             predicted,
         }
@@ -86,15 +86,15 @@ impl Confusion {
         let present = Label::ALL.into_iter().filter(|label| self.support(*label) > 0);
         let (mut sum, mut classes) = (0.0, 0_u64);
         for label in present {
-            sum += self.class(label).f1?;
+            sum += self.class_metrics(label).f1?;
             classes += 1;
         }
         (classes > 0).then(|| sum / classes as f64)
     }
 }
 
-fn ratio(part: u64, whole: u64) -> Option<f64> {
-    (whole > 0).then(|| part as f64 / whole as f64)
+fn ratio(numerator: u64, denominator: u64) -> Option<f64> {
+    (denominator > 0).then(|| numerator as f64 / denominator as f64)
 }
 
 #[cfg(test)]
@@ -102,7 +102,7 @@ mod tests {
     use super::super::testing::observations;
     use super::*;
 
-    fn close(got: Option<f64>, expected: f64) -> bool {
+    fn is_close(got: Option<f64>, expected: f64) -> bool {
         got.is_some_and(|got| (got - expected).abs() < 1e-12)
     }
 
@@ -110,22 +110,28 @@ mod tests {
     /// 0.8, 0, 0 a class, macro 0.26…; precision 2/3, 0, 0 and recall 1, 0, 0.
     #[test]
     fn f1_equals_the_example_of_scikit_learn() {
-        let confusion = Confusion::of(&observations(&[0, 1, 2, 0, 1, 2], &[0, 2, 1, 0, 0, 1]));
+        let confusion = ConfusionMatrix::from_observations(&observations(
+            &[0, 1, 2, 0, 1, 2],
+            &[0, 2, 1, 0, 0, 1],
+        ));
         let expected = [(2.0 / 3.0, 1.0, 0.8), (0.0, 0.0, 0.0), (0.0, 0.0, 0.0)];
         for (label, (precision, recall, f1)) in Label::ALL.into_iter().zip(expected) {
-            let class = confusion.class(label);
-            assert!(close(class.precision, precision), "{label} {class:?}");
-            assert!(close(class.recall, recall), "{label} {class:?}");
-            assert!(close(class.f1, f1), "{label} {class:?}");
+            let class = confusion.class_metrics(label);
+            assert!(is_close(class.precision, precision), "{label} {class:?}");
+            assert!(is_close(class.recall, recall), "{label} {class:?}");
+            assert!(is_close(class.f1, f1), "{label} {class:?}");
         }
-        assert!(close(confusion.macro_f1(), 0.8 / 3.0));
-        assert!(close(confusion.accuracy(), 1.0 / 3.0));
+        assert!(is_close(confusion.macro_f1(), 0.8 / 3.0));
+        assert!(is_close(confusion.accuracy(), 1.0 / 3.0));
     }
 
     /// scikit-learn's example of `confusion_matrix`: 2 0 2 2 0 1 against 0 0 2 2 0 2.
     #[test]
     fn the_matrix_has_gold_in_rows_as_in_scikit_learn() {
-        let confusion = Confusion::of(&observations(&[2, 0, 2, 2, 0, 1], &[0, 0, 2, 2, 0, 2]));
+        let confusion = ConfusionMatrix::from_observations(&observations(
+            &[2, 0, 2, 2, 0, 1],
+            &[0, 0, 2, 2, 0, 2],
+        ));
         let corner: Vec<&[u64]> = confusion.counts[..3].iter().map(|row| &row[..3]).collect();
         assert_eq!(corner, [[2, 0, 0], [0, 0, 1], [1, 0, 2]]);
     }
@@ -134,27 +140,28 @@ mod tests {
     /// 1.00, recall 1.00 0.00 0.67, F1 0.67 0.00 0.80, macro 0.49, accuracy 0.60.
     #[test]
     fn a_classification_report_of_scikit_learn_is_met() {
-        let confusion = Confusion::of(&observations(&[0, 1, 2, 2, 2], &[0, 0, 2, 2, 1]));
-        assert!(close(confusion.class(Label::Joy).f1, 2.0 / 3.0));
-        assert!(close(confusion.class(Label::Anger).precision, 1.0));
-        assert!(close(confusion.class(Label::Anger).recall, 2.0 / 3.0));
-        assert!(close(confusion.class(Label::Anger).f1, 0.8));
-        assert!(close(confusion.macro_f1(), (2.0 / 3.0 + 0.8) / 3.0));
-        assert!(close(confusion.accuracy(), 0.6));
+        let confusion =
+            ConfusionMatrix::from_observations(&observations(&[0, 1, 2, 2, 2], &[0, 0, 2, 2, 1]));
+        assert!(is_close(confusion.class_metrics(Label::Joy).f1, 2.0 / 3.0));
+        assert!(is_close(confusion.class_metrics(Label::Anger).precision, 1.0));
+        assert!(is_close(confusion.class_metrics(Label::Anger).recall, 2.0 / 3.0));
+        assert!(is_close(confusion.class_metrics(Label::Anger).f1, 0.8));
+        assert!(is_close(confusion.macro_f1(), (2.0 / 3.0 + 0.8) / 3.0));
+        assert!(is_close(confusion.accuracy(), 0.6));
     }
 
     #[test]
     fn a_class_that_is_only_predicted_is_not_in_the_macro_mean() {
-        let confusion = Confusion::of(&observations(&[0, 0, 0], &[0, 0, 7]));
-        assert_eq!(confusion.class(Label::Frustration).f1, Some(0.0));
-        assert_eq!(confusion.class(Label::Frustration).recall, None);
-        assert!(close(confusion.macro_f1(), 0.8));
-        assert_eq!(confusion.class(Label::Fear).f1, None);
+        let confusion = ConfusionMatrix::from_observations(&observations(&[0, 0, 0], &[0, 0, 7]));
+        assert_eq!(confusion.class_metrics(Label::Frustration).f1, Some(0.0));
+        assert_eq!(confusion.class_metrics(Label::Frustration).recall, None);
+        assert!(is_close(confusion.macro_f1(), 0.8));
+        assert_eq!(confusion.class_metrics(Label::Fear).f1, None);
     }
 
     #[test]
     fn without_rows_there_is_no_figure() {
-        let none = Confusion::default();
-        assert_eq!((none.accuracy(), none.macro_f1()), (None, None));
+        let empty = ConfusionMatrix::default();
+        assert_eq!((empty.accuracy(), empty.macro_f1()), (None, None));
     }
 }

@@ -1,6 +1,6 @@
 //! How good the classifier is: gold labels and predictions in, figures out.
 //!
-//! Enters one [`Observation`] a row, leaves a [`Report`]. No text enters and none can leave. It reads
+//! Enters one [`Observation`] a row, leaves a [`EvaluationReport`]. No text enters and none can leave. It reads
 //! no clock and no randomness: resampling is seeded, so the same rows give the same report.
 //! Every formula names its source where it stands: [`confusion`] for accuracy and F1,
 //! [`calibration`] for the expected calibration error, [`resample`] for intervals and balanced
@@ -18,11 +18,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use calibration::{Bin, Reliability};
-use confusion::{ClassFigures, Confusion};
-use jeffrey_classifier::{Prediction, Route, Rule};
+use calibration::{ReliabilityBin, ReliabilityDiagram};
+use confusion::{ClassMetrics, ConfusionMatrix};
+use jeffrey_classifier::{ClassifierRoute, Prediction, TieBreakRule};
 use jeffrey_terms::Label;
-use resample::{Balanced, Intervals, balanced_draws, bootstrap, quantile};
+use resample::{BalancedMetrics, BootstrapIntervals, bootstrap, evaluate_balanced_draws, quantile};
 
 /// What is kept of one labelled row once it is classified.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,9 +38,9 @@ pub struct Observation {
     /// The row's language, `und` when it names none.
     pub lang: String,
     /// The route that answered.
-    pub route: Route,
+    pub route: ClassifierRoute,
     /// The rule that changed the scores, if one did.
-    pub rule: Option<Rule>,
+    pub rule: Option<TieBreakRule>,
     /// Whether the text was longer than the encoder reads.
     pub truncated: bool,
 }
@@ -52,7 +52,7 @@ impl Observation {
             gold,
             predicted: prediction.primary,
             confidence: prediction.confidence(),
-            low_confidence: prediction.low_confidence(),
+            low_confidence: prediction.is_low_confidence(),
             lang,
             route: prediction.route,
             rule: prediction.rule_applied,
@@ -61,25 +61,25 @@ impl Observation {
     }
 
     /// Whether the prediction is the gold label.
-    pub fn right(&self) -> bool {
+    pub fn is_correct(&self) -> bool {
         self.gold == self.predicted
     }
 }
 
 /// What to compute beyond the plain figures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Options {
+pub struct EvaluationOptions {
     /// Bootstrap resamples for the 95 % intervals; 0 leaves the intervals out.
     pub resamples: usize,
     /// Draws balanced by class; `None` leaves them out.
-    pub balance: Option<Balance>,
+    pub balanced_sampling: Option<BalancedSampling>,
     /// Seed of everything that is drawn.
     pub seed: u64,
 }
 
 /// Draws with the same number of rows of each class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Balance {
+pub struct BalancedSampling {
     /// Rows of each class in a draw.
     pub rows_per_class: usize,
     /// How many draws.
@@ -91,22 +91,22 @@ pub struct Balance {
 pub enum EvaluationError {
     /// No row with a label.
     #[error("0 rows with a label, at least 1 is needed")]
-    Empty,
+    NoRows,
     /// A class has too few rows for a balanced draw.
-    #[error("class {label} has {rows} rows, fewer than the {wanted} of a balanced draw")]
-    TooFew {
+    #[error("class {label} has {rows} rows, fewer than the {rows_per_class} of a balanced draw")]
+    TooFewRows {
         /// The first such class.
         label: Label,
         /// Its rows.
         rows: usize,
         /// Rows of each class in a draw.
-        wanted: usize,
+        rows_per_class: usize,
     },
 }
 
 /// All figures of one evaluation. Shares are 0 to 1.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Report {
+pub struct EvaluationReport {
     /// Rows that the figures stand on.
     pub rows: usize,
     /// Share of rows with the right label.
@@ -116,11 +116,11 @@ pub struct Report {
     /// Expected calibration error, 15 bins of equal width.
     pub ece: f64,
     /// Bootstrap 95 % intervals of the three figures above.
-    pub intervals: Option<Intervals>,
+    pub intervals: Option<BootstrapIntervals>,
     /// Macro-F1 over draws balanced by class.
-    pub balanced: Option<Balanced>,
+    pub balanced: Option<BalancedMetrics>,
     /// How sure the classifier is.
-    pub confidence: ConfidenceFigures,
+    pub confidence: ConfidenceSummary,
     /// Share of answers marked `low_confidence`.
     pub low_confidence_share: f64,
     /// Share of texts that were longer than the encoder reads.
@@ -130,18 +130,18 @@ pub struct Report {
     /// Share of rows that each rule changed, under its name.
     pub rule_shares: BTreeMap<&'static str, f64>,
     /// Each class's figures.
-    pub classes: BTreeMap<Label, ClassFigures>,
+    pub classes: BTreeMap<Label, ClassMetrics>,
     /// Each language's figures.
-    pub languages: BTreeMap<String, LanguageFigures>,
+    pub languages: BTreeMap<String, LanguageMetrics>,
     /// `[gold][predicted]`, both in the labels' order.
-    pub confusion: Confusion,
+    pub confusion: ConfusionMatrix,
     /// The bins of the expected calibration error.
-    pub reliability: Vec<Bin>,
+    pub reliability: Vec<ReliabilityBin>,
 }
 
 /// Mean and quantiles of the top score.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct ConfidenceFigures {
+pub struct ConfidenceSummary {
     /// Arithmetic mean.
     pub mean: f64,
     /// 10th percentile.
@@ -154,7 +154,7 @@ pub struct ConfidenceFigures {
 
 /// One language's figures.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct LanguageFigures {
+pub struct LanguageMetrics {
     /// Rows in this language.
     pub rows: usize,
     /// Share of rows with the right label.
@@ -171,51 +171,59 @@ pub struct LanguageFigures {
 ///
 /// # Errors
 /// [`EvaluationError`] without rows, or with too few of a class for the balanced draws.
-pub fn evaluate(rows: &[Observation], options: &Options) -> Result<Report, EvaluationError> {
-    let confusion = Confusion::of(rows);
-    let reliability = Reliability::of(rows);
+pub fn evaluate(
+    rows: &[Observation],
+    options: &EvaluationOptions,
+) -> Result<EvaluationReport, EvaluationError> {
+    let confusion = ConfusionMatrix::from_observations(rows);
+    let reliability = ReliabilityDiagram::from_observations(rows);
     // No row, no figure: each of the three is `None` for an empty set only.
-    let figures = (confusion.accuracy(), confusion.macro_f1(), reliability.ece());
-    let (Some(accuracy), Some(macro_f1), Some(ece)) = figures else {
-        return Err(EvaluationError::Empty);
+    let metrics = (confusion.accuracy(), confusion.macro_f1(), reliability.ece());
+    let (Some(accuracy), Some(macro_f1), Some(ece)) = metrics else {
+        return Err(EvaluationError::NoRows);
     };
-    let balanced =
-        options.balance.map(|balance| balanced_draws(rows, balance, options.seed)).transpose()?;
-    Ok(Report {
+    let balanced = options
+        .balanced_sampling
+        .map(|sampling| evaluate_balanced_draws(rows, sampling, options.seed))
+        .transpose()?;
+    Ok(EvaluationReport {
         rows: rows.len(),
         accuracy,
         macro_f1,
         ece,
         intervals: bootstrap(rows, options.resamples, options.seed),
         balanced,
-        confidence: confidence(rows),
-        low_confidence_share: share(rows, |row| row.low_confidence),
-        truncated_share: share(rows, |row| row.truncated),
-        route_shares: Route::ALL
+        confidence: summarize_confidence(rows),
+        low_confidence_share: share_where(rows, |row| row.low_confidence),
+        truncated_share: share_where(rows, |row| row.truncated),
+        route_shares: ClassifierRoute::ALL
             .into_iter()
-            .map(|route| (route.name(), share(rows, |row| row.route == route)))
+            .map(|route| (route.name(), share_where(rows, |row| row.route == route)))
             .collect(),
-        rule_shares: [Rule::AngerKeywordStandard, Rule::AngerKeywordExtended]
+        rule_shares: [TieBreakRule::AngerKeywordStandard, TieBreakRule::AngerKeywordExtended]
             .into_iter()
-            .map(|rule| (rule.name(), share(rows, |row| row.rule == Some(rule))))
+            .map(|rule| (rule.name(), share_where(rows, |row| row.rule == Some(rule))))
             .collect(),
-        classes: Label::ALL.into_iter().map(|label| (label, confusion.class(label))).collect(),
-        languages: languages(rows),
+        classes: Label::ALL
+            .into_iter()
+            .map(|label| (label, confusion.class_metrics(label)))
+            .collect(),
+        languages: evaluate_languages(rows),
         reliability: reliability.bins(),
         confusion,
     })
 }
 
 /// Share of the rows for which `holds`; 0 without rows.
-fn share(rows: &[Observation], holds: impl Fn(&Observation) -> bool) -> f64 {
-    let count = rows.iter().filter(|row| holds(row)).count();
+fn share_where(rows: &[Observation], predicate: impl Fn(&Observation) -> bool) -> f64 {
+    let count = rows.iter().filter(|row| predicate(row)).count();
     if rows.is_empty() { 0.0 } else { count as f64 / rows.len() as f64 }
 }
 
-fn confidence(rows: &[Observation]) -> ConfidenceFigures {
+fn summarize_confidence(rows: &[Observation]) -> ConfidenceSummary {
     let mut values: Vec<f64> = rows.iter().map(|row| f64::from(row.confidence)).collect();
     values.sort_by(f64::total_cmp);
-    ConfidenceFigures {
+    ConfidenceSummary {
         mean: values.iter().sum::<f64>() / values.len() as f64,
         p10: quantile(&values, 0.1),
         p50: quantile(&values, 0.5),
@@ -223,22 +231,24 @@ fn confidence(rows: &[Observation]) -> ConfidenceFigures {
     }
 }
 
-fn languages(rows: &[Observation]) -> BTreeMap<String, LanguageFigures> {
+fn evaluate_languages(rows: &[Observation]) -> BTreeMap<String, LanguageMetrics> {
     let names: BTreeSet<&str> = rows.iter().map(|row| row.lang.as_str()).collect();
-    let figures = |name: &str| {
-        let of_language = || rows.iter().filter(|row| row.lang == name);
-        let confusion = Confusion::of(of_language());
-        let (count, low) =
-            (of_language().count(), of_language().filter(|row| row.low_confidence).count());
-        Some(LanguageFigures {
+    let evaluate_language = |name: &str| {
+        let rows_in_language = || rows.iter().filter(|row| row.lang == name);
+        let confusion = ConfusionMatrix::from_observations(rows_in_language());
+        let (count, low_confidence_rows) = (
+            rows_in_language().count(),
+            rows_in_language().filter(|row| row.low_confidence).count(),
+        );
+        Some(LanguageMetrics {
             rows: count,
             accuracy: confusion.accuracy()?,
             macro_f1: confusion.macro_f1()?,
-            ece: Reliability::of(of_language()).ece()?,
-            low_confidence_share: low as f64 / count as f64,
+            ece: ReliabilityDiagram::from_observations(rows_in_language()).ece()?,
+            low_confidence_share: low_confidence_rows as f64 / count as f64,
         })
     };
-    names.into_iter().filter_map(|name| Some((name.to_owned(), figures(name)?))).collect()
+    names.into_iter().filter_map(|name| Some((name.to_owned(), evaluate_language(name)?))).collect()
 }
 
 #[cfg(test)]
@@ -251,9 +261,9 @@ pub(crate) mod testing {
             gold,
             predicted,
             confidence,
-            low_confidence: confidence < jeffrey_classifier::LOW_CONFIDENCE,
+            low_confidence: confidence < jeffrey_classifier::LOW_CONFIDENCE_THRESHOLD,
             lang: "en".into(),
-            route: Route::LinearHead,
+            route: ClassifierRoute::LinearHead,
             rule: None,
             truncated: false,
         }
@@ -273,18 +283,19 @@ mod tests {
     use super::testing::{observation, observations};
     use super::*;
 
-    const PLAIN: Options = Options { resamples: 0, balance: None, seed: 1 };
+    const WITHOUT_RESAMPLING: EvaluationOptions =
+        EvaluationOptions { resamples: 0, balanced_sampling: None, seed: 1 };
 
     #[test]
     fn no_rows_are_refused_and_not_reported_as_zero() {
-        assert_eq!(evaluate(&[], &PLAIN), Err(EvaluationError::Empty));
+        assert_eq!(evaluate(&[], &WITHOUT_RESAMPLING), Err(EvaluationError::NoRows));
     }
 
     #[test]
     fn everything_right_gives_one_in_every_class_and_language() {
         let mut rows = observations(&[0, 1, 2, 3, 4, 5, 6, 7], &[0, 1, 2, 3, 4, 5, 6, 7]);
         rows[3].lang = "fr".into();
-        let report = evaluate(&rows, &PLAIN).unwrap();
+        let report = evaluate(&rows, &WITHOUT_RESAMPLING).unwrap();
         assert_eq!((report.accuracy, report.macro_f1), (1.0, 1.0));
         assert!(report.classes.values().all(|class| class.f1 == Some(1.0)));
         assert_eq!(report.languages["fr"].rows, 1);
@@ -300,10 +311,10 @@ mod tests {
             observation(Label::Fear, Label::Fear, 0.75),
             observation(Label::Fear, Label::Fear, 1.0),
         ];
-        rows[0].route = Route::Regex;
-        rows[1].rule = Some(Rule::AngerKeywordExtended);
+        rows[0].route = ClassifierRoute::Regex;
+        rows[1].rule = Some(TieBreakRule::AngerKeywordExtended);
         rows[2].truncated = true;
-        let report = evaluate(&rows, &PLAIN).unwrap();
+        let report = evaluate(&rows, &WITHOUT_RESAMPLING).unwrap();
         assert_eq!(report.accuracy, 0.75);
         assert_eq!(report.low_confidence_share, 0.25);
         assert_eq!(report.truncated_share, 0.25);
@@ -325,13 +336,13 @@ mod tests {
 
     #[test]
     fn the_report_is_json_with_labels_as_keys_in_their_order() {
-        let report = evaluate(&observations(&[0, 7], &[0, 2]), &PLAIN).unwrap();
+        let report = evaluate(&observations(&[0, 7], &[0, 2]), &WITHOUT_RESAMPLING).unwrap();
         let json = serde_json::to_string(&report).unwrap();
-        let places: Vec<usize> = Label::ALL
+        let positions: Vec<usize> = Label::ALL
             .iter()
             .map(|label| json.find(&format!("\"{label}\":{{\"precision\"")).unwrap())
             .collect();
-        assert!(places.is_sorted(), "{places:?}");
+        assert!(positions.is_sorted(), "{positions:?}");
         assert!(json.contains(r#""confusion":[[1,0,0,0,0,0,0,0],"#), "{json}");
     }
 }

@@ -8,9 +8,9 @@
 
 use serde::Serialize;
 
-use super::calibration::Reliability;
-use super::confusion::Confusion;
-use super::{Balance, EvaluationError, Observation};
+use super::calibration::ReliabilityDiagram;
+use super::confusion::ConfusionMatrix;
+use super::{BalancedSampling, EvaluationError, Observation};
 use jeffrey_terms::Label;
 
 /// A small generator with one word of state (Steele, Lea & Flood 2014, "Fast splittable pseudorandom
@@ -39,15 +39,15 @@ impl SplitMix64 {
     ///
     /// The high word of a product, with the overhang drawn again (Lemire 2019,
     /// <https://arxiv.org/abs/1805.10941>).
-    pub fn below(&mut self, bound: usize) -> usize {
+    pub fn next_below(&mut self, bound: usize) -> usize {
         let bound = bound as u64;
         if bound == 0 {
             return 0;
         }
-        let overhang = bound.wrapping_neg() % bound;
+        let rejection_threshold = bound.wrapping_neg() % bound;
         loop {
             let product = u128::from(self.next_u64()) * u128::from(bound);
-            if product as u64 >= overhang {
+            if product as u64 >= rejection_threshold {
                 return (product >> 64) as usize;
             }
         }
@@ -56,16 +56,16 @@ impl SplitMix64 {
 
 /// The middle 95 % of a figure over the resamples.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Interval {
+pub struct PercentileInterval {
     /// 2.5th percentile.
     pub low: f64,
     /// 97.5th percentile.
     pub high: f64,
 }
 
-impl Interval {
+impl PercentileInterval {
     /// The interval of at least one value.
-    fn of(values: &mut [f64]) -> Self {
+    fn from_values(values: &mut [f64]) -> Self {
         values.sort_by(f64::total_cmp);
         Self { low: quantile(values, 0.025), high: quantile(values, 0.975) }
     }
@@ -73,20 +73,20 @@ impl Interval {
 
 /// Bootstrap 95 % percentile intervals.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Intervals {
+pub struct BootstrapIntervals {
     /// How many resamples they stand on.
     pub resamples: usize,
     /// Of the accuracy.
-    pub accuracy: Interval,
+    pub accuracy: PercentileInterval,
     /// Of the macro-F1.
-    pub macro_f1: Interval,
+    pub macro_f1: PercentileInterval,
     /// Of the expected calibration error; an upper bound, see the module's text.
-    pub ece: Interval,
+    pub ece: PercentileInterval,
 }
 
 /// Macro-F1 over draws with the same number of rows of each class.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Balanced {
+pub struct BalancedMetrics {
     /// Rows of each class in a draw.
     pub rows_per_class: usize,
     /// How many draws.
@@ -96,7 +96,7 @@ pub struct Balanced {
     /// Mean over the draws.
     pub macro_f1: f64,
     /// The middle 95 % of the draws.
-    pub interval: Interval,
+    pub interval: PercentileInterval,
     /// Expected calibration error of all draws together.
     pub ece: f64,
     /// The mean of that of each draw. A draw is small, so its error is biased far upwards.
@@ -106,96 +106,96 @@ pub struct Balanced {
 /// The value below which a share `at` (0 to 1) of sorted values lies; NaN without values.
 ///
 /// Linear between neighbours: type 7 of Hyndman & Fan 1996, the default of numpy and R.
-pub fn quantile(sorted: &[f64], at: f64) -> f64 {
+pub fn quantile(sorted: &[f64], probability: f64) -> f64 {
     let Some(last) = sorted.len().checked_sub(1) else { return f64::NAN };
-    let place = at.clamp(0.0, 1.0) * last as f64;
-    let below = place.floor() as usize;
-    let above = (below + 1).min(last);
-    sorted[below] + (place - below as f64) * (sorted[above] - sorted[below])
+    let position = probability.clamp(0.0, 1.0) * last as f64;
+    let lower = position.floor() as usize;
+    let upper = (lower + 1).min(last);
+    sorted[lower] + (position - lower as f64) * (sorted[upper] - sorted[lower])
 }
 
 /// The intervals of these rows; `None` without rows or without resamples.
-pub fn bootstrap(rows: &[Observation], resamples: usize, seed: u64) -> Option<Intervals> {
+pub fn bootstrap(rows: &[Observation], resamples: usize, seed: u64) -> Option<BootstrapIntervals> {
     if rows.is_empty() || resamples == 0 {
         return None;
     }
-    let mut random = SplitMix64::new(seed);
+    let mut rng = SplitMix64::new(seed);
     let (mut accuracies, mut macro_f1s, mut eces) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..resamples {
-        let mut confusion = Confusion::default();
-        let mut reliability = Reliability::default();
+        let mut confusion = ConfusionMatrix::default();
+        let mut reliability = ReliabilityDiagram::default();
         for _ in 0..rows.len() {
-            let row = &rows[random.below(rows.len())];
+            let row = &rows[rng.next_below(rows.len())];
             confusion.add(row.gold, row.predicted);
-            reliability.add(row.confidence, row.right());
+            reliability.add(row.confidence, row.is_correct());
         }
         // Each is `None` without rows only, and a resample has as many as the set.
         accuracies.extend(confusion.accuracy());
         macro_f1s.extend(confusion.macro_f1());
         eces.extend(reliability.ece());
     }
-    Some(Intervals {
+    Some(BootstrapIntervals {
         resamples,
-        accuracy: Interval::of(&mut accuracies),
-        macro_f1: Interval::of(&mut macro_f1s),
-        ece: Interval::of(&mut eces),
+        accuracy: PercentileInterval::from_values(&mut accuracies),
+        macro_f1: PercentileInterval::from_values(&mut macro_f1s),
+        ece: PercentileInterval::from_values(&mut eces),
     })
 }
 
 /// Macro-F1 over draws without replacement within each class that is present.
 ///
 /// # Errors
-/// [`EvaluationError::TooFew`] when a class that is present has fewer rows than a draw takes, and
-/// [`EvaluationError::Empty`] when no class is, or no draw or no row is asked for.
-pub fn balanced_draws(
+/// [`EvaluationError::TooFewRows`] when a class that is present has fewer rows than a draw takes, and
+/// [`EvaluationError::NoRows`] when no class is, or no draw or no row is asked for.
+pub fn evaluate_balanced_draws(
     rows: &[Observation],
-    balance: Balance,
+    sampling: BalancedSampling,
     seed: u64,
-) -> Result<Balanced, EvaluationError> {
-    let Balance { rows_per_class, draws } = balance;
+) -> Result<BalancedMetrics, EvaluationError> {
+    let BalancedSampling { rows_per_class, draws } = sampling;
     let mut classes = Vec::new();
     let mut by_class: Vec<Vec<&Observation>> = Vec::new();
     for label in Label::ALL {
-        let of_class: Vec<&Observation> = rows.iter().filter(|row| row.gold == label).collect();
-        if of_class.is_empty() {
+        let class_rows: Vec<&Observation> = rows.iter().filter(|row| row.gold == label).collect();
+        if class_rows.is_empty() {
             continue;
         }
-        if of_class.len() < rows_per_class {
-            let (rows, wanted) = (of_class.len(), rows_per_class);
-            return Err(EvaluationError::TooFew { label, rows, wanted });
+        if class_rows.len() < rows_per_class {
+            let (rows, rows_per_class) = (class_rows.len(), rows_per_class);
+            return Err(EvaluationError::TooFewRows { label, rows, rows_per_class });
         }
         classes.push(label);
-        by_class.push(of_class);
+        by_class.push(class_rows);
     }
-    let mut random = SplitMix64::new(seed);
-    let (mut values, mut eces) = (Vec::new(), Vec::new());
-    let mut together = Reliability::default();
+    let mut rng = SplitMix64::new(seed);
+    let (mut macro_f1s, mut eces) = (Vec::new(), Vec::new());
+    let mut all_draws = ReliabilityDiagram::default();
     for _ in 0..draws {
-        let mut confusion = Confusion::default();
-        let mut reliability = Reliability::default();
-        for of_class in &mut by_class {
+        let mut confusion = ConfusionMatrix::default();
+        let mut reliability = ReliabilityDiagram::default();
+        for class_rows in &mut by_class {
             // The first steps of a Fisher–Yates shuffle; the order that an earlier draw left is as
             // good a start as any.
-            for taken in 0..rows_per_class {
-                let other = taken + random.below(of_class.len() - taken);
-                of_class.swap(taken, other);
-                let row = of_class[taken];
+            for drawn in 0..rows_per_class {
+                let swap_index = drawn + rng.next_below(class_rows.len() - drawn);
+                class_rows.swap(drawn, swap_index);
+                let row = class_rows[drawn];
                 confusion.add(row.gold, row.predicted);
-                reliability.add(row.confidence, row.right());
-                together.add(row.confidence, row.right());
+                reliability.add(row.confidence, row.is_correct());
+                all_draws.add(row.confidence, row.is_correct());
             }
         }
-        values.extend(confusion.macro_f1());
+        macro_f1s.extend(confusion.macro_f1());
         eces.extend(reliability.ece());
     }
-    if values.is_empty() {
-        return Err(EvaluationError::Empty);
+    if macro_f1s.is_empty() {
+        return Err(EvaluationError::NoRows);
     }
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
-    let (macro_f1, ece_of_a_draw) = (mean(&values), mean(&eces));
-    let ece = together.ece().ok_or(EvaluationError::Empty)?;
-    let interval = Interval::of(&mut values);
-    Ok(Balanced { rows_per_class, draws, classes, macro_f1, interval, ece, ece_of_a_draw })
+    let (macro_f1, ece_of_a_draw) = (mean(&macro_f1s), mean(&eces));
+    let ece = all_draws.ece().ok_or(EvaluationError::NoRows)?;
+    let interval = PercentileInterval::from_values(&mut macro_f1s);
+    Ok(BalancedMetrics { rows_per_class, draws, classes, macro_f1, interval, ece, ece_of_a_draw })
 }
 
 #[cfg(test)]
@@ -205,12 +205,12 @@ mod tests {
 
     /// `rows` random rows over the first `classes` labels, right in about half the cases.
     fn random_rows(rows: usize, classes: usize, seed: u64) -> Vec<Observation> {
-        let mut random = SplitMix64::new(seed);
+        let mut rng = SplitMix64::new(seed);
         (0..rows)
             .map(|_| {
-                let gold = random.below(classes);
-                let predicted = if random.below(2) == 0 { gold } else { random.below(8) };
-                let confidence = 0.2 + random.below(80) as f32 / 100.0;
+                let gold = rng.next_below(classes);
+                let predicted = if rng.next_below(2) == 0 { gold } else { rng.next_below(8) };
+                let confidence = 0.2 + rng.next_below(80) as f32 / 100.0;
                 observation(Label::ALL[gold], Label::ALL[predicted], confidence)
             })
             .collect()
@@ -219,7 +219,7 @@ mod tests {
     /// The first outputs of the reference implementation for seed 1234567.
     #[test]
     fn the_generator_gives_the_published_sequence() {
-        let mut random = SplitMix64::new(1_234_567);
+        let mut rng = SplitMix64::new(1_234_567);
         let expected: [u64; 5] = [
             6_457_827_717_110_365_317,
             3_203_168_211_198_807_973,
@@ -227,28 +227,30 @@ mod tests {
             4_593_380_528_125_082_431,
             16_408_922_859_458_223_821,
         ];
-        assert_eq!(expected.map(|_| random.next_u64()), expected);
+        assert_eq!(expected.map(|_| rng.next_u64()), expected);
     }
 
     #[test]
     fn bounded_numbers_are_in_range_and_even() {
-        let mut random = SplitMix64::new(9);
+        let mut rng = SplitMix64::new(9);
         let mut counts = [0_u32; 7];
         for _ in 0..70_000 {
-            counts[random.below(7)] += 1;
+            counts[rng.next_below(7)] += 1;
         }
         // Five standard deviations (√(70000 · 1/7 · 6/7) ≈ 93) around 10,000.
         assert!(counts.iter().all(|count| count.abs_diff(10_000) < 465), "{counts:?}");
-        assert_eq!((random.below(1), random.below(0)), (0, 0));
+        assert_eq!((rng.next_below(1), rng.next_below(0)), (0, 0));
     }
 
     #[test]
     fn quantiles_equal_those_of_numpy() {
         // numpy.quantile([1, 2, 4, 8], [0, 0.025, 0.5, 0.975, 1]) -> 1, 1.075, 3, 7.7, 8
         let values = [1.0, 2.0, 4.0, 8.0];
-        for (at, expected) in [(0.0, 1.0), (0.025, 1.075), (0.5, 3.0), (0.975, 7.7), (1.0, 8.0)] {
-            let got = quantile(&values, at);
-            assert!((got - expected).abs() < 1e-12, "{at}: {got}");
+        for (probability, expected) in
+            [(0.0, 1.0), (0.025, 1.075), (0.5, 3.0), (0.975, 7.7), (1.0, 8.0)]
+        {
+            let got = quantile(&values, probability);
+            assert!((got - expected).abs() < 1e-12, "{probability}: {got}");
         }
         assert_eq!(quantile(&[5.0], 0.975), 5.0);
         assert!(quantile(&[], 0.5).is_nan());
@@ -268,14 +270,14 @@ mod tests {
         for seed in 0..20 {
             let rows = random_rows(200, 8, seed);
             let intervals = bootstrap(&rows, 300, seed).unwrap();
-            let confusion = Confusion::of(&rows);
+            let confusion = ConfusionMatrix::from_observations(&rows);
             for (name, interval, estimate) in [
                 ("accuracy", intervals.accuracy, confusion.accuracy().unwrap()),
                 ("macro-F1", intervals.macro_f1, confusion.macro_f1().unwrap()),
             ] {
                 assert!(interval.low < interval.high, "{name} {interval:?}");
-                let held = (interval.low..=interval.high).contains(&estimate);
-                assert!(held, "seed {seed}: {name} {estimate} {interval:?}");
+                let is_inside = (interval.low..=interval.high).contains(&estimate);
+                assert!(is_inside, "seed {seed}: {name} {estimate} {interval:?}");
             }
         }
     }
@@ -293,17 +295,15 @@ mod tests {
     #[test]
     fn a_balanced_draw_of_whole_classes_is_the_set_itself() {
         let mut rows = Vec::new();
-        for (place, label) in Label::ALL.into_iter().enumerate() {
-            rows.extend(
-                (0..10).map(|row| {
-                    observation(label, if row < place { Label::Joy } else { label }, 0.5)
-                }),
-            );
+        for (class_index, label) in Label::ALL.into_iter().enumerate() {
+            rows.extend((0..10).map(|row| {
+                observation(label, if row < class_index { Label::Joy } else { label }, 0.5)
+            }));
         }
-        let balance = Balance { rows_per_class: 10, draws: 5 };
-        let balanced = balanced_draws(&rows, balance, 1).unwrap();
-        let whole = Confusion::of(&rows).macro_f1().unwrap();
-        assert!((balanced.macro_f1 - whole).abs() < 1e-12);
+        let sampling = BalancedSampling { rows_per_class: 10, draws: 5 };
+        let balanced = evaluate_balanced_draws(&rows, sampling, 1).unwrap();
+        let whole_set = ConfusionMatrix::from_observations(&rows).macro_f1().unwrap();
+        assert!((balanced.macro_f1 - whole_set).abs() < 1e-12);
         assert!((balanced.interval.high - balanced.interval.low).abs() < 1e-12);
         assert_eq!(balanced.classes, Label::ALL);
     }
@@ -313,8 +313,8 @@ mod tests {
         // 900 joys all right, 100 fears all taken for joy: balanced, half of what is called joy is.
         let mut rows = vec![observation(Label::Joy, Label::Joy, 0.9); 900];
         rows.extend(vec![observation(Label::Fear, Label::Joy, 0.9); 100]);
-        let balance = Balance { rows_per_class: 50, draws: 20 };
-        let balanced = balanced_draws(&rows, balance, 1).unwrap();
+        let sampling = BalancedSampling { rows_per_class: 50, draws: 20 };
+        let balanced = evaluate_balanced_draws(&rows, sampling, 1).unwrap();
         // F1 of joy 2·50/(50 + 100), of fear 0.
         assert!((balanced.macro_f1 - 1.0 / 3.0).abs() < 1e-12, "{balanced:?}");
         // Half are right at a confidence of 0.9.
@@ -326,19 +326,25 @@ mod tests {
     #[test]
     fn a_class_with_too_few_rows_is_named() {
         let rows = random_rows(40, 2, 1);
-        let balance = Balance { rows_per_class: 100, draws: 10 };
-        let error = balanced_draws(&rows, balance, 1).unwrap_err().to_string();
+        let sampling = BalancedSampling { rows_per_class: 100, draws: 10 };
+        let error = evaluate_balanced_draws(&rows, sampling, 1).unwrap_err().to_string();
         assert!(error.starts_with("class joy has "), "{error}");
         assert!(error.ends_with("fewer than the 100 of a balanced draw"), "{error}");
-        let none = Balance { rows_per_class: 1, draws: 0 };
-        assert_eq!(balanced_draws(&rows, none, 1), Err(EvaluationError::Empty));
+        let no_draws = BalancedSampling { rows_per_class: 1, draws: 0 };
+        assert_eq!(evaluate_balanced_draws(&rows, no_draws, 1), Err(EvaluationError::NoRows));
     }
 
     #[test]
     fn the_same_seed_repeats_the_draws() {
         let rows = random_rows(800, 8, 4);
-        let balance = Balance { rows_per_class: 20, draws: 30 };
-        assert_eq!(balanced_draws(&rows, balance, 3), balanced_draws(&rows, balance, 3));
-        assert_ne!(balanced_draws(&rows, balance, 3), balanced_draws(&rows, balance, 4));
+        let sampling = BalancedSampling { rows_per_class: 20, draws: 30 };
+        assert_eq!(
+            evaluate_balanced_draws(&rows, sampling, 3),
+            evaluate_balanced_draws(&rows, sampling, 3)
+        );
+        assert_ne!(
+            evaluate_balanced_draws(&rows, sampling, 3),
+            evaluate_balanced_draws(&rows, sampling, 4)
+        );
     }
 }

@@ -9,279 +9,343 @@ use std::rc::Rc;
 use worker::Env;
 use worker::worker_sys::web_sys;
 
-use super::http::{self, NoAnswer, Outgoing, Parts, Read, Target};
-use super::{Call, MEMORY, draw, keep, no_answer, now, rollout, stable_p95_ms, stage};
-use jeffrey_edge::gate::answer::{Answer, Fallback};
-use jeffrey_edge::gate::breaker::PROBE;
-use jeffrey_edge::gate::contract::Asked as Request;
-use jeffrey_edge::gate::event::{Event, Thresholds, Unobserved};
-use jeffrey_edge::gate::overrides::{self, OverrideError};
-use jeffrey_edge::gate::own::{OwnError, rules};
-use jeffrey_edge::gate::settings::Settings;
-use jeffrey_edge::gate::subject::{self, Found};
-use jeffrey_edge::gate::{ANSWER_BYTES_MAX, REQUEST_BYTES_MAX, receipt};
-use jeffrey_edge::rollout::decision::{Answerable, Asked, Decision, decide};
-use jeffrey_edge::rollout::standing::{Breach, BreachKind};
+use super::http::{self, BodyRead, FetchError, FetchTarget, OutboundBody, OutboundRequest};
+use super::{
+    ISOLATE_STATE, RequestContext, current_stage, legacy_error, log_event, now, random_bytes,
+    rollout, stable_p95_ms,
+};
+use jeffrey_edge::gateway::api::{ApiError, assignment_rules};
+use jeffrey_edge::gateway::circuit_breaker::PROBE_TEXT;
+use jeffrey_edge::gateway::cohort_override::{self, OverrideError};
+use jeffrey_edge::gateway::event::{ClassifyEvent, Thresholds, UnreadReason};
+use jeffrey_edge::gateway::legacy::LegacyRequest as Request;
+use jeffrey_edge::gateway::model::{Fallback, ModelResponse};
+use jeffrey_edge::gateway::settings::GatewaySettings;
+use jeffrey_edge::gateway::subject::{self, ResolvedSubject};
+use jeffrey_edge::gateway::{CLASSIFY_REQUEST_BYTES_MAX, LEGACY_RESPONSE_BYTES_MAX, signed_id};
+use jeffrey_edge::rollout::assignment::{
+    Assignment, CanaryEligibility, RequestFacts, assign_cohort,
+};
+use jeffrey_edge::rollout::release_state::{HardFailure, HardFailureKind};
 use jeffrey_mask::mask;
-use jeffrey_terms::{AnswerId, Cohort, Text, UnixMs};
+use jeffrey_terms::{Cohort, InputText, ResponseId, UnixMs};
 
 /// Largest answer of the model that is read: eight scores and names.
-const MODEL_BYTES_MAX: usize = 16 * 1024;
+const MODEL_RESPONSE_BYTES_MAX: usize = 16 * 1024;
 
 /// What goes back beside the answer.
-struct Marks {
-    id: AnswerId,
-    decision: Decision,
-    found: Option<Found>,
+struct ResponseExtras {
+    id: ResponseId,
+    decision: Assignment,
+    caller: Option<ResolvedSubject>,
     /// Why a cohort that was asked for is not given.
-    refused: Option<OverrideError>,
+    override_error: Option<OverrideError>,
 }
 
 /// Answers a classify call; `held` says whether its body is read.
-pub(super) async fn answer(call: Call, held: bool) -> Result<web_sys::Response, OwnError> {
-    let at = now();
-    let settings = Rc::clone(&call.settings);
+pub(super) async fn handle(
+    context: RequestContext,
+    buffered: bool,
+) -> Result<web_sys::Response, ApiError> {
+    let received_at = now();
+    let settings = Rc::clone(&context.settings);
     // It declared a length within the limit.
-    let body = if held { Some(call.body(REQUEST_BYTES_MAX).await?) } else { None };
-    let request = body.as_deref().map(|body| settings.contract.read(body));
-    let foreign = call.head.foreign_origin();
-    let open = |origin| settings.cors_origins.iter().any(|open| open == origin);
-    let (text, user, answerable) = match request {
-        None => (None, None, Answerable::Streamed),
-        Some(Request { text: None, user }) => (None, user, Answerable::NoText),
-        Some(Request { text, user }) if foreign.is_some_and(|origin| !open(origin)) => {
-            (text, user, Answerable::ForeignOrigin)
+    let body =
+        if buffered { Some(context.read_body(CLASSIFY_REQUEST_BYTES_MAX).await?) } else { None };
+    let request = body.as_deref().map(|body| settings.contract.parse_request(body));
+    let foreign_origin = context.head.foreign_origin();
+    let is_allowed = |origin| settings.cors_origins.iter().any(|allowed| allowed == origin);
+    let (text, user, eligibility) = match request {
+        None => (None, None, CanaryEligibility::Streamed),
+        Some(Request { text: None, user }) => (None, user, CanaryEligibility::NoText),
+        Some(Request { text, user })
+            if foreign_origin.is_some_and(|origin| !is_allowed(origin)) =>
+        {
+            (text, user, CanaryEligibility::ForeignOrigin)
         }
-        Some(Request { text, user }) => (text, user, Answerable::Yes),
+        Some(Request { text, user }) => (text, user, CanaryEligibility::Eligible),
     };
-    let found = subject::find(&call.head, user, true, &settings, draw());
-    call.limit(found.as_ref().filter(|found| !found.new).map(|found| &found.subject)).await?;
+    let caller = subject::resolve(&context.head, user, true, &settings, random_bytes());
+    context
+        .check_rate_limit(
+            caller.as_ref().filter(|caller| !caller.is_new).map(|caller| &caller.subject),
+        )
+        .await?;
 
-    let in_force = call.in_force().await;
-    let wanted = overrides::asked(&call.head, &settings, at);
-    let granted = wanted.as_ref().ok().and_then(Option::as_ref);
-    let asked = Asked {
-        subject: found.as_ref().map(|found| &found.subject),
-        wanted: granted.map(|(cohort, permission)| (*cohort, permission)),
-        sticky: found.as_ref().is_some_and(|found| !found.new),
-        answerable,
+    let effective = context.effective_share().await;
+    let override_request = cohort_override::verify_override(&context.head, &settings, received_at);
+    let granted_override = override_request.as_ref().ok().and_then(Option::as_ref);
+    let facts = RequestFacts {
+        subject: caller.as_ref().map(|caller| &caller.subject),
+        requested_cohort: granted_override.map(|(cohort, permission)| (*cohort, permission)),
+        is_sticky: caller.as_ref().is_some_and(|caller| !caller.is_new),
+        eligibility,
     };
-    let decision = decide(&asked, &rules(&settings, in_force));
-    let hash = settings.keys.first().zip(found.as_ref());
-    let hash = hash.map(|(key, found)| subject::hashed(&found.subject, key, &settings.release));
-    let id = AnswerId::new(at, draw());
-    let shown = text.as_ref().filter(|_| settings.preview);
-    let preview = shown.map(|text| mask(text.expose()).preview());
-    let thresholds = Thresholds::new(in_force.share, stage(), stable_p95_ms());
-    let mut event = Event::new(id, at, &settings.release, &decision, hash, preview, thresholds);
-    let refused = overrides::refusal(&wanted, &decision);
-    let marks = Marks { id, decision, found, refused };
+    let decision = assign_cohort(&facts, &assignment_rules(&settings, effective));
+    let subject_hash = settings.signing_keys.first().zip(caller.as_ref());
+    let subject_hash = subject_hash
+        .map(|(key, caller)| subject::hash_subject(&caller.subject, key, &settings.release));
+    let id = ResponseId::new(received_at, random_bytes());
+    let preview_text = text.as_ref().filter(|_| settings.text_preview_enabled);
+    let preview = preview_text.map(|text| mask(text.expose()).preview());
+    let thresholds = Thresholds::new(effective.share, current_stage(), stable_p95_ms());
+    let mut event = ClassifyEvent::new(
+        id,
+        received_at,
+        &settings.release,
+        &decision,
+        subject_hash,
+        preview,
+        thresholds,
+    );
+    let override_error = cohort_override::override_error(&override_request, &decision);
+    let extras = ResponseExtras { id, decision, caller, override_error };
 
-    let began = now();
+    let started_at = now();
     if let (Cohort::Canary, Some(text)) = (decision.cohort, &text) {
-        match model(&call, text).await {
-            Ok(answer) => {
-                let latency_ms = since(began);
-                event.answered(&answer, latency_ms);
-                call.keep(&event);
-                let body = answer.body(settings.response_shape, latency_ms);
+        match answer_by_model(&context, text).await {
+            Ok(model_response) => {
+                let latency_ms = elapsed_ms(started_at);
+                event.record_model_response(&model_response, latency_ms);
+                context.log_event(&event);
+                let body = model_response.to_body(settings.response_format, latency_ms);
                 let mut headers = vec![
                     ("content-type", "application/json".to_owned()),
                     ("cache-control", "no-store".to_owned()),
                 ];
-                if let Some(origin) = call.head.foreign_origin() {
+                if let Some(origin) = context.head.foreign_origin() {
                     headers.push(("access-control-allow-origin", origin.to_owned()));
                     headers.push(("vary", "origin".to_owned()));
                 }
-                let response = http::response(200, &headers, &body);
+                let response = http::new_response(200, &headers, &body);
                 // Headers and bytes of ours make a response.
-                let response = response.map_err(|_| OwnError::OldSystemUnreachable)?;
-                return Ok(marked(&call, response, &marks, ("model", latency_ms)));
+                let response = response.map_err(|_| ApiError::LegacyUnreachable)?;
+                return Ok(add_extras(&context, response, &extras, ("model", latency_ms)));
             }
-            Err(fallback) => event.fell_back(fallback),
+            Err(fallback) => event.record_fallback(fallback),
         }
     }
-    forward(call, body, text, marks, event, began).await
+    answer_by_legacy(context, body, text, extras, event, started_at).await
 }
 
 /// The old system's turn.
-async fn forward(
-    call: Call,
+async fn answer_by_legacy(
+    context: RequestContext,
     body: Option<Vec<u8>>,
-    text: Option<Text>,
-    marks: Marks,
-    mut event: Event,
-    began: UnixMs,
-) -> Result<web_sys::Response, OwnError> {
-    let settings = Rc::clone(&call.settings);
+    text: Option<InputText>,
+    extras: ResponseExtras,
+    mut event: ClassifyEvent,
+    started_at: UnixMs,
+) -> Result<web_sys::Response, ApiError> {
+    let settings = Rc::clone(&context.settings);
     let timeout_ms = settings.legacy_timeout_ms;
     // How long a streamed body takes is its sender's matter.
-    let within_ms = body.is_some().then_some(timeout_ms);
-    let response = match call.forward(body.as_deref(), within_ms).await {
+    let head_timeout_ms = body.is_some().then_some(timeout_ms);
+    let response = match context.fetch_legacy(body.as_deref(), head_timeout_ms).await {
         Ok(response) => response,
-        Err(reason) => {
-            let status = if reason == NoAnswer::Late { 504 } else { 502 };
-            event.forwarded(status, since(began), Err(Unobserved::Failed));
-            call.keep(&event);
-            return Err(no_answer(timeout_ms)(reason));
+        Err(error) => {
+            let status = if error == FetchError::TimedOut { 504 } else { 502 };
+            event.record_legacy_response(
+                status,
+                elapsed_ms(started_at),
+                Err(UnreadReason::ErrorStatus),
+            );
+            context.log_event(&event);
+            return Err(legacy_error(timeout_ms)(error));
         }
     };
-    let head_ms = since(began);
+    let head_ms = elapsed_ms(started_at);
     // Two streams of one answer: one goes to the client, of the other at most so much is read.
-    let copy = readable(&response).and_then(|()| response.clone().map_err(|_| Unobserved::Broken));
+    let response_copy = check_readable(&response)
+        .and_then(|()| response.clone().map_err(|_| UnreadReason::ConnectionLost));
     let status = response.status();
-    let shadow = shadow(&settings, &marks.decision, text);
-    let marked = marked(&call, response, &marks, ("legacy", head_ms));
-    let env = call.env.clone();
-    call.context.wait_until(async move {
-        let seen = match copy {
-            Ok(copy) => match http::read(copy.body(), ANSWER_BYTES_MAX).await {
-                Read::Whole(body) => settings.contract.observe(&body).ok_or(Unobserved::NotJson),
-                Read::TooLarge => Err(Unobserved::TooLarge),
-                Read::Broken => Err(Unobserved::Broken),
+    let shadow_text = select_shadow_text(&settings, &extras.decision, text);
+    let marked_response = add_extras(&context, response, &extras, ("legacy", head_ms));
+    let env = context.env.clone();
+    context.worker_context.wait_until(async move {
+        let observed = match response_copy {
+            Ok(copy) => match http::read_body(copy.body(), LEGACY_RESPONSE_BYTES_MAX).await {
+                BodyRead::Complete(body) => {
+                    settings.contract.parse_response(&body).ok_or(UnreadReason::NotJson)
+                }
+                BodyRead::TooLarge => Err(UnreadReason::TooLarge),
+                BodyRead::Broken => Err(UnreadReason::ConnectionLost),
             },
             Err(reason) => Err(reason),
         };
-        let latency_ms = if seen.is_ok() { since(began) } else { head_ms };
-        event.forwarded(status, latency_ms, seen.as_ref().map_err(|reason| *reason));
-        if let Some(text) = shadow {
-            let began = now();
-            let answer = ask_model(&env, &settings, &text).await;
-            event.shadowed(&answer, since(began));
+        let latency_ms = if observed.is_ok() { elapsed_ms(started_at) } else { head_ms };
+        event.record_legacy_response(
+            status,
+            latency_ms,
+            observed.as_ref().map_err(|reason| *reason),
+        );
+        if let Some(text) = shadow_text {
+            let shadow_started_at = now();
+            let model_response = call_model(&env, &settings, &text).await;
+            event.record_shadow(&model_response, elapsed_ms(shadow_started_at));
         }
-        keep(env, &settings, &event).await;
+        log_event(env, &settings, &event).await;
     });
-    Ok(marked)
+    Ok(marked_response)
 }
 
 /// Whether an answer is read beside its stream.
-fn readable(response: &web_sys::Response) -> Result<(), Unobserved> {
-    let header = |name: &str| response.headers().get(name).ok().flatten();
-    let length = header("content-length").and_then(|length| length.parse::<usize>().ok());
+fn check_readable(response: &web_sys::Response) -> Result<(), UnreadReason> {
+    let find_header = |name: &str| response.headers().get(name).ok().flatten();
+    let length = find_header("content-length").and_then(|length| length.parse::<usize>().ok());
     if !response.ok() {
-        return Err(Unobserved::Failed);
+        return Err(UnreadReason::ErrorStatus);
     }
-    if header("content-encoding").is_some_and(|encoding| encoding != "identity") {
-        return Err(Unobserved::Encoded);
+    if find_header("content-encoding").is_some_and(|encoding| encoding != "identity") {
+        return Err(UnreadReason::Compressed);
     }
-    if length.is_some_and(|length| length > ANSWER_BYTES_MAX) {
-        return Err(Unobserved::TooLarge);
+    if length.is_some_and(|length| length > LEGACY_RESPONSE_BYTES_MAX) {
+        return Err(UnreadReason::TooLarge);
     }
     Ok(())
 }
 
 /// The text that the model is asked about as well, for the drawn share of what was not canary's.
-fn shadow(settings: &Settings, decision: &Decision, text: Option<Text>) -> Option<Text> {
-    let [high, low] = draw::<2>();
+fn select_shadow_text(
+    settings: &GatewaySettings,
+    decision: &Assignment,
+    text: Option<InputText>,
+) -> Option<InputText> {
+    let [high, low] = random_bytes::<2>();
     // 65,536 places over 10,000: the first 5,536 points are a tenth of a basis point likelier.
-    let drawn = u16::from_be_bytes([high, low]) % 10_000 < settings.shadow.basis_points();
-    let open = MEMORY.with_borrow(|memory| memory.breaker.open()).is_some();
-    text.filter(|_| drawn && !open && decision.cohort == Cohort::Stable)
+    let is_selected =
+        u16::from_be_bytes([high, low]) % 10_000 < settings.shadow_share.basis_points();
+    let is_breaker_open = ISOLATE_STATE.with_borrow(|state| state.breaker.opened_by()).is_some();
+    text.filter(|_| is_selected && !is_breaker_open && decision.cohort == Cohort::Stable)
 }
 
 /// The model's answer, unless this isolate's breaker is open or this opens it.
-async fn model(call: &Call, text: &Text) -> Result<Answer, Fallback> {
-    let at = now();
-    let (open, probe) = MEMORY
-        .with_borrow_mut(|memory| (memory.breaker.open().is_some(), memory.breaker.probe(at)));
-    if probe {
-        call.context.wait_until(self::probe(call.env.clone(), Rc::clone(&call.settings)));
+async fn answer_by_model(
+    context: &RequestContext,
+    text: &InputText,
+) -> Result<ModelResponse, Fallback> {
+    let now = now();
+    let (is_open, should_probe) = ISOLATE_STATE.with_borrow_mut(|state| {
+        (state.breaker.opened_by().is_some(), state.breaker.start_probe_if_due(now))
+    });
+    if should_probe {
+        context
+            .worker_context
+            .wait_until(self::probe_model(context.env.clone(), Rc::clone(&context.settings)));
     }
-    if open {
+    if is_open {
         return Err(Fallback::BreakerOpen);
     }
-    let answer = ask_model(&call.env, &call.settings, text).await;
-    if let Err(Fallback::Breach(kind)) = answer {
-        breached(call, kind);
+    let model_response = call_model(&context.env, &context.settings, text).await;
+    if let Err(Fallback::HardFailure(kind)) = model_response {
+        open_breaker(context, kind);
     }
-    answer
+    model_response
 }
 
-fn breached(call: &Call, kind: BreachKind) {
-    let breach = Breach { kind, at: now() };
-    let first = MEMORY.with_borrow_mut(|memory| memory.breaker.breached(kind, breach.at));
-    if first {
-        let report = rollout::report(call.env.clone(), Rc::clone(&call.settings), breach);
-        call.context.wait_until(report);
+fn open_breaker(context: &RequestContext, kind: HardFailureKind) {
+    let failure = HardFailure { kind, detected_at: now() };
+    let is_first = ISOLATE_STATE
+        .with_borrow_mut(|state| state.breaker.record_hard_failure(kind, failure.detected_at));
+    if is_first {
+        let report = rollout::report_hard_failure(
+            context.env.clone(),
+            Rc::clone(&context.settings),
+            failure,
+        );
+        context.worker_context.wait_until(report);
     }
 }
 
 /// Asks about a sentence of ours and closes the breaker if that is answered well.
-async fn probe(env: Env, settings: Rc<Settings>) {
-    let text = Text::parse(PROBE);
-    let well = match text {
-        Ok(text) => ask_model(&env, &settings, &text).await.is_ok(),
+async fn probe_model(env: Env, settings: Rc<GatewaySettings>) {
+    let text = InputText::parse(PROBE_TEXT);
+    let succeeded = match text {
+        Ok(text) => call_model(&env, &settings, &text).await.is_ok(),
         Err(_) => false,
     };
-    MEMORY.with_borrow_mut(|memory| memory.breaker.probed(well, now()));
+    ISOLATE_STATE.with_borrow_mut(|state| state.breaker.record_probe(succeeded, now()));
 }
 
-async fn ask_model(env: &Env, settings: &Settings, text: &Text) -> Result<Answer, Fallback> {
-    const AWAY: Fallback = Fallback::Breach(BreachKind::Trap);
-    let target = Target::Bound(http::binding(env, "MODEL").ok_or(AWAY)?);
-    let headers = web_sys::Headers::new().map_err(|_| AWAY)?;
-    headers.set("content-type", "application/json").map_err(|_| AWAY)?;
+async fn call_model(
+    env: &Env,
+    settings: &GatewaySettings,
+    text: &InputText,
+) -> Result<ModelResponse, Fallback> {
+    const UNREACHABLE: Fallback = Fallback::HardFailure(HardFailureKind::Trap);
+    let target = FetchTarget::Binding(http::service_binding(env, "MODEL").ok_or(UNREACHABLE)?);
+    let headers = web_sys::Headers::new().map_err(|_| UNREACHABLE)?;
+    headers.set("content-type", "application/json").map_err(|_| UNREACHABLE)?;
     let body = serde_json::json!({ "text": text.expose() }).to_string();
-    let parts = Parts {
+    let outbound = OutboundRequest {
         method: "POST",
         url: "http://model/v1/classify",
         headers: &headers,
-        body: Outgoing::Held(body.as_bytes()),
+        body: OutboundBody::Buffered(body.as_bytes()),
     };
-    let within_ms = settings.model_timeout_ms;
-    let began = now();
-    let response = parts.send(&target, Some(within_ms)).await.map_err(|reason| match reason {
-        NoAnswer::Failed => AWAY,
-        NoAnswer::Late => Fallback::Timeout,
-    })?;
+    let timeout_ms = settings.model_timeout_ms;
+    let started_at = now();
+    let response =
+        outbound.send(&target, Some(timeout_ms)).await.map_err(|reason| match reason {
+            FetchError::Failed => UNREACHABLE,
+            FetchError::TimedOut => Fallback::Timeout,
+        })?;
     // One limit for head and body together.
-    let left_ms = within_ms.saturating_sub(since(began));
-    let body = http::before(left_ms, http::read(response.body(), MODEL_BYTES_MAX)).await;
+    let remaining_ms = timeout_ms.saturating_sub(elapsed_ms(started_at));
+    let body = http::with_timeout(
+        remaining_ms,
+        http::read_body(response.body(), MODEL_RESPONSE_BYTES_MAX),
+    )
+    .await;
     match body.ok_or(Fallback::Timeout)? {
-        Read::Whole(body) => {
-            let mut answer = Answer::parse(response.status(), &body)?;
-            answer.model_sha256 = response.headers().get("x-model-sha256").ok().flatten();
-            Ok(answer)
+        BodyRead::Complete(body) => {
+            let mut model_response = ModelResponse::parse(response.status(), &body)?;
+            model_response.model_sha256 = response.headers().get("x-model-sha256").ok().flatten();
+            Ok(model_response)
         }
-        Read::TooLarge => Err(Fallback::Garbled),
-        Read::Broken => Err(AWAY),
+        BodyRead::TooLarge => Err(Fallback::InvalidResponse),
+        BodyRead::Broken => Err(UNREACHABLE),
     }
 }
 
 /// The answer with what the gate adds: an id, a cookie, and who answered where that is switched on.
-fn marked(
-    call: &Call,
+fn add_extras(
+    context: &RequestContext,
     response: web_sys::Response,
-    marks: &Marks,
-    (who, ms): (&str, u64),
+    extras: &ResponseExtras,
+    (upstream, latency_ms): (&str, u64),
 ) -> web_sys::Response {
-    let settings = &call.settings;
+    let settings = &context.settings;
     let mut headers: Vec<(&str, String)> = Vec::new();
-    headers.extend(settings.keys.first().map(|key| ("x-jeffrey-id", receipt::sign(marks.id, key))));
-    headers.extend(marks.refused.as_ref().map(|error| ("x-jeffrey-override", error.to_string())));
-    if settings.debug_headers {
-        headers.push(("x-jeffrey-cohort", marks.decision.cohort.name().to_owned()));
+    headers.extend(
+        settings.signing_keys.first().map(|key| ("x-jeffrey-id", signed_id::sign(extras.id, key))),
+    );
+    headers.extend(
+        extras.override_error.as_ref().map(|error| ("x-jeffrey-override", error.to_string())),
+    );
+    if settings.debug_headers_enabled {
+        headers.push(("x-jeffrey-cohort", extras.decision.cohort.name().to_owned()));
         headers.push(("x-jeffrey-release", settings.release.as_str().to_owned()));
     }
     let mut response = response;
     if !headers.is_empty()
-        && let Ok(copy) = http::mutable(&response)
+        && let Ok(copy) = http::clone_mutable(&response)
     {
         for (name, value) in headers {
             let _ = copy.headers().set(name, &value);
         }
-        if settings.debug_headers {
+        if settings.debug_headers_enabled {
             // The old system may say something there too.
-            let _ = copy.headers().append("server-timing", &format!("{who};dur={ms}"));
+            let _ = copy.headers().append("server-timing", &format!("{upstream};dur={latency_ms}"));
         }
         response = copy;
     }
-    match &marks.found {
-        Some(found) if found.new => call.with_cookie(response, &found.subject),
+    match &extras.caller {
+        Some(caller) if caller.is_new => context.add_subject_cookie(response, &caller.subject),
         _ => response,
     }
 }
 
-fn since(began: UnixMs) -> u64 {
-    now().0.saturating_sub(began.0)
+fn elapsed_ms(started_at: UnixMs) -> u64 {
+    now().0.saturating_sub(started_at.0)
 }

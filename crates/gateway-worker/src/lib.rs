@@ -10,11 +10,11 @@ mod events_queue;
 
 mod http;
 
-mod ledger;
+mod event_store;
 
-mod ledger_object;
+mod event_store_object;
 
-mod own;
+mod api;
 
 mod rollout;
 
@@ -34,31 +34,33 @@ use worker::{
     Context, Date, Env, Result, ScheduleContext, ScheduledEvent, console_error, console_log, event,
 };
 
-use self::http::{NoAnswer, Outgoing, Parts, Read, Target};
-use jeffrey_edge::gate::breaker::Breaker;
-use jeffrey_edge::gate::event::Event;
-use jeffrey_edge::gate::forward;
-use jeffrey_edge::gate::intake::{Head, Kind, kind};
-use jeffrey_edge::gate::own::OwnError;
-use jeffrey_edge::gate::settings::{Settings, SubjectCookie, VARIABLES, Variables};
-use jeffrey_edge::gate::subject;
-use jeffrey_edge::rollout::share::{Ask, Heard, InForce, in_force};
+use self::http::{BodyRead, FetchError, FetchTarget, OutboundBody, OutboundRequest};
+use jeffrey_edge::gateway::api::ApiError;
+use jeffrey_edge::gateway::circuit_breaker::CircuitBreaker;
+use jeffrey_edge::gateway::event::ClassifyEvent;
+use jeffrey_edge::gateway::forwarded_headers;
+use jeffrey_edge::gateway::request::{RequestHead, RequestKind, request_kind};
+use jeffrey_edge::gateway::settings::{
+    GatewaySettings, GatewayVariables, SubjectCookiePolicy, VARIABLES,
+};
+use jeffrey_edge::gateway::subject;
+use jeffrey_edge::rollout::share_cache::{CachedShare, EffectiveShare, Refresh, effective_share};
 use jeffrey_terms::{Subject, UnixMs};
 use jeffrey_wasm_host::{panics, random};
 
 /// What an isolate remembers. Borrowed between awaits only, never across one.
 #[derive(Default)]
-struct Memory {
+struct IsolateState {
     /// Variables do not change while an isolate lives.
-    settings: Option<Rc<Settings>>,
-    heard: Option<Heard>,
+    settings: Option<Rc<GatewaySettings>>,
+    cached_share: Option<CachedShare>,
     /// When a question to the rollout object last found no answer.
-    failed: Option<UnixMs>,
+    refresh_failed_at: Option<UnixMs>,
     /// When the rollout object was last asked, while its answer is awaited.
-    asking: Option<UnixMs>,
-    breaker: Breaker,
+    refresh_started_at: Option<UnixMs>,
+    breaker: CircuitBreaker,
     /// Events that could not be handed to the ledger, and were not yet told to it.
-    lost: u64,
+    lost_events: u64,
     /// The number of the plan's stage, as last heard.
     stage: Option<u32>,
     /// Stable's P95 as the ledger last told it, in milliseconds, and when.
@@ -66,15 +68,15 @@ struct Memory {
 }
 
 thread_local! {
-    static MEMORY: RefCell<Memory> = RefCell::default();
+    static ISOLATE_STATE: RefCell<IsolateState> = RefCell::default();
 }
 
 /// How long a question to the rollout object may be under way before another request asks too: the
 /// one that asked may have died.
-const ASKING_MS: u64 = 2_000;
+const REFRESH_TIMEOUT_MS: u64 = 2_000;
 
 /// The period of both limiters in `wrangler.toml`.
-const LIMIT_PERIOD_S: u64 = 10;
+const RATE_LIMIT_PERIOD_S: u64 = 10;
 
 #[event(start)]
 fn start() {
@@ -84,145 +86,157 @@ fn start() {
 /// The platform's clock rings once a minute: an object that lost its alarm looks at its minutes again.
 #[event(scheduled)]
 async fn scheduled(_event: ScheduledEvent, env: Env, _context: ScheduleContext) {
-    rollout::wake(&env).await;
+    rollout::wake_object(&env).await;
 }
 
 #[event(fetch)]
 async fn fetch(request: web_sys::Request, env: Env, context: Context) -> Result<web_sys::Response> {
     panics::report_places_only_from_now();
     random::ask_the_host();
-    let call = Call::new(request, env, context)?;
-    match call.answer().await {
+    let context = RequestContext::new(request, env, context)?;
+    match context.handle().await {
         Ok(response) => Ok(response),
-        Err(error) => Ok(http::reply(&error.reply())?),
+        Err(error) => Ok(http::reply_to_response(&error.to_response())?),
     }
 }
 
 /// One request with all that is needed to answer it.
-struct Call {
+struct RequestContext {
     request: web_sys::Request,
     env: Env,
-    context: Context,
-    settings: Rc<Settings>,
-    head: Head,
-    legacy: Target,
+    worker_context: Context,
+    settings: Rc<GatewaySettings>,
+    head: RequestHead,
+    legacy_target: FetchTarget,
 }
 
-impl Call {
+impl RequestContext {
     fn new(request: web_sys::Request, env: Env, context: Context) -> Result<Self> {
-        let legacy = match http::binding(&env, "LEGACY") {
-            Some(binding) => Target::Bound(binding),
-            None => Target::Network,
+        let legacy = match http::service_binding(&env, "LEGACY") {
+            Some(binding) => FetchTarget::Binding(binding),
+            None => FetchTarget::Network,
         };
-        let settings = remembered_settings(&env);
-        let head = Head::new(request.method(), &request.url(), headers(&request));
+        let settings = cached_settings(&env);
+        let head = RequestHead::new(request.method(), &request.url(), read_headers(&request));
         let head = head.ok_or_else(|| worker::Error::RustError("no absolute URL".to_owned()))?;
-        Ok(Self { request, env, context, settings, head, legacy })
+        Ok(Self { request, env, worker_context: context, settings, head, legacy_target: legacy })
     }
 
-    async fn answer(self) -> std::result::Result<web_sys::Response, OwnError> {
-        match kind(&self.head, &self.settings) {
-            Kind::Own(path) => {
+    async fn handle(self) -> std::result::Result<web_sys::Response, ApiError> {
+        match request_kind(&self.head, &self.settings) {
+            RequestKind::Admin(path) => {
                 let path = path.to_owned();
-                own::answer(&self, &path).await
+                api::handle(&self, &path).await
             }
-            _ if self.has_no_legacy() => Err(OwnError::NoOldSystem),
-            Kind::Classify { held } => classify::answer(self, held).await,
-            Kind::Forward => self.pass_on().await,
+            _ if self.has_no_legacy() => Err(ApiError::LegacyNotConfigured),
+            RequestKind::Classify { buffered } => classify::handle(self, buffered).await,
+            RequestKind::Proxy => self.proxy().await,
         }
     }
 
     fn has_no_legacy(&self) -> bool {
-        matches!(self.legacy, Target::Network) && self.settings.legacy_origin.is_none()
+        matches!(self.legacy_target, FetchTarget::Network) && self.settings.legacy_origin.is_none()
     }
 
     /// Hands the request to the old system and its answer to the caller, both streamed.
-    async fn pass_on(&self) -> std::result::Result<web_sys::Response, OwnError> {
-        let response = self.forward(None, None).await.map_err(no_answer(0))?;
-        if self.settings.subject_cookie != SubjectCookie::All || response.status() == 101 {
+    async fn proxy(&self) -> std::result::Result<web_sys::Response, ApiError> {
+        let response = self.fetch_legacy(None, None).await.map_err(legacy_error(0))?;
+        if self.settings.subject_cookie != SubjectCookiePolicy::All || response.status() == 101 {
             return Ok(response);
         }
-        let found = subject::find(&self.head, None, false, &self.settings, draw());
-        match found.filter(|found| found.new) {
-            Some(found) => Ok(self.with_cookie(response, &found.subject)),
+        let caller = subject::resolve(&self.head, None, false, &self.settings, random_bytes());
+        match caller.filter(|caller| caller.is_new) {
+            Some(caller) => Ok(self.add_subject_cookie(response, &caller.subject)),
             None => Ok(response),
         }
     }
 
     /// The request as the old system gets it: held bytes, or the stream that comes in.
-    async fn forward(
+    async fn fetch_legacy(
         &self,
-        held: Option<&[u8]>,
-        within_ms: Option<u64>,
-    ) -> std::result::Result<web_sys::Response, NoAnswer> {
+        buffered: Option<&[u8]>,
+        timeout_ms: Option<u64>,
+    ) -> std::result::Result<web_sys::Response, FetchError> {
         let origin = self.settings.legacy_origin.as_deref();
         // A binding has no host of its own: the name says where it goes.
-        let origin = match &self.legacy {
-            Target::Bound(_) => origin.unwrap_or("http://legacy"),
-            Target::Network => origin.ok_or(NoAnswer::Failed)?,
+        let origin = match &self.legacy_target {
+            FetchTarget::Binding(_) => origin.unwrap_or("http://legacy"),
+            FetchTarget::Network => origin.ok_or(FetchError::Failed)?,
         };
-        let changes = forward::changes(&self.head, self.address());
-        let headers = http::changed(&self.request.headers(), &changes)?;
-        let body = match (held, self.request.body()) {
-            (Some(bytes), _) => Outgoing::Held(bytes),
-            (None, Some(_)) => Outgoing::Stream(&self.request),
-            (None, None) => Outgoing::None,
+        let changes = forwarded_headers::header_changes(&self.head, self.client_address());
+        let headers = http::apply_header_changes(&self.request.headers(), &changes)?;
+        let body = match (buffered, self.request.body()) {
+            (Some(bytes), _) => OutboundBody::Buffered(bytes),
+            (None, Some(_)) => OutboundBody::Stream(&self.request),
+            (None, None) => OutboundBody::None,
         };
         let url = format!("{origin}{}", self.head.target);
-        let parts = Parts { method: &self.head.method, url: &url, headers: &headers, body };
-        parts.send(&self.legacy, within_ms).await.map(without_our_cookie)
+        let outbound =
+            OutboundRequest { method: &self.head.method, url: &url, headers: &headers, body };
+        outbound.send(&self.legacy_target, timeout_ms).await.map(strip_subject_cookie)
     }
 
     /// The whole body, of at most so many bytes.
-    async fn body(&self, bytes_max: usize) -> std::result::Result<Vec<u8>, OwnError> {
-        match http::read(self.request.body(), bytes_max).await {
-            Read::Whole(body) => Ok(body),
+    async fn read_body(&self, bytes_max: usize) -> std::result::Result<Vec<u8>, ApiError> {
+        match http::read_body(self.request.body(), bytes_max).await {
+            BodyRead::Complete(body) => Ok(body),
             // Nobody is left to read the answer.
-            Read::Broken => Err(OwnError::NotJson { expected: "complete" }),
-            Read::TooLarge => Err(OwnError::TooLarge { limit: bytes_max }),
+            BodyRead::Broken => Err(ApiError::InvalidBody { expected: "complete" }),
+            BodyRead::TooLarge => Err(ApiError::BodyTooLarge { limit: bytes_max }),
         }
     }
 
     /// The caller's address, as the platform knows it.
-    fn address(&self) -> Option<&str> {
+    fn client_address(&self) -> Option<&str> {
         self.head.header("cf-connecting-ip")
     }
 
     /// The answer with a cookie, unless others may get the same answer.
-    fn with_cookie(&self, response: web_sys::Response, subject: &Subject) -> web_sys::Response {
+    fn add_subject_cookie(
+        &self,
+        response: web_sys::Response,
+        subject: &Subject,
+    ) -> web_sys::Response {
         let headers = response.headers();
-        let get = |name: &str| headers.get(name).ok().flatten();
-        let control = get("cache-control");
-        let expires = get("expires").is_some();
-        if !subject::may_carry_cookie(&self.head.method, control.as_deref(), expires) {
+        let header = |name: &str| headers.get(name).ok().flatten();
+        let cache_control = header("cache-control");
+        let has_expires = header("expires").is_some();
+        if !subject::may_carry_cookie(&self.head.method, cache_control.as_deref(), has_expires) {
             return response;
         }
-        let cookie = subject::set_cookie(subject, &self.head, self.settings.subject_cookie_days);
-        let Ok(copy) = http::mutable(&response) else { return response };
+        let cookie =
+            subject::format_subject_cookie(subject, &self.head, self.settings.subject_cookie_days);
+        let Ok(copy) = http::clone_mutable(&response) else { return response };
         let _ = copy.headers().append("set-cookie", &cookie);
         copy
     }
 
     /// Keeps an event beside the answer.
-    fn keep(&self, event: &Event) {
+    fn log_event(&self, event: &ClassifyEvent) {
         let (env, settings, event) = (self.env.clone(), Rc::clone(&self.settings), event.clone());
-        self.context.wait_until(async move { keep(env, &settings, &event).await });
+        self.worker_context.wait_until(async move { log_event(env, &settings, &event).await });
     }
 
     /// Refuses a caller that asks too often: by subject and by address, both hashed. Without a key or
     /// a limiter nobody is limited; a limiter that fails limits nobody.
-    async fn limit(&self, subject: Option<&Subject>) -> std::result::Result<(), OwnError> {
-        let (true, Some(key)) = (self.settings.rate_limits, self.settings.keys.first()) else {
+    async fn check_rate_limit(
+        &self,
+        subject: Option<&Subject>,
+    ) -> std::result::Result<(), ApiError> {
+        let (true, Some(key)) =
+            (self.settings.rate_limits_enabled, self.settings.signing_keys.first())
+        else {
             return Ok(());
         };
-        let subject = subject.map(|subject| subject::hashed(subject, key, &self.settings.release));
-        let address = self.address().map(|address| subject::address_hashed(address, key));
+        let subject =
+            subject.map(|subject| subject::hash_subject(subject, key, &self.settings.release));
+        let address = self.client_address().map(|address| subject::hash_address(address, key));
         for (name, caller) in [("SUBJECT_LIMIT", subject), ("ADDRESS_LIMIT", address)] {
             let (Some(caller), Ok(limiter)) = (caller, self.env.rate_limiter(name)) else {
                 continue;
             };
             if limiter.limit(caller).await.is_ok_and(|outcome| !outcome.success) {
-                return Err(OwnError::Limited { per_s: LIMIT_PERIOD_S });
+                return Err(ApiError::RateLimited { per_s: RATE_LIMIT_PERIOD_S });
             }
         }
         Ok(())
@@ -230,26 +244,29 @@ impl Call {
 
     /// The share in force, after asking for it where nothing is known, or beside the request where it
     /// is no longer fresh.
-    async fn in_force(&self) -> InForce {
-        let found = remembered();
+    async fn effective_share(&self) -> EffectiveShare {
+        let effective = cached_effective_share();
         let now = now();
-        let hear = || rollout::hear(self.env.clone(), Rc::clone(&self.settings));
-        match found.ask {
-            Ask::No => found,
-            Ask::Before => {
-                hear().await;
-                remembered()
+        let refresh = || rollout::refresh_share(self.env.clone(), Rc::clone(&self.settings));
+        match effective.refresh {
+            Refresh::Fresh => effective,
+            Refresh::Blocking => {
+                refresh().await;
+                cached_effective_share()
             }
-            Ask::Beside => {
-                let free = MEMORY.with_borrow_mut(|memory| {
-                    let free = memory.asking.is_none_or(|at| now.0.abs_diff(at.0) >= ASKING_MS);
-                    memory.asking = if free { Some(now) } else { memory.asking };
-                    free
+            Refresh::Background => {
+                let may_refresh = ISOLATE_STATE.with_borrow_mut(|state| {
+                    let may_refresh = state.refresh_started_at.is_none_or(|started_at| {
+                        now.0.abs_diff(started_at.0) >= REFRESH_TIMEOUT_MS
+                    });
+                    state.refresh_started_at =
+                        if may_refresh { Some(now) } else { state.refresh_started_at };
+                    may_refresh
                 });
-                if free {
-                    self.context.wait_until(hear());
+                if may_refresh {
+                    self.worker_context.wait_until(refresh());
                 }
-                found
+                effective
             }
         }
     }
@@ -257,95 +274,98 @@ impl Call {
 
 /// Keeps an event: in the ledger, and as one line for whoever reads the worker's log where that is
 /// switched on. Nothing in it names anybody.
-async fn keep(env: Env, settings: &Settings, event: &Event) {
+async fn log_event(env: Env, settings: &GatewaySettings, event: &ClassifyEvent) {
     let Ok(event) = serde_json::to_string(event) else { return };
-    if settings.log_events {
+    if settings.event_logging_enabled {
         console_log!("{}", event);
     }
-    events_queue::send(env, event).await;
+    events_queue::enqueue_event(env, event).await;
 }
 
 /// Stable's P95 of the last closed minute that this isolate has heard of, unless that is too long ago.
 fn stable_p95_ms() -> Option<f64> {
-    let (p95, at) = MEMORY.with_borrow(|memory| memory.stable_p95)?;
-    (now().0.saturating_sub(at.0) < P95_KEPT_MS).then_some(p95)
+    let (p95, measured_at) = ISOLATE_STATE.with_borrow(|state| state.stable_p95)?;
+    (now().0.saturating_sub(measured_at.0) < STABLE_P95_AGE_MS_MAX).then_some(p95)
 }
 
 /// The number of the plan's stage that this isolate has heard of.
-fn stage() -> Option<u32> {
-    MEMORY.with_borrow(|memory| memory.stage)
+fn current_stage() -> Option<u32> {
+    ISOLATE_STATE.with_borrow(|state| state.stage)
 }
 
 /// How long stable's P95 is held against: a gate that is seldom asked hears of it seldom.
-const P95_KEPT_MS: u64 = 5 * 60_000;
+const STABLE_P95_AGE_MS_MAX: u64 = 5 * 60_000;
 
 /// What this isolate acts on now.
-fn remembered() -> InForce {
-    MEMORY.with_borrow(|memory| in_force(memory.heard, memory.failed, now()))
+fn cached_effective_share() -> EffectiveShare {
+    ISOLATE_STATE
+        .with_borrow(|state| effective_share(state.cached_share, state.refresh_failed_at, now()))
 }
 
 /// The old system's answer as it is, but for a cookie of our name: that one is ours to give.
-fn without_our_cookie(response: web_sys::Response) -> web_sys::Response {
-    let lines = response.headers().get_all("set-cookie");
-    let lines: Vec<String> = lines.iter().filter_map(|line| line.as_string()).collect();
-    if !lines.iter().any(|line| subject::gives_our_cookie(line)) {
+fn strip_subject_cookie(response: web_sys::Response) -> web_sys::Response {
+    let cookies = response.headers().get_all("set-cookie");
+    let cookies: Vec<String> = cookies.iter().filter_map(|cookie| cookie.as_string()).collect();
+    if !cookies.iter().any(|cookie| subject::sets_subject_cookie(cookie)) {
         return response;
     }
-    let Ok(copy) = http::mutable(&response) else { return response };
+    let Ok(copy) = http::clone_mutable(&response) else { return response };
     let _ = copy.headers().delete("set-cookie");
-    for line in lines.iter().filter(|line| !subject::gives_our_cookie(line)) {
-        let _ = copy.headers().append("set-cookie", line);
+    for cookie in cookies.iter().filter(|cookie| !subject::sets_subject_cookie(cookie)) {
+        let _ = copy.headers().append("set-cookie", cookie);
     }
     copy
 }
 
 /// What the caller is told when the old system gives no answer.
-fn no_answer(timeout_ms: u64) -> impl Fn(NoAnswer) -> OwnError {
-    move |reason| match reason {
-        NoAnswer::Failed => OwnError::OldSystemUnreachable,
-        NoAnswer::Late => OwnError::OldSystemSlow { timeout_ms },
+fn legacy_error(timeout_ms: u64) -> impl Fn(FetchError) -> ApiError {
+    move |error| match error {
+        FetchError::Failed => ApiError::LegacyUnreachable,
+        FetchError::TimedOut => ApiError::LegacyTimeout { timeout_ms },
     }
 }
 
 /// The settings, read once in the life of an isolate.
-fn remembered_settings(env: &Env) -> Rc<Settings> {
-    MEMORY.with_borrow_mut(|memory| {
-        let settings = memory.settings.get_or_insert_with(|| {
-            let bound = http::binding(env, "LEGACY").is_some();
-            Rc::new(settings(env, bound))
+fn cached_settings(env: &Env) -> Rc<GatewaySettings> {
+    ISOLATE_STATE.with_borrow_mut(|state| {
+        let settings = state.settings.get_or_insert_with(|| {
+            let has_legacy_binding = http::service_binding(env, "LEGACY").is_some();
+            Rc::new(read_settings(env, has_legacy_binding))
         });
         Rc::clone(settings)
     })
 }
 
-fn settings(env: &Env, bound: bool) -> Settings {
-    let read = |(name, _): &(&'static str, &str)| {
+fn read_settings(env: &Env, has_legacy_binding: bool) -> GatewaySettings {
+    let read_variable = |(name, _): &(&'static str, &str)| {
         // Variables and secrets are read alike.
         Some((*name, env.var(name).ok()?.to_string()))
     };
-    let variables = Variables(VARIABLES.iter().filter_map(read).collect::<BTreeMap<_, _>>());
-    let settings = Settings::parse(&variables).with_binding(bound);
-    for fault in &settings.faults {
+    let variables =
+        GatewayVariables(VARIABLES.iter().filter_map(read_variable).collect::<BTreeMap<_, _>>());
+    let settings = GatewaySettings::parse(&variables).with_legacy_binding(has_legacy_binding);
+    for fault in &settings.errors {
         console_error!("refused, nobody is canary until it is corrected: {}", fault);
     }
     settings
 }
 
-fn headers(request: &web_sys::Request) -> Vec<(String, String)> {
+fn read_headers(request: &web_sys::Request) -> Vec<(String, String)> {
     let entries = js_sys::try_iter(&request.headers()).ok().flatten();
-    let pair = |entry: JsValue| {
+    let to_pair = |entry: JsValue| {
         let entry = js_sys::Array::from(&entry);
         Some((entry.get(0).as_string()?, entry.get(1).as_string()?))
     };
     let mut headers: Vec<_> =
-        entries.into_iter().flatten().filter_map(|entry| pair(entry.ok()?)).collect();
+        entries.into_iter().flatten().filter_map(|entry| to_pair(entry.ok()?)).collect();
     // The platform keeps what the client accepts beside the request, and writes its own list over it.
-    let field = |of: &JsValue, name: &str| js_sys::Reflect::get(of, &name.into()).ok();
-    if let Some(cf) = field(request, "cf").filter(JsValue::is_object) {
-        let own = field(&cf, "clientAcceptEncoding").and_then(|value| value.as_string());
+    let property = |object: &JsValue, name: &str| js_sys::Reflect::get(object, &name.into()).ok();
+    if let Some(cf) = property(request, "cf").filter(JsValue::is_object) {
+        let accept_encoding =
+            property(&cf, "clientAcceptEncoding").and_then(|value| value.as_string());
         headers.retain(|(name, _)| name != "accept-encoding");
-        let own = own.filter(|own| !own.is_empty());
-        headers.extend(own.map(|own| ("accept-encoding".to_owned(), own)));
+        let accept_encoding = accept_encoding.filter(|value| !value.is_empty());
+        headers.extend(accept_encoding.map(|value| ("accept-encoding".to_owned(), value)));
     }
     headers
 }
@@ -356,7 +376,7 @@ fn now() -> UnixMs {
 }
 
 /// Its only dice.
-fn draw<const N: usize>() -> [u8; N] {
+fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     // The host answers while a request is being answered; without it nothing could be signed.
     getrandom::fill(&mut bytes).expect("randomness of the host");

@@ -6,80 +6,80 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use worker::Env;
 
-use super::http::{self, Outgoing};
-use super::{MEMORY, Memory, now, remembered_settings};
-use jeffrey_edge::gate::own::{COMMAND_BYTES_MAX, OwnError, Reply};
-use jeffrey_edge::gate::settings::Settings;
-use jeffrey_edge::rollout::share::{Heard, newer};
-use jeffrey_edge::rollout::standing::{Breach, Standing};
-use jeffrey_edge::rollout::view::View;
+use super::http::{self, OutboundBody};
+use super::{ISOLATE_STATE, IsolateState, cached_settings, now};
+use jeffrey_edge::gateway::api::{ApiError, ApiResponse, COMMAND_BYTES_MAX};
+use jeffrey_edge::gateway::settings::GatewaySettings;
+use jeffrey_edge::rollout::release_state::{HardFailure, ReleaseState};
+use jeffrey_edge::rollout::share_cache::{CachedShare, pick_newer};
+use jeffrey_edge::rollout::status::RolloutStatus;
 use jeffrey_terms::Share;
 
 /// Name of the binding.
 const BINDING: &str = "ROLLOUT";
 
 /// How long an isolate waits for the object.
-const WITHIN_MS: u64 = 1_500;
+const TIMEOUT_MS: u64 = 1_500;
 
 /// How long somebody who asks for something waits: those who are asked before a rise may take five seconds.
-const WISH_MS: u64 = 15_000;
+const COMMAND_TIMEOUT_MS: u64 = 15_000;
 
 /// Largest answer: a page of the history.
-const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
+const RESPONSE_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// What can be asked of the object, by path.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ask {
-    Breach,
-    Change,
+pub(super) enum RolloutRequest {
+    HardFailure,
+    ManualChange,
     History,
     StableP95,
-    Standing,
+    ReleaseSnapshot,
     TestAlert,
     Validation,
-    View,
+    Status,
     Wake,
-    Wish,
+    Command,
 }
 
-impl Ask {
+impl RolloutRequest {
     const ALL: [Self; 10] = [
-        Self::Breach,
-        Self::Change,
+        Self::HardFailure,
+        Self::ManualChange,
         Self::History,
         Self::StableP95,
-        Self::Standing,
+        Self::ReleaseSnapshot,
         Self::TestAlert,
         Self::Validation,
-        Self::View,
+        Self::Status,
         Self::Wake,
-        Self::Wish,
+        Self::Command,
     ];
 
     const fn path(self) -> &'static str {
         match self {
-            Self::Breach => "/breach",
-            Self::Change => "/change",
+            Self::HardFailure => "/breach",
+            Self::ManualChange => "/change",
             Self::History => "/history",
             Self::StableP95 => "/stable-p95",
-            Self::Standing => "/standing",
+            Self::ReleaseSnapshot => "/standing",
             Self::TestAlert => "/test-alert",
             Self::Validation => "/validation",
-            Self::View => "/view",
+            Self::Status => "/view",
             Self::Wake => "/wake",
-            Self::Wish => "/wish",
+            Self::Command => "/wish",
         }
     }
 
-    pub(super) fn of(path: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|ask| ask.path() == path)
+    pub(super) fn from_path(path: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|request| request.path() == path)
     }
 }
 
 /// The object's answer to an isolate: the standing, and what beside it a call is decided and held against.
 #[derive(Deserialize, Serialize)]
-pub(super) struct Told {
-    pub(super) standing: Standing,
+pub(super) struct ReleaseSnapshot {
+    pub(super) standing: ReleaseState,
     /// The plan's holdout, where one is in force; an object of before told none.
     #[serde(default = "none")]
     pub(super) holdout: Share,
@@ -96,123 +96,147 @@ const fn none() -> Share {
 
 /// What isolates are told, and the view where a plan is in force.
 #[derive(Deserialize, Serialize)]
-pub(super) struct Shown {
-    pub(super) told: Told,
-    pub(super) view: Option<View>,
+pub(super) struct StatusResponse {
+    pub(super) told: ReleaseSnapshot,
+    pub(super) view: Option<RolloutStatus>,
 }
 
-type Answer<T> = Result<T, OwnError>;
+type RolloutResult<T> = Result<T, ApiError>;
 
 /// Asks for the standing and remembers it.
-pub(super) async fn hear(env: Env, settings: Rc<Settings>) {
-    let told = ask(&env, &settings, Ask::Standing, "", &[]).await;
-    let told = told.and_then(|(_, body)| parsed::<Told>(&body));
-    MEMORY.with_borrow_mut(|memory| {
-        memory.asking = None;
-        match told {
-            Ok(told) => remember(memory, &told),
-            Err(_) => memory.failed = Some(now()),
+pub(super) async fn refresh_share(env: Env, settings: Rc<GatewaySettings>) {
+    let snapshot = send_request(&env, &settings, RolloutRequest::ReleaseSnapshot, "", &[]).await;
+    let snapshot = snapshot.and_then(|(_, body)| parse_json::<ReleaseSnapshot>(&body));
+    ISOLATE_STATE.with_borrow_mut(|state| {
+        state.refresh_started_at = None;
+        match snapshot {
+            Ok(snapshot) => cache_snapshot(state, &snapshot),
+            Err(_) => state.refresh_failed_at = Some(now()),
         }
     });
 }
 
-fn remember(memory: &mut Memory, told: &Told) {
-    let Standing { version, share, killed, .. } = told.standing;
-    let closed = killed || told.rolled_back;
-    let heard = Heard { version, share, holdout: told.holdout, closed, at: now() };
-    memory.heard = Some(newer(memory.heard, heard));
-    memory.stage = told.stage;
-    let p95 = told.stable_p95_ms.map(|p95| (p95, now()));
-    memory.stable_p95 = p95.or(memory.stable_p95);
+fn cache_snapshot(state: &mut IsolateState, snapshot: &ReleaseSnapshot) {
+    let ReleaseState { version, share, killed, .. } = snapshot.standing;
+    let disabled = killed || snapshot.rolled_back;
+    let received =
+        CachedShare { version, share, holdout: snapshot.holdout, disabled, received_at: now() };
+    state.cached_share = Some(pick_newer(state.cached_share, received));
+    state.stage = snapshot.stage;
+    let p95 = snapshot.stable_p95_ms.map(|p95| (p95, now()));
+    state.stable_p95 = p95.or(state.stable_p95);
 }
 
 /// The standing of the release, and its view where a plan is in force.
-pub(super) async fn shown(env: &Env, settings: &Settings) -> Answer<Shown> {
-    parsed(&ask(env, settings, Ask::View, "", &[]).await?.1)
+pub(super) async fn fetch_status(
+    env: &Env,
+    settings: &GatewaySettings,
+) -> RolloutResult<StatusResponse> {
+    parse_json(&send_request(env, settings, RolloutRequest::Status, "", &[]).await?.1)
 }
 
 /// Tells the object stable's P95 of the last closed minute, for the isolates that ask it for the share. If it
 /// does not hear, the next batch tells it again.
-pub(super) async fn tell_stable_p95(env: &Env, p95_ms: f64) {
+pub(super) async fn send_stable_p95(env: &Env, p95_ms: f64) {
     let body = p95_ms.to_string();
-    let _ = ask(env, &remembered_settings(env), Ask::StableP95, "", body.as_bytes()).await;
+    let _ =
+        send_request(env, &cached_settings(env), RolloutRequest::StableP95, "", body.as_bytes())
+            .await;
 }
 
 /// What came of something that a person asked for.
-pub(super) enum Changed {
+pub(super) enum ChangeOutcome {
     /// The object's refusal, as JSON with its status.
-    Refused(Reply),
+    Rejected(ApiResponse),
     /// Where the release stands now.
-    To(Box<Shown>),
+    Applied(Box<StatusResponse>),
 }
 
 /// Makes a change by hand, or passes a wish on, and remembers the outcome here at once; other isolates hear of it
 /// within their cache's time.
-pub(super) async fn change(
+pub(super) async fn apply_change(
     env: &Env,
-    settings: &Settings,
-    what: Ask,
+    settings: &GatewaySettings,
+    request: RolloutRequest,
     body: &[u8],
-) -> Answer<Changed> {
-    let (status, body) = ask(env, settings, what, "", body).await?;
+) -> RolloutResult<ChangeOutcome> {
+    let (status, body) = send_request(env, settings, request, "", body).await?;
     if status != 200 {
-        return Ok(Changed::Refused(Reply { body, ..Reply::json(status, &()) }));
+        return Ok(ChangeOutcome::Rejected(ApiResponse { body, ..ApiResponse::json(status, &()) }));
     }
-    let shown: Shown = parsed(&body)?;
-    MEMORY.with_borrow_mut(|memory| remember(memory, &shown.told));
-    Ok(Changed::To(Box::new(shown)))
+    let status: StatusResponse = parse_json(&body)?;
+    ISOLATE_STATE.with_borrow_mut(|state| cache_snapshot(state, &status.told));
+    Ok(ChangeOutcome::Applied(Box::new(status)))
 }
 
 /// The history's entries after a number, as lines of JSON.
-pub(super) async fn history(
+pub(super) async fn fetch_history(
     env: &Env,
-    settings: &Settings,
+    settings: &GatewaySettings,
     since: u64,
     limit: u64,
-) -> Answer<Vec<u8>> {
+) -> RolloutResult<Vec<u8>> {
     let query = format!("?since={since}&limit={limit}");
-    Ok(ask(env, settings, Ask::History, &query, &[]).await?.1)
+    Ok(send_request(env, settings, RolloutRequest::History, &query, &[]).await?.1)
 }
 
 /// Passes something on whose answer the caller has as it is.
-pub(super) async fn pass(env: &Env, settings: &Settings, what: Ask, body: &[u8]) -> Answer<Reply> {
-    let (status, body) = ask(env, settings, what, "", body).await?;
-    Ok(Reply { body, ..Reply::json(status, &()) })
+pub(super) async fn relay(
+    env: &Env,
+    settings: &GatewaySettings,
+    request: RolloutRequest,
+    body: &[u8],
+) -> RolloutResult<ApiResponse> {
+    let (status, body) = send_request(env, settings, request, "", body).await?;
+    Ok(ApiResponse { body, ..ApiResponse::json(status, &()) })
 }
 
 /// Tells the object of a breach. If it does not hear, the breaker holds all the same.
-pub(super) async fn report(env: Env, settings: Rc<Settings>, breach: Breach) {
-    let body = serde_json::to_vec(&breach).unwrap_or_default();
-    let _ = ask(&env, &settings, Ask::Breach, "", &body).await;
+pub(super) async fn report_hard_failure(
+    env: Env,
+    settings: Rc<GatewaySettings>,
+    failure: HardFailure,
+) {
+    let body = serde_json::to_vec(&failure).unwrap_or_default();
+    let _ = send_request(&env, &settings, RolloutRequest::HardFailure, "", &body).await;
 }
 
 /// Sees to it that the object looks at its minutes, should it have lost its alarm.
-pub(super) async fn wake(env: &Env) {
-    let _ = ask(env, &remembered_settings(env), Ask::Wake, "", &[]).await;
+pub(super) async fn wake_object(env: &Env) {
+    let _ = send_request(env, &cached_settings(env), RolloutRequest::Wake, "", &[]).await;
 }
 
-async fn ask(
+async fn send_request(
     env: &Env,
-    settings: &Settings,
-    what: Ask,
+    settings: &GatewaySettings,
+    request: RolloutRequest,
     query: &str,
     body: &[u8],
-) -> Answer<(u16, Vec<u8>)> {
-    let reads = matches!(what, Ask::History | Ask::Standing | Ask::View | Ask::Wake);
+) -> RolloutResult<(u16, Vec<u8>)> {
+    let is_read = matches!(
+        request,
+        RolloutRequest::History
+            | RolloutRequest::ReleaseSnapshot
+            | RolloutRequest::Status
+            | RolloutRequest::Wake
+    );
     let (method, body) =
-        if reads { ("GET", Outgoing::None) } else { ("POST", Outgoing::Held(body)) };
-    let within_ms = match what {
-        Ask::Change | Ask::History | Ask::TestAlert | Ask::Wish => WISH_MS,
-        _ => WITHIN_MS,
+        if is_read { ("GET", OutboundBody::None) } else { ("POST", OutboundBody::Buffered(body)) };
+    let timeout_ms = match request {
+        RolloutRequest::ManualChange
+        | RolloutRequest::History
+        | RolloutRequest::TestAlert
+        | RolloutRequest::Command => COMMAND_TIMEOUT_MS,
+        _ => TIMEOUT_MS,
     };
-    let url = format!("http://rollout{}{query}", what.path());
+    let url = format!("http://rollout{}{query}", request.path());
     let object = (BINDING, settings.release.as_str());
-    let most = if reads { ANSWER_BYTES_MAX } else { COMMAND_BYTES_MAX };
-    http::ask_object(env, object, (method, &url), body, within_ms, most)
+    let response_bytes_max = if is_read { RESPONSE_BYTES_MAX } else { COMMAND_BYTES_MAX };
+    http::call_object(env, object, (method, &url), body, timeout_ms, response_bytes_max)
         .await
-        .map_err(|_| OwnError::RolloutAway)
+        .map_err(|_| ApiError::RolloutUnavailable)
 }
 
-fn parsed<T: DeserializeOwned>(body: &[u8]) -> Answer<T> {
-    serde_json::from_slice(body).map_err(|_| OwnError::RolloutAway)
+fn parse_json<T: DeserializeOwned>(body: &[u8]) -> RolloutResult<T> {
+    serde_json::from_slice(body).map_err(|_| ApiError::RolloutUnavailable)
 }

@@ -5,7 +5,7 @@
 
 mod alerts;
 
-mod rise;
+mod advance;
 
 mod store;
 
@@ -17,16 +17,20 @@ use worker::{
     DurableObject, Env, Method, Request, Response, Result, console_error, durable_object,
 };
 
-use super::rollout::{Ask, Shown, Told};
-use super::{ledger, now, settings};
-use jeffrey_edge::gate::intake::Head;
-use jeffrey_edge::gate::own::{self, OwnError, Wish, Word};
-use jeffrey_edge::gate::settings::Settings;
-use jeffrey_edge::rollout::control::{Control, Entry, Input, refusal};
-use jeffrey_edge::rollout::plan::{Plan, SHIPPED};
-use jeffrey_edge::rollout::standing::{Breach, Change, ChangeError, Standing};
-use jeffrey_edge::rollout::state::{Action, Alert, Phase};
-use jeffrey_edge::rollout::view::view;
+use super::rollout::{ReleaseSnapshot, RolloutRequest, StatusResponse};
+use super::{event_store, now, read_settings};
+use jeffrey_edge::gateway::api::{self, ApiError, CommandName, RolloutCommand};
+use jeffrey_edge::gateway::request::RequestHead;
+use jeffrey_edge::gateway::settings::GatewaySettings;
+use jeffrey_edge::rollout::controller::{
+    HistoryEntry, RolloutController, RolloutInput, explain_refusal,
+};
+use jeffrey_edge::rollout::plan::{DEFAULT_PLAN_TOML, Plan};
+use jeffrey_edge::rollout::progress::{Phase, RolloutAction, RolloutAlert};
+use jeffrey_edge::rollout::release_state::{
+    HardFailure, ReleaseChange, ReleaseChangeError, ReleaseState,
+};
+use jeffrey_edge::rollout::status::build_status;
 use jeffrey_terms::{Share, UnixMs};
 
 /// How often the minutes are looked at; a rehearsal's pace shortens it.
@@ -39,14 +43,14 @@ const TICK_MS_MIN: u64 = 500;
 const PAGES_MAX: usize = 12;
 
 /// A release that a plan moves.
-struct Planned {
+struct PlannedRelease {
     plan: Rc<Plan>,
-    control: Control,
+    controller: RolloutController,
 }
 
-impl Planned {
+impl PlannedRelease {
     fn is_live(&self) -> bool {
-        self.control.is_live(&self.plan)
+        self.controller.has_canary_traffic(&self.plan)
     }
 }
 
@@ -55,11 +59,11 @@ impl Planned {
 pub struct RolloutObject {
     state: State,
     env: Env,
-    settings: Settings,
+    settings: GatewaySettings,
     /// Whether the tables are known to be there.
     prepared: Cell<bool>,
     /// What is stored of plan and release, read; isolates ask for it all the time.
-    planned: RefCell<Option<Rc<Planned>>>,
+    planned: RefCell<Option<Rc<PlannedRelease>>>,
     /// Not stored: after a restart the next batch tells it again.
     stable_p95_ms: Cell<Option<f64>>,
 }
@@ -67,7 +71,7 @@ pub struct RolloutObject {
 impl DurableObject for RolloutObject {
     fn new(state: State, env: Env) -> Self {
         // Whether something names the old system is not asked here.
-        let settings = settings(&env, true);
+        let settings = read_settings(&env, true);
         Self {
             state,
             env,
@@ -79,279 +83,342 @@ impl DurableObject for RolloutObject {
     }
 
     async fn fetch(&self, mut request: Request) -> Result<Response> {
-        self.prepare()?;
+        self.create_tables()?;
         let body =
             if request.method() == Method::Post { request.bytes().await? } else { Vec::new() };
-        let head = Head::new(String::new(), &request.inner().url(), Vec::new());
-        let Some((head, ask)) = head.and_then(|head| Ask::of(head.path()).map(|ask| (head, ask)))
-        else {
+        let head = RequestHead::new(String::new(), &request.inner().url(), Vec::new());
+        let Some((head, rollout_request)) = head.and_then(|head| {
+            RolloutRequest::from_path(head.path()).map(|rollout_request| (head, rollout_request))
+        }) else {
             return Response::error("no such question", 404);
         };
-        match ask {
-            Ask::Standing => {
+        match rollout_request {
+            RolloutRequest::ReleaseSnapshot => {
                 // Isolates ask every few seconds: a lost alarm is not missed for longer.
-                self.wake().await?;
-                Response::from_json(&self.told()?)
+                self.ensure_alarm().await?;
+                Response::from_json(&self.snapshot()?)
             }
-            Ask::View => Response::from_json(&self.shown()?),
-            Ask::StableP95 => {
-                let told = std::str::from_utf8(&body).ok().and_then(|told| told.parse().ok());
-                self.stable_p95_ms.set(told.filter(|p95: &f64| p95.is_finite()));
+            RolloutRequest::Status => Response::from_json(&self.status()?),
+            RolloutRequest::StableP95 => {
+                let p95_ms = std::str::from_utf8(&body).ok().and_then(|text| text.parse().ok());
+                self.stable_p95_ms.set(p95_ms.filter(|p95: &f64| p95.is_finite()));
                 Response::empty()
             }
-            Ask::History => {
-                let own::Page { since, limit, .. } = own::page(&head);
-                Response::from_bytes(self.history(since, limit)?.into_bytes())
+            RolloutRequest::History => {
+                let api::EventsPage { since, limit, .. } = api::parse_events_page(&head);
+                Response::from_bytes(self.history_lines(since, limit)?.into_bytes())
             }
-            Ask::Breach => match serde_json::from_slice::<Breach>(&body) {
-                Ok(breach) => {
-                    self.breached(breach)?;
-                    self.wake().await?;
+            RolloutRequest::HardFailure => match serde_json::from_slice::<HardFailure>(&body) {
+                Ok(failure) => {
+                    self.on_hard_failure(failure)?;
+                    self.ensure_alarm().await?;
                     Response::empty()
                 }
                 Err(_) => Response::error("no breach", 400),
             },
-            Ask::Change => match serde_json::from_slice::<Change>(&body) {
-                Ok(change) => self.reply(self.changed(&change)?),
+            RolloutRequest::ManualChange => match serde_json::from_slice::<ReleaseChange>(&body) {
+                Ok(change) => self.status_or_error(self.apply_change(&change)?),
                 Err(_) => Response::error("no change", 400),
             },
-            Ask::Validation => match own::validation(&body, now()) {
+            RolloutRequest::Validation => match api::parse_validation(&body, now()) {
                 Ok(validation) => {
                     self.store_validation(&validation)?;
                     Response::from_json(&validation)
                 }
-                Err(error) => refused(&error),
+                Err(error) => error_response(&error),
             },
-            Ask::TestAlert => {
-                let told = self.test_alert().await?;
-                Response::from_json(&told)
+            RolloutRequest::TestAlert => {
+                let results = self.send_test_alert().await?;
+                Response::from_json(&results)
             }
-            Ask::Wake => {
-                self.wake().await?;
+            RolloutRequest::Wake => {
+                self.ensure_alarm().await?;
                 Response::empty()
             }
-            Ask::Wish => match own::wish(&body) {
-                Ok(wish) => {
-                    let done = self.wished(&wish).await?;
-                    self.wake().await?;
-                    self.reply(done)
+            RolloutRequest::Command => match api::parse_rollout_command(&body) {
+                Ok(rollout_command) => {
+                    let result = self.on_command(&rollout_command).await?;
+                    self.ensure_alarm().await?;
+                    self.status_or_error(result)
                 }
-                Err(error) => refused(&error),
+                Err(error) => error_response(&error),
             },
         }
     }
 
     async fn alarm(&self) -> Result<Response> {
-        self.prepare()?;
-        let Some(planned) = self.planned()? else { return Response::empty() };
+        self.create_tables()?;
+        let Some(planned) = self.planned_release()? else { return Response::empty() };
         // First of all: whatever goes wrong below, there is a next time.
-        if planned.is_live() || self.alerts_wait()? {
-            self.state.storage().set_alarm(self.tick_ms()).await?;
+        if planned.is_live() || self.has_pending_alerts()? {
+            self.state.storage().set_alarm(self.tick_interval_ms()).await?;
         }
-        if let Err(error) = self.tick().await {
+        if let Err(error) = self.on_tick().await {
             console_error!("the rollout could not look at its minutes: {}", error.to_string());
         }
-        self.tell()?;
+        self.deliver_notifications()?;
         Response::empty()
     }
 }
 
-fn refused(error: &OwnError) -> Result<Response> {
-    let reply = error.reply();
+fn error_response(error: &ApiError) -> Result<Response> {
+    let reply = error.to_response();
     Ok(Response::from_bytes(reply.body)?.with_status(reply.status))
 }
 
 impl RolloutObject {
-    fn reply(&self, done: std::result::Result<(), OwnError>) -> Result<Response> {
-        match done {
-            Ok(()) => Response::from_json(&self.shown()?),
-            Err(error) => refused(&error),
+    fn status_or_error(&self, result: std::result::Result<(), ApiError>) -> Result<Response> {
+        match result {
+            Ok(()) => Response::from_json(&self.status()?),
+            Err(error) => error_response(&error),
         }
     }
 
-    fn tick_ms(&self) -> i64 {
-        (TICK_MS / self.settings.pace.times()).max(TICK_MS_MIN) as i64
+    fn tick_interval_ms(&self) -> i64 {
+        (TICK_MS / self.settings.time_scale.factor()).max(TICK_MS_MIN) as i64
     }
 
     /// The time that stages are counted by, and the last closed minute.
-    fn time(&self) -> (UnixMs, u64) {
-        let pace = self.settings.pace;
-        (pace.at(now()), pace.open_from(now()).saturating_sub(1))
+    fn scaled_time(&self) -> (UnixMs, u64) {
+        let time_scale = self.settings.time_scale;
+        (time_scale.scale(now()), time_scale.first_open_minute(now()).saturating_sub(1))
     }
 
-    fn told(&self) -> Result<Told> {
-        let planned = self.planned()?;
-        let planned = planned.as_deref();
-        let live = planned.filter(|of| of.is_live());
-        Ok(Told {
-            standing: self.standing()?,
-            holdout: planned.map_or(Share::NONE, |of| of.plan.holdout),
-            rolled_back: planned
-                .is_some_and(|of| matches!(of.control.state.phase, Phase::RolledBack { .. })),
-            stage: live.and_then(|of| u32::try_from(of.control.state.stage).ok()),
+    fn snapshot(&self) -> Result<ReleaseSnapshot> {
+        let planned_release = self.planned_release()?;
+        let planned_release = planned_release.as_deref();
+        let active_release = planned_release.filter(|planned_release| planned_release.is_live());
+        Ok(ReleaseSnapshot {
+            standing: self.release_state()?,
+            holdout: planned_release
+                .map_or(Share::NONE, |planned_release| planned_release.plan.holdout),
+            rolled_back: planned_release.is_some_and(|planned_release| {
+                matches!(planned_release.controller.state.phase, Phase::RolledBack { .. })
+            }),
+            stage: active_release.and_then(|planned_release| {
+                u32::try_from(planned_release.controller.state.stage).ok()
+            }),
             stable_p95_ms: self.stable_p95_ms.get(),
         })
     }
 
-    fn shown(&self) -> Result<Shown> {
-        let view = match self.planned()? {
-            Some(of) => {
-                let times = self.settings.pace.times();
-                Some(view(&of.control, &of.plan, self.validation()?, times, self.time()))
+    fn status(&self) -> Result<StatusResponse> {
+        let status = match self.planned_release()? {
+            Some(planned_release) => {
+                let times = self.settings.time_scale.factor();
+                Some(build_status(
+                    &planned_release.controller,
+                    &planned_release.plan,
+                    self.validation()?,
+                    times,
+                    self.scaled_time(),
+                ))
             }
             None => None,
         };
-        Ok(Shown { told: self.told()?, view })
+        Ok(StatusResponse { told: self.snapshot()?, view: status })
     }
 
     /// A change by hand: the share while no plan moves it, and the kill at any time.
-    fn changed(&self, change: &Change) -> Result<std::result::Result<(), OwnError>> {
-        let moves = self.planned()?.is_some_and(|of| of.is_live());
-        if moves && change.share.is_some() {
-            return Ok(Err(OwnError::Change(ChangeError::Planned)));
+    fn apply_change(&self, change: &ReleaseChange) -> Result<std::result::Result<(), ApiError>> {
+        let is_share_planned =
+            self.planned_release()?.is_some_and(|planned_release| planned_release.is_live());
+        if is_share_planned && change.share.is_some() {
+            return Ok(Err(ApiError::Change(ReleaseChangeError::PlanActive)));
         }
-        Ok(match self.standing()?.changed(change, now()) {
-            Ok(next) => {
-                self.store_standing(&next)?;
+        Ok(match self.release_state()?.apply_change(change, now()) {
+            Ok(next_state) => {
+                self.store_release_state(&next_state)?;
                 Ok(())
             }
-            Err(error) => Err(OwnError::Change(error)),
+            Err(error) => Err(ApiError::Change(error)),
         })
     }
 
-    fn breached(&self, breach: Breach) -> Result<()> {
-        self.store_standing(&self.standing()?.reported(breach))?;
-        let (now, closed) = self.time();
-        let kind = breach.kind;
-        self.feed(&Input::Breach { kind, closed }, now)?;
-        self.tell()
+    fn on_hard_failure(&self, failure: HardFailure) -> Result<()> {
+        self.store_release_state(&self.release_state()?.record_hard_failure(failure))?;
+        let (now, last_complete_minute) = self.scaled_time();
+        let kind = failure.kind;
+        self.apply_input(&RolloutInput::Breach { kind, closed: last_complete_minute }, now)?;
+        self.deliver_notifications()
     }
 
     /// What a person asks for. What it needs to be known is asked first; nothing is awaited after that.
-    async fn wished(&self, wish: &Wish) -> Result<std::result::Result<(), OwnError>> {
-        let withheld = match wish.command {
-            Word::Abort | Word::Pause | Word::Plan | Word::Rollback => None,
-            Word::Advance | Word::Approve | Word::Resume | Word::Start => self.withheld().await,
+    async fn on_command(
+        &self,
+        rollout_command: &RolloutCommand,
+    ) -> Result<std::result::Result<(), ApiError>> {
+        let blocked_by = match rollout_command.command {
+            CommandName::Abort | CommandName::Pause | CommandName::Plan | CommandName::Rollback => {
+                None
+            }
+            CommandName::Advance
+            | CommandName::Approve
+            | CommandName::Resume
+            | CommandName::Start => self.advance_blocked_by().await,
         };
-        let (now, closed) = self.time();
-        if let Err(error) = self.replanned(wish, (now, closed))? {
+        let (now, last_complete_minute) = self.scaled_time();
+        if let Err(error) = self.apply_plan(rollout_command, (now, last_complete_minute))? {
             return Ok(Err(error));
         }
-        let Some(command) = wish.command() else {
-            return self.tell().map(Ok);
+        let Some(command) = rollout_command.to_command() else {
+            return self.deliver_notifications().map(Ok);
         };
-        let before = self.planned()?;
-        let by = wish.by.clone();
-        let asked =
-            Input::Asked { by, command: command.clone(), withheld: withheld.clone(), closed };
-        let entry = self.feed(&asked, now)?;
-        let is_refused = |action: &Action| matches!(action, Action::Alert(Alert::Refused(_)));
-        let done = entry.is_some_and(|entry| !entry.actions.iter().any(is_refused));
-        self.tell()?;
-        if done {
+        let previous = self.planned_release()?;
+        let by = rollout_command.by.clone();
+        let input = RolloutInput::Asked {
+            by,
+            command: command.clone(),
+            withheld: blocked_by.clone(),
+            closed: last_complete_minute,
+        };
+        let entry = self.apply_input(&input, now)?;
+        let is_refused = |action: &RolloutAction| {
+            matches!(action, RolloutAction::Alert(RolloutAlert::Refused(_)))
+        };
+        let is_done = entry.is_some_and(|entry| !entry.actions.iter().any(is_refused));
+        self.deliver_notifications()?;
+        if is_done {
             return Ok(Ok(()));
         }
-        let why = match before {
-            Some(of) => refusal(&of.control, &of.plan, &command, withheld.as_ref(), (now, closed)),
+        let reason = match previous {
+            Some(planned_release) => explain_refusal(
+                &planned_release.controller,
+                &planned_release.plan,
+                &command,
+                blocked_by.as_ref(),
+                (now, last_complete_minute),
+            ),
             None => "no plan is in force: `jeffrey rollout start`".to_owned(),
         };
-        Ok(Err(OwnError::NotDone { why }))
+        Ok(Err(ApiError::CommandRejected { why: reason }))
     }
 
     /// Puts a wish's plan into force; of a start without one the shipped plan, where none is.
-    fn replanned(
+    fn apply_plan(
         &self,
-        wish: &Wish,
-        (now, closed): (UnixMs, u64),
-    ) -> Result<std::result::Result<(), OwnError>> {
-        let planned = self.planned()?;
-        let text = match (&wish.plan, wish.command, &planned) {
-            (Some(text), Word::Plan | Word::Start | Word::Resume, _) => text.clone(),
-            (None, Word::Start, None) => SHIPPED.to_owned(),
-            (Some(_), ..) => {
-                let why = "a plan comes with `start`, `resume` or `plan`".to_owned();
-                return Ok(Err(OwnError::NotDone { why }));
+        rollout_command: &RolloutCommand,
+        (now, last_complete_minute): (UnixMs, u64),
+    ) -> Result<std::result::Result<(), ApiError>> {
+        let planned_release = self.planned_release()?;
+        let text = match (&rollout_command.plan, rollout_command.command, &planned_release) {
+            (Some(text), CommandName::Plan | CommandName::Start | CommandName::Resume, _) => {
+                text.clone()
             }
-            (None, Word::Plan, _) => {
-                return Ok(Err(OwnError::NotDone { why: "`plan` needs a plan".to_owned() }));
+            (None, CommandName::Start, None) => DEFAULT_PLAN_TOML.to_owned(),
+            (Some(_), ..) => {
+                let reason = "a plan comes with `start`, `resume` or `plan`".to_owned();
+                return Ok(Err(ApiError::CommandRejected { why: reason }));
+            }
+            (None, CommandName::Plan, _) => {
+                return Ok(Err(ApiError::CommandRejected {
+                    why: "`plan` needs a plan".to_owned(),
+                }));
             }
             (None, ..) => return Ok(Ok(())),
         };
-        let standing = planned.as_ref().map(|of| (&of.control, &*of.plan));
-        let Settings { release, holdout, .. } = &self.settings;
-        let plan = match Control::replan(standing, &text, release, *holdout) {
+        let current = planned_release
+            .as_ref()
+            .map(|planned_release| (&planned_release.controller, &*planned_release.plan));
+        let GatewaySettings { release, holdout, .. } = &self.settings;
+        let plan = match RolloutController::validate_plan_change(current, &text, release, *holdout)
+        {
             Ok(plan) => plan,
-            Err(error) => return Ok(Err(OwnError::NotDone { why: error.to_string() })),
+            Err(error) => return Ok(Err(ApiError::CommandRejected { why: error.to_string() })),
         };
-        let what = Input::Planned { by: wish.by.clone(), plan: text.clone(), closed };
-        let (next, entry) = match &planned {
-            Some(of) => of.control.apply(&plan, &what, now),
-            None => Control::new(&plan, now, 0).apply(&plan, &what, now),
+        let input = RolloutInput::Planned {
+            by: rollout_command.by.clone(),
+            plan: text.clone(),
+            closed: last_complete_minute,
+        };
+        let (next_controller, entry) = match &planned_release {
+            Some(planned_release) => planned_release.controller.apply(&plan, &input, now),
+            None => RolloutController::new(&plan, now, 0).apply(&plan, &input, now),
         };
         self.store_plan(&text)?;
-        self.store_control(Planned { plan: Rc::new(plan), control: next })?;
+        self.store_controller(PlannedRelease { plan: Rc::new(plan), controller: next_controller })?;
         if let Some(entry) = entry {
-            self.record(&entry)?;
+            self.append_history(&entry)?;
         }
         Ok(Ok(()))
     }
 
     /// Looks at the minutes that were closed since, and at the time.
-    async fn tick(&self) -> Result<()> {
+    async fn on_tick(&self) -> Result<()> {
         for _ in 0..PAGES_MAX {
-            let Some(of) = self.planned()?.filter(|of| of.is_live()) else { return Ok(()) };
-            let after = of.control.after;
-            let minutes = ledger::minutes(&self.env, &self.settings.release, after).await;
+            let Some(planned_release) =
+                self.planned_release()?.filter(|planned_release| planned_release.is_live())
+            else {
+                return Ok(());
+            };
+            let after = planned_release.controller.after;
+            let minutes =
+                event_store::fetch_minutes(&self.env, &self.settings.release, after).await;
             // Nothing can be folded without the ledger; that nothing comes is seen all the same.
             let minutes = minutes.unwrap_or_default();
-            let (now, _) = self.time();
+            let (now, _) = self.scaled_time();
             if minutes.is_empty() {
                 break;
             }
             for minute in minutes {
-                self.feed(&Input::Minute { minute: Box::new(minute) }, now)?;
+                self.apply_input(&RolloutInput::Minute { minute: Box::new(minute) }, now)?;
             }
         }
-        let (now, closed) = self.time();
-        let Some(before) = self.planned()? else { return Ok(()) };
-        let rises = before.control.would_rise(&before.plan, now, closed);
-        let withheld = if rises { self.withheld().await } else { None };
-        let (now, closed) = self.time();
+        let (now, last_complete_minute) = self.scaled_time();
+        let Some(previous) = self.planned_release()? else { return Ok(()) };
+        let will_advance =
+            previous.controller.would_increase_share(&previous.plan, now, last_complete_minute);
+        let blocked_by = if will_advance { self.advance_blocked_by().await } else { None };
+        let (now, last_complete_minute) = self.scaled_time();
         // Whoever came between while somebody was asked has changed what was asked about: the next look asks again.
-        if self.planned()?.is_some_and(|of| of.control.seq == before.control.seq) {
-            self.feed(&Input::Tick { withheld, closed }, now)?;
+        if self.planned_release()?.is_some_and(|planned_release| {
+            planned_release.controller.seq == previous.controller.seq
+        }) {
+            self.apply_input(
+                &RolloutInput::Tick { withheld: blocked_by, closed: last_complete_minute },
+                now,
+            )?;
         }
         Ok(())
     }
 
     /// One input, and all that follows from it. Nothing is awaited in between.
-    fn feed(&self, what: &Input, now: UnixMs) -> Result<Option<Entry>> {
-        let Some(of) = self.planned()? else { return Ok(None) };
-        let (next, entry) = of.control.apply(&of.plan, what, now);
+    fn apply_input(&self, input: &RolloutInput, now: UnixMs) -> Result<Option<HistoryEntry>> {
+        let Some(planned_release) = self.planned_release()? else { return Ok(None) };
+        let (next_controller, entry) =
+            planned_release.controller.apply(&planned_release.plan, input, now);
         let Some(entry) = entry else { return Ok(None) };
-        let told = next.told.clone();
-        self.store_control(Planned { plan: Rc::clone(&of.plan), control: next })?;
-        self.record(&entry)?;
+        let active_alert = next_controller.told.clone();
+        self.store_controller(PlannedRelease {
+            plan: Rc::clone(&planned_release.plan),
+            controller: next_controller,
+        })?;
+        self.append_history(&entry)?;
         for action in &entry.actions {
-            if let Action::SetShare(share) = action {
-                self.store_standing(&self.standing()?.moved(*share, super::now()))?;
+            if let RolloutAction::SetShare(share) = action {
+                self.store_release_state(
+                    &self.release_state()?.apply_planned_share(*share, super::now()),
+                )?;
             }
         }
-        self.notice(&of.plan, told.as_ref(), &entry)?;
+        self.queue_notifications(&planned_release.plan, active_alert.as_ref(), &entry)?;
         Ok(Some(entry))
     }
 
     /// Sees to it that an alarm comes, while there is something to look at.
-    async fn wake(&self) -> Result<()> {
-        let live = self.planned()?.is_some_and(|of| of.is_live());
-        if (live || self.alerts_wait()?) && self.state.storage().get_alarm().await?.is_none() {
-            self.state.storage().set_alarm(self.tick_ms()).await?;
+    async fn ensure_alarm(&self) -> Result<()> {
+        let is_active =
+            self.planned_release()?.is_some_and(|planned_release| planned_release.is_live());
+        if (is_active || self.has_pending_alerts()?)
+            && self.state.storage().get_alarm().await?.is_none()
+        {
+            self.state.storage().set_alarm(self.tick_interval_ms()).await?;
         }
         Ok(())
     }
 
     /// The share of a release that nobody has touched.
-    fn initial(&self) -> Standing {
-        Standing::initial(self.settings.initial_share)
+    fn initial_state(&self) -> ReleaseState {
+        ReleaseState::initial(self.settings.initial_share)
     }
 }

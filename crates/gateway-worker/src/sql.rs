@@ -5,20 +5,20 @@ use serde::de::DeserializeOwned;
 use worker::{Result, SqlStorage, SqlStorageValue};
 
 #[derive(Deserialize)]
-pub(super) struct Number {
+pub(super) struct SqlNumber {
     pub(super) number: Option<u64>,
 }
 
 /// What an object asks of its tables.
-pub(super) trait Tables {
+pub(super) trait SqlTables {
     fn sql(&self) -> SqlStorage;
 
     /// Runs a statement; how many rows it wrote.
-    fn run(&self, query: &str, values: Vec<SqlStorageValue>) -> Result<usize> {
+    fn execute(&self, query: &str, values: Vec<SqlStorageValue>) -> Result<usize> {
         Ok(self.sql().exec(query, values)?.rows_written())
     }
 
-    fn rows<T: DeserializeOwned>(
+    fn query_rows<T: DeserializeOwned>(
         &self,
         query: &str,
         values: Vec<SqlStorageValue>,
@@ -27,13 +27,13 @@ pub(super) trait Tables {
     }
 
     /// The column `number` of the first row; 0 where there is none.
-    fn number(&self, query: &str, values: Vec<SqlStorageValue>) -> Result<u64> {
-        let rows: Vec<Number> = self.rows(query, values)?;
+    fn query_number(&self, query: &str, values: Vec<SqlStorageValue>) -> Result<u64> {
+        let rows: Vec<SqlNumber> = self.query_rows(query, values)?;
         Ok(rows.first().and_then(|row| row.number).unwrap_or(0))
     }
 }
 
 /// A number of ours as SQLite has them: far below 2^53, which JavaScript keeps exactly.
-pub(super) fn number(value: u64) -> SqlStorageValue {
+pub(super) fn sql_integer(value: u64) -> SqlStorageValue {
     SqlStorageValue::Integer(i64::try_from(value).unwrap_or(i64::MAX))
 }

@@ -13,40 +13,49 @@ const TILE: usize = 4;
 pub fn attention(x: &[f32], width: usize, heads: usize, out: &mut [f32]) {
     let rows = out.len() / width;
     assert_eq!((out.len(), x.len(), width % heads), (rows * width, 3 * rows * width, 0));
-    let part = width / heads;
+    let head_width = width / heads;
     // Whole tiles of columns: keys across, `[part, rows]`, and values, `[rows, part]`.
-    let (across, along) = (rows.next_multiple_of(TILE), part.next_multiple_of(TILE));
-    let mut keys = vec![0.0; part * across];
-    let mut values = vec![0.0; rows * along];
-    let mut scores = vec![0.0; TILE * across];
-    let mut mixed = vec![0.0; TILE * along];
-    for head in (0..width).step_by(part) {
-        let of = |row: usize, which: usize| &x[(3 * row + which) * width + head..][..part];
+    let (key_stride, value_stride) =
+        (rows.next_multiple_of(TILE), head_width.next_multiple_of(TILE));
+    let mut keys = vec![0.0; head_width * key_stride];
+    let mut values = vec![0.0; rows * value_stride];
+    let mut scores = vec![0.0; TILE * key_stride];
+    let mut mixed = vec![0.0; TILE * value_stride];
+    for head in (0..width).step_by(head_width) {
+        let qkv = |row: usize, part_index: usize| {
+            &x[(3 * row + part_index) * width + head..][..head_width]
+        };
         for row in 0..rows {
-            for (column, key) in of(row, 1).iter().enumerate() {
-                keys[column * across + row] = *key;
+            for (column, key) in qkv(row, 1).iter().enumerate() {
+                keys[column * key_stride + row] = *key;
             }
-            values[row * along..][..part].copy_from_slice(of(row, 2));
+            values[row * value_stride..][..head_width].copy_from_slice(qkv(row, 2));
         }
         for first in (0..rows).step_by(TILE) {
             let block = TILE.min(rows - first);
             // A block that is not full repeats its last row.
-            let row = |i: usize| first + i.min(block - 1);
-            product(std::array::from_fn(|i| of(row(i), 0)), &keys, across, &mut scores);
-            for scores in scores.chunks_exact_mut(across) {
+            let query_row = |i: usize| first + i.min(block - 1);
+            multiply_rows(
+                std::array::from_fn(|i| qkv(query_row(i), 0)),
+                &keys,
+                key_stride,
+                &mut scores,
+            );
+            for scores in scores.chunks_exact_mut(key_stride) {
                 softmax(&mut scores[..rows]);
             }
-            let shares = std::array::from_fn(|i| &scores[i * across..][..rows]);
-            product(shares, &values, along, &mut mixed);
-            for (i, mixed) in mixed.chunks_exact(along).take(block).enumerate() {
-                out[(first + i) * width + head..][..part].copy_from_slice(&mixed[..part]);
+            let weights = std::array::from_fn(|i| &scores[i * key_stride..][..rows]);
+            multiply_rows(weights, &values, value_stride, &mut mixed);
+            for (i, mixed) in mixed.chunks_exact(value_stride).take(block).enumerate() {
+                out[(first + i) * width + head..][..head_width]
+                    .copy_from_slice(&mixed[..head_width]);
             }
         }
     }
 }
 
 /// `out[i, j] = sum over k of a[i][k] b[k, j]`: four rows `a`, `b` of `columns`, whole tiles of them.
-fn product(a: [&[f32]; TILE], b: &[f32], columns: usize, out: &mut [f32]) {
+fn multiply_rows(a: [&[f32]; TILE], b: &[f32], columns: usize, out: &mut [f32]) {
     // Equal lengths, said where the compiler sees it: it leaves out the checks within the loop.
     let depth = b.len() / columns;
     let [a0, a1, a2, a3] = a.map(|row| &row[..depth]);
@@ -91,22 +100,24 @@ mod tests {
                 (0..rows * 3 * width).map(|i| (i * i % 23) as f32 / 9.0 - 1.2).collect();
             let mut out = vec![f32::NAN; rows * width];
             attention(&x, width, heads, &mut out);
-            let part = width / heads;
-            let at =
-                |row: usize, which: usize, i: usize| f64::from(x[(3 * row + which) * width + i]);
-            for (place, got) in out.iter().enumerate() {
-                let (row, column) = (place / width, place % width);
-                let head = column / part * part;
-                let raised: Vec<f64> = (0..rows)
+            let head_width = width / heads;
+            let qkv_at = |row: usize, part_index: usize, i: usize| {
+                f64::from(x[(3 * row + part_index) * width + i])
+            };
+            for (index, got) in out.iter().enumerate() {
+                let (row, column) = (index / width, index % width);
+                let head = column / head_width * head_width;
+                let exponentials: Vec<f64> = (0..rows)
                     .map(|key| {
-                        (0..part)
-                            .map(|i| at(row, 0, head + i) * at(key, 1, head + i))
+                        (0..head_width)
+                            .map(|i| qkv_at(row, 0, head + i) * qkv_at(key, 1, head + i))
                             .sum::<f64>()
                             .exp()
                     })
                     .collect();
-                let sum: f64 = raised.iter().sum();
-                let exact: f64 = (0..rows).map(|key| raised[key] / sum * at(key, 2, column)).sum();
+                let sum: f64 = exponentials.iter().sum();
+                let exact: f64 =
+                    (0..rows).map(|key| exponentials[key] / sum * qkv_at(key, 2, column)).sum();
                 assert!(
                     (f64::from(*got) - exact).abs() < 1e-5,
                     "{rows} {width} {heads}: {got} {exact}"

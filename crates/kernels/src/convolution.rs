@@ -19,10 +19,12 @@ pub fn gated_convolution(x: &[f32], taps: &[f32], bias: &[f32], out: &mut [f32])
     for (row, out) in out.chunks_exact_mut(width).enumerate() {
         out.copy_from_slice(bias);
         for (tap, taps) in taps.chunks_exact(width).enumerate() {
-            let Some(from) = (row + tap).checked_sub(reach).filter(|from| *from < rows) else {
+            let Some(source_row) =
+                (row + tap).checked_sub(reach).filter(|source_row| *source_row < rows)
+            else {
                 continue;
             };
-            let x = &x[2 * width * from..][..width];
+            let x = &x[2 * width * source_row..][..width];
             for ((out, x), tap) in out.iter_mut().zip(x).zip(taps) {
                 *out += x * tap;
             }

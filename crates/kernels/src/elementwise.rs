@@ -11,10 +11,10 @@ pub fn relu(values: &mut [f32]) {
 ///
 /// # Panics
 /// If the lengths differ.
-pub fn add(sum: &mut [f32], more: &[f32]) {
-    assert_eq!(sum.len(), more.len());
-    for (sum, more) in sum.iter_mut().zip(more) {
-        *sum += more;
+pub fn add(sum: &mut [f32], addend: &[f32]) {
+    assert_eq!(sum.len(), addend.len());
+    for (sum, addend) in sum.iter_mut().zip(addend) {
+        *sum += addend;
     }
 }
 

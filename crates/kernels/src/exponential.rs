@@ -1,7 +1,7 @@
 //! `e^x` in plain arithmetic, so that the compiler computes several at once and every platform gets
 //! the same bits.
 
-use crate::reductions::{highest, sum};
+use crate::reductions::{max_value, sum_of};
 
 /// `e^x`, relative error below 2e-7 for -87 to 88; outside, the value at the nearer end.
 ///
@@ -34,13 +34,13 @@ pub(crate) fn sigmoid(x: f32) -> f32 {
 
 /// Scores to shares that sum to 1, in place.
 pub(crate) fn softmax(scores: &mut [f32]) {
-    let highest = highest(scores);
+    let max = max_value(scores);
     for score in &mut *scores {
-        *score = exp(*score - highest);
+        *score = exp(*score - max);
     }
-    let by = 1.0 / sum(scores, |score| score);
+    let inverse_sum = 1.0 / sum_of(scores, |score| score);
     for score in scores {
-        *score *= by;
+        *score *= inverse_sum;
     }
 }
 
@@ -50,13 +50,13 @@ mod tests {
 
     #[test]
     fn is_within_its_stated_error_over_the_whole_range() {
-        let mut widest: f64 = 0.0;
+        let mut error_max: f64 = 0.0;
         for step in 0..=1_750_000 {
             let x = -87.0 + step as f32 * 1e-4;
             let exact = f64::from(x).exp();
-            widest = widest.max((f64::from(exp(x)) / exact - 1.0).abs());
+            error_max = error_max.max((f64::from(exp(x)) / exact - 1.0).abs());
         }
-        assert!(widest < 2e-7, "{widest:e}");
+        assert!(error_max < 2e-7, "{error_max:e}");
         assert_eq!(exp(0.0), 1.0);
     }
 

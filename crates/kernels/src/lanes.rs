@@ -4,13 +4,13 @@
 
 /// Eight 16-bit numbers.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Pairs(imp::I16x8);
+pub(crate) struct I16Lanes(imp::I16x8);
 
 /// Four 32-bit sums.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Sums(imp::I32x4);
+pub(crate) struct I32Accumulator(imp::I32x4);
 
-impl Pairs {
+impl I16Lanes {
     pub(crate) fn new(lanes: [i16; 8]) -> Self {
         Self(imp::pack(lanes))
     }
@@ -22,7 +22,7 @@ impl Pairs {
     }
 }
 
-impl Sums {
+impl I32Accumulator {
     #[inline(always)]
     pub(crate) fn zero() -> Self {
         Self(imp::zero())
@@ -30,7 +30,7 @@ impl Sums {
 
     /// `self[i] + a[2i] b[2i] + a[2i + 1] b[2i + 1]`, wrapping at 32 bits.
     #[inline(always)]
-    pub(crate) fn plus_dot(self, a: Pairs, b: Pairs) -> Self {
+    pub(crate) fn add_dot(self, a: I16Lanes, b: I16Lanes) -> Self {
         Self(imp::plus_dot(self.0, a.0, b.0))
     }
 

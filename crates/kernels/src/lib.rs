@@ -19,53 +19,59 @@ pub use attention::attention;
 pub use convolution::gated_convolution;
 pub use elementwise::{add, relu};
 pub use exponential::exp;
-pub use linear::Linear;
+pub use linear::QuantizedLinear;
 pub use norm::layer_norm;
 pub use pool::pool;
-pub use table::Table;
+pub use table::EmbeddingTable;
 
 /// A weight's length, scale or value that cannot be computed with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum WeightError {
     /// A part has another length than the others ask for.
-    Length {
+    LengthMismatch {
         /// Which part.
-        part: &'static str,
+        name: &'static str,
         /// Its length.
-        seen: usize,
+        actual: usize,
         /// The length asked for.
         expected: usize,
     },
     /// A part holds a value that is NaN or infinite.
     NotFinite {
         /// Which part.
-        part: &'static str,
+        name: &'static str,
     },
 }
 
-impl std::fmt::Display for Fault {
+impl std::fmt::Display for WeightError {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Length { part, seen, expected } => {
+            Self::LengthMismatch { name: part, actual: seen, expected } => {
                 write!(out, "{part} has length {seen}, not {expected}")
             }
-            Self::NotFinite { part } => write!(out, "{part} holds a value that is not finite"),
+            Self::NotFinite { name: part } => {
+                write!(out, "{part} holds a value that is not finite")
+            }
         }
     }
 }
 
-impl std::error::Error for Fault {}
+impl std::error::Error for WeightError {}
 
 /// Refuse floats of another length, or with one that is not finite.
-fn check(part: &'static str, values: &[f32], expected: usize) -> Result<(), Fault> {
-    check_length(part, values.len(), expected)?;
+fn validate_values(name: &'static str, values: &[f32], expected: usize) -> Result<(), WeightError> {
+    validate_length(name, values.len(), expected)?;
     if values.iter().all(|value| value.is_finite()) {
         Ok(())
     } else {
-        Err(Fault::NotFinite { part })
+        Err(WeightError::NotFinite { name })
     }
 }
 
-fn check_length(part: &'static str, seen: usize, expected: usize) -> Result<(), Fault> {
-    if seen == expected { Ok(()) } else { Err(Fault::Length { part, seen, expected }) }
+fn validate_length(name: &'static str, actual: usize, expected: usize) -> Result<(), WeightError> {
+    if actual == expected {
+        Ok(())
+    } else {
+        Err(WeightError::LengthMismatch { name, actual, expected })
+    }
 }

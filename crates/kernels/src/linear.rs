@@ -5,54 +5,59 @@
 //! all of them. That is a relative step of 1/65,534 of the row's largest value, a hundredth of what
 //! the weights' own rounding costs, at twice the speed of floats.
 
-use crate::lanes::{Pairs, Sums};
-use crate::{Fault, check, check_length};
+use crate::lanes::{I16Lanes, I32Accumulator};
+use crate::{WeightError, validate_length, validate_values};
 
 /// Outputs computed side by side: two registers of sums.
-const TILE: usize = 8;
+const TILE_OUTPUTS: usize = 8;
 /// Rows computed side by side: eight registers of sums for four rows.
-const ROWS: usize = 4;
+const TILE_ROWS: usize = 4;
 const WEIGHT_MAX: i64 = 127;
 
-/// A linear layer, its weights laid out for [`Linear::run`].
+/// A linear layer, its weights laid out for [`QuantizedLinear::forward`].
 #[derive(Clone, Debug)]
-pub struct Linear {
+pub struct QuantizedLinear {
     inputs: usize,
     outputs: usize,
     /// For each tile of outputs and each pair of inputs: eight outputs' pairs of weights.
-    packed: Vec<[Pairs; 2]>,
+    packed: Vec<[I16Lanes; 2]>,
     /// `[outputs]`
     scale: Vec<f32>,
     /// `[outputs]`
     bias: Vec<f32>,
     /// Largest whole number that an input is rounded to.
-    top: f32,
+    input_max: f32,
 }
 
-impl Linear {
+impl QuantizedLinear {
     /// From `weights` `[inputs, outputs]`, row by row, with a scale and a bias for each output.
     ///
     /// # Errors
     /// A length that does not fit, a scale or bias that is not finite.
-    pub fn new(inputs: usize, weights: &[i8], scale: &[f32], bias: &[f32]) -> Result<Self, Fault> {
+    pub fn new(
+        inputs: usize,
+        weights: &[i8],
+        scale: &[f32],
+        bias: &[f32],
+    ) -> Result<Self, WeightError> {
         let outputs = scale.len();
-        check("scale", scale, outputs)?;
-        check("bias", bias, outputs)?;
+        validate_values("scale", scale, outputs)?;
+        validate_values("bias", bias, outputs)?;
         // A layer of no numbers would make rows of no length.
-        check_length("weight", weights.len(), (inputs * outputs).max(1))?;
-        let at = |input: usize, output: usize| {
+        validate_length("weight", weights.len(), (inputs * outputs).max(1))?;
+        let weight_at = |input: usize, output: usize| {
             if input < inputs && output < outputs {
                 i16::from(weights[input * outputs + output])
             } else {
                 0
             }
         };
-        let mut packed = Vec::with_capacity(outputs.div_ceil(TILE) * inputs.div_ceil(2));
-        for tile in (0..outputs).step_by(TILE) {
+        let mut packed = Vec::with_capacity(outputs.div_ceil(TILE_OUTPUTS) * inputs.div_ceil(2));
+        for tile in (0..outputs).step_by(TILE_OUTPUTS) {
             for pair in (0..inputs).step_by(2) {
                 // Lane `i` of a register: input `pair` or the next, of output `i / 2`.
                 let register = |first: usize| {
-                    Pairs::new(std::array::from_fn(|i| at(pair + i % 2, first + i / 2)))
+                    I16Lanes::new(std::array::from_fn(|i| weight_at(pair + i % 2, first + i / 2)))
                 };
                 packed.push([register(tile), register(tile + 4)]);
             }
@@ -63,7 +68,7 @@ impl Linear {
             packed,
             scale: scale.to_vec(),
             bias: bias.to_vec(),
-            top: top(inputs),
+            input_max: quantized_input_max(inputs),
         })
     }
 
@@ -81,44 +86,44 @@ impl Linear {
     ///
     /// # Panics
     /// If `x` and `out` hold another number of rows.
-    pub fn run(&self, x: &[f32], out: &mut [f32]) {
+    pub fn forward(&self, x: &[f32], out: &mut [f32]) {
         let rows = x.len() / self.inputs;
         assert_eq!((x.len(), out.len()), (rows * self.inputs, rows * self.outputs));
-        let mut at = 0;
-        while at < rows {
-            let group = (rows - at).min(ROWS);
-            let x = &x[at * self.inputs..(at + group) * self.inputs];
-            let out = &mut out[at * self.outputs..(at + group) * self.outputs];
-            match group {
-                1 => self.group::<1>(x, out),
-                2 => self.group::<2>(x, out),
-                3 => self.group::<3>(x, out),
-                _ => self.group::<ROWS>(x, out),
+        let mut row = 0;
+        while row < rows {
+            let group_rows = (rows - row).min(TILE_ROWS);
+            let x = &x[row * self.inputs..(row + group_rows) * self.inputs];
+            let out = &mut out[row * self.outputs..(row + group_rows) * self.outputs];
+            match group_rows {
+                1 => self.forward_rows::<1>(x, out),
+                2 => self.forward_rows::<2>(x, out),
+                3 => self.forward_rows::<3>(x, out),
+                _ => self.forward_rows::<TILE_ROWS>(x, out),
             }
-            at += group;
+            row += group_rows;
         }
     }
 
-    fn group<const N: usize>(&self, x: &[f32], out: &mut [f32]) {
+    fn forward_rows<const N: usize>(&self, x: &[f32], out: &mut [f32]) {
         let pairs = self.inputs.div_ceil(2);
-        let mut whole = vec![0; N * pairs];
-        let mut steps = [0.0; N];
-        let rows = whole.chunks_exact_mut(pairs).zip(x.chunks_exact(self.inputs));
-        for ((row, x), step) in rows.zip(&mut steps) {
-            let highest = highest(x);
-            *step = highest / self.top;
-            to_whole(x, if highest > 0.0 { self.top / highest } else { 0.0 }, row);
+        let mut quantized = vec![0; N * pairs];
+        let mut row_scales = [0.0; N];
+        let rows = quantized.chunks_exact_mut(pairs).zip(x.chunks_exact(self.inputs));
+        for ((row, x), row_scale) in rows.zip(&mut row_scales) {
+            let max = max_abs(x);
+            *row_scale = max / self.input_max;
+            quantize_pairs(x, if max > 0.0 { self.input_max / max } else { 0.0 }, row);
         }
-        let whole: [&[i32]; N] = std::array::from_fn(|row| &whole[row * pairs..][..pairs]);
+        let quantized: [&[i32]; N] = std::array::from_fn(|row| &quantized[row * pairs..][..pairs]);
         for (tile, weights) in self.packed.chunks_exact(pairs).enumerate() {
-            let sums = sums(weights, whole);
-            let first = tile * TILE;
-            let width = TILE.min(self.outputs - first);
+            let sums = accumulate_tile(weights, quantized);
+            let first = tile * TILE_OUTPUTS;
+            let width = TILE_OUTPUTS.min(self.outputs - first);
             let (scale, bias) = (&self.scale[first..][..width], &self.bias[first..][..width]);
             for (row, sums) in sums.iter().enumerate() {
                 let out = &mut out[row * self.outputs + first..][..width];
                 for (i, out) in out.iter_mut().enumerate() {
-                    *out = sums[i] as f32 * (steps[row] * scale[i]) + bias[i];
+                    *out = sums[i] as f32 * (row_scales[row] * scale[i]) + bias[i];
                 }
             }
         }
@@ -127,14 +132,17 @@ impl Linear {
 
 /// `sum over pairs of weight x input`, eight outputs of `N` rows.
 #[inline(always)]
-fn sums<const N: usize>(weights: &[[Pairs; 2]], inputs: [&[i32]; N]) -> [[i32; TILE]; N] {
+fn accumulate_tile<const N: usize>(
+    weights: &[[I16Lanes; 2]],
+    inputs: [&[i32]; N],
+) -> [[i32; TILE_OUTPUTS]; N] {
     let inputs = inputs.map(|row| &row[..weights.len()]);
-    let mut sums = [[Sums::zero(); 2]; N];
+    let mut sums = [[I32Accumulator::zero(); 2]; N];
     for (pair, weights) in weights.iter().enumerate() {
         for (sums, input) in sums.iter_mut().zip(inputs) {
-            let input = Pairs::splat(input[pair]);
-            sums[0] = sums[0].plus_dot(weights[0], input);
-            sums[1] = sums[1].plus_dot(weights[1], input);
+            let input = I16Lanes::splat(input[pair]);
+            sums[0] = sums[0].add_dot(weights[0], input);
+            sums[1] = sums[1].add_dot(weights[1], input);
         }
     }
     sums.map(|[low, high]| {
@@ -144,32 +152,32 @@ fn sums<const N: usize>(weights: &[[Pairs; 2]], inputs: [&[i32]; N]) -> [[i32; T
 }
 
 /// The largest absolute value.
-fn highest(x: &[f32]) -> f32 {
+fn max_abs(x: &[f32]) -> f32 {
     // Without their sign, floats are ordered as their bits are; whole numbers may be compared in any
     // order, so several at once.
-    f32::from_bits(x.iter().fold(0, |highest, value| highest.max(value.abs().to_bits())))
+    f32::from_bits(x.iter().fold(0, |max, value| max.max(value.abs().to_bits())))
 }
 
 /// Each pair of values, times `by`, rounded to 16 bits, the first in the low half.
-fn to_whole(x: &[f32], by: f32, out: &mut [i32]) {
+fn quantize_pairs(x: &[f32], factor: f32, out: &mut [i32]) {
     let (pairs, last) = x.as_chunks::<2>();
     for (out, x) in out.iter_mut().zip(pairs) {
-        *out = (round(x[0] * by) & 0xffff) | (round(x[1] * by) << 16);
+        *out = (round_to_i16(x[0] * factor) & 0xffff) | (round_to_i16(x[1] * factor) << 16);
     }
     if let ([x], Some(out)) = (last, out.last_mut()) {
-        *out = round(x * by) & 0xffff;
+        *out = round_to_i16(x * factor) & 0xffff;
     }
 }
 
 /// The largest whole number such that no sum over `inputs` products leaves 32 bits.
-fn top(inputs: usize) -> f32 {
-    let room = i64::from(i32::MAX) / (WEIGHT_MAX + 1) / (inputs.max(1) as i64);
-    room.min(i64::from(i16::MAX)) as f32
+fn quantized_input_max(inputs: usize) -> f32 {
+    let input_max = i64::from(i32::MAX) / (WEIGHT_MAX + 1) / (inputs.max(1) as i64);
+    input_max.min(i64::from(i16::MAX)) as f32
 }
 
 /// To the nearest whole number, in the low 16 bits; `value` is within them.
 #[inline(always)]
-fn round(value: f32) -> i32 {
+fn round_to_i16(value: f32) -> i32 {
     // 1.5 * 2^23: its unit in the last place is 1, so the sum is rounded, and the low bits count.
     const SHIFT: f32 = 12_582_912.0;
     (value + SHIFT).to_bits() as i32
@@ -179,20 +187,20 @@ fn round(value: f32) -> i32 {
 mod tests {
     use super::*;
 
-    /// What [`Linear`] computes, one number at a time in 64 bits.
-    fn reference(layer: &Linear, weights: &[i8], x: &[f32]) -> Vec<f32> {
+    /// What [`QuantizedLinear`] computes, one number at a time in 64 bits.
+    fn forward_reference(layer: &QuantizedLinear, weights: &[i8], x: &[f32]) -> Vec<f32> {
         let mut out = Vec::new();
         for x in x.chunks_exact(layer.inputs) {
-            let highest = x.iter().fold(0.0f32, |highest, value| highest.max(value.abs()));
-            let by = if highest > 0.0 { layer.top / highest } else { 0.0 };
+            let max = x.iter().fold(0.0f32, |highest, value| highest.max(value.abs()));
+            let factor = if max > 0.0 { layer.input_max / max } else { 0.0 };
             for output in 0..layer.outputs {
                 let sum: i64 = (0..layer.inputs)
                     .map(|i| {
-                        let whole = (x[i] * by).round_ties_even() as i64;
-                        whole * i64::from(weights[i * layer.outputs + output])
+                        let quantized = (x[i] * factor).round_ties_even() as i64;
+                        quantized * i64::from(weights[i * layer.outputs + output])
                     })
                     .sum();
-                let scale = highest / layer.top * layer.scale[output];
+                let scale = max / layer.input_max * layer.scale[output];
                 out.push(sum as f32 * scale + layer.bias[output]);
             }
         }
@@ -200,7 +208,7 @@ mod tests {
     }
 
     /// A small generator of its own: the same numbers in every run.
-    fn draw(seed: &mut u64) -> u64 {
+    fn next_random(seed: &mut u64) -> u64 {
         *seed =
             seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         *seed >> 33
@@ -214,25 +222,29 @@ mod tests {
                 for rows in [0, 1, 2, 3, 4, 5, 9] {
                     // The ends of the range often: they are where a sum would leave 32 bits.
                     let weights: Vec<i8> = (0..inputs * outputs)
-                        .map(|_| match draw(&mut seed) % 4 {
+                        .map(|_| match next_random(&mut seed) % 4 {
                             0 => 127,
                             1 => -128,
-                            _ => draw(&mut seed) as i8,
+                            _ => next_random(&mut seed) as i8,
                         })
                         .collect();
                     let scale: Vec<f32> = (0..outputs).map(|o| 0.01 + o as f32 / 100.0).collect();
                     let bias: Vec<f32> = (0..outputs).map(|o| o as f32 - 3.0).collect();
                     let x: Vec<f32> = (0..rows * inputs)
-                        .map(|_| match draw(&mut seed) % 3 {
+                        .map(|_| match next_random(&mut seed) % 3 {
                             0 => 5.0,
                             1 => -5.0,
-                            _ => (draw(&mut seed) % 2001) as f32 / 200.0 - 5.0,
+                            _ => (next_random(&mut seed) % 2001) as f32 / 200.0 - 5.0,
                         })
                         .collect();
-                    let layer = Linear::new(inputs, &weights, &scale, &bias).unwrap();
+                    let layer = QuantizedLinear::new(inputs, &weights, &scale, &bias).unwrap();
                     let mut out = vec![f32::NAN; rows * outputs];
-                    layer.run(&x, &mut out);
-                    assert_eq!(out, reference(&layer, &weights, &x), "{inputs} {outputs} {rows}");
+                    layer.forward(&x, &mut out);
+                    assert_eq!(
+                        out,
+                        forward_reference(&layer, &weights, &x),
+                        "{inputs} {outputs} {rows}"
+                    );
                 }
             }
         }
@@ -242,12 +254,14 @@ mod tests {
     fn is_as_near_to_floats_as_sixteen_bits_allow() {
         let mut seed = 11;
         let (inputs, outputs) = (384, 16);
-        let weights: Vec<i8> = (0..inputs * outputs).map(|_| draw(&mut seed) as i8).collect();
-        let x: Vec<f32> =
-            (0..inputs).map(|_| draw(&mut seed) as f32 / (1u64 << 31) as f32 - 0.5).collect();
-        let layer = Linear::new(inputs, &weights, &[1.0; 16], &[0.0; 16]).unwrap();
+        let weights: Vec<i8> =
+            (0..inputs * outputs).map(|_| next_random(&mut seed) as i8).collect();
+        let x: Vec<f32> = (0..inputs)
+            .map(|_| next_random(&mut seed) as f32 / (1u64 << 31) as f32 - 0.5)
+            .collect();
+        let layer = QuantizedLinear::new(inputs, &weights, &[1.0; 16], &[0.0; 16]).unwrap();
         let mut out = vec![0.0; outputs];
-        layer.run(&x, &mut out);
+        layer.forward(&x, &mut out);
         for (output, got) in out.iter().enumerate() {
             let exact: f64 = (0..inputs)
                 .map(|i| f64::from(x[i]) * f64::from(weights[i * outputs + output]))
@@ -260,21 +274,21 @@ mod tests {
 
     #[test]
     fn zeros_stay_zeros_and_leave_the_bias() {
-        let layer = Linear::new(3, &[1, 2, 3], &[1.0], &[0.25]).unwrap();
+        let layer = QuantizedLinear::new(3, &[1, 2, 3], &[1.0], &[0.25]).unwrap();
         let mut out = [f32::NAN];
-        layer.run(&[0.0; 3], &mut out);
+        layer.forward(&[0.0; 3], &mut out);
         assert_eq!(out, [0.25]);
     }
 
     #[test]
     fn weights_that_do_not_fit_are_refused() {
-        let fault = Linear::new(2, &[1; 5], &[1.0; 2], &[0.0; 2]).unwrap_err();
+        let fault = QuantizedLinear::new(2, &[1; 5], &[1.0; 2], &[0.0; 2]).unwrap_err();
         assert_eq!(fault.to_string(), "weight has length 5, not 4");
-        let fault = Linear::new(2, &[1; 4], &[1.0; 2], &[0.0; 3]).unwrap_err();
+        let fault = QuantizedLinear::new(2, &[1; 4], &[1.0; 2], &[0.0; 3]).unwrap_err();
         assert_eq!(fault.to_string(), "bias has length 3, not 2");
-        assert!(Linear::new(0, &[], &[1.0], &[0.0]).is_err());
-        assert!(Linear::new(1, &[], &[], &[]).is_err());
-        let fault = Linear::new(1, &[1], &[f32::NAN], &[0.0]).unwrap_err();
+        assert!(QuantizedLinear::new(0, &[], &[1.0], &[0.0]).is_err());
+        assert!(QuantizedLinear::new(1, &[], &[], &[]).is_err());
+        let fault = QuantizedLinear::new(1, &[1], &[f32::NAN], &[0.0]).unwrap_err();
         assert_eq!(fault.to_string(), "scale holds a value that is not finite");
     }
 }

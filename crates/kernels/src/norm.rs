@@ -1,6 +1,6 @@
 //! Layer norm (Ba et al. 2016, "Layer Normalization").
 
-use crate::reductions::sum;
+use crate::reductions::sum_of;
 
 /// `out = scale * (x - mean) / sqrt(variance + epsilon)`, each row of `scale.len()` floats alone.
 ///
@@ -9,13 +9,13 @@ use crate::reductions::sum;
 pub fn layer_norm(x: &[f32], scale: &[f32], epsilon: f32, out: &mut [f32]) {
     assert_eq!(x.len(), out.len());
     let width = scale.len();
-    let share = 1.0 / width as f32;
+    let inverse_width = 1.0 / width as f32;
     for (x, out) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
-        let mean = sum(x, |value| value) * share;
-        let variance = sum(x, |value| (value - mean) * (value - mean)) * share;
-        let by = 1.0 / (variance + epsilon).sqrt();
+        let mean = sum_of(x, |value| value) * inverse_width;
+        let variance = sum_of(x, |value| (value - mean) * (value - mean)) * inverse_width;
+        let inverse_deviation = 1.0 / (variance + epsilon).sqrt();
         for ((out, x), scale) in out.iter_mut().zip(x).zip(scale) {
-            *out = (x - mean) * by * scale;
+            *out = (x - mean) * inverse_deviation * scale;
         }
     }
 }

@@ -11,15 +11,15 @@ use crate::reductions::{add_scaled, dot};
 pub fn pool(x: &[f32], score: &[f32], out: &mut [f32]) {
     let width = score.len();
     assert!(!x.is_empty() && x.len().is_multiple_of(width) && out.len() == 2 * width);
-    let mut shares: Vec<f32> = x.chunks_exact(width).map(|x| dot(x, score)).collect();
-    softmax(&mut shares);
-    let (mean, highest) = out.split_at_mut(width);
+    let mut weights: Vec<f32> = x.chunks_exact(width).map(|x| dot(x, score)).collect();
+    softmax(&mut weights);
+    let (mean, maxima) = out.split_at_mut(width);
     mean.fill(0.0);
-    highest.fill(f32::NEG_INFINITY);
-    for (x, share) in x.chunks_exact(width).zip(&shares) {
-        add_scaled(mean, x, *share);
-        for (highest, x) in highest.iter_mut().zip(x) {
-            *highest = highest.max(*x);
+    maxima.fill(f32::NEG_INFINITY);
+    for (x, weight) in x.chunks_exact(width).zip(&weights) {
+        add_scaled(mean, x, *weight);
+        for (max, x) in maxima.iter_mut().zip(x) {
+            *max = max.max(*x);
         }
     }
 }

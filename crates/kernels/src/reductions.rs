@@ -5,50 +5,50 @@ const LANES: usize = 4;
 
 /// `sum of f(x)`.
 #[inline(always)]
-pub(crate) fn sum(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
-    let (whole, rest) = x.as_chunks::<LANES>();
+pub(crate) fn sum_of(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
+    let (chunks, tail) = x.as_chunks::<LANES>();
     let mut sums = [0.0; LANES];
-    for x in whole {
+    for x in chunks {
         for (sum, x) in sums.iter_mut().zip(x) {
             *sum += f(*x);
         }
     }
-    let rest: f32 = rest.iter().map(|x| f(*x)).sum();
-    (sums[0] + sums[1]) + (sums[2] + sums[3]) + rest
+    let tail: f32 = tail.iter().map(|x| f(*x)).sum();
+    (sums[0] + sums[1]) + (sums[2] + sums[3]) + tail
 }
 
 /// The largest value; minus infinity of none.
 #[inline(always)]
-pub(crate) fn highest(x: &[f32]) -> f32 {
+pub(crate) fn max_value(x: &[f32]) -> f32 {
     let larger = |a: f32, b: f32| if b > a { b } else { a };
-    let (whole, rest) = x.as_chunks::<LANES>();
-    let mut highest = [f32::NEG_INFINITY; LANES];
-    for x in whole {
-        for (highest, x) in highest.iter_mut().zip(x) {
-            *highest = larger(*highest, *x);
+    let (chunks, tail) = x.as_chunks::<LANES>();
+    let mut maxima = [f32::NEG_INFINITY; LANES];
+    for x in chunks {
+        for (max, x) in maxima.iter_mut().zip(x) {
+            *max = larger(*max, *x);
         }
     }
-    rest.iter().chain(&highest).fold(f32::NEG_INFINITY, |highest, x| larger(highest, *x))
+    tail.iter().chain(&maxima).fold(f32::NEG_INFINITY, |max, x| larger(max, *x))
 }
 
 /// `sum of a[i] b[i]`.
 #[inline(always)]
 pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    let ((a, a_tail), (b, b_tail)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
     let mut sums = [0.0; LANES];
     for (a, b) in a.iter().zip(b) {
         for (sum, (a, b)) in sums.iter_mut().zip(a.iter().zip(b)) {
             *sum += a * b;
         }
     }
-    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    (sums[0] + sums[1]) + (sums[2] + sums[3]) + rest
+    let tail: f32 = a_tail.iter().zip(b_tail).map(|(a, b)| a * b).sum();
+    (sums[0] + sums[1]) + (sums[2] + sums[3]) + tail
 }
 
 /// `to[i] += x[i] by`.
 #[inline(always)]
-pub(crate) fn add_scaled(to: &mut [f32], x: &[f32], by: f32) {
-    for (to, x) in to.iter_mut().zip(x) {
-        *to += x * by;
+pub(crate) fn add_scaled(target: &mut [f32], x: &[f32], factor: f32) {
+    for (target, x) in target.iter_mut().zip(x) {
+        *target += x * factor;
     }
 }

@@ -1,26 +1,26 @@
 //! The embedding table: 8 bits in memory, widened a row at a time.
 
-use crate::{Fault, check, check_length};
+use crate::{WeightError, validate_length, validate_values};
 
 /// Rows of 8-bit numbers with a scale for each column.
 #[derive(Clone, Debug)]
-pub struct Table {
+pub struct EmbeddingTable {
     /// `[rows, width]`
     values: Vec<i8>,
     /// `[width]`
     scale: Vec<f32>,
 }
 
-impl Table {
+impl EmbeddingTable {
     /// From `values` `[rows, width]` and the scale of each column.
     ///
     /// # Errors
     /// A length that does not fit, no row, a scale that is not finite.
-    pub fn new(values: Vec<i8>, scale: Vec<f32>) -> Result<Self, Fault> {
+    pub fn new(values: Vec<i8>, scale: Vec<f32>) -> Result<Self, WeightError> {
         let width = scale.len();
-        check("scale", &scale, width)?;
+        validate_values("scale", &scale, width)?;
         let rows = values.len().checked_div(width).unwrap_or(0);
-        check_length("table", values.len(), rows.max(1) * width.max(1))?;
+        validate_length("table", values.len(), rows.max(1) * width.max(1))?;
         Ok(Self { values, scale })
     }
 
@@ -37,11 +37,11 @@ impl Table {
     /// The rows of `ids` one after the other; the first id that is not there, if one is not.
     ///
     /// # Errors
-    /// An id below 0 or not below [`Table::rows`].
+    /// An id below 0 or not below [`EmbeddingTable::rows`].
     ///
     /// # Panics
     /// If `out` is not `ids.len()` rows long.
-    pub fn run(&self, ids: &[i64], out: &mut [f32]) -> Result<(), i64> {
+    pub fn lookup(&self, ids: &[i64], out: &mut [f32]) -> Result<(), i64> {
         let width = self.width();
         assert_eq!(out.len(), ids.len() * width);
         for (id, out) in ids.iter().zip(out.chunks_exact_mut(width)) {
@@ -61,25 +61,25 @@ mod tests {
 
     #[test]
     fn rows_come_widened_in_the_order_asked_for() {
-        let table = Table::new(vec![1, -2, 3, 4, -128, 127], vec![0.5, 2.0]).unwrap();
+        let table = EmbeddingTable::new(vec![1, -2, 3, 4, -128, 127], vec![0.5, 2.0]).unwrap();
         assert_eq!((table.rows(), table.width()), (3, 2));
         let mut out = [0.0; 4];
-        table.run(&[2, 0], &mut out).unwrap();
+        table.lookup(&[2, 0], &mut out).unwrap();
         assert_eq!(out, [-64.0, 254.0, 0.5, -4.0]);
     }
 
     #[test]
     fn an_id_outside_is_named() {
-        let table = Table::new(vec![1, 2], vec![1.0]).unwrap();
-        assert_eq!(table.run(&[1, 2], &mut [0.0; 2]), Err(2));
-        assert_eq!(table.run(&[-1], &mut [0.0]), Err(-1));
+        let table = EmbeddingTable::new(vec![1, 2], vec![1.0]).unwrap();
+        assert_eq!(table.lookup(&[1, 2], &mut [0.0; 2]), Err(2));
+        assert_eq!(table.lookup(&[-1], &mut [0.0]), Err(-1));
     }
 
     #[test]
     fn a_table_that_is_no_whole_number_of_rows_is_refused() {
-        assert!(Table::new(vec![1, 2, 3], vec![1.0, 1.0]).is_err());
-        assert!(Table::new(vec![], vec![1.0]).is_err());
-        assert!(Table::new(vec![], vec![]).is_err());
-        assert!(Table::new(vec![1], vec![f32::INFINITY]).is_err());
+        assert!(EmbeddingTable::new(vec![1, 2, 3], vec![1.0, 1.0]).is_err());
+        assert!(EmbeddingTable::new(vec![], vec![1.0]).is_err());
+        assert!(EmbeddingTable::new(vec![], vec![]).is_err());
+        assert!(EmbeddingTable::new(vec![1], vec![f32::INFINITY]).is_err());
     }
 }

@@ -6,8 +6,8 @@
 use sha2::{Digest, Sha256};
 
 /// The Luhn sum is a multiple of ten (ISO/IEC 7812-1, annex B).
-pub(super) fn luhn(digits: &[u8]) -> bool {
-    let sum = digits.iter().rev().enumerate().map(|(place, digit)| match (place % 2, *digit) {
+pub(super) fn passes_luhn(digits: &[u8]) -> bool {
+    let sum = digits.iter().rev().enumerate().map(|(index, digit)| match (index % 2, *digit) {
         (0, digit) => u32::from(digit),
         (_, digit) => u32::from(digit * 2 / 10 + digit * 2 % 10),
     });
@@ -16,39 +16,39 @@ pub(super) fn luhn(digits: &[u8]) -> bool {
 
 /// A SIRET: Luhn over fourteen digits; those of La Poste (SIREN 356000000) but its seat have a plain
 /// sum that is a multiple of five (<https://fr.wikipedia.org/wiki/SIRET>).
-pub(super) fn siret(digits: &[u8]) -> bool {
+pub(super) fn is_siret(digits: &[u8]) -> bool {
     const LA_POSTE: [u8; 9] = [3, 5, 6, 0, 0, 0, 0, 0, 0];
-    if digits.len() != 14 || !luhn(&digits[..9]) {
+    if digits.len() != 14 || !passes_luhn(&digits[..9]) {
         return false;
     }
     let plain: u32 = digits.iter().map(|digit| u32::from(*digit)).sum();
-    luhn(digits) || (digits[..9] == LA_POSTE && plain.is_multiple_of(5))
+    passes_luhn(digits) || (digits[..9] == LA_POSTE && plain.is_multiple_of(5))
 }
 
 /// The remainder of a number written in digits and letters, a letter being worth 10 to 35.
-fn remainder(signs: impl Iterator<Item = char>, modulus: u32) -> Option<u32> {
-    let mut rest = 0;
-    for sign in signs {
-        let value = sign.to_digit(36)?;
-        rest = (rest * if value < 10 { 10 } else { 100 } + value) % modulus;
+fn remainder(chars: impl Iterator<Item = char>, modulus: u32) -> Option<u32> {
+    let mut value = 0;
+    for ch in chars {
+        let digit = ch.to_digit(36)?;
+        value = (value * if digit < 10 { 10 } else { 100 } + digit) % modulus;
     }
-    Some(rest)
+    Some(value)
 }
 
 /// An IBAN, without blanks: length of its country and remainder 1 of 97 (ISO 13616).
-pub(super) fn iban(signs: &[char]) -> bool {
-    let Some((head, rest)) = signs.split_at_checked(4) else { return false };
-    iban_length(&head[..2]) == Some(signs.len())
-        && head[2].is_ascii_digit()
-        && head[3].is_ascii_digit()
-        && remainder(rest.iter().chain(head).copied(), 97) == Some(1)
+pub(super) fn is_iban(chars: &[char]) -> bool {
+    let Some((prefix, body)) = chars.split_at_checked(4) else { return false };
+    iban_length(&prefix[..2]) == Some(chars.len())
+        && prefix[2].is_ascii_digit()
+        && prefix[3].is_ascii_digit()
+        && remainder(body.iter().chain(prefix).copied(), 97) == Some(1)
 }
 
 /// Signs of an IBAN of this country, by the registry of SWIFT.
 pub(super) fn iban_length(country: &[char]) -> Option<usize> {
     let mut code = [0; 2];
-    for (byte, sign) in code.iter_mut().zip(country) {
-        *byte = u8::try_from(*sign).ok()?.to_ascii_uppercase();
+    for (byte, ch) in code.iter_mut().zip(country) {
+        *byte = u8::try_from(*ch).ok()?.to_ascii_uppercase();
     }
     let (length, _) = IBAN_LENGTHS.iter().find(|(_, codes)| codes.chunks(2).any(|c| c == code))?;
     Some(*length)
@@ -78,57 +78,58 @@ const IBAN_LENGTHS: [(usize, &[u8]); 18] = [
 
 /// A French NIR of fifteen signs: shape of its parts, and key 97 − N mod 97 with Corsica's 2A as 19
 /// and 2B as 18 (<https://fr.wikipedia.org/wiki/Num%C3%A9ro_de_s%C3%A9curit%C3%A9_sociale_en_France>).
-pub(super) fn nir(signs: &[char]) -> bool {
-    if signs.len() != 15 || !nir_shape(&signs[..13]) {
+pub(super) fn is_nir(chars: &[char]) -> bool {
+    if chars.len() != 15 || !has_nir_shape(&chars[..13]) {
         return false;
     }
-    let corsica = match signs[6].to_ascii_uppercase() {
+    let corsica = match chars[6].to_ascii_uppercase() {
         'A' => ['1', '9'],
         'B' => ['1', '8'],
-        _ => [signs[5], signs[6]],
+        _ => [chars[5], chars[6]],
     };
-    let number = signs[..5].iter().chain(&corsica).chain(&signs[7..13]).copied();
-    let key = remainder(signs[13..].iter().copied(), 100);
-    remainder(number, 97).is_some_and(|rest| key == Some(97 - rest))
+    let number = chars[..5].iter().chain(&corsica).chain(&chars[7..13]).copied();
+    let key = remainder(chars[13..].iter().copied(), 100);
+    remainder(number, 97).is_some_and(|value| key == Some(97 - value))
 }
 
 /// Sex, month and department of a NIR's first thirteen signs are possible ones.
-pub(super) fn nir_shape(signs: &[char]) -> bool {
-    let letter = signs[6].to_ascii_uppercase();
-    let corsica = signs[5] == '2' && matches!(letter, 'A' | 'B');
-    let digits = signs.iter().enumerate().all(|(at, c)| c.is_ascii_digit() || (at == 6 && corsica));
-    let month = remainder(signs[3..5].iter().copied(), 100).unwrap_or(0);
+pub(super) fn has_nir_shape(chars: &[char]) -> bool {
+    let letter = chars[6].to_ascii_uppercase();
+    let corsica = chars[5] == '2' && matches!(letter, 'A' | 'B');
+    let digits =
+        chars.iter().enumerate().all(|(index, c)| c.is_ascii_digit() || (index == 6 && corsica));
+    let month = remainder(chars[3..5].iter().copied(), 100).unwrap_or(0);
     digits
-        && matches!(signs[0], '1'..='4' | '7' | '8')
+        && matches!(chars[0], '1'..='4' | '7' | '8')
         && matches!(month, 1..=12 | 20 | 30..=42 | 50..=99)
-        && signs[5..7] != ['0', '0']
+        && chars[5..7] != ['0', '0']
 }
 
 /// A French VAT number after its `FR`: two signs of key, nine digits of SIREN. A key of digits is
 /// (12 + 3 × (SIREN mod 97)) mod 97; one with a letter has no published arithmetic.
-pub(super) fn french_vat(signs: &[char]) -> bool {
-    if signs.len() != 11 {
+pub(super) fn is_french_vat(chars: &[char]) -> bool {
+    if chars.len() != 11 {
         return false;
     }
     let siren: Vec<u8> =
-        signs[2..].iter().filter_map(|c| c.to_digit(10)).map(|d| d as u8).collect();
-    let key = remainder(signs[..2].iter().copied(), 100);
-    if siren.len() != 9 || !luhn(&siren) {
+        chars[2..].iter().filter_map(|c| c.to_digit(10)).map(|d| d as u8).collect();
+    let key = remainder(chars[..2].iter().copied(), 100);
+    if siren.len() != 9 || !passes_luhn(&siren) {
         return false;
     }
-    let rest = remainder(signs[2..].iter().copied(), 97).unwrap_or(0);
-    match signs[..2].iter().all(char::is_ascii_digit) {
-        true => key == Some((12 + 3 * rest) % 97),
+    let siren_remainder = remainder(chars[2..].iter().copied(), 97).unwrap_or(0);
+    match chars[..2].iter().all(char::is_ascii_digit) {
+        true => key == Some((12 + 3 * siren_remainder) % 97),
         false => {
-            !matches!(signs[0].to_ascii_uppercase(), 'O' | 'I')
-                && !matches!(signs[1].to_ascii_uppercase(), 'O' | 'I')
+            !matches!(chars[0].to_ascii_uppercase(), 'O' | 'I')
+                && !matches!(chars[1].to_ascii_uppercase(), 'O' | 'I')
         }
     }
 }
 
 /// What a base58check text holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Base58 {
+pub(super) enum Base58Payload {
     /// An address: a version of one or two bytes and a hash of twenty.
     Address,
     /// A key: of 32 bytes with version, or an extended one of 78.
@@ -137,11 +138,11 @@ pub(super) enum Base58 {
 
 /// Decodes base58 and compares the last four bytes with the doubled SHA-256 of the rest
 /// (<https://en.bitcoin.it/wiki/Base58Check_encoding>).
-pub(super) fn base58check(text: &[char]) -> Option<Base58> {
-    const SIGNS: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
+pub(super) fn decode_base58check(text: &[char]) -> Option<Base58Payload> {
+    const ALPHABET: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
     let mut bytes: Vec<u8> = Vec::with_capacity(text.len()); // least significant first
-    for sign in text {
-        let mut carry = SIGNS.iter().position(|known| char::from(*known) == *sign)? as u32;
+    for ch in text {
+        let mut carry = ALPHABET.iter().position(|symbol| char::from(*symbol) == *ch)? as u32;
         for byte in &mut bytes {
             carry += u32::from(*byte) * 58;
             *byte = carry as u8;
@@ -152,52 +153,52 @@ pub(super) fn base58check(text: &[char]) -> Option<Base58> {
             carry >>= 8;
         }
     }
-    bytes.extend(text.iter().take_while(|sign| **sign == '1').map(|_| 0));
+    bytes.extend(text.iter().take_while(|ch| **ch == '1').map(|_| 0));
     bytes.reverse();
-    let (payload, check) = bytes.split_at_checked(bytes.len().checked_sub(4)?)?;
-    if Sha256::digest(Sha256::digest(payload))[..4] != *check {
+    let (payload, checksum) = bytes.split_at_checked(bytes.len().checked_sub(4)?)?;
+    if Sha256::digest(Sha256::digest(payload))[..4] != *checksum {
         return None;
     }
     match payload.len() {
-        21 | 22 => Some(Base58::Address),
-        33 | 34 | 78 => Some(Base58::Key),
+        21 | 22 => Some(Base58Payload::Address),
+        33 | 34 | 78 => Some(Base58Payload::Key),
         _ => None,
     }
 }
 
 /// A bech32 or bech32m text (BIP 173, BIP 350): prefix, `1`, data, six signs of check.
-pub(super) fn bech32(text: &[char]) -> bool {
-    const SIGNS: &[u8; 32] = b"qpzry9x8gf2tvdw0s3jn54khce6mua7l";
+pub(super) fn is_bech32(text: &[char]) -> bool {
+    const ALPHABET: &[u8; 32] = b"qpzry9x8gf2tvdw0s3jn54khce6mua7l";
     const BECH32: u32 = 1;
     const BECH32M: u32 = 0x2bc8_30a3;
-    let Some(one) = text.iter().rposition(|sign| *sign == '1') else { return false };
+    let Some(separator) = text.iter().rposition(|ch| *ch == '1') else { return false };
     let (upper, lower) =
         (text.iter().any(char::is_ascii_uppercase), text.iter().any(char::is_ascii_lowercase));
-    if one == 0 || text.len() - one < 7 || (upper && lower) {
+    if separator == 0 || text.len() - separator < 7 || (upper && lower) {
         return false;
     }
-    let prefix = || text[..one].iter().map(|sign| sign.to_ascii_lowercase() as u32);
+    let prefix = || text[..separator].iter().map(|ch| ch.to_ascii_lowercase() as u32);
     let mut values: Vec<u32> = prefix().map(|code| code >> 5).collect();
     values.push(0);
     values.extend(prefix().map(|code| code & 31));
-    for sign in &text[one + 1..] {
-        let sign = sign.to_ascii_lowercase();
-        let Some(value) = SIGNS.iter().position(|known| char::from(*known) == sign) else {
+    for ch in &text[separator + 1..] {
+        let ch = ch.to_ascii_lowercase();
+        let Some(value) = ALPHABET.iter().position(|symbol| char::from(*symbol) == ch) else {
             return false;
         };
         values.push(value as u32);
     }
-    let mut check = 1_u32;
+    let mut checksum = 1_u32;
     for value in values {
-        let top = check >> 25;
-        check = (check & 0x1ff_ffff) << 5 ^ value;
+        let top = checksum >> 25;
+        checksum = (checksum & 0x1ff_ffff) << 5 ^ value;
         for (bit, generator) in
             [0x3b6a_57b2, 0x2650_8e6d, 0x1ea1_19fa, 0x3d42_33dd, 0x2a14_62b3].iter().enumerate()
         {
-            check ^= if top >> bit & 1 == 1 { *generator } else { 0 };
+            checksum ^= if top >> bit & 1 == 1 { *generator } else { 0 };
         }
     }
-    matches!(check, BECH32 | BECH32M)
+    matches!(checksum, BECH32 | BECH32M)
 }
 
 #[cfg(test)]
@@ -208,40 +209,44 @@ mod tests {
         text.chars().filter_map(|c| c.to_digit(10)).map(|d| d as u8).collect()
     }
 
-    fn signs(text: &str) -> Vec<char> {
+    fn non_space_chars(text: &str) -> Vec<char> {
         text.chars().filter(|c| !c.is_whitespace()).collect()
     }
 
     /// The text with one sign changed to its neighbour, at every place.
-    fn damaged(text: &str) -> Vec<Vec<char>> {
-        let signs = signs(text);
-        let change = |at: usize| {
-            let mut copy = signs.clone();
-            copy[at] = match copy[at] {
+    fn with_each_char_changed(text: &str) -> Vec<Vec<char>> {
+        let chars = non_space_chars(text);
+        let change_at = |index: usize| {
+            let mut copy = chars.clone();
+            copy[index] = match copy[index] {
                 '9' => '8',
                 'z' | 'Z' => 'y',
                 sign => char::from_u32(sign as u32 + 1).unwrap(),
             };
             copy
         };
-        (0..signs.len()).map(change).collect()
+        (0..chars.len()).map(change_at).collect()
     }
 
     #[test]
     fn published_numbers_pass_and_each_with_one_sign_changed_fails() {
         // The examples of ISO 13616's registry, of the pages named above, of BIP 173 and BIP 350.
-        type Check = fn(&[char]) -> bool;
-        let luhn: Check = |text| luhn(&digits(&text.iter().collect::<String>()));
-        let siret: Check = |text| siret(&digits(&text.iter().collect::<String>()));
-        let base58: Check = |text| base58check(text).is_some();
-        let rows: [(&str, Check, &[&str]); 6] = [
+        type CheckFn = fn(&[char]) -> bool;
+        let luhn: CheckFn = |text| passes_luhn(&digits(&text.iter().collect::<String>()));
+        let siret: CheckFn = |text| is_siret(&digits(&text.iter().collect::<String>()));
+        let base58: CheckFn = |text| decode_base58check(text).is_some();
+        let rows: [(&str, CheckFn, &[&str]); 6] = [
             ("luhn", luhn, &["4111 1111 1111 1111", "3782 822463 10005", "732 829 320"]),
             ("siret", siret, &["732 829 320 00074"]),
-            ("iban", iban, &["GB82 WEST 1234 5698 7654 32", "FR14 2004 1010 0505 0001 3M02 606"]),
-            ("nir", nir, &["2 55 08 14 168 025 38", "1 84 12 76 451 089 46"]),
+            (
+                "iban",
+                is_iban,
+                &["GB82 WEST 1234 5698 7654 32", "FR14 2004 1010 0505 0001 3M02 606"],
+            ),
+            ("nir", is_nir, &["2 55 08 14 168 025 38", "1 84 12 76 451 089 46"]),
             (
                 "bech32",
-                bech32,
+                is_bech32,
                 &[
                     "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4",
                     "bc1p0xlxvlhemja6c4dqv22uapctqupfhlxm9h8z3k2e72q4k9hcz7vqzk5jj0",
@@ -251,9 +256,9 @@ mod tests {
         ];
         for (name, check, texts) in rows {
             for text in texts {
-                assert!(check(&signs(text)), "{name} {text}");
-                for damaged in damaged(text) {
-                    assert!(!check(&damaged), "{name} {}", damaged.iter().collect::<String>());
+                assert!(check(&non_space_chars(text)), "{name} {text}");
+                for changed in with_each_char_changed(text) {
+                    assert!(!check(&changed), "{name} {}", changed.iter().collect::<String>());
                 }
             }
         }
@@ -261,11 +266,14 @@ mod tests {
 
     #[test]
     fn exceptions_are_those_of_the_rules() {
-        let poste = |end: &str| siret(&digits(&format!("356 000 000 {end}")));
+        let poste = |end: &str| is_siret(&digits(&format!("356 000 000 {end}")));
         assert!(poste("00048") && poste("49837") && !poste("49838"));
-        assert!(french_vat(&signs("40 303 265 045")) && !french_vat(&signs("41 303 265 045")));
-        assert!(!luhn(&[0; 16]));
+        assert!(
+            is_french_vat(&non_space_chars("40 303 265 045"))
+                && !is_french_vat(&non_space_chars("41 303 265 045"))
+        );
+        assert!(!passes_luhn(&[0; 16]));
         let key = "5HueCGU8rMjxEXxiPuD5BDku4MkFqeZyd4dZ1jvhTVqvbTLvyTJ";
-        assert_eq!(base58check(&signs(key)), Some(Base58::Key));
+        assert_eq!(decode_base58check(&non_space_chars(key)), Some(Base58Payload::Key));
     }
 }

@@ -11,23 +11,23 @@
 
 mod address;
 mod checks;
-mod net;
+mod network;
+mod normalize;
 mod number;
+mod scanner;
 mod secret;
-mod seen;
-mod view;
 
 use std::fmt;
 
 use serde::Serialize;
 
-use self::seen::Seen;
-use self::view::{BARRIER, Unit};
+use self::normalize::{BARRIER, NormalizedChar};
+use self::scanner::Scanner;
 
 /// What something found is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum PiiKind {
     /// A street with its number, its place if it follows; a post box.
     Address,
     /// A payment card's number.
@@ -66,7 +66,7 @@ pub enum Kind {
     Vat,
 }
 
-impl Kind {
+impl PiiKind {
     /// All kinds, in the order of their names.
     pub const ALL: [Self; 18] = [
         Self::Address,
@@ -125,9 +125,9 @@ impl Kind {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
-pub struct Masked(String);
+pub struct MaskedText(String);
 
-impl Masked {
+impl MaskedText {
     /// Longest preview, in characters.
     pub const PREVIEW_CHARS_MAX: usize = 50;
 
@@ -136,24 +136,24 @@ impl Masked {
         &self.0
     }
 
-    /// Its first [`Masked::PREVIEW_CHARS_MAX`] characters; a placeholder that would be cut is left
+    /// Its first [`MaskedText::PREVIEW_CHARS_MAX`] characters; a placeholder that would be cut is left
     /// out whole.
     pub fn preview(&self) -> Self {
         let Some((end, _)) = self.0.char_indices().nth(Self::PREVIEW_CHARS_MAX) else {
             return self.clone();
         };
-        let cut = |kind: &Kind| {
+        let start_of_cut_placeholder = |kind: &PiiKind| {
             let placeholder = kind.placeholder();
             let from = self.0.floor_char_boundary(end.saturating_sub(placeholder.len() - 1));
-            let at = from + self.0[from..].find(placeholder)?;
-            (at < end && at + placeholder.len() > end).then_some(at)
+            let pos = from + self.0[from..].find(placeholder)?;
+            (pos < end && pos + placeholder.len() > end).then_some(pos)
         };
-        let end = Kind::ALL.iter().find_map(cut).unwrap_or(end);
+        let end = PiiKind::ALL.iter().find_map(start_of_cut_placeholder).unwrap_or(end);
         Self(self.0[..end].to_owned())
     }
 }
 
-impl fmt::Display for Masked {
+impl fmt::Display for MaskedText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -161,9 +161,9 @@ impl fmt::Display for Masked {
 
 /// Where in a text something was found, in bytes of UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Found {
+pub struct PiiSpan {
     /// What it is.
-    pub kind: Kind,
+    pub kind: PiiKind,
     /// Its first byte.
     pub start: usize,
     /// The byte after it.
@@ -171,98 +171,98 @@ pub struct Found {
 }
 
 /// The text with a placeholder for everything that was found in it.
-pub fn mask(text: &str) -> Masked {
-    mask_and_find(text).0
+pub fn mask(text: &str) -> MaskedText {
+    mask_with_spans(text).0
 }
 
 /// The same, with what was found in the text as it came, in its order.
-pub fn mask_and_find(text: &str) -> (Masked, Vec<Found>) {
-    let found = find(text);
+pub fn mask_with_spans(text: &str) -> (MaskedText, Vec<PiiSpan>) {
+    let spans = find_spans(text);
     let mut masked = String::with_capacity(text.len());
     let mut from = 0;
-    for Found { kind, start, end } in &found {
+    for PiiSpan { kind, start, end } in &spans {
         masked.push_str(&text[from..*start]);
         masked.push_str(kind.placeholder());
         from = *end;
     }
     masked.push_str(&text[from..]);
-    (Masked(masked), found)
+    (MaskedText(masked), spans)
 }
 
 /// What of a view's signs is one thing.
 #[derive(Clone, Copy, Debug)]
-struct Match {
-    kind: Kind,
-    from: usize,
-    to: usize,
+struct PiiMatch {
+    kind: PiiKind,
+    start: usize,
+    end: usize,
 }
 
 /// How often the rest is read again. Texts of people need two; the limit keeps the time linear for
 /// one made to need more.
 const PASSES_MAX: usize = 8;
 
-fn find(text: &str) -> Vec<Found> {
-    let mut units = view::view(text);
-    let mut found = Vec::new();
+fn find_spans(text: &str) -> Vec<PiiSpan> {
+    let mut chars = normalize::normalise(text);
+    let mut spans = Vec::new();
     for _ in 0..PASSES_MAX {
-        let matches = pass(&Seen::new(&units));
+        let matches = scan_once(&Scanner::new(&chars));
         if matches.is_empty() {
             break;
         }
-        let mut rest = Vec::with_capacity(units.len());
+        let mut remaining = Vec::with_capacity(chars.len());
         let mut from = 0;
-        for Match { kind, from: first, to } in matches {
-            rest.extend_from_slice(&units[from..first]);
-            let (start, end) = (units[first].start, units[to - 1].end);
-            rest.push(Unit { sign: BARRIER, escaped: false, start, end });
-            found.push(Found { kind, start, end });
+        for PiiMatch { kind, start: first, end: to } in matches {
+            remaining.extend_from_slice(&chars[from..first]);
+            let (start, end) = (chars[first].start, chars[to - 1].end);
+            remaining.push(NormalizedChar { ch: BARRIER, is_escaped: false, start, end });
+            spans.push(PiiSpan { kind, start, end });
             from = to;
         }
-        rest.extend_from_slice(&units[from..]);
-        units = rest;
+        remaining.extend_from_slice(&chars[from..]);
+        chars = remaining;
     }
-    found.sort_by_key(|found| found.start);
-    found
+    spans.sort_by_key(|span| span.start);
+    spans
 }
 
 /// One reading from left to right: matches in their order, none within another.
-fn pass(seen: &Seen<'_>) -> Vec<Match> {
-    let mut matches: Vec<Match> = Vec::new();
-    let mut at = 0;
-    while at < seen.len() {
-        match recognise(seen, at) {
-            Some(found) => {
-                debug_assert!(found.from >= at && found.to > found.from, "{found:?}");
-                matches.push(found);
-                at = found.to;
+fn scan_once(scanner: &Scanner<'_>) -> Vec<PiiMatch> {
+    let mut matches: Vec<PiiMatch> = Vec::new();
+    let mut pos = 0;
+    while pos < scanner.len() {
+        match match_at(scanner, pos) {
+            Some(matched) => {
+                debug_assert!(matched.start >= pos && matched.end > matched.start, "{matched:?}");
+                matches.push(matched);
+                pos = matched.end;
             }
-            None => at += 1,
+            None => pos += 1,
         }
     }
     matches
 }
 
 /// What begins at this sign, if anything; the surest kinds are asked first.
-fn recognise(seen: &Seen<'_>, at: usize) -> Option<Match> {
-    let sign = seen.sign(at);
-    if sign == ' ' || sign == BARRIER {
+fn match_at(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
+    let ch = scanner.char_at(pos);
+    if ch == ' ' || ch == BARRIER {
         return None;
     }
-    let any = None
-        .or_else(|| net::url(seen, at))
-        .or_else(|| net::email(seen, at))
-        .or_else(|| secret::any(seen, at))
-        .or_else(|| net::mac(seen, at))
-        .or_else(|| net::ipv6(seen, at))
-        .or_else(|| number::lettered(seen, at))
-        .or_else(|| net::domain(seen, at));
-    if any.is_some() || sign.is_alphabetic() {
-        return any.or_else(|| address::any(seen, at));
+    let matched = None
+        .or_else(|| network::match_url(scanner, pos))
+        .or_else(|| network::match_email(scanner, pos))
+        .or_else(|| secret::match_secret(scanner, pos))
+        .or_else(|| network::match_mac(scanner, pos))
+        .or_else(|| network::match_ipv6(scanner, pos))
+        .or_else(|| number::match_lettered_number(scanner, pos))
+        .or_else(|| network::match_domain(scanner, pos));
+    if matched.is_some() || ch.is_alphabetic() {
+        return matched.or_else(|| address::match_address(scanner, pos));
     }
-    None.or_else(|| net::handle(seen, at))
-        .or_else(|| net::ip(seen, at))
-        .or_else(|| number::any(seen, at))
-        .or_else(|| address::any(seen, at))
+    None.or_else(|| network::match_handle(scanner, pos))
+        .or_else(|| network::match_ipv4(scanner, pos))
+        .or_else(|| number::match_number(scanner, pos))
+        .or_else(|| address::match_address(scanner, pos))
 }
 
 #[cfg(test)]

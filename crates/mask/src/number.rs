@@ -4,77 +4,81 @@
 //! check it needs. Where a number without a check could be an order as well, the words before it
 //! decide, the nearest one first.
 
-use super::checks::{french_vat, iban, iban_length, luhn, nir, nir_shape, siret};
-use super::seen::{Seen, is_word};
-use super::{Kind, Match};
+use super::checks::{
+    has_nir_shape, iban_length, is_french_vat, is_iban, is_nir, is_siret, passes_luhn,
+};
+use super::scanner::{Scanner, is_word_char};
+use super::{PiiKind, PiiMatch};
 
 /// Digits that are read at most: an IBAN's have letters and are read elsewhere.
 const DIGITS_MAX: usize = 24;
 
 /// What stands between two digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Gap {
+enum DigitSeparator {
     /// Nothing.
     None,
     /// One blank, or several.
-    Blank,
-    Break,
+    Space,
+    LineBreak,
     Dash,
     Dot,
-    Paren,
+    Parenthesis,
     Slash,
     /// Punctuation and a blank: two numbers, unless one is cut by a line.
-    Wide,
+    Boundary,
 }
 
 /// Digits with what stands before each and where each ends.
-struct Run {
+struct DigitRun {
     digits: [u8; DIGITS_MAX],
-    gaps: [Gap; DIGITS_MAX],
+    separators: [DigitSeparator; DIGITS_MAX],
     ends: [usize; DIGITS_MAX],
-    length: usize,
+    len: usize,
 }
 
-impl Run {
-    fn read(seen: &Seen<'_>, from: usize) -> Self {
+impl DigitRun {
+    fn read(scanner: &Scanner<'_>, from: usize) -> Self {
         let mut run = Self {
             digits: [0; DIGITS_MAX],
-            gaps: [Gap::None; DIGITS_MAX],
+            separators: [DigitSeparator::None; DIGITS_MAX],
             ends: [from; DIGITS_MAX],
-            length: 0,
+            len: 0,
         };
-        let mut at = from;
-        let mut gap = Gap::None;
-        while run.length < DIGITS_MAX {
-            let Some(digit) = seen.sign(at).to_digit(10) else { break };
-            run.digits[run.length] = digit as u8;
-            run.gaps[run.length] = gap;
-            run.ends[run.length] = at + 1;
-            run.length += 1;
-            let next = seen.run_within(at + 1, 4, |c| {
+        let mut pos = from;
+        let mut gap = DigitSeparator::None;
+        while run.len < DIGITS_MAX {
+            let Some(digit) = scanner.char_at(pos).to_digit(10) else { break };
+            run.digits[run.len] = digit as u8;
+            run.separators[run.len] = gap;
+            run.ends[run.len] = pos + 1;
+            run.len += 1;
+            let next = scanner.scan_at_most(pos + 1, 4, |c| {
                 matches!(c, ' ' | '-' | '_' | '.' | '/' | '(' | ')' | '\n')
             });
-            gap = gap_of(seen, at + 1, next);
-            at = next;
+            gap = separator_between(scanner, pos + 1, next);
+            pos = next;
         }
         run
     }
 
     fn digits(&self) -> &[u8] {
-        &self.digits[..self.length]
+        &self.digits[..self.len]
     }
 
     /// Whether a number can end after so many digits.
-    fn ends(&self, count: usize) -> bool {
-        count > 0 && count <= self.length && (count == self.length || self.gaps[count] != Gap::None)
+    fn can_end_after(&self, count: usize) -> bool {
+        count > 0
+            && count <= self.len
+            && (count == self.len || self.separators[count] != DigitSeparator::None)
     }
 
     /// Digits of each group among the first `count`.
-    fn groups(&self, count: usize) -> Vec<usize> {
+    fn group_lengths(&self, count: usize) -> Vec<usize> {
         let mut groups = Vec::new();
-        for place in 0..count {
+        for index in 0..count {
             match groups.last_mut() {
-                Some(group) if self.gaps[place] == Gap::None => *group += 1,
+                Some(group) if self.separators[index] == DigitSeparator::None => *group += 1,
                 _ => groups.push(1),
             }
         }
@@ -82,106 +86,115 @@ impl Run {
     }
 
     /// Whether what stands between the first `count` digits is among these.
-    fn gaps_are(&self, count: usize, allowed: &[Gap]) -> bool {
-        self.gaps[1..count].iter().all(|gap| *gap == Gap::None || allowed.contains(gap))
+    fn separators_are_among(&self, count: usize, allowed: &[DigitSeparator]) -> bool {
+        self.separators[1..count]
+            .iter()
+            .all(|gap| *gap == DigitSeparator::None || allowed.contains(gap))
     }
 
     /// Whether groups break only before these digits, or where a line breaks.
-    fn breaks_only_before(&self, count: usize, places: &[usize]) -> bool {
-        (1..count).all(|place| {
-            matches!(self.gaps[place], Gap::None | Gap::Break) || places.contains(&place)
+    fn breaks_only_before(&self, count: usize, indexes: &[usize]) -> bool {
+        (1..count).all(|index| {
+            matches!(self.separators[index], DigitSeparator::None | DigitSeparator::LineBreak)
+                || indexes.contains(&index)
         })
     }
 }
 
-fn gap_of(seen: &Seen<'_>, from: usize, to: usize) -> Gap {
-    let mut signs = seen.signs(from, to).filter(|sign| *sign != ' ');
-    let (first, second) = (signs.next(), signs.next());
+fn separator_between(scanner: &Scanner<'_>, from: usize, to: usize) -> DigitSeparator {
+    let mut chars = scanner.chars(from, to).filter(|ch| *ch != ' ');
+    let (first, second) = (chars.next(), chars.next());
     match (first, second, to - from) {
-        (None, _, 0) => Gap::None,
-        (None, _, _) => Gap::Blank,
-        (Some('('), Some(')'), _) | (Some(')'), Some('('), _) => Gap::Wide,
-        (Some('(' | ')'), None | Some('-' | '.' | ' '), _) => Gap::Paren,
-        (Some('-'), Some('('), _) => Gap::Paren,
-        (Some('\n'), None, _) | (Some('-' | '.'), Some('\n'), _) => Gap::Break,
-        (Some('-' | '_'), None, 1 | 3) => Gap::Dash,
-        (Some('.'), None, 1 | 3) => Gap::Dot,
-        (Some('/'), None, 1) => Gap::Slash,
-        _ => Gap::Wide,
+        (None, _, 0) => DigitSeparator::None,
+        (None, _, _) => DigitSeparator::Space,
+        (Some('('), Some(')'), _) | (Some(')'), Some('('), _) => DigitSeparator::Boundary,
+        (Some('(' | ')'), None | Some('-' | '.' | ' '), _) => DigitSeparator::Parenthesis,
+        (Some('-'), Some('('), _) => DigitSeparator::Parenthesis,
+        (Some('\n'), None, _) | (Some('-' | '.'), Some('\n'), _) => DigitSeparator::LineBreak,
+        (Some('-' | '_'), None, 1 | 3) => DigitSeparator::Dash,
+        (Some('.'), None, 1 | 3) => DigitSeparator::Dot,
+        (Some('/'), None, 1) => DigitSeparator::Slash,
+        _ => DigitSeparator::Boundary,
     }
 }
 
-const BETWEEN: [Gap; 4] = [Gap::Blank, Gap::Break, Gap::Dash, Gap::Dot];
+const GROUP_SEPARATORS: [DigitSeparator; 4] =
+    [DigitSeparator::Space, DigitSeparator::LineBreak, DigitSeparator::Dash, DigitSeparator::Dot];
 
 /// Words that say a number is somebody's telephone.
-const CALLED: &str = "tel telephone telephones tels phone phones mobile mobiles portable portables cell \
+const PHONE_CUES: &str = "tel telephone telephones tels phone phones mobile mobiles portable portables cell \
                       cellphone fax whatsapp sms call* ring text appel* rappel* joindre joignable fixe gsm \
                       numero contact* dial reach";
 
 /// Words that say a number is a thing's.
-pub(super) const THING: &str = "commande commandes cmd order orders ordre ref reference references ticket tickets dossier \
+pub(super) const NON_PERSONAL_CUES: &str = "commande commandes cmd order orders ordre ref reference references ticket tickets dossier \
                      dossiers facture factures invoice invoices colis tracking suivi parcel isbn ean upc sku article \
                      articles id ids identifiant build version timestamp epoch serie serial lot batch contrat contract \
                      transaction reservation booking case issue bug code codes devis modele model produit product \
                      item population habitants total page pages postid tweet montant amount solde prix price barre barres barcode gencod";
 
-const CARDS: &str = "carte cartes cb card cards visa mastercard amex maestro discover diners credit debit bancaire paiement";
-const COMPANIES: &str =
+const CARD_CUES: &str = "carte cartes cb card cards visa mastercard amex maestro discover diners credit debit bancaire paiement";
+const COMPANY_CUES: &str =
     "siren siret sirene rcs entreprise societe company insee etablissement registre immatricul*";
-const SOCIAL: &str = "ssn social security securite secu sociale nir insee assure*";
+const SOCIAL_SECURITY_CUES: &str = "ssn social security securite secu sociale nir insee assure*";
 
 /// Numbers that begin with a digit, a `+` or a bracket.
-pub(super) fn any(seen: &Seen<'_>, at: usize) -> Option<Match> {
-    let sign = seen.sign(at);
-    let before = seen.before(at);
-    if !(sign.is_ascii_digit() || matches!(sign, '+' | '('))
-        || before.is_ascii_digit()
-        || before == '_'
+pub(super) fn match_number(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
+    let ch = scanner.char_at(pos);
+    let before = scanner.char_before(pos);
+    if !(ch.is_ascii_digit() || matches!(ch, '+' | '(')) || before.is_ascii_digit() || before == '_'
     {
         return None;
     }
     // The rest of a decimal, of a date, of a range; but not the second of « 0612…/0755… ».
     let inner = matches!(before, '.' | ',' | '/' | '-' | ':' | '\'')
-        && at > 1
-        && seen.sign(at - 2).is_ascii_digit()
-        && !(before == '/' && ten_digits(seen, at) && at > 10 && ten_digits(seen, at - 11));
+        && pos > 1
+        && scanner.char_at(pos - 2).is_ascii_digit()
+        && !(before == '/'
+            && is_ten_digit_phone(scanner, pos)
+            && pos > 10
+            && is_ten_digit_phone(scanner, pos - 11));
     if inner || matches!(before, '$' | '€' | '£' | '#') {
         return None;
     }
-    let glued = before.is_alphabetic() && (before as u32) < 0x2e80;
-    if !sign.is_ascii_digit() {
-        return if sign == '+' && glued && !before.is_lowercase() { None } else { phone(seen, at) };
+    let follows_letter = before.is_alphabetic() && (before as u32) < 0x2e80;
+    if !ch.is_ascii_digit() {
+        return if ch == '+' && follows_letter && !before.is_lowercase() {
+            None
+        } else {
+            match_phone(scanner, pos)
+        };
     }
-    if glued {
+    if follows_letter {
         // « appelle0612345678 »; but not an order `CMD0612345678`.
-        return if before.is_lowercase() && sign == '0' { phone(seen, at) } else { None };
+        return if before.is_lowercase() && ch == '0' { match_phone(scanner, pos) } else { None };
     }
-    let run = Run::read(seen, at);
-    let french = fifteen(seen, at);
-    if run.length < 7 || french.is_some() && !card_of_fifteen(seen, at, &run) {
-        return french;
+    let run = DigitRun::read(scanner, pos);
+    let nir_match = match_nir(scanner, pos);
+    if run.len < 7 || nir_match.is_some() && !is_fifteen_digit_card(scanner, pos, &run) {
+        return nir_match;
     }
-    social(seen, at, &run)
-        .or_else(|| card(seen, at, &run))
-        .or(french)
-        .or_else(|| company(seen, at, &run))
-        .or_else(|| phone(seen, at))
+    match_ssn(scanner, pos, &run)
+        .or_else(|| match_card(scanner, pos, &run))
+        .or(nir_match)
+        .or_else(|| match_company(scanner, pos, &run))
+        .or_else(|| match_phone(scanner, pos))
 }
 
 /// Whether ten digits in one begin there as those of a French telephone do.
-fn ten_digits(seen: &Seen<'_>, at: usize) -> bool {
-    seen.sign(at) == '0'
-        && matches!(seen.sign(at + 1), '1'..='9')
-        && !seen.before(at).is_ascii_digit()
-        && seen.run_within(at, 11, |sign| sign.is_ascii_digit()) == at + 10
+fn is_ten_digit_phone(scanner: &Scanner<'_>, pos: usize) -> bool {
+    scanner.char_at(pos) == '0'
+        && matches!(scanner.char_at(pos + 1), '1'..='9')
+        && !scanner.char_before(pos).is_ascii_digit()
+        && scanner.scan_at_most(pos, 11, |ch| ch.is_ascii_digit()) == pos + 10
 }
 
 /// A payment card: a prefix of its brand, one of its lengths, and Luhn.
-fn card(seen: &Seen<'_>, at: usize, run: &Run) -> Option<Match> {
+fn match_card(scanner: &Scanner<'_>, pos: usize, run: &DigitRun) -> Option<PiiMatch> {
     let number = |from: usize, to: usize| {
-        run.digits()[from..to.min(run.length)].iter().fold(0, |n, d| n * 10 + u32::from(*d))
+        run.digits()[from..to.min(run.len)].iter().fold(0, |n, d| n * 10 + u32::from(*d))
     };
-    if run.length < 12 {
+    if run.len < 12 {
         return None;
     }
     let lengths: &[usize] = match (run.digits[0], number(0, 2), number(0, 4)) {
@@ -195,98 +208,125 @@ fn card(seen: &Seen<'_>, at: usize, run: &Run) -> Option<Match> {
         (_, 50 | 56..=58 | 63 | 67 | 68 | 69, _) | (_, _, 604) => &[19, 18, 17, 16, 15, 14, 13, 12],
         _ => return None,
     };
-    let told = seen.cue(at, CARDS, COMPANIES);
+    let cue = scanner.nearest_cue(pos, CARD_CUES, COMPANY_CUES);
     // Digit by digit, or in pairs, where it is called one.
-    let any_groups = |count: usize| told == Some(true) || run.gaps[1..count].contains(&Gap::Break);
+    let any_groups = |count: usize| {
+        cue == Some(true) || run.separators[1..count].contains(&DigitSeparator::LineBreak)
+    };
     let count = *lengths.iter().find(|count| {
-        let groups = run.groups(**count);
-        run.ends(**count)
-            && run.gaps_are(**count, &BETWEEN)
+        let groups = run.group_lengths(**count);
+        run.can_end_after(**count)
+            && run.separators_are_among(**count, &GROUP_SEPARATORS)
             && groups.iter().rev().skip(1).all(|group| *group >= 3 || any_groups(**count))
-            && luhn(&run.digits[..**count])
+            && passes_luhn(&run.digits[..**count])
     })?;
     // A SIRET is fourteen digits too; most end in 00 and three more.
-    let establishment = told == Some(false) || run.digits[9..11] == [0, 0];
-    if count == 14 && told != Some(true) && establishment && company(seen, at, run).is_some() {
+    let establishment = cue == Some(false) || run.digits[9..11] == [0, 0];
+    if count == 14
+        && cue != Some(true)
+        && establishment
+        && match_company(scanner, pos, run).is_some()
+    {
         return None;
     }
     // Thirteen digits are an EAN as well; a bare number may be an order's.
-    let bare = run.groups(count).len() == 1;
-    let ean = count == 13
+    let bare = run.group_lengths(count).len() == 1;
+    let is_ean = count == 13
         && run.digits[0] != 4
-        && (ean(&run.digits[..13]) || matches!(number(0, 3), 978 | 979));
-    let thing = bare && count < 16 && seen.cue(at, CARDS, THING) == Some(false);
-    if told != Some(true) && ((ean && bare) || thing || goes_on(seen, run, count)) {
+        && (is_ean13(&run.digits[..13]) || matches!(number(0, 3), 978 | 979));
+    let is_non_personal =
+        bare && count < 16 && scanner.nearest_cue(pos, CARD_CUES, NON_PERSONAL_CUES) == Some(false);
+    if cue != Some(true)
+        && ((is_ean && bare) || is_non_personal || is_continued(scanner, run, count))
+    {
         return None;
     }
-    seen.found(Kind::Card, at, run.ends[count - 1])
+    scanner.match_span(PiiKind::Card, pos, run.ends[count - 1])
 }
 
 /// Whether fifteen digits that could be a NIR are rather a card: Luhn, the prefix of one, and neither
 /// the groups of a NIR nor a word for it.
-fn card_of_fifteen(seen: &Seen<'_>, at: usize, run: &Run) -> bool {
-    let groups = run.groups(run.length.min(15));
+fn is_fifteen_digit_card(scanner: &Scanner<'_>, pos: usize, run: &DigitRun) -> bool {
+    let groups = run.group_lengths(run.len.min(15));
     !matches!(groups[0], 1 | 13)
-        && luhn(&run.digits[..15.min(run.length)])
-        && card(seen, at, run).is_some()
-        && !seen.told(at, SOCIAL)
+        && passes_luhn(&run.digits[..15.min(run.len)])
+        && match_card(scanner, pos, run).is_some()
+        && !scanner.has_cue(pos, SOCIAL_SECURITY_CUES)
 }
 
 /// The check digit of an EAN or an ISBN of thirteen: weights 1 and 3 (GS1).
-fn ean(digits: &[u8]) -> bool {
+fn is_ean13(digits: &[u8]) -> bool {
     let weighed = digits
         .iter()
         .enumerate()
-        .map(|(place, digit)| u32::from(*digit) * if place % 2 == 0 { 1 } else { 3 });
+        .map(|(index, digit)| u32::from(*digit) * if index % 2 == 0 { 1 } else { 3 });
     weighed.sum::<u32>() % 10 == 0
 }
 
 /// Whether the run is part of something longer: `1234-5678-…`.
-fn goes_on(seen: &Seen<'_>, run: &Run, count: usize) -> bool {
+fn is_continued(scanner: &Scanner<'_>, run: &DigitRun, count: usize) -> bool {
     let end = run.ends[count - 1];
-    let part =
-        matches!(seen.sign(end), '-' | '/' | '.' | ',') && seen.sign(end + 1).is_ascii_digit();
-    part || seen.sign(end).is_alphanumeric()
+    let continues = matches!(scanner.char_at(end), '-' | '/' | '.' | ',')
+        && scanner.char_at(end + 1).is_ascii_digit();
+    continues || scanner.char_at(end).is_alphanumeric()
 }
 
 /// SIRET and SIREN: Luhn, groups of three, and of five at the end.
-fn company(seen: &Seen<'_>, at: usize, run: &Run) -> Option<Match> {
-    let inner = |place: &usize| matches!(place, 3 | 6 | 9);
+fn match_company(scanner: &Scanner<'_>, pos: usize, run: &DigitRun) -> Option<PiiMatch> {
+    let inner = |index: &usize| matches!(index, 3 | 6 | 9);
     let grouped = |count: usize| {
-        (1..count).all(|place| {
-            matches!(run.gaps[place], Gap::None | Gap::Break) || inner(&place) || place > 9
+        (1..count).all(|index| {
+            matches!(run.separators[index], DigitSeparator::None | DigitSeparator::LineBreak)
+                || inner(&index)
+                || index > 9
         })
     };
-    let allowed = |count: usize| run.gaps_are(count, &BETWEEN) && grouped(count) && run.ends(count);
-    if run.length >= 14 && allowed(14) && siret(&run.digits[..14]) && !goes_on(seen, run, 14) {
-        return seen.found(Kind::Siret, at, run.ends[13]);
+    let is_allowed = |count: usize| {
+        run.separators_are_among(count, &GROUP_SEPARATORS)
+            && grouped(count)
+            && run.can_end_after(count)
+    };
+    if run.len >= 14
+        && is_allowed(14)
+        && is_siret(&run.digits[..14])
+        && !is_continued(scanner, run, 14)
+    {
+        return scanner.match_span(PiiKind::Siret, pos, run.ends[13]);
     }
-    if run.length < 9 || !allowed(9) || !luhn(&run.digits[..9]) || goes_on(seen, run, 9) {
+    if run.len < 9
+        || !is_allowed(9)
+        || !passes_luhn(&run.digits[..9])
+        || is_continued(scanner, run, 9)
+    {
         return None;
     }
-    let told = seen.cue(at, COMPANIES, THING);
-    let spaced = run.groups(9).len() > 1;
-    let sum = spaced && counted(seen, run.ends[8]);
-    let more = run.length > 9
-        && matches!(run.gaps[9], Gap::Blank | Gap::Dash | Gap::Dot)
-        && run.groups(run.length).len() > 3;
-    let social = seen.told(at, "ssn social");
-    let other = told == Some(false) || sum || social || more && told.is_none();
-    (!other).then(|| seen.found(Kind::Siren, at, run.ends[8]))?
+    let cue = scanner.nearest_cue(pos, COMPANY_CUES, NON_PERSONAL_CUES);
+    let spaced = run.group_lengths(9).len() > 1;
+    let is_quantity_after = spaced && is_quantity(scanner, run.ends[8]);
+    let more = run.len > 9
+        && matches!(
+            run.separators[9],
+            DigitSeparator::Space | DigitSeparator::Dash | DigitSeparator::Dot
+        )
+        && run.group_lengths(run.len).len() > 3;
+    let social = scanner.has_cue(pos, "ssn social");
+    let is_excluded = cue == Some(false) || is_quantity_after || social || more && cue.is_none();
+    (!is_excluded).then(|| scanner.match_span(PiiKind::Siren, pos, run.ends[8]))?
 }
 
 /// Whether a unit follows: money, people, distance.
-fn counted(seen: &Seen<'_>, at: usize) -> bool {
-    let at = seen.blanks(at);
+fn is_quantity(scanner: &Scanner<'_>, pos: usize) -> bool {
+    let pos = scanner.skip_spaces(pos);
     let units = "euro euros eur usd dollar dollars f francs km kg g m habitants inhabitants people personnes \
                  visiteurs vues views pounds livres yen octets bytes tonnes users utilisateurs votes voix fois times";
-    matches!(seen.sign(at), '€' | '$' | '£' | '%' | '¥') || seen.word(at).0.is_in(units)
+    matches!(scanner.char_at(pos), '€' | '$' | '£' | '%' | '¥')
+        || scanner.word_at(pos).0.is_in(units)
 }
 
 /// An American social security number: 3, 2 and 4 digits with the same sign between, of those that
 /// are given out (<https://www.ssa.gov/employer/randomization.html>); nine in one where it is called so.
-fn social(seen: &Seen<'_>, at: usize, run: &Run) -> Option<Match> {
-    if run.length < 9 || !run.ends(9) {
+fn match_ssn(scanner: &Scanner<'_>, pos: usize, run: &DigitRun) -> Option<PiiMatch> {
+    if run.len < 9 || !run.can_end_after(9) {
         return None;
     }
     let number =
@@ -295,119 +335,141 @@ fn social(seen: &Seen<'_>, at: usize, run: &Run) -> Option<Match> {
     if matches!(area, 0 | 666 | 900..) || group == 0 || serial == 0 {
         return None;
     }
-    let gap = run.gaps[3];
-    let shape = BETWEEN.contains(&gap)
-        && (run.gaps[5] == gap || run.gaps[3..6].contains(&Gap::Break))
+    let gap = run.separators[3];
+    let has_ssn_shape = GROUP_SEPARATORS.contains(&gap)
+        && (run.separators[5] == gap || run.separators[3..6].contains(&DigitSeparator::LineBreak))
         && run.breaks_only_before(9, &[3, 5])
-        && run.gaps[5] != Gap::None;
-    let bare = run.groups(9).len() == 1 && seen.told(at, "ssn social") && !seen.told(at, "siren");
-    let other = goes_on(seen, run, 9) || shape && counted(seen, run.ends[8]);
-    ((shape || bare) && !other).then(|| seen.found(Kind::Ssn, at, run.ends[8]))?
+        && run.separators[5] != DigitSeparator::None;
+    let bare = run.group_lengths(9).len() == 1
+        && scanner.has_cue(pos, "ssn social")
+        && !scanner.has_cue(pos, "siren");
+    let is_excluded =
+        is_continued(scanner, run, 9) || has_ssn_shape && is_quantity(scanner, run.ends[8]);
+    ((has_ssn_shape || bare) && !is_excluded)
+        .then(|| scanner.match_span(PiiKind::Ssn, pos, run.ends[8]))?
 }
 
 /// A French NIR: fifteen signs, blanks among them or not; thirteen where it is called so.
-fn fifteen(seen: &Seen<'_>, at: usize) -> Option<Match> {
-    let mut signs = Vec::with_capacity(15);
+fn match_nir(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
+    let mut chars = Vec::with_capacity(15);
     let mut ends = Vec::with_capacity(15);
-    let mut next = at;
-    while signs.len() < 15 {
-        let sign = seen.sign(next);
-        let corsica = signs.len() == 6 && matches!(sign, 'A' | 'B' | 'a' | 'b');
-        if !sign.is_ascii_digit() && !corsica {
+    let mut next = pos;
+    while chars.len() < 15 {
+        let ch = scanner.char_at(next);
+        let corsica = chars.len() == 6 && matches!(ch, 'A' | 'B' | 'a' | 'b');
+        if !ch.is_ascii_digit() && !corsica {
             break;
         }
-        signs.push(sign);
+        chars.push(ch);
         ends.push(next + 1);
-        next = seen.run_within(next + 1, 3, |sign| matches!(sign, ' ' | '-' | '.' | '\n' | '/'));
+        next = scanner.scan_at_most(next + 1, 3, |ch| matches!(ch, ' ' | '-' | '.' | '\n' | '/'));
     }
-    let whole = |count: usize| !is_word(seen.sign(ends[count - 1]));
-    if signs.len() == 15 && whole(15) && nir(&signs) {
-        return seen.found(Kind::Nir, at, ends[14]);
+    let ends_word = |count: usize| !is_word_char(scanner.char_at(ends[count - 1]));
+    if chars.len() == 15 && ends_word(15) && is_nir(&chars) {
+        return scanner.match_span(PiiKind::Nir, pos, ends[14]);
     }
-    if signs.len() == 13 && whole(13) && nir_shape(&signs) {
-        if let Some(end) = key_apart(seen, &signs, ends[12]) {
-            return seen.found(Kind::Nir, at, end);
+    if chars.len() == 13 && ends_word(13) && has_nir_shape(&chars) {
+        if let Some(end) = separate_nir_key_end(scanner, &chars, ends[12]) {
+            return scanner.match_span(PiiKind::Nir, pos, end);
         }
         // Written in its own groups: 1 84 12 76 451 089.
         let grouped = [1, 3, 5, 7, 10].iter().all(|place| ends[*place] - ends[place - 1] > 1);
-        if grouped && ends[12] - at == 18 {
-            return seen.found(Kind::Nir, at, ends[12]);
+        if grouped && ends[12] - pos == 18 {
+            return scanner.match_span(PiiKind::Nir, pos, ends[12]);
         }
     }
-    let told = signs.len() >= 13 && whole(13) && nir_shape(&signs[..13]) && seen.told(at, SOCIAL);
-    (told && (signs.len() == 13 || whole(signs.len())))
-        .then(|| seen.found(Kind::Nir, at, if signs.len() == 15 { ends[14] } else { ends[12] }))?
+    let has_nir_cue = chars.len() >= 13
+        && ends_word(13)
+        && has_nir_shape(&chars[..13])
+        && scanner.has_cue(pos, SOCIAL_SECURITY_CUES);
+    (has_nir_cue && (chars.len() == 13 || ends_word(chars.len()))).then(|| {
+        scanner.match_span(PiiKind::Nir, pos, if chars.len() == 15 { ends[14] } else { ends[12] })
+    })?
 }
 
 /// After a NIR's key that is named or bracketed: « 1 84 12 76 451 089 clé 35 », « (35) ».
-fn key_apart(seen: &Seen<'_>, signs: &[char], end: usize) -> Option<usize> {
-    let skip = |at| seen.run_within(at, 3, |sign| matches!(sign, ' ' | '(' | '|' | ':' | ','));
-    let at = skip(end);
-    let (word, word_end) = seen.word(at);
-    let from = if word.is_in("cle clef key") { skip(word_end) } else { at };
-    let to = seen.run_within(from, 3, |sign| sign.is_ascii_digit());
-    let whole: Vec<char> = signs.iter().copied().chain(seen.signs(from, to)).collect();
-    (from > end && to - from == 2 && nir(&whole)).then_some(to)
+fn separate_nir_key_end(scanner: &Scanner<'_>, chars: &[char], end: usize) -> Option<usize> {
+    let skip = |pos| scanner.scan_at_most(pos, 3, |ch| matches!(ch, ' ' | '(' | '|' | ':' | ','));
+    let pos = skip(end);
+    let (word, word_end) = scanner.word_at(pos);
+    let from = if word.is_in("cle clef key") { skip(word_end) } else { pos };
+    let to = scanner.scan_at_most(from, 3, |ch| ch.is_ascii_digit());
+    let nir_chars: Vec<char> = chars.iter().copied().chain(scanner.chars(from, to)).collect();
+    (from > end && to - from == 2 && is_nir(&nir_chars)).then_some(to)
 }
 
 /// A telephone: international with `+` or `00`, or national of France, Britain or North America;
 /// any other where it is called so.
-fn phone(seen: &Seen<'_>, at: usize) -> Option<Match> {
-    let mut from = at;
+fn match_phone(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
+    let mut from = pos;
     let mut bracket = false;
-    if seen.sign(from) == '(' {
+    if scanner.char_at(from) == '(' {
         (from, bracket) = (from + 1, true);
     }
-    let plus = seen.sign(from) == '+';
+    let plus = scanner.char_at(from) == '+';
     if plus {
-        from = seen.run_within(from + 1, 2, |sign| matches!(sign, ' ' | '('));
+        from = scanner.scan_at_most(from + 1, 2, |ch| matches!(ch, ' ' | '('));
     }
-    let run = Run::read(seen, from);
-    if run.length < 7 || (!plus && bracket && run.gaps[1..6].iter().all(|gap| *gap != Gap::Paren)) {
+    let run = DigitRun::read(scanner, from);
+    if run.len < 7
+        || (!plus
+            && bracket
+            && run.separators[1..6].iter().all(|gap| *gap != DigitSeparator::Parenthesis))
+    {
         return None;
     }
     let count = match (plus, &run.digits[..2]) {
-        (true, _) => international(seen, &run, 0),
-        (false, [0, 0]) => international(seen, &run, 2),
-        (false, _) => national(seen, at, &run),
+        (true, _) => international_digit_count(scanner, &run, 0),
+        (false, [0, 0]) => international_digit_count(scanner, &run, 2),
+        (false, _) => national_digit_count(scanner, pos, &run),
     };
-    let count = count.or_else(|| (!plus).then(|| called(seen, at, &run)).flatten())?;
+    let count =
+        count.or_else(|| (!plus).then(|| called_digit_count(scanner, pos, &run)).flatten())?;
     let end = run.ends[count - 1];
-    let rest = matches!(seen.sign(end), '.' | '/' | ':')
-        && seen.sign(end + 1).is_ascii_digit()
-        && !(seen.sign(end) == '/' && ten_digits(seen, end + 1))
-        && run.groups(count).len() == 1;
-    if rest || (plus && counted(seen, end)) {
+    let continues = matches!(scanner.char_at(end), '.' | '/' | ':')
+        && scanner.char_at(end + 1).is_ascii_digit()
+        && !(scanner.char_at(end) == '/' && is_ten_digit_phone(scanner, end + 1))
+        && run.group_lengths(count).len() == 1;
+    if continues || (plus && is_quantity(scanner, end)) {
         return None;
     }
-    seen.found(Kind::Phone, at, extension(seen, end))
+    scanner.match_span(PiiKind::Phone, pos, phone_extension_end(scanner, end))
 }
 
 /// After an extension: `x123`, `ext. 12`, `poste 5`.
-fn extension(seen: &Seen<'_>, end: usize) -> usize {
-    let at = seen.run_within(end, 2, |sign| matches!(sign, ' ' | ','));
-    let (word, mut next) = seen.word(at);
+fn phone_extension_end(scanner: &Scanner<'_>, end: usize) -> usize {
+    let pos = scanner.scan_at_most(end, 2, |ch| matches!(ch, ' ' | ','));
+    let (word, mut next) = scanner.word_at(pos);
     if !word.is_in("x ext extension poste") {
         return end;
     }
-    next = seen.run_within(next, 2, |sign| matches!(sign, ' ' | '.' | ':'));
-    let to = seen.run_within(next, 6, |sign| sign.is_ascii_digit());
+    next = scanner.scan_at_most(next, 2, |ch| matches!(ch, ' ' | '.' | ':'));
+    let to = scanner.scan_at_most(next, 6, |ch| ch.is_ascii_digit());
     if (1..=5).contains(&(to - next)) { to } else { end }
 }
 
 /// Whether a unit of time follows: « 35 ans », « 18h ».
-fn after_is_time(seen: &Seen<'_>, at: usize) -> bool {
-    let (word, _) = seen.word(seen.run_within(at, 1, |sign| sign == ' '));
+fn is_followed_by_time(scanner: &Scanner<'_>, pos: usize) -> bool {
+    let (word, _) = scanner.word_at(scanner.scan_at_most(pos, 1, |ch| ch == ' '));
     word.is_in("an ans h heure heures min minutes mn")
 }
 
-const PHONE_GAPS: [Gap; 6] = [Gap::Blank, Gap::Break, Gap::Dash, Gap::Dot, Gap::Paren, Gap::Slash];
+const PHONE_SEPARATORS: [DigitSeparator; 6] = [
+    DigitSeparator::Space,
+    DigitSeparator::LineBreak,
+    DigitSeparator::Dash,
+    DigitSeparator::Dot,
+    DigitSeparator::Parenthesis,
+    DigitSeparator::Slash,
+];
 
 /// Digits of an international number whose country code starts after `skip` digits (E.164: fifteen
 /// at most). France, North America and Britain have one length; of others all that follows is taken.
-fn international(seen: &Seen<'_>, run: &Run, skip: usize) -> Option<usize> {
+fn international_digit_count(scanner: &Scanner<'_>, run: &DigitRun, skip: usize) -> Option<usize> {
     let digits = run.digits().get(skip..)?;
-    let trunk = |place: usize| digits.get(place) == Some(&0) && run.gaps[skip + place] != Gap::None;
+    let trunk = |index: usize| {
+        digits.get(index) == Some(&0) && run.separators[skip + index] != DigitSeparator::None
+    };
     let exact: &[usize] = match digits {
         [0, ..] | [] => return None,
         [1, ..] => &[11],
@@ -417,192 +479,219 @@ fn international(seen: &Seen<'_>, run: &Run, skip: usize) -> Option<usize> {
         [4, 4, ..] => &[12, 11],
         _ => &[],
     };
-    let fits = |count: &usize| run.ends(*count) && run.gaps_are(*count, &PHONE_GAPS);
-    let known = exact.iter().map(|count| count + skip).find(|count| fits(count));
-    let open = || (skip + 8..=skip + 15).rev().find(|count| fits(count));
-    let count = known.or_else(open)?;
+    let is_allowed = |count: &usize| {
+        run.can_end_after(*count) && run.separators_are_among(*count, &PHONE_SEPARATORS)
+    };
+    let exact_count = exact.iter().map(|count| count + skip).find(|count| is_allowed(count));
+    let longest_count = || (skip + 8..=skip + 15).rev().find(|count| is_allowed(count));
+    let count = exact_count.or_else(longest_count)?;
     // `00…` begins many an order number: more digits, or a word before, are asked of it.
     let start = run.ends[0] - 1;
-    let sure = skip == 0 || count >= 11 && seen.cue(start, CALLED, THING) != Some(false);
-    sure.then_some(count)
+    let is_accepted = skip == 0
+        || count >= 11 && scanner.nearest_cue(start, PHONE_CUES, NON_PERSONAL_CUES) != Some(false);
+    is_accepted.then_some(count)
 }
 
 /// Digits of a number as France, Britain and North America write theirs at home.
-fn national(seen: &Seen<'_>, at: usize, run: &Run) -> Option<usize> {
+fn national_digit_count(scanner: &Scanner<'_>, pos: usize, run: &DigitRun) -> Option<usize> {
     let digits = run.digits();
     // A mobile in one run is an order only where it is called so at once.
     let mobile = matches!(digits, [0, 6 | 7, ..]);
-    let told = || match mobile && run.ends(10) && run.groups(10).len() == 1 {
-        true => seen.near_cue(at, CALLED, THING),
-        false => seen.cue(at, CALLED, THING),
+    let cue = || match mobile && run.can_end_after(10) && run.group_lengths(10).len() == 1 {
+        true => scanner.nearest_cue_in_clause(pos, PHONE_CUES, NON_PERSONAL_CUES),
+        false => scanner.nearest_cue(pos, PHONE_CUES, NON_PERSONAL_CUES),
     };
-    let bare = |count: usize| run.groups(count).len() == 1;
-    let fits = |count: usize| run.ends(count) && run.gaps_are(count, &PHONE_GAPS);
-    let free = |count: usize| !bare(count) || told() != Some(false);
+    let bare = |count: usize| run.group_lengths(count).len() == 1;
+    let is_allowed = |count: usize| {
+        run.can_end_after(count) && run.separators_are_among(count, &PHONE_SEPARATORS)
+    };
+    let is_not_excluded = |count: usize| !bare(count) || cue() != Some(false);
     if let [0, 1..=9, ..] = digits {
-        let groups = run.groups(run.length);
+        let groups = run.group_lengths(run.len);
         // Six pairs or more are no telephone, unless they are two, or a mobile and an age or an hour; a day, a month
         // and a year are a date.
         let two =
             groups.len() == 10 && groups.iter().all(|group| *group == 2) && digits[10] == 0 && {
-                let pair = |place: usize| 10 * digits[2 * place] + digits[2 * place + 1];
+                let pair = |index: usize| 10 * digits[2 * index] + digits[2 * index + 1];
                 // « 01 02 03 04 … » counts.
                 pair(1) != pair(0) + 1
             };
-        let aged = mobile && groups.len() == 6 && after_is_time(seen, run.ends[run.length - 1]);
+        let aged =
+            mobile && groups.len() == 6 && is_followed_by_time(scanner, run.ends[run.len - 1]);
         let pairs = groups.len() > 5
             && groups[..6].iter().all(|group| *group == 2)
-            && run.gaps[10] == run.gaps[2]
+            && run.separators[10] == run.separators[2]
             && !(two || aged);
         let date =
             groups.len() > 2 && groups[..3] == [2, 2, 4] && matches!(digits[4..6], [1, 9] | [2, 0]);
         // « 0 6 1 2 … »; from 0 1 on, somebody counts.
-        let single = matches!(digits[1], 6 | 7) && run.groups(10.min(run.length)).len() == 10;
+        let single = matches!(digits[1], 6 | 7) && run.group_lengths(10.min(run.len)).len() == 10;
         let wide = groups.iter().take(5).all(|group| *group >= 2);
-        let counting =
-            groups.starts_with(&[2, 2]) && after_pairs(seen, at) && !after_five_pairs(seen, at);
-        if fits(10)
+        let counting = groups.starts_with(&[2, 2])
+            && follows_two_pairs(scanner, pos)
+            && !follows_five_pairs(scanner, pos);
+        if is_allowed(10)
             && !pairs
             && !counting
             && !date
-            && (wide || single || told() == Some(true))
-            && free(10)
-            && uniform(run, 10)
+            && (wide || single || cue() == Some(true))
+            && is_not_excluded(10)
+            && has_uniform_separators(run, 10)
         {
             return Some(10);
         }
         let british = matches!(digits[1], 1 | 2 | 3 | 5 | 7 | 8 | 9);
-        let groups = run.groups(11.min(run.length));
-        let shape = matches!(
+        let groups = run.group_lengths(11.min(run.len));
+        let has_british_groups = matches!(
             groups[..],
             [11] | [5, 6] | [5, 3, 3] | [3, 4, 4] | [4, 3, 4] | [5, 2, 4] | [4, 7] | [3, 8]
         );
-        return (british && fits(11) && shape && free(11)).then_some(11);
+        return (british && is_allowed(11) && has_british_groups && is_not_excluded(11))
+            .then_some(11);
     }
-    let skip =
-        usize::from(digits[0] == 1 && (run.gaps[1] != Gap::None || run.ends(11) && !run.ends(10)));
+    let skip = usize::from(
+        digits[0] == 1
+            && (run.separators[1] != DigitSeparator::None
+                || run.can_end_after(11) && !run.can_end_after(10)),
+    );
     let count = 10 + skip;
-    let area = |place: usize| matches!(digits.get(skip + place), Some(2..=9));
-    let breaks = run.breaks_only_before(count.min(run.length), &[skip, skip + 3, skip + 6]);
-    if !fits(count) || !breaks {
+    let area = |index: usize| matches!(digits.get(skip + index), Some(2..=9));
+    let breaks = run.breaks_only_before(count.min(run.len), &[skip, skip + 3, skip + 6]);
+    if !is_allowed(count) || !breaks {
         return None;
     }
-    let split = run.gaps[skip + 3] != Gap::None && run.gaps[skip + 6] != Gap::None;
-    let bracket = run.gaps[skip + 3] == Gap::Paren;
-    let shape = match (split || bracket, bare(count)) {
+    let split = run.separators[skip + 3] != DigitSeparator::None
+        && run.separators[skip + 6] != DigitSeparator::None;
+    let bracket = run.separators[skip + 3] == DigitSeparator::Parenthesis;
+    let has_american_shape = match (split || bracket, bare(count)) {
         // With dashes or dots three, three and four digits are nothing else.
         (true, _) => {
-            area(0) || bracket || run.gaps[skip + 3] != Gap::Blank || seen.told(at, CALLED)
+            area(0)
+                || bracket
+                || run.separators[skip + 3] != DigitSeparator::Space
+                || scanner.has_cue(pos, PHONE_CUES)
         }
-        (false, true) => skip == 0 && area(0) && area(3) && told() != Some(false),
+        (false, true) => skip == 0 && area(0) && area(3) && cue() != Some(false),
         (false, false) => area(0) && area(3),
     };
-    let sum = run.gaps[skip + 3] == Gap::Blank && counted(seen, run.ends[count - 1]);
-    (shape && !sum && (skip == 0 || split || told() == Some(true))).then_some(count)
+    let is_quantity_after = run.separators[skip + 3] == DigitSeparator::Space
+        && is_quantity(scanner, run.ends[count - 1]);
+    (has_american_shape && !is_quantity_after && (skip == 0 || split || cue() == Some(true)))
+        .then_some(count)
 }
 
 /// Whether two pairs of digits stand before: then this is the end of a longer row.
-fn after_pairs(seen: &Seen<'_>, at: usize) -> bool {
+fn follows_two_pairs(scanner: &Scanner<'_>, pos: usize) -> bool {
     let pair = |end: usize| {
         end >= 3
-            && seen.sign(end - 1) == ' '
-            && seen.sign(end - 2).is_ascii_digit()
-            && seen.sign(end - 3).is_ascii_digit()
-            && !seen.before(end - 3).is_ascii_digit()
+            && scanner.char_at(end - 1) == ' '
+            && scanner.char_at(end - 2).is_ascii_digit()
+            && scanner.char_at(end - 3).is_ascii_digit()
+            && !scanner.char_before(end - 3).is_ascii_digit()
     };
-    pair(at) && pair(at - 3)
+    pair(pos) && pair(pos - 3)
 }
 
 /// Whether a whole telephone in pairs stands before.
-fn after_five_pairs(seen: &Seen<'_>, at: usize) -> bool {
-    let Some(from) = at.checked_sub(15) else { return false };
-    let pair = |place: usize| {
-        seen.sign(place).is_ascii_digit()
-            && seen.sign(place + 1).is_ascii_digit()
-            && seen.sign(place + 2) == ' '
+fn follows_five_pairs(scanner: &Scanner<'_>, pos: usize) -> bool {
+    let Some(from) = pos.checked_sub(15) else { return false };
+    let pair = |index: usize| {
+        scanner.char_at(index).is_ascii_digit()
+            && scanner.char_at(index + 1).is_ascii_digit()
+            && scanner.char_at(index + 2) == ' '
     };
-    let last = |place: usize| seen.sign(place + 1).to_digit(10).unwrap_or(0);
-    seen.sign(from) == '0'
-        && !seen.before(from).is_ascii_digit()
+    let last = |index: usize| scanner.char_at(index + 1).to_digit(10).unwrap_or(0);
+    scanner.char_at(from) == '0'
+        && !scanner.char_before(from).is_ascii_digit()
         && last(from + 3) != (last(from) + 1) % 10
         && (0..5).all(|number| pair(from + 3 * number))
 }
 
 /// Whether the same sign stands between all groups, but where a line breaks or a bracket closes.
-fn uniform(run: &Run, count: usize) -> bool {
-    let mut kinds = run.gaps[1..count]
-        .iter()
-        .filter(|gap| matches!(gap, Gap::Blank | Gap::Dash | Gap::Dot | Gap::Slash));
+fn has_uniform_separators(run: &DigitRun, count: usize) -> bool {
+    let mut kinds = run.separators[1..count].iter().filter(|gap| {
+        matches!(
+            gap,
+            DigitSeparator::Space
+                | DigitSeparator::Dash
+                | DigitSeparator::Dot
+                | DigitSeparator::Slash
+        )
+    });
     let first = kinds.next();
     let other = kinds.filter(|gap| Some(*gap) != first).count();
     other <= 1
 }
 
 /// Seven to thirteen digits behind a word that says they are a telephone.
-fn called(seen: &Seen<'_>, at: usize, run: &Run) -> Option<usize> {
+fn called_digit_count(scanner: &Scanner<'_>, pos: usize, run: &DigitRun) -> Option<usize> {
     let strong = "tel telephone phone mobile portable cell cellphone fax whatsapp sms gsm call calling appelez \
                   appeler appelle rappeler rappelez joindre dial";
-    let fits = |count: &usize| run.ends(*count) && run.gaps_are(*count, &PHONE_GAPS);
-    let count = (7..=13).rev().find(fits)?;
-    let groups = run.groups(count);
+    let is_allowed = |count: &usize| {
+        run.can_end_after(*count) && run.separators_are_among(*count, &PHONE_SEPARATORS)
+    };
+    let count = (7..=13).rev().find(is_allowed)?;
+    let groups = run.group_lengths(count);
     let date = matches!(groups[..], [2, 2, 4] | [4, 2, 2] | [1, 2, 4] | [2, 1, 4] | [1, 1, 4]);
-    let near = seen.cue(at, strong, THING) == Some(true);
-    (near && !date && !counted(seen, run.ends[count - 1])).then_some(count)
+    let has_phone_cue = scanner.nearest_cue(pos, strong, NON_PERSONAL_CUES) == Some(true);
+    (has_phone_cue && !date && !is_quantity(scanner, run.ends[count - 1])).then_some(count)
 }
 
 /// Numbers that begin with letters: IBAN, French VAT, NINO.
-pub(super) fn lettered(seen: &Seen<'_>, at: usize) -> Option<Match> {
-    let letters = [seen.sign(at), seen.sign(at + 1)];
-    if !letters.iter().all(char::is_ascii_alphabetic) || is_word(seen.before(at)) {
+pub(super) fn match_lettered_number(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
+    let letters = [scanner.char_at(pos), scanner.char_at(pos + 1)];
+    if !letters.iter().all(char::is_ascii_alphabetic) || is_word_char(scanner.char_before(pos)) {
         return None;
     }
-    account(seen, at, letters).or_else(|| vat(seen, at)).or_else(|| nino(seen, at, letters))
+    match_iban(scanner, pos, letters)
+        .or_else(|| match_vat(scanner, pos))
+        .or_else(|| match_nino(scanner, pos, letters))
 }
 
 /// The next `count` letters and digits with where the last ends; one sign or two may stand between.
-fn compact(seen: &Seen<'_>, at: usize, count: usize) -> Option<(Vec<char>, usize)> {
-    let mut signs = Vec::with_capacity(count);
-    let mut next = at;
+fn read_compact(scanner: &Scanner<'_>, pos: usize, count: usize) -> Option<(Vec<char>, usize)> {
+    let mut chars = Vec::with_capacity(count);
+    let mut next = pos;
     loop {
-        let sign = seen.sign(next);
-        if !sign.is_ascii_alphanumeric() {
+        let ch = scanner.char_at(next);
+        if !ch.is_ascii_alphanumeric() {
             return None;
         }
-        signs.push(sign);
-        if signs.len() == count {
-            return Some((signs, next + 1));
+        chars.push(ch);
+        if chars.len() == count {
+            return Some((chars, next + 1));
         }
-        next = seen.run_within(next + 1, 2, |sign| matches!(sign, ' ' | '-' | '.' | '\n'));
+        next = scanner.scan_at_most(next + 1, 2, |ch| matches!(ch, ' ' | '-' | '.' | '\n'));
     }
 }
 
-fn account(seen: &Seen<'_>, at: usize, country: [char; 2]) -> Option<Match> {
-    let check = seen.run_within(at + 2, 2, |sign| sign == ' ' || sign == '-');
-    if !seen.sign(check).is_ascii_digit() {
+fn match_iban(scanner: &Scanner<'_>, pos: usize, country: [char; 2]) -> Option<PiiMatch> {
+    let check = scanner.scan_at_most(pos + 2, 2, |ch| ch == ' ' || ch == '-');
+    if !scanner.char_at(check).is_ascii_digit() {
         return None;
     }
-    let (signs, to) = compact(seen, at, iban_length(&country)?)?;
+    let (chars, to) = read_compact(scanner, pos, iban_length(&country)?)?;
     // « is 40 … »: small letters only without blanks.
     let capitals = country.iter().all(char::is_ascii_uppercase);
-    let small = country.iter().all(char::is_ascii_lowercase) && to - at == signs.len();
-    let same =
-        signs.iter().all(|sign| sign.is_ascii_digit() || sign.is_ascii_uppercase() == capitals);
-    (same && (capitals || small) && iban(&signs) && seen.word_ends(to))
-        .then(|| seen.found(Kind::Iban, at, to))?
+    let small = country.iter().all(char::is_ascii_lowercase) && to - pos == chars.len();
+    let same = chars.iter().all(|ch| ch.is_ascii_digit() || ch.is_ascii_uppercase() == capitals);
+    (same && (capitals || small) && is_iban(&chars) && scanner.is_word_end(to))
+        .then(|| scanner.match_span(PiiKind::Iban, pos, to))?
 }
 
-fn vat(seen: &Seen<'_>, at: usize) -> Option<Match> {
-    if !seen.starts_with(at, "fr") {
+fn match_vat(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
+    if !scanner.starts_with(pos, "fr") {
         return None;
     }
-    let (signs, to) = compact(seen, at, 13)?;
-    (french_vat(&signs[2..]) && seen.word_ends(to)).then(|| seen.found(Kind::Vat, at, to))?
+    let (chars, to) = read_compact(scanner, pos, 13)?;
+    (is_french_vat(&chars[2..]) && scanner.is_word_end(to))
+        .then(|| scanner.match_span(PiiKind::Vat, pos, to))?
 }
 
 /// A British National Insurance number: letters that are given out, six digits, A to D
 /// (<https://www.gov.uk/hmrc-internal-manuals/national-insurance-manual/nim39110>).
-fn nino(seen: &Seen<'_>, at: usize, letters: [char; 2]) -> Option<Match> {
-    let [first, second] = letters.map(|sign| sign.to_ascii_uppercase());
+fn match_nino(scanner: &Scanner<'_>, pos: usize, letters: [char; 2]) -> Option<PiiMatch> {
+    let [first, second] = letters.map(|ch| ch.to_ascii_uppercase());
     let never = ["BG", "GB", "NK", "KN", "TN", "NT", "ZZ"];
     if "DFIQUV".contains(first)
         || "DFIOQUV".contains(second)
@@ -610,10 +699,11 @@ fn nino(seen: &Seen<'_>, at: usize, letters: [char; 2]) -> Option<Match> {
     {
         return None;
     }
-    let (signs, to) = compact(seen, at, 9)?;
-    let digits = signs[2..8].iter().all(char::is_ascii_digit);
-    let last = matches!(signs[8].to_ascii_uppercase(), 'A'..='D');
+    let (chars, to) = read_compact(scanner, pos, 9)?;
+    let digits = chars[2..8].iter().all(char::is_ascii_digit);
+    let last = matches!(chars[8].to_ascii_uppercase(), 'A'..='D');
     // « au 12 34 56 a »: small letters only without blanks.
-    let small = signs.iter().any(char::is_ascii_lowercase) && to - at > 9;
-    (digits && last && !small && seen.word_ends(to)).then(|| seen.found(Kind::Nino, at, to))?
+    let small = chars.iter().any(char::is_ascii_lowercase) && to - pos > 9;
+    (digits && last && !small && scanner.is_word_end(to))
+        .then(|| scanner.match_span(PiiKind::Nino, pos, to))?
 }

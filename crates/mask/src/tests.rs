@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn masked(text: &str) -> String {
+fn mask_to_string(text: &str) -> String {
     mask(text).to_string()
 }
 
@@ -47,7 +47,7 @@ fn each_kind_is_found() {
         ("at 742 Evergreen Terrace, Springfield, IL 62704", "at [ADDRESS]"),
         ("10 Downing Street, London SW1A 2AA", "[ADDRESS]"),
     ] {
-        assert_eq!(masked(text), expected, "{text}");
+        assert_eq!(mask_to_string(text), expected, "{text}");
     }
 }
 
@@ -75,7 +75,7 @@ fn what_stands_beside_it_does_not_hide_it() {
         ("ecris a lea.roy at free.fr", "ecris a [EMAIL]"),
         ("wa.me/33651208417 ou t.me/lea_roy", "[URL] ou [URL]"),
     ] {
-        assert_eq!(masked(text), expected, "{text}");
+        assert_eq!(mask_to_string(text), expected, "{text}");
     }
 }
 
@@ -98,28 +98,28 @@ fn what_is_nobody_s_stays() {
         "24 Hour Drive, 2 Lane Road, 360 Street View, 5 Star Street",
         "11 12 13 14 15 16, 01 02 03 04 05 06 07",
     ] {
-        assert_eq!(masked(text), text);
+        assert_eq!(mask_to_string(text), text);
     }
 }
 
 #[test]
 fn a_preview_has_fifty_characters_and_whole_placeholders() {
     let placeholder = "[EMAIL]";
-    for before in 0..60 {
-        let text = format!("{} a@ex.fr {}", "é".repeat(before), "è".repeat(60));
+    for chars_before in 0..60 {
+        let text = format!("{} a@ex.fr {}", "é".repeat(chars_before), "è".repeat(60));
         let masked = mask(&text);
         let preview = masked.preview();
         let count = preview.as_str().chars().count();
         assert!(count <= 50 && masked.as_str().starts_with(preview.as_str()));
-        let whole = before + 1 + placeholder.len() <= 50;
-        assert_eq!(preview.as_str().contains(placeholder), whole, "{before}");
-        assert_eq!(preview.as_str().contains('['), whole, "{before}");
-        assert_eq!(count, if whole || before >= 49 { 50 } else { before + 1 });
+        let whole = chars_before + 1 + placeholder.len() <= 50;
+        assert_eq!(preview.as_str().contains(placeholder), whole, "{chars_before}");
+        assert_eq!(preview.as_str().contains('['), whole, "{chars_before}");
+        assert_eq!(count, if whole || chars_before >= 49 { 50 } else { chars_before + 1 });
     }
 }
 
 /// Texts made of what recognisers look for, in any order.
-fn pieces() -> impl Strategy<Value = String> {
+fn any_pieces() -> impl Strategy<Value = String> {
     let pieces = [
         "06",
         "12",
@@ -183,22 +183,22 @@ fn pieces() -> impl Strategy<Value = String> {
         .prop_map(|pieces| pieces.concat())
 }
 
-fn holds(text: &str) {
-    let (masked, found) = mask_and_find(text);
+fn assert_mask_laws(text: &str) {
+    let (masked, spans) = mask_with_spans(text);
     assert_eq!(mask(masked.as_str()), masked, "{text:?}");
     let mut last = 0;
-    for found in &found {
-        assert!(found.start >= last && found.end > found.start, "{text:?} {found:?}");
-        assert!(text.is_char_boundary(found.start) && text.is_char_boundary(found.end));
-        last = found.end;
+    for span in &spans {
+        assert!(span.start >= last && span.end > span.start, "{text:?} {span:?}");
+        assert!(text.is_char_boundary(span.start) && text.is_char_boundary(span.end));
+        last = span.end;
     }
     let mut expected = masked.as_str();
-    for Found { kind, .. } in &found {
-        let at = expected.find(kind.placeholder()).expect("a placeholder for each");
-        expected = &expected[at + 1..];
+    for PiiSpan { kind, .. } in &spans {
+        let index = expected.find(kind.placeholder()).expect("a placeholder for each");
+        expected = &expected[index + 1..];
     }
     let preview = masked.preview();
-    assert!(preview.as_str().chars().count() <= Masked::PREVIEW_CHARS_MAX);
+    assert!(preview.as_str().chars().count() <= MaskedText::PREVIEW_CHARS_MAX);
     assert!(masked.as_str().starts_with(preview.as_str()));
 }
 
@@ -206,13 +206,13 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn masking_twice_is_masking_once(text in pieces()) {
-        holds(&text);
+    fn masking_twice_is_masking_once(text in any_pieces()) {
+        assert_mask_laws(&text);
     }
 
     #[test]
     fn no_text_makes_it_panic(text in any::<String>()) {
-        holds(&text);
+        assert_mask_laws(&text);
     }
 
     #[test]

@@ -11,30 +11,32 @@ use futures_util::StreamExt;
 use worker::{Context, Date, Env, Headers, Request, Response, Result, console_error, event};
 
 use jeffrey_classifier::TieBreak;
+use jeffrey_http_api::{
+    AllowedOrigins, BODY_BYTES_MAX, BuildInfo, ClassifierService, HeadAction, IdSeed,
+    ModelRequestHead, ModelWorkerReply, ModelWorkerSettings, ModelWorkerVariables, PAGE_HEADERS,
+    RequestBody,
+};
 use jeffrey_terms::UnixMs;
 use jeffrey_wasm_host::{panics, random};
-use jeffrey_wire::{
-    BODY_BYTES_MAX, Body, Build, Head, Moment, Origins, PAGE_HEADERS, Received, Reply, Service,
-    Settings, Variables,
-};
 
 thread_local! {
     /// Borrowed between awaits only, never across one.
-    static SERVICE: RefCell<Service> = RefCell::new(load());
+    static SERVICE: RefCell<ClassifierService> = RefCell::new(load_service());
 }
 
-const BUILD: Build = Build { version: env!("CARGO_PKG_VERSION"), commit: jeffrey_shipped::COMMIT };
+const BUILD: BuildInfo =
+    BuildInfo { version: env!("CARGO_PKG_VERSION"), commit: jeffrey_shipped::COMMIT };
 
 /// Loads the model before the first request.
 #[event(start)]
 fn start() {
     panics::report_places_only();
-    SERVICE.with_borrow(Service::warm_up);
+    SERVICE.with_borrow(ClassifierService::warm_up);
 }
 
-fn load() -> Service {
-    let service = Service::load(&jeffrey_shipped::files(), BUILD);
-    if let Some(reason) = service.refused() {
+fn load_service() -> ClassifierService {
+    let service = ClassifierService::load(&jeffrey_shipped::model_files(), BUILD);
+    if let Some(reason) = service.model_error() {
         console_error!("the model is refused, answering by keyword patterns: {}", reason);
     }
     service
@@ -45,27 +47,27 @@ async fn fetch(mut request: Request, env: Env, _: Context) -> Result<Response> {
     panics::report_places_only_from_now();
     random::ask_the_host();
 
-    let settings = Settings::parse(&variables(&env));
+    let settings = ModelWorkerSettings::parse(&read_variables(&env));
     let (method, path) = (request.inner().method(), request.path());
     let header = |name| request.headers().get(name).ok().flatten();
     let origin = header("origin");
     let requested_method = header("access-control-request-method");
     let content_length = header("content-length");
-    let head = Head {
+    let head = ModelRequestHead {
         method: &method,
         path: &path,
         origin: origin.as_deref(),
         requested_method: requested_method.as_deref(),
         content_length: content_length.as_deref(),
     };
-    match SERVICE.with_borrow_mut(|service| service.receive(&head, &settings)) {
-        Received::Reply(reply) => send(reply),
-        Received::Page => page(request, &env, &head, &settings).await,
-        Received::Read(endpoint) => {
-            let body = read(&mut request).await;
-            let moment = moment()?;
-            send(SERVICE.with_borrow_mut(|service| {
-                service.respond(endpoint, &head, &settings, body, moment)
+    match SERVICE.with_borrow_mut(|service| service.handle_head(&head, &settings)) {
+        HeadAction::Reply(reply) => reply_to_response(reply),
+        HeadAction::FetchPage => serve_page(request, &env, &head, &settings).await,
+        HeadAction::ReadBody(endpoint) => {
+            let body = read_body(&mut request).await;
+            let id_seed = new_id_seed()?;
+            reply_to_response(SERVICE.with_borrow_mut(|service| {
+                service.handle_body(endpoint, &head, &settings, body, id_seed)
             }))
         }
     }
@@ -73,29 +75,29 @@ async fn fetch(mut request: Request, env: Env, _: Context) -> Result<Response> {
 
 /// Reads a body chunk by chunk and keeps none above the limit. As much again is read and dropped: a
 /// caller that is answered in the middle of its body may see a broken connection instead.
-async fn read(request: &mut Request) -> Body {
-    let mut whole = Vec::new();
-    let mut bytes = 0;
+async fn read_body(request: &mut Request) -> RequestBody {
+    let mut body = Vec::new();
+    let mut bytes_read = 0;
     // A request without a body has no stream.
-    let Ok(mut stream) = request.stream() else { return Body::Whole(whole) };
+    let Ok(mut stream) = request.stream() else { return RequestBody::Complete(body) };
     while let Some(chunk) = stream.next().await {
-        let Ok(chunk) = chunk else { return Body::Broken };
-        bytes += chunk.len();
-        if bytes <= BODY_BYTES_MAX {
-            whole.extend_from_slice(&chunk);
-        } else if bytes > 2 * BODY_BYTES_MAX {
+        let Ok(chunk) = chunk else { return RequestBody::Broken };
+        bytes_read += chunk.len();
+        if bytes_read <= BODY_BYTES_MAX {
+            body.extend_from_slice(&chunk);
+        } else if bytes_read > 2 * BODY_BYTES_MAX {
             break;
         }
     }
-    if bytes > BODY_BYTES_MAX { Body::TooLarge } else { Body::Whole(whole) }
+    if bytes_read > BODY_BYTES_MAX { RequestBody::TooLarge } else { RequestBody::Complete(body) }
 }
 
 /// A file of the page with its headers, or what the service says where there is none.
-async fn page(
+async fn serve_page(
     request: Request,
     env: &Env,
-    head: &Head<'_>,
-    settings: &Settings,
+    head: &ModelRequestHead<'_>,
+    settings: &ModelWorkerSettings,
 ) -> Result<Response> {
     let file = match env.assets("ASSETS") {
         Ok(assets) => Some(assets.fetch_request(request).await?),
@@ -103,8 +105,9 @@ async fn page(
         Err(_) => None,
     };
     let status = file.as_ref().map_or(404, Response::status_code);
-    let instead = SERVICE.with_borrow_mut(|service| service.page_reply(head, settings, status));
-    match (file, instead) {
+    let replacement =
+        SERVICE.with_borrow_mut(|service| service.handle_page_status(head, settings, status));
+    match (file, replacement) {
         (Some(file), None) => {
             let headers = Headers::new();
             for (name, value) in file.headers().entries() {
@@ -115,13 +118,13 @@ async fn page(
             }
             Ok(file.with_headers(headers))
         }
-        (_, Some(reply)) => send(reply),
+        (_, Some(reply)) => reply_to_response(reply),
         // The service always has a reply for 404.
         (None, None) => Response::error("no page", 404),
     }
 }
 
-fn send(reply: Reply) -> Result<Response> {
+fn reply_to_response(reply: ModelWorkerReply) -> Result<Response> {
     let headers = Headers::new();
     for (name, value) in reply.headers {
         headers.set(name, &value)?;
@@ -131,20 +134,20 @@ fn send(reply: Reply) -> Result<Response> {
     Ok(response.with_status(reply.status).with_headers(headers))
 }
 
-fn variables(env: &Env) -> Variables {
-    let read = |name| env.var(name).ok().map(|value| value.to_string());
-    Variables {
-        allowed_origins: read(Origins::VARIABLE),
-        fault_injection: read(Settings::FAULT_INJECTION),
-        tie_break_enabled: read(TieBreak::ENABLED),
-        tie_break_delta: read(TieBreak::DELTA),
-        tie_break_extended_delta: read(TieBreak::EXTENDED_DELTA),
+fn read_variables(env: &Env) -> ModelWorkerVariables {
+    let read_variable = |name| env.var(name).ok().map(|value| value.to_string());
+    ModelWorkerVariables {
+        allowed_origins: read_variable(AllowedOrigins::VARIABLE),
+        fault_injection: read_variable(ModelWorkerSettings::FAULT_INJECTION),
+        tie_break_enabled: read_variable(TieBreak::ENABLED_VARIABLE),
+        tie_break_delta: read_variable(TieBreak::DELTA_VARIABLE),
+        tie_break_extended_delta: read_variable(TieBreak::EXTENDED_DELTA_VARIABLE),
     }
 }
 
 /// The only clock and the only dice of this shell.
-fn moment() -> Result<Moment> {
+fn new_id_seed() -> Result<IdSeed> {
     let mut random = [0; 10];
     getrandom::fill(&mut random).map_err(|error| worker::Error::RustError(error.to_string()))?;
-    Ok(Moment { now: UnixMs(Date::now().as_millis()), random })
+    Ok(IdSeed { now: UnixMs(Date::now().as_millis()), random })
 }

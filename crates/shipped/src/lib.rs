@@ -12,7 +12,7 @@ macro_rules! model_file {
 pub const COMMIT: &str = env!("JEFFREY_COMMIT");
 
 /// The shipped model's files.
-pub fn files() -> ModelFiles<'static> {
+pub fn model_files() -> ModelFiles<'static> {
     ModelFiles {
         manifest: model_file!("manifest.json"),
         config: model_file!("config.json"),

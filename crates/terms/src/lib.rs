@@ -1,6 +1,6 @@
 //! The glossary as types: the words that every other module uses.
 //!
-//! Loose input is checked here, once. What a `Text` or a `Label` is, is not asked again after it.
+//! Loose input is checked here, once. What a `InputText` or a `Label` is, is not asked again after it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -73,22 +73,22 @@ impl fmt::Display for Label {
     }
 }
 
-/// Text to classify: UTF-8, at most [`Text::BYTES_MAX`] bytes.
+/// Text to classify: UTF-8, at most [`InputText::BYTES_MAX`] bytes.
 ///
 /// Somebody's words: it has no `Display` and no `Serialize`, and its `Debug` prints the length only,
 /// so that it cannot reach a log by accident.
 ///
 /// ```
-/// use jeffrey_terms::Text;
-/// let text = Text::parse("my private words")?;
-/// assert_eq!(format!("{text:?}"), "Text(16 bytes)");
-/// assert!(Text::parse(&"a".repeat(Text::BYTES_MAX + 1)).is_err());
-/// # Ok::<(), jeffrey_terms::TextError>(())
+/// use jeffrey_terms::InputText;
+/// let text = InputText::parse("my private words")?;
+/// assert_eq!(format!("{text:?}"), "InputText(16 bytes)");
+/// assert!(InputText::parse(&"a".repeat(InputText::BYTES_MAX + 1)).is_err());
+/// # Ok::<(), jeffrey_terms::InputTextError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq)]
-pub struct Text(String);
+pub struct InputText(String);
 
-impl Text {
+impl InputText {
     /// The longest text, in bytes. Far above what the encoder reads (128 tokens); it bounds the
     /// work of normalising and tokenising.
     pub const BYTES_MAX: usize = 64 * 1024;
@@ -96,11 +96,11 @@ impl Text {
     /// Checks the length.
     ///
     /// # Errors
-    /// [`TextError`] when `text` is longer than [`Text::BYTES_MAX`].
-    pub fn parse(text: impl Into<String>) -> Result<Self, TextError> {
+    /// [`InputTextError`] when `text` is longer than [`InputText::BYTES_MAX`].
+    pub fn parse(text: impl Into<String>) -> Result<Self, InputTextError> {
         let text = text.into();
         if text.len() > Self::BYTES_MAX {
-            return Err(TextError { bytes: text.len() });
+            return Err(InputTextError { bytes: text.len() });
         }
         Ok(Self(text))
     }
@@ -111,16 +111,16 @@ impl Text {
     }
 }
 
-impl fmt::Debug for Text {
+impl fmt::Debug for InputText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Text({} bytes)", self.0.len())
+        write!(f, "InputText({} bytes)", self.0.len())
     }
 }
 
-/// A text longer than [`Text::BYTES_MAX`].
+/// A text longer than [`InputText::BYTES_MAX`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("text of {bytes} bytes is above the limit of {} bytes", Text::BYTES_MAX)]
-pub struct TextError {
+#[error("text of {bytes} bytes is above the limit of {} bytes", InputText::BYTES_MAX)]
+pub struct InputTextError {
     bytes: usize,
 }
 
@@ -131,9 +131,9 @@ pub struct UnixMs(pub u64);
 
 /// The id of one answer: a UUID version 7 (RFC 9562), so ids sort by time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AnswerId(uuid::Uuid);
+pub struct ResponseId(uuid::Uuid);
 
-impl AnswerId {
+impl ResponseId {
     /// Builds the id from the time and ten random bytes, both handed in by a shell.
     pub fn new(now: UnixMs, random: [u8; 10]) -> Self {
         Self(uuid::Builder::from_unix_timestamp_millis(now.0, &random).into_uuid())
@@ -151,13 +151,13 @@ impl AnswerId {
     }
 
     /// When it was made: its first 48 bits (RFC 9562, section 5.7).
-    pub fn made(&self) -> UnixMs {
+    pub fn created_at(&self) -> UnixMs {
         let [a, b, c, d, e, f, ..] = *self.as_bytes();
         UnixMs(u64::from_be_bytes([0, 0, a, b, c, d, e, f]))
     }
 }
 
-impl fmt::Display for AnswerId {
+impl fmt::Display for ResponseId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.hyphenated().fmt(f)
     }
@@ -269,7 +269,9 @@ impl FromStr for Share {
         let share = || text.to_owned();
         let number = text.trim().strip_suffix('%').unwrap_or(text).trim();
         let (whole, decimals) = number.split_once('.').unwrap_or((number, "0"));
-        let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        let digits = |component: &str| {
+            !component.is_empty() && component.bytes().all(|b| b.is_ascii_digit())
+        };
         if !digits(whole) || !digits(decimals) {
             return Err(ShareError::NotAPercentage { share: share() });
         }
@@ -363,22 +365,22 @@ mod tests {
 
     #[test]
     fn a_text_of_exactly_the_limit_is_taken() {
-        assert!(Text::parse("é".repeat(Text::BYTES_MAX / 2)).is_ok());
-        let error = Text::parse("a".repeat(65_537)).unwrap_err();
+        assert!(InputText::parse("é".repeat(InputText::BYTES_MAX / 2)).is_ok());
+        let error = InputText::parse("a".repeat(65_537)).unwrap_err();
         assert_eq!(error.to_string(), "text of 65537 bytes is above the limit of 65536 bytes");
     }
 
     #[test]
     fn an_answer_id_is_a_uuid_of_version_7_that_sorts_by_time() {
-        let early = AnswerId::new(UnixMs(1_645_557_742_000), [0xff; 10]).to_string();
-        let late = AnswerId::new(UnixMs(1_645_557_742_001), [0; 10]).to_string();
+        let early = ResponseId::new(UnixMs(1_645_557_742_000), [0xff; 10]).to_string();
+        let late = ResponseId::new(UnixMs(1_645_557_742_001), [0; 10]).to_string();
         // The time of RFC 9562's example, appendix A.6.
         assert!(early.starts_with("017f22e2-79b0-7"), "{early}");
         assert!(early < late);
-        let id = AnswerId::new(UnixMs(1_645_557_742_000), [7; 10]);
-        assert_eq!(id.made(), UnixMs(1_645_557_742_000));
-        assert_eq!(AnswerId::from_bytes(*id.as_bytes()), Some(id));
-        assert_eq!(AnswerId::from_bytes([0; 16]), None);
+        let id = ResponseId::new(UnixMs(1_645_557_742_000), [7; 10]);
+        assert_eq!(id.created_at(), UnixMs(1_645_557_742_000));
+        assert_eq!(ResponseId::from_bytes(*id.as_bytes()), Some(id));
+        assert_eq!(ResponseId::from_bytes([0; 16]), None);
     }
 
     #[test]
@@ -406,9 +408,9 @@ mod tests {
             ("ten", Err("share `ten` is not a percentage such as 10% or 0.25%")),
         ];
         for (text, expected) in rows {
-            let found = text.parse::<Share>().map(Share::basis_points);
-            let found = found.map_err(|error| error.to_string());
-            assert_eq!(found, expected.map_err(str::to_owned), "{text:?}");
+            let actual = text.parse::<Share>().map(Share::basis_points);
+            let actual = actual.map_err(|error| error.to_string());
+            assert_eq!(actual, expected.map_err(str::to_owned), "{text:?}");
         }
         for points in 0..=10_000 {
             let share = Share::from_basis_points(points).unwrap();

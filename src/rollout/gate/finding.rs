@@ -2,13 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Effect;
+use super::GateEffect;
 use crate::rollout::counts::Metric;
 
 /// Ordered from best to worst, so that `max` is the overall verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Verdict {
+pub enum GateVerdict {
     /// Enough data, within the limit.
     Pass,
     /// Not enough data to say.
@@ -17,7 +17,7 @@ pub enum Verdict {
     Fail,
 }
 
-impl Verdict {
+impl GateVerdict {
     /// The lower-case name used in every answer.
     pub const fn name(self) -> &'static str {
         match self {
@@ -28,25 +28,25 @@ impl Verdict {
     }
 }
 
-/// The worst verdict; with no gates there is no evidence, so `Hold`.
-pub fn overall(verdicts: impl IntoIterator<Item = Verdict>) -> Verdict {
-    verdicts.into_iter().max().unwrap_or(Verdict::Hold)
+/// The worst verdict; with no gates there is no evidence, so `HoldReason`.
+pub fn worst_verdict(verdicts: impl IntoIterator<Item = GateVerdict>) -> GateVerdict {
+    verdicts.into_iter().max().unwrap_or(GateVerdict::Hold)
 }
 
 /// What a gate says now, and on what grounds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Finding {
+pub struct GateFinding {
     /// The gate's name.
     pub gate: String,
     /// What is counted.
     pub metric: Metric,
     /// What follows.
-    pub effect: Effect,
+    pub effect: GateEffect,
     /// The verdict.
-    pub verdict: Verdict,
+    pub verdict: GateVerdict,
     /// Why it is not a plain pass or fail.
-    pub note: Option<Note>,
+    pub note: Option<VerdictReason>,
     /// The rate or ratio seen: since the change that the evidence speaks of, or since the stage began.
     pub value: Option<f64>,
     /// What it is held against.
@@ -70,7 +70,7 @@ pub struct Finding {
 /// Why a verdict is what it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Note {
+pub enum VerdictReason {
     /// The old system does not say: held against the absolute limit instead.
     AbsoluteLimit,
     /// The old system does not say.
@@ -91,10 +91,10 @@ mod tests {
 
     #[test]
     fn the_worst_verdict_is_the_overall_one_and_none_is_no_pass() {
-        use Verdict::{Fail, Hold, Pass};
-        assert_eq!(overall([]), Hold);
-        assert_eq!(overall([Pass, Pass]), Pass);
-        assert_eq!(overall([Pass, Hold]), Hold);
-        assert_eq!(overall([Hold, Fail, Pass]), Fail);
+        use GateVerdict::{Fail, Hold, Pass};
+        assert_eq!(worst_verdict([]), Hold);
+        assert_eq!(worst_verdict([Pass, Pass]), Pass);
+        assert_eq!(worst_verdict([Pass, Hold]), Hold);
+        assert_eq!(worst_verdict([Hold, Fail, Pass]), Fail);
     }
 }

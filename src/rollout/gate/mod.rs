@@ -1,11 +1,11 @@
 //! One rule of a release: a metric, what it may be, and what follows when it is not.
 //!
-//! A [`Gate`] is read from the plan; a [`track::Track`] folds minutes into its evidence; a
-//! [`finding::Finding`] says what that comes to. Nothing here acts: the state machine does.
+//! A [`Gate`] is read from the plan; a [`evaluator::GateEvaluator`] folds minutes into its evidence; a
+//! [`finding::GateFinding`] says what that comes to. Nothing here acts: the state machine does.
 
 pub mod finding;
 
-pub mod track;
+pub mod evaluator;
 
 use serde::{Deserialize, Serialize};
 
@@ -20,15 +20,15 @@ pub struct Gate {
     /// What is counted.
     pub metric: Metric,
     /// What it may be.
-    pub rule: Rule,
+    pub rule: GateRule,
     /// What follows.
-    pub effect: Effect,
+    pub effect: GateEffect,
     /// Whether requests, subjects or both are evidence.
-    pub level: Level,
-    /// For [`Rule::Compared`]: the canary's rate may be at most so much while the old system does not
+    pub level: EvidenceUnit,
+    /// For [`GateRule::Compared`]: the canary's rate may be at most so much while the old system does not
     /// give the metric.
     pub or_at_most: Option<f64>,
-    /// The chance, each day (a stage, for [`Rule::NotWorse`]), that it fails (passes) although it should
+    /// The chance, each day (a stage, for [`GateRule::NotWorse`]), that it fails (passes) although it should
     /// not.
     pub budget: f64,
 }
@@ -36,7 +36,7 @@ pub struct Gate {
 /// What a metric may be. Rates are parts of 1.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Rule {
+pub enum GateRule {
     /// The canary's rate may be at most so much: fails when more is proven.
     AtMost(f64),
     /// At least so much: fails when less is proven.
@@ -72,14 +72,14 @@ pub enum Rule {
         /// How many closed minutes.
         minutes: u32,
         /// The outside.
-        limit: Limit,
+        limit: WindowLimit,
     },
 }
 
 /// The outside of a literal rule.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Limit {
+pub enum WindowLimit {
     /// Above this rate.
     AtMost(f64),
     /// Below this rate.
@@ -91,7 +91,7 @@ pub enum Limit {
 /// What follows from a gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Effect {
+pub enum GateEffect {
     /// Nothing rises unless it passes.
     Advance,
     /// Its failing rolls back.
@@ -103,8 +103,8 @@ pub enum Effect {
 /// What is evidence for a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Level {
-    /// Newly affected subjects; requests too, at [`REQUESTS_STRICTER`] times the strictness and unless
+pub enum EvidenceUnit {
+    /// Newly affected subjects; requests too, at [`REQUEST_STRICTNESS_FACTOR`] times the strictness and unless
     /// they are one client's.
     Both,
     /// Requests.
@@ -114,27 +114,27 @@ pub enum Level {
 }
 
 /// Requests of one heavy user are not independent: alone, they have to prove this much more.
-pub const REQUESTS_STRICTER: f64 = 10.0;
+pub const REQUEST_STRICTNESS_FACTOR: f64 = 10.0;
 
 impl Gate {
     /// What subjects have to reach, as a logarithm; `None` where they are no evidence.
-    pub fn subjects_threshold(&self) -> Option<f64> {
+    pub fn subject_ln_threshold(&self) -> Option<f64> {
         // Both parts together spend the budget.
-        let part = match self.level {
-            Level::Both => REQUESTS_STRICTER / (REQUESTS_STRICTER + 1.0),
-            Level::Requests => return None,
-            Level::Subjects => 1.0,
+        let budget_fraction = match self.level {
+            EvidenceUnit::Both => REQUEST_STRICTNESS_FACTOR / (REQUEST_STRICTNESS_FACTOR + 1.0),
+            EvidenceUnit::Requests => return None,
+            EvidenceUnit::Subjects => 1.0,
         };
-        Some(-jeffrey_anytime::ln(self.budget * part))
+        Some(-jeffrey_anytime::ln(self.budget * budget_fraction))
     }
 
     /// What requests have to reach, as a logarithm; `None` where they are no evidence.
-    pub fn requests_threshold(&self) -> Option<f64> {
-        let part = match self.level {
-            Level::Both => 1.0 / (REQUESTS_STRICTER + 1.0),
-            Level::Requests => 1.0,
-            Level::Subjects => return None,
+    pub fn request_ln_threshold(&self) -> Option<f64> {
+        let budget_fraction = match self.level {
+            EvidenceUnit::Both => 1.0 / (REQUEST_STRICTNESS_FACTOR + 1.0),
+            EvidenceUnit::Requests => 1.0,
+            EvidenceUnit::Subjects => return None,
         };
-        Some(-jeffrey_anytime::ln(self.budget * part))
+        Some(-jeffrey_anytime::ln(self.budget * budget_fraction))
     }
 }

@@ -10,18 +10,18 @@ use serde::Serialize;
 
 use super::{Plan, Stage};
 use crate::rollout::counts::Metric;
-use crate::rollout::gate::track::{DAY_MINUTES, HOURS, chance};
-use crate::rollout::gate::{Effect, Gate, Rule};
-use jeffrey_anytime::odds::EQUAL;
-use jeffrey_anytime::{EVEN, GROWTH, NEAR, exp, ln};
+use crate::rollout::gate::evaluator::{MINUTES_PER_DAY, SUBJECT_HOURS_PER_DAY, canary_probability};
+use crate::rollout::gate::{Gate, GateEffect, GateRule};
+use jeffrey_anytime::odds::NON_INFERIORITY_ALTERNATIVES;
+use jeffrey_anytime::{ALTERNATIVE_RATIOS, EQUAL_WEIGHTS, NEAR_LIMIT_WEIGHTS, exp, ln};
 use jeffrey_terms::Share;
 
 /// How many times as bad the canary is in the columns of an explanation.
-pub const TIMES: [f64; 5] = [1.5, 2.0, 3.0, 5.0, 10.0];
+pub const DEGRADATION_FACTORS: [f64; 5] = [1.5, 2.0, 3.0, 5.0, 10.0];
 
 /// What one stage can find.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct StageExplained {
+pub struct StageExplanation {
     /// The canary's share.
     #[serde(rename = "share_basis_points")]
     pub share: Share,
@@ -32,23 +32,23 @@ pub struct StageExplained {
     /// When its samples are there; `None` when never.
     pub samples_after_minutes: Option<u64>,
     /// Gate by gate, in the plan's order.
-    pub gates: Vec<GateExplained>,
+    pub gates: Vec<GateExplanation>,
 }
 
 /// What one gate can find in a stage.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct GateExplained {
+pub struct GateExplanation {
     /// Its name.
     pub gate: String,
     /// What is counted.
     pub metric: Metric,
     /// What follows.
-    pub effect: Effect,
+    pub effect: GateEffect,
     /// The least number of minutes in which it could decide, were every request a hit (for a rise: none).
     pub earliest_minutes: Option<u64>,
-    /// For each of [`TIMES`]: minutes until it fails when the canary is so many times as far from the limit,
+    /// For each of [`DEGRADATION_FACTORS`]: minutes until it fails when the canary is so many times as far from the limit,
     /// or as bad as stable; `None` where it never does.
-    pub finds_after_minutes: [Option<u64>; TIMES.len()],
+    pub finds_after_minutes: [Option<u64>; DEGRADATION_FACTORS.len()],
     /// Minutes until it passes when the canary is like stable at the usual rate; `None` where it never
     /// does, or need not be shown.
     pub shown_after_minutes: Option<u64>,
@@ -56,7 +56,7 @@ pub struct GateExplained {
 
 /// The usual rate of a metric in either cohort, unless something else is said: errors of 1 %, routes and
 /// rules as in the reference's published log, 3.2 % above 200 ms (a P95 of 180 ms).
-pub const fn usual(metric: Metric) -> f64 {
+pub const fn baseline_rate(metric: Metric) -> f64 {
     match metric {
         Metric::Errors => 0.01,
         Metric::FeedbackBad => 0.1,
@@ -73,16 +73,27 @@ pub const fn usual(metric: Metric) -> f64 {
 }
 
 /// What each stage can find at so many requests a minute, of all cohorts, with these usual rates.
-pub fn explain(plan: &Plan, traffic: f64, usual: &dyn Fn(Metric) -> f64) -> Vec<StageExplained> {
+pub fn explain(
+    plan: &Plan,
+    requests_per_minute: f64,
+    baseline: &dyn Fn(Metric) -> f64,
+) -> Vec<StageExplanation> {
     let stage = |stage: &Stage| {
-        let part = chance(stage.share, plan.holdout);
-        let flow = Flow { canary: traffic * part, stable: traffic * (1.0 - part) };
-        StageExplained {
+        let canary_fraction = canary_probability(stage.share, plan.holdout);
+        let split = TrafficSplit {
+            canary: requests_per_minute * canary_fraction,
+            stable: requests_per_minute * (1.0 - canary_fraction),
+        };
+        StageExplanation {
             share: stage.share,
-            canary_per_minute: flow.canary,
+            canary_per_minute: split.canary,
             at_least_minutes: stage.at_least_minutes,
-            samples_after_minutes: minutes(stage.samples as f64, flow.canary),
-            gates: plan.gates.iter().map(|gate| flow.gate(gate, usual(gate.metric))).collect(),
+            samples_after_minutes: minutes_until(stage.samples as f64, split.canary),
+            gates: plan
+                .gates
+                .iter()
+                .map(|gate| split.explain_gate(gate, baseline(gate.metric)))
+                .collect(),
         }
     };
     plan.stages.iter().map(stage).collect()
@@ -90,43 +101,49 @@ pub fn explain(plan: &Plan, traffic: f64, usual: &dyn Fn(Metric) -> f64) -> Vec<
 
 /// Requests a minute.
 #[derive(Clone, Copy)]
-struct Flow {
+struct TrafficSplit {
     canary: f64,
     stable: f64,
 }
 
-impl Flow {
-    fn gate(self, gate: &Gate, usual: f64) -> GateExplained {
-        let rate = |rate: f64| self.of_rate(gate, rate);
+impl TrafficSplit {
+    fn explain_gate(self, gate: &Gate, baseline: f64) -> GateExplanation {
+        let rate = |rate: f64| self.minutes_to_prove_rate(gate, rate);
         let (earliest, finds, shown) = match gate.rule {
-            Rule::AtMost(limit) => {
-                (rate(1.0), TIMES.map(|times| rate((times * limit).min(1.0))), None)
+            GateRule::AtMost(limit) => {
+                (rate(1.0), DEGRADATION_FACTORS.map(|times| rate((times * limit).min(1.0))), None)
             }
-            Rule::AtLeast(limit) => (rate(0.0), TIMES.map(|times| rate(limit / times)), None),
-            Rule::Compared(tolerated) => {
-                let odds = |odds: f64| self.of_odds(gate, usual, odds);
-                let finds = TIMES.map(|times| if times < tolerated { None } else { odds(times) });
+            GateRule::AtLeast(limit) => {
+                (rate(0.0), DEGRADATION_FACTORS.map(|times| rate(limit / times)), None)
+            }
+            GateRule::Compared(tolerated) => {
+                let odds = |odds: f64| self.minutes_to_prove_odds(gate, baseline, odds);
+                let finds = DEGRADATION_FACTORS
+                    .map(|times| if times < tolerated { None } else { odds(times) });
                 (odds(f64::INFINITY), finds, None)
             }
-            Rule::NotWorse { odds, ceiling } => {
-                let shown = |rate| self.shown(gate, rate, odds, ceiling);
-                (shown(0.0), [None; TIMES.len()], shown(usual))
+            GateRule::NotWorse { odds, ceiling } => {
+                let shown = |rate| self.minutes_to_show_not_worse(gate, rate, odds, ceiling);
+                (shown(0.0), [None; DEGRADATION_FACTORS.len()], shown(baseline))
             }
-            Rule::Estimated { samples, compared, .. } => {
-                let fewer =
+            GateRule::Estimated { samples, compared, .. } => {
+                let smaller_cohort =
                     if compared.is_some() { self.canary.min(self.stable) } else { self.canary };
                 // Verdicts are rare: how many readers give one is not known here.
-                let known = gate.metric != Metric::FeedbackBad;
-                let after = minutes(samples as f64, fewer).filter(|_| known);
-                (after, [None; TIMES.len()], after)
+                let is_predictable = gate.metric != Metric::FeedbackBad;
+                let after =
+                    minutes_until(samples as f64, smaller_cohort).filter(|_| is_predictable);
+                (after, [None; DEGRADATION_FACTORS.len()], after)
             }
-            Rule::Never => (Some(1), [Some(1); TIMES.len()], None),
-            Rule::SampleRatio => (None, [None; TIMES.len()], None),
-            Rule::Window { minutes, .. } => {
-                (Some(u64::from(minutes)), [Some(u64::from(minutes)); TIMES.len()], None)
-            }
+            GateRule::Never => (Some(1), [Some(1); DEGRADATION_FACTORS.len()], None),
+            GateRule::SampleRatio => (None, [None; DEGRADATION_FACTORS.len()], None),
+            GateRule::Window { minutes, .. } => (
+                Some(u64::from(minutes)),
+                [Some(u64::from(minutes)); DEGRADATION_FACTORS.len()],
+                None,
+            ),
         };
-        GateExplained {
+        GateExplanation {
             gate: gate.name.clone(),
             metric: gate.metric,
             effect: gate.effect,
@@ -137,36 +154,48 @@ impl Flow {
     }
 
     /// Until a rate of the canary's is proven to be beyond the limit.
-    fn of_rate(self, gate: &Gate, rate: f64) -> Option<u64> {
-        let threshold = gate.requests_threshold()? + ln(DAY_MINUTES as f64);
-        let alternatives = GROWTH.iter().zip(NEAR).map(|(times, weight)| {
-            let (limit, other) = match gate.rule {
-                Rule::AtMost(limit) => (limit, (times * limit).min((1.0 + limit) / 2.0)),
-                Rule::AtLeast(limit) => (limit, limit / times),
-                _ => return None,
-            };
-            found_after(threshold - ln(weight), self.canary * gain(rate, limit, other))
-        });
+    fn minutes_to_prove_rate(self, gate: &Gate, rate: f64) -> Option<u64> {
+        let threshold = gate.request_ln_threshold()? + ln(MINUTES_PER_DAY as f64);
+        let alternatives =
+            ALTERNATIVE_RATIOS.iter().zip(NEAR_LIMIT_WEIGHTS).map(|(times, weight)| {
+                let (limit, alternative) = match gate.rule {
+                    GateRule::AtMost(limit) => (limit, (times * limit).min((1.0 + limit) / 2.0)),
+                    GateRule::AtLeast(limit) => (limit, limit / times),
+                    _ => return None,
+                };
+                minutes_to_find_change(
+                    threshold - ln(weight),
+                    self.canary * expected_ln_gain(rate, limit, alternative),
+                )
+            });
         alternatives.flatten().min()
     }
 
     /// Until odds of the canary's so many times stable's are proven to be higher; each hit counts as a
     /// subject of its own.
-    fn of_odds(self, gate: &Gate, usual: f64, odds: f64) -> Option<u64> {
-        let rate = if odds.is_finite() { odds * usual / (1.0 - usual + odds * usual) } else { 1.0 };
-        let starts = ln((HOURS * 60) as f64);
+    fn minutes_to_prove_odds(self, gate: &Gate, baseline: f64, odds: f64) -> Option<u64> {
+        let rate = if odds.is_finite() {
+            odds * baseline / (1.0 - baseline + odds * baseline)
+        } else {
+            1.0
+        };
+        let ln_starts = ln((SUBJECT_HOURS_PER_DAY * 60) as f64);
         let thresholds = [
-            gate.requests_threshold().map(|needs| needs + ln(DAY_MINUTES as f64)),
-            gate.subjects_threshold().map(|needs| needs + starts),
+            gate.request_ln_threshold().map(|threshold| threshold + ln(MINUTES_PER_DAY as f64)),
+            gate.subject_ln_threshold().map(|threshold| threshold + ln_starts),
         ];
-        let hits = self.canary * rate + self.stable * usual;
-        let part = self.canary * rate / hits.max(f64::MIN_POSITIVE);
+        let hits = self.canary * rate + self.stable * baseline;
+        let canary_hit_fraction = self.canary * rate / hits.max(f64::MIN_POSITIVE);
         let share = self.canary / (self.canary + self.stable);
-        let alternatives = GROWTH.iter().zip(EVEN).flat_map(|(ratio, weight)| {
-            let with = ratio * share / (1.0 - share + ratio * share);
-            let pace = hits * gain(part, share, with);
-            thresholds.into_iter().flatten().map(move |needs| found_after(needs - ln(weight), pace))
-        });
+        let alternatives =
+            ALTERNATIVE_RATIOS.iter().zip(EQUAL_WEIGHTS).flat_map(|(ratio, weight)| {
+                let alternative = ratio * share / (1.0 - share + ratio * share);
+                let ln_per_minute =
+                    hits * expected_ln_gain(canary_hit_fraction, share, alternative);
+                thresholds.into_iter().flatten().map(move |threshold| {
+                    minutes_to_find_change(threshold - ln(weight), ln_per_minute)
+                })
+            });
         if self.stable <= 0.0 {
             return None;
         }
@@ -174,18 +203,31 @@ impl Flow {
     }
 
     /// Until a canary with this rate, as stable has it, is proven not to be worse.
-    fn shown(self, gate: &Gate, rate: f64, worse: f64, ceiling: Option<f64>) -> Option<u64> {
+    fn minutes_to_show_not_worse(
+        self,
+        gate: &Gate,
+        rate: f64,
+        worse: f64,
+        ceiling: Option<f64>,
+    ) -> Option<u64> {
         let threshold = -ln(gate.budget / 2.0);
         let share = self.canary / (self.canary + self.stable);
         let hits = (self.canary + self.stable) * rate;
-        let at = |ratio: f64| ratio * share / (1.0 - share + ratio * share);
-        let compared = EQUAL.iter().map(|ratio| {
-            minutes(threshold + ln(EQUAL.len() as f64), hits * gain(share, at(worse), at(*ratio)))
+        let canary_fraction_at = |ratio: f64| ratio * share / (1.0 - share + ratio * share);
+        let compared = NON_INFERIORITY_ALTERNATIVES.iter().map(|ratio| {
+            minutes_until(
+                threshold + ln(NON_INFERIORITY_ALTERNATIVES.len() as f64),
+                hits * expected_ln_gain(
+                    share,
+                    canary_fraction_at(worse),
+                    canary_fraction_at(*ratio),
+                ),
+            )
         });
         let below = ceiling.into_iter().flat_map(|limit| {
-            GROWTH.iter().zip(EVEN).map(move |(times, weight)| {
-                let pace = self.canary * gain(rate, limit, limit / times);
-                minutes(threshold - ln(weight), pace)
+            ALTERNATIVE_RATIOS.iter().zip(EQUAL_WEIGHTS).map(move |(times, weight)| {
+                let ln_per_minute = self.canary * expected_ln_gain(rate, limit, limit / times);
+                minutes_until(threshold - ln(weight), ln_per_minute)
             })
         });
         compared.filter(|_| self.stable > 0.0).chain(below).flatten().min()
@@ -193,55 +235,58 @@ impl Flow {
 }
 
 /// Nats that one draw gains on average for the chance `other` against `null`, when it hits with `rate`.
-fn gain(rate: f64, null: f64, other: f64) -> f64 {
-    let term =
-        |part: f64, other: f64, null: f64| if part > 0.0 { part * ln(other / null) } else { 0.0 };
-    term(rate, other, null) + term(1.0 - rate, 1.0 - other, 1.0 - null)
+fn expected_ln_gain(rate: f64, null: f64, alternative: f64) -> f64 {
+    let term = |probability: f64, alternative: f64, null: f64| {
+        if probability > 0.0 { probability * ln(alternative / null) } else { 0.0 }
+    };
+    term(rate, alternative, null) + term(1.0 - rate, 1.0 - alternative, 1.0 - null)
 }
 
-/// As [`minutes`], for a change at an unknown start: the starts around it add up, the later by a pace less
+/// As [`minutes_until`], for a change at an unknown start: the starts around it add up, the later by a pace less
 /// each, to `1 / (1 - exp(-pace))` times one.
-fn found_after(needs: f64, pace: f64) -> Option<u64> {
-    let together = -ln(1.0 - exp(-pace));
-    (pace > 0.0).then(|| minutes((needs - together).max(0.0), pace)).flatten()
+fn minutes_to_find_change(ln_needed: f64, ln_per_minute: f64) -> Option<u64> {
+    let ln_start_bonus = -ln(1.0 - exp(-ln_per_minute));
+    (ln_per_minute > 0.0)
+        .then(|| minutes_until((ln_needed - ln_start_bonus).max(0.0), ln_per_minute))
+        .flatten()
 }
 
 /// How many minutes so much takes at a pace; `None` when it never comes, or not in ten years.
-fn minutes(needs: f64, pace: f64) -> Option<u64> {
-    let minutes = libm::ceil(needs / pace);
-    (pace > 0.0 && minutes < 5_000_000.0).then(|| (minutes as u64).max(1))
+fn minutes_until(amount: f64, per_minute: f64) -> Option<u64> {
+    let minutes = libm::ceil(amount / per_minute);
+    (per_minute > 0.0 && minutes < 5_000_000.0).then(|| (minutes as u64).max(1))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rollout::plan::SHIPPED;
+    use crate::rollout::plan::DEFAULT_PLAN_TOML;
 
-    fn explained(traffic: f64) -> Vec<StageExplained> {
-        explain(&Plan::read(SHIPPED).unwrap(), traffic, &usual)
+    fn explain_default_plan(traffic: f64) -> Vec<StageExplanation> {
+        explain(&Plan::read(DEFAULT_PLAN_TOML).unwrap(), traffic, &baseline_rate)
     }
 
-    fn gate<'a>(stage: &'a StageExplained, name: &str) -> &'a GateExplained {
+    fn find_gate<'a>(stage: &'a StageExplanation, name: &str) -> &'a GateExplanation {
         stage.gates.iter().find(|gate| gate.gate == name).unwrap()
     }
 
     /// Medians of simulations with the shipped plan at 600 a minute and 10 % (`docs/proof.md`).
     #[test]
     fn the_times_are_near_those_that_simulations_find() {
-        let stages = explained(600.0);
-        let near = |found: Option<u64>, low: u64, high: u64| {
-            assert!(found.is_some_and(|found| (low..=high).contains(&found)), "{found:?}");
+        let stages = explain_default_plan(600.0);
+        let assert_near = |minutes: Option<u64>, low: u64, high: u64| {
+            assert!(minutes.is_some_and(|found| (low..=high).contains(&found)), "{minutes:?}");
         };
-        let errors = gate(&stages[0], "errors against stable");
-        near(errors.finds_after_minutes[2], 15, 24);
-        near(errors.finds_after_minutes[3], 6, 13);
-        near(gate(&stages[0], "regex above 2 %").finds_after_minutes[0], 55, 100);
-        near(gate(&stages[0], "P95 above 200 ms").finds_after_minutes[1], 8, 15);
+        let errors = find_gate(&stages[0], "errors against stable");
+        assert_near(errors.finds_after_minutes[2], 15, 24);
+        assert_near(errors.finds_after_minutes[3], 6, 13);
+        assert_near(find_gate(&stages[0], "regex above 2 %").finds_after_minutes[0], 55, 100);
+        assert_near(find_gate(&stages[0], "P95 above 200 ms").finds_after_minutes[1], 8, 15);
     }
 
     #[test]
     fn more_traffic_and_a_larger_share_find_faster() {
-        let (few, many) = (explained(60.0), explained(6_000.0));
+        let (few, many) = (explain_default_plan(60.0), explain_default_plan(6_000.0));
         for (few, many) in few.iter().zip(&many) {
             for (few, many) in few.gates.iter().zip(&many.gates) {
                 let times = few.finds_after_minutes.iter().zip(many.finds_after_minutes);
@@ -257,21 +302,24 @@ mod tests {
 
     #[test]
     fn what_can_never_be_shown_or_found_has_no_time() {
-        let plan = SHIPPED.replace("holdout = \"1%\"", "holdout = \"0%\"");
-        let stages = explain(&Plan::read(&plan).unwrap(), 600.0, &usual);
+        let plan = DEFAULT_PLAN_TOML.replace("holdout = \"1%\"", "holdout = \"0%\"");
+        let stages = explain(&Plan::read(&plan).unwrap(), 600.0, &baseline_rate);
         // All traffic is the canary's: nothing to compare with, and 1 % is not below 0.5 %.
         let last = stages.last().unwrap();
-        assert_eq!(gate(last, "errors against stable").finds_after_minutes, [None; TIMES.len()]);
-        assert_eq!(gate(last, "errors not worse").shown_after_minutes, None);
+        assert_eq!(
+            find_gate(last, "errors against stable").finds_after_minutes,
+            [None; DEGRADATION_FACTORS.len()]
+        );
+        assert_eq!(find_gate(last, "errors not worse").shown_after_minutes, None);
         // Rare errors are shown to be below the ceiling, not to be like stable's.
-        let rare = |metric| if metric == Metric::Errors { 0.0001 } else { usual(metric) };
+        let rare = |metric| if metric == Metric::Errors { 0.0001 } else { baseline_rate(metric) };
         let stages = explain(&Plan::read(&plan).unwrap(), 600.0, &rare);
-        let shown = gate(&stages[0], "errors not worse").shown_after_minutes.unwrap();
+        let shown = find_gate(&stages[0], "errors not worse").shown_after_minutes.unwrap();
         assert!((10..60).contains(&shown), "{shown}");
         // A margin of +50 % tolerates what is below it.
         let wide = plan.replace("compared = \"+50%\"", "compared = \"+150%\"");
-        let stages = explain(&Plan::read(&wide).unwrap(), 600.0, &usual);
-        let errors = gate(&stages[0], "errors against stable").finds_after_minutes;
+        let stages = explain(&Plan::read(&wide).unwrap(), 600.0, &baseline_rate);
+        let errors = find_gate(&stages[0], "errors against stable").finds_after_minutes;
         assert_eq!((errors[0], errors[1], errors[2].is_some()), (None, None, true));
     }
 }

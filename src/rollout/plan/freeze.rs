@@ -47,18 +47,19 @@ impl Zone {
     pub const UTC: Self = Self::Offset(0);
 
     /// Minutes to add to UTC at a moment.
-    pub fn offset(&self, at: UnixMs) -> i64 {
+    pub fn offset_minutes(&self, time: UnixMs) -> i64 {
         let name = match self {
             Self::Offset(minutes) => return i64::from(*minutes),
             Self::Named(name) => name,
         };
-        let at = i64::try_from(at.0).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
-        let zone = known(name);
-        zone.zip(at).map_or(0, |(zone, at)| i64::from(zone.to_offset(at).seconds()) / 60)
+        let timestamp =
+            i64::try_from(time.0).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        let zone = find_time_zone(name);
+        zone.zip(timestamp).map_or(0, |(zone, at)| i64::from(zone.to_offset(at).seconds()) / 60)
     }
 }
 
-fn known(name: &str) -> Option<TimeZone> {
+fn find_time_zone(name: &str) -> Option<TimeZone> {
     TimeZoneDatabase::bundled().get(name).ok()
 }
 
@@ -71,11 +72,12 @@ impl FromStr for Zone {
             Some(b'+') => 1,
             Some(b'-') => -1,
             _ => {
-                let zone = known(text).ok_or_else(error)?;
+                let zone = find_time_zone(text).ok_or_else(error)?;
                 return zone.iana_name().map(|name| Self::Named(name.to_owned())).ok_or_else(error);
             }
         };
-        let minutes = super::fields::clock_minutes(&text[1..]).ok_or_else(error)? as i16 * sign;
+        let minutes =
+            super::fields::parse_clock_minutes(&text[1..]).ok_or_else(error)? as i16 * sign;
         if (-720..=840).contains(&minutes) { Ok(Self::Offset(minutes)) } else { Err(error()) }
     }
 }
@@ -108,43 +110,43 @@ impl fmt::Display for Zone {
 
 impl Freeze {
     /// Whether nothing rises now.
-    pub fn holds(&self, now: UnixMs) -> bool {
+    pub fn is_active(&self, now: UnixMs) -> bool {
         // 1970-01-01 was a Thursday, day 3 from Monday.
-        let minutes = (now.0 / 60_000) as i64 + self.zone.offset(now) + 3 * 1_440;
-        self.holds_at(minutes.rem_euclid(i64::from(MINUTES_A_WEEK)) as u32)
+        let minutes = (now.0 / 60_000) as i64 + self.zone.offset_minutes(now) + 3 * 1_440;
+        self.is_active_at(minutes.rem_euclid(i64::from(MINUTES_PER_WEEK)) as u32)
     }
 
     /// Whether the two share a minute of some week; the zones' rules are looked at over 2026 and
     /// 2027.
     pub fn overlaps(&self, other: &Self) -> bool {
         let shift = |day: u64| {
-            let at = UnixMs(day * 86_400_000);
-            self.zone.offset(at) - other.zone.offset(at)
+            let time = UnixMs(day * 86_400_000);
+            self.zone.offset_minutes(time) - other.zone.offset_minutes(time)
         };
         let shifts: BTreeSet<i64> = DAYS_COMPARED.map(shift).collect();
-        let week = i64::from(MINUTES_A_WEEK);
+        let week = i64::from(MINUTES_PER_WEEK);
         shifts.into_iter().any(|shift| {
             (0..week).any(|minute| {
-                let there = (minute - shift).rem_euclid(week) as u32;
-                self.holds_at(minute as u32) && other.holds_at(there)
+                let other_minute = (minute - shift).rem_euclid(week) as u32;
+                self.is_active_at(minute as u32) && other.is_active_at(other_minute)
             })
         })
     }
 
-    fn holds_at(&self, minute: u32) -> bool {
-        self.spans().any(|(from, to)| {
-            (from..to).contains(&minute) || (from..to).contains(&(minute + MINUTES_A_WEEK))
+    fn is_active_at(&self, minute: u32) -> bool {
+        self.weekly_spans().any(|(from, to)| {
+            (from..to).contains(&minute) || (from..to).contains(&(minute + MINUTES_PER_WEEK))
         })
     }
 
     /// Minutes of the week, the end left out; the end may lie in the next week.
-    fn spans(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
+    fn weekly_spans(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
         let length = match (u32::from(self.to), u32::from(self.from)) {
             (to, from) if to > from => to - from,
-            (to, from) => to + MINUTES_A_DAY - from,
+            (to, from) => to + MINUTES_PER_DAY - from,
         };
         (0..7_u32).filter(|day| self.days[*day as usize]).map(move |day| {
-            let from = day * MINUTES_A_DAY + u32::from(self.from);
+            let from = day * MINUTES_PER_DAY + u32::from(self.from);
             (from, from + length)
         })
     }
@@ -152,8 +154,8 @@ impl Freeze {
 
 /// Two years from 2026 on, in days since 1970: every state of two zones' summer times side by side.
 const DAYS_COMPARED: std::ops::Range<u64> = 20_454..21_184;
-const MINUTES_A_DAY: u32 = 24 * 60;
-const MINUTES_A_WEEK: u32 = 7 * MINUTES_A_DAY;
+const MINUTES_PER_DAY: u32 = 24 * 60;
+const MINUTES_PER_WEEK: u32 = 7 * MINUTES_PER_DAY;
 
 #[cfg(test)]
 mod tests {
@@ -176,23 +178,23 @@ mod tests {
     fn a_freeze_past_midnight_holds_in_its_own_zone() {
         // 2026-11-20 was a Friday; its midnight UTC is 1,795,132,800 s.
         let friday = 1_795_132_800_000;
-        let at = |hours: u64, minutes: u64| UnixMs(friday + (hours * 60 + minutes) * 60_000);
+        let time_at = |hours: u64, minutes: u64| UnixMs(friday + (hours * 60 + minutes) * 60_000);
         let rows = [
-            (at(14, 59), false),
-            (at(15, 0), true),
-            (at(23, 30), true),
-            (at(30, 59), true),
-            (at(31, 0), false),
-            (at(39, 0), true),
+            (time_at(14, 59), false),
+            (time_at(15, 0), true),
+            (time_at(23, 30), true),
+            (time_at(30, 59), true),
+            (time_at(31, 0), false),
+            (time_at(39, 0), true),
             // Sunday's lasts into Monday morning.
-            (at(72 + 6, 59), true),
-            (at(72 + 7, 0), false),
-            (at(72 + 15, 0), false),
+            (time_at(72 + 6, 59), true),
+            (time_at(72 + 7, 0), false),
+            (time_at(72 + 15, 0), false),
         ];
         for zone in [Zone::Offset(60), "Europe/Paris".parse().unwrap()] {
             let freeze = Freeze { zone, ..weekend() };
             for (now, expected) in rows {
-                assert_eq!(freeze.holds(now), expected, "{now:?} {}", freeze.zone);
+                assert_eq!(freeze.is_active(now), expected, "{now:?} {}", freeze.zone);
             }
         }
     }
@@ -207,16 +209,16 @@ mod tests {
             (1_792_889_999_000, 120),
             (1_792_890_000_000, 60),
         ];
-        for (at, minutes) in rows {
-            assert_eq!(paris.offset(UnixMs(at)), minutes, "{at}");
+        for (time_ms, minutes) in rows {
+            assert_eq!(paris.offset_minutes(UnixMs(time_ms)), minutes, "{time_ms}");
         }
         let eight = Freeze { days: [true; 7], from: 480, to: 540, zone: paris };
         // 2026-07-01 and 2026-12-01, 06:30 UTC and 07:30 UTC.
         let summer = 1_782_887_400_000;
         let winter = 1_796_106_600_000;
         let hour = 3_600_000;
-        assert!(eight.holds(UnixMs(summer)) && !eight.holds(UnixMs(summer + hour)));
-        assert!(!eight.holds(UnixMs(winter)) && eight.holds(UnixMs(winter + hour)));
+        assert!(eight.is_active(UnixMs(summer)) && !eight.is_active(UnixMs(summer + hour)));
+        assert!(!eight.is_active(UnixMs(winter)) && eight.is_active(UnixMs(winter + hour)));
     }
 
     #[test]

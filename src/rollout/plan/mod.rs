@@ -14,7 +14,7 @@ mod read;
 use serde::{Deserialize, Serialize};
 
 use self::freeze::Freeze;
-use crate::rollout::bucket::Release;
+use crate::rollout::bucket::ReleaseName;
 use crate::rollout::gate::Gate;
 use jeffrey_terms::Share;
 
@@ -23,7 +23,7 @@ use jeffrey_terms::Share;
 #[serde(deny_unknown_fields)]
 pub struct Plan {
     /// The release that it is for; `None` for any.
-    pub release: Option<Release>,
+    pub release: Option<ReleaseName>,
     /// Rungs, each higher than the one before; at least one.
     pub stages: Vec<Stage>,
     /// Rules; names are unique.
@@ -70,37 +70,37 @@ pub struct StableLimits {
 
 /// What is wrong with one line of a plan.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: {what}")]
-pub struct Fault {
+#[error("line {line}: {message}")]
+pub struct PlanError {
     /// From 1.
     pub line: usize,
     /// What, in lower case.
-    pub what: String,
+    pub message: String,
 }
 
 /// Everything that is wrong with a plan, by line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{} faults, the first in line {}", .faults.len(), .faults.first().map_or(0, |fault| fault.line))]
-pub struct PlanError {
+#[error("{} faults, the first in line {}", .errors.len(), .errors.first().map_or(0, |fault| fault.line))]
+pub struct PlanErrors {
     /// At least one.
-    pub faults: Vec<Fault>,
+    pub errors: Vec<PlanError>,
 }
 
 /// The shipped default: the reference's stages and rules.
-pub const SHIPPED: &str = include_str!("../../../rollout.toml");
+pub const DEFAULT_PLAN_TOML: &str = include_str!("../../../rollout.toml");
 
 impl Plan {
     /// Reads and checks a plan.
     ///
     /// # Errors
-    /// [`PlanError`] with all faults.
-    pub fn read(text: &str) -> Result<Self, PlanError> {
-        read::read(text)
+    /// [`PlanErrors`] with all faults.
+    pub fn read(text: &str) -> Result<Self, PlanErrors> {
+        read::read_plan(text)
     }
 
     /// The stage of this number; the last one for a number beyond.
-    pub fn stage(&self, number: usize) -> Option<&Stage> {
-        self.stages.get(number).or(self.stages.last())
+    pub fn stage(&self, index: usize) -> Option<&Stage> {
+        self.stages.get(index).or(self.stages.last())
     }
 }
 
@@ -108,38 +108,42 @@ impl Plan {
 mod tests {
     use super::*;
     use crate::rollout::counts::Metric;
-    use crate::rollout::gate::{Effect, Rule};
+    use crate::rollout::gate::{GateEffect, GateRule};
 
     #[test]
     fn the_shipped_plan_is_the_references() {
-        let plan = Plan::read(SHIPPED).unwrap();
+        let plan = Plan::read(DEFAULT_PLAN_TOML).unwrap();
         let shares: Vec<u16> = plan.stages.iter().map(|stage| stage.share.basis_points()).collect();
         assert_eq!(shares, [1_000, 2_000, 5_000, 7_500, 10_000]);
-        let has = |effect, metric, rule| {
-            let found = plan
+        let assert_has = |effect, metric, rule| {
+            let is_present = plan
                 .gates
                 .iter()
                 .any(|gate| (gate.effect, gate.metric, gate.rule) == (effect, metric, rule));
-            assert!(found, "{effect:?} {metric:?} {rule:?}");
+            assert!(is_present, "{effect:?} {metric:?} {rule:?}");
         };
-        has(Effect::RollBack, Metric::Regex, Rule::AtMost(0.02));
-        has(Effect::RollBack, Metric::Mismatches, Rule::Never);
-        has(Effect::RollBack, Metric::Errors, Rule::Compared(1.5));
-        has(Effect::RollBack, Metric::RuleApplied, Rule::AtMost(0.1));
-        has(Effect::RollBack, Metric::Slow, Rule::AtMost(0.05));
-        has(Effect::Warn, Metric::LowConfidence, Rule::AtMost(0.25));
-        has(Effect::Warn, Metric::RuleApplied, Rule::AtMost(0.05));
-        has(Effect::Warn, Metric::RuleApplied, Rule::AtLeast(0.005));
-        has(Effect::Advance, Metric::Errors, Rule::NotWorse { odds: 1.5, ceiling: Some(0.005) });
+        assert_has(GateEffect::RollBack, Metric::Regex, GateRule::AtMost(0.02));
+        assert_has(GateEffect::RollBack, Metric::Mismatches, GateRule::Never);
+        assert_has(GateEffect::RollBack, Metric::Errors, GateRule::Compared(1.5));
+        assert_has(GateEffect::RollBack, Metric::RuleApplied, GateRule::AtMost(0.1));
+        assert_has(GateEffect::RollBack, Metric::Slow, GateRule::AtMost(0.05));
+        assert_has(GateEffect::Warn, Metric::LowConfidence, GateRule::AtMost(0.25));
+        assert_has(GateEffect::Warn, Metric::RuleApplied, GateRule::AtMost(0.05));
+        assert_has(GateEffect::Warn, Metric::RuleApplied, GateRule::AtLeast(0.005));
+        assert_has(
+            GateEffect::Advance,
+            Metric::Errors,
+            GateRule::NotWorse { odds: 1.5, ceiling: Some(0.005) },
+        );
     }
 
     #[test]
     fn critical_gates_spend_one_budget_together() {
-        let plan = Plan::read(SHIPPED).unwrap();
+        let plan = Plan::read(DEFAULT_PLAN_TOML).unwrap();
         let spent: f64 = plan
             .gates
             .iter()
-            .filter(|gate| gate.effect == Effect::RollBack && gate.rule != Rule::Never)
+            .filter(|gate| gate.effect == GateEffect::RollBack && gate.rule != GateRule::Never)
             .map(|gate| gate.budget)
             .sum();
         assert!((spent - 0.01).abs() < 1e-12, "{spent}");
@@ -228,12 +232,12 @@ mod tests {
             ("[budget]\nroll_back = \"0%\"", 4, "budget `roll_back`"),
             ("nonsense", 4, ""),
         ];
-        for (rest, line, what) in rows {
-            let text = format!("traffic_per_minute = 10\n[[stage]]\nshare = \"10%\"\n{rest}\n");
+        for (snippet, line, message) in rows {
+            let text = format!("traffic_per_minute = 10\n[[stage]]\nshare = \"10%\"\n{snippet}\n");
             let error = Plan::read(&text).unwrap_err();
-            let fault = &error.faults[0];
-            assert!(fault.what.contains(what), "{rest:?}: {fault}");
-            assert_eq!(fault.line, line, "{rest:?}: {fault}");
+            let first_error = &error.errors[0];
+            assert!(first_error.message.contains(message), "{snippet:?}: {first_error}");
+            assert_eq!(first_error.line, line, "{snippet:?}: {first_error}");
         }
     }
 
@@ -244,22 +248,22 @@ mod tests {
         assert_eq!(release("release = \"e1-small\"").as_deref(), Some("e1-small"));
         assert_eq!(release(""), None);
         let error = read("\nrelease = \"e 1\"").unwrap_err();
-        assert_eq!(error.faults[0].line, 2);
-        assert!(error.faults[0].what.contains("`release` is not a name"), "{error:?}");
+        assert_eq!(error.errors[0].line, 2);
+        assert!(error.errors[0].message.contains("`release` is not a name"), "{error:?}");
     }
 
     #[test]
     fn all_faults_are_reported_not_the_first() {
         let text = "[[gate]]\nmetric = \"x\"\nat_most = \"300%\"\neffect = \"y\"\n\nextra = 1\n";
         let error = Plan::read(text).unwrap_err();
-        let lines: Vec<usize> = error.faults.iter().map(|fault| fault.line).collect();
-        assert_eq!(lines, [1, 2, 3, 4, 6], "{:?}", error.faults);
+        let lines: Vec<usize> = error.errors.iter().map(|fault| fault.line).collect();
+        assert_eq!(lines, [1, 2, 3, 4, 6], "{:?}", error.errors);
         assert_eq!(error.to_string(), "5 faults, the first in line 1");
     }
 
     #[test]
     fn a_plan_is_stored_and_read_back_the_same() {
-        let plan = Plan::read(SHIPPED).unwrap();
+        let plan = Plan::read(DEFAULT_PLAN_TOML).unwrap();
         let json = serde_json::to_string(&plan).unwrap();
         assert_eq!(serde_json::from_str::<Plan>(&json).unwrap(), plan);
     }

@@ -2,45 +2,49 @@
 
 use toml::de::DeTable;
 
-use super::fields::{Fields, Reader};
+use super::fields::{PlanReader, TableFields};
 use super::freeze::{Freeze, Zone};
-use super::{Plan, PlanError, StableLimits, Stage};
+use super::{Plan, PlanErrors, StableLimits, Stage};
 use crate::rollout::counts::{Metric, SUBJECT_METRICS};
-use crate::rollout::gate::{Effect, Gate, Level, Limit, Rule};
+use crate::rollout::gate::{EvidenceUnit, Gate, GateEffect, GateRule, WindowLimit};
 use jeffrey_terms::Share;
 
 /// Reads a whole plan.
-pub(super) fn read(text: &str) -> Result<Plan, PlanError> {
+pub(super) fn read_plan(text: &str) -> Result<Plan, PlanErrors> {
     let (table, errors) = DeTable::parse_recoverable(text);
-    let mut reader = Reader { text, faults: Vec::new() };
+    let mut reader = PlanReader { text, errors: Vec::new() };
     for error in errors {
-        let at = error.span().map_or(0, |span| span.start);
-        reader.fault(at, error.message().to_lowercase());
+        let offset = error.span().map_or(0, |span| span.start);
+        reader.report_error(offset, error.message().to_lowercase());
     }
-    let mut top = Fields::new("the plan", &table);
-    let release = top.release(&mut reader);
-    let holdout = top.share(&mut reader, "holdout").unwrap_or(Share::NONE);
-    let traffic_per_minute = top.number(&mut reader, "traffic_per_minute").unwrap_or(0.0);
-    let deadline_minutes = top.minutes(&mut reader, "deadline").unwrap_or(0);
-    let notify = top.names(&mut reader, "notify");
-    let budgets = top.table("budget").map(|fields| reader.budgets(fields)).unwrap_or_default();
-    let stable = top.table("stable").map(|fields| reader.stable(fields)).unwrap_or(STABLE);
+    let mut top = TableFields::new("the plan", &table);
+    let release = top.parse_release(&mut reader);
+    let holdout = top.parse_share(&mut reader, "holdout").unwrap_or(Share::NONE);
+    let traffic_per_minute = top.parse_number(&mut reader, "traffic_per_minute").unwrap_or(0.0);
+    let deadline_minutes = top.parse_minutes(&mut reader, "deadline").unwrap_or(0);
+    let notify = top.parse_names(&mut reader, "notify");
+    let budgets =
+        top.take_table("budget").map(|fields| reader.read_budgets(fields)).unwrap_or_default();
+    let stable = top
+        .take_table("stable")
+        .map(|fields| reader.read_stable_limits(fields))
+        .unwrap_or(DEFAULT_STABLE_LIMITS);
     let mut stages: Vec<(Stage, usize)> = Vec::new();
-    for fields in top.tables(&mut reader, "stage") {
-        stages.extend(reader.stage(fields));
+    for fields in top.take_tables(&mut reader, "stage") {
+        stages.extend(reader.read_stage(fields));
     }
     let mut gates = Vec::new();
-    for fields in top.tables(&mut reader, "gate") {
-        gates.extend(reader.gate(fields));
+    for fields in top.take_tables(&mut reader, "gate") {
+        gates.extend(reader.read_gate(fields));
     }
     let mut freezes: Vec<(Freeze, usize)> = Vec::new();
-    for fields in top.tables(&mut reader, "freeze") {
-        freezes.extend(reader.freeze(fields));
+    for fields in top.take_tables(&mut reader, "freeze") {
+        freezes.extend(reader.read_freeze(fields));
     }
-    top.nothing_else(&mut reader);
+    top.reject_unknown_keys(&mut reader);
     reader.check_stages(&stages, traffic_per_minute);
     reader.check_freezes(&freezes);
-    let gates = reader.budgeted(gates, &budgets);
+    let gates = reader.split_budgets(gates, &budgets);
     let plan = Plan {
         release,
         stages: stages.into_iter().map(|(stage, _)| stage).collect(),
@@ -52,94 +56,100 @@ pub(super) fn read(text: &str) -> Result<Plan, PlanError> {
         freezes: freezes.into_iter().map(|(freeze, _)| freeze).collect(),
         notify,
     };
-    if reader.faults.is_empty() {
+    if reader.errors.is_empty() {
         return Ok(plan);
     }
-    reader.faults.sort_by_key(|fault| fault.line);
-    Err(PlanError { faults: reader.faults })
+    reader.errors.sort_by_key(|fault| fault.line);
+    Err(PlanErrors { errors: reader.errors })
 }
 
 /// Chances of error.
 #[derive(Clone, Copy, Debug)]
-struct Budgets {
+struct ErrorBudgets {
     roll_back: f64,
     warn: f64,
     advance: f64,
 }
 
-impl Default for Budgets {
+impl Default for ErrorBudgets {
     fn default() -> Self {
         Self { roll_back: 0.01, warn: 0.01, advance: 0.05 }
     }
 }
 
 /// A gate whose budget is still a weight.
-struct Weighted {
+struct WeightedGate {
     gate: Gate,
     weight: f64,
-    at: usize,
+    offset: usize,
 }
 
-impl Reader<'_> {
-    fn budgets(&mut self, mut fields: Fields<'_>) -> Budgets {
-        let default = Budgets::default();
-        let mut chance = |reader: &mut Self, key, default| {
-            let at = fields.at;
-            let rate = fields.rate(reader, key).unwrap_or(default);
+impl PlanReader<'_> {
+    fn read_budgets(&mut self, mut fields: TableFields<'_>) -> ErrorBudgets {
+        let default = ErrorBudgets::default();
+        let mut read_chance = |reader: &mut Self, key, default| {
+            let offset = fields.offset;
+            let rate = fields.parse_rate(reader, key).unwrap_or(default);
             if rate <= 0.0 || rate > 0.5 {
-                reader.fault(at, format_args!("budget `{key}` is not above 0% and at most 50%"));
+                reader.report_error(
+                    offset,
+                    format_args!("budget `{key}` is not above 0% and at most 50%"),
+                );
             }
             rate
         };
-        let budgets = Budgets {
-            roll_back: chance(self, "roll_back", default.roll_back),
-            warn: chance(self, "warn", default.warn),
-            advance: chance(self, "advance", default.advance),
+        let budgets = ErrorBudgets {
+            roll_back: read_chance(self, "roll_back", default.roll_back),
+            warn: read_chance(self, "warn", default.warn),
+            advance: read_chance(self, "advance", default.advance),
         };
-        fields.nothing_else(self);
+        fields.reject_unknown_keys(self);
         budgets
     }
 
-    fn stable(&mut self, mut fields: Fields<'_>) -> StableLimits {
+    fn read_stable_limits(&mut self, mut fields: TableFields<'_>) -> StableLimits {
         let limits = StableLimits {
-            errors: fields.rate(self, "errors").unwrap_or(STABLE.errors),
-            slow: fields.rate(self, "slow").unwrap_or(STABLE.slow),
+            errors: fields.parse_rate(self, "errors").unwrap_or(DEFAULT_STABLE_LIMITS.errors),
+            slow: fields.parse_rate(self, "slow").unwrap_or(DEFAULT_STABLE_LIMITS.slow),
         };
-        fields.nothing_else(self);
+        fields.reject_unknown_keys(self);
         limits
     }
 
-    fn stage(&mut self, mut fields: Fields<'_>) -> Option<(Stage, usize)> {
-        let share = fields.share(self, "share");
+    fn read_stage(&mut self, mut fields: TableFields<'_>) -> Option<(Stage, usize)> {
+        let share = fields.parse_share(self, "share");
         if share.is_none() && !fields.has("share") {
-            self.fault(fields.at, "a stage without `share`");
+            self.report_error(fields.offset, "a stage without `share`");
         }
-        let at_least_minutes = fields.minutes(self, "at_least").unwrap_or(0);
-        let samples = fields.number(self, "samples").unwrap_or(0.0) as u64;
-        let approval = fields.flag(self, "approval").unwrap_or(false);
-        fields.nothing_else(self);
-        Some((Stage { share: share?, at_least_minutes, samples, approval }, fields.at))
+        let at_least_minutes = fields.parse_minutes(self, "at_least").unwrap_or(0);
+        let samples = fields.parse_number(self, "samples").unwrap_or(0.0) as u64;
+        let approval = fields.parse_flag(self, "approval").unwrap_or(false);
+        fields.reject_unknown_keys(self);
+        Some((Stage { share: share?, at_least_minutes, samples, approval }, fields.offset))
     }
 
     fn check_stages(&mut self, stages: &[(Stage, usize)], traffic: f64) {
         if stages.is_empty() {
-            self.fault(0, "a plan without a stage");
+            self.report_error(0, "a plan without a stage");
         }
         for pair in stages.windows(2) {
-            let [(before, _), (stage, at)] = pair else { continue };
-            if stage.share <= before.share {
-                let (stage, before) = (stage.share, before.share);
-                self.fault(*at, format_args!("stage of {stage} does not rise above {before}"));
+            let [(previous, _), (stage, offset)] = pair else { continue };
+            if stage.share <= previous.share {
+                let (stage, before) = (stage.share, previous.share);
+                self.report_error(
+                    *offset,
+                    format_args!("stage of {stage} does not rise above {before}"),
+                );
             }
         }
-        for (stage, at) in stages {
+        for (stage, offset) in stages {
             let share = f64::from(stage.share.basis_points()) / 10_000.0;
-            let reached = traffic * share * stage.at_least_minutes as f64;
-            if traffic > 0.0 && stage.samples as f64 > reached {
-                self.fault(
-                    *at,
+            let expected_samples = traffic * share * stage.at_least_minutes as f64;
+            if traffic > 0.0 && stage.samples as f64 > expected_samples {
+                self.report_error(
+                    *offset,
                     format_args!(
-                        "{} samples are more than the {reached:.0} expected in {} minutes at {} of \
+                        "{} samples are more than the {expected_samples:.0} expected in {} minutes at {} of \
                          {traffic} requests a minute",
                         stage.samples, stage.at_least_minutes, stage.share,
                     ),
@@ -148,96 +158,119 @@ impl Reader<'_> {
         }
     }
 
-    fn gate(&mut self, mut fields: Fields<'_>) -> Option<Weighted> {
-        let at = fields.at;
-        let metric = fields.string(self, "metric").and_then(|(name, at)| {
+    fn read_gate(&mut self, mut fields: TableFields<'_>) -> Option<WeightedGate> {
+        let offset = fields.offset;
+        let metric = fields.parse_string(self, "metric").and_then(|(name, offset)| {
             let metric = Metric::from_name(name);
             if metric.is_none() {
-                let known = Metric::ALL.map(Metric::name).join(", ");
-                self.fault(at, format_args!("unknown metric `{name}`; known are {known}"));
+                let known_names = Metric::ALL.map(Metric::name).join(", ");
+                self.report_error(
+                    offset,
+                    format_args!("unknown metric `{name}`; known are {known_names}"),
+                );
             }
             metric
         });
         if metric.is_none() && !fields.has("metric") {
-            self.fault(at, "a gate without `metric`");
+            self.report_error(offset, "a gate without `metric`");
         }
-        let name = fields.string(self, "name").map(|(name, _)| name.to_owned());
-        let effects =
-            [("advance", Effect::Advance), ("roll_back", Effect::RollBack), ("warn", Effect::Warn)];
-        let effect = fields.choice(self, "effect", &effects);
+        let name = fields.parse_string(self, "name").map(|(name, _)| name.to_owned());
+        let effects = [
+            ("advance", GateEffect::Advance),
+            ("roll_back", GateEffect::RollBack),
+            ("warn", GateEffect::Warn),
+        ];
+        let effect = fields.parse_choice(self, "effect", &effects);
         if effect.is_none() && !fields.has("effect") {
-            self.fault(at, "a gate without `effect`: advance, roll_back or warn");
+            self.report_error(offset, "a gate without `effect`: advance, roll_back or warn");
         }
-        let levels =
-            [("both", Level::Both), ("requests", Level::Requests), ("subjects", Level::Subjects)];
-        let level = fields.choice(self, "level", &levels).unwrap_or(Level::Requests);
-        let rule = self.rule(&mut fields);
-        let or_at_most = fields.rate(self, "or_at_most");
-        let weight = fields.number(self, "weight").unwrap_or(1.0);
-        fields.nothing_else(self);
+        let levels = [
+            ("both", EvidenceUnit::Both),
+            ("requests", EvidenceUnit::Requests),
+            ("subjects", EvidenceUnit::Subjects),
+        ];
+        let level = fields.parse_choice(self, "level", &levels).unwrap_or(EvidenceUnit::Requests);
+        let rule = self.read_rule(&mut fields);
+        let or_at_most = fields.parse_rate(self, "or_at_most");
+        let weight = fields.parse_number(self, "weight").unwrap_or(1.0);
+        fields.reject_unknown_keys(self);
         let (metric, rule, effect) = (metric?, rule?, effect?);
         let name = name.unwrap_or_else(|| metric.name().to_owned());
-        self.check_gate(&name, metric, rule, effect, level, at);
+        self.check_gate(&name, metric, rule, effect, level, offset);
         if let Some(rate) = or_at_most {
-            self.check_fallback(&name, rule, rate, at);
+            self.check_fallback(&name, rule, rate, offset);
         }
         if weight <= 0.0 {
-            self.fault(at, format_args!("gate `{name}` can never fire: its weight is {weight}"));
+            self.report_error(
+                offset,
+                format_args!("gate `{name}` can never fire: its weight is {weight}"),
+            );
         }
-        Some(Weighted {
+        Some(WeightedGate {
             gate: Gate { name, metric, rule, effect, level, or_at_most, budget: 0.0 },
             weight,
-            at,
+            offset,
         })
     }
 
     /// The one rule of a gate, by the key that names it.
-    fn rule(&mut self, fields: &mut Fields<'_>) -> Option<Rule> {
-        let at = fields.at;
-        let given = fields.given();
+    fn read_rule(&mut self, fields: &mut TableFields<'_>) -> Option<GateRule> {
+        let offset = fields.offset;
+        let keys = fields.keys();
         let mut rules = Vec::new();
         let methods = [("evidence", false), ("window", true)];
-        let window = fields.choice(self, "method", &methods).unwrap_or(false);
-        let minutes = fields.minutes(self, "window").unwrap_or(15) as u32;
-        let literal = |limit: Limit| Rule::Window { minutes, limit };
-        if let Some(rate) = fields.rate(self, "at_most") {
-            rules.push(if window { literal(Limit::AtMost(rate)) } else { Rule::AtMost(rate) });
-        }
-        if let Some(rate) = fields.rate(self, "at_least") {
-            rules.push(if window { literal(Limit::AtLeast(rate)) } else { Rule::AtLeast(rate) });
-        }
-        if let Some(times) = fields.times(self, "compared") {
+        let window = fields.parse_choice(self, "method", &methods).unwrap_or(false);
+        let minutes = fields.parse_minutes(self, "window").unwrap_or(15) as u32;
+        let window_rule = |limit: WindowLimit| GateRule::Window { minutes, limit };
+        if let Some(rate) = fields.parse_rate(self, "at_most") {
             rules.push(if window {
-                literal(Limit::Compared(times))
+                window_rule(WindowLimit::AtMost(rate))
             } else {
-                Rule::Compared(times)
+                GateRule::AtMost(rate)
             });
         }
-        if let Some(odds) = fields.times(self, "not_worse") {
-            rules.push(Rule::NotWorse { odds, ceiling: fields.rate(self, "ceiling") });
+        if let Some(rate) = fields.parse_rate(self, "at_least") {
+            rules.push(if window {
+                window_rule(WindowLimit::AtLeast(rate))
+            } else {
+                GateRule::AtLeast(rate)
+            });
         }
-        let at_most = fields.rate(self, "estimated_at_most");
-        let compared = fields.times(self, "estimated_compared");
+        if let Some(times) = fields.parse_factor(self, "compared") {
+            rules.push(if window {
+                window_rule(WindowLimit::Compared(times))
+            } else {
+                GateRule::Compared(times)
+            });
+        }
+        if let Some(odds) = fields.parse_factor(self, "not_worse") {
+            rules.push(GateRule::NotWorse { odds, ceiling: fields.parse_rate(self, "ceiling") });
+        }
+        let at_most = fields.parse_rate(self, "estimated_at_most");
+        let compared = fields.parse_factor(self, "estimated_compared");
         if at_most.is_some() || compared.is_some() {
-            let samples = fields.number(self, "samples").unwrap_or(1_000.0) as u64;
-            rules.push(Rule::Estimated { at_most, compared, samples });
+            let samples = fields.parse_number(self, "samples").unwrap_or(1_000.0) as u64;
+            rules.push(GateRule::Estimated { at_most, compared, samples });
         }
-        if fields.flag(self, "never") == Some(true) {
-            rules.push(Rule::Never);
+        if fields.parse_flag(self, "never") == Some(true) {
+            rules.push(GateRule::Never);
         }
-        if fields.flag(self, "sample_ratio") == Some(true) {
-            rules.push(Rule::SampleRatio);
+        if fields.parse_flag(self, "sample_ratio") == Some(true) {
+            rules.push(GateRule::SampleRatio);
         }
         match rules[..] {
             [rule] => Some(rule),
             // A rule that was given and could not be read has had its fault.
-            [] if RULES.iter().any(|rule| given.contains(rule)) => None,
+            [] if RULE_KEYS.iter().any(|rule| keys.contains(rule)) => None,
             [] => {
-                self.fault(at, format_args!("a gate without a rule: {}", RULES.join(", ")));
+                self.report_error(
+                    offset,
+                    format_args!("a gate without a rule: {}", RULE_KEYS.join(", ")),
+                );
                 None
             }
             _ => {
-                self.fault(at, "a gate with more than one rule");
+                self.report_error(offset, "a gate with more than one rule");
                 None
             }
         }
@@ -248,69 +281,82 @@ impl Reader<'_> {
         &mut self,
         name: &str,
         metric: Metric,
-        rule: Rule,
-        effect: Effect,
-        level: Level,
-        at: usize,
+        rule: GateRule,
+        effect: GateEffect,
+        level: EvidenceUnit,
+        offset: usize,
     ) {
-        let mut never =
-            |why: &str| self.fault(at, format_args!("gate `{name}` can never fire: {why}"));
+        let mut report_never_fires = |why: &str| {
+            self.report_error(offset, format_args!("gate `{name}` can never fire: {why}"))
+        };
         match rule {
-            Rule::AtMost(limit) | Rule::Window { limit: Limit::AtMost(limit), .. }
+            GateRule::AtMost(limit)
+            | GateRule::Window { limit: WindowLimit::AtMost(limit), .. }
                 if limit >= 1.0 =>
             {
-                never("no rate is above 100%");
+                report_never_fires("no rate is above 100%");
             }
-            Rule::AtMost(limit) if limit <= 0.0 => {
-                never("no test is against 0%; use `never = true`")
+            GateRule::AtMost(limit) if limit <= 0.0 => {
+                report_never_fires("no test is against 0%; use `never = true`")
             }
-            Rule::AtLeast(limit) | Rule::Window { limit: Limit::AtLeast(limit), .. }
+            GateRule::AtLeast(limit)
+            | GateRule::Window { limit: WindowLimit::AtLeast(limit), .. }
                 if limit <= 0.0 || limit >= 1.0 =>
             {
-                never("no rate is below 0%, and none need be 100%");
+                report_never_fires("no rate is below 0%, and none need be 100%");
             }
-            Rule::NotWorse { odds, .. } if odds <= 1.0 => {
-                never("equal to stable cannot be told from not worse; allow some, such as +50%");
+            GateRule::NotWorse { odds, .. } if odds <= 1.0 => {
+                report_never_fires(
+                    "equal to stable cannot be told from not worse; allow some, such as +50%",
+                );
             }
-            Rule::NotWorse { ceiling: Some(rate), .. } if rate <= 0.0 || rate >= 1.0 => {
-                never("a ceiling lies between 0% and 100%");
+            GateRule::NotWorse { ceiling: Some(rate), .. } if rate <= 0.0 || rate >= 1.0 => {
+                report_never_fires("a ceiling lies between 0% and 100%");
             }
-            Rule::Window { minutes: 0, .. } => never("its window is empty"),
+            GateRule::Window { minutes: 0, .. } => report_never_fires("its window is empty"),
             _ => {}
         }
-        let compares = matches!(
+        let is_comparison = matches!(
             rule,
-            Rule::Compared(_)
-                | Rule::NotWorse { .. }
-                | Rule::Estimated { compared: Some(_), .. }
-                | Rule::Window { limit: Limit::Compared(_), .. }
+            GateRule::Compared(_)
+                | GateRule::NotWorse { .. }
+                | GateRule::Estimated { compared: Some(_), .. }
+                | GateRule::Window { limit: WindowLimit::Compared(_), .. }
         );
-        if compares && !metric.has_stable() {
-            never(&format!("the old system has no `{}` to compare with", metric.name()));
+        if is_comparison && !metric.has_stable() {
+            report_never_fires(&format!(
+                "the old system has no `{}` to compare with",
+                metric.name()
+            ));
         }
-        if level != Level::Requests && !SUBJECT_METRICS.contains(&metric) {
-            never(&format!("subjects are not counted for `{}`", metric.name()));
+        if level != EvidenceUnit::Requests && !SUBJECT_METRICS.contains(&metric) {
+            report_never_fires(&format!("subjects are not counted for `{}`", metric.name()));
         }
-        if level != Level::Requests && !matches!(rule, Rule::Compared(_)) {
-            never("subjects are evidence for `compared` only");
+        if level != EvidenceUnit::Requests && !matches!(rule, GateRule::Compared(_)) {
+            report_never_fires("subjects are evidence for `compared` only");
         }
-        if (rule == Rule::SampleRatio) != (metric == Metric::SampleRatio) {
-            never("`sample_ratio` is a metric and a rule that belong together");
+        if (rule == GateRule::SampleRatio) != (metric == Metric::SampleRatio) {
+            report_never_fires("`sample_ratio` is a metric and a rule that belong together");
         }
-        let rises = matches!(rule, Rule::NotWorse { .. } | Rule::Estimated { .. });
-        if rises && effect != Effect::Advance {
-            never("what has to be shown before a rise never fails; its effect is `advance`");
+        let blocks_advance = matches!(rule, GateRule::NotWorse { .. } | GateRule::Estimated { .. });
+        if blocks_advance && effect != GateEffect::Advance {
+            report_never_fires(
+                "what has to be shown before a rise never fails; its effect is `advance`",
+            );
         }
     }
 
     /// The limit that takes the place of a comparison.
-    fn check_fallback(&mut self, name: &str, rule: Rule, rate: f64, at: usize) {
-        if !matches!(rule, Rule::Compared(_)) {
-            self.fault(at, format_args!("gate `{name}`: `or_at_most` goes with `compared` only"));
+    fn check_fallback(&mut self, name: &str, rule: GateRule, rate: f64, offset: usize) {
+        if !matches!(rule, GateRule::Compared(_)) {
+            self.report_error(
+                offset,
+                format_args!("gate `{name}`: `or_at_most` goes with `compared` only"),
+            );
         } else if rate <= 0.0 || rate >= 1.0 {
             let percent = 100.0 * rate;
-            self.fault(
-                at,
+            self.report_error(
+                offset,
                 format_args!(
                     "gate `{name}`: `or_at_most` of {percent}% is not between 0% and 100%"
                 ),
@@ -319,54 +365,66 @@ impl Reader<'_> {
     }
 
     /// Parts the budgets by the weights.
-    fn budgeted(&mut self, gates: Vec<Weighted>, budgets: &Budgets) -> Vec<Gate> {
-        let spends = |gate: &Gate| {
-            matches!(gate.rule, Rule::AtMost(_) | Rule::AtLeast(_) | Rule::Compared(_))
+    fn split_budgets(&mut self, gates: Vec<WeightedGate>, budgets: &ErrorBudgets) -> Vec<Gate> {
+        let spends_budget = |gate: &Gate| {
+            matches!(gate.rule, GateRule::AtMost(_) | GateRule::AtLeast(_) | GateRule::Compared(_))
         };
-        let sum = |effect: Effect| -> f64 {
-            let of = gates.iter().filter(|one| one.gate.effect == effect && spends(&one.gate));
-            of.map(|one| one.weight).sum()
+        let sum = |effect: GateEffect| -> f64 {
+            let gates_with_effect = gates
+                .iter()
+                .filter(|weighted| weighted.gate.effect == effect && spends_budget(&weighted.gate));
+            gates_with_effect.map(|weighted| weighted.weight).sum()
         };
-        let (roll_back, warn) = (sum(Effect::RollBack), sum(Effect::Warn));
-        for (number, one) in gates.iter().enumerate() {
-            if gates[..number].iter().any(|before| before.gate.name == one.gate.name) {
-                self.fault(one.at, format_args!("a second gate `{}`", one.gate.name));
+        let (roll_back, warn) = (sum(GateEffect::RollBack), sum(GateEffect::Warn));
+        for (number, weighted) in gates.iter().enumerate() {
+            if gates[..number].iter().any(|earlier| earlier.gate.name == weighted.gate.name) {
+                self.report_error(
+                    weighted.offset,
+                    format_args!("a second gate `{}`", weighted.gate.name),
+                );
             }
         }
-        let budget = |one: &Weighted| match one.gate.effect {
-            Effect::Advance => budgets.advance,
-            Effect::RollBack if spends(&one.gate) => budgets.roll_back * one.weight / roll_back,
-            Effect::Warn if spends(&one.gate) => budgets.warn * one.weight / warn,
-            Effect::RollBack => budgets.roll_back,
-            Effect::Warn => budgets.warn,
+        let budget = |weighted: &WeightedGate| match weighted.gate.effect {
+            GateEffect::Advance => budgets.advance,
+            GateEffect::RollBack if spends_budget(&weighted.gate) => {
+                budgets.roll_back * weighted.weight / roll_back
+            }
+            GateEffect::Warn if spends_budget(&weighted.gate) => {
+                budgets.warn * weighted.weight / warn
+            }
+            GateEffect::RollBack => budgets.roll_back,
+            GateEffect::Warn => budgets.warn,
         };
-        gates.iter().map(|one| Gate { budget: budget(one), ..one.gate.clone() }).collect()
+        gates
+            .iter()
+            .map(|weighted| Gate { budget: budget(weighted), ..weighted.gate.clone() })
+            .collect()
     }
 
-    fn freeze(&mut self, mut fields: Fields<'_>) -> Option<(Freeze, usize)> {
-        let days = fields.days(self);
-        let from = fields.time_of_day(self, "from").unwrap_or(0);
-        let to = fields.time_of_day(self, "to").unwrap_or(1_440);
-        let zone = fields.zone(self).unwrap_or(Zone::UTC);
-        fields.nothing_else(self);
+    fn read_freeze(&mut self, mut fields: TableFields<'_>) -> Option<(Freeze, usize)> {
+        let days = fields.parse_days(self);
+        let from = fields.parse_time_of_day(self, "from").unwrap_or(0);
+        let to = fields.parse_time_of_day(self, "to").unwrap_or(1_440);
+        let zone = fields.parse_zone(self).unwrap_or(Zone::UTC);
+        fields.reject_unknown_keys(self);
         if from == to || from == 1_440 {
-            self.fault(fields.at, "a freeze that begins when it ends");
+            self.report_error(fields.offset, "a freeze that begins when it ends");
             return None;
         }
-        Some((Freeze { days: days?, from, to, zone }, fields.at))
+        Some((Freeze { days: days?, from, to, zone }, fields.offset))
     }
 
     fn check_freezes(&mut self, freezes: &[(Freeze, usize)]) {
-        for (number, (freeze, at)) in freezes.iter().enumerate() {
-            if freezes[..number].iter().any(|(before, _)| freeze.overlaps(before)) {
-                self.fault(*at, "a freeze that overlaps an earlier one");
+        for (number, (freeze, offset)) in freezes.iter().enumerate() {
+            if freezes[..number].iter().any(|(earlier, _)| freeze.overlaps(earlier)) {
+                self.report_error(*offset, "a freeze that overlaps an earlier one");
             }
         }
     }
 }
 
 /// The keys that are rules.
-const RULES: [&str; 8] = [
+const RULE_KEYS: [&str; 8] = [
     "at_most",
     "at_least",
     "compared",
@@ -378,4 +436,4 @@ const RULES: [&str; 8] = [
 ];
 
 /// Where nothing is said.
-const STABLE: StableLimits = StableLimits { errors: 0.05, slow: 0.2 };
+const DEFAULT_STABLE_LIMITS: StableLimits = StableLimits { errors: 0.05, slow: 0.2 };

@@ -6,15 +6,15 @@
 
 use std::hint::black_box;
 
-use jeffrey_edge::gate::event::{Event, Thresholds};
-use jeffrey_edge::gate::intake::{Head, Kind, kind};
-use jeffrey_edge::gate::own::rules;
-use jeffrey_edge::gate::settings::{Settings, Variables};
-use jeffrey_edge::gate::{forward, receipt, subject};
-use jeffrey_edge::rollout::decision::{Answerable, Asked, decide};
-use jeffrey_edge::rollout::share::{Heard, in_force};
+use jeffrey_edge::gateway::api::assignment_rules;
+use jeffrey_edge::gateway::event::{ClassifyEvent, Thresholds};
+use jeffrey_edge::gateway::request::{RequestHead, RequestKind, request_kind};
+use jeffrey_edge::gateway::settings::{GatewaySettings, GatewayVariables};
+use jeffrey_edge::gateway::{forwarded_headers, signed_id, subject};
+use jeffrey_edge::rollout::assignment::{CanaryEligibility, RequestFacts, assign_cohort};
+use jeffrey_edge::rollout::share_cache::{CachedShare, effective_share};
 use jeffrey_mask::mask;
-use jeffrey_terms::{AnswerId, Cohort, Share, UnixMs};
+use jeffrey_terms::{Cohort, ResponseId, Share, UnixMs};
 
 const NOW: UnixMs = UnixMs(1_790_000_000_000);
 
@@ -26,11 +26,12 @@ pub extern "C" fn decisions(count: u32) -> u32 {
         ("JEFFREY_KEY", "a key of the bench".to_owned()),
         ("LEGACY_ORIGIN", "http://old.example".to_owned()),
     ];
-    let settings = Settings::parse(&Variables(variables.into()));
+    let settings = GatewaySettings::parse(&GatewayVariables(variables.into()));
     let share = Share::from_basis_points(1_000).unwrap_or(Share::NONE);
     let holdout = Share::NONE;
-    let heard = Heard { version: 1, share, holdout, closed: false, at: NOW };
-    let calls = (0..count).map(|number| decided(number, &settings, heard));
+    let cached_share =
+        CachedShare { version: 1, share, holdout, disabled: false, received_at: NOW };
+    let calls = (0..count).map(|number| decide_cohort(number, &settings, cached_share));
     calls.map(|cohort| u32::from(cohort == Cohort::Canary)).sum()
 }
 
@@ -54,7 +55,7 @@ const PATTERNS: [&str; 6] = [
     "at dot point arobase ",
 ];
 
-fn decided(number: u32, settings: &Settings, heard: Heard) -> Cohort {
+fn decide_cohort(number: u32, settings: &GatewaySettings, cached_share: CachedShare) -> Cohort {
     let user = format!("user-{number}");
     let body = format!(r#"{{"text":"Je suis furieux, c’est inadmissible !","user_id":"{user}"}}"#);
     let headers = [
@@ -69,24 +70,47 @@ fn decided(number: u32, settings: &Settings, heard: Heard) -> Cohort {
     ];
     let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
     let url = "https://edge.example/predict?lang=fr";
-    let Some(head) = Head::new("POST".to_owned(), url, headers) else { return Cohort::Stable };
-    if kind(&head, settings) != (Kind::Classify { held: true }) {
-        return Cohort::Stable;
-    }
-    let request = settings.contract.read(body.as_bytes());
-    let Some(found) = subject::find(&head, request.user, true, settings, [0; 16]) else {
+    let Some(head) = RequestHead::new("POST".to_owned(), url, headers) else {
         return Cohort::Stable;
     };
-    let answerable = if request.text.is_some() { Answerable::Yes } else { Answerable::NoText };
-    let asked = Asked { subject: Some(&found.subject), wanted: None, sticky: true, answerable };
-    let decision = decide(&asked, &rules(settings, in_force(Some(heard), None, NOW)));
-    let hash = settings.keys.first();
-    let hash = hash.map(|key| subject::hashed(&found.subject, key, &settings.release));
-    let id = AnswerId::new(NOW, [7; 10]);
+    if request_kind(&head, settings) != (RequestKind::Classify { buffered: true }) {
+        return Cohort::Stable;
+    }
+    let request = settings.contract.parse_request(body.as_bytes());
+    let Some(caller) = subject::resolve(&head, request.user, true, settings, [0; 16]) else {
+        return Cohort::Stable;
+    };
+    let eligibility = if request.text.is_some() {
+        CanaryEligibility::Eligible
+    } else {
+        CanaryEligibility::NoText
+    };
+    let facts = RequestFacts {
+        subject: Some(&caller.subject),
+        requested_cohort: None,
+        is_sticky: true,
+        eligibility,
+    };
+    let decision = assign_cohort(
+        &facts,
+        &assignment_rules(settings, effective_share(Some(cached_share), None, NOW)),
+    );
+    let subject_hash = settings.signing_keys.first();
+    let subject_hash =
+        subject_hash.map(|key| subject::hash_subject(&caller.subject, key, &settings.release));
+    let id = ResponseId::new(NOW, [7; 10]);
     let preview = request.text.as_ref().map(|text| mask(text.expose()).preview());
     let thresholds = Thresholds::new(Share::ALL, None, Some(40.0));
-    black_box(Event::new(id, NOW, &settings.release, &decision, hash, preview, thresholds));
-    black_box(settings.keys.first().map(|key| receipt::sign(id, key)));
-    black_box(forward::changes(&head, head.header("cf-connecting-ip")));
+    black_box(ClassifyEvent::new(
+        id,
+        NOW,
+        &settings.release,
+        &decision,
+        subject_hash,
+        preview,
+        thresholds,
+    ));
+    black_box(settings.signing_keys.first().map(|key| signed_id::sign(id, key)));
+    black_box(forwarded_headers::header_changes(&head, head.header("cf-connecting-ip")));
     decision.cohort
 }

@@ -16,13 +16,13 @@ mod tests {
 
     #[test]
     fn every_kernel_gives_the_bits_on_record() {
-        let found = format!("{:016x}", kernels::kernels_digest());
-        assert_eq!(found, include_str!("kernels.txt").trim());
+        let digest = format!("{:016x}", kernels::kernels_digest());
+        assert_eq!(digest, include_str!("kernels.txt").trim());
     }
 
     #[test]
     fn ten_thousand_evidence_values_have_the_bits_on_record() {
-        let found = format!("{:016x}", evidence::evidence_digest());
-        assert_eq!(found, include_str!("evidence.txt").trim());
+        let digest = format!("{:016x}", evidence::evidence_digest());
+        assert_eq!(digest, include_str!("evidence.txt").trim());
     }
 }

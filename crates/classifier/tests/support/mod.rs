@@ -8,25 +8,25 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use jeffrey_classifier::{Classifier, LoadError, ModelFiles, TieBreak};
+use jeffrey_classifier::{Classifier, ModelFiles, ModelLoadError, TieBreak};
 use jeffrey_terms::Label;
 use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 /// Files named in a manifest.
-pub(crate) const FILES: [&str; 5] =
+pub(crate) const MANIFEST_FILES: [&str; 5] =
     ["config.json", "tokenizer.json", "onnx/model_quantized.onnx", "head.json", "prototypes.json"];
 
 /// The project's folder.
-pub(crate) fn root() -> PathBuf {
+pub(crate) fn project_root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 /// The folder of the shipped model.
 pub(crate) fn model_dir() -> PathBuf {
-    let shipped = fs::read_to_string(root().join("models/shipped")).unwrap();
-    root().join("models").join(shipped.trim())
+    let shipped = fs::read_to_string(project_root().join("models/shipped")).unwrap();
+    project_root().join("models").join(shipped.trim())
 }
 
 /// The shipped model without a rule, loaded once for all tests of a file.
@@ -44,19 +44,22 @@ impl ModelCopy {
     pub(crate) fn shipped() -> Self {
         let dir = model_dir();
         let read = |name: &str| fs::read(dir.join(name)).unwrap();
-        Self { manifest: read("manifest.json"), files: FILES.map(|name| (name, read(name))).into() }
+        Self {
+            manifest: read("manifest.json"),
+            files: MANIFEST_FILES.map(|name| (name, read(name))).into(),
+        }
     }
 
     /// Changes a JSON file and gives the manifest its new hash and size.
-    pub(crate) fn edit(mut self, name: &'static str, change: impl FnOnce(&mut Value)) -> Self {
+    pub(crate) fn edit_file(mut self, name: &'static str, change: impl FnOnce(&mut Value)) -> Self {
         let mut value: Value = serde_json::from_slice(&self.files[name]).unwrap();
         change(&mut value);
-        self.replace(name, serde_json::to_vec(&value).unwrap());
+        self.replace_file(name, serde_json::to_vec(&value).unwrap());
         self
     }
 
     /// Puts other bytes in a file's place and gives the manifest their hash and size.
-    pub(crate) fn replace(&mut self, name: &'static str, bytes: Vec<u8>) {
+    pub(crate) fn replace_file(&mut self, name: &'static str, bytes: Vec<u8>) {
         let mut manifest: Value = serde_json::from_slice(&self.manifest).unwrap();
         let sha256: String =
             Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
@@ -74,7 +77,7 @@ impl ModelCopy {
     }
 
     /// Loads it with the tie-break off.
-    pub(crate) fn load(&self) -> Result<Classifier, LoadError> {
+    pub(crate) fn load(&self) -> Result<Classifier, ModelLoadError> {
         let files = ModelFiles {
             manifest: &self.manifest,
             config: &self.files["config.json"],
@@ -83,7 +86,7 @@ impl ModelCopy {
             head: &self.files["head.json"],
             prototypes: &self.files["prototypes.json"],
         };
-        Classifier::from_bytes(&files, TieBreak::off())
+        Classifier::from_bytes(&files, TieBreak::disabled())
     }
 
     /// Writes it to a folder, as `--model` reads it.
@@ -98,7 +101,7 @@ impl ModelCopy {
 
 /// One row of `tests/data/golden.jsonl`, which the training writes.
 #[derive(Deserialize)]
-pub(crate) struct Golden {
+pub(crate) struct GoldenRow {
     pub(crate) id: String,
     pub(crate) lang: String,
     pub(crate) text: String,
@@ -109,7 +112,7 @@ pub(crate) struct Golden {
     pub(crate) scores: Option<[f32; 8]>,
 }
 
-pub(crate) fn golden() -> Vec<Golden> {
-    let file = fs::read_to_string(root().join("tests/data/golden.jsonl")).unwrap();
+pub(crate) fn golden_rows() -> Vec<GoldenRow> {
+    let file = fs::read_to_string(project_root().join("tests/data/golden.jsonl")).unwrap();
     file.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }

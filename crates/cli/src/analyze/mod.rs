@@ -8,12 +8,14 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::lines::Lines;
+use super::lines::LineReader;
 use super::progress::Progress;
-use super::source::Source;
-use super::table::{Table, figure, percent};
-use super::{Outcome, Stop, print_report};
-use jeffrey_edge::telemetry::analysis::{Analysis, Check, Findings, Line, Verdict};
+use super::source::LogSource;
+use super::table::{TextTable, format_3_decimals, format_percent};
+use super::{CliError, ExitStatus, print_report};
+use jeffrey_edge::telemetry::analysis::{
+    LogAnalysis, LogAnalysisReport, LogLine, Readiness, ReadinessCheck,
+};
 use jeffrey_terms::Cohort;
 
 /// Say what a log of predictions amounts to: READY, MOSTLY READY or NOT READY
@@ -28,13 +30,13 @@ use jeffrey_terms::Cohort;
                   jeffrey analyze https://gate.example/_jeffrey/v1/admin/events --json\n  \
                   tail -n 10000 predictions.log | jeffrey analyze -"
 )]
-pub(super) struct Arguments {
+pub(super) struct AnalyzeArguments {
     /// A file, a URL, or `-` for standard input
     #[arg(value_name = "FILE|URL|-", default_value = "-", value_hint = clap::ValueHint::FilePath)]
     source: String,
     /// Whose answers: events name who gave them, the reference's log is one system's
-    #[arg(long, value_enum, default_value_t = Of::Canary)]
-    of: Of,
+    #[arg(long, value_enum, default_value_t = CohortFilter::Canary)]
+    of: CohortFilter,
     /// Draw confidence, labels and latency, as SVG
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     plot: Option<PathBuf>,
@@ -45,7 +47,7 @@ pub(super) struct Arguments {
 
 /// Whose answers are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Of {
+enum CohortFilter {
     /// Everybody's
     All,
     /// The model's
@@ -54,8 +56,8 @@ enum Of {
     Stable,
 }
 
-impl Of {
-    fn takes(self, destination: Option<Cohort>) -> bool {
+impl CohortFilter {
+    fn includes(self, destination: Option<Cohort>) -> bool {
         match (self, destination) {
             (Self::All, _) | (_, None) => true,
             (Self::Canary, Some(destination)) => destination == Cohort::Canary,
@@ -65,131 +67,146 @@ impl Of {
 }
 
 #[derive(Serialize)]
-struct Report {
+struct AnalyzeOutput {
     #[serde(flatten)]
-    findings: Findings,
+    findings: LogAnalysisReport,
     lines: usize,
     /// Events that are no prediction, or another's.
     left_out: usize,
     broken: usize,
     /// The first of them.
-    broken_lines: Vec<Broken>,
+    broken_lines: Vec<MalformedLine>,
 }
 
 #[derive(Serialize)]
-struct Broken {
+struct MalformedLine {
     line: usize,
     why: String,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Stop> {
-    let source = Source::open(&arguments.source)?;
-    let mut lines = Lines::new(source);
+pub(super) fn run(arguments: &AnalyzeArguments) -> Result<ExitStatus, CliError> {
+    let source = LogSource::open(&arguments.source)?;
+    let mut lines = LineReader::new(source);
     let mut progress = Progress::new(None);
-    let mut analysis = Analysis::default();
-    let mut report = Report {
-        findings: analysis.findings(),
+    let mut analysis = LogAnalysis::default();
+    let mut report = AnalyzeOutput {
+        findings: analysis.report(),
         lines: 0,
         left_out: 0,
         broken: 0,
         broken_lines: Vec::new(),
     };
-    let read = |error: io::Error| Stop::Read { name: arguments.source.clone(), kind: error.kind() };
-    while let Some(line) = lines.next().map_err(read)? {
-        progress.step();
+    let to_read_error =
+        |error: io::Error| CliError::Read { name: arguments.source.clone(), kind: error.kind() };
+    while let Some(line) = lines.next_line().map_err(to_read_error)? {
+        progress.increment();
         let parsed = match line.text {
             Ok(text) if text.trim().is_empty() => continue,
-            Ok(text) => Line::parse(text).map_err(|error| error.to_string()),
+            Ok(text) => LogLine::parse(text).map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };
         report.lines += 1;
         match parsed {
-            Ok(Line::Prediction(prediction)) if arguments.of.takes(prediction.destination) => {
+            Ok(LogLine::Prediction(prediction))
+                if arguments.of.includes(prediction.destination) =>
+            {
                 analysis.add(&prediction);
             }
             Ok(_) => report.left_out += 1,
             Err(why) => {
                 report.broken += 1;
-                if report.broken_lines.len() < BROKEN_SHOWN {
-                    report.broken_lines.push(Broken { line: line.number, why });
+                if report.broken_lines.len() < MALFORMED_LINES_SHOWN_MAX {
+                    report.broken_lines.push(MalformedLine { line: line.number, why });
                 }
             }
         }
     }
-    report.findings = analysis.findings();
+    report.findings = analysis.report();
     if let Some(path) = &arguments.plot {
-        plot::write(&analysis, &report.findings, path)?;
+        plot::write_plots(&analysis, &report.findings, path)?;
     }
     print_report(&report, arguments.json)?;
     Ok(match report.findings.verdict {
-        Verdict::Ready => Outcome::Fine,
-        Verdict::MostlyReady => Outcome::Negative,
-        Verdict::NotReady => Outcome::Worse,
+        Readiness::Ready => ExitStatus::Success,
+        Readiness::MostlyReady => ExitStatus::Negative,
+        Readiness::NotReady => ExitStatus::Failed,
     })
 }
 
 /// So many broken lines are named.
-const BROKEN_SHOWN: usize = 10;
+const MALFORMED_LINES_SHOWN_MAX: usize = 10;
 
-impl fmt::Display for Report {
+impl fmt::Display for AnalyzeOutput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let found = &self.findings;
-        let of = |count: u64| percent(count as f64 / found.predictions.max(1) as f64);
-        let mut table = Table::new(["route", "predictions", "share"]);
-        for (route, count) in &found.routes {
-            table.row(vec![route.clone(), count.to_string(), of(*count)]);
+        let findings = &self.findings;
+        let format_share =
+            |count: u64| format_percent(count as f64 / findings.predictions.max(1) as f64);
+        let mut table = TextTable::new(["route", "predictions", "share"]);
+        for (route, count) in &findings.routes {
+            table.push_row(vec![route.clone(), count.to_string(), format_share(*count)]);
         }
         writeln!(f, "{table}")?;
-        let mut table = Table::new(["label", "predictions", "share"]);
-        for (label, count) in &found.labels {
-            table.row(vec![label.name().into(), count.to_string(), of(*count)]);
+        let mut table = TextTable::new(["label", "predictions", "share"]);
+        for (label, count) in &findings.labels {
+            table.push_row(vec![label.name().into(), count.to_string(), format_share(*count)]);
         }
         writeln!(f, "{table}")?;
-        let mut table = Table::new(["rule", "predictions", "share"]);
-        for (rule, count) in &found.rules {
-            table.row(vec![rule.clone(), count.to_string(), of(*count)]);
+        let mut table = TextTable::new(["rule", "predictions", "share"]);
+        for (rule, count) in &findings.rules {
+            table.push_row(vec![rule.clone(), count.to_string(), format_share(*count)]);
         }
-        if !found.rules.is_empty() {
+        if !findings.rules.is_empty() {
             writeln!(f, "{table}")?;
         }
-        let mut table = Table::new(["", "mean", "P10", "P50", "P90", "P95"]);
-        let c = found.confidence;
+        let mut table = TextTable::new(["", "mean", "P10", "P50", "P90", "P95"]);
+        let confidence = findings.confidence;
         let mut row = vec!["confidence".to_owned()];
-        row.extend([c.mean, c.p10, c.p50, c.p90].map(figure));
+        row.extend(
+            [confidence.mean, confidence.p10, confidence.p50, confidence.p90]
+                .map(format_3_decimals),
+        );
         row.push(String::new());
-        table.row(row);
-        let ms = |value: Option<f64>| value.map_or("–".into(), |ms| format!("{ms:.2}"));
-        let (none, l) = (String::new, found.latency_ms);
-        table.row(vec!["latency, ms".into(), none(), none(), ms(l.p50), none(), ms(l.p95)]);
+        table.push_row(row);
+        let format_ms = |value: Option<f64>| value.map_or("–".into(), |ms| format!("{ms:.2}"));
+        let (empty, latency) = (String::new, findings.latency_ms);
+        table.push_row(vec![
+            "latency, ms".into(),
+            empty(),
+            empty(),
+            format_ms(latency.p50),
+            empty(),
+            format_ms(latency.p95),
+        ]);
         writeln!(f, "{table}")?;
-        let mut table = Table::new(["check", "found", "limit", ""]);
-        for check in &found.checks {
-            table.row(row_of(check));
+        let mut table = TextTable::new(["check", "found", "limit", ""]);
+        for check in &findings.checks {
+            table.push_row(check_row(check));
         }
         writeln!(f, "{table}")?;
         writeln!(
             f,
             "{} predictions of {} lines, {} left out, {} broken, {} previews",
-            found.predictions, self.lines, self.left_out, self.broken, found.previews
+            findings.predictions, self.lines, self.left_out, self.broken, findings.previews
         )?;
-        for Broken { line, why } in &self.broken_lines {
+        for MalformedLine { line, why } in &self.broken_lines {
             writeln!(f, "line {line}: {why}")?;
         }
         if self.broken > self.broken_lines.len() {
             writeln!(f, "… and {} more", self.broken - self.broken_lines.len())?;
         }
-        writeln!(f, "{}", found.verdict.name())
+        writeln!(f, "{}", findings.verdict.name())
     }
 }
 
-fn row_of(check: &Check) -> Vec<String> {
-    let counted = check.name.starts_with("previews");
-    let shown = |value: f64| if counted { format!("{value}") } else { percent(value) };
+fn check_row(check: &ReadinessCheck) -> Vec<String> {
+    let is_count = check.name.starts_with("previews");
+    let format_value =
+        |value: f64| if is_count { format!("{value}") } else { format_percent(value) };
     let limit = match (check.at_most, check.at_least) {
-        (Some(most), _) => format!("≤ {}", shown(most)),
-        (_, least) => format!("≥ {}", shown(least.unwrap_or(0.0))),
+        (Some(most), _) => format!("≤ {}", format_value(most)),
+        (_, least) => format!("≥ {}", format_value(least.unwrap_or(0.0))),
     };
-    let found = check.value.map_or("–".to_owned(), shown);
-    let holds = if check.holds { "holds" } else { "fails" };
-    vec![check.name.to_owned(), found, limit, holds.to_owned()]
+    let value = check.value.map_or("–".to_owned(), format_value);
+    let result = if check.holds { "holds" } else { "fails" };
+    vec![check.name.to_owned(), value, limit, result.to_owned()]
 }

@@ -10,92 +10,98 @@ use ureq::Agent;
 use ureq::Body;
 use ureq::http::Response;
 
-use crate::Stop;
-use crate::traffic::client::agent;
-use jeffrey_edge::gate::report::Span;
-use jeffrey_edge::gate::tally::Totals;
-use jeffrey_edge::rollout::control::Entry;
+use crate::CliError;
+use crate::traffic::client::build_agent;
+use jeffrey_edge::gateway::minute_stats::TotalsByCohort;
+use jeffrey_edge::gateway::weekly_report::MinuteRange;
+use jeffrey_edge::rollout::controller::HistoryEntry;
 
-const ADMIN: &str = "JEFFREY_ADMIN_TOKEN";
-const VIEWER: &str = "JEFFREY_VIEWER_TOKEN";
+const ADMIN_TOKEN_VARIABLE: &str = "JEFFREY_ADMIN_TOKEN";
+const VIEWER_TOKEN_VARIABLE: &str = "JEFFREY_VIEWER_TOKEN";
 
 /// How long the gate may take: those who are asked before a rise may take five seconds.
-const TIMEOUT: Duration = Duration::from_secs(30);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Largest answer that is read: a page of the history.
-const ANSWER_BYTES_MAX: u64 = 64 * 1024 * 1024;
+const RESPONSE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
-pub(crate) struct Gate {
+pub(crate) struct GatewayClient {
     agent: Agent,
     url: String,
-    admin: Option<String>,
-    viewer: Option<String>,
+    admin_token: Option<String>,
+    viewer_token: Option<String>,
 }
 
 /// Whether one who is told has a test's notice.
 #[derive(Deserialize)]
-pub(super) struct Tested {
+pub(super) struct TestAlertDelivery {
     pub(super) name: String,
     pub(super) status: Option<u16>,
     pub(super) delivered: bool,
 }
 
-impl Gate {
+impl GatewayClient {
     /// # Errors
     /// When the URL is none, or no token is set.
-    pub(crate) fn new(url: &str) -> Result<Self, Stop> {
+    pub(crate) fn new(url: &str) -> Result<Self, CliError> {
         let token = |name| std::env::var(name).ok().filter(|token| !token.is_empty());
-        let (admin, viewer) = (token(ADMIN), token(VIEWER));
+        let (admin_token, viewer_token) =
+            (token(ADMIN_TOKEN_VARIABLE), token(VIEWER_TOKEN_VARIABLE));
         if !(url.starts_with("http://") || url.starts_with("https://")) {
-            return Err(Stop::Usage(
+            return Err(CliError::Usage(
                 "--gate is not http:// or https:// with the gate's own prefix behind",
             ));
         }
-        if admin.is_none() && viewer.is_none() {
-            return Err(Stop::Usage(
+        if admin_token.is_none() && viewer_token.is_none() {
+            return Err(CliError::Usage(
                 "the gate is asked with JEFFREY_ADMIN_TOKEN or JEFFREY_VIEWER_TOKEN; neither is set",
             ));
         }
         let url = url.trim_end_matches('/').to_owned();
-        Ok(Self { agent: agent(1, url.starts_with("https://")), url, admin, viewer })
+        Ok(Self {
+            agent: build_agent(1, url.starts_with("https://")),
+            url,
+            admin_token,
+            viewer_token,
+        })
     }
 
     /// Where the release stands.
-    pub(crate) fn standing(&self) -> Result<Value, Stop> {
+    pub(crate) fn fetch_status(&self) -> Result<Value, CliError> {
         let (status, body) = self.get("/v1/rollout")?;
-        expected(status, &body)?;
-        parsed(&body)
+        check_status(status, &body)?;
+        parse_body(&body)
     }
 
     /// Hands each entry of the history after a number to `each`, with the line it stands in, until that says stop.
-    pub(super) fn history(
+    pub(super) fn visit_history(
         &self,
         mut since: u64,
-        mut each: impl FnMut(Entry, &str) -> Result<ControlFlow<()>, Stop>,
-    ) -> Result<(), Stop> {
+        mut on_entry: impl FnMut(HistoryEntry, &str) -> Result<ControlFlow<()>, CliError>,
+    ) -> Result<(), CliError> {
         loop {
             let path = format!("/v1/rollout/history?since={since}&limit=1000");
             let (status, body) = self.get(&path)?;
-            expected(status, &body)?;
-            let mut last = since;
+            check_status(status, &body)?;
+            let mut last_seq = since;
             for line in String::from_utf8_lossy(&body).lines() {
-                let entry: Entry = serde_json::from_str(line)?;
-                last = entry.seq;
-                if each(entry, line)?.is_break() {
+                let entry: HistoryEntry = serde_json::from_str(line)?;
+                last_seq = entry.seq;
+                if on_entry(entry, line)?.is_break() {
                     return Ok(());
                 }
             }
-            if last == since {
+            if last_seq == since {
                 return Ok(());
             }
-            since = last;
+            since = last_seq;
         }
     }
 
     /// The history's entries after a number.
-    pub(crate) fn entries(&self, since: u64) -> Result<Vec<Entry>, Stop> {
+    pub(crate) fn fetch_history(&self, since: u64) -> Result<Vec<HistoryEntry>, CliError> {
         let mut entries = Vec::new();
-        self.history(since, |entry, _| {
+        self.visit_history(since, |entry, _| {
             entries.push(entry);
             Ok(ControlFlow::Continue(()))
         })?;
@@ -103,76 +109,79 @@ impl Gate {
     }
 
     /// What both cohorts did in some minutes.
-    pub(crate) fn totals(&self, span: Span) -> Result<Totals, Stop> {
-        let Span { since, before } = span;
+    pub(crate) fn fetch_totals(&self, span: MinuteRange) -> Result<TotalsByCohort, CliError> {
+        let MinuteRange { after: since, before } = span;
         let (status, body) = self.get(&format!("/v1/totals?since={since}&before={before}"))?;
-        expected(status, &body)?;
-        parsed(&body)
+        check_status(status, &body)?;
+        parse_body(&body)
     }
 
     /// Passes a wish on; the inner error is the gate's refusal.
-    pub(super) fn wish(&self, wish: &Value) -> Result<Result<Value, String>, Stop> {
-        let (status, body) = self.post("/v1/admin/rollout", wish.to_string().as_bytes())?;
+    pub(super) fn send_command(&self, command: &Value) -> Result<Result<Value, String>, CliError> {
+        let (status, body) = self.post("/v1/admin/rollout", command.to_string().as_bytes())?;
         if status == 409 {
-            return Ok(Err(message(&body).unwrap_or_else(|| "refused".to_owned())));
+            return Ok(Err(error_message(&body).unwrap_or_else(|| "refused".to_owned())));
         }
-        expected(status, &body)?;
-        parsed(&body).map(Ok)
+        check_status(status, &body)?;
+        parse_body(&body).map(Ok)
     }
 
-    pub(super) fn test_alert(&self) -> Result<Vec<Tested>, Stop> {
+    pub(super) fn send_test_alert(&self) -> Result<Vec<TestAlertDelivery>, CliError> {
         let (status, body) = self.post("/v1/admin/alerts/test", b"")?;
-        expected(status, &body)?;
-        parsed(&body)
+        check_status(status, &body)?;
+        parse_body(&body)
     }
 
     /// Hands over a release check.
-    pub(crate) fn validation(&self, report: &[u8]) -> Result<(), Stop> {
+    pub(crate) fn post_validation(&self, report: &[u8]) -> Result<(), CliError> {
         let (status, body) = self.post("/v1/admin/validation", report)?;
-        expected(status, &body)
+        check_status(status, &body)
     }
 
-    fn get(&self, path: &str) -> Result<(u16, Vec<u8>), Stop> {
-        let token = self.viewer.as_ref().or(self.admin.as_ref());
-        let asked = self.agent.get(format!("{}{path}", self.url));
-        let asked = asked.header("authorization", bearer(token));
-        read(asked.config().timeout_global(Some(TIMEOUT)).build().call())
+    fn get(&self, path: &str) -> Result<(u16, Vec<u8>), CliError> {
+        let token = self.viewer_token.as_ref().or(self.admin_token.as_ref());
+        let request = self.agent.get(format!("{}{path}", self.url));
+        let request = request.header("authorization", bearer_header(token));
+        read_response(request.config().timeout_global(Some(REQUEST_TIMEOUT)).build().call())
     }
 
-    fn post(&self, path: &str, body: &[u8]) -> Result<(u16, Vec<u8>), Stop> {
-        if self.admin.is_none() {
-            return Err(Stop::Usage("this needs JEFFREY_ADMIN_TOKEN, which is not set"));
+    fn post(&self, path: &str, body: &[u8]) -> Result<(u16, Vec<u8>), CliError> {
+        if self.admin_token.is_none() {
+            return Err(CliError::Usage("this needs JEFFREY_ADMIN_TOKEN, which is not set"));
         }
-        let asked = self.agent.post(format!("{}{path}", self.url));
-        let asked = asked.header("authorization", bearer(self.admin.as_ref()));
-        read(asked.config().timeout_global(Some(TIMEOUT)).build().send(body))
+        let request = self.agent.post(format!("{}{path}", self.url));
+        let request = request.header("authorization", bearer_header(self.admin_token.as_ref()));
+        read_response(request.config().timeout_global(Some(REQUEST_TIMEOUT)).build().send(body))
     }
 }
 
-fn bearer(token: Option<&String>) -> String {
+fn bearer_header(token: Option<&String>) -> String {
     format!("Bearer {}", token.map_or("", |token| token.as_str()))
 }
 
-fn read(answer: Result<Response<Body>, ureq::Error>) -> Result<(u16, Vec<u8>), Stop> {
-    let mut answer = answer.map_err(|error| Stop::Gate(error.to_string()))?;
-    let status = answer.status().as_u16();
-    let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
-    Ok((status, body.map_err(|error| Stop::Gate(error.to_string()))?))
+fn read_response(
+    response: Result<Response<Body>, ureq::Error>,
+) -> Result<(u16, Vec<u8>), CliError> {
+    let mut response = response.map_err(|error| CliError::Gateway(error.to_string()))?;
+    let status = response.status().as_u16();
+    let body = response.body_mut().with_config().limit(RESPONSE_BYTES_MAX).read_to_vec();
+    Ok((status, body.map_err(|error| CliError::Gateway(error.to_string()))?))
 }
 
-fn expected(status: u16, body: &[u8]) -> Result<(), Stop> {
+fn check_status(status: u16, body: &[u8]) -> Result<(), CliError> {
     if status == 200 {
         return Ok(());
     }
-    let said = message(body).unwrap_or_else(|| "nothing".to_owned());
-    Err(Stop::Gate(format!("answered {status}: {said}")))
+    let message = error_message(body).unwrap_or_else(|| "nothing".to_owned());
+    Err(CliError::Gateway(format!("answered {status}: {message}")))
 }
 
-fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, Stop> {
-    serde_json::from_slice(body).map_err(|_| Stop::Gate("answered something else".to_owned()))
+fn parse_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, CliError> {
+    serde_json::from_slice(body)
+        .map_err(|_| CliError::Gateway("answered something else".to_owned()))
 }
 
-fn message(body: &[u8]) -> Option<String> {
+fn error_message(body: &[u8]) -> Option<String> {
     let body: Value = serde_json::from_slice(body).ok()?;
     Some(body["error"]["message"].as_str()?.to_owned())
 }

@@ -2,44 +2,44 @@
 
 use std::fmt::Write;
 
-use crate::table::{Table, fine_figure};
-use jeffrey_edge::gate::words::{then, what, when};
-use jeffrey_edge::rollout::control::{Entry, Input};
-use jeffrey_edge::rollout::gate::finding::Verdict;
+use crate::table::{TextTable, format_4_decimals};
+use jeffrey_edge::gateway::messages::{describe_effects, describe_input, format_utc_minute};
+use jeffrey_edge::rollout::controller::{HistoryEntry, RolloutInput};
+use jeffrey_edge::rollout::gate::finding::GateVerdict;
 use jeffrey_terms::UnixMs;
 
 /// An empty table of entries.
-pub(super) fn table() -> Table {
-    Table::new(["id", "when", "what", "share", "then"])
+pub(super) fn empty_history_table() -> TextTable {
+    TextTable::new(["id", "when", "what", "share", "then"])
 }
 
 /// Adds an entry, unless it is a minute in which nothing was decided.
-pub(super) fn add(table: &mut Table, entry: &Entry) {
-    if matches!(entry.what, Input::Minute { .. }) {
+pub(super) fn push_entry(table: &mut TextTable, entry: &HistoryEntry) {
+    if matches!(entry.what, RolloutInput::Minute { .. }) {
         return;
     }
-    table.row(vec![
+    table.push_row(vec![
         entry.seq.to_string(),
-        when(entry.now),
-        what(&entry.what),
+        format_utc_minute(entry.now),
+        describe_input(&entry.what),
         entry.share.to_string(),
-        then(entry),
+        describe_effects(entry),
     ]);
 }
 
 /// The last few of some entries.
-pub(super) fn last(entries: &[Entry], most: usize) -> String {
-    let decided: Vec<&Entry> =
-        entries.iter().filter(|entry| !matches!(entry.what, Input::Minute { .. })).collect();
-    let mut table = table();
-    for entry in decided.iter().rev().take(most).rev() {
-        add(&mut table, entry);
+pub(super) fn format_last_entries(entries: &[HistoryEntry], entries_max: usize) -> String {
+    let decided: Vec<&HistoryEntry> =
+        entries.iter().filter(|entry| !matches!(entry.what, RolloutInput::Minute { .. })).collect();
+    let mut table = empty_history_table();
+    for entry in decided.iter().rev().take(entries_max).rev() {
+        push_entry(&mut table, entry);
     }
     table.to_string()
 }
 
 /// Two sentences and a table.
-pub(super) fn explained(entry: &Entry) -> String {
+pub(super) fn format_entry(entry: &HistoryEntry) -> String {
     let mut text = String::new();
     let stage = entry.state.stage + 1;
     // Writing into a String cannot fail.
@@ -47,47 +47,50 @@ pub(super) fn explained(entry: &Entry) -> String {
         text,
         "Entry {} of {}: {}. The release is {} now, at stage {stage} with a share of {}: {}.",
         entry.seq,
-        when(entry.now),
-        what(&entry.what),
+        format_utc_minute(entry.now),
+        describe_input(&entry.what),
         entry.state.phase.name(),
         entry.share,
-        then(entry)
+        describe_effects(entry)
     );
     if let Some([canary, stable]) = &entry.counted {
-        let errors =
-            |counts: &jeffrey_edge::rollout::counts::Counts| counts.errors_5xx + counts.failed_open;
+        let count_errors = |counts: &jeffrey_edge::rollout::counts::CohortCounts| {
+            counts.errors_5xx + counts.failed_open
+        };
         let _ = writeln!(
             text,
             "Since the stage began: {} canary requests with {} errors, {} of stable's with {}.\n",
             canary.requests,
-            errors(canary),
+            count_errors(canary),
             stable.requests,
-            errors(stable)
+            count_errors(stable)
         );
     }
     if let Some(gates) = &entry.gates {
-        let mut table = Table::new([
+        let mut table = TextTable::new([
             "gate", "says", "value", "limit", "samples", "hits", "evidence", "needed", "crossed",
         ]);
-        for found in &gates.findings {
-            table.row(vec![
-                found.gate.clone(),
-                found.verdict.name().to_owned(),
-                fine_figure(found.value),
-                fine_figure(found.limit),
-                found.samples.to_string(),
-                found.hits.to_string(),
-                fine_figure(found.ln_evidence),
-                fine_figure(found.ln_threshold),
-                found.crossed.map_or("–".to_owned(), |minute| when(UnixMs(minute * 60_000))),
+        for finding in &gates.findings {
+            table.push_row(vec![
+                finding.gate.clone(),
+                finding.verdict.name().to_owned(),
+                format_4_decimals(finding.value),
+                format_4_decimals(finding.limit),
+                finding.samples.to_string(),
+                finding.hits.to_string(),
+                format_4_decimals(finding.ln_evidence),
+                format_4_decimals(finding.ln_threshold),
+                finding
+                    .crossed
+                    .map_or("–".to_owned(), |minute| format_utc_minute(UnixMs(minute * 60_000))),
             ]);
         }
         let _ = write!(text, "{table}");
         let failing: Vec<&str> = gates
             .findings
             .iter()
-            .filter(|found| found.verdict == Verdict::Fail)
-            .map(|found| found.gate.as_str())
+            .filter(|finding| finding.verdict == GateVerdict::Fail)
+            .map(|finding| finding.gate.as_str())
             .collect();
         if !failing.is_empty() {
             let _ = writeln!(text, "\nfailing: {}", failing.join(", "));

@@ -15,14 +15,14 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-pub(super) use self::client::Gate;
-pub(super) use self::show::Status as Standing;
-use self::show::Status;
-use super::duration::duration;
-use super::progress::clock;
-use super::{Outcome, Stop};
-use jeffrey_edge::rollout::control::{Entry, replay};
-use jeffrey_edge::rollout::state::{Action, Alert};
+pub(super) use self::client::GatewayClient;
+pub(super) use self::show::ReleaseStatus as Standing;
+use self::show::ReleaseStatus;
+use super::duration::parse_duration;
+use super::progress::monotonic_now;
+use super::{CliError, ExitStatus};
+use jeffrey_edge::rollout::controller::{HistoryEntry, replay};
+use jeffrey_edge::rollout::progress::{RolloutAction, RolloutAlert};
 
 /// Where a release stands at a gate, and a person's words to it
 #[derive(clap::Args)]
@@ -34,21 +34,21 @@ use jeffrey_edge::rollout::state::{Action, Alert};
                   jeffrey rollout rollback --reason \"support says so\"\n  \
                   jeffrey rollout history --json > history.ndjson && jeffrey rollout replay history.ndjson"
 )]
-pub(super) struct Arguments {
+pub(super) struct RolloutArguments {
     /// The gate, up to its own prefix
     #[arg(long, global = true, value_name = "URL", env = "JEFFREY_GATE")]
     #[arg(default_value = "http://127.0.0.1:8787/_jeffrey")]
     gate: String,
     #[command(subcommand)]
-    word: Word,
+    subcommand: RolloutSubcommand,
 }
 
 #[derive(clap::Subcommand)]
-enum Word {
+enum RolloutSubcommand {
     /// Begin: the first stage of the plan
-    Start(Planned),
+    Start(StartArguments),
     /// Put a plan into force and ask for nothing else
-    Plan(Text),
+    Plan(ApplyPlanArguments),
     /// Where it stands, both cohorts and each gate
     Status {
         /// The whole view as one JSON object
@@ -61,21 +61,21 @@ enum Word {
         #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=3600))]
         every: u64,
         /// How long at most, as 90s, 30m or 2h: what it waits for is said then, and the exit code is 1 where it were 0
-        #[arg(long, value_name = "TIME", value_parser = duration)]
+        #[arg(long, value_name = "TIME", value_parser = parse_duration)]
         within: Option<Duration>,
     },
     /// Agree to the next stage
-    Approve(Said),
+    Approve(ActorArguments),
     /// Stop where it is; its traffic and its gates go on
-    Pause(Reason),
+    Pause(ReasonArguments),
     /// Go on after a pause; begin again after it was taken back or ended
-    Resume(Resumed),
+    Resume(ResumeArguments),
     /// Go to the next stage before its time
-    Advance(Reason),
+    Advance(ReasonArguments),
     /// Take it back
-    Rollback(Reason),
+    Rollback(ReasonArguments),
     /// End it
-    Abort(Reason),
+    Abort(ReasonArguments),
     /// What happened, and what decided
     History {
         /// After the entry of this number
@@ -101,224 +101,241 @@ enum Word {
 }
 
 #[derive(clap::Args)]
-struct Said {
+struct ActorArguments {
     /// Who asks, for the history
     #[arg(long, value_name = "NAME", env = "USER", default_value = "")]
     by: String,
 }
 
 #[derive(clap::Args)]
-struct Reason {
+struct ReasonArguments {
     /// Why, for the history
     #[arg(long, value_name = "TEXT")]
     reason: String,
     #[command(flatten)]
-    said: Said,
+    actor: ActorArguments,
 }
 
 #[derive(clap::Args)]
-struct Planned {
+struct StartArguments {
     /// The plan's file; without it the one in force, or the shipped one
     #[arg(long, value_name = "FILE")]
     plan: Option<PathBuf>,
     #[command(flatten)]
-    said: Said,
+    actor: ActorArguments,
 }
 
 #[derive(clap::Args)]
-struct Resumed {
+struct ResumeArguments {
     /// Why, for the history
     #[arg(long, value_name = "TEXT")]
     reason: String,
     #[command(flatten)]
-    planned: Planned,
+    start: StartArguments,
 }
 
 #[derive(clap::Args)]
-struct Text {
+struct ApplyPlanArguments {
     /// The plan's file
     #[arg(value_name = "FILE")]
     plan: PathBuf,
     #[command(flatten)]
-    said: Said,
+    actor: ActorArguments,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Stop> {
-    if let Word::Replay { file } = &arguments.word {
-        return again(file);
+pub(super) fn run(arguments: &RolloutArguments) -> Result<ExitStatus, CliError> {
+    if let RolloutSubcommand::Replay { file } = &arguments.subcommand {
+        return replay_history(file);
     }
-    let gate = Gate::new(&arguments.gate)?;
-    let plain = |command: &str, said: &Said| json!({"command": command, "by": said.by});
-    let reasoned = |command: &str, of: &Reason| json!({"command": command, "by": of.said.by, "reason": of.reason});
-    let wish = match &arguments.word {
-        Word::Start(Planned { plan, said }) => with_plan(plain("start", said), plan.as_ref())?,
-        Word::Plan(Text { plan, said }) => with_plan(plain("plan", said), Some(plan))?,
-        Word::Approve(said) => plain("approve", said),
-        Word::Pause(of) => reasoned("pause", of),
-        Word::Advance(of) => reasoned("advance", of),
-        Word::Rollback(of) => reasoned("rollback", of),
-        Word::Abort(of) => reasoned("abort", of),
-        Word::Resume(Resumed { reason, planned: Planned { plan, said } }) => {
-            let wish = json!({"command": "resume", "by": said.by, "reason": reason});
-            with_plan(wish, plan.as_ref())?
+    let gate = GatewayClient::new(&arguments.gate)?;
+    let command_json =
+        |command: &str, actor: &ActorArguments| json!({"command": command, "by": actor.by});
+    let command_with_reason = |command: &str, flags: &ReasonArguments| json!({"command": command, "by": flags.actor.by, "reason": flags.reason});
+    let command = match &arguments.subcommand {
+        RolloutSubcommand::Start(StartArguments { plan, actor }) => {
+            attach_plan(command_json("start", actor), plan.as_ref())?
         }
-        Word::Status { json } => return status(&gate, *json),
-        Word::Watch { every, within } => {
-            return watch(&gate, Duration::from_secs(*every), *within);
+        RolloutSubcommand::Plan(ApplyPlanArguments { plan, actor }) => {
+            attach_plan(command_json("plan", actor), Some(plan))?
         }
-        Word::History { since, json } => return history(&gate, *since, *json),
-        Word::Explain { id } => return explained(&gate, *id),
-        Word::TestAlert => return test_alert(&gate),
-        Word::Replay { .. } => return Ok(Outcome::Fine),
+        RolloutSubcommand::Approve(actor) => command_json("approve", actor),
+        RolloutSubcommand::Pause(flags) => command_with_reason("pause", flags),
+        RolloutSubcommand::Advance(flags) => command_with_reason("advance", flags),
+        RolloutSubcommand::Rollback(flags) => command_with_reason("rollback", flags),
+        RolloutSubcommand::Abort(flags) => command_with_reason("abort", flags),
+        RolloutSubcommand::Resume(ResumeArguments {
+            reason,
+            start: StartArguments { plan, actor },
+        }) => {
+            let with_reason = json!({"command": "resume", "by": actor.by, "reason": reason});
+            attach_plan(with_reason, plan.as_ref())?
+        }
+        RolloutSubcommand::Status { json } => return print_status(&gate, *json),
+        RolloutSubcommand::Watch { every, within } => {
+            return watch_status(&gate, Duration::from_secs(*every), *within);
+        }
+        RolloutSubcommand::History { since, json } => return print_history(&gate, *since, *json),
+        RolloutSubcommand::Explain { id } => return explain_entry(&gate, *id),
+        RolloutSubcommand::TestAlert => return send_test_alert(&gate),
+        RolloutSubcommand::Replay { .. } => return Ok(ExitStatus::Success),
     };
-    let standing = match gate.wish(&wish)? {
-        Ok(standing) => standing,
-        Err(why) => {
-            super::complain(format_args!("{why}"));
-            return Ok(Outcome::Negative);
+    let status = match gate.send_command(&command)? {
+        Ok(status) => status,
+        Err(refusal) => {
+            super::print_to_stderr(format_args!("{refusal}"));
+            return Ok(ExitStatus::Negative);
         }
     };
-    writeln!(io::stdout(), "{}", Status::of(standing)?.line())?;
-    Ok(Outcome::Fine)
+    writeln!(io::stdout(), "{}", ReleaseStatus::from_json(status)?.summary_line())?;
+    Ok(ExitStatus::Success)
 }
 
-fn with_plan(mut wish: Value, plan: Option<&PathBuf>) -> Result<Value, Stop> {
+fn attach_plan(mut command: Value, plan: Option<&PathBuf>) -> Result<Value, CliError> {
     if let Some(path) = plan {
-        let text = fs::read_to_string(path).map_err(|error| Stop::read(path, &error))?;
-        wish["plan"] = text.into();
+        let text = fs::read_to_string(path).map_err(|error| CliError::read_failed(path, &error))?;
+        command["plan"] = text.into();
     }
-    Ok(wish)
+    Ok(command)
 }
 
-fn status(gate: &Gate, json: bool) -> Result<Outcome, Stop> {
-    let standing = gate.standing()?;
+fn print_status(gate: &GatewayClient, json: bool) -> Result<ExitStatus, CliError> {
+    let status_json = gate.fetch_status()?;
     if json {
-        super::print_json(&standing)?;
+        super::print_json(&status_json)?;
     }
-    let status = Status::of(standing)?;
+    let status = ReleaseStatus::from_json(status_json)?;
     if !json {
         write!(io::stdout(), "{status}")?;
     }
-    Ok(status.outcome())
+    Ok(status.exit_status())
 }
 
 /// On a terminal the view in place; elsewhere a line whenever something changed.
-fn watch(gate: &Gate, every: Duration, within: Option<Duration>) -> Result<Outcome, Stop> {
-    let began = clock();
+fn watch_status(
+    gate: &GatewayClient,
+    interval: Duration,
+    timeout: Option<Duration>,
+) -> Result<ExitStatus, CliError> {
+    let started = monotonic_now();
     let mut output = io::stdout();
-    let screen = output.is_terminal();
-    let mut last = String::new();
+    let is_terminal = output.is_terminal();
+    let mut last_line = String::new();
     loop {
-        let status = Status::of(gate.standing()?)?;
-        if screen {
+        let status = ReleaseStatus::from_json(gate.fetch_status()?)?;
+        if is_terminal {
             // Home, the view, and whatever the last one had below it gone.
-            let events = gate.entries(status.seq().saturating_sub(40))?;
-            let view = format!("{status}\n{}", explain::last(&events, 6));
-            let lines = view.lines().map(|line| format!("{line}\x1b[K\r\n")).collect::<String>();
+            let events = gate.fetch_history(status.seq().saturating_sub(40))?;
+            let frame = format!("{status}\n{}", explain::format_last_entries(&events, 6));
+            let lines = frame.lines().map(|line| format!("{line}\x1b[K\r\n")).collect::<String>();
             write!(output, "\x1b[H{lines}\x1b[J")?;
         } else {
-            let line = status.line();
-            if line != last {
+            let line = status.summary_line();
+            if line != last_line {
                 writeln!(output, "{line}")?;
-                last = line;
+                last_line = line;
             }
         }
         output.flush()?;
         if status.has_ended() {
-            return Ok(status.outcome());
+            return Ok(status.exit_status());
         }
-        let left = within.map(|within| within.saturating_sub(began.elapsed()));
-        if left.is_some_and(|left| left.is_zero()) {
+        let remaining = timeout.map(|timeout| timeout.saturating_sub(started.elapsed()));
+        if remaining.is_some_and(|remaining| remaining.is_zero()) {
             write!(output, "{status}")?;
-            super::complain(format_args!("it is not through within the time of --within"));
-            return Ok(status.outcome().max(Outcome::Negative));
+            super::print_to_stderr(format_args!("it is not through within the time of --within"));
+            return Ok(status.exit_status().max(ExitStatus::Negative));
         }
-        thread::sleep(left.map_or(every, |left| every.min(left)));
+        thread::sleep(remaining.map_or(interval, |remaining| interval.min(remaining)));
     }
 }
 
-fn history(gate: &Gate, since: u64, json: bool) -> Result<Outcome, Stop> {
+fn print_history(gate: &GatewayClient, since: u64, json: bool) -> Result<ExitStatus, CliError> {
     let mut output = io::stdout().lock();
-    let mut table = explain::table();
-    gate.history(since, |entry, line| {
+    let mut table = explain::empty_history_table();
+    gate.visit_history(since, |entry, line| {
         if json {
             writeln!(output, "{line}")?;
         } else {
-            explain::add(&mut table, &entry);
+            explain::push_entry(&mut table, &entry);
         }
         Ok(ControlFlow::Continue(()))
     })?;
     if !json {
         write!(output, "{table}")?;
     }
-    Ok(Outcome::Fine)
+    Ok(ExitStatus::Success)
 }
 
-fn explained(gate: &Gate, id: Option<u64>) -> Result<Outcome, Stop> {
-    let mut found: Option<Entry> = None;
-    gate.history(id.map_or(0, |id| id.saturating_sub(1)), |entry, _| {
+fn explain_entry(gate: &GatewayClient, id: Option<u64>) -> Result<ExitStatus, CliError> {
+    let mut selected: Option<HistoryEntry> = None;
+    gate.visit_history(id.map_or(0, |id| id.saturating_sub(1)), |entry, _| {
         match id {
             // The first after the one before it.
             Some(id) => {
-                found = Some(entry).filter(|entry| entry.seq == id);
+                selected = Some(entry).filter(|entry| entry.seq == id);
                 return Ok(ControlFlow::Break(()));
             }
-            None if entry.actions.iter().any(decides) => found = Some(entry),
+            None if entry.actions.iter().any(is_decision) => selected = Some(entry),
             None => {}
         }
         Ok(ControlFlow::Continue(()))
     })?;
-    match found {
+    match selected {
         Some(entry) => {
-            write!(io::stdout(), "{}", explain::explained(&entry))?;
-            Ok(Outcome::Fine)
+            write!(io::stdout(), "{}", explain::format_entry(&entry))?;
+            Ok(ExitStatus::Success)
         }
         None => {
-            super::complain(format_args!("nothing of that number is in the history"));
-            Ok(Outcome::Negative)
+            super::print_to_stderr(format_args!("nothing of that number is in the history"));
+            Ok(ExitStatus::Negative)
         }
     }
 }
 
 /// Whether something was decided, and not only refused.
-const fn decides(action: &Action) -> bool {
-    !matches!(action, Action::Alert(Alert::Refused(_)))
+const fn is_decision(action: &RolloutAction) -> bool {
+    !matches!(action, RolloutAction::Alert(RolloutAlert::Refused(_)))
 }
 
-fn again(file: &PathBuf) -> Result<Outcome, Stop> {
+fn replay_history(file: &PathBuf) -> Result<ExitStatus, CliError> {
     let mut text = String::new();
     if file.as_os_str() == "-" {
         io::stdin().read_to_string(&mut text)?;
     } else {
-        text = fs::read_to_string(file).map_err(|error| Stop::read(file, &error))?;
+        text = fs::read_to_string(file).map_err(|error| CliError::read_failed(file, &error))?;
     }
     match replay(text.lines()) {
-        Ok(found) => {
-            let (entries, decisions) = (found.entries, found.decisions);
+        Ok(replayed) => {
+            let (entries, decisions) = (replayed.entries, replayed.decisions);
             writeln!(
                 io::stdout(),
                 "{entries} entries, {decisions} decisions: the same again, to the last bit"
             )?;
-            Ok(Outcome::Fine)
+            Ok(ExitStatus::Success)
         }
-        Err(difference) => {
-            super::complain(format_args!("{difference}"));
-            Ok(Outcome::Negative)
+        Err(mismatch) => {
+            super::print_to_stderr(format_args!("{mismatch}"));
+            Ok(ExitStatus::Negative)
         }
     }
 }
 
-fn test_alert(gate: &Gate) -> Result<Outcome, Stop> {
-    let told = gate.test_alert()?;
+fn send_test_alert(gate: &GatewayClient) -> Result<ExitStatus, CliError> {
+    let deliveries = gate.send_test_alert()?;
     let mut output = io::stdout().lock();
-    if told.is_empty() {
-        super::complain(format_args!("nobody is told: the gate has no ALERTS"));
-        return Ok(Outcome::Negative);
+    if deliveries.is_empty() {
+        super::print_to_stderr(format_args!("nobody is told: the gate has no ALERTS"));
+        return Ok(ExitStatus::Negative);
     }
-    for one in &told {
-        let said = one.status.map_or("no answer".to_owned(), |status| status.to_string());
-        let mark = if one.delivered { "has it" } else { "has it not" };
-        writeln!(output, "{}: {mark} ({said})", one.name)?;
+    for delivery in &deliveries {
+        let status_text =
+            delivery.status.map_or("no answer".to_owned(), |status| status.to_string());
+        let outcome = if delivery.delivered { "has it" } else { "has it not" };
+        writeln!(output, "{}: {outcome} ({status_text})", delivery.name)?;
     }
-    Ok(if told.iter().all(|one| one.delivered) { Outcome::Fine } else { Outcome::Negative })
+    Ok(if deliveries.iter().all(|delivery| delivery.delivered) {
+        ExitStatus::Success
+    } else {
+        ExitStatus::Negative
+    })
 }

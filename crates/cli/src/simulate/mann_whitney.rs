@@ -6,24 +6,24 @@
 //! ties (Mann & Whitney 1947, Ann. Math. Statist. 18:50–60; Hodges & Lehmann 1963, 34:598–611). The tool
 //! itself was not run.
 
-use jeffrey_anytime::Part;
+use jeffrey_anytime::Proportion;
 
 /// The minutes of both cohorts so far.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Judge {
+pub(super) struct MannWhitneyTest {
     canary: Vec<f64>,
     stable: Vec<f64>,
 }
 
-impl Judge {
+impl MannWhitneyTest {
     /// One more minute.
-    pub(super) fn look(&mut self, canary: Part, stable: Part) {
+    pub(super) fn fold_minute(&mut self, canary: Proportion, stable: Proportion) {
         self.canary.extend(canary.rate());
         self.stable.extend(stable.rate());
     }
 
     /// Whether the canary's rate is judged to be higher.
-    pub(super) fn finds_more(&self) -> bool {
+    pub(super) fn is_canary_higher(&self) -> bool {
         let mut canary = self.canary.clone();
         let mut stable = self.stable.clone();
         canary.sort_unstable_by(f64::total_cmp);
@@ -45,31 +45,31 @@ impl Judge {
         let middle = shifts.len() / 2;
         let estimate = *shifts.select_nth_unstable_by(middle, f64::total_cmp).1;
         let lower = *shifts.select_nth_unstable_by(rank - 1, f64::total_cmp).1;
-        lower > TOLERANCE * estimate
+        lower > SHIFT_TOLERANCE * estimate
     }
 }
 
 /// The rank of the difference that is the lower end of the interval; `None` when the samples are too few.
 fn lower_rank(canary: &[f64], stable: &[f64]) -> Option<usize> {
     let (m, n) = (canary.len() as f64, stable.len() as f64);
-    let all = m + n;
-    let mut both: Vec<f64> = canary.iter().chain(stable).copied().collect();
-    both.sort_unstable_by(f64::total_cmp);
-    let ties: f64 = both
+    let total = m + n;
+    let mut pooled: Vec<f64> = canary.iter().chain(stable).copied().collect();
+    pooled.sort_unstable_by(f64::total_cmp);
+    let ties: f64 = pooled
         .chunk_by(|a, b| a == b)
-        .map(|same| {
-            let same = same.len() as f64;
-            same * (same * same - 1.0)
+        .map(|tied| {
+            let tie_count = tied.len() as f64;
+            tie_count * (tie_count * tie_count - 1.0)
         })
         .sum();
-    let variance = m * n / 12.0 * (all + 1.0 - ties / (all * (all - 1.0)));
+    let variance = m * n / 12.0 * (total + 1.0 - ties / (total * (total - 1.0)));
     let rank = (m * n / 2.0 - Z_98 * variance.sqrt()).floor();
-    (all > 2.0 && rank >= 1.0).then_some(rank as usize)
+    (total > 2.0 && rank >= 1.0).then_some(rank as usize)
 }
 
 /// 99th percentile of the normal law: an interval of 98 % leaves 1 % on each side.
 const Z_98: f64 = 2.326_347_874_040_841;
-const TOLERANCE: f64 = 0.25;
+const SHIFT_TOLERANCE: f64 = 0.25;
 
 #[cfg(test)]
 mod tests {
@@ -77,25 +77,28 @@ mod tests {
 
     #[test]
     fn a_shift_beyond_chance_is_found_and_chance_is_not() {
-        let judged = |canary: &dyn Fn(u64) -> u64, minutes: u64| {
-            let mut judge = Judge::default();
+        let is_higher = |canary: &dyn Fn(u64) -> u64, minutes: u64| {
+            let mut test = MannWhitneyTest::default();
             for minute in 0..minutes {
-                judge.look(Part::new(canary(minute), 100), Part::new(minute % 5, 100));
+                test.fold_minute(
+                    Proportion::new(canary(minute), 100),
+                    Proportion::new(minute % 5, 100),
+                );
             }
-            judge.finds_more()
+            test.is_canary_higher()
         };
-        assert!(!judged(&|minute| (minute + 2) % 5, 60));
-        assert!(judged(&|minute| minute % 5 + 3, 60));
-        assert!(!judged(&|minute| minute % 5 + 3, 4), "four minutes are too few");
-        assert!(!judged(&|_| 0, 60));
-        assert!(!Judge::default().finds_more());
+        assert!(!is_higher(&|minute| (minute + 2) % 5, 60));
+        assert!(is_higher(&|minute| minute % 5 + 3, 60));
+        assert!(!is_higher(&|minute| minute % 5 + 3, 4), "four minutes are too few");
+        assert!(!is_higher(&|_| 0, 60));
+        assert!(!MannWhitneyTest::default().is_canary_higher());
     }
 
     #[test]
     fn the_rank_is_that_of_the_tables() {
         // Without ties, 10 and 10: 50 - 2.326 sqrt(175) = 19.2.
         let a: Vec<f64> = (0..10).map(f64::from).collect();
-        let b: Vec<f64> = (0..10).map(|at| f64::from(at) + 0.5).collect();
+        let b: Vec<f64> = (0..10).map(|i| f64::from(i) + 0.5).collect();
         assert_eq!(lower_rank(&a, &b), Some(19));
         assert_eq!(lower_rank(&a[..2], &b[..2]), None);
     }

@@ -5,28 +5,28 @@
 
 mod mann_whitney;
 
-mod peers;
+mod comparison_rules;
 
 mod report;
 
 mod scenario;
 
-mod trial;
+mod release_simulation;
 
-mod world;
+mod traffic_simulator;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::{fs, num, sync, thread};
 
-use self::report::Report;
-use self::scenario::{Scenario, Story};
-use self::trial::Trial;
-use self::world::Crowd;
+use self::release_simulation::ReleaseSimulation;
+use self::report::SimulationReport;
+use self::scenario::{Scenario, ScenarioSet};
+use self::traffic_simulator::UserPopulation;
 use super::plan::read_plan;
-use super::plot::write_all;
+use super::plot::write_charts;
 use super::progress::Progress;
-use super::{Outcome, Stop, print_report};
+use super::{CliError, ExitStatus, print_report};
 use jeffrey_edge::rollout::plan::Stage;
 use jeffrey_terms::Share;
 
@@ -44,12 +44,12 @@ use jeffrey_terms::Share;
                   jeffrey simulate --share 10% --traffic 600 --runs 300\n  \
                   jeffrey simulate --scenario errors:1%:3% --share 10% --traffic 600 --json"
 )]
-pub(super) struct Arguments {
+pub(super) struct SimulateArguments {
     /// What happens
     #[arg(long, value_name = "SCENARIO", default_value = "healthy")]
     scenario: Vec<Scenario>,
     /// Requests a minute, of both cohorts
-    #[arg(long, value_name = "N", default_value_t = 600.0, value_parser = positive)]
+    #[arg(long, value_name = "N", default_value_t = 600.0, value_parser = parse_positive)]
     traffic: f64,
     /// One stage of this share for the whole time, instead of the plan's stages
     #[arg(long, value_name = "SHARE")]
@@ -67,16 +67,16 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     users: u32,
     /// Exponent of Zipf's law for how often each comes; 0 is all alike
-    #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = exponent)]
+    #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = parse_exponent)]
     zipf: f64,
     /// Part of the subjects whose requests fail one time in four in either cohort, such as 2%
-    #[arg(long, value_name = "RATE", default_value = "0%", value_parser = rate)]
+    #[arg(long, value_name = "RATE", default_value = "0%", value_parser = parse_rate)]
     broken: f64,
     /// How far the day's highest traffic lies above the mean, such as 60%
-    #[arg(long, value_name = "RATE", default_value = "0%", value_parser = rate)]
+    #[arg(long, value_name = "RATE", default_value = "0%", value_parser = parse_rate)]
     daily: f64,
     /// Part of the minutes that are doubled, late or missing
-    #[arg(long, value_name = "RATE", default_value = "0%", value_parser = rate)]
+    #[arg(long, value_name = "RATE", default_value = "0%", value_parser = parse_rate)]
     disorder: f64,
     /// Draw when each rule rolled back, as SVG
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
@@ -89,62 +89,69 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Stop> {
-    let text = arguments
+pub(super) fn run(arguments: &SimulateArguments) -> Result<ExitStatus, CliError> {
+    let plan_text = arguments
         .plan
         .as_ref()
-        .map(|path| fs::read_to_string(path).map_err(|error| Stop::read(path, &error)))
+        .map(|path| fs::read_to_string(path).map_err(|error| CliError::read_failed(path, &error)))
         .transpose()?;
-    let Some(mut plan) = read_plan(text.as_deref()) else {
-        return Ok(Outcome::Negative);
+    let Some(mut plan) = read_plan(plan_text.as_deref()) else {
+        return Ok(ExitStatus::Negative);
     };
     if let Some(share) = arguments.share {
         let at_least_minutes = 60 * arguments.hours;
         plan.stages = vec![Stage { share, at_least_minutes, samples: 0, approval: false }];
     }
-    let story = Story::new(&arguments.scenario);
-    let crowd = Crowd {
-        traffic: arguments.traffic,
-        users: arguments.users,
-        zipf: arguments.zipf,
-        broken: arguments.broken,
-        daily: arguments.daily,
+    let scenarios = ScenarioSet::new(&arguments.scenario);
+    let population = UserPopulation {
+        requests_per_minute: arguments.traffic,
+        user_count: arguments.users,
+        zipf_exponent: arguments.zipf,
+        failing_user_share: arguments.broken,
+        daily_amplitude: arguments.daily,
         holdout: plan.holdout,
     };
-    let trial = Trial {
+    let simulation = ReleaseSimulation {
         plan: &plan,
-        story: &story,
-        crowd,
+        scenarios: &scenarios,
+        population,
         minutes: 60 * arguments.hours,
-        disorder: arguments.disorder,
+        disorder_rate: arguments.disorder,
     };
-    let outcomes = on_all_cores(&trial, arguments.seed, arguments.runs);
-    let report = Report::new(&story, &plan, arguments.seed, &outcomes);
+    let outcomes = run_on_all_cores(&simulation, arguments.seed, arguments.runs);
+    let report = SimulationReport::new(&scenarios, &plan, arguments.seed, &outcomes);
     if let Some(path) = &arguments.plot {
-        let scenario: Vec<_> = arguments.scenario.iter().map(ToString::to_string).collect();
-        let title = scenario.join(", ");
-        write_all(path, &[report::plot(&story, &title, trial.minutes, &outcomes)])?;
+        let scenario_names: Vec<_> = arguments.scenario.iter().map(ToString::to_string).collect();
+        let title = scenario_names.join(", ");
+        write_charts(
+            path,
+            &[report::plot_rollbacks(&scenarios, &title, simulation.minutes, &outcomes)],
+        )?;
     }
     print_report(&report, arguments.json)?;
-    Ok(Outcome::Fine)
+    Ok(ExitStatus::Success)
 }
 
 /// Every run has a seed of its own, so that it does not matter which core takes which.
-fn on_all_cores(trial: &Trial<'_>, seed: u64, runs: u64) -> Vec<trial::Outcome> {
+fn run_on_all_cores(
+    simulation: &ReleaseSimulation<'_>,
+    seed: u64,
+    runs: u64,
+) -> Vec<release_simulation::SimulationOutcome> {
     let cores = thread::available_parallelism().map_or(1, num::NonZero::get);
-    let next = AtomicU64::new(0);
+    let next_run = AtomicU64::new(0);
     let (sender, receiver) = sync::mpsc::channel();
     thread::scope(|scope| {
         for _ in 0..cores {
-            let (sender, next) = (sender.clone(), &next);
+            let (sender, next_run) = (sender.clone(), &next_run);
             scope.spawn(move || {
                 loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number >= runs {
+                    let run_index = next_run.fetch_add(1, Ordering::Relaxed);
+                    if run_index >= runs {
                         return;
                     }
-                    let seed = seed.wrapping_mul(SEEDS_APART).wrapping_add(number);
-                    if sender.send((number, trial.run(seed))).is_err() {
+                    let seed = seed.wrapping_mul(SEED_STRIDE).wrapping_add(run_index);
+                    if sender.send((run_index, simulation.run(seed))).is_err() {
                         return;
                     }
                 }
@@ -152,26 +159,26 @@ fn on_all_cores(trial: &Trial<'_>, seed: u64, runs: u64) -> Vec<trial::Outcome> 
         }
         drop(sender);
         let mut progress = Progress::new(Some(runs));
-        let mut outcomes: Vec<_> = receiver.iter().inspect(|_| progress.step()).collect();
-        outcomes.sort_by_key(|(number, _)| *number);
+        let mut outcomes: Vec<_> = receiver.iter().inspect(|_| progress.increment()).collect();
+        outcomes.sort_by_key(|(run_index, _)| *run_index);
         outcomes.into_iter().map(|(_, outcome)| outcome).collect()
     })
 }
 
-fn positive(text: &str) -> Result<f64, String> {
+fn parse_positive(text: &str) -> Result<f64, String> {
     let number = text.parse::<f64>().ok();
     let number = number.filter(|number| (1e-3..=1e6).contains(number));
     number.ok_or_else(|| format!("`{text}` is not a number from 0.001 to 1000000"))
 }
 
-fn exponent(text: &str) -> Result<f64, String> {
+fn parse_exponent(text: &str) -> Result<f64, String> {
     let number = text.parse::<f64>().ok().filter(|number| (0.0..=4.0).contains(number));
     number.ok_or_else(|| format!("`{text}` is not a number from 0 to 4"))
 }
 
-fn rate(text: &str) -> Result<f64, String> {
-    scenario::rate(text).ok_or_else(|| format!("`{text}` is not a rate such as 2%"))
+fn parse_rate(text: &str) -> Result<f64, String> {
+    scenario::parse_rate(text).ok_or_else(|| format!("`{text}` is not a rate such as 2%"))
 }
 
 /// Seeds of two simulations lie so far apart (a prime above any number of runs).
-const SEEDS_APART: u64 = 1_000_000_007;
+const SEED_STRIDE: u64 = 1_000_000_007;

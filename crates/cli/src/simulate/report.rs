@@ -5,20 +5,20 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::peers;
-use super::scenario::Story;
-use super::trial::Outcome;
+use super::comparison_rules;
+use super::release_simulation::SimulationOutcome;
+use super::scenario::ScenarioSet;
 use crate::plot::Chart;
-use crate::table::{Table, percent};
-use jeffrey_anytime::{Part, bounds};
+use crate::table::{TextTable, format_percent};
+use jeffrey_anytime::{Proportion, bounds};
 use jeffrey_edge::rollout::plan::Plan;
 
 #[derive(Serialize)]
-pub(super) struct Report {
+pub(super) struct SimulationReport {
     runs: usize,
     seed: u64,
     #[serde(flatten)]
-    ours: Figures,
+    gates: RollbackStats,
     /// Rises, over all runs.
     advances: usize,
     /// Runs that rose at least once.
@@ -28,31 +28,31 @@ pub(super) struct Report {
     rollbacks_by_gate: BTreeMap<String, usize>,
     /// Gates that rises waited for at the end, and in how many runs.
     open_at_the_end: BTreeMap<String, usize>,
-    stages: Vec<StageTimes>,
-    peers: BTreeMap<&'static str, Figures>,
+    stages: Vec<StageDurations>,
+    peers: BTreeMap<&'static str, RollbackStats>,
 }
 
 /// Rollbacks of one rule, or of all gates.
 #[derive(Serialize)]
-struct Figures {
+struct RollbackStats {
     rollbacks: usize,
     /// Before the change, or without one.
     false_rollbacks: usize,
     /// Upper end of the 95 % confidence interval (one-sided, Clopper & Pearson) of their rate.
     false_rate_upper_95: f64,
     /// From the change, of the runs that were not rolled back before; `null` when fewer are found.
-    delay_min: Delay,
+    delay_min: DetectionDelay,
 }
 
 #[derive(Serialize)]
-struct Delay {
+struct DetectionDelay {
     p50: Option<u64>,
     p90: Option<u64>,
 }
 
 /// How long runs stayed in a stage that they left upwards.
 #[derive(Serialize)]
-struct StageTimes {
+struct StageDurations {
     share_basis_points: u16,
     at_least_minutes: u64,
     left: usize,
@@ -60,96 +60,129 @@ struct StageTimes {
     max_minutes: u64,
 }
 
-impl Report {
-    pub(super) fn new(story: &Story, plan: &Plan, seed: u64, outcomes: &[Outcome]) -> Self {
-        let figures = |fired: &dyn Fn(&Outcome) -> Option<u64>| {
-            Figures::new(&outcomes.iter().map(fired).collect::<Vec<_>>(), story.change())
+impl SimulationReport {
+    pub(super) fn new(
+        scenarios: &ScenarioSet,
+        plan: &Plan,
+        seed: u64,
+        outcomes: &[SimulationOutcome],
+    ) -> Self {
+        let rollback_stats = |rollback_minute: &dyn Fn(&SimulationOutcome) -> Option<u64>| {
+            RollbackStats::new(
+                &outcomes.iter().map(rollback_minute).collect::<Vec<_>>(),
+                scenarios.change_minute(),
+            )
         };
         let mut rollbacks_by_gate = BTreeMap::new();
-        for (_, gate) in outcomes.iter().filter_map(|outcome| outcome.rolled_back.as_ref()) {
+        for (_, gate) in outcomes.iter().filter_map(|outcome| outcome.rollback.as_ref()) {
             *rollbacks_by_gate.entry(gate.clone()).or_default() += 1;
         }
         let mut open_at_the_end = BTreeMap::new();
-        for gate in outcomes.iter().flat_map(|outcome| &outcome.open) {
+        for gate in outcomes.iter().flat_map(|outcome| &outcome.open_gates) {
             *open_at_the_end.entry(gate.clone()).or_default() += 1;
         }
-        let names = peers::all().map(|peer| peer.name).into_iter().enumerate();
-        let peers = names.map(|(at, name)| (name, figures(&|outcome| outcome.peers[at]))).collect();
+        let names =
+            comparison_rules::comparison_rules().map(|rule| rule.name).into_iter().enumerate();
+        let peers = names
+            .map(|(index, name)| {
+                (name, rollback_stats(&|outcome| outcome.comparison_rollbacks[index]))
+            })
+            .collect();
         Self {
             runs: outcomes.len(),
             seed,
-            ours: figures(&|outcome| outcome.rolled_back.as_ref().map(|(minute, _)| *minute)),
-            advances: outcomes.iter().map(|outcome| outcome.stages.len()).sum(),
-            runs_advanced: outcomes.iter().filter(|outcome| !outcome.stages.is_empty()).count(),
+            gates: rollback_stats(&|outcome| outcome.rollback.as_ref().map(|(minute, _)| *minute)),
+            advances: outcomes.iter().map(|outcome| outcome.stage_minutes.len()).sum(),
+            runs_advanced: outcomes
+                .iter()
+                .filter(|outcome| !outcome.stage_minutes.is_empty())
+                .count(),
             runs_undecided: outcomes.iter().filter(|outcome| outcome.undecided).count(),
             rollbacks_by_gate,
             open_at_the_end,
-            stages: stage_times(plan, outcomes),
+            stages: stage_durations(plan, outcomes),
             peers,
         }
     }
 }
 
 /// What part of the runs each rule had rolled back by which minute.
-pub(super) fn plot<'a>(
-    story: &Story,
+pub(super) fn plot_rollbacks<'a>(
+    scenarios: &ScenarioSet,
     title: &'a str,
     minutes: u64,
-    outcomes: &[Outcome],
+    outcomes: &[SimulationOutcome],
 ) -> Chart<'a> {
-    let line = |fired: &dyn Fn(&Outcome) -> Option<u64>| {
-        let mut fired: Vec<u64> = outcomes.iter().filter_map(fired).collect();
-        fired.sort_unstable();
-        let part = |count: usize| count as f64 / outcomes.len().max(1) as f64;
+    let rollback_curve = |rollback_minute: &dyn Fn(&SimulationOutcome) -> Option<u64>| {
+        let mut rollback_minutes: Vec<u64> = outcomes.iter().filter_map(rollback_minute).collect();
+        rollback_minutes.sort_unstable();
+        let share_of_runs = |count: usize| count as f64 / outcomes.len().max(1) as f64;
         let mut points = vec![(0.0, 0.0)];
-        for (before, minute) in fired.iter().enumerate() {
-            points.extend([(*minute as f64, part(before)), (*minute as f64, part(before + 1))]);
+        for (earlier_rollbacks, minute) in rollback_minutes.iter().enumerate() {
+            points.extend([
+                (*minute as f64, share_of_runs(earlier_rollbacks)),
+                (*minute as f64, share_of_runs(earlier_rollbacks + 1)),
+            ]);
         }
-        points.push((minutes as f64, part(fired.len())));
+        points.push((minutes as f64, share_of_runs(rollback_minutes.len())));
         points
     };
-    let ours = line(&|outcome| outcome.rolled_back.as_ref().map(|(minute, _)| *minute));
-    let mut lines = vec![("jeffrey".to_owned(), ours)];
-    for (at, peer) in peers::all().into_iter().enumerate() {
-        lines.push((peer.name.to_owned(), line(&|outcome| outcome.peers[at])));
+    let gates_curve =
+        rollback_curve(&|outcome| outcome.rollback.as_ref().map(|(minute, _)| *minute));
+    let mut lines = vec![("jeffrey".to_owned(), gates_curve)];
+    for (index, rule) in comparison_rules::comparison_rules().into_iter().enumerate() {
+        lines.push((
+            rule.name.to_owned(),
+            rollback_curve(&|outcome| outcome.comparison_rollbacks[index]),
+        ));
     }
-    let mark = story.change().map(|minute| minute as f64);
-    Chart { title, across: "minute", up: "part of the runs rolled back", lines, mark }
+    let mark = scenarios.change_minute().map(|minute| minute as f64);
+    Chart {
+        title,
+        x_label: "minute",
+        y_label: "part of the runs rolled back",
+        series: lines,
+        marked_x: mark,
+    }
 }
 
-impl Figures {
-    fn new(fired: &[Option<u64>], change: Option<u64>) -> Self {
-        let early = |minute: &u64| change.is_none_or(|change| *minute < change);
-        let false_rollbacks = fired.iter().flatten().filter(|minute| early(minute)).count();
-        let mut delays: Vec<u64> = fired
+impl RollbackStats {
+    fn new(rollback_minutes: &[Option<u64>], change_minute: Option<u64>) -> Self {
+        let is_early =
+            |minute: &u64| change_minute.is_none_or(|change_minute| *minute < change_minute);
+        let false_rollbacks =
+            rollback_minutes.iter().flatten().filter(|minute| is_early(minute)).count();
+        let mut delays: Vec<u64> = rollback_minutes
             .iter()
             .flatten()
-            .filter(|minute| !early(minute))
-            .map(|minute| minute + 1 - change.unwrap_or(0))
+            .filter(|minute| !is_early(minute))
+            .map(|minute| minute + 1 - change_minute.unwrap_or(0))
             .collect();
         delays.sort_unstable();
-        let fair = fired.len() - false_rollbacks;
+        let runs_until_change = rollback_minutes.len() - false_rollbacks;
         // Runs in which nothing was found stand at the end.
-        let quantile = |part: f64| {
-            let rank = (part * fair as f64).ceil().max(1.0) as usize;
+        let quantile = |probability: f64| {
+            let rank = (probability * runs_until_change as f64).ceil().max(1.0) as usize;
             delays.get(rank - 1).copied()
         };
-        let part = Part::new(false_rollbacks as u64, fired.len() as u64);
+        let proportion = Proportion::new(false_rollbacks as u64, rollback_minutes.len() as u64);
         Self {
-            rollbacks: fired.iter().flatten().count(),
+            rollbacks: rollback_minutes.iter().flatten().count(),
             false_rollbacks,
-            false_rate_upper_95: bounds::highest_chance(part, 0.05),
-            delay_min: Delay { p50: quantile(0.5), p90: quantile(0.9) },
+            false_rate_upper_95: bounds::clopper_pearson_upper(proportion, 0.05),
+            delay_min: DetectionDelay { p50: quantile(0.5), p90: quantile(0.9) },
         }
     }
 }
 
-fn stage_times(plan: &Plan, outcomes: &[Outcome]) -> Vec<StageTimes> {
-    let times = |(at, stage): (usize, &jeffrey_edge::rollout::plan::Stage)| {
-        let mut minutes: Vec<u64> =
-            outcomes.iter().filter_map(|outcome| outcome.stages.get(at).copied()).collect();
+fn stage_durations(plan: &Plan, outcomes: &[SimulationOutcome]) -> Vec<StageDurations> {
+    let durations = |(index, stage): (usize, &jeffrey_edge::rollout::plan::Stage)| {
+        let mut minutes: Vec<u64> = outcomes
+            .iter()
+            .filter_map(|outcome| outcome.stage_minutes.get(index).copied())
+            .collect();
         minutes.sort_unstable();
-        Some(StageTimes {
+        Some(StageDurations {
             share_basis_points: stage.share.basis_points(),
             at_least_minutes: stage.at_least_minutes,
             left: minutes.len(),
@@ -157,32 +190,33 @@ fn stage_times(plan: &Plan, outcomes: &[Outcome]) -> Vec<StageTimes> {
             max_minutes: *minutes.last()?,
         })
     };
-    plan.stages.iter().enumerate().filter_map(times).collect()
+    plan.stages.iter().enumerate().filter_map(durations).collect()
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for SimulationReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut table =
-            Table::new(["rule", "rolled back", "falsely", "up to", "p50 min", "p90 min"]);
-        let minutes = |minutes: Option<u64>| minutes.map_or("–".to_owned(), |m| m.to_string());
-        let mut row = |name: &str, figures: &Figures| {
+            TextTable::new(["rule", "rolled back", "falsely", "up to", "p50 min", "p90 min"]);
+        let format_minutes =
+            |minutes: Option<u64>| minutes.map_or("–".to_owned(), |m| m.to_string());
+        let mut row = |name: &str, stats: &RollbackStats| {
             let runs = self.runs.max(1) as f64;
-            table.row(vec![
+            table.push_row(vec![
                 name.to_owned(),
-                percent(figures.rollbacks as f64 / runs),
-                percent(figures.false_rollbacks as f64 / runs),
-                percent(figures.false_rate_upper_95),
-                minutes(figures.delay_min.p50),
-                minutes(figures.delay_min.p90),
+                format_percent(stats.rollbacks as f64 / runs),
+                format_percent(stats.false_rollbacks as f64 / runs),
+                format_percent(stats.false_rate_upper_95),
+                format_minutes(stats.delay_min.p50),
+                format_minutes(stats.delay_min.p90),
             ]);
         };
-        row("jeffrey", &self.ours);
-        for (name, figures) in &self.peers {
-            row(name, figures);
+        row("jeffrey", &self.gates);
+        for (name, stats) in &self.peers {
+            row(name, stats);
         }
         write!(f, "{table}")?;
-        let (rises, runs) = (self.advances, self.runs);
-        writeln!(f, "{rises} rises in {runs} runs, {} undecided", self.runs_undecided)?;
+        let (advances, runs) = (self.advances, self.runs);
+        writeln!(f, "{advances} rises in {runs} runs, {} undecided", self.runs_undecided)?;
         for (gate, count) in &self.rollbacks_by_gate {
             writeln!(f, "{count} by {gate}")?;
         }
@@ -210,11 +244,11 @@ mod tests {
 
     #[test]
     fn what_is_never_found_counts_as_the_longest_delay() {
-        let fired = [Some(365), Some(370), None, Some(10), None];
-        let figures = Figures::new(&fired, Some(360));
-        assert_eq!((figures.rollbacks, figures.false_rollbacks), (3, 1));
-        assert_eq!((figures.delay_min.p50, figures.delay_min.p90), (Some(11), None));
-        let healthy = Figures::new(&fired, None);
+        let rollback_minutes = [Some(365), Some(370), None, Some(10), None];
+        let stats = RollbackStats::new(&rollback_minutes, Some(360));
+        assert_eq!((stats.rollbacks, stats.false_rollbacks), (3, 1));
+        assert_eq!((stats.delay_min.p50, stats.delay_min.p90), (Some(11), None));
+        let healthy = RollbackStats::new(&rollback_minutes, None);
         assert_eq!((healthy.false_rollbacks, healthy.delay_min.p50), (3, None));
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use jeffrey_edge::rollout::counts::{Metric, SLOW_MS};
-use jeffrey_edge::rollout::plan::explain::usual;
+use jeffrey_edge::rollout::plan::explain::baseline_rate;
 use jeffrey_terms::Cohort;
 
 /// One thing that happens.
@@ -13,7 +13,7 @@ pub(super) enum Scenario {
     /// Traffic so many times as high for half an hour, every four hours from a minute on.
     Burst { times: f64, minute: u64 },
     /// From a minute on all requests of one subject fail: the canary's that comes most often.
-    Client { minute: u64 },
+    FailingClient { minute: u64 },
     /// The rate of both moves from one value to another over a day.
     Drift { metric: Metric, from: f64, to: f64 },
     /// Nothing.
@@ -23,11 +23,11 @@ pub(super) enum Scenario {
     /// Half of a cohort's requests fail for half an hour.
     Outage { cohort: Cohort, minute: u64 },
     /// The rate of both, and from a minute on the canary's: at once, or rising over some minutes.
-    Rate { metric: Metric, from: f64, to: f64, minute: u64, over: u64 },
+    MetricRate { metric: Metric, from: f64, to: f64, minute: u64, over_minutes: u64 },
     /// From a minute on nothing of the canary's is counted.
     Silence { minute: u64 },
     /// The canary's counters arrive under a minute that is so much later: a clock that is wrong.
-    Skew { minutes: u64 },
+    ClockSkew { minutes: u64 },
 }
 
 impl FromStr for Scenario {
@@ -36,37 +36,44 @@ impl FromStr for Scenario {
     fn from_str(text: &str) -> Result<Self, ScenarioError> {
         let error = || ScenarioError { text: text.to_owned() };
         let number = |text: &str| text.parse::<u64>().map_err(|_| error());
-        let (text, over) = match text.split_once('/') {
-            Some((text, over)) => (text, number(over)?),
+        let (text, over_minutes) = match text.split_once('/') {
+            Some((text, over_minutes)) => (text, number(over_minutes)?),
             None => (text, 0),
         };
-        let (what, minute) = match text.split_once('@') {
-            Some((what, minute)) => (what, number(minute)?),
-            None => (text, CHANGE_MINUTE),
+        let (spec, minute) = match text.split_once('@') {
+            Some((spec, minute)) => (spec, number(minute)?),
+            None => (text, CHANGE_MINUTE_DEFAULT),
         };
-        let parts: Vec<&str> = what.split(':').collect();
-        let drawn = |name| Metric::from_name(name).filter(|metric| DRAWN.contains(metric));
-        match parts[..] {
+        let fields: Vec<&str> = spec.split(':').collect();
+        let find_metric =
+            |name| Metric::from_name(name).filter(|metric| SCENARIO_METRICS.contains(metric));
+        match fields[..] {
             [metric, from, to] if metric != "latency" => {
-                let (from, to) = (rate(from).ok_or_else(error)?, rate(to).ok_or_else(error)?);
-                let metric = drawn(metric).ok_or_else(error)?;
-                Ok(Self::Rate { metric, from, to, minute, over })
+                let (from, to) =
+                    (parse_rate(from).ok_or_else(error)?, parse_rate(to).ok_or_else(error)?);
+                let metric = find_metric(metric).ok_or_else(error)?;
+                Ok(Self::MetricRate { metric, from, to, minute, over_minutes })
             }
-            _ if over > 0 => Err(error()),
+            _ if over_minutes > 0 => Err(error()),
             ["burst", times] => {
                 let times = times.parse().ok().filter(|times| (1.0..=100.0).contains(times));
                 Ok(Self::Burst { times: times.ok_or_else(error)?, minute })
             }
-            ["client"] => Ok(Self::Client { minute }),
+            ["client"] => Ok(Self::FailingClient { minute }),
             ["drift", metric, from, to] => {
-                let (from, to) = (rate(from).ok_or_else(error)?, rate(to).ok_or_else(error)?);
-                Ok(Self::Drift { metric: drawn(metric).ok_or_else(error)?, from, to })
+                let (from, to) =
+                    (parse_rate(from).ok_or_else(error)?, parse_rate(to).ok_or_else(error)?);
+                Ok(Self::Drift { metric: find_metric(metric).ok_or_else(error)?, from, to })
             }
             ["healthy"] => Ok(Self::Healthy),
             ["silence"] => Ok(Self::Silence { minute }),
             ["skew", minutes] => {
                 let minutes = number(minutes)?;
-                if minutes <= SKEW_MINUTES_MAX { Ok(Self::Skew { minutes }) } else { Err(error()) }
+                if minutes <= SKEW_MINUTES_MAX {
+                    Ok(Self::ClockSkew { minutes })
+                } else {
+                    Err(error())
+                }
             }
             ["outage", cohort] => {
                 let cohort = Cohort::from_name(cohort).ok_or_else(error)?;
@@ -90,7 +97,7 @@ impl fmt::Display for Scenario {
         let percent = |rate: f64| format!("{}%", (1e6 * rate).round() / 1e4);
         match *self {
             Self::Burst { times, minute } => write!(f, "burst:{times}@{minute}"),
-            Self::Client { minute } => write!(f, "client@{minute}"),
+            Self::FailingClient { minute } => write!(f, "client@{minute}"),
             Self::Drift { metric, from, to } => {
                 write!(f, "drift:{}:{}:{}", metric.name(), percent(from), percent(to))
             }
@@ -99,12 +106,12 @@ impl fmt::Display for Scenario {
                 write!(f, "latency:{from_ms}:{to_ms}@{minute}")
             }
             Self::Outage { cohort, minute } => write!(f, "outage:{}@{minute}", cohort.name()),
-            Self::Rate { metric, from, to, minute, over } => {
+            Self::MetricRate { metric, from, to, minute, over_minutes: over } => {
                 write!(f, "{}:{}:{}@{minute}", metric.name(), percent(from), percent(to))?;
                 if over > 0 { write!(f, "/{over}") } else { Ok(()) }
             }
             Self::Silence { minute } => write!(f, "silence@{minute}"),
-            Self::Skew { minutes } => write!(f, "skew:{minutes}"),
+            Self::ClockSkew { minutes } => write!(f, "skew:{minutes}"),
         }
     }
 }
@@ -122,7 +129,7 @@ pub(super) struct ScenarioError {
 }
 
 /// `1%` or `0.01`, 0 to 1.
-pub(super) fn rate(text: &str) -> Option<f64> {
+pub(super) fn parse_rate(text: &str) -> Option<f64> {
     let rate = match text.strip_suffix('%') {
         Some(percent) => percent.parse::<f64>().ok()? / 100.0,
         None => text.parse().ok()?,
@@ -132,56 +139,66 @@ pub(super) fn rate(text: &str) -> Option<f64> {
 
 /// All that happens in one simulation.
 #[derive(Clone, Debug)]
-pub(super) struct Story {
+pub(super) struct ScenarioSet {
     scenarios: Vec<Scenario>,
 }
 
-impl Story {
+impl ScenarioSet {
     pub(super) fn new(scenarios: &[Scenario]) -> Self {
         Self { scenarios: scenarios.to_vec() }
     }
 
     /// The minute at which the canary becomes worse, if it does.
-    pub(super) fn change(&self) -> Option<u64> {
-        let worse = self.scenarios.iter().filter_map(|scenario| match *scenario {
-            Scenario::Rate { from, to, minute, .. } if from != to => Some(minute),
+    pub(super) fn change_minute(&self) -> Option<u64> {
+        let change_minutes = self.scenarios.iter().filter_map(|scenario| match *scenario {
+            Scenario::MetricRate { from, to, minute, .. } if from != to => Some(minute),
             Scenario::Latency { from_ms, to_ms, minute } if from_ms < to_ms => Some(minute),
             Scenario::Outage { cohort: Cohort::Canary, minute } => Some(minute),
             // One client is no reason to roll back.
             _ => None,
         });
-        worse.min()
+        change_minutes.min()
     }
 
     /// The chance of a hit.
     pub(super) fn rate(&self, metric: Metric, cohort: Cohort, minute: u64) -> f64 {
         let canary = cohort == Cohort::Canary;
-        let mut rate = healthy(metric);
+        let mut rate = healthy_rate(metric);
         for scenario in &self.scenarios {
             match *scenario {
-                Scenario::Rate { metric: of, from, to, minute: at, over } if of == metric => {
-                    let part = match minute.checked_sub(at) {
-                        Some(since) if canary => (since + 1) as f64 / over.max(1) as f64,
+                Scenario::MetricRate {
+                    metric: scenario_metric,
+                    from,
+                    to,
+                    minute: start_minute,
+                    over_minutes,
+                } if scenario_metric == metric => {
+                    let progress = match minute.checked_sub(start_minute) {
+                        Some(elapsed) if canary => {
+                            (elapsed + 1) as f64 / over_minutes.max(1) as f64
+                        }
                         _ => 0.0,
                     };
-                    rate = if part >= 1.0 { to } else { from + (to - from) * part };
+                    rate = if progress >= 1.0 { to } else { from + (to - from) * progress };
                 }
-                Scenario::Drift { metric: of, from, to } if of == metric => {
+                Scenario::Drift { metric: scenario_metric, from, to }
+                    if scenario_metric == metric =>
+                {
                     rate = from + (to - from) * (minute as f64 / 1_440.0).min(1.0);
                 }
-                Scenario::Latency { from_ms, to_ms, minute: at } => {
-                    let p95 = if canary && minute >= at { to_ms } else { from_ms };
+                Scenario::Latency { from_ms, to_ms, minute: start_minute } => {
+                    let p95 = if canary && minute >= start_minute { to_ms } else { from_ms };
                     let factor = if canary { 1.2 } else { 1.0 };
                     match metric {
-                        Metric::Slow => rate = above(SLOW_MS as f64, p95),
-                        Metric::SlowBesideStable => rate = above(factor * from_ms, p95),
+                        Metric::Slow => rate = probability_above(SLOW_MS as f64, p95),
+                        Metric::SlowBesideStable => rate = probability_above(factor * from_ms, p95),
                         _ => {}
                     }
                 }
-                Scenario::Outage { cohort: of, minute: at }
+                Scenario::Outage { cohort: affected_cohort, minute: start_minute }
                     if metric == Metric::Errors
-                        && of == cohort
-                        && (at..at + OUTAGE_MINUTES).contains(&minute) =>
+                        && affected_cohort == cohort
+                        && (start_minute..start_minute + OUTAGE_MINUTES).contains(&minute) =>
                 {
                     rate = 0.5;
                 }
@@ -192,11 +209,11 @@ impl Story {
     }
 
     /// How many times its usual height the traffic has.
-    pub(super) fn traffic(&self, now: u64) -> f64 {
-        let times = self.scenarios.iter().filter_map(|one| match *one {
+    pub(super) fn traffic_factor(&self, now: u64) -> f64 {
+        let times = self.scenarios.iter().filter_map(|scenario| match *scenario {
             Scenario::Burst { times, minute } => {
-                let within = now.checked_sub(minute)? % BURST_EVERY < BURST_MINUTES;
-                within.then_some(times)
+                let is_bursting = now.checked_sub(minute)? % BURST_INTERVAL_MINUTES < BURST_MINUTES;
+                is_bursting.then_some(times)
             }
             _ => None,
         });
@@ -205,34 +222,34 @@ impl Story {
 
     /// Whether all requests of one of the canary's subjects fail.
     pub(super) fn client_fails(&self, now: u64) -> bool {
-        let fails = |one: &Scenario| matches!(one, Scenario::Client { minute } if now >= *minute);
-        self.scenarios.iter().any(fails)
+        let has_failing_client = |scenario: &Scenario| matches!(scenario, Scenario::FailingClient { minute } if now >= *minute);
+        self.scenarios.iter().any(has_failing_client)
     }
 
     /// By how many minutes the canary's clock is late.
-    pub(super) fn skew(&self) -> u64 {
-        let minutes = self.scenarios.iter().map(|one| match one {
-            Scenario::Skew { minutes } => *minutes,
+    pub(super) fn skew_minutes(&self) -> u64 {
+        let minutes = self.scenarios.iter().map(|scenario| match scenario {
+            Scenario::ClockSkew { minutes } => *minutes,
             _ => 0,
         });
         minutes.max().unwrap_or(0)
     }
 
     /// Whether nothing of the canary's is counted.
-    pub(super) fn is_silent(&self, now: u64) -> bool {
+    pub(super) fn is_canary_silent(&self, now: u64) -> bool {
         self.scenarios
             .iter()
-            .any(|one| matches!(one, Scenario::Silence { minute } if now >= *minute))
+            .any(|scenario| matches!(scenario, Scenario::Silence { minute } if now >= *minute))
     }
 
     /// The metric that the story is about, and the limit of a literal rule for it.
-    pub(super) fn subject(&self) -> (Metric, f64) {
-        let named = self.scenarios.iter().find_map(|scenario| match scenario {
-            Scenario::Drift { metric, .. } | Scenario::Rate { metric, .. } => Some(*metric),
+    pub(super) fn metric_and_limit(&self) -> (Metric, f64) {
+        let scenario_metric = self.scenarios.iter().find_map(|scenario| match scenario {
+            Scenario::Drift { metric, .. } | Scenario::MetricRate { metric, .. } => Some(*metric),
             Scenario::Latency { .. } => Some(Metric::Slow),
             _ => None,
         });
-        match named.unwrap_or(Metric::Errors) {
+        match scenario_metric.unwrap_or(Metric::Errors) {
             Metric::Slow => (Metric::Slow, 0.05),
             Metric::LowConfidence => (Metric::LowConfidence, 0.25),
             Metric::RuleApplied => (Metric::RuleApplied, 0.1),
@@ -242,7 +259,7 @@ impl Story {
 }
 
 /// The metrics that a scenario may move.
-const DRAWN: [Metric; 8] = [
+const SCENARIO_METRICS: [Metric; 8] = [
     Metric::Errors,
     Metric::FeedbackBad,
     Metric::LowConfidence,
@@ -254,27 +271,27 @@ const DRAWN: [Metric; 8] = [
 ];
 
 /// What both cohorts do when nothing is said.
-fn healthy(metric: Metric) -> f64 {
+fn healthy_rate(metric: Metric) -> f64 {
     match metric {
-        Metric::Slow => above(SLOW_MS as f64, 180.0),
-        metric => usual(metric),
+        Metric::Slow => probability_above(SLOW_MS as f64, 180.0),
+        metric => baseline_rate(metric),
     }
 }
 
 /// The chance of a latency above `ms` with this P95: a log-normal law whose spread gives 3.2 % above
 /// 200 ms at a P95 of 180 ms, and 10 % at 240 ms (`statistics.md`, 4.6).
-fn above(ms: f64, p95_ms: f64) -> f64 {
-    let z = Z_95 + libm::log(ms / p95_ms) / SPREAD;
+fn probability_above(ms: f64, p95_ms: f64) -> f64 {
+    let z = Z_95 + libm::log(ms / p95_ms) / LATENCY_LOG_STD_DEV;
     0.5 * libm::erfc(z / std::f64::consts::SQRT_2)
 }
 
 const Z_95: f64 = 1.644_853_626_951_472_7;
-const SPREAD: f64 = 0.509;
+const LATENCY_LOG_STD_DEV: f64 = 0.509;
 /// Hour 6, as in `statistics.md`.
-const CHANGE_MINUTE: u64 = 360;
+const CHANGE_MINUTE_DEFAULT: u64 = 360;
 const OUTAGE_MINUTES: u64 = 30;
 const BURST_MINUTES: u64 = 30;
-const BURST_EVERY: u64 = 240;
+const BURST_INTERVAL_MINUTES: u64 = 240;
 const SKEW_MINUTES_MAX: u64 = 30;
 
 #[cfg(test)]
@@ -284,14 +301,14 @@ mod tests {
     #[test]
     fn a_scenario_is_read_whole_or_not_at_all() {
         let (metric, from, to) = (Metric::Errors, 0.01, 0.03);
-        let rate = Scenario::Rate { metric, from, to, minute: 360, over: 0 };
+        let rate = Scenario::MetricRate { metric, from, to, minute: 360, over_minutes: 0 };
         assert_eq!("errors:1%:3%".parse(), Ok(rate.clone()));
         assert_eq!("errors:0.01:0.03@360".parse(), Ok(rate));
-        let slow = Scenario::Rate { metric, from, to, minute: 5, over: 120 };
-        assert_eq!("errors:1%:3%@5/120".parse(), Ok(slow));
+        let slow_rise = Scenario::MetricRate { metric, from, to, minute: 5, over_minutes: 120 };
+        assert_eq!("errors:1%:3%@5/120".parse(), Ok(slow_rise));
         assert_eq!("drift:errors:1%:3%".parse(), Ok(Scenario::Drift { metric, from, to }));
         assert_eq!("burst:5@10".parse(), Ok(Scenario::Burst { times: 5.0, minute: 10 }));
-        assert_eq!("skew:2".parse(), Ok(Scenario::Skew { minutes: 2 }));
+        assert_eq!("skew:2".parse(), Ok(Scenario::ClockSkew { minutes: 2 }));
         let stable = Scenario::Outage { cohort: Cohort::Stable, minute: 7 };
         assert_eq!("outage:stable@7".parse(), Ok(stable));
         for text in [
@@ -308,7 +325,7 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Scenario>().unwrap().to_string(), text);
         }
-        for bad in [
+        for invalid in [
             "",
             "errors",
             "errors:1%",
@@ -322,41 +339,46 @@ mod tests {
             "skew:31",
             "drift:errors:1%",
         ] {
-            assert!(bad.parse::<Scenario>().is_err(), "{bad}");
+            assert!(invalid.parse::<Scenario>().is_err(), "{invalid}");
         }
     }
 
     #[test]
     fn what_rises_slowly_drifts_or_comes_in_bursts_is_where_it_should_be() {
-        let story = |text: &str| Story::new(&[text.parse().unwrap()]);
-        let canary = |story: &Story, minute| story.rate(Metric::Errors, Cohort::Canary, minute);
-        let slow = story("errors:1%:3%@10/100");
-        assert_eq!((canary(&slow, 9), canary(&slow, 109), canary(&slow, 500)), (0.01, 0.03, 0.03));
-        assert!((canary(&slow, 59) - 0.02).abs() < 1e-12);
-        let drift = story("drift:errors:1%:3%");
+        let parse_scenarios = |text: &str| ScenarioSet::new(&[text.parse().unwrap()]);
+        let canary = |scenarios: &ScenarioSet, minute| {
+            scenarios.rate(Metric::Errors, Cohort::Canary, minute)
+        };
+        let slow_rise = parse_scenarios("errors:1%:3%@10/100");
+        assert_eq!(
+            (canary(&slow_rise, 9), canary(&slow_rise, 109), canary(&slow_rise, 500)),
+            (0.01, 0.03, 0.03)
+        );
+        assert!((canary(&slow_rise, 59) - 0.02).abs() < 1e-12);
+        let drift = parse_scenarios("drift:errors:1%:3%");
         assert!((drift.rate(Metric::Errors, Cohort::Stable, 720) - 0.02).abs() < 1e-12);
-        assert_eq!(drift.change(), None);
-        let burst = story("burst:5@10");
-        let times = [9, 10, 39, 40, 250].map(|minute| burst.traffic(minute));
+        assert_eq!(drift.change_minute(), None);
+        let burst = parse_scenarios("burst:5@10");
+        let times = [9, 10, 39, 40, 250].map(|minute| burst.traffic_factor(minute));
         assert_eq!(times, [1.0, 5.0, 5.0, 1.0, 5.0]);
     }
 
     #[test]
     fn the_latency_law_is_that_of_the_statistics() {
-        let found = [(180.0, 0.032), (200.0, 0.05), (240.0, 0.1)];
-        for (p95, known) in found {
-            assert!((above(200.0, p95) - known).abs() < 1e-3, "{p95}");
+        let cases = [(180.0, 0.032), (200.0, 0.05), (240.0, 0.1)];
+        for (p95, expected) in cases {
+            assert!((probability_above(200.0, p95) - expected).abs() < 1e-3, "{p95}");
         }
     }
 
     #[test]
     fn only_the_canary_changes_and_only_from_its_minute_on() {
-        let story = Story::new(&["errors:1%:3%@10".parse().unwrap()]);
-        let rate = |cohort, minute| story.rate(Metric::Errors, cohort, minute);
+        let scenarios = ScenarioSet::new(&["errors:1%:3%@10".parse().unwrap()]);
+        let rate = |cohort, minute| scenarios.rate(Metric::Errors, cohort, minute);
         assert_eq!(rate(Cohort::Canary, 9), 0.01);
         assert_eq!(rate(Cohort::Canary, 10), 0.03);
         assert_eq!(rate(Cohort::Stable, 10), 0.01);
-        assert_eq!(story.change(), Some(10));
-        assert_eq!(Story::new(&["errors:1%:1%".parse().unwrap()]).change(), None);
+        assert_eq!(scenarios.change_minute(), Some(10));
+        assert_eq!(ScenarioSet::new(&["errors:1%:1%".parse().unwrap()]).change_minute(), None);
     }
 }

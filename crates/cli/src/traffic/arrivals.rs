@@ -9,146 +9,150 @@ use rand::SeedableRng;
 use rand_distr::{Distribution, Exp, Zipf};
 use rand_pcg::Pcg64;
 
-use super::texts::{Kind, Texts};
+use super::texts::{TextGenerator, TextKind};
 
 /// How often somebody arrives.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Pace {
+pub(super) struct ArrivalPattern {
     /// On average a second, bursts aside; above 0.
-    pub(super) rate: f64,
+    pub(super) rate_per_second: f64,
     /// So many at once; 0 is no burst.
-    pub(super) burst: u32,
+    pub(super) burst_size: u32,
     /// From one burst to the next, and from the start to the first; above 0.
-    pub(super) burst_every: Duration,
+    pub(super) burst_interval: Duration,
 }
 
 /// One request to be made.
 #[derive(Clone, PartialEq)]
 pub(super) struct Arrival {
     /// After the start.
-    pub(super) at: Duration,
+    pub(super) offset: Duration,
     /// 1 to the number of users; the lower, the more often.
     pub(super) user: u32,
     /// What the text tries.
-    pub(super) kind: Kind,
+    pub(super) kind: TextKind,
     /// What is sent.
     pub(super) text: String,
 }
 
 /// An endless stream of arrivals.
-pub(super) struct Traffic {
-    times: Times,
-    users: Users,
-    texts: Texts,
+pub(super) struct ArrivalStream {
+    times: ArrivalTimes,
+    users: UserSampler,
+    texts: TextGenerator,
 }
 
-impl Traffic {
+impl ArrivalStream {
     /// `None` for a pace or a number of users out of range.
-    pub(super) fn new(seed: u64, pace: Pace, users: u32) -> Option<Self> {
+    pub(super) fn new(seed: u64, pattern: ArrivalPattern, users: u32) -> Option<Self> {
         // One generator each: more users, or another pace, leaves the texts as they were.
         let mut seeds = Pcg64::seed_from_u64(seed);
         let mut rng = || Pcg64::from_rng(&mut seeds);
         Some(Self {
-            times: Times::new(rng(), pace)?,
-            users: Users::new(rng(), users)?,
-            texts: Texts::new(rng(), rng()),
+            times: ArrivalTimes::new(rng(), pattern)?,
+            users: UserSampler::new(rng(), users)?,
+            texts: TextGenerator::new(rng(), rng()),
         })
     }
 }
 
-impl Iterator for Traffic {
+impl Iterator for ArrivalStream {
     type Item = Arrival;
 
     fn next(&mut self) -> Option<Arrival> {
-        let at = self.times.next()?;
+        let offset = self.times.next()?;
         let user = self.users.next()?;
-        let (kind, text) = self.texts.next(at);
-        Some(Arrival { at, user, kind, text })
+        let (kind, text) = self.texts.next_text(offset);
+        Some(Arrival { offset, user, kind, text })
     }
 }
 
 /// When they arrive, in order.
-struct Times {
+struct ArrivalTimes {
     rng: Pcg64,
     gaps: Exp<f64>,
     /// The next one of the process, in seconds.
-    single: f64,
-    burst: u32,
-    burst_every: Duration,
+    next_single_seconds: f64,
+    burst_size: u32,
+    burst_interval: Duration,
     /// The next burst, and who of it is still to come.
-    burst_at: Duration,
-    burst_left: u32,
+    next_burst: Duration,
+    burst_remaining: u32,
 }
 
-impl Times {
-    fn new(mut rng: Pcg64, pace: Pace) -> Option<Self> {
-        let Pace { rate, burst, burst_every } = pace;
-        if !(rate.is_finite() && rate > 0.0) || burst_every.is_zero() {
+impl ArrivalTimes {
+    fn new(mut rng: Pcg64, pattern: ArrivalPattern) -> Option<Self> {
+        let ArrivalPattern { rate_per_second, burst_size, burst_interval } = pattern;
+        if !(rate_per_second.is_finite() && rate_per_second > 0.0) || burst_interval.is_zero() {
             return None;
         }
-        let gaps = Exp::new(rate).ok()?;
-        let single = gaps.sample(&mut rng);
+        let gaps = Exp::new(rate_per_second).ok()?;
+        let next_single_seconds = gaps.sample(&mut rng);
         Some(Self {
             rng,
             gaps,
-            single,
-            burst,
-            burst_every,
-            burst_at: burst_every,
-            burst_left: burst,
+            next_single_seconds,
+            burst_size,
+            burst_interval,
+            next_burst: burst_interval,
+            burst_remaining: burst_size,
         })
     }
 }
 
-impl Iterator for Times {
+impl Iterator for ArrivalTimes {
     type Item = Duration;
 
     /// `None` beyond what a [`Duration`] can hold.
     fn next(&mut self) -> Option<Duration> {
-        let single = Duration::try_from_secs_f64(self.single).ok()?;
-        if self.burst == 0 || single < self.burst_at {
-            self.single += self.gaps.sample(&mut self.rng);
+        let single = Duration::try_from_secs_f64(self.next_single_seconds).ok()?;
+        if self.burst_size == 0 || single < self.next_burst {
+            self.next_single_seconds += self.gaps.sample(&mut self.rng);
             return Some(single);
         }
-        let at = self.burst_at;
-        self.burst_left -= 1;
-        if self.burst_left == 0 {
-            self.burst_left = self.burst;
-            self.burst_at = at.checked_add(self.burst_every)?;
+        let burst_time = self.next_burst;
+        self.burst_remaining -= 1;
+        if self.burst_remaining == 0 {
+            self.burst_remaining = self.burst_size;
+            self.next_burst = burst_time.checked_add(self.burst_interval)?;
         }
-        Some(at)
+        Some(burst_time)
     }
 }
 
 /// Who arrives.
-struct Users {
+struct UserSampler {
     rng: Pcg64,
-    law: Zipf<f64>,
+    distribution: Zipf<f64>,
 }
 
-impl Users {
-    fn new(rng: Pcg64, count: u32) -> Option<Self> {
-        Some(Self { rng, law: Zipf::new(f64::from(count), EXPONENT).ok()? })
+impl UserSampler {
+    fn new(rng: Pcg64, user_count: u32) -> Option<Self> {
+        Some(Self { rng, distribution: Zipf::new(f64::from(user_count), ZIPF_EXPONENT).ok()? })
     }
 }
 
-impl Iterator for Users {
+impl Iterator for UserSampler {
     type Item = u32;
 
     fn next(&mut self) -> Option<u32> {
-        Some(self.law.sample(&mut self.rng) as u32)
+        Some(self.distribution.sample(&mut self.rng) as u32)
     }
 }
 
 /// Of Zipf's law: a little steeper than the 1 of words, so that with 1,000 users the most frequent
 /// one makes 18 % of the requests.
-const EXPONENT: f64 = 1.1;
+const ZIPF_EXPONENT: f64 = 1.1;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const PACE: Pace = Pace { rate: 20.0, burst: 10, burst_every: Duration::from_secs(30) };
+    const PATTERN: ArrivalPattern = ArrivalPattern {
+        rate_per_second: 20.0,
+        burst_size: 10,
+        burst_interval: Duration::from_secs(30),
+    };
 
     fn rng() -> Pcg64 {
         Pcg64::seed_from_u64(1)
@@ -157,27 +161,31 @@ mod tests {
     #[test]
     fn the_same_seed_gives_the_same_stream_and_another_does_not() {
         let stream = |seed| -> Vec<Arrival> {
-            Traffic::new(seed, PACE, 1000).unwrap().take(2_000).collect()
+            ArrivalStream::new(seed, PATTERN, 1000).unwrap().take(2_000).collect()
         };
         assert!(stream(7) == stream(7));
         assert!(stream(7) != stream(8));
     }
 
     #[test]
-    fn another_pace_or_more_users_leave_the_texts_as_they_were() {
-        let texts = |pace, users| -> Vec<String> {
-            let traffic = Traffic::new(7, pace, users).unwrap();
+    fn another_rate_or_more_users_leave_the_texts_as_they_were() {
+        let texts = |pattern, users| -> Vec<String> {
+            let traffic = ArrivalStream::new(7, pattern, users).unwrap();
             // Within the first second the limit on personal data cannot tell the paces apart.
             traffic.take(20).map(|arrival| arrival.text).collect()
         };
-        let faster = Pace { rate: 40.0, ..PACE };
-        assert_eq!(texts(PACE, 1000), texts(faster, 50));
+        let faster = ArrivalPattern { rate_per_second: 40.0, ..PATTERN };
+        assert_eq!(texts(PATTERN, 1000), texts(faster, 50));
     }
 
     #[test]
     fn the_mean_gap_is_the_rate_within_2_percent() {
         for rate in [0.5, 20.0, 1_000.0] {
-            let times = Times::new(rng(), Pace { rate, burst: 0, ..PACE }).unwrap();
+            let times = ArrivalTimes::new(
+                rng(),
+                ArrivalPattern { rate_per_second: rate, burst_size: 0, ..PATTERN },
+            )
+            .unwrap();
             let last = times.take(100_000).last().unwrap();
             let mean = last.as_secs_f64() / 100_000.0;
             assert!((mean * rate - 1.0).abs() < 0.02, "{rate}: {mean}");
@@ -188,9 +196,9 @@ mod tests {
     fn gaps_spread_as_far_as_their_mean() {
         // An exponential law's standard deviation is its mean:
         // https://en.wikipedia.org/wiki/Exponential_distribution
-        let times = Times::new(rng(), Pace { burst: 0, ..PACE }).unwrap();
-        let times: Vec<f64> = times.take(100_000).map(|at| at.as_secs_f64()).collect();
-        let gaps: Vec<f64> = times.windows(2).map(|two| two[1] - two[0]).collect();
+        let times = ArrivalTimes::new(rng(), ArrivalPattern { burst_size: 0, ..PATTERN }).unwrap();
+        let times: Vec<f64> = times.take(100_000).map(|time| time.as_secs_f64()).collect();
+        let gaps: Vec<f64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
         let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
         let variance = gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / gaps.len() as f64;
         assert!((variance.sqrt() / mean - 1.0).abs() < 0.02, "{variance} {mean}");
@@ -198,20 +206,25 @@ mod tests {
 
     #[test]
     fn a_burst_comes_at_once_on_its_time_and_times_never_go_back() {
-        let times: Vec<Duration> = Times::new(rng(), PACE).unwrap().take(3_000).collect();
+        let times: Vec<Duration> = ArrivalTimes::new(rng(), PATTERN).unwrap().take(3_000).collect();
         assert!(times.is_sorted());
         for burst in 1..=4 {
-            let at = Duration::from_secs(30 * burst);
-            assert_eq!(times.iter().filter(|time| **time == at).count(), 10, "{at:?}");
+            let burst_time = Duration::from_secs(30 * burst);
+            assert_eq!(
+                times.iter().filter(|time| **time == burst_time).count(),
+                10,
+                "{burst_time:?}"
+            );
         }
-        let none = Times::new(rng(), Pace { burst: 0, ..PACE }).unwrap();
-        assert!(none.take(3_000).all(|time| time.subsec_nanos() != 0));
+        let no_bursts =
+            ArrivalTimes::new(rng(), ArrivalPattern { burst_size: 0, ..PATTERN }).unwrap();
+        assert!(no_bursts.take(3_000).all(|time| time.subsec_nanos() != 0));
     }
 
     #[test]
     fn the_first_users_come_more_often_than_all_of_the_tail() {
         let mut counts = vec![0; 1001];
-        for user in Users::new(rng(), 1000).unwrap().take(100_000) {
+        for user in UserSampler::new(rng(), 1000).unwrap().take(100_000) {
             counts[user as usize] += 1;
         }
         let sum = |range: std::ops::RangeInclusive<usize>| counts[range].iter().sum::<u32>();
@@ -221,15 +234,22 @@ mod tests {
         // 1 over the sum of n^-1.1 for n up to 1000, which is 5.573.
         let first = f64::from(counts[1]) / 100_000.0;
         assert!((first - 0.1794).abs() < 0.01, "{first}");
-        assert!(Users::new(rng(), 1).unwrap().take(100).all(|user| user == 1));
+        assert!(UserSampler::new(rng(), 1).unwrap().take(100).all(|user| user == 1));
     }
 
     #[test]
-    fn a_pace_without_meaning_is_refused() {
+    fn an_arrival_pattern_out_of_range_is_refused() {
         for rate in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-            assert!(Traffic::new(1, Pace { rate, ..PACE }, 10).is_none(), "{rate}");
+            assert!(
+                ArrivalStream::new(1, ArrivalPattern { rate_per_second: rate, ..PATTERN }, 10)
+                    .is_none(),
+                "{rate}"
+            );
         }
-        assert!(Traffic::new(1, Pace { burst_every: Duration::ZERO, ..PACE }, 10).is_none());
-        assert!(Traffic::new(1, PACE, 0).is_none());
+        assert!(
+            ArrivalStream::new(1, ArrivalPattern { burst_interval: Duration::ZERO, ..PATTERN }, 10)
+                .is_none()
+        );
+        assert!(ArrivalStream::new(1, PATTERN, 0).is_none());
     }
 }

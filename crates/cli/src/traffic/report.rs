@@ -11,144 +11,155 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::client::{Answer, Failure, Given};
-use super::texts::Kind;
-use crate::table::Table;
+use super::client::{LoadTestOutcome, RequestFailure, ResponseLabel};
+use super::texts::TextKind;
+use crate::table::TextTable;
 use jeffrey_terms::{Cohort, Label, Share};
 
 /// Everything that is kept of a rehearsal.
-pub(super) struct Report {
+pub(super) struct LoadTestReport {
     /// In the order of [`COHORTS`].
-    sides: [Side; COHORTS.len()],
-    /// Arrivals by kind, in the order of [`Kind::ALL`].
-    mix: [u64; Kind::ALL.len()],
+    by_cohort: [CohortResponses; COHORTS.len()],
+    /// Arrivals by kind, in the order of [`TextKind::ALL`].
+    arrivals_by_kind: [u64; TextKind::ALL.len()],
     /// Arrivals that found all busy.
-    late: u64,
+    late_arrivals: u64,
     /// In the order of [`FAILURES`].
     failures: [u64; FAILURES.len()],
     /// By user: a bit for each cohort met.
-    met: Vec<u8>,
+    cohorts_met: Vec<u8>,
 }
 
 /// When a rehearsal was fine.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(super) struct LoadTestLimits {
     /// Largest part of the requests that is 5xx or failed.
     pub(super) errors_max: Share,
     /// No user may meet both cohorts.
-    pub(super) sticky: bool,
+    pub(super) require_sticky: bool,
 }
 
-impl Report {
+impl LoadTestReport {
     /// For users from 1 to this number.
     pub(super) fn new(users: u32) -> Self {
         Self {
-            sides: [(); COHORTS.len()].map(|()| Side::new()),
-            mix: [0; Kind::ALL.len()],
-            late: 0,
+            by_cohort: [(); COHORTS.len()].map(|()| CohortResponses::new()),
+            arrivals_by_kind: [0; TextKind::ALL.len()],
+            late_arrivals: 0,
             failures: [0; FAILURES.len()],
-            met: vec![0; users as usize + 1],
+            cohorts_met: vec![0; users as usize + 1],
         }
     }
 
     /// Counts an arrival; `free` says whether a thread was free for it.
-    pub(super) fn count(&mut self, kind: Kind, free: bool) {
-        self.late += u64::from(!free);
-        for (count, of) in self.mix.iter_mut().zip(Kind::ALL) {
-            *count += u64::from(of == kind);
+    pub(super) fn count_arrival(&mut self, kind: TextKind, thread_was_free: bool) {
+        self.late_arrivals += u64::from(!thread_was_free);
+        for (count, counted_kind) in self.arrivals_by_kind.iter_mut().zip(TextKind::ALL) {
+            *count += u64::from(counted_kind == kind);
         }
     }
 
     /// Folds an answer in.
-    pub(super) fn fold(&mut self, answer: &Answer) {
-        if let Err(failure) = answer.fate {
-            for (count, (of, _)) in self.failures.iter_mut().zip(FAILURES) {
-                *count += u64::from(of == failure);
+    pub(super) fn fold_outcome(&mut self, outcome: &LoadTestOutcome) {
+        if let Err(failure) = outcome.result {
+            for (count, (counted_failure, _)) in self.failures.iter_mut().zip(FAILURES) {
+                *count += u64::from(counted_failure == failure);
             }
         }
-        let met = match answer.cohort {
+        let cohort_bit = match outcome.cohort {
             None => 0,
             Some(Cohort::Canary) => 1,
             Some(Cohort::Stable) => 2,
         };
-        if let Some(seen) = self.met.get_mut(answer.user as usize) {
-            *seen |= met;
+        if let Some(cohorts_met) = self.cohorts_met.get_mut(outcome.user as usize) {
+            *cohorts_met |= cohort_bit;
         }
-        for (side, (cohort, _)) in self.sides.iter_mut().zip(COHORTS) {
-            if cohort == answer.cohort {
-                side.fold(answer);
+        for (responses, (cohort, _)) in self.by_cohort.iter_mut().zip(COHORTS) {
+            if cohort == outcome.cohort {
+                responses.fold_outcome(outcome);
             }
         }
     }
 
     /// Handed over so far.
     pub(super) fn arrivals(&self) -> u64 {
-        self.mix.iter().sum()
+        self.arrivals_by_kind.iter().sum()
     }
 
     /// Answered or failed so far.
     pub(super) fn requests(&self) -> u64 {
-        self.sides.iter().map(|side| side.requests).sum()
+        self.by_cohort.iter().map(|responses| responses.requests).sum()
     }
 
     /// Users that met both cohorts.
-    pub(super) fn moved(&self) -> usize {
-        self.met.iter().filter(|met| **met == 3).count()
+    pub(super) fn moved_users(&self) -> usize {
+        self.cohorts_met.iter().filter(|met| **met == 3).count()
     }
 
     /// 5xx or failed.
     fn errors(&self) -> u64 {
-        self.sides.iter().map(|side| side.statuses[CLASS_5XX] + side.failed).sum()
+        self.by_cohort
+            .iter()
+            .map(|responses| responses.status_class_counts[STATUS_CLASS_5XX] + responses.failed)
+            .sum()
     }
 
     /// Whether the limits are kept; no request breaks none.
-    pub(super) fn passes(&self, limits: Limits) -> bool {
+    pub(super) fn passes(&self, limits: LoadTestLimits) -> bool {
         let allowed = u64::from(limits.errors_max.basis_points()) * self.requests();
         let all = u64::from(Share::ALL.basis_points());
-        self.errors() * all <= allowed && !(limits.sticky && self.moved() > 0)
+        self.errors() * all <= allowed && !(limits.require_sticky && self.moved_users() > 0)
     }
 
     /// One line while it runs.
-    pub(super) fn line(&self) -> String {
-        let all = self.all();
+    pub(super) fn progress_line(&self) -> String {
+        let total = self.total();
         let mut line = format!("{} sent, {} errors", self.arrivals(), self.errors());
-        for (side, (_, name)) in self.sides.iter().zip(COHORTS) {
-            if side.requests > 0 {
-                let _ = write!(line, ", {} {name}", side.requests);
+        for (responses, (_, name)) in self.by_cohort.iter().zip(COHORTS) {
+            if responses.requests > 0 {
+                let _ = write!(line, ", {} {name}", responses.requests);
             }
         }
-        let [p50, p95, ..] = all.latencies_ms();
-        let _ = write!(line, ", p50 {} ms, p95 {} ms", tenth(p50), tenth(p95));
+        let [p50, p95, ..] = total.latencies_ms();
+        let _ = write!(line, ", p50 {} ms, p95 {} ms", format_tenths(p50), format_tenths(p95));
         line
     }
 
     /// All cohorts together.
-    fn all(&self) -> Side {
-        let mut all = Side::new();
-        for side in &self.sides {
-            all.add(side);
+    fn total(&self) -> CohortResponses {
+        let mut total = CohortResponses::new();
+        for responses in &self.by_cohort {
+            total.add(responses);
         }
-        all
+        total
     }
 
     /// As one JSON object.
-    pub(super) fn json(&self, seed: u64, took: Duration, limits: Limits) -> Json {
-        let names = |names: &mut dyn Iterator<Item = (&'static str, u64)>| -> Map<String, Value> {
-            names.map(|(name, count)| (name.to_owned(), count.into())).collect()
-        };
-        let sides = self.sides.iter().zip(COHORTS);
-        Json {
+    pub(super) fn to_json(
+        &self,
+        seed: u64,
+        elapsed: Duration,
+        limits: LoadTestLimits,
+    ) -> LoadTestJson {
+        let count_map =
+            |names: &mut dyn Iterator<Item = (&'static str, u64)>| -> Map<String, Value> {
+                names.map(|(name, count)| (name.to_owned(), count.into())).collect()
+            };
+        let cohorts = self.by_cohort.iter().zip(COHORTS);
+        LoadTestJson {
             seed,
-            seconds: (took.as_secs_f64() * 1_000.0).round() / 1_000.0,
+            seconds: (elapsed.as_secs_f64() * 1_000.0).round() / 1_000.0,
             arrivals: self.arrivals(),
-            mix: names(&mut Kind::ALL.map(Kind::name).into_iter().zip(self.mix)),
-            late: self.late,
+            mix: count_map(
+                &mut TextKind::ALL.map(TextKind::name).into_iter().zip(self.arrivals_by_kind),
+            ),
+            late: self.late_arrivals,
             unanswered: self.arrivals() - self.requests(),
-            failures: names(&mut FAILURES.map(|(_, name)| name).into_iter().zip(self.failures)),
-            cohorts: sides.map(|(side, (_, name))| (name, side.json())).collect(),
-            all: self.all().json(),
-            users: self.users(),
-            moved: self.moved(),
+            failures: count_map(&mut FAILURES.map(|(_, name)| name).into_iter().zip(self.failures)),
+            cohorts: cohorts.map(|(responses, (_, name))| (name, responses.to_json())).collect(),
+            all: self.total().to_json(),
+            users: self.users_with_cohort(),
+            moved: self.moved_users(),
             errors: self.errors(),
             errors_max_basis_points: limits.errors_max.basis_points(),
             passed: self.passes(limits),
@@ -156,123 +167,137 @@ impl Report {
     }
 
     /// Users of whom a cohort is known.
-    fn users(&self) -> usize {
-        self.met.iter().filter(|met| **met != 0).count()
+    fn users_with_cohort(&self) -> usize {
+        self.cohorts_met.iter().filter(|met| **met != 0).count()
     }
 
     /// As tables for the eye.
-    pub(super) fn text(&self, seed: u64, took: Duration, limits: Limits) -> String {
+    pub(super) fn to_text(&self, seed: u64, elapsed: Duration, limits: LoadTestLimits) -> String {
         let mut text = String::new();
         // Writing to a string does not fail.
-        let _ = self.write(&mut text, seed, took, limits);
+        let _ = self.write_text(&mut text, seed, elapsed, limits);
         text
     }
 
-    fn write(
+    fn write_text(
         &self,
-        to: &mut String,
+        output: &mut String,
         seed: u64,
-        took: Duration,
-        limits: Limits,
+        elapsed: Duration,
+        limits: LoadTestLimits,
     ) -> Result<(), fmt::Error> {
-        let list = |counts: &[u64], names: &[&str]| -> String {
+        let format_counts = |counts: &[u64], names: &[&str]| -> String {
             let parts = counts.iter().zip(names).map(|(count, name)| format!("{count} {name}"));
             parts.collect::<Vec<_>>().join(", ")
         };
-        let mix = list(&self.mix, &Kind::ALL.map(Kind::name));
-        let (arrivals, seconds) = (self.arrivals(), took.as_secs_f64());
-        writeln!(to, "{arrivals} arrivals in {seconds:.1} s, seed {seed}: {mix}\n")?;
-        write!(to, "{}", self.figures())?;
-        if self.sides.iter().any(|side| side.labels.iter().any(|count| *count > 0)) {
-            write!(to, "\n{}", self.labels())?;
+        let mix = format_counts(&self.arrivals_by_kind, &TextKind::ALL.map(TextKind::name));
+        let (arrivals, seconds) = (self.arrivals(), elapsed.as_secs_f64());
+        writeln!(output, "{arrivals} arrivals in {seconds:.1} s, seed {seed}: {mix}\n")?;
+        write!(output, "{}", self.summary_table())?;
+        if self
+            .by_cohort
+            .iter()
+            .any(|responses| responses.label_counts.iter().any(|count| *count > 0))
+        {
+            write!(output, "\n{}", self.label_table())?;
         }
-        writeln!(to)?;
+        writeln!(output)?;
         if self.failures.iter().any(|count| *count > 0) {
-            writeln!(to, "failed by {}", list(&self.failures, &FAILURES.map(|(_, name)| name)))?;
+            writeln!(
+                output,
+                "failed by {}",
+                format_counts(&self.failures, &FAILURES.map(|(_, name)| name))
+            )?;
         }
         writeln!(
-            to,
+            output,
             "late {}: arrivals that found all busy; their wait is in the latency",
-            self.late
+            self.late_arrivals
         )?;
         if arrivals > self.requests() {
-            writeln!(to, "unanswered {} when it was ended", arrivals - self.requests())?;
+            writeln!(output, "unanswered {} when it was ended", arrivals - self.requests())?;
         }
-        writeln!(to, "moved {} of {} users whose cohort is known", self.moved(), self.users())?;
+        writeln!(
+            output,
+            "moved {} of {} users whose cohort is known",
+            self.moved_users(),
+            self.users_with_cohort()
+        )?;
         let verdict = if self.passes(limits) { "fine" } else { "FAIL" };
         let (errors, requests, max) = (self.errors(), self.requests(), limits.errors_max);
-        let sticky = if limits.sticky { ", no user moved" } else { "" };
-        writeln!(to, "{verdict}: {errors} errors in {requests} requests, limit {max}{sticky}")
+        let sticky = if limits.require_sticky { ", no user moved" } else { "" };
+        writeln!(output, "{verdict}: {errors} errors in {requests} requests, limit {max}{sticky}")
     }
 
-    fn figures(&self) -> Table {
-        let mut table = Table::new([
+    fn summary_table(&self) -> TextTable {
+        let mut table = TextTable::new([
             "cohort", "requests", "2xx", "3xx", "4xx", "5xx", "failed", "p50 ms", "p95 ms",
             "p99 ms", "max ms",
         ]);
-        let all = self.all();
-        let sides = self.sides.iter().zip(COHORTS.map(|(_, name)| name));
-        let sides = sides.filter(|(side, _)| side.requests > 0).chain([(&all, "all")]);
-        for (side, name) in sides {
-            let mut cells = vec![name.to_owned(), side.requests.to_string()];
-            cells.extend(side.statuses.iter().map(u64::to_string));
-            cells.push(side.failed.to_string());
-            cells.extend(side.latencies_ms().map(tenth));
-            table.row(cells);
+        let total = self.total();
+        let rows = self.by_cohort.iter().zip(COHORTS.map(|(_, name)| name));
+        let rows = rows.filter(|(responses, _)| responses.requests > 0).chain([(&total, "all")]);
+        for (responses, name) in rows {
+            let mut cells = vec![name.to_owned(), responses.requests.to_string()];
+            cells.extend(responses.status_class_counts.iter().map(u64::to_string));
+            cells.push(responses.failed.to_string());
+            cells.extend(responses.latencies_ms().map(format_tenths));
+            table.push_row(cells);
         }
         table
     }
 
-    fn labels(&self) -> Table {
-        let mut table = Table::new(["label", COHORTS[0].1, COHORTS[1].1, COHORTS[2].1]);
+    fn label_table(&self) -> TextTable {
+        let mut table = TextTable::new(["label", COHORTS[0].1, COHORTS[1].1, COHORTS[2].1]);
         for (index, name) in label_names().enumerate() {
-            let counts = self.sides.iter().map(|side| side.labels[index].to_string());
-            table.row([name.to_owned()].into_iter().chain(counts).collect());
+            let counts =
+                self.by_cohort.iter().map(|responses| responses.label_counts[index].to_string());
+            table.push_row([name.to_owned()].into_iter().chain(counts).collect());
         }
         table
     }
 }
 
 /// What one cohort answered.
-struct Side {
+struct CohortResponses {
     requests: u64,
     /// 2xx, 3xx, 4xx, 5xx; ureq never gives a 1xx as the answer.
-    statuses: [u64; 4],
+    status_class_counts: [u64; 4],
     failed: u64,
     /// In microseconds.
-    latency: Histogram<u64>,
+    latency_us: Histogram<u64>,
     /// In the order of [`Label::ALL`], and what is none of them.
-    labels: [u64; Label::ALL.len() + 1],
+    label_counts: [u64; Label::ALL.len() + 1],
 }
 
-impl Side {
+impl CohortResponses {
     fn new() -> Self {
-        let latency = Histogram::new_with_bounds(1, LATENCY_US_MAX, 3);
+        let histogram = Histogram::new_with_bounds(1, LATENCY_US_MAX, 3);
         Self {
             requests: 0,
-            statuses: [0; 4],
+            status_class_counts: [0; 4],
             failed: 0,
             // Constant bounds: 1 to an hour, and 3 digits of the 5 that the library can.
-            latency: latency.expect("bounds of a histogram"),
-            labels: [0; Label::ALL.len() + 1],
+            latency_us: histogram.expect("bounds of a histogram"),
+            label_counts: [0; Label::ALL.len() + 1],
         }
     }
 
-    fn fold(&mut self, answer: &Answer) {
+    fn fold_outcome(&mut self, outcome: &LoadTestOutcome) {
         self.requests += 1;
-        match answer.fate {
+        match outcome.result {
             Ok(status) => {
                 let class = usize::from(status.as_u16() / 100).clamp(2, 5) - 2;
-                self.statuses[class] += 1;
+                self.status_class_counts[class] += 1;
             }
             Err(_) => self.failed += 1,
         }
-        if let Some(latency) = answer.latency {
-            self.latency.saturating_record(latency.as_micros() as u64);
+        if let Some(latency) = outcome.latency {
+            self.latency_us.saturating_record(latency.as_micros() as u64);
         }
-        match answer.label {
-            Some(Given::Label(label)) => self.labels[label.index()] += 1,
-            Some(Given::Other) => self.labels[Label::ALL.len()] += 1,
+        match outcome.label {
+            Some(ResponseLabel::Known(label)) => self.label_counts[label.index()] += 1,
+            Some(ResponseLabel::Other) => self.label_counts[Label::ALL.len()] += 1,
             None => {}
         }
     }
@@ -280,27 +305,27 @@ impl Side {
     fn add(&mut self, other: &Self) {
         self.requests += other.requests;
         self.failed += other.failed;
-        for (sum, count) in self.statuses.iter_mut().zip(other.statuses) {
+        for (sum, count) in self.status_class_counts.iter_mut().zip(other.status_class_counts) {
             *sum += count;
         }
-        for (sum, count) in self.labels.iter_mut().zip(other.labels) {
+        for (sum, count) in self.label_counts.iter_mut().zip(other.label_counts) {
             *sum += count;
         }
         // The same bounds: nothing can lie outside.
-        let _ = self.latency.add(&other.latency);
+        let _ = self.latency_us.add(&other.latency_us);
     }
 
     /// p50, p95, p99 and the largest.
     fn latencies_ms(&self) -> [Option<f64>; 4] {
-        let ms = |us: u64| (!self.latency.is_empty()).then_some(us as f64 / 1_000.0);
-        let at = |quantile| ms(self.latency.value_at_quantile(quantile));
-        [at(0.5), at(0.95), at(0.99), ms(self.latency.max())]
+        let to_ms = |us: u64| (!self.latency_us.is_empty()).then_some(us as f64 / 1_000.0);
+        let quantile_ms = |quantile| to_ms(self.latency_us.value_at_quantile(quantile));
+        [quantile_ms(0.5), quantile_ms(0.95), quantile_ms(0.99), to_ms(self.latency_us.max())]
     }
 
-    fn json(&self) -> SideJson {
-        let [status_2xx, status_3xx, status_4xx, status_5xx] = self.statuses;
+    fn to_json(&self) -> CohortResponsesJson {
+        let [status_2xx, status_3xx, status_4xx, status_5xx] = self.status_class_counts;
         let [latency_ms_p50, latency_ms_p95, latency_ms_p99, latency_ms_max] = self.latencies_ms();
-        SideJson {
+        CohortResponsesJson {
             requests: self.requests,
             status_2xx,
             status_3xx,
@@ -312,7 +337,7 @@ impl Side {
             latency_ms_p99,
             latency_ms_max,
             labels: label_names()
-                .zip(self.labels)
+                .zip(self.label_counts)
                 .map(|(name, count)| (name.to_owned(), count.into()))
                 .collect(),
         }
@@ -321,7 +346,7 @@ impl Side {
 
 /// The report for a program. A latency is `null` where nothing was answered.
 #[derive(Serialize)]
-pub(super) struct Json {
+pub(super) struct LoadTestJson {
     seed: u64,
     seconds: f64,
     arrivals: u64,
@@ -329,8 +354,8 @@ pub(super) struct Json {
     late: u64,
     unanswered: u64,
     failures: Map<String, Value>,
-    cohorts: BTreeMap<&'static str, SideJson>,
-    all: SideJson,
+    cohorts: BTreeMap<&'static str, CohortResponsesJson>,
+    all: CohortResponsesJson,
     users: usize,
     moved: usize,
     errors: u64,
@@ -339,7 +364,7 @@ pub(super) struct Json {
 }
 
 #[derive(Serialize)]
-struct SideJson {
+struct CohortResponsesJson {
     requests: u64,
     status_2xx: u64,
     status_3xx: u64,
@@ -357,7 +382,7 @@ fn label_names() -> impl Iterator<Item = &'static str> {
     Label::ALL.into_iter().map(Label::name).chain(["other"])
 }
 
-fn tenth(ms: Option<f64>) -> String {
+fn format_tenths(ms: Option<f64>) -> String {
     ms.map_or_else(|| "–".into(), |ms| format!("{ms:.1}"))
 }
 
@@ -367,14 +392,14 @@ const COHORTS: [(Option<Cohort>, &str); 3] = [
     (None, "unknown"),
 ];
 
-const FAILURES: [(Failure, &str); 3] = [
-    (Failure::Connection, "connection"),
-    (Failure::Protocol, "protocol"),
-    (Failure::Timeout, "timeout"),
+const FAILURES: [(RequestFailure, &str); 3] = [
+    (RequestFailure::Connection, "connection"),
+    (RequestFailure::Protocol, "protocol"),
+    (RequestFailure::Timeout, "timeout"),
 ];
 
 /// The place of 5xx among the classes of status.
-const CLASS_5XX: usize = 3;
+const STATUS_CLASS_5XX: usize = 3;
 
 /// What is slower counts as an hour.
 const LATENCY_US_MAX: u64 = 60 * 60 * 1_000_000;
@@ -385,46 +410,52 @@ mod tests {
 
     use super::*;
 
-    const STRICT: Limits = Limits { errors_max: Share::NONE, sticky: false };
+    const STRICT: LoadTestLimits =
+        LoadTestLimits { errors_max: Share::NONE, require_sticky: false };
 
-    fn answered(user: u32, cohort: Option<Cohort>, status: u16, ms: u64) -> Answer {
-        Answer {
+    fn outcome_with_status(
+        user: u32,
+        cohort: Option<Cohort>,
+        status: u16,
+        ms: u64,
+    ) -> LoadTestOutcome {
+        LoadTestOutcome {
             user,
             cohort,
-            fate: Ok(StatusCode::from_u16(status).unwrap()),
+            result: Ok(StatusCode::from_u16(status).unwrap()),
             latency: Some(Duration::from_millis(ms)),
-            label: (status == 200).then_some(Given::Label(Label::Joy)),
+            label: (status == 200).then_some(ResponseLabel::Known(Label::Joy)),
         }
     }
 
-    fn failed(failure: Failure, latency: Option<Duration>) -> Answer {
-        Answer { user: 1, cohort: None, fate: Err(failure), latency, label: None }
+    fn outcome_with_failure(failure: RequestFailure, latency: Option<Duration>) -> LoadTestOutcome {
+        LoadTestOutcome { user: 1, cohort: None, result: Err(failure), latency, label: None }
     }
 
-    fn report(answers: &[Answer]) -> Report {
-        let mut report = Report::new(10);
-        for answer in answers {
-            report.count(Kind::Plain, true);
-            report.fold(answer);
+    fn report_from(outcomes: &[LoadTestOutcome]) -> LoadTestReport {
+        let mut report = LoadTestReport::new(10);
+        for outcome in outcomes {
+            report.count_arrival(TextKind::Plain, true);
+            report.fold_outcome(outcome);
         }
         report
     }
 
-    fn value(report: &Report) -> Value {
-        serde_json::to_value(report.json(1, Duration::from_secs(1), STRICT)).unwrap()
+    fn to_json_value(report: &LoadTestReport) -> Value {
+        serde_json::to_value(report.to_json(1, Duration::from_secs(1), STRICT)).unwrap()
     }
 
     #[test]
     fn every_answer_is_counted_once_under_its_cohort_and_once_under_all() {
         let canary = Some(Cohort::Canary);
-        let report = report(&[
-            answered(1, canary, 200, 10),
-            answered(2, canary, 503, 20),
-            answered(3, Some(Cohort::Stable), 429, 30),
-            answered(4, None, 302, 40),
-            failed(Failure::Connection, None),
+        let report = report_from(&[
+            outcome_with_status(1, canary, 200, 10),
+            outcome_with_status(2, canary, 503, 20),
+            outcome_with_status(3, Some(Cohort::Stable), 429, 30),
+            outcome_with_status(4, None, 302, 40),
+            outcome_with_failure(RequestFailure::Connection, None),
         ]);
-        let json = value(&report);
+        let json = to_json_value(&report);
         let canary = &json["cohorts"]["canary"];
         assert_eq!((&canary["status_2xx"], &canary["status_5xx"]), (&1.into(), &1.into()));
         assert_eq!(json["cohorts"]["stable"]["status_4xx"], 1);
@@ -437,63 +468,64 @@ mod tests {
 
     #[test]
     fn quantiles_are_right_to_a_thousandth_and_a_timeout_counts_with_its_wait() {
-        let mut answers: Vec<Answer> =
-            (1..=100).map(|ms| answered(1, None, 200, ms * 10)).collect();
-        let json = value(&report(&answers));
+        let mut outcomes: Vec<LoadTestOutcome> =
+            (1..=100).map(|ms| outcome_with_status(1, None, 200, ms * 10)).collect();
+        let json = to_json_value(&report_from(&outcomes));
         let expected = [("p50", 500.0), ("p95", 950.0), ("p99", 990.0), ("max", 1_000.0)];
         for (name, expected) in expected {
-            let found = json["all"][format!("latency_ms_{name}")].as_f64().unwrap();
-            assert!((found / expected - 1.0).abs() < 0.001, "{name}: {found}");
+            let actual = json["all"][format!("latency_ms_{name}")].as_f64().unwrap();
+            assert!((actual / expected - 1.0).abs() < 0.001, "{name}: {actual}");
         }
-        answers.push(failed(Failure::Timeout, Some(Duration::from_secs(10))));
-        answers.push(failed(Failure::Connection, None));
-        let report = report(&answers);
-        let [.., max] = report.all().latencies_ms();
+        outcomes.push(outcome_with_failure(RequestFailure::Timeout, Some(Duration::from_secs(10))));
+        outcomes.push(outcome_with_failure(RequestFailure::Connection, None));
+        let report = report_from(&outcomes);
+        let [.., max] = report.total().latencies_ms();
         assert!((max.unwrap() / 10_000.0 - 1.0).abs() < 0.001, "{max:?}");
-        assert_eq!(report.all().latency.len(), 101);
-        assert_eq!(value(&self::report(&[]))["all"]["latency_ms_p50"], Value::Null);
+        assert_eq!(report.total().latency_us.len(), 101);
+        assert_eq!(to_json_value(&self::report_from(&[]))["all"]["latency_ms_p50"], Value::Null);
     }
 
     #[test]
     fn a_user_who_met_both_cohorts_has_moved_and_breaks_only_sticky() {
         let (canary, stable) = (Some(Cohort::Canary), Some(Cohort::Stable));
-        let report = report(&[
-            answered(1, canary, 200, 1),
-            answered(1, stable, 200, 1),
-            answered(1, canary, 200, 1),
-            answered(2, canary, 200, 1),
-            answered(2, None, 200, 1),
-            answered(3, stable, 200, 1),
+        let report = report_from(&[
+            outcome_with_status(1, canary, 200, 1),
+            outcome_with_status(1, stable, 200, 1),
+            outcome_with_status(1, canary, 200, 1),
+            outcome_with_status(2, canary, 200, 1),
+            outcome_with_status(2, None, 200, 1),
+            outcome_with_status(3, stable, 200, 1),
         ]);
-        assert_eq!((report.moved(), report.users()), (1, 3));
+        assert_eq!((report.moved_users(), report.users_with_cohort()), (1, 3));
         assert!(report.passes(STRICT));
-        assert!(!report.passes(Limits { sticky: true, ..STRICT }));
+        assert!(!report.passes(LoadTestLimits { require_sticky: true, ..STRICT }));
     }
 
     #[test]
     fn errors_pass_up_to_their_limit_and_not_beyond() {
-        let answers: Vec<Answer> =
-            (0..200).map(|n| answered(1, None, if n == 0 { 500 } else { 400 }, 1)).collect();
-        let report = report(&answers);
+        let outcomes: Vec<LoadTestOutcome> = (0..200)
+            .map(|n| outcome_with_status(1, None, if n == 0 { 500 } else { 400 }, 1))
+            .collect();
+        let report = report_from(&outcomes);
         for (errors_max, passes) in [("0%", false), ("0.49%", false), ("0.5%", true), ("1%", true)]
         {
-            let limits = Limits { errors_max: errors_max.parse().unwrap(), ..STRICT };
+            let limits = LoadTestLimits { errors_max: errors_max.parse().unwrap(), ..STRICT };
             assert_eq!(report.passes(limits), passes, "{errors_max}");
         }
-        assert!(Report::new(1).passes(STRICT), "no request");
+        assert!(LoadTestReport::new(1).passes(STRICT), "no request");
     }
 
     #[test]
     fn the_text_says_what_matters_and_leaves_out_what_did_not_happen() {
-        let mut report = report(&[answered(1, Some(Cohort::Canary), 200, 10)]);
-        report.count(Kind::Edge, false);
-        let text = report.text(7, Duration::from_millis(1_500), STRICT);
+        let mut report = report_from(&[outcome_with_status(1, Some(Cohort::Canary), 200, 10)]);
+        report.count_arrival(TextKind::EdgeCase, false);
+        let text = report.to_text(7, Duration::from_millis(1_500), STRICT);
         let start = "2 arrivals in 1.5 s, seed 7: 1 plain, 0 borderline, 0 personal, 1 edge\n";
         assert!(text.starts_with(start), "{text}");
         assert!(text.contains("\ncanary         1    1    0    0    0       0    10.0"), "{text}");
         assert!(text.contains("\nlate 1: ") && text.contains("\nunanswered 1 "), "{text}");
         assert!(text.ends_with("\nfine: 0 errors in 1 requests, limit 0.00%\n"), "{text}");
         assert!(!text.contains("failed by") && !text.contains("\nstable  "), "{text}");
-        assert_eq!(report.line(), "2 sent, 0 errors, 1 canary, p50 10.0 ms, p95 10.0 ms");
+        assert_eq!(report.progress_line(), "2 sent, 0 errors, 1 canary, p50 10.0 ms, p95 10.0 ms");
     }
 }

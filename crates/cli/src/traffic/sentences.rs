@@ -6,7 +6,7 @@
 //! addresses of RFC 5737 and RFC 3849, telephone numbers that Arcep and Ofcom keep for fiction.
 
 /// What one language has to say.
-pub(super) struct Sentences {
+pub(super) struct SentenceTemplates {
     /// One clear tone, or none.
     pub(super) plain: &'static [&'static str],
     /// Anger against frustration, and feelings that are mixed.
@@ -22,7 +22,7 @@ pub(super) struct Sentences {
 }
 
 /// English.
-pub(super) const ENGLISH: Sentences = Sentences {
+pub(super) const ENGLISH: SentenceTemplates = SentenceTemplates {
     plain: &[
         "{who} got the job in {city}, we opened a bottle {when}!",
         "Best soup I've eaten all {season}, compliments to the cook in {city}.",
@@ -161,7 +161,7 @@ pub(super) const ENGLISH: Sentences = Sentences {
 };
 
 /// French.
-pub(super) const FRENCH: Sentences = Sentences {
+pub(super) const FRENCH: SentenceTemplates = SentenceTemplates {
     plain: &[
         "Champagne, {who} décroche enfin son diplôme à {city} !",
         "{who} chante {where} depuis l'aube, quelle joie dans l'immeuble.",
@@ -300,7 +300,7 @@ pub(super) const FRENCH: Sentences = Sentences {
 };
 
 /// Both languages in one sentence; the slots are French ones.
-pub(super) const MIXED: &[&str] = &[
+pub(super) const MIXED_LANGUAGES: &[&str] = &[
     "Sorry mais {service} is down, c'est relou.",
     "So happy, {who} vient enfin me voir à {city} !",
     "Oh my god, {thing} est déjà là, what a surprise !",

@@ -8,38 +8,38 @@ use ureq::http::Uri;
 
 /// The endpoint under rehearsal.
 #[derive(Debug)]
-pub(crate) struct Target {
+pub(crate) struct LoadTestTarget {
     url: Uri,
     /// Without the brackets of an IPv6 address.
     host: String,
     port: u16,
 }
 
-impl Target {
+impl LoadTestTarget {
     /// Only `http` and `https`, with a host; only this machine unless another is allowed.
     ///
     /// # Errors
-    /// [`TargetError::Form`], [`TargetError::Credentials`] or [`TargetError::Remote`].
-    pub(super) fn parse(url: &str, allow_remote: bool) -> Result<Self, TargetError> {
-        let form = || TargetError::Form;
-        let url: Uri = url.parse().map_err(|_| form())?;
-        let standard = match url.scheme_str() {
+    /// [`LoadTestTargetError::InvalidUrl`], [`LoadTestTargetError::Credentials`] or [`LoadTestTargetError::RemoteHost`].
+    pub(super) fn parse(url: &str, allow_remote: bool) -> Result<Self, LoadTestTargetError> {
+        let invalid_url = || LoadTestTargetError::InvalidUrl;
+        let url: Uri = url.parse().map_err(|_| invalid_url())?;
+        let default_port = match url.scheme_str() {
             Some("http") => 80,
             Some("https") => 443,
-            _ => return Err(form()),
+            _ => return Err(invalid_url()),
         };
-        let authority = url.authority().ok_or_else(form)?.as_str();
+        let authority = url.authority().ok_or_else(invalid_url)?.as_str();
         if authority.contains('@') {
-            return Err(TargetError::Credentials);
+            return Err(LoadTestTargetError::Credentials);
         }
-        let bracketed = url.host().filter(|host| !host.is_empty()).ok_or_else(form)?;
+        let bracketed = url.host().filter(|host| !host.is_empty()).ok_or_else(invalid_url)?;
         let port = match authority.strip_prefix(bracketed).and_then(|rest| rest.strip_prefix(':')) {
-            None => standard,
-            Some(port) => port.parse().map_err(|_| form())?,
+            None => default_port,
+            Some(port) => port.parse().map_err(|_| invalid_url())?,
         };
         let host = bracketed.trim_start_matches('[').trim_end_matches(']').to_owned();
         if !allow_remote && !is_loopback(&host) {
-            return Err(TargetError::Remote { host });
+            return Err(LoadTestTargetError::RemoteHost { host });
         }
         Ok(Self { host, port, url })
     }
@@ -50,17 +50,20 @@ impl Target {
     }
 
     /// Whether it is asked over TLS.
-    pub(super) fn is_secure(&self) -> bool {
+    pub(super) fn is_https(&self) -> bool {
         self.url.scheme_str() == Some("https")
     }
 
     /// Opens a connection and closes it: better one error now than a report of nothing else.
     ///
     /// # Errors
-    /// [`TargetError::Unreachable`] when no address of the host takes one.
-    pub(super) fn reach(&self, timeout: Duration) -> Result<(), TargetError> {
-        let unreachable =
-            |kind| TargetError::Unreachable { host: self.host.clone(), port: self.port, kind };
+    /// [`LoadTestTargetError::Unreachable`] when no address of the host takes one.
+    pub(super) fn check_reachable(&self, timeout: Duration) -> Result<(), LoadTestTargetError> {
+        let unreachable = |kind| LoadTestTargetError::Unreachable {
+            host: self.host.clone(),
+            port: self.port,
+            kind,
+        };
         let addresses = (self.host.as_str(), self.port).to_socket_addrs();
         let addresses = addresses.map_err(|_| unreachable(io::ErrorKind::NotFound))?;
         let mut kind = io::ErrorKind::NotFound;
@@ -84,16 +87,16 @@ fn is_loopback(host: &str) -> bool {
 
 /// Why no traffic can go there.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum TargetError {
+pub(crate) enum LoadTestTargetError {
     /// A name or a password in the URL, which the list of processes would show.
     #[error("the URL holds a name or a password before `@`")]
     Credentials,
     /// No URL of a kind that can be asked.
     #[error("the URL does not start with http:// or https:// and a host")]
-    Form,
+    InvalidUrl,
     /// Somebody else's machine.
     #[error("host `{host}` is not this machine: --allow-remote sends the traffic there")]
-    Remote {
+    RemoteHost {
         /// The host.
         host: String,
     },
@@ -123,10 +126,10 @@ mod tests {
             ("http://127.8.8.8/x", "127.8.8.8", 80),
         ];
         for (url, host, port) in rows {
-            let target = Target::parse(url, false).unwrap();
+            let target = LoadTestTarget::parse(url, false).unwrap();
             assert_eq!((target.host.as_str(), target.port), (host, port), "{url}");
         }
-        let bad = [
+        let invalid = [
             "",
             "localhost:8787/predict",
             "127.0.0.1",
@@ -140,11 +143,15 @@ mod tests {
             "http://127.0.0.1:/",
             "http://a b/",
         ];
-        for url in bad {
-            assert_eq!(Target::parse(url, true).unwrap_err(), TargetError::Form, "{url}");
+        for url in invalid {
+            assert_eq!(
+                LoadTestTarget::parse(url, true).unwrap_err(),
+                LoadTestTargetError::InvalidUrl,
+                "{url}"
+            );
         }
-        let named = Target::parse("http://me:geheimnis@127.0.0.1/", true).unwrap_err();
-        assert_eq!(named.to_string(), "the URL holds a name or a password before `@`");
+        let error = LoadTestTarget::parse("http://me:geheimnis@127.0.0.1/", true).unwrap_err();
+        assert_eq!(error.to_string(), "the URL holds a name or a password before `@`");
     }
 
     #[test]
@@ -158,9 +165,9 @@ mod tests {
             "http://[2001:db8::1]/",
         ];
         for url in remote {
-            let error = Target::parse(url, false).unwrap_err();
-            assert!(matches!(error, TargetError::Remote { .. }), "{url}: {error}");
-            assert!(Target::parse(url, true).is_ok(), "{url}");
+            let error = LoadTestTarget::parse(url, false).unwrap_err();
+            assert!(matches!(error, LoadTestTargetError::RemoteHost { .. }), "{url}: {error}");
+            assert!(LoadTestTarget::parse(url, true).is_ok(), "{url}");
         }
     }
 }

@@ -4,39 +4,39 @@ use serde::{Deserialize, Serialize};
 use worker::{Result, SqlStorage, console_log};
 
 use super::RolloutObject;
-use super::rise::post;
+use super::advance::post_webhook;
 use crate::now;
-use crate::sql::{Tables, number};
-use jeffrey_edge::gate::outbox::{Outcome, backoff_ms, outcome};
-use jeffrey_edge::gate::webhook::{Notice, Receiver, Severity, told};
-use jeffrey_edge::rollout::control::Entry;
+use crate::sql::{SqlTables, sql_integer};
+use jeffrey_edge::gateway::delivery_cursor::{DeliveryOutcome, backoff_ms, delivery_outcome};
+use jeffrey_edge::gateway::webhook::{Notification, Severity, WebhookTarget, notification_for};
+use jeffrey_edge::rollout::controller::HistoryEntry;
 use jeffrey_edge::rollout::plan::Plan;
-use jeffrey_edge::rollout::state::{Alert, Phase};
+use jeffrey_edge::rollout::progress::{Phase, RolloutAlert};
 
 /// Names in a plan's `notify` that are no receiver: the worker's log, and everybody.
 const LOG: &str = "log";
-const EVERYBODY: &str = "all";
+const ALL_TARGETS: &str = "all";
 
 /// How long a delivery has before it is tried again.
 const LEASE_MS: u64 = 30_000;
 
 /// Whether a receiver has a test's notice.
 #[derive(Serialize)]
-pub(super) struct Tested {
+pub(super) struct TestAlertResult {
     name: String,
     status: Option<u16>,
     delivered: bool,
 }
 
 #[derive(Deserialize)]
-struct Active {
+struct ActiveAlertRow {
     key: String,
     json: String,
 }
 
 /// The first notice that a receiver does not have.
 #[derive(Deserialize)]
-struct Waiting {
+struct PendingNotification {
     id: u64,
     json: String,
     failures: u32,
@@ -45,44 +45,56 @@ struct Waiting {
 
 impl RolloutObject {
     /// Takes down what an entry tells people; what they know already is not told again, and what is over is.
-    pub(super) fn notice(&self, plan: &Plan, why: Option<&Alert>, entry: &Entry) -> Result<()> {
-        let found = why.and_then(told);
-        let key = found.as_ref().map(|(key, ..)| *key);
-        let active: Vec<Active> = self.rows("SELECT key, json FROM active", vec![])?;
-        for Active { key: of, json } in &active {
-            if Some(of.as_str()) == key {
+    pub(super) fn queue_notifications(
+        &self,
+        plan: &Plan,
+        alert: Option<&RolloutAlert>,
+        entry: &HistoryEntry,
+    ) -> Result<()> {
+        let raised = alert.and_then(notification_for);
+        let key = raised.as_ref().map(|(key, ..)| *key);
+        let active_rows: Vec<ActiveAlertRow> =
+            self.query_rows("SELECT key, json FROM active", vec![])?;
+        for ActiveAlertRow { key: active_key, json } in &active_rows {
+            if Some(active_key.as_str()) == key {
                 continue;
             }
-            self.run("DELETE FROM active WHERE key = ?", vec![of.as_str().into()])?;
-            if let Ok(notice) = serde_json::from_str::<Notice>(json) {
+            self.execute("DELETE FROM active WHERE key = ?", vec![active_key.as_str().into()])?;
+            if let Ok(notification) = serde_json::from_str::<Notification>(json) {
                 let share = entry.share;
-                self.enqueue(plan, &Notice { resolved: true, share, at: now(), ..notice })?;
+                self.enqueue_notification(
+                    plan,
+                    &Notification { resolved: true, share, time: now(), ..notification },
+                )?;
             }
         }
-        if let Some((key, severity, text, commands)) = found
-            && !active.iter().any(|active| active.key == key)
+        if let Some((key, severity, text, commands)) = raised
+            && !active_rows.iter().any(|row| row.key == key)
         {
-            let notice = self.made(key, severity, text, commands, entry);
-            let json = serde_json::to_string(&notice)?;
-            self.run("INSERT INTO active VALUES (?, ?)", vec![key.into(), json.into()])?;
-            self.enqueue(plan, &notice)?;
+            let notification = self.new_notification(key, severity, text, commands, entry);
+            let json = serde_json::to_string(&notification)?;
+            self.execute("INSERT INTO active VALUES (?, ?)", vec![key.into(), json.into()])?;
+            self.enqueue_notification(plan, &notification)?;
         }
-        if entry.state.phase == Phase::Promoted && entry.state.since == entry.now {
+        if entry.state.phase == Phase::Promoted && entry.state.phase_entered_at == entry.now {
             let text = "promoted: all traffic, watched to the end".to_owned();
-            self.enqueue(plan, &self.made("promoted", Severity::Info, text, Vec::new(), entry))?;
+            self.enqueue_notification(
+                plan,
+                &self.new_notification("promoted", Severity::Info, text, Vec::new(), entry),
+            )?;
         }
         Ok(())
     }
 
-    fn made(
+    fn new_notification(
         &self,
         key: &str,
         severity: Severity,
         text: String,
         commands: Vec<&str>,
-        entry: &Entry,
-    ) -> Notice {
-        Notice {
+        entry: &HistoryEntry,
+    ) -> Notification {
+        Notification {
             key: key.to_owned(),
             resolved: false,
             severity,
@@ -91,20 +103,20 @@ impl RolloutObject {
             text,
             commands: commands.into_iter().map(str::to_owned).collect(),
             entry: Some(entry.seq),
-            at: now(),
+            time: now(),
         }
     }
 
-    fn enqueue(&self, plan: &Plan, notice: &Notice) -> Result<()> {
-        let json = serde_json::to_string(notice)?;
-        let named = |name: &str| plan.notify.iter().any(|of| of == name);
-        if named(LOG) {
+    fn enqueue_notification(&self, plan: &Plan, notification: &Notification) -> Result<()> {
+        let json = serde_json::to_string(notification)?;
+        let is_named = |name: &str| plan.notify.iter().any(|target_name| target_name == name);
+        if is_named(LOG) {
             console_log!("{}", json);
         }
-        for receiver in &self.settings.alerts {
-            if named(EVERYBODY) || named(&receiver.name) {
-                let values = vec![receiver.name.as_str().into(), json.as_str().into()];
-                self.run(
+        for target in &self.settings.alert_webhooks {
+            if is_named(ALL_TARGETS) || is_named(&target.name) {
+                let values = vec![target.name.as_str().into(), json.as_str().into()];
+                self.execute(
                     "INSERT INTO notice (receiver, json, failures, next_ms) VALUES (?, ?, 0, 0)",
                     values,
                 )?;
@@ -113,76 +125,79 @@ impl RolloutObject {
         Ok(())
     }
 
-    pub(super) fn alerts_wait(&self) -> Result<bool> {
-        Ok(self.number("SELECT COUNT(*) AS number FROM notice", vec![])? > 0)
+    pub(super) fn has_pending_alerts(&self) -> Result<bool> {
+        Ok(self.query_number("SELECT COUNT(*) AS number FROM notice", vec![])? > 0)
     }
 
     /// Hands out what is due, beside whatever comes next: nobody waits for a receiver. Each has its notices in order.
-    pub(super) fn tell(&self) -> Result<()> {
-        for receiver in &self.settings.alerts {
-            if let Some(waiting) = leased(&self.sql(), receiver)? {
-                self.state.wait_until(deliver(receiver.clone(), waiting, self.sql()));
+    pub(super) fn deliver_notifications(&self) -> Result<()> {
+        for target in &self.settings.alert_webhooks {
+            if let Some(pending) = lease_next(&self.sql(), target)? {
+                self.state.wait_until(deliver_to_target(target.clone(), pending, self.sql()));
             }
         }
         Ok(())
     }
 
     /// Tells everybody at once that this is a test, and says who has it.
-    pub(super) async fn test_alert(&self) -> Result<Vec<Tested>> {
-        let notice = Notice {
+    pub(super) async fn send_test_alert(&self) -> Result<Vec<TestAlertResult>> {
+        let notification = Notification {
             key: "test".to_owned(),
             resolved: false,
             severity: Severity::Info,
             release: self.settings.release.as_str().to_owned(),
-            share: self.standing()?.share,
+            share: self.release_state()?.share,
             text: "this is a test of the alerts; nothing happened".to_owned(),
             commands: vec!["jeffrey rollout status".to_owned()],
             entry: None,
-            at: now(),
+            time: now(),
         };
-        let asked = self.settings.alerts.iter().map(|receiver| {
-            let body = notice.body(receiver.shape);
+        let deliveries = self.settings.alert_webhooks.iter().map(|target| {
+            let body = notification.to_body(target.format);
             async move {
-                let status = post(receiver, &body).await.map(|said| said.status);
+                let status = post_webhook(target, &body).await.map(|response| response.status);
                 let delivered = status.is_some_and(|status| (200..300).contains(&status));
-                Tested { name: receiver.name.clone(), status, delivered }
+                TestAlertResult { name: target.name.clone(), status, delivered }
             }
         });
-        Ok(futures_util::future::join_all(asked).await)
+        Ok(futures_util::future::join_all(deliveries).await)
     }
 }
 
 /// The first notice that a receiver does not have, when it is due, for whoever asks first: it is nobody else's until
 /// its time is over.
-fn leased(sql: &SqlStorage, receiver: &Receiver) -> Result<Option<Waiting>> {
+fn lease_next(sql: &SqlStorage, target: &WebhookTarget) -> Result<Option<PendingNotification>> {
     let query =
         "SELECT id, json, failures, next_ms FROM notice WHERE receiver = ? ORDER BY id LIMIT 1";
-    let rows: Vec<Waiting> = sql.exec(query, vec![receiver.name.as_str().into()])?.to_array()?;
-    let at = now().0;
-    let Some(waiting) = rows.into_iter().next().filter(|first| first.next_ms <= at) else {
+    let rows: Vec<PendingNotification> =
+        sql.exec(query, vec![target.name.as_str().into()])?.to_array()?;
+    let now_ms = now().0;
+    let Some(pending) = rows.into_iter().next().filter(|first| first.next_ms <= now_ms) else {
         return Ok(None);
     };
-    let lease = vec![number(at + LEASE_MS), number(waiting.id)];
+    let lease = vec![sql_integer(now_ms + LEASE_MS), sql_integer(pending.id)];
     sql.exec("UPDATE notice SET next_ms = ? WHERE id = ?", lease)?;
-    Ok(Some(waiting))
+    Ok(Some(pending))
 }
 
 /// One notice to one receiver, and then the next of its. What cannot be written is tried again when its time is over.
-async fn deliver(receiver: Receiver, waiting: Waiting, sql: SqlStorage) {
-    let mut next = Some(waiting);
-    while let Some(Waiting { id, json, failures, .. }) = next.take() {
-        let notice = serde_json::from_str::<Notice>(&json);
-        let body = notice.map(|notice| notice.body(receiver.shape)).unwrap_or_default();
-        let status = post(&receiver, &body).await.map(|said| said.status);
-        if let Outcome::Later(_) = outcome(status, None, now()) {
-            let at = number(now().0 + backoff_ms(failures));
+async fn deliver_to_target(target: WebhookTarget, pending: PendingNotification, sql: SqlStorage) {
+    let mut current = Some(pending);
+    while let Some(PendingNotification { id, json, failures, .. }) = current.take() {
+        let notification = serde_json::from_str::<Notification>(&json);
+        let body = notification
+            .map(|notification| notification.to_body(target.format))
+            .unwrap_or_default();
+        let status = post_webhook(&target, &body).await.map(|response| response.status);
+        if let DeliveryOutcome::Retry(_) = delivery_outcome(status, None, now()) {
+            let retry_at = sql_integer(now().0 + backoff_ms(failures));
             let query = "UPDATE notice SET failures = failures + 1, next_ms = ? WHERE id = ?";
-            let _ = sql.exec(query, vec![at, number(id)]);
+            let _ = sql.exec(query, vec![retry_at, sql_integer(id)]);
             return;
         }
-        if sql.exec("DELETE FROM notice WHERE id = ?", vec![number(id)]).is_err() {
+        if sql.exec("DELETE FROM notice WHERE id = ?", vec![sql_integer(id)]).is_err() {
             return;
         }
-        next = leased(&sql, &receiver).ok().flatten();
+        current = lease_next(&sql, &target).ok().flatten();
     }
 }

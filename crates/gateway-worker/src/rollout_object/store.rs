@@ -5,12 +5,12 @@ use std::rc::Rc;
 use serde::Deserialize;
 use worker::{Result, SqlStorage};
 
-use super::{Planned, RolloutObject};
-use crate::sql::{Tables, number};
-use jeffrey_edge::rollout::control::Entry;
-use jeffrey_edge::rollout::permit::Validation;
+use super::{PlannedRelease, RolloutObject};
+use crate::sql::{SqlTables, sql_integer};
+use jeffrey_edge::rollout::advance_checks::ModelValidation;
+use jeffrey_edge::rollout::controller::HistoryEntry;
 use jeffrey_edge::rollout::plan::Plan;
-use jeffrey_edge::rollout::standing::Standing;
+use jeffrey_edge::rollout::release_state::ReleaseState;
 
 /// The most entries of the history that are read at once.
 const PAGE_MAX: u64 = 1_000;
@@ -26,103 +26,106 @@ const TABLES: [&str; 5] = [
 ];
 
 #[derive(Deserialize)]
-struct Row {
+struct JsonRow {
     json: String,
 }
 
-impl Tables for RolloutObject {
+impl SqlTables for RolloutObject {
     fn sql(&self) -> SqlStorage {
         self.state.storage().sql()
     }
 }
 
 impl RolloutObject {
-    pub(super) fn prepare(&self) -> Result<()> {
+    pub(super) fn create_tables(&self) -> Result<()> {
         if !self.prepared.get() {
             for table in TABLES {
-                self.run(table, vec![])?;
+                self.execute(table, vec![])?;
             }
             self.prepared.set(true);
         }
         Ok(())
     }
 
-    pub(super) fn standing(&self) -> Result<Standing> {
-        let rows: Vec<Row> = self.rows("SELECT json FROM standing", vec![])?;
+    pub(super) fn release_state(&self) -> Result<ReleaseState> {
+        let rows: Vec<JsonRow> = self.query_rows("SELECT json FROM standing", vec![])?;
         match rows.first() {
             Some(row) => Ok(serde_json::from_str(&row.json)?),
-            None => Ok(self.initial()),
+            None => Ok(self.initial_state()),
         }
     }
 
-    pub(super) fn store_standing(&self, standing: &Standing) -> Result<()> {
-        let json = serde_json::to_string(standing)?;
-        self.run("INSERT OR REPLACE INTO standing VALUES (1, ?)", vec![json.into()])?;
+    pub(super) fn store_release_state(&self, release_state: &ReleaseState) -> Result<()> {
+        let json = serde_json::to_string(release_state)?;
+        self.execute("INSERT OR REPLACE INTO standing VALUES (1, ?)", vec![json.into()])?;
         Ok(())
     }
 
     /// The release as a plan moves it; `None` before the first plan.
-    pub(super) fn planned(&self) -> Result<Option<Rc<Planned>>> {
-        let known = self.planned.borrow().clone();
-        if known.is_some() {
-            return Ok(known);
+    pub(super) fn planned_release(&self) -> Result<Option<Rc<PlannedRelease>>> {
+        let cached = self.planned.borrow().clone();
+        if cached.is_some() {
+            return Ok(cached);
         }
-        let (Some(text), Some(control)) = (self.one("plan")?, self.one("control")?) else {
+        let (Some(text), Some(controller_json)) =
+            (self.stored_value("plan")?, self.stored_value("control")?)
+        else {
             return Ok(None);
         };
         let plan = Plan::read(&text)
             .map_err(|_| worker::Error::RustError("the stored plan is none".to_owned()))?;
-        let control = serde_json::from_str(&control)?;
-        let read = Some(Rc::new(Planned { plan: Rc::new(plan), control }));
-        self.planned.borrow_mut().clone_from(&read);
-        Ok(read)
+        let controller = serde_json::from_str(&controller_json)?;
+        let loaded = Some(Rc::new(PlannedRelease { plan: Rc::new(plan), controller }));
+        self.planned.borrow_mut().clone_from(&loaded);
+        Ok(loaded)
     }
 
     /// Stores a plan's text; [`RolloutObject::store_control`] follows.
     pub(super) fn store_plan(&self, text: &str) -> Result<()> {
-        self.store_one("plan", text)
+        self.store_value("plan", text)
     }
 
     /// Stores how a release stands under the plan that is stored.
-    pub(super) fn store_control(&self, planned: Planned) -> Result<()> {
-        self.store_one("control", &serde_json::to_string(&planned.control)?)?;
-        *self.planned.borrow_mut() = Some(Rc::new(planned));
+    pub(super) fn store_controller(&self, planned_release: PlannedRelease) -> Result<()> {
+        self.store_value("control", &serde_json::to_string(&planned_release.controller)?)?;
+        *self.planned.borrow_mut() = Some(Rc::new(planned_release));
         Ok(())
     }
 
-    pub(super) fn validation(&self) -> Result<Option<Validation>> {
-        Ok(match self.one("validation")? {
+    pub(super) fn validation(&self) -> Result<Option<ModelValidation>> {
+        Ok(match self.stored_value("validation")? {
             Some(json) => serde_json::from_str(&json)?,
             None => None,
         })
     }
 
-    pub(super) fn store_validation(&self, validation: &Validation) -> Result<()> {
-        self.store_one("validation", &serde_json::to_string(validation)?)
+    pub(super) fn store_validation(&self, validation: &ModelValidation) -> Result<()> {
+        self.store_value("validation", &serde_json::to_string(validation)?)
     }
 
     /// Adds a line to the history; none is ever changed.
-    pub(super) fn record(&self, entry: &Entry) -> Result<()> {
-        let values = vec![number(entry.seq), serde_json::to_string(entry)?.into()];
-        self.run("INSERT INTO history VALUES (?, ?)", values)?;
+    pub(super) fn append_history(&self, entry: &HistoryEntry) -> Result<()> {
+        let values = vec![sql_integer(entry.seq), serde_json::to_string(entry)?.into()];
+        self.execute("INSERT INTO history VALUES (?, ?)", values)?;
         Ok(())
     }
 
     /// The lines after a number.
-    pub(super) fn history(&self, since: u64, limit: u64) -> Result<String> {
-        let values = vec![number(since), number(limit.min(PAGE_MAX))];
+    pub(super) fn history_lines(&self, since: u64, limit: u64) -> Result<String> {
+        let values = vec![sql_integer(since), sql_integer(limit.min(PAGE_MAX))];
         let query = "SELECT json FROM history WHERE seq > ? ORDER BY seq LIMIT ?";
-        let rows: Vec<Row> = self.rows(query, values)?;
+        let rows: Vec<JsonRow> = self.query_rows(query, values)?;
         Ok(rows.iter().map(|row| format!("{}\n", row.json)).collect())
     }
 
-    fn one(&self, name: &str) -> Result<Option<String>> {
-        let rows: Vec<Row> = self.rows("SELECT json FROM one WHERE name = ?", vec![name.into()])?;
+    fn stored_value(&self, name: &str) -> Result<Option<String>> {
+        let rows: Vec<JsonRow> =
+            self.query_rows("SELECT json FROM one WHERE name = ?", vec![name.into()])?;
         Ok(rows.into_iter().next().map(|row| row.json))
     }
 
-    fn store_one(&self, name: &str, json: &str) -> Result<()> {
-        self.run("INSERT OR REPLACE INTO one VALUES (?, ?)", vec![name.into(), json.into()])?;
+    fn store_value(&self, name: &str, json: &str) -> Result<()> {
+        self.execute("INSERT OR REPLACE INTO one VALUES (?, ?)", vec![name.into(), json.into()])?;
         Ok(())
     }
 }

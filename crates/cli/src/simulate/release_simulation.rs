@@ -1,0 +1,248 @@
+//! One release, from its start to the end of the simulated time.
+
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64;
+
+use super::comparison_rules;
+use super::scenario::ScenarioSet;
+use super::traffic_simulator::{TrafficSimulator, UserPopulation};
+use jeffrey_edge::rollout::counts::ClosedMinute;
+use jeffrey_edge::rollout::evidence::GateEvidence;
+use jeffrey_edge::rollout::gate::GateEffect;
+use jeffrey_edge::rollout::gate::finding::GateVerdict;
+use jeffrey_edge::rollout::plan::Plan;
+use jeffrey_edge::rollout::progress::{
+    OperatorCommand, Phase, PlanProgress, RollbackCause, RolloutAction, StepInput,
+};
+use jeffrey_terms::{Cohort, Share, UnixMs};
+
+/// What is tried.
+pub(super) struct ReleaseSimulation<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) scenarios: &'a ScenarioSet,
+    pub(super) population: UserPopulation,
+    pub(super) minutes: u64,
+    pub(super) disorder_rate: f64,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct SimulationOutcome {
+    /// The minute, and the gate's name.
+    pub(super) rollback: Option<(u64, String)>,
+    /// How many minutes each stage took that was left upwards.
+    pub(super) stage_minutes: Vec<u64>,
+    /// Whether a person had to be asked.
+    pub(super) undecided: bool,
+    /// Gates that rises wait for, at the end.
+    pub(super) open_gates: Vec<String>,
+    /// When each peer rule would have rolled back.
+    pub(super) comparison_rollbacks: [Option<u64>; comparison_rules::COMPARISON_RULE_COUNT],
+}
+
+impl ReleaseSimulation<'_> {
+    pub(super) fn run(&self, seed: u64) -> SimulationOutcome {
+        let ReleaseSimulation { plan, scenarios, .. } = *self;
+        let mut simulator = TrafficSimulator::new(scenarios, plan, self.population, seed);
+        let mut delivery =
+            UnreliableDelivery { rng: Pcg64::seed_from_u64(!seed), late: Vec::new() };
+        let mut evidence = GateEvidence::new(plan);
+        let mut state = PlanProgress::idle(UnixMs(0));
+        let mut rules = comparison_rules::comparison_rules();
+        let (metric, limit) = scenarios.metric_and_limit();
+        let mut outcome = SimulationOutcome {
+            rollback: None,
+            stage_minutes: Vec::new(),
+            undecided: false,
+            open_gates: Vec::new(),
+            comparison_rollbacks: [None; comparison_rules::COMPARISON_RULE_COUNT],
+        };
+        let mut command = Some(OperatorCommand::Start);
+        let mut share = Share::NONE;
+        for minute_index in 0..self.minutes {
+            let minute_start = UnixMs(minute_index * 60_000);
+            if minute_index == 0 {
+                let gates = evidence.summarize(plan, 0);
+                let input = StepInput {
+                    gates: &gates,
+                    command: command.take(),
+                    hard_failure: None,
+                    blocked_by: None,
+                };
+                state = state.next(plan, &input, minute_start).0;
+            }
+            // After a rollback the peers go on at the share that they would have kept.
+            share = if outcome.rollback.is_none() { state.share(plan) } else { share };
+            let minute = simulator.draw_minute(minute_index, share);
+            let proportions =
+                [Cohort::Canary, Cohort::Stable].map(|cohort| metric.proportion(&minute, cohort));
+            rules.iter_mut().for_each(|rule| rule.fold_minute(minute_index, proportions, limit));
+            if outcome.rollback.is_some() {
+                if rules.iter().all(|rule| rule.rollback_minute().is_some()) {
+                    break;
+                }
+                continue;
+            }
+            for minute in delivery.deliver(minute, self.disorder_rate) {
+                evidence = evidence.fold_minute(plan, &minute);
+            }
+            let gates = evidence.summarize(plan, minute_index);
+            let now = UnixMs((minute_index + 1) * 60_000);
+            let awaits_approval =
+                matches!(state.phase, Phase::AwaitingApproval { undecided: false });
+            let command = awaits_approval.then_some(OperatorCommand::Approve);
+            let input = StepInput { gates: &gates, command, hard_failure: None, blocked_by: None };
+            let (next, actions) = state.next(plan, &input, now);
+            if next.stage > state.stage
+                || next.phase == Phase::Promoted && state.phase != next.phase
+            {
+                outcome.stage_minutes.push((now.0 - state.stage_entered_at.0) / 60_000);
+            }
+            outcome.undecided |= next.phase == Phase::AwaitingApproval { undecided: true };
+            for action in actions {
+                match action {
+                    RolloutAction::EnterStage => evidence = evidence.enter_stage(minute_index),
+                    RolloutAction::ForgetEvidence => evidence = GateEvidence::new(plan),
+                    RolloutAction::Alert(_) | RolloutAction::SetShare(_) => {}
+                }
+            }
+            state = next;
+            if let Phase::RolledBack { cause } = &state.phase {
+                let gate = match &**cause {
+                    RollbackCause::Gate(finding) => finding.gate.clone(),
+                    RollbackCause::Breach(kind) => kind.name().to_owned(),
+                    RollbackCause::Person { .. } => "a person".to_owned(),
+                };
+                outcome.rollback = Some((minute_index, gate));
+            }
+        }
+        if outcome.rollback.is_none() {
+            let findings = evidence.summarize(plan, self.minutes.saturating_sub(1)).findings;
+            let open_gates = findings.into_iter().filter(|finding| {
+                finding.effect != GateEffect::Warn && finding.verdict != GateVerdict::Pass
+            });
+            outcome.open_gates = open_gates.map(|finding| finding.gate).collect();
+        }
+        outcome.comparison_rollbacks =
+            rules.each_ref().map(comparison_rules::ComparisonRule::rollback_minute);
+        outcome
+    }
+}
+
+/// Minutes on their way: some come twice, some later, some never.
+struct UnreliableDelivery {
+    rng: Pcg64,
+    late: Vec<(u64, ClosedMinute)>,
+}
+
+impl UnreliableDelivery {
+    fn deliver(&mut self, minute: ClosedMinute, disorder_rate: f64) -> Vec<ClosedMinute> {
+        let now = minute.minute;
+        let (mut due, late): (Vec<_>, Vec<_>) = std::mem::take(&mut self.late)
+            .into_iter()
+            .partition(|(due_minute, _)| *due_minute <= now);
+        self.late = late;
+        let mut delivered: Vec<ClosedMinute> = due.drain(..).map(|(_, minute)| minute).collect();
+        if self.rng.random::<f64>() >= disorder_rate {
+            delivered.push(minute);
+            return delivered;
+        }
+        match self.rng.random_range(0..3) {
+            0 => delivered.extend([minute.clone(), minute]),
+            1 => self.late.push((now + self.rng.random_range(1..30), minute)),
+            _ => {}
+        }
+        delivered
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jeffrey_edge::rollout::plan::{DEFAULT_PLAN_TOML, Stage};
+
+    fn outcomes(
+        scenario: &str,
+        runs: u64,
+        minutes: u64,
+        disorder_rate: f64,
+    ) -> Vec<SimulationOutcome> {
+        let mut plan = Plan::read(DEFAULT_PLAN_TOML).unwrap();
+        let share = "10%".parse().unwrap();
+        plan.stages = vec![Stage { share, at_least_minutes: 10_000, samples: 0, approval: false }];
+        let scenarios = ScenarioSet::new(&[scenario.parse().unwrap()]);
+        let holdout = Share::NONE;
+        let population = UserPopulation {
+            requests_per_minute: 600.0,
+            user_count: 5_000,
+            zipf_exponent: 0.0,
+            failing_user_share: 0.0,
+            daily_amplitude: 0.0,
+            holdout,
+        };
+        let simulation = ReleaseSimulation {
+            plan: &plan,
+            scenarios: &scenarios,
+            population,
+            minutes,
+            disorder_rate,
+        };
+        (0..runs).map(|seed| simulation.run(seed)).collect()
+    }
+
+    #[test]
+    fn a_tenfold_error_rate_rolls_back_within_minutes_and_never_before() {
+        for outcome in outcomes("errors:1%:10%@60", 4, 120, 0.0) {
+            let (minute, gate) = outcome.rollback.unwrap();
+            assert!((60..75).contains(&minute), "{minute}");
+            assert_eq!(gate, "errors against stable");
+            let [trailing_window, consecutive, ..] = outcome.comparison_rollbacks;
+            assert!(
+                trailing_window.is_some() && consecutive.unwrap() > minute,
+                "{:?}",
+                outcome.comparison_rollbacks
+            );
+        }
+    }
+
+    #[test]
+    fn minutes_that_come_late_twice_or_never_do_no_harm() {
+        for outcome in outcomes("healthy", 4, 240, 0.3) {
+            assert_eq!(outcome.rollback, None);
+        }
+        for outcome in outcomes("errors:1%:10%@60", 4, 150, 0.3) {
+            assert!((60..100).contains(&outcome.rollback.unwrap().0));
+        }
+    }
+
+    #[test]
+    fn an_outage_of_stable_and_a_silent_canary_roll_nothing_back() {
+        // An outage within an hour uses up stable's subjects: what is left is the canary's more often.
+        for outcome in outcomes("outage:stable@60", 3, 600, 0.0) {
+            assert_eq!(outcome.rollback, None);
+        }
+        for scenario in ["outage:stable@30", "silence@30", "client@30", "skew:5", "burst:10@30"] {
+            for outcome in outcomes(scenario, 3, 120, 0.0) {
+                assert_eq!((outcome.rollback, outcome.stage_minutes), (None, vec![]), "{scenario}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_slow_rise_is_found_and_a_drift_of_both_is_not() {
+        for outcome in outcomes("errors:1%:10%@60/60", 3, 150, 0.0) {
+            assert!((60..130).contains(&outcome.rollback.unwrap().0));
+        }
+        for outcome in outcomes("drift:errors:1%:4%", 3, 600, 0.0) {
+            assert_eq!(outcome.rollback, None);
+        }
+    }
+
+    #[test]
+    fn the_same_seeds_give_the_same_outcomes() {
+        assert_eq!(
+            outcomes("errors:1%:5%@30", 2, 90, 0.1),
+            outcomes("errors:1%:5%@30", 2, 90, 0.1)
+        );
+    }
+}

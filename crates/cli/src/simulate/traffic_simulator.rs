@@ -1,0 +1,480 @@
+//! Simulated minutes: users with cohorts, and counters drawn for all of them at once.
+//!
+//! Requests are independent draws of users, so the counters of a minute are binomial, and only the users
+//! behind errors are drawn one by one. A user's cohort is that of a bucket, drawn once.
+
+use std::collections::VecDeque;
+
+use rand::{RngExt, SeedableRng};
+use rand_distr::{Binomial, Distribution, Exp1, Poisson};
+use rand_pcg::Pcg64;
+
+use super::scenario::ScenarioSet;
+use jeffrey_edge::gateway::minute_stats::newly_affected_hours;
+use jeffrey_edge::rollout::counts::{
+    AffectedSubjects, ClosedMinute, CohortCounts, CountByCohort, Metric, SUBJECT_METRICS,
+    TopSubjects,
+};
+use jeffrey_edge::rollout::gate::{EvidenceUnit, evaluator};
+use jeffrey_edge::rollout::plan::Plan;
+use jeffrey_terms::{Cohort, Share};
+
+/// Who comes, and how often.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct UserPopulation {
+    /// Requests a minute, on average over a day.
+    pub(super) requests_per_minute: f64,
+    /// How many subjects there are.
+    pub(super) user_count: u32,
+    /// Exponent of Zipf's law; 0 is all alike.
+    pub(super) zipf_exponent: f64,
+    /// Part of the users whose requests fail one time in four, whatever the cohort.
+    pub(super) failing_user_share: f64,
+    /// How far the day's highest traffic lies above the mean, 0 to 1.
+    pub(super) daily_amplitude: f64,
+    /// The share that stays stable.
+    pub(super) holdout: Share,
+}
+
+/// One simulated release's traffic.
+pub(super) struct TrafficSimulator<'a> {
+    scenarios: &'a ScenarioSet,
+    population: UserPopulation,
+    rng: Pcg64,
+    users: Vec<SimulatedUser>,
+    /// Users in the order of their first request.
+    first_requests: Vec<(u64, u32)>,
+    first_requests_counted: usize,
+    share: Share,
+    /// Canary then stable; broken ones apart.
+    user_groups: [[WeightedUsers; 2]; 2],
+    /// The metrics, errors aside, whose subjects some gate looks at: only those are drawn.
+    drawn_subject_metrics: Vec<Metric>,
+    /// Counters of the canary's that its clock holds back.
+    delayed_counts: VecDeque<CohortCounts>,
+    /// The canary's erring users of the last hour, minute by minute, and both cohorts' counters.
+    last_hour: VecDeque<(Vec<u32>, TopSubjects)>,
+}
+
+#[derive(Clone, Copy)]
+struct SimulatedUser {
+    weight: f64,
+    bucket: u16,
+    is_holdout: bool,
+    is_failing: bool,
+    /// For each of [`SUBJECT_METRICS`]: the minute after the last hit; 0 without one.
+    affected_until: [u64; SUBJECT_METRICS.len()],
+}
+
+/// Subjects newly affected in one minute, by metric and by the age of the hour, of one cohort.
+type NewlyAffectedCounts = [[u64; HOURS_TRACKED]; SUBJECT_METRICS.len()];
+
+/// Users drawn by their weight.
+#[derive(Default)]
+struct WeightedUsers {
+    users: Vec<u32>,
+    cumulative_weights: Vec<f64>,
+}
+
+impl WeightedUsers {
+    fn total_weight(&self) -> f64 {
+        self.cumulative_weights.last().copied().unwrap_or(0.0)
+    }
+
+    fn draw(&self, rng: &mut Pcg64) -> Option<u32> {
+        let threshold = rng.random::<f64>() * self.total_weight();
+        let index = self.cumulative_weights.partition_point(|sum| *sum <= threshold);
+        self.users.get(index.min(self.users.len().checked_sub(1)?)).copied()
+    }
+}
+
+impl<'a> TrafficSimulator<'a> {
+    pub(super) fn new(
+        scenarios: &'a ScenarioSet,
+        plan: &Plan,
+        population: UserPopulation,
+        seed: u64,
+    ) -> Self {
+        let mut rng = Pcg64::seed_from_u64(seed);
+        let zipf_weight = |rank: u32| libm::pow(f64::from(rank), -population.zipf_exponent);
+        let total: f64 = (1..=population.user_count).map(zipf_weight).sum();
+        let users: Vec<SimulatedUser> = (1..=population.user_count)
+            .map(|rank| SimulatedUser {
+                weight: zipf_weight(rank) / total,
+                bucket: rng.random_range(0..10_000),
+                is_holdout: rng.random_range(0..10_000) < population.holdout.basis_points(),
+                is_failing: rng.random::<f64>() < population.failing_user_share,
+                affected_until: [0; SUBJECT_METRICS.len()],
+            })
+            .collect();
+        let mut first_requests: Vec<(u64, u32)> = (0..)
+            .zip(&users)
+            .map(|(user_index, user)| {
+                let first_request_gap: f64 = Exp1.sample(&mut rng);
+                (
+                    (first_request_gap / (user.weight * population.requests_per_minute)) as u64,
+                    user_index,
+                )
+            })
+            .collect();
+        first_requests.sort_unstable();
+        let user_groups = Default::default();
+        let (share, last_hour) = (Share::NONE, VecDeque::new());
+        let gates = plan.gates.iter().filter(|gate| gate.level != EvidenceUnit::Requests);
+        let drawn_subject_metrics =
+            gates.map(|gate| gate.metric).filter(|metric| *metric != Metric::Errors);
+        Self {
+            scenarios,
+            population,
+            rng,
+            users,
+            first_requests,
+            first_requests_counted: 0,
+            share,
+            user_groups,
+            drawn_subject_metrics: drawn_subject_metrics.collect(),
+            delayed_counts: VecDeque::new(),
+            last_hour,
+        }
+    }
+
+    /// The counters of a minute under a share.
+    pub(super) fn draw_minute(&mut self, minute: u64, share: Share) -> ClosedMinute {
+        if share != self.share || minute == 0 {
+            self.share = share;
+            self.user_groups = self.group_users();
+        }
+        let day_angle = std::f64::consts::TAU * minute as f64 / 1_440.0;
+        let daily_mean_requests = self.population.requests_per_minute
+            * (1.0 + self.population.daily_amplitude * libm::sin(day_angle));
+        let mean_requests = daily_mean_requests * self.scenarios.traffic_factor(minute);
+        let requests = Poisson::new(mean_requests)
+            .map_or(0.0, |distribution| distribution.sample(&mut self.rng))
+            as u64;
+        let cohort_weight =
+            |classes: &[WeightedUsers; 2]| classes[0].total_weight() + classes[1].total_weight();
+        let [canary_weight, stable_weight] = self.user_groups.each_ref().map(cohort_weight);
+        let canary_requests =
+            self.draw_binomial(requests, canary_weight / (canary_weight + stable_weight));
+        let mut counters = ClosedMinute { minute, share: Some(share), ..ClosedMinute::default() };
+        let mut affected: [NewlyAffectedCounts; 2] = Default::default();
+        let mut failing_users = Vec::new();
+        counters.canary = self.draw_counts(
+            Cohort::Canary,
+            minute,
+            canary_requests,
+            &mut affected[0],
+            &mut failing_users,
+        );
+        let stable_requests = requests - canary_requests;
+        counters.stable = self.draw_counts(
+            Cohort::Stable,
+            minute,
+            stable_requests,
+            &mut affected[1],
+            &mut Vec::new(),
+        );
+        for (metric_index, metric) in SUBJECT_METRICS.into_iter().enumerate() {
+            for age in 0..HOURS_TRACKED {
+                let [canary, stable] = affected.each_ref().map(|counts| counts[metric_index][age]);
+                if canary + stable > 0 {
+                    let since_hour = minute / 60 - age as u64;
+                    let subjects = CountByCohort { canary, stable };
+                    counters.first_affected.push(AffectedSubjects { metric, since_hour, subjects });
+                }
+            }
+        }
+        counters.first_seen = self.count_first_seen(minute);
+        counters.concentration = self.update_top_subjects(&counters, failing_users);
+        if self.scenarios.is_canary_silent(minute) {
+            counters.canary = CohortCounts::default();
+            counters.first_affected.clear();
+            counters.first_seen = CountByCohort::default();
+        }
+        self.delayed_counts.push_back(counters.canary);
+        let is_due = self.delayed_counts.len() as u64 > self.scenarios.skew_minutes();
+        let due_counts = is_due.then(|| self.delayed_counts.pop_front()).flatten();
+        counters.canary = due_counts.unwrap_or_default();
+        counters
+    }
+
+    fn group_users(&self) -> [[WeightedUsers; 2]; 2] {
+        let mut user_groups: [[WeightedUsers; 2]; 2] = Default::default();
+        for (user_index, user) in (0..).zip(&self.users) {
+            let is_stable = user.is_holdout || user.bucket >= self.share.basis_points();
+            let group = &mut user_groups[usize::from(is_stable)][usize::from(user.is_failing)];
+            group.cumulative_weights.push(group.total_weight() + user.weight);
+            group.users.push(user_index);
+        }
+        user_groups
+    }
+
+    fn draw_binomial(&mut self, trials: u64, probability: f64) -> u64 {
+        let distribution = Binomial::new(trials, probability.clamp(0.0, 1.0));
+        distribution.map_or(0, |distribution| distribution.sample(&mut self.rng))
+    }
+
+    fn draw_counts(
+        &mut self,
+        cohort: Cohort,
+        minute: u64,
+        requests: u64,
+        affected: &mut NewlyAffectedCounts,
+        failing_users: &mut Vec<u32>,
+    ) -> CohortCounts {
+        let cohort_index = usize::from(cohort == Cohort::Stable);
+        let error_rate = self.scenarios.rate(Metric::Errors, cohort, minute);
+        let [healthy_weight, failing_weight] =
+            self.user_groups[cohort_index].each_ref().map(WeightedUsers::total_weight);
+        let cohort_weight = (healthy_weight + failing_weight).max(f64::MIN_POSITIVE);
+        // A story may make everybody fail; a broken user is never better for it.
+        let (healthy_error_rate, failing_error_rate) = (
+            healthy_weight / cohort_weight * error_rate,
+            failing_weight / cohort_weight * error_rate.max(FAILING_USER_ERROR_RATE),
+        );
+        let mut errors = self.draw_binomial(requests, healthy_error_rate + failing_error_rate);
+        for _ in 0..errors {
+            let is_failing = self.rng.random::<f64>() * (healthy_error_rate + failing_error_rate)
+                < failing_error_rate;
+            let group = &self.user_groups[cohort_index][usize::from(is_failing)];
+            let Some(user_index) = group.draw(&mut self.rng) else { continue };
+            failing_users.push(user_index);
+            self.mark_affected(user_index, ERRORS_INDEX, minute, affected);
+        }
+        // The sound one that comes most often: its part of what has not failed anyway.
+        let client_fails = cohort == Cohort::Canary && self.scenarios.client_fails(minute);
+        if let Some(user_index) =
+            self.user_groups[cohort_index][0].users.first().copied().filter(|_| client_fails)
+        {
+            let weight = self.users[user_index as usize].weight;
+            let client_errors = self.draw_binomial(requests - errors, weight / cohort_weight);
+            for _ in 0..client_errors {
+                failing_users.push(user_index);
+                self.mark_affected(user_index, ERRORS_INDEX, minute, affected);
+            }
+            errors += client_errors;
+        }
+        let answers = requests - errors;
+        let mut draw = |metric, trials| {
+            let rate = self.scenarios.rate(metric, cohort, minute);
+            self.draw_binomial(trials, rate)
+        };
+        let mut counts = CohortCounts {
+            requests,
+            errors_5xx: errors,
+            answers,
+            regex: draw(Metric::Regex, answers),
+            prototypes: draw(Metric::Prototypes, answers),
+            low_confidence: draw(Metric::LowConfidence, answers),
+            rule_applied: draw(Metric::RuleApplied, answers),
+            mismatches: draw(Metric::Mismatches, requests),
+            slow: draw(Metric::Slow, requests),
+            slow_beside_stable: draw(Metric::SlowBesideStable, requests),
+            ..CohortCounts::default()
+        };
+        for metric in self.drawn_subject_metrics.clone() {
+            let affected_requests = match metric {
+                Metric::LowConfidence => counts.low_confidence,
+                Metric::RuleApplied => counts.rule_applied,
+                Metric::Slow => counts.slow,
+                Metric::SlowBesideStable => counts.slow_beside_stable,
+                _ => continue,
+            };
+            let metric_index = SUBJECT_METRICS.iter().position(|candidate| *candidate == metric);
+            for (_, metric_index) in (0..affected_requests).zip(metric_index.into_iter().cycle()) {
+                let is_failing = self.rng.random::<f64>() * cohort_weight < failing_weight;
+                let group = &self.user_groups[cohort_index][usize::from(is_failing)];
+                let Some(user_index) = group.draw(&mut self.rng) else { continue };
+                self.mark_affected(user_index, metric_index, minute, affected);
+            }
+        }
+        let feedback_count = self.draw_binomial(answers, FEEDBACK_RATE);
+        counts.feedback_bad = self.draw_binomial(
+            feedback_count,
+            self.scenarios.rate(Metric::FeedbackBad, cohort, minute),
+        );
+        counts.feedback_good = feedback_count - counts.feedback_bad;
+        counts
+    }
+
+    /// A hit of a user's: newly affected since every hour that began after the last one.
+    fn mark_affected(
+        &mut self,
+        user_index: u32,
+        metric_index: usize,
+        minute: u64,
+        affected: &mut NewlyAffectedCounts,
+    ) {
+        let affected_until = &mut self.users[user_index as usize].affected_until[metric_index];
+        for start_hour in newly_affected_hours(minute, *affected_until) {
+            affected[metric_index][(minute / 60 - start_hour) as usize] += 1;
+        }
+        *affected_until = minute + 1;
+    }
+
+    fn count_first_seen(&mut self, minute: u64) -> CountByCohort {
+        let mut by_cohort = CountByCohort::default();
+        while let Some((_, user_index)) =
+            self.first_requests.get(self.first_requests_counted).filter(|entry| entry.0 <= minute)
+        {
+            let user = self.users[*user_index as usize];
+            if !user.is_holdout && user.bucket < self.share.basis_points() {
+                by_cohort.canary += 1;
+            } else if !user.is_holdout {
+                by_cohort.stable += 1;
+            }
+            self.first_requests_counted += 1;
+        }
+        by_cohort
+    }
+
+    fn update_top_subjects(
+        &mut self,
+        minute: &ClosedMinute,
+        failing_users: Vec<u32>,
+    ) -> TopSubjects {
+        let current = TopSubjects {
+            requests: minute.canary.requests,
+            errors: minute.canary.errors_5xx,
+            of_two: 0,
+            stable_requests: minute.stable.requests,
+            stable_errors: minute.stable.errors_5xx,
+        };
+        self.last_hour.push_back((failing_users, current));
+        if self.last_hour.len() > 60 {
+            self.last_hour.pop_front();
+        }
+        let mut users: Vec<u32> = self
+            .last_hour
+            .iter()
+            .flat_map(|(failing_users, _)| failing_users.iter().copied())
+            .collect();
+        users.sort_unstable();
+        let (mut most, mut second_most) = (0, 0);
+        for same_user in users.chunk_by(|a, b| a == b) {
+            let count = same_user.len() as u64;
+            (most, second_most) = (most.max(count), second_most.max(count.min(most)));
+        }
+        let mut total = TopSubjects { of_two: most + second_most, ..TopSubjects::default() };
+        for (_, counts) in &self.last_hour {
+            total.requests += counts.requests;
+            total.errors += counts.errors;
+            total.stable_requests += counts.stable_requests;
+            total.stable_errors += counts.stable_errors;
+        }
+        total
+    }
+}
+
+/// The place of [`Metric::Errors`] among [`SUBJECT_METRICS`].
+const ERRORS_INDEX: usize = 0;
+const _: () = assert!(matches!(SUBJECT_METRICS[ERRORS_INDEX], Metric::Errors));
+/// Hours whose newly affected subjects are counted.
+const HOURS_TRACKED: usize = evaluator::SUBJECT_HOURS_PER_DAY as usize;
+/// How often a broken user's request fails (`statistics.md`, 4.6).
+const FAILING_USER_ERROR_RATE: f64 = 0.25;
+/// How many readers say what they think of an answer.
+const FEEDBACK_RATE: f64 = 0.005;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan() -> Plan {
+        Plan::read(jeffrey_edge::rollout::plan::DEFAULT_PLAN_TOML).unwrap()
+    }
+
+    fn population() -> UserPopulation {
+        UserPopulation {
+            requests_per_minute: 600.0,
+            user_count: 5_000,
+            zipf_exponent: 0.9,
+            failing_user_share: 0.02,
+            daily_amplitude: 0.5,
+            holdout: Share::NONE,
+        }
+    }
+
+    #[test]
+    fn the_same_seed_draws_the_same_minutes() {
+        let scenarios = ScenarioSet::new(&[]);
+        let minutes = |seed| {
+            let mut simulator = TrafficSimulator::new(&scenarios, &plan(), population(), seed);
+            let share = "10%".parse().unwrap();
+            (0..60).map(|minute| simulator.draw_minute(minute, share)).collect::<Vec<_>>()
+        };
+        assert_eq!(minutes(1), minutes(1));
+        assert_ne!(minutes(1), minutes(2));
+    }
+
+    #[test]
+    fn counters_have_the_rates_of_the_scenarios_and_subjects_count_once_a_start() {
+        let scenarios = ScenarioSet::new(&["errors:2%:2%".parse().unwrap()]);
+        let mut simulator = TrafficSimulator::new(
+            &scenarios,
+            &plan(),
+            UserPopulation { failing_user_share: 0.0, ..population() },
+            7,
+        );
+        let share: Share = "50%".parse().unwrap();
+        let minutes: Vec<ClosedMinute> =
+            (0..600).map(|minute| simulator.draw_minute(minute, share)).collect();
+        let sum =
+            |count: &dyn Fn(&ClosedMinute) -> u64| minutes.iter().map(count).sum::<u64>() as f64;
+        let requests = sum(&|minute| minute.canary.requests + minute.stable.requests);
+        let errors = sum(&|minute| minute.canary.errors_5xx + minute.stable.errors_5xx);
+        assert!((errors / requests - 0.02).abs() < 0.001);
+        let since_first = sum(&|minute| {
+            let first = minute
+                .first_affected
+                .iter()
+                .find(|entry| (entry.metric, entry.since_hour) == (Metric::Errors, 0));
+            first.map_or(0, |entry| entry.subjects.canary + entry.subjects.stable)
+        });
+        assert!(since_first <= 5_000.0 && since_first < errors, "{since_first} of {errors}");
+        let first_seen = sum(&|minute| minute.first_seen.canary + minute.first_seen.stable);
+        assert!(first_seen > 4_000.0 && first_seen <= 5_000.0, "{first_seen}");
+    }
+
+    #[test]
+    fn one_client_fails_every_time_and_a_wrong_clock_holds_its_counters_back() {
+        let share: Share = "10%".parse().unwrap();
+        let minutes = |text: &str| {
+            let scenarios = ScenarioSet::new(&[text.parse().unwrap()]);
+            let mut simulator = TrafficSimulator::new(
+                &scenarios,
+                &plan(),
+                UserPopulation { failing_user_share: 0.0, ..population() },
+                3,
+            );
+            (0..120).map(|minute| simulator.draw_minute(minute, share)).collect::<Vec<_>>()
+        };
+        let (on_time, delayed) = (minutes("skew:0"), minutes("skew:3"));
+        assert_eq!(delayed[2].canary, CohortCounts::default());
+        assert_eq!(delayed[50].canary, on_time[47].canary);
+        assert_eq!(delayed[50].stable, on_time[50].stable);
+        let failing_client = minutes("client@60");
+        assert!(!failing_client[59].concentration.is_one_client());
+        assert!(
+            failing_client[119].concentration.is_one_client(),
+            "{:?}",
+            failing_client[119].concentration
+        );
+    }
+
+    #[test]
+    fn subjects_are_drawn_for_the_metrics_of_gates_that_count_subjects() {
+        let gate = "[[gate]]\nmetric = \"slow\"\ncompared = \"+50%\"\nlevel = \"subjects\"\neffect = \"warn\"";
+        let plan = Plan::read(&format!("[[stage]]\nshare = \"10%\"\n{gate}\n")).unwrap();
+        let scenarios = ScenarioSet::new(&[]);
+        let mut simulator = TrafficSimulator::new(&scenarios, &plan, population(), 1);
+        let minutes: Vec<ClosedMinute> =
+            (0..30).map(|minute| simulator.draw_minute(minute, "10%".parse().unwrap())).collect();
+        let count_entries = |metric| {
+            let has_metric = |entry: &&AffectedSubjects| entry.metric == metric;
+            minutes.iter().flat_map(|minute| &minute.first_affected).filter(has_metric).count()
+        };
+        assert!(count_entries(Metric::Slow) > 10 && count_entries(Metric::Errors) > 10);
+        assert_eq!(count_entries(Metric::LowConfidence), 0);
+    }
+}

@@ -1,0 +1,281 @@
+//! The gate's own endpoints: reads what they need, and sends what the core says.
+
+use worker::worker_sys::web_sys;
+
+use std::rc::Rc;
+
+use futures_util::stream;
+use worker::Env;
+
+use super::http::{self, FetchTarget, OutboundBody, OutboundRequest};
+use super::rollout::{self, ChangeOutcome, RolloutRequest, StatusResponse};
+use super::{ISOLATE_STATE, RequestContext, event_store, now, random_bytes};
+use jeffrey_edge::gateway::api::{
+    ApiError, ApiResponse, BODY_BYTES_MAX, COMMAND_BYTES_MAX, EventsPage, GatewayEndpoint,
+    MINUTE_MAX, PAGE_HEADERS, evaluate_flag, health_response, parse_change, parse_erasure,
+    parse_events_page, parse_minute_range, parse_rollout_command, status_response,
+};
+use jeffrey_edge::gateway::minute_stats::TotalsByCohort;
+use jeffrey_edge::gateway::settings::GatewaySettings;
+use jeffrey_edge::gateway::summary::SummaryByCohort;
+use jeffrey_edge::gateway::{access, feedback, messages, prometheus, subject};
+
+/// Answers one of the gate's own; `path` is below the prefix.
+pub(super) async fn handle(
+    context: &RequestContext,
+    path: &str,
+) -> Result<web_sys::Response, ApiError> {
+    let settings = &context.settings;
+    let endpoint = GatewayEndpoint::from_request(&context.head.method, path)?;
+    if let Some(role) = endpoint.role() {
+        access::authorize(&context.head, role, settings)?;
+    }
+    let mut reply = match endpoint {
+        GatewayEndpoint::EraseSubject => {
+            let subject = parse_erasure(&context.read_body(BODY_BYTES_MAX).await?)?;
+            let erased = event_store::erase_subject(&context.env, &subject).await?;
+            ApiResponse::json(200, &serde_json::json!({ "erased": erased }))
+        }
+        GatewayEndpoint::Events => {
+            let EventsPage { since, limit, shard } = parse_events_page(&context.head);
+            let (lines, shards) =
+                event_store::fetch_events(&context.env, shard, since, limit).await?;
+            let headers =
+                vec![("content-type", NDJSON.to_owned()), ("jeffrey-shards", shards.to_string())];
+            ApiResponse { headers, ..json_reply(lines) }
+        }
+        GatewayEndpoint::Feedback => {
+            if settings.signing_keys.is_empty() {
+                return Err(ApiError::KeyNotSet);
+            }
+            let caller = subject::resolve(&context.head, None, false, settings, random_bytes());
+            context
+                .check_rate_limit(
+                    caller.filter(|caller| !caller.is_new).as_ref().map(|caller| &caller.subject),
+                )
+                .await?;
+            let (id, verdict) = feedback::parse(
+                &context.read_body(BODY_BYTES_MAX).await?,
+                &settings.signing_keys,
+                now(),
+            )?;
+            event_store::record_feedback(&context.env, id, verdict).await?;
+            json_reply(b"{}".to_vec())
+        }
+        GatewayEndpoint::Health => {
+            let effective = context.effective_share().await;
+            ISOLATE_STATE.with_borrow(|state| health_response(settings, effective, &state.breaker))
+        }
+        GatewayEndpoint::Metrics => {
+            let release_state = rollout::fetch_status(&context.env, settings).await?.told.standing;
+            let mut gauges =
+                prometheus::rollout_gauges(release_state.share, release_state.breaches);
+            let mut totals = Vec::new();
+            for (name, number) in event_store::fetch_totals(&context.env).await? {
+                // A gauge's name says that it is none of the sums.
+                if name == prometheus::QUEUE_LAG_SERIES {
+                    gauges.push(("jeffrey_queue_lag_seconds".to_owned(), number as f64 / 1_000.0));
+                } else if name.starts_with("jeffrey_sink_waiting") {
+                    gauges.push((name, number as f64));
+                } else {
+                    totals.push((name, number));
+                }
+            }
+            let text = prometheus::write_exposition(&totals, &gauges);
+            let content_type = "text/plain; version=0.0.4; charset=utf-8".to_owned();
+            ApiResponse {
+                headers: vec![("content-type", content_type)],
+                ..json_reply(text.into_bytes())
+            }
+        }
+        GatewayEndpoint::Minutes => {
+            let EventsPage { since, .. } = parse_events_page(&context.head);
+            ApiResponse::json(
+                200,
+                &event_store::fetch_minutes(&context.env, &settings.release, since).await?,
+            )
+        }
+        GatewayEndpoint::EvaluateFlag(key) => {
+            let body = context.read_body(BODY_BYTES_MAX).await?;
+            let effective = context.effective_share().await;
+            evaluate_flag(key, &body, settings, effective)
+        }
+        GatewayEndpoint::RolloutStatus => {
+            let status = rollout::fetch_status(&context.env, settings).await?;
+            build_status_reply(&context.env, settings, &status).await
+        }
+        GatewayEndpoint::History => {
+            let EventsPage { since, limit, .. } = parse_events_page(&context.head);
+            let lines = rollout::fetch_history(&context.env, settings, since, limit).await?;
+            ApiResponse { headers: vec![("content-type", NDJSON.to_owned())], ..json_reply(lines) }
+        }
+        GatewayEndpoint::RolloutCommand => {
+            let body = context.read_body(COMMAND_BYTES_MAX).await?;
+            parse_rollout_command(&body)?;
+            apply_change(context, RolloutRequest::Command, &body).await?
+        }
+        GatewayEndpoint::TestAlert => {
+            rollout::relay(&context.env, settings, RolloutRequest::TestAlert, &[]).await?
+        }
+        GatewayEndpoint::RecordValidation => {
+            let body = context.read_body(COMMAND_BYTES_MAX).await?;
+            rollout::relay(&context.env, settings, RolloutRequest::Validation, &body).await?
+        }
+        GatewayEndpoint::Dashboard(file) => return serve_dashboard_file(&context.env, file).await,
+        GatewayEndpoint::Playground(_) if !settings.playground_enabled => {
+            return Err(ApiError::NotFound);
+        }
+        GatewayEndpoint::Playground(file) => {
+            return serve_playground_file(&context.env, file).await;
+        }
+        GatewayEndpoint::Decisions => {
+            let EventsPage { since, limit, .. } = parse_events_page(&context.head);
+            let lines = rollout::fetch_history(&context.env, settings, since, limit).await?;
+            ApiResponse::json(200, &messages::parse_decisions(&lines, since))
+        }
+        GatewayEndpoint::Live => return stream_status(context),
+        GatewayEndpoint::Series => {
+            let EventsPage { since, .. } = parse_events_page(&context.head);
+            ApiResponse::json(
+                200,
+                &event_store::fetch_series(&context.env, &settings.release, since).await?,
+            )
+        }
+        GatewayEndpoint::Totals => {
+            let stats = event_store::totals_between(
+                &context.env,
+                &settings.release,
+                parse_minute_range(&context.head),
+            )
+            .await?;
+            ApiResponse::json(200, &TotalsByCohort::from_stats(stats))
+        }
+        GatewayEndpoint::Sinks => {
+            ApiResponse::json(200, &event_store::fetch_status(&context.env).await?)
+        }
+        GatewayEndpoint::SetShare => {
+            let body = context.read_body(BODY_BYTES_MAX).await?;
+            parse_change(&body)?;
+            apply_change(context, RolloutRequest::ManualChange, &body).await?
+        }
+    };
+    if context.head.method == "HEAD" {
+        reply.body.clear();
+    }
+    http::reply_to_response(&reply).map_err(|_| ApiError::RolloutUnavailable)
+}
+
+/// How often somebody who looks on is told, and how often in one answer: a request may ask others so many times.
+const LIVE_INTERVAL_MS: u64 = 1_000;
+const LIVE_UPDATES_MAX: u32 = 600;
+
+/// The release as it stands, a line of JSON a second.
+fn stream_status(context: &RequestContext) -> Result<web_sys::Response, ApiError> {
+    let initial = (context.env.clone(), Rc::clone(&context.settings), 0);
+    let lines = stream::unfold(initial, |(env, settings, sent)| async move {
+        if sent == LIVE_UPDATES_MAX {
+            return None;
+        }
+        if sent > 0 {
+            http::sleep(LIVE_INTERVAL_MS).await;
+        }
+        let mut line = match rollout::fetch_status(&env, &settings).await {
+            Ok(status) => build_status_reply(&env, &settings, &status).await.body,
+            Err(error) => error.to_response().body,
+        };
+        line.push(b'\n');
+        Some((Ok::<_, worker::Error>(line), (env, settings, sent + 1)))
+    });
+    let response =
+        worker::Response::from_stream(lines).map_err(|_| ApiError::RolloutUnavailable)?;
+    let headers = response.headers();
+    for (name, value) in [("content-type", NDJSON), ("cache-control", "no-store")] {
+        headers.set(name, value).map_err(|_| ApiError::RolloutUnavailable)?;
+    }
+    Ok(response.into())
+}
+
+/// A file of the dashboard, or that there is none.
+async fn serve_dashboard_file(env: &Env, file: &str) -> Result<web_sys::Response, ApiError> {
+    let not_found = |_| ApiError::NotFound;
+    if file.is_empty() {
+        return redirect_to_folder("dashboard/");
+    }
+    let file = fetch_file(env, "ASSETS", &format!("/dashboard{file}")).await?;
+    let response = http::clone_mutable(&file).map_err(not_found)?;
+    for (name, value) in PAGE_HEADERS {
+        response.headers().set(name, value).map_err(not_found)?;
+    }
+    Ok(response)
+}
+
+/// A file of the page that the model worker serves, with that one's headers: behind the gate, so that the page can ask
+/// what callers ask.
+async fn serve_playground_file(env: &Env, file: &str) -> Result<web_sys::Response, ApiError> {
+    if file.is_empty() {
+        redirect_to_folder("playground/")
+    } else {
+        fetch_file(env, "MODEL", file).await
+    }
+}
+
+/// To the address with a slash at its end, so that a page's files are below it.
+fn redirect_to_folder(folder: &str) -> Result<web_sys::Response, ApiError> {
+    let headers = vec![("location", folder.to_owned())];
+    http::reply_to_response(&ApiResponse { status: 308, headers, body: Vec::new() })
+        .map_err(|_| ApiError::NotFound)
+}
+
+/// A file as a binding has it.
+async fn fetch_file(env: &Env, binding: &str, file: &str) -> Result<web_sys::Response, ApiError> {
+    let target =
+        FetchTarget::Binding(http::service_binding(env, binding).ok_or(ApiError::NotFound)?);
+    let headers = web_sys::Headers::new().map_err(|_| ApiError::NotFound)?;
+    let url = format!("http://{}{file}", binding.to_ascii_lowercase());
+    let outbound =
+        OutboundRequest { method: "GET", url: &url, headers: &headers, body: OutboundBody::None };
+    let response =
+        outbound.send(&target, Some(FILE_TIMEOUT_MS)).await.map_err(|_| ApiError::NotFound)?;
+    if response.status() == 200 { Ok(response) } else { Err(ApiError::NotFound) }
+}
+
+/// How long a file of the page may take.
+const FILE_TIMEOUT_MS: u64 = 5_000;
+
+/// What a person asked for, done or refused.
+async fn apply_change(
+    context: &RequestContext,
+    request: RolloutRequest,
+    body: &[u8],
+) -> Result<ApiResponse, ApiError> {
+    Ok(match rollout::apply_change(&context.env, &context.settings, request, body).await? {
+        ChangeOutcome::Rejected(reply) => reply,
+        ChangeOutcome::Applied(status) => {
+            build_status_reply(&context.env, &context.settings, &status).await
+        }
+    })
+}
+
+/// The release as it stands, with what both cohorts did since the stage began; without it where the ledger is away.
+async fn build_status_reply(
+    env: &Env,
+    settings: &GatewaySettings,
+    StatusResponse { told: snapshot, view: status }: &StatusResponse,
+) -> ApiResponse {
+    let summary = match status {
+        Some(status) => {
+            let minutes = (status.counted_after, MINUTE_MAX);
+            let stats = event_store::totals_between(env, &settings.release, minutes).await;
+            stats.ok().map(|stats| SummaryByCohort::from_totals(&TotalsByCohort::from_stats(stats)))
+        }
+        None => None,
+    };
+    status_response(settings, &snapshot.standing, status.as_ref(), summary.as_ref())
+}
+
+/// JSON that is written already.
+fn json_reply(body: Vec<u8>) -> ApiResponse {
+    ApiResponse { body, ..ApiResponse::json(200, &()) }
+}
+
+const NDJSON: &str = "application/x-ndjson";

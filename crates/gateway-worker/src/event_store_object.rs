@@ -1,0 +1,488 @@
+//! One part of the ledger: keeps every event once, in its own SQLite, and hands them to the sinks.
+//!
+//! It loads, asks the core, stores, replies. An alarm delivers; each sink has its own place, so that one
+//! that is down holds up neither another nor a request.
+
+mod delivery;
+
+mod minutes;
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+
+use futures_util::future::join_all;
+use serde::Deserialize;
+use worker::durable::State;
+use worker::{
+    DurableObject, Env, Method, Request, Response, Result, SqlStorage, SqlStorageValue,
+    durable_object,
+};
+
+use self::delivery::PlatformSinks;
+use self::minutes::ShardMinutesRequest;
+use super::sql::{self, SqlNumber, SqlTables, sql_integer};
+use super::{now, random_bytes, read_settings};
+use jeffrey_edge::gateway::closed_minute_cache::ClosedMinuteCache;
+use jeffrey_edge::gateway::event::{EventKey, FeedbackEvent, StoredEvent};
+use jeffrey_edge::gateway::feedback::Feedback;
+use jeffrey_edge::gateway::minute_stats::{CohortStats, EventContribution, count_event};
+use jeffrey_edge::gateway::prometheus::{QUEUE_LAG_SERIES, series_increments};
+use jeffrey_edge::gateway::request::RequestHead;
+use jeffrey_edge::gateway::settings::GatewaySettings;
+use jeffrey_edge::gateway::sink::Sink;
+use jeffrey_edge::gateway::status::{ShardStatus, SinkStatus};
+use jeffrey_edge::gateway::subject::hash_subject;
+use jeffrey_edge::rollout::bucket::ReleaseName;
+use jeffrey_terms::{Cohort, ResponseId, Share, Subject};
+
+/// Sums that no event makes.
+const EVENTS_LOST: &str = "jeffrey_events_lost_total";
+const EVENTS_BROKEN: &str = "jeffrey_events_broken_total";
+const EVENTS_DEAD_LETTERED: &str = "jeffrey_events_dead_total";
+const QUEUE_FAILED: &str = "jeffrey_queue_failed_total";
+const EVENTS_ERASED: &str = "jeffrey_events_erased_total";
+
+/// How long an event of an erased subject may be on its way: a queue keeps messages for 14 days at most.
+const ERASURE_WINDOW_MS: u64 = 14 * 24 * 60 * 60 * 1_000;
+
+/// From the first event on, so long until a batch leaves: one request instead of many.
+const BATCH_DELAY_MS: i64 = 500;
+
+/// How often old events are looked for when there is nothing to send.
+const IDLE_INTERVAL_MS: i64 = 60 * 60 * 1_000;
+
+/// Keeps the events of all releases.
+#[durable_object(alarm)]
+pub struct LedgerObject {
+    state: State,
+    settings: GatewaySettings,
+    sinks: Vec<Sink>,
+    bound: PlatformSinks,
+    /// Whether the tables are known to be there.
+    prepared: Cell<bool>,
+    /// How long the oldest event of the queue's last batch was under way.
+    lag_ms: Cell<u64>,
+    settled: RefCell<ClosedMinuteCache>,
+}
+
+impl DurableObject for LedgerObject {
+    fn new(state: State, env: Env) -> Self {
+        // Whether something names the old system is not asked here.
+        let settings = read_settings(&env, true);
+        let platform_sinks = PlatformSinks::from_env(&env);
+        let sinks = settings.sinks.iter().cloned().chain(platform_sinks.sinks()).collect();
+        let (is_prepared, queue_lag_ms) = (Cell::new(false), Cell::new(0));
+        let closed_minutes = RefCell::default();
+        Self {
+            state,
+            settings,
+            sinks,
+            bound: platform_sinks,
+            prepared: is_prepared,
+            lag_ms: queue_lag_ms,
+            settled: closed_minutes,
+        }
+    }
+
+    async fn fetch(&self, mut request: Request) -> Result<Response> {
+        self.migrate_tables()?;
+        let body = match request.method() {
+            Method::Get => Vec::new(),
+            _ => request.bytes().await?,
+        };
+        // The gate's own reader of URLs: `worker`'s brings the tables of international names.
+        let head = RequestHead::new(String::new(), &request.inner().url(), Vec::new());
+        let Some(head) = head else { return Response::error("no such question", 404) };
+        let query_number =
+            |name| head.query_param(name).and_then(|value| value.parse::<u64>().ok());
+        let release = head.query_param("release").unwrap_or_default();
+        match head.path() {
+            "/append" => {
+                let inserted = self.store_events(&body)?;
+                for (name, query) in [
+                    (EVENTS_LOST, "lost"),
+                    (QUEUE_FAILED, "direct"),
+                    (EVENTS_DEAD_LETTERED, "dead"),
+                ] {
+                    self.add_to_total(name, query_number(query).unwrap_or(0))?;
+                }
+                if let Some(lag_ms) = query_number("lag_ms") {
+                    self.lag_ms.set(lag_ms);
+                }
+                self.ensure_alarm().await?;
+                Response::from_json(&inserted)
+            }
+            "/verdict" => {
+                let (Some(event_id), Ok(verdict)) =
+                    (head.query_param("of"), serde_json::from_slice(&body))
+                else {
+                    return Response::error("no verdict", 400);
+                };
+                let status = self.record_feedback(event_id, verdict)?;
+                self.ensure_alarm().await?;
+                Ok(Response::empty()?.with_status(status))
+            }
+            "/minutes" => {
+                let (since, before) =
+                    (query_number("since").unwrap_or(0), query_number("before").unwrap_or(0));
+                Response::from_json(&self.minutes_between(release, since, before)?)
+            }
+            "/parts" => match serde_json::from_slice::<ShardMinutesRequest>(&body) {
+                Ok(ShardMinutesRequest { release, minutes }) => {
+                    Response::from_json(&self.shard_minutes(&release, &minutes)?)
+                }
+                Err(_) => Response::error("no minutes", 400),
+            },
+            "/between" => {
+                let (since, before) =
+                    (query_number("since").unwrap_or(0), query_number("before").unwrap_or(0));
+                Response::from_json(&self.totals_between(release, since, before)?)
+            }
+            "/latency" => Response::from_json(
+                &self.stable_latency(release, query_number("minute").unwrap_or(0))?,
+            ),
+            "/events" => self
+                .read_page(query_number("since").unwrap_or(0), query_number("limit").unwrap_or(0)),
+            "/status" => Response::from_json(&self.shard_status()?),
+            "/totals" => Response::from_json(&self.totals()?),
+            "/erase" => Response::from_json(&self.erase_subject(&String::from_utf8_lossy(&body))?),
+            _ => Response::error("no such question", 404),
+        }
+    }
+
+    async fn alarm(&self) -> Result<Response> {
+        self.migrate_tables()?;
+        self.prune_expired()?;
+        let deliveries = self.sinks.iter().map(|sink| self.deliver_pending(sink));
+        for delivery in join_all(deliveries).await {
+            delivery?;
+        }
+        self.state.storage().set_alarm(self.next_alarm_delay_ms()?).await?;
+        Response::empty()
+    }
+}
+
+/// What a tally is kept by: release, minute, cohort, share.
+type CohortStatsKey = (String, u64, Cohort, Share);
+
+/// What makes the ledger's file of each version out of the one before.
+const SCHEMA: [&[&str]; 3] = [
+    &[
+        "CREATE TABLE IF NOT EXISTS event (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, \
+         time_ms INTEGER NOT NULL, release TEXT NOT NULL, subject TEXT, json TEXT NOT NULL)",
+        "CREATE TABLE IF NOT EXISTS verdict (of TEXT PRIMARY KEY, time_ms INTEGER NOT NULL)",
+        "CREATE TABLE IF NOT EXISTS outbox (sink TEXT PRIMARY KEY, text TEXT NOT NULL)",
+        "CREATE TABLE IF NOT EXISTS total (name TEXT PRIMARY KEY, number INTEGER NOT NULL)",
+        "CREATE INDEX IF NOT EXISTS event_subject ON event (subject)",
+    ],
+    &[
+        "CREATE TABLE tally (release TEXT NOT NULL, minute INTEGER NOT NULL, cohort TEXT NOT NULL, \
+         share INTEGER NOT NULL, json TEXT NOT NULL, PRIMARY KEY (release, minute, cohort, share))",
+        "CREATE TABLE seen (release TEXT NOT NULL, subject TEXT NOT NULL, minute INTEGER NOT NULL, \
+         cohort TEXT NOT NULL, PRIMARY KEY (release, subject))",
+        "CREATE INDEX seen_minute ON seen (release, minute)",
+        "CREATE TABLE hit (release TEXT NOT NULL, metric TEXT NOT NULL, subject TEXT NOT NULL, \
+         after INTEGER NOT NULL, PRIMARY KEY (release, metric, subject))",
+        "CREATE TABLE affected (release TEXT NOT NULL, minute INTEGER NOT NULL, metric TEXT NOT NULL, \
+         hour INTEGER NOT NULL, cohort TEXT NOT NULL, number INTEGER NOT NULL, \
+         PRIMARY KEY (release, minute, metric, hour, cohort))",
+        "CREATE TABLE erring (release TEXT NOT NULL, minute INTEGER NOT NULL, subject TEXT NOT NULL, \
+         number INTEGER NOT NULL, PRIMARY KEY (release, minute, subject))",
+    ],
+    &[
+        "CREATE TABLE erased (subject TEXT PRIMARY KEY, time_ms INTEGER NOT NULL)",
+        "CREATE TABLE began (time_ms INTEGER NOT NULL)",
+        "CREATE INDEX event_release ON event (release)",
+    ],
+];
+
+#[derive(Deserialize)]
+struct EventRow {
+    seq: u64,
+    json: String,
+}
+
+#[derive(Deserialize)]
+struct SqlText {
+    text: String,
+}
+
+impl SqlTables for LedgerObject {
+    fn sql(&self) -> SqlStorage {
+        self.state.storage().sql()
+    }
+}
+
+impl LedgerObject {
+    fn migrate_tables(&self) -> Result<()> {
+        if self.prepared.get() {
+            return Ok(());
+        }
+        self.execute("CREATE TABLE IF NOT EXISTS schema (version INTEGER NOT NULL)", vec![])?;
+        let version = self.query_number("SELECT MAX(version) AS number FROM schema", vec![])?;
+        if version > SCHEMA.len() as u64 {
+            // A later release wrote it: better to keep nothing than to write what it would misread.
+            return Err(worker::Error::RustError("the ledger is of a later version".to_owned()));
+        }
+        for (number, statements) in (1_u64..).zip(SCHEMA).skip(version as usize) {
+            for statement in statements {
+                self.execute(statement, vec![])?;
+            }
+            self.execute("INSERT INTO schema VALUES (?)", vec![sql::sql_integer(number)])?;
+        }
+        self.execute(
+            "INSERT INTO began SELECT ? WHERE NOT EXISTS (SELECT * FROM began)",
+            vec![sql::sql_integer(now().0)],
+        )?;
+        self.prepared.set(true);
+        Ok(())
+    }
+
+    /// Keeps the lines that are events and are not there yet. Returns how many were new.
+    fn store_events(&self, lines: &[u8]) -> Result<u64> {
+        let mut new = 0;
+        let mut totals: BTreeMap<String, u64> = BTreeMap::new();
+        let mut cohort_stats: BTreeMap<CohortStatsKey, CohortStats> = BTreeMap::new();
+        for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            let (Ok(event_key), Ok(json)) =
+                (serde_json::from_slice::<EventKey>(line), std::str::from_utf8(line))
+            else {
+                self.add_to_total(EVENTS_BROKEN, 1)?;
+                continue;
+            };
+            if self.is_erased(&event_key)? {
+                self.add_to_total(EVENTS_ERASED, 1)?;
+                continue;
+            }
+            let values: Vec<SqlStorageValue> = vec![
+                event_key.id.into(),
+                sql_integer(event_key.time_ms),
+                event_key.release.into(),
+                event_key.subject.map_or(SqlStorageValue::Null, Into::into),
+                json.into(),
+            ];
+            // Not by the rows written: where the id is known, the counter of the key is written all the same.
+            let inserted: Vec<SqlNumber> = self.query_rows(
+                "INSERT OR IGNORE INTO event (id, time_ms, release, subject, json) \
+                 VALUES (?, ?, ?, ?, ?) RETURNING seq AS number",
+                values,
+            )?;
+            if !inserted.is_empty() {
+                new += 1;
+                for (name, number) in series_increments(json) {
+                    *totals.entry(name).or_default() += number;
+                }
+                let recorded = serde_json::from_str::<StoredEvent>(json).ok();
+                if let Some(contribution) =
+                    recorded.as_ref().and_then(|event| count_event(event, self.settings.time_scale))
+                {
+                    self.store_subject(&contribution)?;
+                    let EventContribution { release, minute, cohort, share, stats, .. } =
+                        contribution;
+                    cohort_stats.entry((release, minute, cohort, share)).or_default().add(&stats);
+                }
+            }
+        }
+        self.add_to_totals(totals)?;
+        self.add_cohort_stats(cohort_stats)?;
+        Ok(new)
+    }
+
+    fn record_feedback(&self, event_id: &str, verdict: Feedback) -> Result<u16> {
+        let answer_rows: Vec<SqlText> =
+            self.query_rows("SELECT json AS text FROM event WHERE id = ?", vec![event_id.into()])?;
+        let Some(answer_row) = answer_rows.first() else { return Ok(404) };
+        let now = now();
+        let event = FeedbackEvent::new(
+            ResponseId::new(now, random_bytes()),
+            now,
+            &answer_row.text,
+            verdict,
+        );
+        let Some(event) = event else { return Ok(404) };
+        let inserted = self.execute(
+            "INSERT OR IGNORE INTO verdict (of, time_ms) VALUES (?, ?)",
+            vec![event_id.into(), sql_integer(now.0)],
+        )?;
+        if inserted == 0 {
+            return Ok(409);
+        }
+        self.store_events(&serde_json::to_vec(&event)?)?;
+        Ok(200)
+    }
+
+    fn read_page(&self, since: u64, limit: u64) -> Result<Response> {
+        let events = self.events_after(since, limit)?;
+        // Each line begins with its number, which is what the next question asks after.
+        let to_line = |row: &EventRow| format!("{{\"seq\":{},{}\n", row.seq, &row.json[1..]);
+        Response::from_bytes(events.iter().map(to_line).collect::<String>().into_bytes())
+    }
+
+    fn events_after(&self, since: u64, limit: u64) -> Result<Vec<EventRow>> {
+        self.query_rows(
+            "SELECT seq, json FROM event WHERE seq > ? ORDER BY seq LIMIT ?",
+            vec![sql_integer(since), sql_integer(limit)],
+        )
+    }
+
+    /// Whether an event's subject was erased after the event was made.
+    fn is_erased(&self, event_key: &EventKey) -> Result<bool> {
+        let Some(subject) = &event_key.subject else { return Ok(false) };
+        let query = "SELECT time_ms AS number FROM erased WHERE subject = ?";
+        Ok(event_key.time_ms <= self.query_number(query, vec![subject.as_str().into()])?)
+    }
+
+    /// Erases a subject's events, whatever the release and the key that hashed it, and those that are still on
+    /// their way here.
+    fn erase_subject(&self, subject: &str) -> Result<u64> {
+        let Ok(subject) = Subject::parse(subject) else { return Ok(0) };
+        let releases: Vec<SqlText> =
+            self.query_rows("SELECT DISTINCT release AS text FROM event", vec![])?;
+        let mut releases: Vec<_> =
+            releases.iter().filter_map(|row| ReleaseName::parse(row.text.as_str()).ok()).collect();
+        // The release at work may have nothing here yet but events on their way.
+        releases.push(self.settings.release.clone());
+        releases.dedup();
+        let mut erased = 0;
+        for release in releases {
+            for key in &self.settings.signing_keys {
+                let hash = hash_subject(&subject, key, &release);
+                let count_query = "SELECT COUNT(*) AS number FROM event WHERE subject = ?";
+                erased += self.query_number(count_query, vec![hash.as_str().into()])?;
+                for table in ["event", "seen", "hit", "erring"] {
+                    let query = format!("DELETE FROM {table} WHERE subject = ?");
+                    self.execute(&query, vec![hash.as_str().into()])?;
+                }
+                self.execute(
+                    "INSERT OR REPLACE INTO erased VALUES (?, ?)",
+                    vec![hash.as_str().into(), sql_integer(now().0)],
+                )?;
+            }
+        }
+        Ok(erased)
+    }
+
+    fn shard_status(&self) -> Result<ShardStatus> {
+        let sinks = self.sinks.iter().map(|sink| {
+            let cursor = self.delivery_cursor(sink)?;
+            Ok(SinkStatus {
+                name: sink.name.clone(),
+                waiting: self.count_pending(&cursor)?,
+                cursor,
+            })
+        });
+        Ok(ShardStatus {
+            events: self.query_number("SELECT COUNT(*) AS number FROM event", vec![])?,
+            last: self.last_seq()?,
+            lost: self.query_number(
+                "SELECT number FROM total WHERE name = ?",
+                vec![EVENTS_LOST.into()],
+            )?,
+            sinks: sinks.collect::<Result<_>>()?,
+        })
+    }
+
+    fn totals(&self) -> Result<Vec<(String, u64)>> {
+        #[derive(Deserialize)]
+        struct TotalRow {
+            name: String,
+            number: u64,
+        }
+        let rows: Vec<TotalRow> = self.query_rows("SELECT name, number FROM total", vec![])?;
+        let mut totals: Vec<_> = rows.into_iter().map(|row| (row.name, row.number)).collect();
+        totals.push((QUEUE_LAG_SERIES.to_owned(), self.lag_ms.get()));
+        for SinkStatus { name, waiting: pending, cursor } in self.shard_status()?.sinks {
+            for (family, number) in [
+                ("jeffrey_sink_delivered_total", cursor.delivered),
+                ("jeffrey_sink_dropped_total", cursor.dropped),
+                ("jeffrey_sink_waiting", pending),
+            ] {
+                totals.push((format!("{family}{{sink=\"{name}\"}}"), number));
+            }
+        }
+        Ok(totals)
+    }
+
+    fn last_seq(&self) -> Result<u64> {
+        self.query_number("SELECT MAX(seq) AS number FROM event", vec![])
+    }
+
+    fn add_to_total(&self, name: &str, increment: u64) -> Result<()> {
+        if increment == 0 {
+            Ok(())
+        } else {
+            self.add_to_totals([(name.to_owned(), increment)].into())
+        }
+    }
+
+    /// Adds to several sums by one statement for each part that SQLite has parameters for.
+    fn add_to_totals(&self, totals: BTreeMap<String, u64>) -> Result<()> {
+        let totals: Vec<_> = totals.into_iter().collect();
+        for chunk in totals.chunks(40) {
+            let placeholders = vec!["(?, ?)"; chunk.len()].join(", ");
+            let values = chunk
+                .iter()
+                .flat_map(|(name, increment)| [name.as_str().into(), sql_integer(*increment)]);
+            self.execute(
+                &format!(
+                    "INSERT INTO total VALUES {placeholders} \
+                     ON CONFLICT (name) DO UPDATE SET number = number + excluded.number"
+                ),
+                values.collect(),
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Lets go of what is too old, or too much, and counts what a sink has not had of it.
+    fn prune_expired(&self) -> Result<()> {
+        let cutoff = now().0.saturating_sub(self.settings.event_retention_ms);
+        let minute = cutoff / 60_000;
+        for table in ["affected", "erring"] {
+            self.execute(
+                &format!("DELETE FROM {table} WHERE minute < ?"),
+                vec![sql_integer(minute)],
+            )?;
+        }
+        if self.execute("DELETE FROM tally WHERE minute < ?", vec![sql_integer(minute)])? > 0 {
+            self.settled.borrow_mut().clear();
+        }
+        // No start looks further back than a day.
+        let day = sql_integer((now().0 / 60_000).saturating_sub(2 * 24 * 60));
+        self.execute("DELETE FROM hit WHERE after < ?", vec![day])?;
+        let old_query = "SELECT MAX(seq) AS number FROM event WHERE time_ms < ?";
+        let mut up_to = self.query_number(old_query, vec![sql_integer(cutoff)])?;
+        let erased_before = sql_integer(now().0.saturating_sub(ERASURE_WINDOW_MS));
+        self.execute("DELETE FROM erased WHERE time_ms < ?", vec![erased_before])?;
+        if self.state.storage().sql().database_size() as u64 > self.settings.event_store_bytes_max {
+            let tenth_query = "SELECT MIN(seq) + (MAX(seq) - MIN(seq)) / 10 AS number FROM event";
+            up_to = up_to.max(self.query_number(tenth_query, vec![])?);
+        }
+        if up_to == 0 {
+            return Ok(());
+        }
+        for sink in &self.sinks {
+            let cursor = self.delivery_cursor(sink)?;
+            let missed_query = "SELECT COUNT(*) AS number FROM event WHERE seq > ? AND seq <= ?";
+            let missed = self
+                .query_number(missed_query, vec![sql_integer(cursor.place), sql_integer(up_to)])?;
+            self.store_delivery_cursor(sink, &cursor.record_expired(missed, up_to))?;
+        }
+        self.execute("DELETE FROM event WHERE seq <= ?", vec![sql_integer(up_to)])?;
+        self.execute("DELETE FROM verdict WHERE time_ms < ?", vec![sql_integer(cutoff)])?;
+        Ok(())
+    }
+
+    /// Sees to it that an alarm comes soon.
+    async fn ensure_alarm(&self) -> Result<()> {
+        let storage = self.state.storage();
+        let now_ms = i64::try_from(now().0).unwrap_or(i64::MAX);
+        let delay_ms = if self.sinks.is_empty() { IDLE_INTERVAL_MS } else { BATCH_DELAY_MS };
+        // An alarm that is due sooner stays; one for an idle hour is brought forward.
+        match storage.get_alarm().await? {
+            Some(alarm_ms) if alarm_ms <= now_ms + delay_ms => Ok(()),
+            // A sink that wants a pause is asked no sooner, and then the alarm has nothing to send.
+            _ => storage.set_alarm(delay_ms).await,
+        }
+    }
+}

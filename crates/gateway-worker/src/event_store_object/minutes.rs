@@ -1,0 +1,245 @@
+//! Minutes and subjects: what the events counted for.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use worker::{Result, SqlStorageValue};
+
+use super::{CohortStatsKey, LedgerObject, SqlText};
+use crate::now;
+use crate::sql::{SqlNumber, SqlTables, sql_integer};
+use jeffrey_edge::gateway::minute_stats::{CohortStats, EventContribution, newly_affected_hours};
+use jeffrey_edge::gateway::shard::{MINUTES_MAX, ShardMinute};
+use jeffrey_edge::rollout::counts::{CountByCohort, Metric, TopSubjects};
+use jeffrey_edge::telemetry::latency_sketch::LatencySketch;
+use jeffrey_terms::{Cohort, Share};
+
+/// How many minutes a minute has been closed when its sums are kept: later ones come seldom.
+const CACHE_AFTER_MINUTES: u64 = 10;
+
+/// Which minutes are asked for.
+#[derive(Deserialize)]
+pub(super) struct ShardMinutesRequest {
+    pub(super) release: String,
+    pub(super) minutes: Vec<u64>,
+}
+
+impl LedgerObject {
+    /// Adds what some events counted for.
+    pub(super) fn add_cohort_stats(
+        &self,
+        cohort_stats: BTreeMap<CohortStatsKey, CohortStats>,
+    ) -> Result<()> {
+        for ((release, minute, cohort, share), increment) in cohort_stats {
+            let key_values = || -> Vec<SqlStorageValue> {
+                let share = sql_integer(u64::from(share.basis_points()));
+                vec![release.as_str().into(), sql_integer(minute), cohort.name().into(), share]
+            };
+            let query = "SELECT json AS text FROM tally \
+                         WHERE release = ? AND minute = ? AND cohort = ? AND share = ?";
+            let rows: Vec<SqlText> = self.query_rows(query, key_values())?;
+            let mut stats = match rows.first() {
+                Some(row) => serde_json::from_str(&row.text)?,
+                None => CohortStats::default(),
+            };
+            stats.add(&increment);
+            let mut values = key_values();
+            values.push(serde_json::to_string(&stats)?.into());
+            self.execute("INSERT OR REPLACE INTO tally VALUES (?, ?, ?, ?, ?)", values)?;
+            self.settled.borrow_mut().invalidate_minute(&release, minute);
+        }
+        Ok(())
+    }
+
+    /// Who was seen and affected before is known here alone.
+    pub(super) fn store_subject(&self, contribution: &EventContribution) -> Result<()> {
+        let Some(subject) = contribution.subject.as_deref() else { return Ok(()) };
+        let (release, cohort) = (contribution.release.as_str(), contribution.cohort.name());
+        let minute = || sql_integer(contribution.minute);
+        if !contribution.in_holdout {
+            self.execute(
+                "INSERT OR IGNORE INTO seen VALUES (?, ?, ?, ?)",
+                vec![release.into(), subject.into(), minute(), cohort.into()],
+            )?;
+        }
+        for metric in &contribution.affected_metrics {
+            let key_values = || vec![release.into(), metric.name().into(), subject.into()];
+            let query = "SELECT after AS number FROM hit \
+                         WHERE release = ? AND metric = ? AND subject = ?";
+            let after = self.query_number(query, key_values())?;
+            for hour in newly_affected_hours(contribution.minute, after) {
+                self.execute(
+                    "INSERT INTO affected VALUES (?, ?, ?, ?, ?, 1) \
+                     ON CONFLICT DO UPDATE SET number = number + 1",
+                    vec![
+                        release.into(),
+                        minute(),
+                        metric.name().into(),
+                        sql_integer(hour),
+                        cohort.into(),
+                    ],
+                )?;
+            }
+            let mut values = key_values();
+            values.push(sql_integer(after.max(contribution.minute + 1)));
+            self.execute("INSERT OR REPLACE INTO hit VALUES (?, ?, ?, ?)", values)?;
+        }
+        if contribution.cohort == Cohort::Canary
+            && contribution.affected_metrics.contains(&Metric::Errors)
+        {
+            self.execute(
+                "INSERT INTO erring VALUES (?, ?, ?, 1) ON CONFLICT DO UPDATE SET number = number + 1",
+                vec![release.into(), minute(), subject.into()],
+            )?;
+        }
+        Ok(())
+    }
+
+    /// The tallies of a minute.
+    fn minute_stats(
+        &self,
+        release: &str,
+        minute: u64,
+    ) -> Result<Vec<(Cohort, Share, CohortStats)>> {
+        #[derive(Deserialize)]
+        struct MinuteStatsRow {
+            cohort: Cohort,
+            share: Share,
+            json: String,
+        }
+        let query = "SELECT cohort, share, json FROM tally WHERE release = ? AND minute = ?";
+        let rows: Vec<MinuteStatsRow> =
+            self.query_rows(query, vec![release.into(), sql_integer(minute)])?;
+        rows.into_iter()
+            .map(|row| Ok((row.cohort, row.share, serde_json::from_str(&row.json)?)))
+            .collect()
+    }
+
+    /// Stable's latencies of a minute.
+    pub(super) fn stable_latency(&self, release: &str, minute: u64) -> Result<LatencySketch> {
+        let mut latency = LatencySketch::default();
+        let minute_stats = self.minute_stats(release, minute)?;
+        for (_, _, stats) in minute_stats.iter().filter(|(cohort, ..)| *cohort == Cohort::Stable) {
+            latency.merge(&stats.latency);
+        }
+        Ok(latency)
+    }
+
+    /// What the canary and stable did after a minute and before another.
+    pub(super) fn totals_between(
+        &self,
+        release: &str,
+        since: u64,
+        before: u64,
+    ) -> Result<[CohortStats; 2]> {
+        let open_from =
+            self.settings.time_scale.first_open_minute(now()).saturating_sub(CACHE_AFTER_MINUTES);
+        self.settled.borrow_mut().totals_between(
+            release,
+            (since, before),
+            open_from,
+            |since, before| self.sum_between(release, since, before),
+        )
+    }
+
+    fn sum_between(&self, release: &str, since: u64, before: u64) -> Result<[CohortStats; 2]> {
+        let sum_cohort = |cohort: Cohort| -> Result<CohortStats> {
+            let query = "SELECT json AS text FROM tally \
+                         WHERE release = ? AND minute > ? AND minute < ? AND cohort = ?";
+            let values =
+                vec![release.into(), sql_integer(since), sql_integer(before), cohort.name().into()];
+            let rows: Vec<SqlText> = self.query_rows(query, values)?;
+            let mut total = CohortStats::default();
+            for row in rows {
+                total.add(&serde_json::from_str(&row.text)?);
+            }
+            Ok(total)
+        };
+        Ok([sum_cohort(Cohort::Canary)?, sum_cohort(Cohort::Stable)?])
+    }
+
+    /// The numbers of the minutes between two that have something here, the earliest first.
+    pub(super) fn minutes_between(
+        &self,
+        release: &str,
+        since: u64,
+        before: u64,
+    ) -> Result<Vec<u64>> {
+        let query = "SELECT DISTINCT minute AS number FROM tally \
+                     WHERE release = ? AND minute > ? AND minute < ? ORDER BY minute LIMIT ?";
+        let limit = sql_integer(MINUTES_MAX as u64);
+        let values = vec![release.into(), sql_integer(since), sql_integer(before), limit];
+        let rows: Vec<SqlNumber> = self.query_rows(query, values)?;
+        Ok(rows.iter().filter_map(|row| row.number).collect())
+    }
+
+    /// What is here of some minutes.
+    pub(super) fn shard_minutes(&self, release: &str, minutes: &[u64]) -> Result<Vec<ShardMinute>> {
+        minutes.iter().map(|minute| self.shard_minute(release, *minute)).collect()
+    }
+
+    fn shard_minute(&self, release: &str, minute: u64) -> Result<ShardMinute> {
+        #[derive(Deserialize)]
+        struct AffectedSubjectsRow {
+            metric: Metric,
+            hour: u64,
+            cohort: Cohort,
+            number: u64,
+        }
+        let key_values = || vec![release.into(), sql_integer(minute)];
+        let count_first_seen = |cohort: Cohort| {
+            let query = "SELECT COUNT(*) AS number FROM seen WHERE release = ? AND minute = ? AND cohort = ?";
+            let mut values = key_values();
+            values.push(cohort.name().into());
+            self.query_number(query, values)
+        };
+        let first_seen = CountByCohort {
+            canary: count_first_seen(Cohort::Canary)?,
+            stable: count_first_seen(Cohort::Stable)?,
+        };
+        let query = "SELECT metric, hour, cohort, number FROM affected \
+                     WHERE release = ? AND minute = ? ORDER BY metric, hour";
+        let rows: Vec<AffectedSubjectsRow> = self.query_rows(query, key_values())?;
+        let to_tuple = |row: AffectedSubjectsRow| (row.metric, row.hour, row.cohort, row.number);
+        Ok(ShardMinute {
+            minute,
+            tallies: self.minute_stats(release, minute)?,
+            first_seen,
+            first_affected: rows.into_iter().map(to_tuple).collect(),
+            concentration: self.concentration(release, minute)?,
+            most: self.top_error_counts(release, minute)?,
+        })
+    }
+
+    /// Requests and errors of the hour that ends with a minute.
+    fn concentration(&self, release: &str, last_minute: u64) -> Result<TopSubjects> {
+        let mut concentration = TopSubjects::default();
+        for minute in last_minute.saturating_sub(59)..=last_minute {
+            for (cohort, _, stats) in self.minute_stats(release, minute)? {
+                let errors = stats.counts.errors_5xx + stats.counts.failed_open;
+                let (requests, error_sum) = match cohort {
+                    Cohort::Canary => (&mut concentration.requests, &mut concentration.errors),
+                    Cohort::Stable => {
+                        (&mut concentration.stable_requests, &mut concentration.stable_errors)
+                    }
+                };
+                *requests += stats.counts.requests;
+                *error_sum += errors;
+            }
+        }
+        Ok(concentration)
+    }
+
+    /// Errors of the two canary subjects that had most in that hour.
+    fn top_error_counts(&self, release: &str, last_minute: u64) -> Result<Vec<u64>> {
+        let query = "SELECT SUM(number) AS number FROM erring \
+                     WHERE release = ? AND minute > ? AND minute <= ? \
+                     GROUP BY subject ORDER BY number DESC LIMIT 2";
+        let start = last_minute.saturating_sub(60);
+        let rows: Vec<SqlNumber> = self.query_rows(
+            query,
+            vec![release.into(), sql_integer(start), sql_integer(last_minute)],
+        )?;
+        Ok(rows.iter().filter_map(|row| row.number).collect())
+    }
+}

@@ -1,0 +1,112 @@
+//! What is asked before a share rises.
+
+use futures_util::future::join_all;
+use serde::Deserialize;
+use serde_json::json;
+use worker::worker_sys::web_sys;
+
+use super::{PlannedRelease, RolloutObject};
+use crate::http::{self, BodyRead, FetchTarget, HttpResponse, OutboundBody, OutboundRequest};
+use crate::{event_store, now};
+use jeffrey_edge::gateway::api::MINUTE_MAX;
+use jeffrey_edge::gateway::webhook::{self, WebhookTarget};
+use jeffrey_edge::rollout::advance_checks::{
+    AdvanceBlocked, AdvanceInputs, WebhookResponse, WebhookVerdict, check_advance,
+};
+
+/// How long the model worker or somebody who is asked may take.
+const CHECK_TIMEOUT_MS: u64 = 5_000;
+
+/// How far their answers are read.
+const RESPONSE_BYTES_MAX: usize = 64 * 1024;
+
+impl RolloutObject {
+    /// Why no share may rise now, beside what the gates say.
+    pub(super) async fn advance_blocked_by(&self) -> Option<AdvanceBlocked> {
+        let planned_release = self.planned_release().ok().flatten();
+        let planned_release = planned_release.as_deref();
+        let validation = self.validation().ok().flatten();
+        let deployed_sha256 = self.deployed_model_sha256().await;
+        let active_release = planned_release.filter(|planned_release| planned_release.is_live());
+        let analysis = match active_release {
+            Some(PlannedRelease { controller, .. }) => {
+                let minutes = (controller.entered_after, MINUTE_MAX);
+                let stats =
+                    event_store::totals_between(&self.env, &self.settings.release, minutes).await;
+                // What cannot be read is not ready.
+                Some(
+                    stats
+                        .map(|[canary, _]| canary.prediction_sums())
+                        .unwrap_or_default()
+                        .readiness(),
+                )
+            }
+            None => None,
+        };
+        let (validation, deployed_sha256) = (validation.as_ref(), deployed_sha256.as_deref());
+        let inputs = AdvanceInputs {
+            validation,
+            deployed_model: deployed_sha256,
+            readiness: analysis,
+            webhook_responses: &[],
+        };
+        if let Some(blocked_by) = check_advance(&inputs, now()) {
+            return Some(blocked_by);
+        }
+        let payload = planned_release.map(|planned_release| {
+            let PlannedRelease { plan, controller } = planned_release;
+            let next = if planned_release.is_live() { controller.state.stage + 1 } else { 0 };
+            json!({
+                "release": self.settings.release.as_str(),
+                "from_basis_points": controller.state.share(plan).basis_points(),
+                "to_basis_points": plan.stage(next).map(|stage| stage.share.basis_points()),
+                "stage": next,
+            })
+        });
+        let body = payload.unwrap_or_default().to_string();
+        let requests =
+            self.settings.traffic_increase_webhooks.iter().map(|target| ask_webhook(target, &body));
+        let responses: Vec<WebhookResponse> = join_all(requests).await;
+        check_advance(&AdvanceInputs { webhook_responses: &responses, ..inputs }, now())
+    }
+
+    /// Sha256 of the deployed model, as its worker says.
+    async fn deployed_model_sha256(&self) -> Option<String> {
+        #[derive(Deserialize)]
+        struct ModelHealth {
+            model: DeployedModel,
+        }
+        #[derive(Deserialize)]
+        struct DeployedModel {
+            sha256: String,
+        }
+        let target = FetchTarget::Binding(http::service_binding(&self.env, "MODEL")?);
+        let headers = web_sys::Headers::new().ok()?;
+        let (method, url, body) = ("GET", "http://model/health", OutboundBody::None);
+        let outbound = OutboundRequest { method, url, headers: &headers, body };
+        let response = outbound.send(&target, Some(CHECK_TIMEOUT_MS)).await.ok()?;
+        let body = http::with_timeout(
+            CHECK_TIMEOUT_MS,
+            http::read_body(response.body(), RESPONSE_BYTES_MAX),
+        )
+        .await?;
+        let BodyRead::Complete(body) = body else { return None };
+        serde_json::from_slice::<ModelHealth>(&body).ok().map(|health| health.model.sha256)
+    }
+}
+
+async fn ask_webhook(target: &WebhookTarget, body: &str) -> WebhookResponse {
+    let verdict = match post_webhook(target, body.as_bytes()).await {
+        Some(HttpResponse { status, body, .. }) => webhook::parse_verdict(status, &body),
+        None => WebhookVerdict::Wait,
+    };
+    WebhookResponse { name: target.name.clone(), answer: verdict }
+}
+
+/// What a receiver said, if it did in time.
+pub(super) async fn post_webhook(target: &WebhookTarget, body: &[u8]) -> Option<HttpResponse> {
+    let endpoint = (target.url.as_str(), target.authorization.as_deref());
+    http::post(endpoint, ("application/json", body), CHECK_TIMEOUT_MS, RESPONSE_BYTES_MAX)
+        .await
+        .ok()
+}

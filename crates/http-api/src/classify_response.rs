@@ -1,0 +1,73 @@
+//! The shape of one answer: the same from the worker, the page and the command line.
+
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+
+use jeffrey_classifier::{LabelScores, Prediction};
+use jeffrey_terms::Label;
+
+/// One prediction as JSON.
+///
+/// `scores` is an object in the labels' order; `top2` holds `[label, score]` pairs, highest first.
+#[derive(Debug, Serialize)]
+pub struct ClassifyResponse {
+    /// Id of the answer, where the shell gives one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    primary: Label,
+    confidence: f32,
+    scores: ScoresObject,
+    top2: [(Label, f32); 2],
+    low_confidence: bool,
+    route: &'static str,
+    /// Routes tried before, and why each did not answer; left out when there were none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    skipped: Vec<SkippedObject>,
+    rule_applied: Option<&'static str>,
+    truncated: bool,
+    /// Id of the model; `null` when none could be loaded.
+    pub model: Option<String>,
+}
+
+impl ClassifyResponse {
+    /// The answer's shape; `id` and `model` are what the shell knows.
+    pub fn new(prediction: &Prediction, id: Option<String>, model: Option<String>) -> Self {
+        let ranked = prediction.scores.ranked();
+        let to_object = |skipped: &jeffrey_classifier::SkippedRoute| SkippedObject {
+            route: skipped.route.name(),
+            reason: skipped.reason.name(),
+        };
+        Self {
+            id,
+            primary: prediction.primary,
+            confidence: prediction.confidence(),
+            scores: ScoresObject(prediction.scores),
+            top2: [ranked[0], ranked[1]],
+            low_confidence: prediction.is_low_confidence(),
+            route: prediction.route.name(),
+            skipped: prediction.skipped.iter().map(to_object).collect(),
+            rule_applied: prediction.rule_applied.map(jeffrey_classifier::TieBreakRule::name),
+            truncated: prediction.truncated,
+            model,
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct SkippedObject {
+    route: &'static str,
+    reason: &'static str,
+}
+
+#[derive(Debug)]
+struct ScoresObject(LabelScores);
+
+impl Serialize for ScoresObject {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(Label::ALL.len()))?;
+        for label in Label::ALL {
+            map.serialize_entry(&label, &self.0.score(label))?;
+        }
+        map.end()
+    }
+}

@@ -1,0 +1,302 @@
+//! Bytes to JSON, as strictly as the answer can be clear about.
+//!
+//! Enters a body of bounded length, leaves a [`JsonValue`] that remembers keys given twice, or a
+//! [`ClassifyApiError`] with a place and no quote: serde's own messages may hold the caller's words. A byte
+//! order mark before the JSON is skipped, as RFC 8259 section 8.1 allows.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+
+use super::error::ClassifyApiError;
+
+/// Deepest nesting of lists and objects. The deepest shape that is read has three levels; the rest
+/// is room for fields that are not read.
+pub const DEPTH_MAX: usize = 32;
+
+/// A JSON value, as far as it is looked at.
+#[derive(Clone, PartialEq)]
+pub(super) enum JsonValue {
+    Null,
+    Bool(bool),
+    /// A whole number from 0 on, however it is written.
+    Count(u64),
+    /// Any other number; its value is asked for nowhere.
+    Number,
+    String(String),
+    Array(Vec<Self>),
+    /// Fields in their order, keys given twice included.
+    Object(Vec<(String, Self)>),
+}
+
+/// The type of a JSON value, as messages name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JsonType {
+    /// `[…]`
+    Array,
+    /// `true` or `false`
+    Bool,
+    /// `null`
+    Null,
+    /// Any number.
+    Number,
+    /// `{…}`
+    Object,
+    /// `"…"`
+    String,
+}
+
+impl fmt::Display for JsonType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Array => "a list",
+            Self::Bool => "a boolean",
+            Self::Null => "null",
+            Self::Number => "a number",
+            Self::Object => "an object",
+            Self::String => "a string",
+        })
+    }
+}
+
+impl JsonValue {
+    /// Reads a whole body; `expected` is the shape that messages show.
+    pub(super) fn parse(bytes: &[u8], expected: &'static str) -> Result<Self, ClassifyApiError> {
+        let text = std::str::from_utf8(bytes)
+            .map_err(|error| ClassifyApiError::InvalidUtf8 { at: error.valid_up_to() })?;
+        let without_bom = text.strip_prefix('\u{feff}');
+        check_structure(bytes)?;
+        serde_json::from_str(without_bom.unwrap_or(text)).map_err(|error| {
+            ClassifyApiError::NotJson { line: error.line(), column: error.column(), expected }
+        })
+    }
+
+    pub(super) const fn json_type(&self) -> JsonType {
+        match self {
+            Self::Null => JsonType::Null,
+            Self::Bool(_) => JsonType::Bool,
+            Self::Count(_) | Self::Number => JsonType::Number,
+            Self::String(_) => JsonType::String,
+            Self::Array(_) => JsonType::Array,
+            Self::Object(_) => JsonType::Object,
+        }
+    }
+}
+
+/// The fields of an object that is read.
+pub(super) struct JsonFields(Vec<(String, JsonValue)>);
+
+impl JsonFields {
+    /// The fields, when `json` is an object; `what` names it in the message.
+    pub(super) fn from_json(json: JsonValue, name: &'static str) -> Result<Self, ClassifyApiError> {
+        match json {
+            JsonValue::Object(fields) => Ok(Self(fields)),
+            other => {
+                let (seen, expected) = (other.json_type(), "an object");
+                Err(ClassifyApiError::WrongType { field: name, seen, expected })
+            }
+        }
+    }
+
+    /// Takes a field out; `None` when it is not there.
+    pub(super) fn take(
+        &mut self,
+        field: &'static str,
+    ) -> Result<Option<JsonValue>, ClassifyApiError> {
+        let Some(index) = self.0.iter().position(|(name, _)| name == field) else {
+            return Ok(None);
+        };
+        let (_, value) = self.0.swap_remove(index);
+        if self.0.iter().any(|(name, _)| name == field) {
+            return Err(ClassifyApiError::DuplicateField { field });
+        }
+        Ok(Some(value))
+    }
+
+    /// Takes a boolean out; `false` when it is not there or null.
+    pub(super) fn take_bool(&mut self, field: &'static str) -> Result<bool, ClassifyApiError> {
+        match self.take(field)? {
+            None | Some(JsonValue::Null) => Ok(false),
+            Some(JsonValue::Bool(value)) => Ok(value),
+            Some(other) => {
+                let (seen, expected) = (other.json_type(), "a boolean");
+                Err(ClassifyApiError::WrongType { field, seen, expected })
+            }
+        }
+    }
+}
+
+/// Finds nesting that is too deep and halves of surrogate pairs, before anything is built from the
+/// body. It need not be JSON: of anything else the parser says where it stops being it.
+fn check_structure(bytes: &[u8]) -> Result<(), ClassifyApiError> {
+    let mut depth = 0_usize;
+    let mut in_string = false;
+    let mut index = 0;
+    while let Some(byte) = bytes.get(index) {
+        match byte {
+            b'"' => in_string = !in_string,
+            b'\\' if in_string => {
+                match utf16_unit_at(bytes, index) {
+                    Some(0xD800..=0xDBFF) => match utf16_unit_at(bytes, index + 6) {
+                        Some(0xDC00..=0xDFFF) => index += 6,
+                        _ => return Err(ClassifyApiError::LoneSurrogate { at: index }),
+                    },
+                    Some(0xDC00..=0xDFFF) => {
+                        return Err(ClassifyApiError::LoneSurrogate { at: index });
+                    }
+                    _ => {}
+                }
+                // Also steps over an escaped quote or backslash.
+                index += 1;
+            }
+            b'[' | b'{' if !in_string => {
+                depth += 1;
+                if depth > DEPTH_MAX {
+                    return Err(ClassifyApiError::TooDeep { limit: DEPTH_MAX });
+                }
+            }
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        index += 1;
+    }
+    Ok(())
+}
+
+/// The UTF-16 unit of a `\uXXXX` escape that begins at `at`.
+fn utf16_unit_at(bytes: &[u8], index: usize) -> Option<u16> {
+    let escape = bytes.get(index..index.checked_add(6)?)?;
+    let digits = escape.strip_prefix(b"\\u")?;
+    // `from_str_radix` takes a sign, JSON does not.
+    let digits = std::str::from_utf8(digits).ok().filter(|digits| !digits.starts_with('+'))?;
+    u16::from_str_radix(digits, 16).ok()
+}
+
+impl<'de> Deserialize<'de> for JsonValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(JsonVisitor)
+    }
+}
+
+struct JsonVisitor;
+
+impl<'de> Visitor<'de> for JsonVisitor {
+    type Value = JsonValue;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<JsonValue, E> {
+        Ok(JsonValue::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<JsonValue, E> {
+        Ok(JsonValue::Bool(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<JsonValue, E> {
+        Ok(JsonValue::Count(value))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<JsonValue, E> {
+        Ok(JsonValue::Number)
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<JsonValue, E> {
+        // JSON Schema calls 3.0 and 1e30 whole too; the cast stops at the largest u64.
+        let is_whole = value >= 0.0 && value.fract() == 0.0;
+        Ok(if is_whole { JsonValue::Count(value as u64) } else { JsonValue::Number })
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<JsonValue, E> {
+        Ok(JsonValue::String(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<JsonValue, E> {
+        Ok(JsonValue::String(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<JsonValue, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = access.next_element()? {
+            items.push(item);
+        }
+        Ok(JsonValue::Array(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<JsonValue, A::Error> {
+        let mut fields = Vec::new();
+        while let Some(field) = access.next_entry()? {
+            fields.push(field);
+        }
+        Ok(JsonValue::Object(fields))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(body: &[u8]) -> &'static str {
+        JsonValue::parse(body, "{}").err().map_or("ok", |error| error.code())
+    }
+
+    #[test]
+    fn what_is_not_sound_json_is_named_by_its_fault() {
+        let nested = |levels: usize| [vec![b'['; levels], vec![b']'; levels]].concat();
+        let in_a_string = format!("\"{}\"", "[".repeat(1000));
+        let rows: [(&[u8], &str); 27] = [
+            (b"{}", "ok"),
+            (b"\xef\xbb\xbf{\"text\":\"a\"}", "ok"),
+            (b" \n\t{} \r\n", "ok"),
+            (b"\"\\u0000\"", "ok"),
+            (b"\"\\ud83d\\ude00\"", "ok"),
+            (b"\"\\\\ud83d\"", "ok"),
+            (b"123456789012345678901234567890", "ok"),
+            (in_a_string.as_bytes(), "ok"),
+            (&nested(DEPTH_MAX), "ok"),
+            (&nested(DEPTH_MAX + 1), "too_deep"),
+            (&[b'['; 100_000], "too_deep"),
+            (b"", "not_json"),
+            (b" ", "not_json"),
+            (b"\0", "not_json"),
+            (b"text=hello", "not_json"),
+            (b"{\"text\":\"a\"", "not_json"),
+            (b"{\"text\":\"a\"}}", "not_json"),
+            (b"{'text':'a'}", "not_json"),
+            (b"\"a\nb\"", "not_json"),
+            (b"\"a\0b\"", "not_json"),
+            (b"1e999", "not_json"),
+            (b"\"\\u12\"", "not_json"),
+            (b"\xff\xfe{\0}\0", "invalid_utf8"),
+            (b"\"caf\xe9\"", "invalid_utf8"),
+            (b"\"\\ud83d\"", "lone_surrogate"),
+            (b"\"\\ud83d\\u0041\"", "lone_surrogate"),
+            (b"\"\\ude00\"", "lone_surrogate"),
+        ];
+        for (body, expected) in rows {
+            assert_eq!(code(body), expected, "{}", String::from_utf8_lossy(body));
+        }
+    }
+
+    #[test]
+    fn a_fault_is_named_by_its_place() {
+        let error = JsonValue::parse(b"{\n \"text\": oops}", "{}").err().unwrap();
+        assert_eq!(error.to_string(), "the body is not JSON at line 2, column 10; expected {}");
+        let error = JsonValue::parse(b"\"caf\xe9\"", "{}").err().unwrap();
+        assert_eq!(error, ClassifyApiError::InvalidUtf8 { at: 4 });
+        let error = JsonValue::parse(b"\"ab\\ud800\"", "{}").err().unwrap();
+        assert_eq!(error, ClassifyApiError::LoneSurrogate { at: 3 });
+    }
+
+    #[test]
+    fn a_key_given_twice_is_refused_when_it_is_read() {
+        let json = JsonValue::parse(br#"{"a": 1, "text": "x", "a": 2}"#, "{}").unwrap();
+        let mut fields = JsonFields::from_json(json, "the body").unwrap_or_else(|_| unreachable!());
+        assert!(matches!(fields.take("text"), Ok(Some(JsonValue::String(_)))));
+        assert_eq!(fields.take("a").err(), Some(ClassifyApiError::DuplicateField { field: "a" }));
+        assert!(matches!(fields.take("b"), Ok(None)));
+    }
+}

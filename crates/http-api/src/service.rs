@@ -1,0 +1,357 @@
+//! One request in, one reply out: what the model worker does, without its platform.
+//!
+//! Two calls, because a body must not be read before its length is known: [`ClassifierService::handle_head`]
+//! looks at the head and says whether a body is wanted, [`ClassifierService::handle_body`] answers. A model that
+//! failed its checks leaves a service that answers by keyword patterns and says so.
+
+use super::endpoint::ModelEndpoint;
+use super::error::{ClassifyApiError, ErrorFormat};
+use super::hf_api::{HfRequest, Inputs, PredictRequest, RankedLabel, ScoreOptions};
+use super::info::{BuildInfo, HealthResponse, InfoResponse};
+use super::json::{JsonFields, JsonValue};
+use super::prometheus::RequestCounters;
+use super::settings::ModelWorkerSettings;
+use super::{
+    BODY_BYTES_MAX, ClassifyResponse, IdSeed, ModelRequestHead, ModelWorkerReply, RequestBody,
+    serialize_json,
+};
+use jeffrey_classifier::{Classifier, ModelFiles, ModelManifest, Prediction, TieBreak};
+use jeffrey_terms::{InputText, ResponseId};
+
+/// What a head asks the shell to do next.
+#[derive(Debug)]
+pub enum HeadAction {
+    /// Fetch a file of the page, then ask [`ClassifierService::handle_page_status`].
+    FetchPage,
+    /// Read the body up to [`BODY_BYTES_MAX`], then ask [`ClassifierService::handle_body`].
+    ReadBody(ModelEndpoint),
+    /// Send this; the body is not wanted.
+    Reply(ModelWorkerReply),
+}
+
+impl std::fmt::Debug for ModelWorkerReply {
+    /// The status alone: a body may hold an answer about somebody's text.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Reply({}, {} bytes)", self.status, self.body.len())
+    }
+}
+
+/// The classifier with all that is kept between requests: sums.
+pub struct ClassifierService {
+    classifier: Classifier,
+    /// The id of the model that was shipped, whether or not it passed its checks.
+    shipped_model_id: Option<String>,
+    /// Why the shipped model is not in use.
+    model_error: Option<String>,
+    build: BuildInfo,
+    counters: RequestCounters,
+}
+
+impl ClassifierService {
+    /// Loads a model; one that fails its checks is left out and named by [`ClassifierService::model_error`].
+    pub fn load(files: &ModelFiles<'_>, build: BuildInfo) -> Self {
+        let shipped_model_id = serde_json::from_slice(files.manifest).ok();
+        let shipped_model_id = shipped_model_id.map(|manifest: ModelManifest| manifest.id);
+        let (classifier, model_error) = match Classifier::from_bytes(files, TieBreak::default()) {
+            Ok(classifier) => (classifier, None),
+            Err(error) => (Classifier::without_model(TieBreak::default()), Some(error.to_string())),
+        };
+        Self {
+            classifier,
+            shipped_model_id,
+            model_error,
+            build,
+            counters: RequestCounters::default(),
+        }
+    }
+
+    /// Why the shipped model is not in use; `None` when it is.
+    pub fn model_error(&self) -> Option<&str> {
+        self.model_error.as_deref()
+    }
+
+    /// Classifies a text that belongs to nobody, so that what is made at the first use (patterns,
+    /// buffers) is there before the first caller.
+    pub fn warm_up(&self) {
+        if let Ok(text) =
+            InputText::parse("I am furious! Je suis hors de moi. https://a.example 😀")
+        {
+            self.classifier.classify(&text);
+        }
+    }
+
+    /// Looks at a head.
+    pub fn handle_head(
+        &mut self,
+        head: &ModelRequestHead<'_>,
+        settings: &ModelWorkerSettings,
+    ) -> HeadAction {
+        if head.method == "OPTIONS"
+            && let Some(allow) = ModelEndpoint::allowed_methods(head.path, settings.fault_injection)
+        {
+            return HeadAction::Reply(self.finish_reply(
+                None,
+                head,
+                settings,
+                ReplyContent::from_methods(allow),
+            ));
+        }
+        let endpoint = match ModelEndpoint::find(head.method, head.path, settings.fault_injection) {
+            Ok(ModelEndpoint::Page) => return HeadAction::FetchPage,
+            Ok(endpoint) => endpoint,
+            Err(error) => {
+                let content = ReplyContent::from_error(&error, ErrorFormat::Native);
+                return HeadAction::Reply(self.finish_reply(None, head, settings, content));
+            }
+        };
+        let content = match endpoint {
+            ModelEndpoint::Health => self.health_content(settings),
+            ModelEndpoint::Info => {
+                ReplyContent::from_json(200, &InfoResponse::new(&self.classifier, self.build))
+            }
+            ModelEndpoint::Metrics => self.metrics_content(),
+            ModelEndpoint::OpenApi => ReplyContent::new(200, JSON, OPEN_API.into()),
+            _ if declared_bytes(head) > BODY_BYTES_MAX as u64 => ReplyContent::from_error(
+                &ClassifyApiError::BodyTooLarge { limit: BODY_BYTES_MAX },
+                endpoint.error_format(),
+            ),
+            _ => return HeadAction::ReadBody(endpoint),
+        };
+        HeadAction::Reply(self.finish_reply(Some(endpoint), head, settings, content))
+    }
+
+    /// Answers a request whose body was read.
+    ///
+    /// # Panics
+    /// On purpose, for [`ModelEndpoint::FaultPanic`], which is there in tests only.
+    pub fn handle_body(
+        &mut self,
+        endpoint: ModelEndpoint,
+        head: &ModelRequestHead<'_>,
+        settings: &ModelWorkerSettings,
+        body: RequestBody,
+        id_seed: IdSeed,
+    ) -> ModelWorkerReply {
+        let body = match body {
+            RequestBody::Complete(body) if body.len() <= BODY_BYTES_MAX => Ok(body),
+            RequestBody::Complete(_) | RequestBody::TooLarge => {
+                Err(ClassifyApiError::BodyTooLarge { limit: BODY_BYTES_MAX })
+            }
+            RequestBody::Broken => Err(ClassifyApiError::BodyBroken),
+        };
+        let content = body.and_then(|body| self.dispatch(endpoint, head, settings, &body, id_seed));
+        let content = content
+            .unwrap_or_else(|error| ReplyContent::from_error(&error, endpoint.error_format()));
+        self.finish_reply(Some(endpoint), head, settings, content)
+    }
+
+    /// What to send instead of a file of the page, by the status that fetching it gave; `None` to
+    /// send the file with [`super::PAGE_HEADERS`].
+    pub fn handle_page_status(
+        &mut self,
+        head: &ModelRequestHead<'_>,
+        settings: &ModelWorkerSettings,
+        status: u16,
+    ) -> Option<ModelWorkerReply> {
+        if status == 404 {
+            let content =
+                ReplyContent::from_error(&ClassifyApiError::NotFound, ErrorFormat::Native);
+            return Some(self.finish_reply(None, head, settings, content));
+        }
+        self.counters.count_reply(Some(ModelEndpoint::Page), status);
+        None
+    }
+
+    fn dispatch(
+        &mut self,
+        endpoint: ModelEndpoint,
+        head: &ModelRequestHead<'_>,
+        settings: &ModelWorkerSettings,
+        body: &[u8],
+        id_seed: IdSeed,
+    ) -> Result<ReplyContent, ClassifyApiError> {
+        if let Some(faults) = settings.faults_line() {
+            return Err(ClassifyApiError::BadSetting { faults });
+        }
+        self.classifier.set_tie_break(settings.tie_break);
+        match endpoint {
+            ModelEndpoint::Classify => self.answer_classify(body, id_seed),
+            ModelEndpoint::HfModel
+                if self.shipped_model_id.as_deref()
+                    != Some(ModelEndpoint::model_id_from_path(head.path)) =>
+            {
+                Err(ClassifyApiError::UnknownModel)
+            }
+            ModelEndpoint::HfModel | ModelEndpoint::HfRoot => self.answer_hf(body),
+            ModelEndpoint::Predict => self.answer_predict(body),
+            // The message holds the body, as a real panic's may: a test proves that it stays here.
+            ModelEndpoint::FaultPanic => panic!("planted: {}", String::from_utf8_lossy(body)),
+            // `receive` answers these without a body.
+            ModelEndpoint::Health
+            | ModelEndpoint::Info
+            | ModelEndpoint::Metrics
+            | ModelEndpoint::OpenApi
+            | ModelEndpoint::Page => Err(ClassifyApiError::NotFound),
+        }
+    }
+
+    fn answer_classify(
+        &mut self,
+        body: &[u8],
+        id_seed: IdSeed,
+    ) -> Result<ReplyContent, ClassifyApiError> {
+        let text = parse_classify_text(body)?;
+        let prediction = self.classify_and_count(&text);
+        let id = ResponseId::new(id_seed.now, id_seed.random).to_string();
+        let model = self.classifier.manifest().map(|manifest| manifest.id.clone());
+        Ok(ReplyContent::from_json(200, &ClassifyResponse::new(&prediction, Some(id), model)))
+    }
+
+    /// The nested answer, one list a text.
+    fn answer_hf(&mut self, body: &[u8]) -> Result<ReplyContent, ClassifyApiError> {
+        let request = HfRequest::parse(body)?;
+        let texts = match request.inputs {
+            Inputs::Batch(texts) => texts,
+            Inputs::Single(text) => vec![text],
+        };
+        let rankings: Vec<Vec<RankedLabel>> = texts
+            .iter()
+            .map(|text| request.score_options.rank_labels(&self.classify_and_count(text)))
+            .collect();
+        Ok(ReplyContent::from_json(200, &rankings))
+    }
+
+    /// The flat answer for one text, lists for a batch.
+    fn answer_predict(&mut self, body: &[u8]) -> Result<ReplyContent, ClassifyApiError> {
+        let request = PredictRequest::parse(body)?;
+        let (score_options, truncate) = (request.score_options, request.truncate);
+        match request.inputs {
+            Inputs::Single(text) => Ok(ReplyContent::from_json(
+                200,
+                &self.score_within_limit(&text, score_options, truncate)?,
+            )),
+            Inputs::Batch(texts) => {
+                let rankings =
+                    texts.iter().map(|text| self.score_within_limit(text, score_options, truncate));
+                Ok(ReplyContent::from_json(200, &rankings.collect::<Result<Vec<_>, _>>()?))
+            }
+        }
+    }
+
+    fn score_within_limit(
+        &mut self,
+        text: &InputText,
+        score_options: ScoreOptions,
+        truncate: bool,
+    ) -> Result<Vec<RankedLabel>, ClassifyApiError> {
+        let prediction = self.classify_and_count(text);
+        if prediction.truncated && !truncate {
+            let limit = self.classifier.manifest().map_or(0, |manifest| manifest.max_tokens);
+            return Err(ClassifyApiError::TooManyTokens { limit });
+        }
+        Ok(score_options.rank_labels(&prediction))
+    }
+
+    fn classify_and_count(&mut self, text: &InputText) -> Prediction {
+        let prediction = self.classifier.classify(text);
+        self.counters.count_prediction(&prediction);
+        prediction
+    }
+
+    fn health_content(&self, settings: &ModelWorkerSettings) -> ReplyContent {
+        let health =
+            HealthResponse::new(&self.classifier, self.model_error(), settings, self.build);
+        ReplyContent::from_json(health.http_status(), &health)
+    }
+
+    fn metrics_content(&self) -> ReplyContent {
+        let text = self.counters.prometheus_text(self.classifier.manifest().is_some());
+        ReplyContent::new(200, "text/plain; version=0.0.4; charset=utf-8", text.into_bytes())
+    }
+
+    /// Counts the reply and adds the headers that do not depend on what was asked.
+    fn finish_reply(
+        &mut self,
+        endpoint: Option<ModelEndpoint>,
+        head: &ModelRequestHead<'_>,
+        settings: &ModelWorkerSettings,
+        content: ReplyContent,
+    ) -> ModelWorkerReply {
+        self.counters.count_reply(endpoint, content.status);
+        let mut headers = vec![
+            ("cache-control", "no-store".to_owned()),
+            ("x-content-type-options", "nosniff".to_owned()),
+        ];
+        headers.extend(
+            content.content_type.map(|content_type| ("content-type", content_type.to_owned())),
+        );
+        headers.extend(content.allow.map(|allow| ("allow", allow.to_owned())));
+        let allow =
+            ModelEndpoint::allowed_methods(head.path, settings.fault_injection).unwrap_or_default();
+        headers.extend(settings.origins.headers(head, allow));
+        // Whose answer it is, to be kept with it: a name may be given twice, a hash may not.
+        let sha256 = self.classifier.sha256().filter(|_| endpoint == Some(ModelEndpoint::Classify));
+        headers.extend(sha256.map(|sha256| ("x-model-sha256", sha256.to_owned())));
+        let body = if head.method == "HEAD" { Vec::new() } else { content.body };
+        ModelWorkerReply { status: content.status, headers, body }
+    }
+}
+
+/// A reply before the headers that all share.
+struct ReplyContent {
+    status: u16,
+    content_type: Option<&'static str>,
+    allow: Option<&'static str>,
+    body: Vec<u8>,
+}
+
+impl ReplyContent {
+    fn new(status: u16, content_type: &'static str, body: Vec<u8>) -> Self {
+        Self { status, content_type: Some(content_type), allow: None, body }
+    }
+
+    fn from_json<T: serde::Serialize>(status: u16, value: &T) -> Self {
+        Self::new(status, JSON, serialize_json(value))
+    }
+
+    /// Nothing but the methods of a path.
+    const fn from_methods(allow: &'static str) -> Self {
+        Self { status: 204, content_type: None, allow: Some(allow), body: Vec::new() }
+    }
+
+    fn from_error(error: &ClassifyApiError, format: ErrorFormat) -> Self {
+        let allow = match error {
+            ClassifyApiError::MethodNotAllowed { allow } => Some(*allow),
+            _ => None,
+        };
+        Self { allow, ..Self::new(error.status(format), JSON, error.body(format)) }
+    }
+}
+
+/// The text of our own shape, `{"text": "…"}`; other fields are not read.
+fn parse_classify_text(body: &[u8]) -> Result<InputText, ClassifyApiError> {
+    const FIELD: &str = "text";
+    const EXPECTED: &str = "{\"text\": \"…\"}";
+    let mut fields = JsonFields::from_json(JsonValue::parse(body, EXPECTED)?, "the body")?;
+    match fields.take(FIELD)? {
+        Some(JsonValue::String(text)) => Ok(InputText::parse(text)?),
+        Some(other) => {
+            let (seen, expected) = (other.json_type(), "a string");
+            Err(ClassifyApiError::WrongType { field: FIELD, seen, expected })
+        }
+        None => Err(ClassifyApiError::MissingField { field: FIELD, expected: EXPECTED }),
+    }
+}
+
+/// The length that the head declares; 0 when it declares none or nonsense, because what is read is
+/// counted as well.
+fn declared_bytes(head: &ModelRequestHead<'_>) -> u64 {
+    head.content_length.and_then(|length| length.trim().parse().ok()).unwrap_or(0)
+}
+
+const JSON: &str = "application/json";
+
+const OPEN_API: &str = include_str!("openapi.json");
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,373 @@
+//! The whole door without its platform: heads and bodies in, replies out.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{DEPTH_MAX, ModelWorkerVariables};
+use jeffrey_terms::UnixMs;
+
+const BUILD: BuildInfo = BuildInfo { version: "0.0.0", commit: "none" };
+
+/// A service whose model failed its checks: what is tested here does not depend on a model.
+fn new_service() -> ClassifierService {
+    let empty: &[u8] = b"";
+    ClassifierService::load(
+        &ModelFiles {
+            manifest: empty,
+            config: empty,
+            tokenizer: empty,
+            encoder: empty,
+            head: empty,
+            prototypes: empty,
+        },
+        BUILD,
+    )
+}
+
+fn request_head<'a>(method: &'a str, path: &'a str) -> ModelRequestHead<'a> {
+    ModelRequestHead { method, path, origin: None, requested_method: None, content_length: None }
+}
+
+fn send_with(
+    settings: &ModelWorkerSettings,
+    head: &ModelRequestHead<'_>,
+    body: &[u8],
+) -> ModelWorkerReply {
+    let mut service = new_service();
+    match service.handle_head(head, settings) {
+        HeadAction::Reply(reply) => reply,
+        HeadAction::FetchPage => service.handle_page_status(head, settings, 404).unwrap(),
+        HeadAction::ReadBody(endpoint) => {
+            let id_seed = IdSeed { now: UnixMs(1_645_557_742_000), random: [7; 10] };
+            service.handle_body(
+                endpoint,
+                head,
+                settings,
+                RequestBody::Complete(body.to_vec()),
+                id_seed,
+            )
+        }
+    }
+}
+
+fn send(method: &str, path: &str, body: &[u8]) -> ModelWorkerReply {
+    send_with(&ModelWorkerSettings::default(), &request_head(method, path), body)
+}
+
+fn json_body(reply: &ModelWorkerReply) -> Value {
+    serde_json::from_slice(&reply.body).unwrap()
+}
+
+fn find_header<'a>(reply: &'a ModelWorkerReply, name: &str) -> Option<&'a str> {
+    let entry = reply.headers.iter().find(|(header_name, _)| *header_name == name);
+    entry.map(|(_, value)| value.as_str())
+}
+
+#[test]
+fn an_answer_has_every_field_of_its_shape() {
+    let reply = send("POST", "/v1/classify", "{\"text\": \"Je suis furieux !\"}".as_bytes());
+    assert_eq!(reply.status, 200);
+    assert_eq!(find_header(&reply, "content-type"), Some("application/json"));
+    assert_eq!(find_header(&reply, "cache-control"), Some("no-store"));
+    let response = json_body(&reply);
+    let fields: Vec<&String> = response.as_object().unwrap().keys().collect();
+    let expected = [
+        "confidence",
+        "id",
+        "low_confidence",
+        "model",
+        "primary",
+        "route",
+        "rule_applied",
+        "scores",
+        "skipped",
+        "top2",
+        "truncated",
+    ];
+    assert_eq!(fields, expected);
+    assert_eq!(response["id"].as_str().unwrap()[..15], *"017f22e2-79b0-7");
+    assert_eq!(response["route"], "regex");
+    assert_eq!(response["model"], Value::Null);
+    assert_eq!(response["top2"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn bad_input_has_a_status_and_a_stable_code() {
+    let long = |bytes: usize| format!("{{\"text\":\"{}\"}}", "a".repeat(bytes)).into_bytes();
+    let escaped = format!("{{\"text\":\"{}\"}}", "\\u0061".repeat(65_536)).into_bytes();
+    let deep = format!("{{\"text\":{}", "[".repeat(DEPTH_MAX + 1)).into_bytes();
+    let rows: Vec<(&str, Vec<u8>, u16, &str)> = vec![
+        ("nothing", b"".to_vec(), 400, "not_json"),
+        ("form", b"text=hello".to_vec(), 400, "not_json"),
+        ("text alone", b"\"hello\"".to_vec(), 400, "wrong_type"),
+        ("list", b"[]".to_vec(), 400, "wrong_type"),
+        ("null", b"null".to_vec(), 400, "wrong_type"),
+        ("no text", b"{}".to_vec(), 400, "missing_text"),
+        ("other field", b"{\"Text\":\"a\"}".to_vec(), 400, "missing_text"),
+        ("null text", b"{\"text\":null}".to_vec(), 400, "wrong_type"),
+        ("number", b"{\"text\":1e3}".to_vec(), 400, "wrong_type"),
+        ("huge number", b"{\"text\":1e999}".to_vec(), 400, "not_json"),
+        ("list of text", b"{\"text\":[\"a\"]}".to_vec(), 400, "wrong_type"),
+        ("twice", b"{\"text\":\"a\",\"text\":\"b\"}".to_vec(), 400, "duplicate_field"),
+        ("latin-1", b"{\"text\":\"caf\xe9\"}".to_vec(), 400, "invalid_utf8"),
+        ("surrogate", b"{\"text\":\"\\ud83d\"}".to_vec(), 400, "lone_surrogate"),
+        ("deep", deep, 400, "too_deep"),
+        ("too long", long(65_537), 413, "text_too_long"),
+        ("too large", long(BODY_BYTES_MAX), 413, "body_too_large"),
+        ("longest", long(65_536), 200, ""),
+        ("longest, escaped", escaped, 200, ""),
+        ("empty text", b"{\"text\":\"\"}".to_vec(), 200, ""),
+        ("zero byte", b"{\"text\":\"a\\u0000b\"}".to_vec(), 200, ""),
+        ("mark", b"\xef\xbb\xbf{\"text\":\"a\"}".to_vec(), 200, ""),
+        ("unread field", b"{\"text\":\"a\",\"x\":[1,{\"y\":2}]}".to_vec(), 200, ""),
+    ];
+    for (name, body, status, code) in rows {
+        let reply = send("POST", "/v1/classify", &body);
+        assert_eq!(reply.status, status, "{name}");
+        let error_body = json_body(&reply);
+        assert_eq!(error_body["error"]["code"].as_str().unwrap_or_default(), code, "{name}");
+        let message = error_body["error"]["message"].as_str().unwrap_or("a");
+        assert!(!message.is_empty() && !message.ends_with('.'), "{name}: {message}");
+    }
+}
+
+#[test]
+fn the_other_dialect_has_its_own_errors() {
+    let rows: [(&str, &str, u16, &str); 9] = [
+        ("/predict", "oops", 400, "Validation"),
+        ("/predict", "{}", 422, "Validation"),
+        ("/predict", r#"{"inputs":["a","b"]}"#, 422, "Validation"),
+        ("/predict", r#"{"inputs":[]}"#, 400, "Empty"),
+        ("/predict", r#"{"inputs":"a","truncate":"yes"}"#, 422, "Validation"),
+        ("/", r#"{"inputs":1}"#, 422, "Validation"),
+        ("/", r#"{"inputs":[]}"#, 400, "Empty"),
+        ("/", r#"{"inputs":"a","parameters":{"top_k":0}}"#, 422, "Validation"),
+        ("/models/no-such", r#"{"inputs":"a"}"#, 404, "Validation"),
+    ];
+    for (path, body, status, error_type) in rows {
+        let reply = send("POST", path, body.as_bytes());
+        assert_eq!(reply.status, status, "{path} {body}");
+        let error_body = json_body(&reply);
+        assert_eq!(error_body["error_type"], error_type, "{path} {body}");
+        assert!(error_body["error"].is_string(), "{path} {body}");
+    }
+}
+
+#[test]
+fn one_text_is_nested_for_hugging_face_and_flat_for_the_other() {
+    let nested = json_body(&send("POST", "/", br#"{"inputs":"furious","parameters":{}}"#));
+    assert_eq!(nested.as_array().unwrap().len(), 1);
+    assert_eq!(nested[0].as_array().unwrap().len(), 8);
+    let flat = json_body(&send("POST", "/predict", br#"{"inputs":"furious"}"#));
+    assert_eq!(flat, nested[0]);
+    let scores: Vec<f64> =
+        flat.as_array().unwrap().iter().map(|entry| entry["score"].as_f64().unwrap()).collect();
+    assert!(scores.is_sorted_by(|a, b| a >= b), "{scores:?}");
+    let batch = json_body(&send("POST", "/predict", br#"{"inputs":[["furious"],["a"]]}"#));
+    assert_eq!(batch[0], flat);
+    assert_eq!(batch.as_array().unwrap().len(), 2);
+    let two = send("POST", "/", br#"{"inputs":["furious","a"],"parameters":{"top_k":2}}"#);
+    let two = json_body(&two);
+    assert_eq!(two.as_array().unwrap().len(), 2);
+    assert_eq!(two[0].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_body_that_declares_too_much_is_refused_unread() {
+    let mut service = new_service();
+    let declared =
+        ModelRequestHead { content_length: Some("524289"), ..request_head("POST", "/v1/classify") };
+    let HeadAction::Reply(reply) = service.handle_head(&declared, &ModelWorkerSettings::default())
+    else {
+        panic!("the body was asked for")
+    };
+    assert_eq!(reply.status, 413);
+    assert_eq!(json_body(&reply)["error"]["code"], "body_too_large");
+    for length in ["524288", "0", "-1", "many", ""] {
+        let within_limit = ModelRequestHead { content_length: Some(length), ..declared };
+        let next = service.handle_head(&within_limit, &ModelWorkerSettings::default());
+        assert!(matches!(next, HeadAction::ReadBody(ModelEndpoint::Classify)), "{length}");
+    }
+}
+
+#[test]
+fn a_wrong_method_is_405_and_names_the_right_ones() {
+    let reply = send("GET", "/v1/classify", b"");
+    assert_eq!((reply.status, find_header(&reply, "allow")), (405, Some("POST, OPTIONS")));
+    assert_eq!(json_body(&reply)["error"]["code"], "method_not_allowed");
+    let reply = send("POST", "/nowhere", b"");
+    assert_eq!(
+        (reply.status, json_body(&reply)["error"]["code"].as_str()),
+        (404, Some("not_found"))
+    );
+    let reply = send("GET", "/nowhere", b"");
+    assert_eq!(
+        (reply.status, json_body(&reply)["error"]["code"].as_str()),
+        (404, Some("not_found"))
+    );
+    let reply = send("OPTIONS", "/predict", b"");
+    assert_eq!((reply.status, find_header(&reply, "allow")), (204, Some("POST, OPTIONS")));
+}
+
+#[test]
+fn head_is_get_without_its_body() {
+    let get = send("GET", "/info", b"");
+    let head = send("HEAD", "/info", b"");
+    assert_eq!((head.status, &head.headers), (get.status, &get.headers));
+    assert!(head.body.is_empty() && !get.body.is_empty());
+}
+
+#[test]
+fn an_error_is_readable_from_an_allowed_origin_too() {
+    let variables = ModelWorkerVariables {
+        allowed_origins: Some("https://a.example".into()),
+        ..ModelWorkerVariables::default()
+    };
+    let settings = ModelWorkerSettings::parse(&variables);
+    let cross_origin = ModelRequestHead {
+        origin: Some("https://a.example"),
+        ..request_head("POST", "/v1/classify")
+    };
+    let reply = send_with(&settings, &cross_origin, b"oops");
+    assert_eq!(reply.status, 400);
+    assert_eq!(find_header(&reply, "access-control-allow-origin"), Some("https://a.example"));
+    assert_eq!(find_header(&reply, "vary"), Some("Origin"));
+}
+
+#[test]
+fn a_refused_variable_answers_500_and_is_named_in_health() {
+    let settings = |delta: &str| {
+        ModelWorkerSettings::parse(&ModelWorkerVariables {
+            tie_break_delta: Some(delta.into()),
+            ..Default::default()
+        })
+    };
+    let bad = settings("2");
+    let paths = [("/v1/classify", r#"{"text":"a"}"#), ("/predict", r#"{"inputs":"a"}"#)];
+    for (path, body) in paths {
+        let reply = send_with(&bad, &request_head("POST", path), body.as_bytes());
+        assert_eq!(reply.status, 500, "{path}");
+        let body = String::from_utf8(reply.body).unwrap();
+        let message = "JEFFREY_TIEBREAK_DELTA of `2` is not a number from 0 to 1";
+        assert!(body.contains(message), "{path} {body}");
+    }
+    let reply = send_with(&bad, &request_head("GET", "/health"), b"");
+    assert_eq!((reply.status, &json_body(&reply)["status"]), (503, &json!("failed")));
+    let fault = json!({
+        "code": "bad_setting",
+        "message": "JEFFREY_TIEBREAK_DELTA of `2` is not a number from 0 to 1",
+    });
+    assert!(json_body(&reply)["faults"].as_array().unwrap().contains(&fault));
+    assert_eq!(send_with(&settings("0.2"), &request_head("GET", "/health"), b"").status, 200);
+}
+
+#[test]
+fn a_model_that_failed_its_checks_is_named_and_the_service_answers() {
+    let reply = send("GET", "/health", b"");
+    assert_eq!(reply.status, 200);
+    let health = json_body(&reply);
+    assert_eq!((&health["status"], &health["model"]), (&json!("degraded"), &Value::Null));
+    assert_eq!(health["faults"][0]["code"], "model_refused");
+    let response = json_body(&send("POST", "/v1/classify", br#"{"text":"I am furious"}"#));
+    assert_eq!(response["route"], "regex");
+    assert_eq!(response["skipped"][0], json!({"route": "linear_head", "reason": "no_model"}));
+}
+
+#[test]
+fn no_reply_to_bad_input_holds_a_word_of_it() {
+    const SECRET: &str = "Zanzibar-7731";
+    let bodies = [
+        SECRET.to_owned(),
+        format!("\"{SECRET}\""),
+        format!("{{\"{SECRET}\": \"{SECRET}\"}}"),
+        format!("{{\"text\": {SECRET}}}"),
+        format!("{{\"text\": [\"{SECRET}\"], \"inputs\": {{\"{SECRET}\": 1}}}}"),
+        format!("{{\"text\": \"{SECRET}\\ud800\", \"inputs\": \"{SECRET}\\ud800\"}}"),
+        format!("{{\"text\": \"{SECRET}\", \"text\": 1, \"inputs\": [\"{SECRET}\", \"a\", 1]}}"),
+        format!("{{\"inputs\": \"{SECRET}\", \"parameters\": {{\"top_k\": \"{SECRET}\"}}}}"),
+        format!("{{\"inputs\": \"{SECRET}\", \"parameters\": \"{SECRET}\"}}"),
+        format!("{{\"inputs\": [[\"{SECRET}\"], \"{SECRET}\"], \"truncate\": \"{SECRET}\"}}"),
+        format!("{{\"text\": \"{}\", \"inputs\": 1}}", SECRET.repeat(6000)),
+    ];
+    let path = format!("/{SECRET}");
+    for path in ["/v1/classify", "/predict", "/", "/models/Zanzibar-7731", &path] {
+        for body in &bodies {
+            let reply = send("POST", path, body.as_bytes());
+            let text = String::from_utf8_lossy(&reply.body).into_owned();
+            assert!(!text.contains("Zanzibar") && !text.contains("7731"), "{path} {text}");
+            assert!(!format!("{reply:?} {:?}", reply.headers).contains("Zanzibar"));
+        }
+    }
+}
+
+#[test]
+fn metrics_count_replies_and_routes_and_nothing_else() {
+    let mut service = new_service();
+    let settings = ModelWorkerSettings::default();
+    let post = request_head("POST", "/v1/classify");
+    for body in ["{\"text\":\"my own words\"}", "{}"] {
+        let HeadAction::ReadBody(endpoint) = service.handle_head(&post, &settings) else {
+            panic!()
+        };
+        let id_seed = IdSeed { now: UnixMs(0), random: [0; 10] };
+        service.handle_body(
+            endpoint,
+            &post,
+            &settings,
+            RequestBody::Complete(body.into()),
+            id_seed,
+        );
+    }
+    let HeadAction::Reply(reply) = service.handle_head(&request_head("GET", "/metrics"), &settings)
+    else {
+        panic!()
+    };
+    let text = String::from_utf8(reply.body).unwrap();
+    for line in [
+        "jeffrey_requests_total{endpoint=\"classify\",code=\"200\"} 1",
+        "jeffrey_requests_total{endpoint=\"classify\",code=\"400\"} 1",
+        "jeffrey_answers_total{route=\"regex\"} 1",
+        "jeffrey_skips_total{route=\"linear_head\",reason=\"no_model\"} 1",
+        "jeffrey_model_loaded 0",
+    ] {
+        assert!(text.lines().any(|text_line| text_line == line), "{line}\n{text}");
+    }
+    assert!(!text.contains("words"));
+}
+
+#[test]
+fn the_description_names_every_endpoint_and_the_manual_every_code() {
+    let described: Value = serde_json::from_str(OPEN_API).unwrap();
+    let paths: Vec<&String> = described["paths"].as_object().unwrap().keys().collect();
+    let expected = [
+        "/",
+        "/health",
+        "/info",
+        "/metrics",
+        "/models/{id}",
+        "/openapi.json",
+        "/predict",
+        "/v1/classify",
+    ];
+    assert_eq!(paths, expected);
+    let manual = include_str!("../../../../docs/api.md");
+    let codes = [
+        "bad_setting",
+        "body_broken",
+        "body_too_large",
+        "duplicate_field",
+        "invalid_utf8",
+        "lone_surrogate",
+        "method_not_allowed",
+        "missing_text",
+        "not_found",
+        "not_json",
+        "text_too_long",
+        "too_deep",
+        "wrong_type",
+    ];
+    for code in codes {
+        assert!(manual.contains(&format!("`{code}`")), "{code}");
+        assert!(OPEN_API.contains(&format!("\"{code}\"")), "{code}");
+    }
+}

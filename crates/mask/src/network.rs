@@ -1,0 +1,413 @@
+//! Addresses of the network: URLs, domains, e-mail, handles, IP, MAC.
+
+use core::net::Ipv6Addr;
+
+use super::number::NON_PERSONAL_CUES;
+use super::scanner::{Scanner, is_word_char};
+use super::{PiiKind, PiiMatch};
+
+/// Domain ends that nobody takes for a word: enough to see a domain in `example.com`.
+const UNAMBIGUOUS_TLDS: &str =
+    "com org net fr uk eu ch ca info biz edu gov io dev app gouv bzh paris lu xyz";
+
+/// More ends, where the rest of the form already says that a domain is meant.
+const OTHER_TLDS: &str = "be de es it pt nl co me us ai tv mc re pro ie au nz pl se no dk fi at name \
+                         mobi online site shop tech cloud blog store example test ru jp cn br in";
+
+/// Names with a dot that are no domains, though they end like one.
+const PRODUCT_NAMES: [&str; 7] =
+    ["asp.net", "vb.net", "ado.net", "ml.net", "socket.io", "next.dev", "draw.io"];
+
+/// Short links, which often name a person, or a telephone.
+const SHORT_LINK_HOSTS: [&str; 10] = [
+    "wa.me/",
+    "t.me/",
+    "paypal.me/",
+    "bit.ly/",
+    "youtu.be/",
+    "discord.gg/",
+    "goo.gl/",
+    "amzn.to/",
+    "m.me/",
+    "tinyurl.com/",
+];
+
+/// Who keeps people's mail: behind a bare « at » nothing else is meant.
+const MAIL_HOSTS: [&str; 14] = [
+    "gmail.",
+    "googlemail.",
+    "hotmail.",
+    "outlook.",
+    "yahoo.",
+    "live.",
+    "icloud.",
+    "orange.fr",
+    "free.fr",
+    "sfr.fr",
+    "wanadoo.fr",
+    "laposte.net",
+    "protonmail.",
+    "proton.me",
+];
+
+/// A URL with its scheme, or one that starts with `www.`: with user, query and fragment.
+pub(super) fn match_url(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
+    if !scanner.char_at(pos).is_ascii_alphabetic() || !scanner.is_word_start(pos) {
+        return None;
+    }
+    if scanner.starts_with(pos, "www.") && is_word_char(scanner.char_at(pos + 4)) {
+        return scanner.match_span(PiiKind::Url, pos, find_url_end(scanner, pos));
+    }
+    let scheme = |ch: char| ch.is_ascii_alphanumeric() || matches!(ch, '+' | '.' | '-' | ':');
+    let mut host = scanner.scan_at_most(pos, 24, scheme);
+    while host > pos && scanner.char_at(host - 1) != ':' {
+        host -= 1;
+    }
+    let slashes = [scanner.char_at(host), scanner.char_at(host + 1)];
+    if host < pos + 3 || slashes != ['/', '/'] {
+        return None;
+    }
+    let first = scanner.char_at(host + 2);
+    let opens = is_word_char(first) || matches!(first, '[' | '/' | ':');
+    opens.then(|| scanner.match_span(PiiKind::Url, pos, find_url_end(scanner, host + 2)))?
+}
+
+/// Where a URL ends: at a blank that is not an escape, a quotation mark, a bracket that it did not
+/// open; without the punctuation of the sentence.
+fn find_url_end(scanner: &Scanner<'_>, from: usize) -> usize {
+    let mut to = from;
+    let (mut round, mut square) = (0_i32, 0_i32);
+    while to < scanner.len() {
+        let ch = scanner.char_at(to);
+        match ch {
+            _ if scanner.is_escaped(to) => {}
+            ' ' | '\n' | '"' | '<' | '>' | '«' | '»' | '`' | '“' | '”' | super::BARRIER => {
+                break;
+            }
+            '(' => round += 1,
+            '[' => square += 1,
+            ')' if round == 0 => break,
+            ']' if square == 0 => break,
+            ')' => round -= 1,
+            ']' => square -= 1,
+            _ => {}
+        }
+        to += 1;
+    }
+    while to > from && !scanner.is_escaped(to - 1) {
+        match scanner.char_at(to - 1) {
+            '.' | ',' | ';' | ':' | '!' | '?' | '\'' | '…' | '*' => to -= 1,
+            _ => break,
+        }
+    }
+    to
+}
+
+/// A domain without a scheme, with its path: `example.com/a`. Its end must be a known one in small
+/// letters, so that `node.js`, `e.g.` and a missing blank after a full stop stay.
+pub(super) fn match_domain(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
+    if !is_label_char(scanner.char_at(pos))
+        || is_label_char(scanner.char_before(pos))
+        || matches!(scanner.char_before(pos), '.' | '@' | '_' | '/')
+    {
+        return None;
+    }
+    let short = SHORT_LINK_HOSTS.iter().find(|name| scanner.starts_with(pos, name));
+    if let Some(name) = short.filter(|name| is_word_char(scanner.char_at(pos + name.len()))) {
+        return scanner.match_span(PiiKind::Url, pos, find_url_end(scanner, pos + name.len()));
+    }
+    let to = find_host_end(scanner, pos, true)?;
+    let product = |name: &&str| name.len() == to - pos && scanner.starts_with(pos, name);
+    if matches!(scanner.char_at(to), '@' | '(' | '_') || PRODUCT_NAMES.iter().any(product) {
+        return None;
+    }
+    let port = match scanner.char_at(to) {
+        ':' => scanner.scan_at_most(to + 1, 6, |ch| ch.is_ascii_digit()),
+        _ => to,
+    };
+    let to = if port > to + 1 { port } else { to };
+    let path = matches!(scanner.char_at(to), '/' | '?' | '#');
+    scanner.match_span(PiiKind::Url, pos, if path { find_url_end(scanner, to).max(to) } else { to })
+}
+
+/// A letter or digit of a domain's label. Scripts without blanks between words do not count: there,
+/// the sentence would be taken for the name.
+fn is_label_char(ch: char) -> bool {
+    (ch.is_alphanumeric() && (ch as u32) < 0x2e80) || ch == '-'
+}
+
+/// Where a host ends that starts here: labels with single dots, the last one of letters.
+fn find_host_end(scanner: &Scanner<'_>, pos: usize, known_tlds_only: bool) -> Option<usize> {
+    let mut end = None;
+    let mut label = pos;
+    loop {
+        let next = scanner.scan_while(label, is_label_char);
+        if next == label || (known_tlds_only && next - label > 63) {
+            return end;
+        }
+        if label > pos && is_tld(scanner, label, next, known_tlds_only) {
+            end = Some(next);
+        }
+        if scanner.char_at(next) != '.' {
+            return end;
+        }
+        label = next + 1;
+    }
+}
+
+/// Whether a label can be the last.
+fn is_tld(scanner: &Scanner<'_>, from: usize, to: usize, known_tlds_only: bool) -> bool {
+    if known_tlds_only {
+        let small = scanner.chars(from, to).all(|ch| ch.is_ascii_lowercase());
+        return small && scanner.word_at(from).0.is_in(UNAMBIGUOUS_TLDS);
+    }
+    let letters = scanner.chars(from, to).all(|ch| ch.is_alphabetic());
+    (2..=24).contains(&(to - from)) && (letters || scanner.starts_with(from, "xn--"))
+}
+
+/// A sign of an e-mail address before the `@`.
+fn is_local_part_char(ch: char) -> bool {
+    is_label_char(ch) || matches!(ch, '.' | '_' | '+' | '%')
+}
+
+/// An e-mail address: as it should be, with blanks in it, or spelled out.
+pub(super) fn match_email(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
+    let first = scanner.char_at(pos);
+    if first == '"' {
+        let to = scanner.scan_at_most(pos + 1, 64, |ch| !matches!(ch, '"' | '\n'));
+        let host =
+            (scanner.char_at(to) == '"' && scanner.char_at(to + 1) == '@').then_some(to + 2)?;
+        return scanner.match_span(PiiKind::Email, pos, find_host_end(scanner, host, false)?);
+    }
+    if !is_local_part_char(first) || is_local_part_char(scanner.char_before(pos)) {
+        return None;
+    }
+    // O’Brien's, but not « l’adresse d’Alice ».
+    let irish = matches!(first, 'o' | 'O') && scanner.char_at(pos + 1) == '\'';
+    let mut local = scanner.scan_while(if irish { pos + 2 } else { pos }, is_local_part_char);
+    let from = pos + scanner.chars(pos, local).take_while(|ch| matches!(ch, '.' | '-')).count();
+    if from >= local {
+        return None;
+    }
+    if scanner.char_at(local) == '@'
+        && let Some(to) = find_host_end(scanner, local + 1, false)
+    {
+        return scanner.match_span(PiiKind::Email, from, to);
+    }
+    // Further names with a spelled dot between them.
+    for _ in 0..4 {
+        let Some(next) = skip_spelled_char(scanner, local, SPELLED_LOCAL_CHARS) else { break };
+        let end = scanner.scan_at_most(next, 64, is_local_part_char);
+        if end == next {
+            break;
+        }
+        local = end;
+    }
+    match_spelled_host(scanner, from, local)
+}
+
+const SPELLED_DOTS: &str = "point dot";
+const SPELLED_LOCAL_CHARS: &str = "point dot underscore tiret dash";
+const SPELLED_ATS: &str = "arobase arobas arrobase arobaze at";
+
+/// After a spelled sign with blanks around it.
+fn skip_spelled_char(scanner: &Scanner<'_>, pos: usize, words: &str) -> Option<usize> {
+    let from = scanner.skip_spaces(pos);
+    let (word, to) = scanner.word_at(from);
+    let next = scanner.skip_spaces(to);
+    (from > pos && next > to && word.is_in(words)).then_some(next)
+}
+
+/// The rest of an address that is spelled, or has blanks, after its local part. With a bare `at`,
+/// which every English sentence has, a dot must be spelled too, or the words before must speak of
+/// e-mail.
+fn match_spelled_host(scanner: &Scanner<'_>, from: usize, local: usize) -> Option<PiiMatch> {
+    let at_sign_pos = scanner.skip_spaces(local);
+    let (mut pos, is_explicit) = if scanner.char_at(at_sign_pos) == '@' {
+        (scanner.skip_spaces(at_sign_pos + 1), true)
+    } else {
+        let pos = skip_spelled_char(scanner, local, SPELLED_ATS)?;
+        let is_mail_host = MAIL_HOSTS.iter().any(|host| scanner.starts_with(pos, host));
+        (pos, is_mail_host || !scanner.starts_with(at_sign_pos, "at "))
+    };
+    // « at a dot com café » has one letter.
+    let host_letters = scanner.scan_at_most(pos, 64, is_label_char) - pos;
+    let (mut spelled_dots, mut has_french_dot) = (0, false);
+    let mut end = None;
+    for index in 0..6 {
+        let label = scanner.scan_at_most(pos, 64, |ch| is_label_char(ch) || ch == '_');
+        let (word, word_end) = scanner.word_at(pos);
+        // « at this point in life »: the English sign and the French dot leave only plain ends.
+        let more = (is_explicit || !has_french_dot) && word.is_in(OTHER_TLDS);
+        let is_tld_word = word_end == label && (more || word.is_in(UNAMBIGUOUS_TLDS));
+        if index > 0 && is_tld_word {
+            end = Some((label, spelled_dots));
+        }
+        let dot = scanner.skip_spaces(label);
+        pos = if scanner.char_at(dot) == '.' {
+            let next = scanner.skip_spaces(dot + 1);
+            // « … @ gmail.com. Merci »: a full stop, not a dot.
+            if label == pos || (end.is_some() && next > dot + 1) {
+                break;
+            }
+            next
+        } else {
+            spelled_dots += 1;
+            has_french_dot |= scanner.starts_with(dot, "point");
+            match skip_spelled_char(scanner, label, SPELLED_DOTS) {
+                Some(next) if label > pos => next,
+                _ => break,
+            }
+        };
+    }
+    let (to, spelled_dots) = end?;
+    let mail_cues =
+        "mail mails email emails courriel courriels adresse address contact* ecri* write reach";
+    let is_spelled = spelled_dots > 0 && host_letters > 1;
+    (is_explicit || is_spelled || scanner.has_cue(from, mail_cues))
+        .then(|| scanner.match_span(PiiKind::Email, from, to))?
+}
+
+/// Words behind an `@` that name nobody: parts of code, and everybody.
+const NON_HANDLES: &str = "all after angular app app* autowired babel before bean channel charset chez \
+                      class classmethod component controller dataclass deprecated entity everyone \
+                      extend font fontface gmail hotmail here home import include inject injectable \
+                      interface keyframes layer license link maison media mixin next noon nullable \
+                      override package page param private property protected public pytest react \
+                      repository return returns school see service since staticmethod \
+                      supports suppresswarnings tailwind test throws todo type typedef types version \
+                      vue work";
+
+/// A handle: `@jeanne_d`, `@user@instance.social`. Not `@5pm`, `@Override` or `@scope/package`.
+pub(super) fn match_handle(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
+    let before = scanner.char_before(pos);
+    if scanner.char_at(pos) != '@'
+        || (is_word_char(before) && is_label_char(before))
+        || matches!(before, '/' | '@' | '.' | '-')
+    {
+        return None;
+    }
+    let is_handle = |ch: char| is_label_char(ch) || matches!(ch, '_' | '.');
+    let mut to = scanner.scan_at_most(pos + 1, 64, is_handle);
+    while to > pos + 1 && matches!(scanner.char_at(to - 1), '.' | '-') {
+        to -= 1;
+    }
+    let name = || scanner.chars(pos + 1, to);
+    let letters = name().filter(|ch| ch.is_alphabetic()).count();
+    let digit_first = name().next().is_some_and(|ch| ch.is_ascii_digit());
+    if letters < if digit_first { 4 } else { 1 } || to - pos < 3 {
+        return None;
+    }
+    if scanner.char_at(to) == '@' {
+        to = find_host_end(scanner, to + 1, false)?;
+        return scanner.match_span(PiiKind::Handle, pos, to);
+    }
+    let (word, word_end) = scanner.word_at(pos + 1);
+    let is_code = matches!(scanner.char_at(to), '(' | '/' | ':' | '=' | '[')
+        && !matches!(
+            (scanner.char_at(to), scanner.char_at(to + 1)),
+            (':' | '/', ' ' | super::BARRIER)
+        );
+    let is_non_handle = word.is_in(NON_HANDLES)
+        && (word_end == to || matches!(scanner.char_at(word_end), '.' | '-'));
+    (!is_code && !is_non_handle).then(|| scanner.match_span(PiiKind::Handle, pos, to))?
+}
+
+/// Words that say of four numbers with dots that they are no address.
+const VERSION_CUES: &str = "version versions v ver release build firmware maj update patch section sections \
+                     chapter chapitre article annexe figure paragraph paragraphe clause alinea rev \
+                     revision driver pilote";
+
+/// An IPv4 address: four numbers to 255 without leading zeros. What a word before calls a version or
+/// a section stays.
+pub(super) fn match_ipv4(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
+    let before = scanner.char_before(pos);
+    let inner =
+        matches!(before, '.' | ',' | '-') && pos > 1 && scanner.char_at(pos - 2).is_ascii_digit();
+    if !scanner.char_at(pos).is_ascii_digit() || is_word_char(before) || inner {
+        return None;
+    }
+    let mut to = pos;
+    for octet in 0..4 {
+        if octet > 0 {
+            to = (scanner.char_at(to) == '.').then_some(to + 1)?;
+        }
+        let end = scanner.scan_at_most(to, 4, |ch| ch.is_ascii_digit());
+        let value =
+            scanner.chars(to, end).filter_map(|ch| ch.to_digit(10)).fold(0, |n, d| n * 10 + d);
+        if end == to || value > 255 || (end > to + 1 && scanner.char_at(to) == '0') {
+            return None;
+        }
+        to = end;
+    }
+    let is_continued = scanner.char_at(to) == '.' && scanner.char_at(to + 1).is_ascii_digit();
+    let is_ipv4 = !is_continued
+        && scanner.is_word_end(to)
+        && scanner.nearest_cue(pos, "ip ips ipv adresse address serveur server host", VERSION_CUES)
+            != Some(false);
+    is_ipv4.then(|| scanner.match_span(PiiKind::Ip, pos, to))?
+}
+
+/// An IPv6 address. `a::b`, as code has it, is none: three groups, or a digit, must be there.
+pub(super) fn match_ipv6(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
+    let first = scanner.char_at(pos);
+    let before = scanner.char_before(pos);
+    let opens = first.is_ascii_hexdigit() || (first == ':' && scanner.char_at(pos + 1) == ':');
+    if !opens || is_word_char(before) || matches!(before, ':' | '.') {
+        return None;
+    }
+    let to = scanner.scan_at_most(pos, 46, |ch| ch.is_ascii_hexdigit() || matches!(ch, ':' | '.'));
+    let mut text: String = scanner.chars(pos, to).collect();
+    if text.matches(':').count() < 2 {
+        return None;
+    }
+    let trimmed_len = text.trim_end_matches('.').len();
+    text.truncate(trimmed_len);
+    if text.ends_with(':') && !text.ends_with("::") {
+        text.pop();
+    }
+    let to = pos + text.len();
+    text.parse::<Ipv6Addr>().ok()?;
+    let groups = text.split(':').filter(|group| !group.is_empty()).count();
+    let digit = text.bytes().any(|byte| byte.is_ascii_digit());
+    let is_code = groups < 3 && !(digit && groups > 0);
+    if is_code || !scanner.is_word_end(to) {
+        return None;
+    }
+    let zone = match scanner.char_at(to) {
+        '%' => scanner.scan_at_most(to + 1, 16, |ch| ch.is_ascii_alphanumeric()),
+        _ => to,
+    };
+    scanner.match_span(PiiKind::Ipv6, pos, if zone > to + 1 { zone } else { to })
+}
+
+/// A MAC address: six pairs with `:` or `-` between, or three groups of four with dots.
+pub(super) fn match_mac(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
+    let hex = |pos: usize, count: usize| {
+        (pos..pos + count).all(|pos| scanner.char_at(pos).is_ascii_hexdigit())
+    };
+    if !scanner.char_at(pos).is_ascii_hexdigit()
+        || !scanner.is_word_start(pos)
+        || matches!(scanner.char_before(pos), ':' | '-')
+    {
+        return None;
+    }
+    let (size, count) = if scanner.char_at(pos + 4) == '.' { (4, 3) } else { (2, 6) };
+    let separator = scanner.char_at(pos + size);
+    if !matches!((size, separator), (4, '.') | (2, ':' | '-')) {
+        return None;
+    }
+    let has_mac_shape = (0..count).all(|group| {
+        let from = pos + group * (size + 1);
+        hex(from, size) && (group == 0 || scanner.char_at(from - 1) == separator)
+    });
+    let to = pos + count * (size + 1) - 1;
+    let is_continued = !scanner.is_word_end(to)
+        || (scanner.char_at(to) == separator && scanner.char_at(to + 1).is_ascii_hexdigit());
+    // Digits alone may be a thing's number, when a word says so.
+    let letter = scanner.chars(pos, to).any(|ch| ch.is_alphabetic());
+    let sure = separator == ':'
+        || letter
+        || scanner.nearest_cue(pos, "mac", NON_PERSONAL_CUES) != Some(false);
+    (has_mac_shape && !is_continued && sure).then(|| scanner.match_span(PiiKind::Mac, pos, to))?
+}

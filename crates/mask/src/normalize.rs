@@ -1,0 +1,268 @@
+//! A text as the recognisers see it: plain signs, each with its place in the original.
+//!
+//! Full-width, mathematical and foreign digits become ASCII digits, every blank a space, every dash
+//! a `-`, look-alike letters of Greek and Cyrillic their Latin twins, `%40`, `&#64;`, `[at]` and
+//! `(dot)` the sign they stand for. Marks without width (joiners, soft hyphens, accents that
+//! combine, the frame of a keycap) belong to the sign before them. Only where a match begins and
+//! ends leaves this view.
+
+use super::PiiKind;
+
+/// One sign of the view.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NormalizedChar {
+    /// What it stands for; [`BARRIER`] for a placeholder.
+    pub(super) ch: char,
+    /// Whether it was written as an escape, so that a blank in a URL is told from one after it.
+    pub(super) is_escaped: bool,
+    /// First byte in the original.
+    pub(super) start: usize,
+    /// The byte after it.
+    pub(super) end: usize,
+}
+
+/// Stands for a placeholder, of the text itself or of a match: nothing is matched across it. Not a
+/// character, so that no text can hold it (it is mapped away below).
+pub(super) const BARRIER: char = '\u{10FFFF}';
+
+/// The view of `text`.
+pub(super) fn normalise(text: &str) -> Vec<NormalizedChar> {
+    let bytes = text.as_bytes();
+    let mut chars: Vec<NormalizedChar> = Vec::with_capacity(text.len());
+    let mut pos = 0;
+    while let Some(first) = text[pos..].chars().next() {
+        let width = first.len_utf8();
+        let (ch, length) = match first {
+            '[' if placeholder_len(&bytes[pos..]).is_some() => {
+                (Some(BARRIER), placeholder_len(&bytes[pos..]).unwrap_or(width))
+            }
+            '%' | '&' | '[' | '(' | '{' => match decode_escape(&bytes[pos..]) {
+                Some((ch, length)) => (Some(ch), length),
+                None => (Some(first), width),
+            },
+            BARRIER => (Some('\u{FFFD}'), width),
+            _ => (normalise_char(first), width),
+        };
+        let end = pos + length;
+        match (ch, chars.last_mut()) {
+            (Some(ch), _) => {
+                chars.push(NormalizedChar { ch, is_escaped: length > width, start: pos, end });
+            }
+            (None, Some(last)) if last.ch != BARRIER => last.end = end,
+            (None, _) => {}
+        }
+        pos = end;
+    }
+    chars
+}
+
+/// Bytes of the placeholder that stands at the start.
+fn placeholder_len(bytes: &[u8]) -> Option<usize> {
+    let mut placeholders = PiiKind::ALL.iter().map(|kind| kind.placeholder());
+    placeholders.find(|placeholder| bytes.starts_with(placeholder.as_bytes())).map(str::len)
+}
+
+/// Spelled signs in brackets: of an address that its owner hid from machines.
+const BRACKETED: [(&[u8], char); 9] = [
+    (b"at", '@'),
+    (b"arobase", '@'),
+    (b"arobas", '@'),
+    (b"a", '@'),
+    (b"@", '@'),
+    (b"dot", '.'),
+    (b"point", '.'),
+    (b".", '.'),
+    (b":", ':'),
+];
+
+/// The sign that an escape at the start stands for, and its length: `%40`, `&#64;`, `&#x40;`, `[at]`.
+fn decode_escape(bytes: &[u8]) -> Option<(char, usize)> {
+    let printable = |code: u32| u8::try_from(code).ok().filter(|code| (b' '..0x7f).contains(code));
+    match bytes {
+        [b'%', high, low, ..] => {
+            let digit = |byte: u8| (byte as char).to_digit(16);
+            let code = printable(digit(*high)? * 16 + digit(*low)?)?;
+            Some((code as char, 3))
+        }
+        [b'&', b'#', rest @ ..] => {
+            let end = rest.iter().take(6).position(|byte| *byte == b';')?;
+            let number = std::str::from_utf8(&rest[..end]).ok()?;
+            let code = match number.strip_prefix(['x', 'X']) {
+                Some(number) => u32::from_str_radix(number, 16),
+                None => number.parse(),
+            };
+            Some((printable(code.ok()?)? as char, end + 3))
+        }
+        [open @ (b'[' | b'(' | b'{'), rest @ ..] => {
+            let close = match open {
+                b'[' => b']',
+                b'(' => b')',
+                _ => b'}',
+            };
+            let end = rest.iter().take(10).position(|byte| *byte == close)?;
+            let word = rest[..end].trim_ascii();
+            let (_, ch) = BRACKETED.iter().find(|(name, _)| name.eq_ignore_ascii_case(word))?;
+            Some((*ch, end + 2))
+        }
+        _ => None,
+    }
+}
+
+/// What one character stands for; `None` when it belongs to the one before it.
+fn normalise_char(ch: char) -> Option<char> {
+    if ch.is_ascii() {
+        return match ch {
+            '\t' | '\u{b}' | '\u{c}' => Some(' '),
+            '\r' => None,
+            _ => Some(ch),
+        };
+    }
+    let code = ch as u32;
+    if let Some(zero) = DIGIT_ZEROS.iter().find(|zero| (**zero..**zero + 10).contains(&code)) {
+        return char::from_digit(code - zero, 10);
+    }
+    Some(match ch {
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180e}' | '\u{20e3}' | '\u{feff}' => return None,
+        '\u{300}'..='\u{36f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' => return None,
+        '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{e0000}'..='\u{e0fff}' => {
+            return None;
+        }
+        '\u{2028}' | '\u{2029}' | '\u{85}' => '\n',
+        '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{fe58}' | '\u{fe63}' => '-',
+        '\u{b7}' | '\u{2024}' | '\u{2027}' | '\u{3002}' | '\u{ff61}' => '.',
+        '\u{fe6b}' => '@',
+        '\u{2018}' | '\u{2019}' => '\'',
+        // ASCII in full width.
+        '\u{ff01}'..='\u{ff5e}' => char::from_u32(code - 0xfee0).unwrap_or(ch),
+        // ① to ⑨, and ⓪.
+        '\u{2460}'..='\u{2468}' => char::from_digit(code - 0x245f, 10).unwrap_or(ch),
+        '\u{24ea}' => '0',
+        // Mathematical letters: 26 capitals and 26 small ones in each style.
+        '\u{1d400}'..='\u{1d6a3}' => {
+            let place = (code - 0x1d400) % 52;
+            let base = if place < 26 { u32::from(b'A') } else { u32::from(b'a') - 26 };
+            char::from_u32(base + place).unwrap_or(ch)
+        }
+        _ if ch.is_whitespace() => ' ',
+        _ => match HOMOGLYPHS.binary_search_by_key(&ch, |pair| pair.0) {
+            Ok(index) => HOMOGLYPHS[index].1,
+            Err(_) => ch,
+        },
+    })
+}
+
+/// Code points of the digit zero whose nine successors are 1 to 9: Arabic, Persian, Devanagari,
+/// Bengali, Thai, full width, and the five mathematical styles.
+const DIGIT_ZEROS: [u32; 11] =
+    [0x660, 0x6f0, 0x966, 0x9e6, 0xe50, 0xff10, 0x1d7ce, 0x1d7d8, 0x1d7e2, 0x1d7ec, 0x1d7f6];
+
+/// Letters that look like Latin ones, in the order of their code points.
+const HOMOGLYPHS: [(char, char); 44] = [
+    ('Α', 'A'),
+    ('Β', 'B'),
+    ('Ε', 'E'),
+    ('Ζ', 'Z'),
+    ('Η', 'H'),
+    ('Ι', 'I'),
+    ('Κ', 'K'),
+    ('Μ', 'M'),
+    ('Ν', 'N'),
+    ('Ο', 'O'),
+    ('Ρ', 'P'),
+    ('Τ', 'T'),
+    ('Υ', 'Y'),
+    ('Χ', 'X'),
+    ('α', 'a'),
+    ('ι', 'i'),
+    ('ν', 'v'),
+    ('ο', 'o'),
+    ('ρ', 'p'),
+    ('Ѕ', 'S'),
+    ('І', 'I'),
+    ('Ј', 'J'),
+    ('А', 'A'),
+    ('В', 'B'),
+    ('Е', 'E'),
+    ('К', 'K'),
+    ('М', 'M'),
+    ('Н', 'H'),
+    ('О', 'O'),
+    ('Р', 'P'),
+    ('С', 'C'),
+    ('Т', 'T'),
+    ('У', 'Y'),
+    ('Х', 'X'),
+    ('а', 'a'),
+    ('е', 'e'),
+    ('о', 'o'),
+    ('р', 'p'),
+    ('с', 'c'),
+    ('у', 'y'),
+    ('х', 'x'),
+    ('ѕ', 's'),
+    ('і', 'i'),
+    ('ј', 'j'),
+];
+
+/// A letter without its accent, in lower case; what is no Latin letter stays.
+pub(super) fn fold_char(ch: char) -> char {
+    match ch {
+        'a'..='z' => ch,
+        'A'..='Z' => ch.to_ascii_lowercase(),
+        'à'..='å' | 'À'..='Å' | 'ā' | 'Ā' => 'a',
+        'ç' | 'Ç' => 'c',
+        'è'..='ë' | 'È'..='Ë' | 'ē' | 'Ē' => 'e',
+        'ì'..='ï' | 'Ì'..='Ï' => 'i',
+        'ñ' | 'Ñ' => 'n',
+        'ò'..='ö' | 'Ò'..='Ö' | 'ø' | 'Ø' => 'o',
+        'ù'..='ü' | 'Ù'..='Ü' => 'u',
+        'ý' | 'ÿ' | 'Ý' => 'y',
+        _ => ch,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn normalised(text: &str) -> String {
+        normalise(text).iter().map(|c| if c.ch == BARRIER { '#' } else { c.ch }).collect()
+    }
+
+    #[test]
+    fn what_is_written_otherwise_is_seen_plain() {
+        for (text, expected) in [
+            ("０６\u{a0}１２\u{202f}٣٤", "06 12 34"),
+            ("0\u{200b}6\u{feff}1", "061"),
+            ("0\u{fe0f}\u{20e3}6\u{fe0f}\u{20e3}", "06"),
+            ("jean%40ex%2Efr", "jean@ex.fr"),
+            ("jean&#64;ex&#x2e;fr", "jean@ex.fr"),
+            ("jean [at] ex (dot) fr", "jean @ ex . fr"),
+            ("jean(arobase)ex{ point }fr", "jean@ex.fr"),
+            ("jеаn", "jean"),
+            ("𝟎𝟔 𝐣𝐞𝐚𝐧", "06 jean"),
+            ("100% sûr, 5%, (a b), &#9;", "100% sûr, 5%, (a b), &#9;"),
+            ("%C3%A9 %zz", "%C3%A9 %zz"),
+            ("[EMAIL][EMAI] [PHONE]", "#[EMAI] #"),
+            ("e\u{301}te\u{301}", "ete"),
+        ] {
+            assert_eq!(normalised(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn places_are_in_order_and_on_boundaries() {
+        let text = "\u{200b}é\u{301}０%40[IP]\u{200b}x";
+        let mut last = 0;
+        for c in normalise(text) {
+            assert!(c.start >= last && c.end > c.start, "{c:?}");
+            assert!(text.is_char_boundary(c.start) && text.is_char_boundary(c.end));
+            last = c.end;
+        }
+    }
+
+    #[test]
+    fn look_alikes_are_in_the_order_that_the_search_needs() {
+        assert!(HOMOGLYPHS.windows(2).all(|pair| pair[0].0 < pair[1].0));
+    }
+}

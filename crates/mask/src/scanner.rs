@@ -1,0 +1,192 @@
+//! A view with the questions that all recognisers ask of it.
+
+use super::normalize::{BARRIER, NormalizedChar, fold_char};
+use super::{PiiKind, PiiMatch};
+
+/// The signs of a text.
+pub(super) struct Scanner<'a> {
+    chars: &'a [NormalizedChar],
+}
+
+/// A word in small letters without accents, at most [`FoldedWord::MAX`] of them.
+#[derive(Clone, Copy)]
+pub(super) struct FoldedWord {
+    letters: [u8; Self::MAX],
+    len: usize,
+}
+
+impl FoldedWord {
+    /// Longer than every word of the lists here.
+    const MAX: usize = 16;
+
+    pub(super) fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.letters[..self.len]).unwrap_or_default()
+    }
+
+    /// Whether it stands in a list of words with blanks between; `call*` stands for all that begin
+    /// with `call`.
+    pub(super) fn is_in(&self, list: &str) -> bool {
+        let word = self.as_str();
+        !word.is_empty()
+            && list.split(' ').any(|entry| match entry.strip_suffix('*') {
+                Some(start) => word.starts_with(start),
+                None => word == entry,
+            })
+    }
+}
+
+/// How far before a number a word may say what it is, in signs and in words.
+const CUE_CHARS_MAX: usize = 48;
+const CUE_WORDS_MAX: usize = 5;
+const CLAUSE_CUE_WORDS_MAX: usize = 2;
+
+impl<'a> Scanner<'a> {
+    pub(super) fn new(chars: &'a [NormalizedChar]) -> Self {
+        Self { chars }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.chars.len()
+    }
+
+    /// The sign there; [`BARRIER`] outside the text.
+    pub(super) fn char_at(&self, pos: usize) -> char {
+        self.chars.get(pos).map_or(BARRIER, |c| c.ch)
+    }
+
+    /// The sign before; [`BARRIER`] at the start.
+    pub(super) fn char_before(&self, pos: usize) -> char {
+        pos.checked_sub(1).map_or(BARRIER, |pos| self.char_at(pos))
+    }
+
+    pub(super) fn is_escaped(&self, pos: usize) -> bool {
+        self.chars.get(pos).is_some_and(|c| c.is_escaped)
+    }
+
+    pub(super) fn match_span(&self, kind: PiiKind, from: usize, to: usize) -> Option<PiiMatch> {
+        (to > from && to <= self.len()).then_some(PiiMatch { kind, start: from, end: to })
+    }
+
+    /// Whether no word goes on from the left.
+    pub(super) fn is_word_start(&self, pos: usize) -> bool {
+        !is_word_char(self.char_before(pos))
+    }
+
+    /// Whether no word goes on to the right.
+    pub(super) fn is_word_end(&self, pos: usize) -> bool {
+        !is_word_char(self.char_at(pos))
+    }
+
+    /// Where the run of signs that pass ends.
+    pub(super) fn scan_while(&self, mut pos: usize, predicate: impl Fn(char) -> bool) -> usize {
+        while pos < self.len() && predicate(self.char_at(pos)) {
+            pos += 1;
+        }
+        pos
+    }
+
+    /// The same, at most `most` signs on.
+    pub(super) fn scan_at_most(
+        &self,
+        pos: usize,
+        chars_max: usize,
+        predicate: impl Fn(char) -> bool,
+    ) -> usize {
+        let mut to = pos;
+        while to < self.len() && to - pos < chars_max && predicate(self.char_at(to)) {
+            to += 1;
+        }
+        to
+    }
+
+    /// After blanks, and one line break among them.
+    pub(super) fn skip_spaces(&self, pos: usize) -> usize {
+        let to = self.scan_at_most(pos, 3, |ch| ch == ' ');
+        if self.char_at(to) == '\n' { self.scan_at_most(to + 1, 3, |ch| ch == ' ') } else { to }
+    }
+
+    pub(super) fn chars(&self, from: usize, to: usize) -> impl Iterator<Item = char> + '_ {
+        self.chars[from.min(to)..to.min(self.len())].iter().map(|c| c.ch)
+    }
+
+    /// The word of letters that starts there, and where it ends. Too long a one is empty.
+    pub(super) fn word_at(&self, pos: usize) -> (FoldedWord, usize) {
+        let mut word = FoldedWord { letters: [0; FoldedWord::MAX], len: 0 };
+        let end = self.scan_at_most(pos, FoldedWord::MAX + 1, char::is_alphabetic);
+        if end - pos <= FoldedWord::MAX {
+            for ch in self.chars(pos, end) {
+                word.letters[word.len] = u8::try_from(fold_char(ch)).unwrap_or(b'?') & 0x7f;
+                word.len += 1;
+            }
+        }
+        (word, end)
+    }
+
+    /// Whether these letters stand there, as they are written or in capitals.
+    pub(super) fn starts_with(&self, pos: usize, text: &str) -> bool {
+        text.chars().enumerate().all(|(index, ch)| fold_char(self.char_at(pos + index)) == ch)
+    }
+
+    /// The nearest word before that stands in a list, of two: `Some(true)` for the first.
+    pub(super) fn nearest_cue(&self, pos: usize, positive: &str, negative: &str) -> Option<bool> {
+        self.find_cue(pos, CUE_WORDS_MAX, positive, negative)
+    }
+
+    /// The same in the same clause, among the two words before.
+    pub(super) fn nearest_cue_in_clause(
+        &self,
+        pos: usize,
+        positive: &str,
+        negative: &str,
+    ) -> Option<bool> {
+        self.find_cue(pos, CLAUSE_CUE_WORDS_MAX, positive, negative)
+    }
+
+    fn find_cue(&self, pos: usize, words: usize, positive: &str, negative: &str) -> Option<bool> {
+        let start_min = pos.saturating_sub(CUE_CHARS_MAX);
+        let mut to = pos;
+        for _ in 0..words {
+            while to > start_min && !self.char_before(to).is_alphabetic() {
+                to -= 1;
+                if matches!(self.char_at(to), '\n' | '!' | '?') {
+                    return None;
+                }
+                // « réf. 0612… » is one clause, « … est perdue. 0612… » is two.
+                let ends_sentence = self.char_at(to) == '.'
+                    && self.char_at(to + 1) == ' '
+                    && (1..=4).all(|back| {
+                        to.checked_sub(back).is_some_and(|pos| self.char_at(pos).is_alphabetic())
+                    });
+                if words < CUE_WORDS_MAX && (ends_sentence || matches!(self.char_at(to), ',' | ';'))
+                {
+                    return None;
+                }
+            }
+            let end = to;
+            while to > start_min && self.char_before(to).is_alphabetic() {
+                to -= 1;
+            }
+            if to == end {
+                return None;
+            }
+            let (word, _) = self.word_at(to);
+            if word.is_in(positive) {
+                return Some(true);
+            }
+            if word.is_in(negative) {
+                return Some(false);
+            }
+        }
+        None
+    }
+
+    /// Whether a word of the list stands shortly before.
+    pub(super) fn has_cue(&self, pos: usize, list: &str) -> bool {
+        self.nearest_cue(pos, list, "") == Some(true)
+    }
+}
+
+/// A sign of a word or a number.
+pub(super) fn is_word_char(ch: char) -> bool {
+    ch.is_alphanumeric() || ch == '_'
+}

@@ -1,0 +1,849 @@
+//! What the gate itself answers, below its prefix: health, the release's standing, changes by hand,
+//! and the same decision for OpenFeature clients (OFREP, <https://openfeature.dev/docs/reference/technologies/server/ofrep>).
+
+use serde::{Deserialize, Serialize};
+
+use super::access::{AccessError, Role};
+use super::circuit_breaker::CircuitBreaker;
+use super::legacy::JsonPointer;
+use super::messages;
+use super::request::RequestHead;
+use super::settings::GatewaySettings;
+use super::signed_id::SignedIdError;
+use super::summary::SummaryByCohort;
+use crate::rollout::advance_checks::ModelValidation;
+use crate::rollout::assignment::{
+    Assignment, AssignmentRules, CanaryEligibility, RequestFacts, assign_cohort,
+};
+use crate::rollout::progress::OperatorCommand;
+use crate::rollout::release_state::{ReleaseChange, ReleaseChangeError, ReleaseState};
+use crate::rollout::share_cache::EffectiveShare;
+use crate::rollout::status::RolloutStatus;
+use jeffrey_terms::{Cohort, Subject, UnixMs};
+
+/// Longest body of these endpoints, in bytes.
+pub const BODY_BYTES_MAX: usize = 16 * 1024;
+
+/// Longest command, in bytes: a plan may be in it.
+pub const COMMAND_BYTES_MAX: usize = 128 * 1024;
+
+/// Headers of every file of the page: it loads and reaches nothing but the gate.
+pub const PAGE_HEADERS: [(&str, &str); 4] = [
+    (
+        "content-security-policy",
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+         img-src 'self' data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    ("cross-origin-opener-policy", "same-origin"),
+    ("referrer-policy", "no-referrer"),
+    ("x-content-type-options", "nosniff"),
+];
+
+/// One of the gate's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GatewayEndpoint<'a> {
+    /// `DELETE /v1/admin/subjects`
+    EraseSubject,
+    /// `GET /v1/admin/events`
+    Events,
+    /// `POST /v1/feedback`
+    Feedback,
+    /// `GET /health`
+    Health,
+    /// `GET /metrics`
+    Metrics,
+    /// `GET /v1/minutes`
+    Minutes,
+    /// `POST /ofrep/v1/evaluate/flags/{key}`
+    EvaluateFlag(&'a str),
+    /// `POST /v1/admin/rollout`
+    RolloutCommand,
+    /// `GET /dashboard/…`: a file of that page.
+    Dashboard(&'a str),
+    /// `GET /playground/…`: a file of the model worker's page.
+    Playground(&'a str),
+    /// `GET /v1/rollout/decisions`
+    Decisions,
+    /// `GET /v1/rollout/history`
+    History,
+    /// `GET /v1/rollout/live`
+    Live,
+    /// `GET /v1/rollout`
+    RolloutStatus,
+    /// `POST /v1/admin/alerts/test`
+    TestAlert,
+    /// `POST /v1/admin/validation`
+    RecordValidation,
+    /// `PUT /v1/admin/share`
+    SetShare,
+    /// `GET /v1/series`
+    Series,
+    /// `GET /v1/sinks`
+    Sinks,
+    /// `GET /v1/totals`
+    Totals,
+}
+
+impl<'a> GatewayEndpoint<'a> {
+    /// The endpoint of a path below the prefix.
+    ///
+    /// # Errors
+    /// [`ApiError::NotFound`], or [`ApiError::MethodNotAllowed`] with the method that the path takes.
+    pub fn from_request(method: &str, path: &'a str) -> Result<Self, ApiError> {
+        // With the interface's version before it or without.
+        let unversioned_path =
+            path.strip_prefix("/v1").filter(|rest| rest.starts_with('/')).unwrap_or(path);
+        let (endpoint, allowed_method) = match unversioned_path {
+            "/admin/events" => (Self::Events, "GET"),
+            "/admin/share" => (Self::SetShare, "PUT"),
+            "/admin/subjects" => (Self::EraseSubject, "DELETE"),
+            "/feedback" => (Self::Feedback, "POST"),
+            "/health" => (Self::Health, "GET"),
+            "/metrics" => (Self::Metrics, "GET"),
+            "/minutes" => (Self::Minutes, "GET"),
+            "/admin/alerts/test" => (Self::TestAlert, "POST"),
+            "/admin/rollout" => (Self::RolloutCommand, "POST"),
+            "/admin/validation" => (Self::RecordValidation, "POST"),
+            "/rollout" => (Self::RolloutStatus, "GET"),
+            "/rollout/decisions" => (Self::Decisions, "GET"),
+            "/rollout/history" => (Self::History, "GET"),
+            "/rollout/live" => (Self::Live, "GET"),
+            "/series" => (Self::Series, "GET"),
+            "/sinks" => (Self::Sinks, "GET"),
+            "/totals" => (Self::Totals, "GET"),
+            _ => {
+                let file_in = |folder| {
+                    path.strip_prefix(folder)
+                        .filter(|file: &&str| file.is_empty() || file.starts_with('/'))
+                };
+                let key = path.strip_prefix("/ofrep/v1/evaluate/flags/");
+                let key = key.filter(|key| !key.is_empty() && !key.contains('/'));
+                let playground = file_in("/playground").filter(|file| is_playground_file(file));
+                match (file_in("/dashboard"), playground, key) {
+                    (Some(file), ..) => (Self::Dashboard(file), "GET"),
+                    (None, Some(file), _) => (Self::Playground(file), "GET"),
+                    (None, None, Some(key)) => (Self::EvaluateFlag(key), "POST"),
+                    (None, None, None) => return Err(ApiError::NotFound),
+                }
+            }
+        };
+        if method == allowed_method || (method == "HEAD" && allowed_method == "GET") {
+            Ok(endpoint)
+        } else {
+            Err(ApiError::MethodNotAllowed { takes: allowed_method })
+        }
+    }
+
+    /// Who may call it; `None` for everybody.
+    pub const fn role(self) -> Option<Role> {
+        match self {
+            // The page is the same for everybody; what it shows it asks for with a token.
+            Self::Dashboard(_) | Self::Playground(_) | Self::Feedback | Self::Health => None,
+            Self::Decisions
+            | Self::History
+            | Self::Live
+            | Self::Metrics
+            | Self::Minutes
+            | Self::EvaluateFlag(_)
+            | Self::RolloutStatus
+            | Self::Series
+            | Self::Sinks
+            | Self::Totals => Some(Role::Viewer),
+            Self::RolloutCommand
+            | Self::EraseSubject
+            | Self::Events
+            | Self::SetShare
+            | Self::TestAlert
+            | Self::RecordValidation => Some(Role::Admin),
+        }
+    }
+}
+
+/// Whether the model worker's page is made of this file; what else that worker answers is not for everybody.
+fn is_playground_file(file: &str) -> bool {
+    let extensions = [".css", ".js", ".svg"];
+    matches!(file, "" | "/")
+        || file.starts_with("/models/")
+        || file.starts_with("/wasm/")
+        || (file.rfind('/') == Some(0)
+            && extensions.iter().any(|extension| file.ends_with(extension)))
+}
+
+/// A whole reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiResponse {
+    /// The HTTP status.
+    pub status: u16,
+    /// Names in lower case.
+    pub headers: Vec<(&'static str, String)>,
+    /// JSON, or nothing.
+    pub body: Vec<u8>,
+}
+
+/// Why the gate answers with an error of its own. Messages hold nothing of a classify call.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ApiError {
+    /// Without the right.
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    /// The change cannot be made.
+    #[error(transparent)]
+    Change(#[from] ReleaseChangeError),
+    /// The caller asks too often.
+    #[error("too many requests: the most is set for {per_s} seconds, try again after them")]
+    RateLimited {
+        /// The period, in seconds.
+        per_s: u64,
+    },
+    /// Another method.
+    #[error("this path takes {takes}")]
+    MethodNotAllowed {
+        /// The method that it takes.
+        takes: &'static str,
+    },
+    /// No such path of ours.
+    #[error("no such path below the gate's prefix")]
+    NotFound,
+    /// What was asked of the rollout is not done.
+    #[error("{why}")]
+    CommandRejected {
+        /// Why, in a sentence.
+        why: String,
+    },
+    /// The body is not what is expected.
+    #[error("the body is not {expected}")]
+    InvalidBody {
+        /// The shape expected.
+        expected: &'static str,
+    },
+    /// The old system took longer than it may.
+    #[error("the old system did not answer within {timeout_ms} ms")]
+    LegacyTimeout {
+        /// The limit.
+        timeout_ms: u64,
+    },
+    /// The old system cannot be reached, or what it sent is not HTTP.
+    #[error("the old system could not be reached or sent no valid answer")]
+    LegacyUnreachable,
+    /// Nothing names the old system.
+    #[error("nothing names the old system: set LEGACY_ORIGIN or bind LEGACY")]
+    LegacyNotConfigured,
+    /// The ledger did not answer.
+    #[error("the ledger did not answer")]
+    EventStoreUnavailable,
+    /// The answer has its verdict already.
+    #[error("this answer has its verdict already")]
+    FeedbackExists,
+    /// No key is set, so no id was ever given.
+    #[error("no JEFFREY_KEY is set, so this is switched off")]
+    KeyNotSet,
+    /// The id of an answer is not taken.
+    #[error(transparent)]
+    SignedId(SignedIdError),
+    /// The rollout object did not answer.
+    #[error("the rollout object did not answer")]
+    RolloutUnavailable,
+    /// The answer is not in the ledger, or no longer.
+    #[error("no answer of this id is kept")]
+    UnknownId,
+    /// The ledger has no such part.
+    #[error("shard {part} is none of the ledger's {shards}, counted from 0")]
+    InvalidShard {
+        /// The part asked for.
+        part: u64,
+        /// How many there are.
+        shards: u64,
+    },
+    /// The body is too large.
+    #[error("the body is above the limit of {limit} bytes")]
+    BodyTooLarge {
+        /// The limit.
+        limit: usize,
+    },
+}
+
+impl ApiError {
+    /// The one table from error to status and code.
+    const fn status_and_code(&self) -> (u16, &'static str) {
+        match self {
+            Self::Access(AccessError::TokenMissing) => (401, "token_missing"),
+            Self::Access(AccessError::Disabled { .. }) => (403, "switched_off"),
+            Self::Access(AccessError::TokenInvalid) => (403, "token_wrong"),
+            Self::Change(ReleaseChangeError::Conflict { .. }) => (409, "version_conflict"),
+            Self::Change(ReleaseChangeError::Empty) => (400, "change_empty"),
+            Self::Change(ReleaseChangeError::PlanActive) => (409, "plan_moves_share"),
+            Self::Change(ReleaseChangeError::Share(_)) => (400, "share_invalid"),
+            Self::FeedbackExists => (409, "verdict_given"),
+            Self::EventStoreUnavailable => (503, "ledger_away"),
+            Self::RateLimited { .. } => (429, "too_many_requests"),
+            Self::MethodNotAllowed { .. } => (405, "method_not_allowed"),
+            Self::KeyNotSet => (403, "switched_off"),
+            Self::LegacyNotConfigured => (503, "old_system_unset"),
+            Self::CommandRejected { .. } => (409, "not_done"),
+            Self::NotFound => (404, "not_found"),
+            Self::InvalidBody { .. } => (400, "body_invalid"),
+            Self::LegacyTimeout { .. } => (504, "old_system_slow"),
+            Self::LegacyUnreachable => (502, "old_system_unreachable"),
+            Self::SignedId(SignedIdError::InFuture { .. } | SignedIdError::Malformed) => {
+                (400, "id_invalid")
+            }
+            Self::SignedId(SignedIdError::Forged) => (403, "id_forged"),
+            Self::SignedId(SignedIdError::Expired { .. }) => (410, "id_old"),
+            Self::RolloutUnavailable => (503, "rollout_away"),
+            Self::InvalidShard { .. } => (400, "shard_invalid"),
+            Self::BodyTooLarge { .. } => (413, "body_too_large"),
+            Self::UnknownId => (404, "id_unknown"),
+        }
+    }
+
+    /// The reply that says so.
+    pub fn to_response(&self) -> ApiResponse {
+        #[derive(Serialize)]
+        struct ErrorEnvelope<'a> {
+            error: ErrorDetail<'a>,
+        }
+        #[derive(Serialize)]
+        struct ErrorDetail<'a> {
+            code: &'a str,
+            message: &'a str,
+        }
+        let (status, code) = self.status_and_code();
+        let message = self.to_string();
+        let mut reply = ApiResponse::json(
+            status,
+            &ErrorEnvelope { error: ErrorDetail { code, message: &message } },
+        );
+        let extra_header = match self {
+            Self::Access(AccessError::TokenMissing) => {
+                Some(("www-authenticate", "Bearer".to_owned()))
+            }
+            Self::RateLimited { per_s } => Some(("retry-after", per_s.to_string())),
+            Self::MethodNotAllowed { takes } => Some(("allow", (*takes).to_owned())),
+            _ => None,
+        };
+        reply.headers.extend(extra_header);
+        reply
+    }
+}
+
+impl ApiResponse {
+    /// JSON that nobody keeps.
+    pub fn json<T: Serialize>(status: u16, value: &T) -> Self {
+        let headers = [
+            ("content-type", "application/json"),
+            ("cache-control", "no-store"),
+            ("x-content-type-options", "nosniff"),
+        ];
+        let headers = headers.map(|(name, value)| (name, value.to_owned())).to_vec();
+        // Our own shapes: string keys, finite numbers.
+        let body = serde_json::to_vec(value).expect("a shape of the gate");
+        Self { status, headers, body }
+    }
+}
+
+/// The subject whose events are to be erased, as the body names it.
+///
+/// # Errors
+/// [`ApiError::InvalidBody`] when the body names none.
+pub fn parse_erasure(body: &[u8]) -> Result<Subject, ApiError> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct ErasureBody {
+        subject: String,
+    }
+    const EXPECTED: &str = "{\"subject\": 1 to 256 bytes}";
+    let erasure: ErasureBody =
+        serde_json::from_slice(body).map_err(|_| ApiError::InvalidBody { expected: EXPECTED })?;
+    Subject::parse(erasure.subject).map_err(|_| ApiError::InvalidBody { expected: EXPECTED })
+}
+
+/// Which events are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventsPage {
+    /// After the one of this number.
+    pub since: u64,
+    /// So many at most.
+    pub limit: u64,
+    /// Of this part of the ledger.
+    pub shard: u64,
+}
+
+/// The page that a query asks for: `since` (all without it), `limit` (1,000 without it) and `shard` (the first
+/// without it). What is no number is as good as none.
+pub fn parse_events_page(head: &RequestHead) -> EventsPage {
+    let number_or = |name, default| {
+        head.query_param(name).and_then(|value| value.parse().ok()).unwrap_or(default)
+    };
+    EventsPage {
+        since: number_or("since", 0),
+        limit: number_or("limit", 1_000),
+        shard: number_or("shard", 0),
+    }
+}
+
+/// A minute that comes after all: SQLite's largest number.
+pub const MINUTE_MAX: u64 = i64::MAX as u64;
+
+/// Which minutes a query asks for: those after `since` and before `before`, all without them.
+pub fn parse_minute_range(head: &RequestHead) -> (u64, u64) {
+    let number = |name| head.query_param(name).and_then(|value| value.parse().ok());
+    (
+        number("since").unwrap_or(0).min(MINUTE_MAX),
+        number("before").unwrap_or(MINUTE_MAX).min(MINUTE_MAX),
+    )
+}
+
+/// How the gate is: 503 while a variable is refused, because then nobody is canary.
+pub fn health_response(
+    settings: &GatewaySettings,
+    effective: EffectiveShare,
+    circuit_breaker: &CircuitBreaker,
+) -> ApiResponse {
+    #[derive(Serialize)]
+    struct GatewayHealth<'a> {
+        status: &'static str,
+        release: &'a str,
+        share_basis_points: u16,
+        closed: bool,
+        breaker: Option<&'static str>,
+        faults: Vec<String>,
+        /// How a classify call is made: for the page that makes one.
+        classify: Option<ClassifyCallInfo<'a>>,
+        version: &'static str,
+    }
+    #[derive(Serialize)]
+    struct ClassifyCallInfo<'a> {
+        method: &'a str,
+        path: &'a str,
+        text: &'a JsonPointer,
+        user: Option<&'a JsonPointer>,
+        label: Option<&'a JsonPointer>,
+        confidence: Option<&'a JsonPointer>,
+    }
+    let contract = &settings.contract;
+    let classify = contract.classify_calls.first().map(|(method, path)| ClassifyCallInfo {
+        method,
+        path,
+        text: &contract.text_pointer,
+        user: contract.user_pointer.as_ref(),
+        label: contract.label_pointer.as_ref(),
+        confidence: contract.confidence_pointer.as_ref(),
+    });
+    let faults: Vec<String> = settings.errors.iter().map(ToString::to_string).collect();
+    let opened_by = circuit_breaker.opened_by();
+    let status = match (faults.is_empty(), opened_by) {
+        (false, _) => "failed",
+        (true, Some(_)) => "degraded",
+        (true, None) => "ok",
+    };
+    let health = GatewayHealth {
+        status,
+        release: settings.release.as_str(),
+        share_basis_points: effective.share.basis_points(),
+        closed: effective.disabled || settings.is_canary_disabled(),
+        breaker: opened_by.map(|kind| kind.name()),
+        faults,
+        classify,
+        version: env!("CARGO_PKG_VERSION"),
+    };
+    ApiResponse::json(if health.faults.is_empty() { 200 } else { 503 }, &health)
+}
+
+/// The release's standing; its view where a plan is in force, with what both cohorts did since the stage began,
+/// where the ledger says so.
+pub fn status_response(
+    settings: &GatewaySettings,
+    state: &ReleaseState,
+    status: Option<&RolloutStatus>,
+    figures: Option<&SummaryByCohort>,
+) -> ApiResponse {
+    #[derive(Serialize)]
+    struct RolloutStatusBody<'a> {
+        release: &'a str,
+        #[serde(flatten)]
+        state: &'a ReleaseState,
+        /// In one sentence.
+        says: String,
+        says_fr: String,
+        /// What may be asked while no plan is in force; with one, its view says it.
+        can: &'a [&'a str],
+        rollout: Option<&'a RolloutStatus>,
+        figures: Option<&'a SummaryByCohort>,
+    }
+    let release = settings.release.as_str();
+    let message = messages::status_line(release, state.share, state.killed, status);
+    let message_fr = messages::status_line_fr(release, state.share, state.killed, status);
+    let allowed_commands: &[&str] = if status.is_none() { &["start"] } else { &[] };
+    ApiResponse::json(
+        200,
+        &RolloutStatusBody {
+            release,
+            state,
+            says: message,
+            says_fr: message_fr,
+            can: allowed_commands,
+            rollout: status,
+            figures,
+        },
+    )
+}
+
+/// What a person asks of a rollout.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RolloutCommand {
+    /// The word.
+    pub command: CommandName,
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
+    /// Who, as they say.
+    #[serde(default)]
+    pub by: String,
+    /// A plan to come into force; the one in force, or the shipped one, without it.
+    pub plan: Option<String>,
+}
+
+/// The words of a rollout.
+#[allow(missing_docs, reason = "each is a command of the state machine, `plan` aside")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CommandName {
+    Abort,
+    Advance,
+    Approve,
+    Pause,
+    /// Puts a plan into force and asks for nothing else.
+    Plan,
+    Resume,
+    Rollback,
+    Start,
+}
+
+impl RolloutCommand {
+    /// The command of the state machine; `None` of a plan alone.
+    pub fn to_command(&self) -> Option<OperatorCommand> {
+        let reason = self.reason.clone();
+        Some(match self.command {
+            CommandName::Abort => OperatorCommand::Abort { reason },
+            CommandName::Advance => OperatorCommand::Advance { reason },
+            CommandName::Approve => OperatorCommand::Approve,
+            CommandName::Pause => OperatorCommand::Pause { reason },
+            CommandName::Plan => return None,
+            CommandName::Resume => OperatorCommand::Resume { reason },
+            CommandName::Rollback => OperatorCommand::RollBack { reason },
+            CommandName::Start => OperatorCommand::Start,
+        })
+    }
+}
+
+/// A wish.
+///
+/// # Errors
+/// [`ApiError::InvalidBody`] when the body is none, or a reason or name is longer than 500 characters.
+pub fn parse_rollout_command(body: &[u8]) -> Result<RolloutCommand, ApiError> {
+    const EXPECTED: &str = "{\"command\": \"start\", \"plan\", \"approve\", \"pause\", \"resume\", \"advance\", \"rollback\" or \
+                            \"abort\", \"reason\"?: up to 500 characters, \"by\"?: the same, \"plan\"?: a plan's text}";
+    let expected = ApiError::InvalidBody { expected: EXPECTED };
+    let command: RolloutCommand = serde_json::from_slice(body).map_err(|_| expected.clone())?;
+    let is_within_limit = |text: &str| text.chars().count() <= 500;
+    if is_within_limit(&command.reason) && is_within_limit(&command.by) {
+        Ok(command)
+    } else {
+        Err(expected)
+    }
+}
+
+/// A release check, as `jeffrey validate --json` writes it: of which model, and whether it passed.
+///
+/// # Errors
+/// [`ApiError::InvalidBody`] when the body is none.
+pub fn parse_validation(body: &[u8], now: UnixMs) -> Result<ModelValidation, ApiError> {
+    #[derive(Deserialize)]
+    struct ValidationBody {
+        passed: bool,
+        model: ValidatedModel,
+    }
+    #[derive(Deserialize)]
+    struct ValidatedModel {
+        sha256: String,
+    }
+    const EXPECTED: &str = "a report of `jeffrey validate --json` with the model's sha256";
+    let report: ValidationBody =
+        serde_json::from_slice(body).map_err(|_| ApiError::InvalidBody { expected: EXPECTED })?;
+    let sha256 = report.model.sha256;
+    if sha256.len() != 64 || !sha256.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(ApiError::InvalidBody { expected: EXPECTED });
+    }
+    Ok(ModelValidation { model_sha256: sha256, passed: report.passed, received_at: now })
+}
+
+/// A change by hand.
+///
+/// # Errors
+/// [`ApiError::InvalidBody`] when the body is none.
+pub fn parse_change(body: &[u8]) -> Result<ReleaseChange, ApiError> {
+    const EXPECTED: &str = "{\"version\": number, \"share\"?: \"10%\", \"killed\"?: true or false}";
+    serde_json::from_slice(body).map_err(|_| ApiError::InvalidBody { expected: EXPECTED })
+}
+
+/// The rules for one request.
+pub fn assignment_rules(
+    settings: &GatewaySettings,
+    effective: EffectiveShare,
+) -> AssignmentRules<'_> {
+    AssignmentRules {
+        release: &settings.release,
+        share: effective.share,
+        // The plan's, once one is in force: what its gates compare at the last stage. It is refused when it is smaller.
+        holdout: settings.holdout.max(effective.holdout),
+        disabled: effective.disabled || settings.is_canary_disabled(),
+        cohort_overrides: &settings.cohort_overrides,
+    }
+}
+
+/// An OFREP evaluation: the decision that a classify call with this subject would get.
+pub fn evaluate_flag(
+    flag_key: &str,
+    body: &[u8],
+    settings: &GatewaySettings,
+    effective: EffectiveShare,
+) -> ApiResponse {
+    #[derive(Deserialize)]
+    struct EvaluationRequest {
+        context: Option<EvaluationContext>,
+    }
+    #[derive(Deserialize)]
+    struct EvaluationContext {
+        #[serde(rename = "targetingKey")]
+        targeting_key: Option<String>,
+    }
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct EvaluationFailure<'a> {
+        key: &'a str,
+        error_code: &'static str,
+        error_details: &'static str,
+    }
+    let failure = |status, error_code, error_details| {
+        ApiResponse::json(status, &EvaluationFailure { key: flag_key, error_code, error_details })
+    };
+    if flag_key != settings.release.as_str() {
+        return failure(404, "FLAG_NOT_FOUND", "the flag's key is the name of the release");
+    }
+    let Ok(request) = serde_json::from_slice::<EvaluationRequest>(body) else {
+        return failure(400, "PARSE_ERROR", "the body is not {\"context\": {\"targetingKey\": …}}");
+    };
+    let subject = request.context.and_then(|context| context.targeting_key);
+    let Some(subject) = subject.filter(|subject| !subject.is_empty()) else {
+        return failure(400, "TARGETING_KEY_MISSING", "context.targetingKey is missing or empty");
+    };
+    let Ok(subject) = Subject::parse(subject) else {
+        return failure(400, "INVALID_CONTEXT", "context.targetingKey is above 256 bytes");
+    };
+    let facts = RequestFacts {
+        subject: Some(&subject),
+        requested_cohort: None,
+        is_sticky: true,
+        eligibility: CanaryEligibility::Eligible,
+    };
+    ApiResponse::json(
+        200,
+        &flag_evaluation(flag_key, &assign_cohort(&facts, &assignment_rules(settings, effective))),
+    )
+}
+
+#[derive(Serialize)]
+struct FlagEvaluation<'a> {
+    key: &'a str,
+    /// Whether the model answers.
+    value: bool,
+    variant: Cohort,
+    reason: &'static str,
+    metadata: EvaluationMetadata,
+}
+
+#[derive(Serialize)]
+struct EvaluationMetadata {
+    by: &'static str,
+    bucket: Option<u16>,
+}
+
+fn flag_evaluation<'a>(flag_key: &'a str, decision: &Assignment) -> FlagEvaluation<'a> {
+    use crate::rollout::assignment::AssignmentReason;
+    let reason = match decision.reason {
+        AssignmentReason::Bucket | AssignmentReason::Holdout => "SPLIT",
+        AssignmentReason::ReleaseDisabled => "DISABLED",
+        AssignmentReason::CohortOverride | AssignmentReason::OverrideToken => "TARGETING_MATCH",
+        AssignmentReason::ForeignOrigin
+        | AssignmentReason::NoSubject
+        | AssignmentReason::NoText
+        | AssignmentReason::Streamed => "DEFAULT",
+    };
+    FlagEvaluation {
+        key: flag_key,
+        value: decision.cohort == Cohort::Canary,
+        variant: decision.cohort,
+        reason,
+        metadata: EvaluationMetadata {
+            by: decision.reason.name(),
+            bucket: decision.bucket.map(|bucket| bucket.place()),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::settings::GatewayVariables;
+    use crate::rollout::share_cache::Refresh;
+    use jeffrey_terms::Share;
+
+    fn effective_share(points: u16) -> EffectiveShare {
+        let share = Share::from_basis_points(points).unwrap();
+        EffectiveShare { share, holdout: Share::NONE, disabled: false, refresh: Refresh::Fresh }
+    }
+
+    fn body_json(response: &ApiResponse) -> serde_json::Value {
+        serde_json::from_slice(&response.body).unwrap()
+    }
+
+    #[test]
+    fn each_path_takes_its_method_and_asks_for_its_role() {
+        let rows = [
+            ("GET", "/health", Ok(GatewayEndpoint::Health)),
+            ("HEAD", "/health", Ok(GatewayEndpoint::Health)),
+            ("POST", "/health", Err(ApiError::MethodNotAllowed { takes: "GET" })),
+            ("GET", "/v1/rollout", Ok(GatewayEndpoint::RolloutStatus)),
+            ("GET", "/rollout", Ok(GatewayEndpoint::RolloutStatus)),
+            ("GET", "/v1", Err(ApiError::NotFound)),
+            ("GET", "/v1/v1/rollout", Err(ApiError::NotFound)),
+            ("GET", "/metrics", Ok(GatewayEndpoint::Metrics)),
+            ("POST", "/v1/feedback", Ok(GatewayEndpoint::Feedback)),
+            ("DELETE", "/admin/subjects", Ok(GatewayEndpoint::EraseSubject)),
+            ("GET", "/admin/events", Ok(GatewayEndpoint::Events)),
+            ("PUT", "/v1/admin/share", Ok(GatewayEndpoint::SetShare)),
+            ("GET", "/v1/admin/share", Err(ApiError::MethodNotAllowed { takes: "PUT" })),
+            ("POST", "/ofrep/v1/evaluate/flags/e1", Ok(GatewayEndpoint::EvaluateFlag("e1"))),
+            ("POST", "/ofrep/v1/evaluate/flags/", Err(ApiError::NotFound)),
+            ("POST", "/ofrep/v1/evaluate/flags/a/b", Err(ApiError::NotFound)),
+            ("GET", "", Err(ApiError::NotFound)),
+            ("GET", "/", Err(ApiError::NotFound)),
+            ("GET", "/health/", Err(ApiError::NotFound)),
+            ("GET", "/dashboard/app.js", Ok(GatewayEndpoint::Dashboard("/app.js"))),
+            ("GET", "/playground", Ok(GatewayEndpoint::Playground(""))),
+            ("GET", "/playground/", Ok(GatewayEndpoint::Playground("/"))),
+            ("GET", "/playground/app.js", Ok(GatewayEndpoint::Playground("/app.js"))),
+            (
+                "GET",
+                "/playground/models/index.json",
+                Ok(GatewayEndpoint::Playground("/models/index.json")),
+            ),
+            ("GET", "/playgrounds", Err(ApiError::NotFound)),
+            ("GET", "/playground/metrics", Err(ApiError::NotFound)),
+            ("GET", "/playground/health", Err(ApiError::NotFound)),
+            ("GET", "/playground/v1/a.js", Err(ApiError::NotFound)),
+            ("POST", "/playground/", Err(ApiError::MethodNotAllowed { takes: "GET" })),
+        ];
+        for (method, path, expected) in rows {
+            assert_eq!(GatewayEndpoint::from_request(method, path), expected, "{method} {path}");
+        }
+        assert_eq!(GatewayEndpoint::SetShare.role(), Some(Role::Admin));
+        assert_eq!(GatewayEndpoint::RolloutStatus.role(), Some(Role::Viewer));
+        assert_eq!(GatewayEndpoint::EvaluateFlag("e1").role(), Some(Role::Viewer));
+        assert_eq!(GatewayEndpoint::EraseSubject.role(), Some(Role::Admin));
+        assert_eq!(GatewayEndpoint::Events.role(), Some(Role::Admin));
+        assert_eq!(GatewayEndpoint::Metrics.role(), Some(Role::Viewer));
+        assert_eq!(GatewayEndpoint::Sinks.role(), Some(Role::Viewer));
+        assert_eq!(GatewayEndpoint::Health.role(), None);
+        assert_eq!(GatewayEndpoint::Feedback.role(), None);
+    }
+
+    #[test]
+    fn an_evaluation_is_the_decision_of_a_classify_call() {
+        let settings = GatewaySettings::parse(&GatewayVariables::default());
+        let release = settings.release.as_str().to_owned();
+        let evaluate = |points, body: &str| {
+            evaluate_flag(&release, body.as_bytes(), &settings, effective_share(points))
+        };
+        let all = body_json(&evaluate(10_000, r#"{"context":{"targetingKey":"alice"}}"#));
+        assert_eq!((&all["value"], &all["variant"]), (&true.into(), &"canary".into()));
+        assert_eq!((&all["reason"], &all["metadata"]["by"]), (&"SPLIT".into(), &"bucket".into()));
+        let none = body_json(&evaluate(0, r#"{"context":{"targetingKey":"alice"}}"#));
+        assert_eq!((&none["value"], &none["variant"]), (&false.into(), &"stable".into()));
+        for (body, code) in [
+            ("", "PARSE_ERROR"),
+            ("{}", "TARGETING_KEY_MISSING"),
+            (r#"{"context":{}}"#, "TARGETING_KEY_MISSING"),
+            (r#"{"context":{"targetingKey":""}}"#, "TARGETING_KEY_MISSING"),
+            (r#"{"context":{"targetingKey":7}}"#, "PARSE_ERROR"),
+        ] {
+            let response = evaluate(0, body);
+            assert_eq!(
+                (response.status, &body_json(&response)["errorCode"]),
+                (400, &code.into()),
+                "{body}"
+            );
+        }
+        let other_flag = evaluate_flag("other", b"{}", &settings, effective_share(0));
+        assert_eq!(
+            (other_flag.status, &body_json(&other_flag)["errorCode"]),
+            (404, &"FLAG_NOT_FOUND".into())
+        );
+    }
+
+    #[test]
+    fn the_larger_holdout_is_in_force() {
+        let settings = |holdout: &str| {
+            GatewaySettings::parse(&GatewayVariables([("HOLDOUT", holdout.to_owned())].into()))
+        };
+        for (setting, plan, expected) in [("0%", 100, 100), ("5%", 0, 500), ("1%", 100, 100)] {
+            let holdout = Share::from_basis_points(plan).unwrap();
+            let holdout = assignment_rules(
+                &settings(setting),
+                EffectiveShare { holdout, ..effective_share(10_000) },
+            )
+            .holdout;
+            assert_eq!(holdout.basis_points(), expected, "{setting} {plan}");
+        }
+    }
+
+    #[test]
+    fn health_fails_while_a_variable_is_refused_and_names_it() {
+        let variables = [("HOLDOUT", "lots".to_owned())];
+        let settings = GatewaySettings::parse(&GatewayVariables(variables.into()));
+        let response =
+            health_response(&settings, effective_share(1_000), &CircuitBreaker::default());
+        assert_eq!(response.status, 503);
+        assert_eq!(body_json(&response)["closed"], true);
+        assert!(
+            body_json(&response)["faults"][0]
+                .as_str()
+                .unwrap()
+                .starts_with("HOLDOUT: share `lots`")
+        );
+        let valid = GatewaySettings::parse(&GatewayVariables::default());
+        let response = health_response(&valid, effective_share(1_000), &CircuitBreaker::default());
+        assert_eq!(
+            (response.status, &body_json(&response)["share_basis_points"]),
+            (200, &1_000.into())
+        );
+        let classify = &body_json(&response)["classify"];
+        assert_eq!([&classify["path"], &classify["text"]], ["/predict", "/text"]);
+    }
+
+    #[test]
+    fn an_error_says_what_to_do_in_its_headers() {
+        let status_and_header = |error: ApiError, name| {
+            let response = error.to_response();
+            let header = response.headers.iter().find(|(key, _)| *key == name).cloned();
+            (response.status, header.map(|(_, value)| value))
+        };
+        let rate_limited = status_and_header(ApiError::RateLimited { per_s: 10 }, "retry-after");
+        assert_eq!(rate_limited, (429, Some("10".into())));
+        let method = status_and_header(ApiError::MethodNotAllowed { takes: "PUT" }, "allow");
+        assert_eq!(method, (405, Some("PUT".into())));
+        let missing = status_and_header(AccessError::TokenMissing.into(), "www-authenticate");
+        assert_eq!(missing, (401, Some("Bearer".into())));
+    }
+}

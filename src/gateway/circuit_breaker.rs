@@ -1,0 +1,147 @@
+//! One isolate's breaker: after something that no canary may do even once, it gives no further
+//! canary answer until the release changes (which is a new deployment, and new isolates), or until a probe
+//! after a cool-down has succeeded.
+//!
+//! The probe is a sentence of ours, asked beside a request: no caller is the first to try.
+
+use crate::rollout::release_state::HardFailureKind;
+use jeffrey_terms::UnixMs;
+
+/// How long nothing is tried after a breach or a failed probe.
+pub const COOL_DOWN_MS: u64 = 30_000;
+
+/// How long a probe may be under way before another is sent: its request may have died with it.
+pub const PROBE_TIMEOUT_MS: u64 = 10_000;
+
+/// The sentence that a probe asks about.
+pub const PROBE_TEXT: &str = "The parcel arrived on Monday.";
+
+/// Whether the model is asked. A new one is closed: the model is asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CircuitBreaker(CircuitState);
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum CircuitState {
+    #[default]
+    Closed,
+    Open {
+        kind: HardFailureKind,
+        since: UnixMs,
+    },
+    Probing {
+        kind: HardFailureKind,
+        since: UnixMs,
+    },
+}
+
+impl CircuitBreaker {
+    /// What opened it; `None` while it is closed.
+    pub const fn opened_by(&self) -> Option<HardFailureKind> {
+        match self.0 {
+            CircuitState::Closed => None,
+            CircuitState::Open { kind, .. } | CircuitState::Probing { kind, .. } => Some(kind),
+        }
+    }
+
+    /// After a breach. Returns whether this one opened it, so that it is told once.
+    pub fn record_hard_failure(&mut self, kind: HardFailureKind, now: UnixMs) -> bool {
+        let opens = self.opened_by().is_none();
+        if opens {
+            self.0 = CircuitState::Open { kind, since: now };
+        }
+        opens
+    }
+
+    /// Whether a probe is due now; if so, it counts as sent.
+    pub fn start_probe_if_due(&mut self, now: UnixMs) -> bool {
+        let (kind, since, wait_ms) = match self.0 {
+            CircuitState::Closed => return false,
+            CircuitState::Open { kind, since } => (kind, since, COOL_DOWN_MS),
+            CircuitState::Probing { kind, since } => (kind, since, PROBE_TIMEOUT_MS),
+        };
+        let is_due = now.0.abs_diff(since.0) >= wait_ms;
+        if is_due {
+            self.0 = CircuitState::Probing { kind, since: now };
+        }
+        is_due
+    }
+
+    /// After a probe's end: closed if it was answered well, else open for another cool-down.
+    pub fn record_probe(&mut self, succeeded: bool, now: UnixMs) {
+        if let CircuitState::Probing { kind, .. } = self.0 {
+            self.0 = if succeeded {
+                CircuitState::Closed
+            } else {
+                CircuitState::Open { kind, since: now }
+            };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn it_opens_once_and_closes_after_a_good_probe_only() {
+        let mut breaker = CircuitBreaker::default();
+        assert_eq!(breaker.opened_by(), None);
+        assert!(!breaker.start_probe_if_due(UnixMs(0)), "a closed breaker needs no probe");
+        assert!(breaker.record_hard_failure(HardFailureKind::Trap, UnixMs(1_000)));
+        assert!(
+            !breaker.record_hard_failure(HardFailureKind::NonFinite, UnixMs(2_000)),
+            "told once"
+        );
+        assert_eq!(breaker.opened_by(), Some(HardFailureKind::Trap));
+        assert!(!breaker.start_probe_if_due(UnixMs(30_999)));
+        assert!(breaker.start_probe_if_due(UnixMs(31_000)));
+        assert!(!breaker.start_probe_if_due(UnixMs(31_001)), "one probe at a time");
+        breaker.record_probe(false, UnixMs(31_500));
+        assert_eq!(breaker.opened_by(), Some(HardFailureKind::Trap));
+        assert!(!breaker.start_probe_if_due(UnixMs(61_499)));
+        assert!(breaker.start_probe_if_due(UnixMs(61_500)));
+        breaker.record_probe(true, UnixMs(61_600));
+        assert_eq!(breaker, CircuitBreaker::default());
+    }
+
+    #[test]
+    fn a_probe_that_never_ended_does_not_keep_it_open_for_good() {
+        let mut breaker = CircuitBreaker::default();
+        breaker.record_hard_failure(HardFailureKind::Trap, UnixMs(0));
+        assert!(breaker.start_probe_if_due(UnixMs(30_000)));
+        assert!(breaker.start_probe_if_due(UnixMs(40_000)));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+        /// Whatever happens in whatever order: open after a breach, closed by a good probe alone.
+        #[test]
+        fn only_a_good_probe_closes_it(steps in prop::collection::vec((0_u8..4, 0_u64..40_000), 0..60)) {
+            let mut breaker = CircuitBreaker::default();
+            let (mut now, mut is_open, mut is_probing) = (0, false, false);
+            for (step, pause) in steps {
+                now += pause;
+                match step {
+                    0 => {
+                        prop_assert_eq!(breaker.record_hard_failure(HardFailureKind::Trap, UnixMs(now)), !is_open);
+                        is_open = true;
+                    }
+                    1 => {
+                        let is_due = breaker.start_probe_if_due(UnixMs(now));
+                        prop_assert!(is_open || !is_due);
+                        is_probing |= is_due;
+                    }
+                    outcome => {
+                        breaker.record_probe(outcome == 2, UnixMs(now));
+                        is_open &= !(is_probing && outcome == 2);
+                        is_probing = false;
+                    }
+                }
+                prop_assert_eq!(breaker.opened_by().is_some(), is_open);
+            }
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Events in the platform's own stores: objects in a bucket (R2), data points in a dataset (Analytics Engine).
+
+use serde_json::{Map, Value};
+
+use jeffrey_terms::UnixMs;
+
+/// The key of a batch that begins with this event: the day and the hour of the event, and its number in its part of
+/// the ledger. A batch that is sent again has the key that it had, so an object is replaced, not doubled.
+pub fn object_key(shard: &str, seq: u64, event: &str) -> String {
+    let event: Map<String, Value> = serde_json::from_str(event).unwrap_or_default();
+    let time = UnixMs(event.get("time_ms").and_then(Value::as_u64).unwrap_or(0));
+    let timestamp =
+        i64::try_from(time.0).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    let hour = timestamp.unwrap_or_default().strftime("%Y-%m-%d/%H");
+    format!("events/{hour}/{shard}-{seq:012}.ndjson")
+}
+
+/// A data point: an index to sample by, texts and numbers in a fixed order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AnalyticsDataPoint {
+    /// The release.
+    pub index: String,
+    /// In the order of [`BLOBS`]; empty what an event does not have.
+    pub blobs: Vec<String>,
+    /// In the order of [`DOUBLES`]; true is 1, and what an event does not have is -1.
+    pub doubles: Vec<f64>,
+}
+
+/// Texts of a data point: `blob1`, `blob2` … in a query. Neither the subject nor the preview is one: what is written
+/// there cannot be erased.
+pub const BLOBS: [&str; 11] = [
+    "event",
+    "cohort",
+    "by",
+    "destination",
+    "fallback",
+    "label",
+    "route",
+    "rule",
+    "model",
+    "model_sha256",
+    "correct_label",
+];
+
+/// Numbers of a data point: `double1`, `double2` …
+pub const DOUBLES: [&str; 8] = [
+    "status",
+    "latency_ms",
+    "confidence",
+    "low_confidence",
+    "rule_applied",
+    "counts",
+    "truncated",
+    "good",
+];
+
+/// The data point of an event; `None` of what is none.
+pub fn data_point(event: &str) -> Option<AnalyticsDataPoint> {
+    let event: Map<String, Value> = serde_json::from_str(event).ok()?;
+    let text = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let number = |name: &str| match event.get(name) {
+        Some(Value::Bool(truth)) => f64::from(u8::from(*truth)),
+        Some(value) => value.as_f64().unwrap_or(-1.0),
+        None => -1.0,
+    };
+    Some(AnalyticsDataPoint {
+        index: event.get("release")?.as_str()?.to_owned(),
+        blobs: BLOBS.into_iter().map(text).collect(),
+        doubles: DOUBLES.into_iter().map(number).collect(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVENT: &str = r#"{"event":"classify","time_ms":1795514400500,"release":"e1","cohort":"canary","by":"bucket",
+        "counts":true,"subject":"5ab1","preview":"hello","destination":"canary","status":200,"latency_ms":41,
+        "label":"joy","confidence":0.9,"low_confidence":false,"rule":null,"truncated":null}"#;
+
+    #[test]
+    fn a_batch_has_one_key_however_often_it_is_sent() {
+        assert_eq!(object_key("ab", 42, EVENT), "events/2026-11-24/10/ab-000000000042.ndjson");
+        assert_eq!(object_key("ab", 1, "no event"), "events/1970-01-01/00/ab-000000000001.ndjson");
+    }
+
+    #[test]
+    fn a_point_holds_neither_subject_nor_preview() {
+        let point = data_point(EVENT).unwrap();
+        assert_eq!(point.index, "e1");
+        assert_eq!(point.blobs[..4], ["classify", "canary", "bucket", "canary"]);
+        assert_eq!((&*point.blobs[5], &*point.blobs[7]), ("joy", ""));
+        assert_eq!(point.doubles, [200.0, 41.0, 0.9, 0.0, -1.0, 1.0, -1.0, -1.0]);
+        let shown = format!("{point:?}");
+        assert!(!shown.contains("5ab1") && !shown.contains("hello"), "{shown}");
+        assert_eq!(data_point("no event"), None);
+        // The platform's limits: 20 texts, 20 numbers, an index of 96 bytes.
+        assert!(BLOBS.len() <= 20 && DOUBLES.len() <= 20);
+    }
+}

@@ -1,0 +1,112 @@
+//! Whether a caller asks for a cohort by name, and may.
+
+use super::request::RequestHead;
+use super::settings::GatewaySettings;
+use crate::rollout::assignment::{Assignment, AssignmentReason};
+use crate::rollout::override_token::{self, OverridePermission, OverrideTokenError};
+use jeffrey_terms::{Cohort, UnixMs};
+
+/// Header of the cohort asked for.
+pub const COHORT: &str = "x-jeffrey-cohort";
+
+/// Header of the token that permits it.
+pub const TOKEN: &str = "x-jeffrey-token";
+
+/// Why a cohort that is asked for is not given.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OverrideError {
+    /// The release is closed.
+    #[error("release is closed, and the token does not open it")]
+    ReleaseDisabled,
+    /// The cohort is none.
+    #[error("{COHORT} is neither `canary` nor `stable`")]
+    UnknownCohort,
+    /// There is no token.
+    #[error("{COHORT} needs a token in {TOKEN}")]
+    TokenMissing,
+    /// The token permits nothing.
+    #[error(transparent)]
+    Token(#[from] OverrideTokenError),
+}
+
+/// The cohort asked for and the permission; nothing where none is asked for.
+///
+/// # Errors
+/// [`OverrideError`] says why it cannot be given.
+pub fn verify_override(
+    head: &RequestHead,
+    settings: &GatewaySettings,
+    now: UnixMs,
+) -> Result<Option<(Cohort, OverridePermission)>, OverrideError> {
+    let Some(cohort) = head.header(COHORT) else { return Ok(None) };
+    let cohort = Cohort::from_name(cohort.trim()).ok_or(OverrideError::UnknownCohort)?;
+    let token = head.header(TOKEN).ok_or(OverrideError::TokenMissing)?;
+    let permission =
+        override_token::verify(token, &settings.override_keys, &settings.release, now)?;
+    Ok(Some((cohort, permission)))
+}
+
+/// What to tell a caller who asked for a cohort and may have been given another.
+pub fn override_error(
+    requested: &Result<Option<(Cohort, OverridePermission)>, OverrideError>,
+    decision: &Assignment,
+) -> Option<OverrideError> {
+    match requested {
+        Err(error) => Some(error.clone()),
+        Ok(Some(_)) if decision.reason == AssignmentReason::ReleaseDisabled => {
+            Some(OverrideError::ReleaseDisabled)
+        }
+        Ok(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::settings::GatewayVariables;
+    use crate::rollout::override_token::sign;
+    use crate::rollout::signing_key::SigningKey;
+
+    const NOW: UnixMs = UnixMs(1_790_000_000_000);
+    const KEY: &str = "0123456789abcdef";
+
+    #[test]
+    fn a_cohort_is_given_by_token_and_a_refusal_says_why() {
+        let variables = [("JEFFREY_OVERRIDE_KEY", KEY.to_owned())];
+        let settings = GatewaySettings::parse(&GatewayVariables(variables.into()));
+        let expires = UnixMs(NOW.0 + 1_000);
+        let release = settings.release.clone();
+        let permission =
+            OverridePermission { release, expires_at: expires, allow_rolled_back: false };
+        let token = sign(&permission, &SigningKey::parse(KEY).unwrap());
+        let parse = |headers: &[(&str, &str)]| {
+            let headers = headers.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+            verify_override(
+                &RequestHead::new("POST".into(), "http://h/", headers).unwrap(),
+                &settings,
+                NOW,
+            )
+        };
+        assert_eq!(parse(&[]), Ok(None));
+        assert_eq!(parse(&[(TOKEN, &token)]), Ok(None));
+        assert_eq!(parse(&[(COHORT, "canary")]), Err(OverrideError::TokenMissing));
+        assert_eq!(parse(&[(COHORT, "beta"), (TOKEN, &token)]), Err(OverrideError::UnknownCohort));
+        let forged = Err(OverrideError::Token(OverrideTokenError::Malformed));
+        assert_eq!(parse(&[(COHORT, "canary"), (TOKEN, "x")]), forged);
+        let granted = parse(&[(COHORT, "canary"), (TOKEN, &token)]);
+        assert_eq!(granted, Ok(Some((Cohort::Canary, permission))));
+
+        let decision = |by| Assignment {
+            cohort: Cohort::Stable,
+            reason: by,
+            bucket: None,
+            is_evidence: false,
+        };
+        assert_eq!(
+            override_error(&granted, &decision(AssignmentReason::ReleaseDisabled)),
+            Some(OverrideError::ReleaseDisabled)
+        );
+        assert_eq!(override_error(&granted, &decision(AssignmentReason::OverrideToken)), None);
+        assert_eq!(override_error(&Ok(None), &decision(AssignmentReason::ReleaseDisabled)), None);
+    }
+}

@@ -1,0 +1,108 @@
+//! A user's verdict on an answer: whether it was right, or what would have been.
+
+use serde::{Deserialize, Serialize};
+
+use super::api::ApiError;
+use super::signed_id::{self, SignedIdError};
+use crate::rollout::signing_key::SigningKey;
+use jeffrey_terms::{Label, ResponseId, UnixMs};
+
+/// A verdict on one answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Feedback {
+    /// Whether the caller said that the label is right.
+    pub ok: Option<bool>,
+    /// The label that would have been right.
+    pub correct_label: Option<Label>,
+}
+
+impl Feedback {
+    /// Whether the answer was good, by the label that was given; `None` where a label is named and none
+    /// was seen in the answer.
+    pub fn is_good(self, predicted: Option<Label>) -> Option<bool> {
+        self.ok.or_else(|| Some(self.correct_label? == predicted?))
+    }
+}
+
+const EXPECTED: &str = "{\"id\": the answer's x-jeffrey-id, and \"ok\": true or false, or \"correct_label\": one of the eight}";
+
+/// The verdict of a body, and the answer it is about.
+///
+/// # Errors
+/// [`ApiError`] when the body is none, or the id is forged or too old.
+pub fn parse(
+    body: &[u8],
+    keys: &[SigningKey],
+    now: UnixMs,
+) -> Result<(ResponseId, Feedback), ApiError> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct FeedbackBody {
+        id: String,
+        ok: Option<bool>,
+        correct_label: Option<Label>,
+    }
+    let invalid_body = || ApiError::InvalidBody { expected: EXPECTED };
+    let FeedbackBody { id, ok, correct_label } =
+        serde_json::from_slice(body).map_err(|_| invalid_body())?;
+    if ok.is_some() == correct_label.is_some() {
+        return Err(invalid_body());
+    }
+    let id = signed_id::verify(&id, keys, now)?;
+    Ok((id, Feedback { ok, correct_label }))
+}
+
+impl From<SignedIdError> for ApiError {
+    fn from(error: SignedIdError) -> Self {
+        Self::SignedId(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixMs = UnixMs(1_790_000_000_000);
+
+    #[test]
+    fn a_verdict_says_right_or_names_the_right_label_and_not_both() {
+        let key = SigningKey::parse([1; 32]).unwrap();
+        let id = ResponseId::new(NOW, [7; 10]);
+        let signed = signed_id::sign(id, &key);
+        let parse_body = |body: &str| {
+            parse(body.replace("ID", &signed).as_bytes(), std::slice::from_ref(&key), NOW)
+        };
+        let ok = Feedback { ok: Some(false), correct_label: None };
+        assert_eq!(parse_body(r#"{"id":"ID","ok":false}"#), Ok((id, ok)));
+        let label = Feedback { ok: None, correct_label: Some(Label::Joy) };
+        assert_eq!(parse_body(r#"{"id":"ID","correct_label":"joy"}"#), Ok((id, label)));
+        for invalid in [
+            "",
+            r#"{"id":"ID"}"#,
+            r#"{"ok":true}"#,
+            r#"{"id":"ID","ok":true,"correct_label":"joy"}"#,
+            r#"{"id":"ID","correct_label":"rage"}"#,
+            r#"{"id":"ID","ok":"yes"}"#,
+            r#"{"id":"ID","ok":true,"text":"their words"}"#,
+        ] {
+            assert_eq!(
+                parse_body(invalid),
+                Err(ApiError::InvalidBody { expected: EXPECTED }),
+                "{invalid}"
+            );
+        }
+        let forged = parse(br#"{"id":"AAAA","ok":true}"#, std::slice::from_ref(&key), NOW);
+        assert_eq!(forged, Err(ApiError::SignedId(SignedIdError::Malformed)));
+    }
+
+    #[test]
+    fn an_answer_is_good_when_its_reader_says_so_or_names_its_label() {
+        let ok = |ok| Feedback { ok: Some(ok), correct_label: None };
+        let label = Feedback { ok: None, correct_label: Some(Label::Joy) };
+        assert_eq!(ok(true).is_good(None), Some(true));
+        assert_eq!(ok(false).is_good(Some(Label::Joy)), Some(false));
+        assert_eq!(label.is_good(Some(Label::Joy)), Some(true));
+        assert_eq!(label.is_good(Some(Label::Fear)), Some(false));
+        assert_eq!(label.is_good(None), None);
+    }
+}

@@ -1,0 +1,94 @@
+//! Events as lines of the reference's log, `schema_version` 2, for what reads that.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use jeffrey_terms::Label;
+
+#[derive(Deserialize)]
+struct LegacyLogInput {
+    time_ms: u64,
+    route: String,
+    label: Label,
+    confidence: f64,
+    low_confidence: Option<bool>,
+    rule: Option<String>,
+    top2: Option<[(Label, f64); 2]>,
+    latency_ms: f64,
+    preview: Option<String>,
+    model: Option<String>,
+}
+
+#[derive(Serialize)]
+struct LegacyLogLine<'a> {
+    timestamp: String,
+    schema_version: u8,
+    version: &'a str,
+    route: &'a str,
+    encoder: Option<&'a str>,
+    text_preview: &'a str,
+    prediction: LegacyLogPrediction<'a>,
+    latency_ms: Box<RawValue>,
+    all_scores_top5: Vec<(Label, f64)>,
+}
+
+#[derive(Serialize)]
+struct LegacyLogPrediction<'a> {
+    primary: Label,
+    confidence: f64,
+    top2: Vec<(Label, f64)>,
+    low_confidence: bool,
+    rule_applied: Option<&'a str>,
+}
+
+/// The line of an event; `None` for what that log has no line for: a verdict, an answer that could not be read.
+/// Scores have three decimals there, latencies two; an event keeps the two highest scores, not five.
+pub fn format_line(event: &str) -> Option<String> {
+    let event: LegacyLogInput = serde_json::from_str(event).ok()?;
+    let time = jiff::Timestamp::from_millisecond(i64::try_from(event.time_ms).ok()?).ok()?;
+    let round_score = |score: f64| libm::round(1_000.0 * score) / 1_000.0;
+    let scores: Vec<_> = match event.top2 {
+        Some(top2) => top2.map(|(label, score)| (label, round_score(score))).to_vec(),
+        None => vec![(event.label, round_score(event.confidence))],
+    };
+    serde_json::to_string(&LegacyLogLine {
+        timestamp: time.to_string(),
+        schema_version: 2,
+        version: env!("CARGO_PKG_VERSION"),
+        route: &event.route,
+        encoder: event.model.as_deref(),
+        text_preview: event.preview.as_deref().unwrap_or_default(),
+        prediction: LegacyLogPrediction {
+            primary: event.label,
+            confidence: round_score(event.confidence),
+            top2: scores.clone(),
+            low_confidence: event.low_confidence == Some(true),
+            rule_applied: event.rule.as_deref(),
+        },
+        latency_ms: RawValue::from_string(format!("{:.2}", event.latency_ms)).ok()?,
+        all_scores_top5: scores,
+    })
+    .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::analysis;
+
+    #[test]
+    fn a_line_is_what_the_reference_writes_and_its_readers_read() {
+        let event = r#"{"event":"classify","time_ms":1795514400500,"route":"linear_head","label":"anger",
+            "confidence":0.81234,"low_confidence":false,"rule":"tiebreak_anger_keyword_standard",
+            "top2":[["anger",0.81234],["frustration",0.1]],"latency_ms":41,"preview":"Call [PHONE]","model":"e1-small"}"#;
+        let line = format_line(event).unwrap();
+        let expected = "{\"timestamp\":\"2026-11-24T10:00:00.5Z\",\"schema_version\":2,\"version\":\"0.1.0\",\
+            \"route\":\"linear_head\",\"encoder\":\"e1-small\",\"text_preview\":\"Call [PHONE]\",\"prediction\":{\
+            \"primary\":\"anger\",\"confidence\":0.812,\"top2\":[[\"anger\",0.812],[\"frustration\",0.1]],\
+            \"low_confidence\":false,\"rule_applied\":\"tiebreak_anger_keyword_standard\"},\"latency_ms\":41.00,\
+            \"all_scores_top5\":[[\"anger\",0.812],[\"frustration\",0.1]]}";
+        assert_eq!(line, expected);
+        assert!(matches!(analysis::LogLine::parse(&line), Ok(analysis::LogLine::Prediction(_))));
+        assert_eq!(format_line(r#"{"event":"verdict","time_ms":1}"#), None);
+    }
+}

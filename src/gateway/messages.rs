@@ -1,0 +1,217 @@
+//! Sentences about a release, the same for the terminal, the page and a report; for the page in French as well.
+
+mod french;
+
+use serde::{Deserialize, Serialize};
+
+use super::webhook::{describe_cause, notification_for};
+use crate::rollout::controller::{HistoryEntry, RolloutInput};
+use crate::rollout::counts::CohortCounts;
+use crate::rollout::evidence::GateSummary;
+use crate::rollout::progress::{Phase, RolloutAction, RolloutAlert};
+use crate::rollout::status::RolloutStatus;
+use jeffrey_terms::{Share, UnixMs};
+
+/// Something that was decided.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DecisionSummary {
+    /// The number of its entry.
+    pub id: u64,
+    /// When, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// What happened, in a sentence.
+    pub what: String,
+    /// What followed.
+    pub then: String,
+    /// What happened and what followed, in French.
+    pub fr: DecisionText,
+    /// The phase that the release is in after it.
+    pub phase: String,
+    /// The canary's share then.
+    #[serde(rename = "share_basis_points")]
+    pub share: Share,
+    /// What the gates came to, where something followed.
+    pub gates: Option<GateSummary>,
+    /// What was counted of canary and stable since the stage began, where something followed.
+    pub counted: Option<[CohortCounts; 2]>,
+}
+
+/// What is said of a decision in another language.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DecisionText {
+    /// What happened.
+    pub what: String,
+    /// What followed.
+    pub then: String,
+}
+
+/// A page of a history as what was decided in it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DecisionPage {
+    /// The earliest first; none where only minutes were counted.
+    pub decisions: Vec<DecisionSummary>,
+    /// The number of the last entry that was read, after which the next page is asked for; the one that was asked for
+    /// where there is none.
+    pub after: u64,
+}
+
+/// What was decided in a history's lines after an entry; a line that is no entry is passed over.
+pub fn parse_decisions(lines: &[u8], after: u64) -> DecisionPage {
+    let mut page = DecisionPage { decisions: Vec::new(), after };
+    for line in lines.split(|byte| *byte == b'\n') {
+        if let Ok(entry) = serde_json::from_slice::<HistoryEntry>(line) {
+            page.after = entry.seq;
+            page.decisions.extend(summarize_entry(&entry));
+        }
+    }
+    page
+}
+
+/// Where a release stands, in one line.
+pub fn status_line(
+    release: &str,
+    share: Share,
+    is_killed: bool,
+    status: Option<&RolloutStatus>,
+) -> String {
+    let killed_suffix = if is_killed { ", killed" } else { "" };
+    match status {
+        None => format!("{release} at {share}{killed_suffix}: no plan is in force"),
+        Some(status) => {
+            let stage = status.state.stage + 1;
+            let reason_suffix =
+                hold_reason(status).map_or(String::new(), |reason| format!(": {reason}"));
+            let (stages, phase) = (status.stages.len(), &status.phase);
+            format!(
+                "{release} at {share}{killed_suffix}, stage {stage} of {stages}, {phase}{reason_suffix}"
+            )
+        }
+    }
+}
+
+/// The same in French.
+pub fn status_line_fr(
+    release: &str,
+    share: Share,
+    is_killed: bool,
+    status: Option<&RolloutStatus>,
+) -> String {
+    french::status_line(release, share, is_killed, status)
+}
+
+/// Why it does not go on, in one sentence.
+pub fn hold_reason(status: &RolloutStatus) -> Option<String> {
+    match &status.state.phase {
+        Phase::RolledBack { cause } => Some(describe_cause(cause)),
+        Phase::Paused { reason } | Phase::Aborted { reason } => Some(reason.clone()),
+        _ => status.told.as_ref().and_then(notification_for).map(|(_, _, text, _)| text),
+    }
+}
+
+/// What is said of an entry; nothing of a minute in which nothing was decided.
+pub fn summarize_entry(entry: &HistoryEntry) -> Option<DecisionSummary> {
+    let decided = !matches!(entry.what, RolloutInput::Minute { .. }) || !entry.actions.is_empty();
+    decided.then(|| DecisionSummary {
+        id: entry.seq,
+        at_ms: entry.now.0,
+        what: describe_input(&entry.what),
+        then: describe_effects(entry),
+        fr: DecisionText {
+            what: french::describe_input(&entry.what),
+            then: french::describe_effects(entry),
+        },
+        phase: entry.state.phase.name().to_owned(),
+        share: entry.share,
+        gates: entry.gates.clone(),
+        counted: entry.counted,
+    })
+}
+
+/// What happened, as a clause.
+pub fn describe_input(input: &RolloutInput) -> String {
+    let actor = |by: &str| if by.is_empty() { "somebody".to_owned() } else { by.to_owned() };
+    match input {
+        RolloutInput::Asked { by, command, .. } => {
+            format!("{} asked to {}", actor(by), command.name())
+        }
+        RolloutInput::Breach { kind, .. } => format!("an isolate saw: {}", kind.name()),
+        RolloutInput::Minute { minute } => {
+            format!("the minute {} was counted", format_utc_minute(UnixMs(minute.minute * 60_000)))
+        }
+        RolloutInput::Planned { by, .. } => format!("{} brought a plan", actor(by)),
+        RolloutInput::Tick { withheld: Some(blocked_by), .. } => {
+            format!("its minutes were looked at; {blocked_by}")
+        }
+        RolloutInput::Tick { .. } => "its minutes were looked at".to_owned(),
+    }
+}
+
+/// What followed, as a clause.
+pub fn describe_effects(entry: &HistoryEntry) -> String {
+    let effects = entry.actions.iter().filter_map(|action| match action {
+        RolloutAction::Alert(RolloutAlert::RolledBack(cause)) => {
+            Some(format!("rolled back: {}", describe_cause(cause)))
+        }
+        RolloutAction::Alert(RolloutAlert::Refused(command)) => {
+            Some(format!("{} was refused", command.name()))
+        }
+        RolloutAction::Alert(alert) => notification_for(alert).map(|(_, _, text, _)| text),
+        RolloutAction::SetShare(share) => Some(format!("the share is set to {share}")),
+        RolloutAction::EnterStage | RolloutAction::ForgetEvidence => None,
+    });
+    let effects: Vec<String> = effects.collect();
+    match (effects.is_empty(), &entry.state.phase) {
+        (false, _) => effects.join("; "),
+        (true, Phase::Paused { reason }) => format!("paused: {reason}"),
+        (true, phase) => phase.name().to_owned(),
+    }
+}
+
+/// A time in UTC, to the minute.
+pub fn format_utc_minute(time: UnixMs) -> String {
+    let timestamp =
+        i64::try_from(time.0).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    timestamp.map_or("?".to_owned(), |timestamp| timestamp.strftime("%Y-%m-%d %H:%M").to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rollout::controller::RolloutController;
+    use crate::rollout::counts::ClosedMinute;
+    use crate::rollout::plan::{DEFAULT_PLAN_TOML, Plan};
+    use crate::rollout::progress::OperatorCommand;
+
+    #[test]
+    fn minutes_without_a_decision_are_skipped() {
+        let plan = Plan::read(DEFAULT_PLAN_TOML).unwrap();
+        let now = UnixMs(60_000 * 100);
+        let start_command = RolloutInput::Asked {
+            by: String::new(),
+            command: OperatorCommand::Start,
+            withheld: None,
+            closed: 99,
+        };
+        let (mut control, first_entry) =
+            RolloutController::new(&plan, now, 0).apply(&plan, &start_command, now);
+        let mut lines = serde_json::to_vec(&first_entry.unwrap()).unwrap();
+        for minute in 101..104 {
+            let minute_input = RolloutInput::Minute {
+                minute: Box::new(ClosedMinute { minute, ..ClosedMinute::default() }),
+            };
+            let (next, entry) = control.apply(&plan, &minute_input, UnixMs(60_000 * (minute + 1)));
+            control = next;
+            lines.push(b'\n');
+            lines.extend(serde_json::to_vec(&entry.unwrap()).unwrap());
+        }
+        let DecisionPage { decisions: summaries, after } = parse_decisions(&lines, 0);
+        assert_eq!((summaries.len(), after), (1, control.seq));
+        assert_eq!((summaries[0].id, summaries[0].what.as_str()), (1, "somebody asked to start"));
+        let quiet_lines = lines.splitn(2, |byte| *byte == b'\n').nth(1).unwrap();
+        assert_eq!(
+            parse_decisions(quiet_lines, 1),
+            DecisionPage { decisions: Vec::new(), after: control.seq }
+        );
+        assert_eq!(parse_decisions(b"", 7).after, 7);
+    }
+}

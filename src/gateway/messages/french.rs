@@ -1,0 +1,205 @@
+//! The same sentences in French, for the page.
+
+use super::format_utc_minute;
+use crate::rollout::advance_checks::{AdvanceBlocked, WebhookResponse, WebhookVerdict};
+use crate::rollout::controller::{HistoryEntry, RolloutInput};
+use crate::rollout::progress::{
+    OperatorCommand, Phase, RollbackCause, RolloutAction, RolloutAlert,
+};
+use crate::rollout::release_state::HardFailureKind;
+use crate::rollout::status::RolloutStatus;
+use jeffrey_terms::{Share, UnixMs};
+
+/// Where a release stands, in one line.
+pub(super) fn status_line(
+    release: &str,
+    share: Share,
+    is_killed: bool,
+    status: Option<&RolloutStatus>,
+) -> String {
+    let share = format_percent(share);
+    let killed_suffix = if is_killed { ", coupé" } else { "" };
+    match status {
+        None => format!("{release} à {share}{killed_suffix} : aucun plan n’est en vigueur"),
+        Some(status) => {
+            let (stage, stages) = (status.state.stage + 1, status.stages.len());
+            let reason_suffix =
+                hold_reason(status).map_or(String::new(), |reason| format!(" : {reason}"));
+            let phase = phase_name(&status.state.phase);
+            format!(
+                "{release} à {share}{killed_suffix}, palier {stage} sur {stages}, {phase}{reason_suffix}"
+            )
+        }
+    }
+}
+
+fn hold_reason(status: &RolloutStatus) -> Option<String> {
+    match &status.state.phase {
+        Phase::RolledBack { cause } => Some(describe_cause(cause)),
+        Phase::Paused { reason } | Phase::Aborted { reason } => Some(reason.clone()),
+        _ => status.told.as_ref().and_then(notification_text),
+    }
+}
+
+/// What happened, as a clause.
+pub(super) fn describe_input(input: &RolloutInput) -> String {
+    let actor = |by: &str| if by.is_empty() { "quelqu’un".to_owned() } else { by.to_owned() };
+    match input {
+        RolloutInput::Asked { by, command, .. } => {
+            format!("{} a demandé : {}", actor(by), command_name(command))
+        }
+        RolloutInput::Breach { kind, .. } => {
+            format!("un isolat a vu : {}", hard_failure_name(*kind))
+        }
+        RolloutInput::Minute { minute } => {
+            format!("la minute {} a été comptée", format_utc_minute(UnixMs(minute.minute * 60_000)))
+        }
+        RolloutInput::Planned { by, .. } => format!("{} a apporté un plan", actor(by)),
+        RolloutInput::Tick { withheld: Some(blocked_by), .. } => {
+            format!("ses minutes ont été regardées ; {}", describe_blocked(blocked_by))
+        }
+        RolloutInput::Tick { .. } => "ses minutes ont été regardées".to_owned(),
+    }
+}
+
+/// What followed, as a clause.
+pub(super) fn describe_effects(entry: &HistoryEntry) -> String {
+    let effects = entry.actions.iter().filter_map(|action| match action {
+        RolloutAction::Alert(RolloutAlert::Refused(command)) => {
+            Some(format!("refusé : {}", command_name(command)))
+        }
+        RolloutAction::Alert(alert) => notification_text(alert),
+        RolloutAction::SetShare(share) => {
+            Some(format!("la part est fixée à {}", format_percent(*share)))
+        }
+        RolloutAction::EnterStage | RolloutAction::ForgetEvidence => None,
+    });
+    let effects: Vec<String> = effects.collect();
+    match (effects.is_empty(), &entry.state.phase) {
+        (false, _) => effects.join(" ; "),
+        (true, Phase::Paused { reason }) => format!("suspendu : {reason}"),
+        (true, phase) => phase_name(phase).to_owned(),
+    }
+}
+
+fn notification_text(alert: &RolloutAlert) -> Option<String> {
+    Some(match alert {
+        RolloutAlert::ApprovalWanted(true) => {
+            "attend un accord : les portes n’ont pas pu décider à temps".to_owned()
+        }
+        RolloutAlert::ApprovalWanted(false) => {
+            "attend un accord : les portes passent et le plan veut la parole d’une personne"
+                .to_owned()
+        }
+        RolloutAlert::Held(findings) => {
+            let open_gates: Vec<&str> =
+                findings.iter().map(|finding| finding.gate.as_str()).take(5).collect();
+            if open_gates.is_empty() {
+                "retenu : le palier n’a pas eu les requêtes qu’il lui faut".to_owned()
+            } else {
+                format!("retenu : ne passent pas encore : {}", open_gates.join(", "))
+            }
+        }
+        RolloutAlert::NoData => {
+            "retenu : aucune requête du canari n’a été comptée depuis quelques minutes".to_owned()
+        }
+        RolloutAlert::Refused(_) => return None,
+        RolloutAlert::RolledBack(cause) => format!("retiré : {}", describe_cause(cause)),
+        RolloutAlert::StableBreached => {
+            "retenu : l’ancien système est lui-même hors des limites que le plan lui donne"
+                .to_owned()
+        }
+        RolloutAlert::Withheld(blocked_by) => format!("retenu : {}", describe_blocked(blocked_by)),
+    })
+}
+
+fn describe_cause(cause: &RollbackCause) -> String {
+    match cause {
+        RollbackCause::Breach(kind) => {
+            format!(
+                "le canari a fait ce qu’aucun ne doit faire une seule fois : {}",
+                hard_failure_name(*kind)
+            )
+        }
+        RollbackCause::Gate(finding) => {
+            let format_number = |value: Option<f64>| {
+                value.map_or("?".to_owned(), |value| format!("{value:.4}").replace('.', ","))
+            };
+            format!(
+                "la porte « {} » échoue : {} pour une limite de {}, {} requêtes sur {}",
+                finding.gate,
+                format_number(finding.value),
+                format_number(finding.limit),
+                finding.hits,
+                finding.samples
+            )
+        }
+        RollbackCause::Person { reason } => format!("une personne : {reason}"),
+    }
+}
+
+fn describe_blocked(blocked_by: &AdvanceBlocked) -> String {
+    let shorten = |sha: &str| sha.chars().take(12).collect::<String>();
+    match blocked_by {
+        AdvanceBlocked::Analysis => "les réponses du palier lui-même ne sont pas prêtes".to_owned(),
+        AdvanceBlocked::ModelUnknown => {
+            "le worker du modèle ne dit pas quel modèle il a".to_owned()
+        }
+        AdvanceBlocked::Said(WebhookResponse { name, answer: WebhookVerdict::Stop }) => {
+            format!("« {name} » dit stop")
+        }
+        AdvanceBlocked::Said(WebhookResponse { name, .. }) => {
+            format!("« {name} » dit d’attendre, ou rien")
+        }
+        AdvanceBlocked::ValidationFailed => "la vérification de ce modèle a échoué".to_owned(),
+        AdvanceBlocked::ValidationForeign { checked, deployed } => format!(
+            "la vérification était celle du modèle {}, c’est {} qui est déployé",
+            shorten(checked),
+            shorten(deployed)
+        ),
+        AdvanceBlocked::ValidationMissing => "il n’y a pas de vérification du modèle".to_owned(),
+        AdvanceBlocked::ValidationStale { hours } => {
+            format!("la vérification date de {hours} heures, la limite est de 24")
+        }
+    }
+}
+
+const fn phase_name(phase: &Phase) -> &'static str {
+    match phase {
+        Phase::Aborted { .. } => "abandonné",
+        Phase::AwaitingApproval { .. } => "en attente d’accord",
+        Phase::Frozen => "gelé",
+        Phase::Holding { .. } => "retenu",
+        Phase::Idle => "pas commencé",
+        Phase::Paused { .. } => "suspendu",
+        Phase::Promoted => "promu",
+        Phase::Ramping => "en montée",
+        Phase::RolledBack { .. } => "retiré",
+        Phase::Watching => "sous surveillance",
+    }
+}
+
+const fn command_name(command: &OperatorCommand) -> &'static str {
+    match command {
+        OperatorCommand::Abort { .. } => "abandonner",
+        OperatorCommand::Advance { .. } => "avancer",
+        OperatorCommand::Approve => "approuver",
+        OperatorCommand::Pause { .. } => "suspendre",
+        OperatorCommand::Resume { .. } => "reprendre",
+        OperatorCommand::RollBack { .. } => "revenir en arrière",
+        OperatorCommand::Start => "commencer",
+    }
+}
+
+const fn hard_failure_name(kind: HardFailureKind) -> &'static str {
+    match kind {
+        HardFailureKind::DimensionMismatch => "une dimension qui n’est pas celle de l’encodeur",
+        HardFailureKind::NonFinite => "des scores non finis",
+        HardFailureKind::Trap => "un modèle qui s’arrête net",
+    }
+}
+
+fn format_percent(share: Share) -> String {
+    let basis_points = share.basis_points();
+    format!("{},{:02} %", basis_points / 100, basis_points % 100)
+}

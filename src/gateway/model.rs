@@ -1,0 +1,339 @@
+//! The model worker's answer: read with suspicion, and written in the shape that callers expect.
+
+use serde::{Deserialize, Serialize};
+
+use super::legacy::ReportedRoute;
+use super::settings::ResponseFormat;
+use crate::rollout::release_state::HardFailureKind;
+use jeffrey_terms::Label;
+
+/// An answer of the model that a caller may have.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelResponse {
+    /// The label.
+    pub label: Label,
+    /// Its probability, 0 to 1.
+    pub confidence: f64,
+    /// All probabilities, in the labels' order; each finite, 0 to 1.
+    pub scores: [f64; 8],
+    /// Whether the model is unsure.
+    pub low_confidence: bool,
+    /// The part that answered.
+    pub route: ReportedRoute,
+    /// The rule that was applied.
+    pub rule: Option<ReportedRule>,
+    /// Whether the text was cut at the token limit.
+    pub truncated: bool,
+    /// Id of the model.
+    pub model: String,
+    /// The sha256 of its manifest, where the worker says it.
+    pub model_sha256: Option<String>,
+    raw_body: Vec<u8>,
+}
+
+/// The classifier's rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReportedRule {
+    /// The gap was within the wider limit.
+    #[serde(rename = "tiebreak_anger_keyword_extended")]
+    TieBreakExtended,
+    /// The gap was within the narrower limit.
+    #[serde(rename = "tiebreak_anger_keyword_standard")]
+    TieBreakStandard,
+}
+
+impl ReportedRule {
+    /// The name used in every event and answer.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TieBreakExtended => "tiebreak_anger_keyword_extended",
+            Self::TieBreakStandard => "tiebreak_anger_keyword_standard",
+        }
+    }
+
+    /// The rule with exactly this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::TieBreakExtended, Self::TieBreakStandard]
+            .into_iter()
+            .find(|rule| rule.name() == name)
+    }
+}
+
+/// Why the old system answers in the model's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fallback {
+    /// Something that no canary may do even once.
+    #[error("{}", .0.name())]
+    HardFailure(HardFailureKind),
+    /// This isolate's breaker is open.
+    #[error("breaker_open")]
+    BreakerOpen,
+    /// The answer is none of the model's.
+    #[error("garbled")]
+    InvalidResponse,
+    /// The model refused the request, with its status.
+    #[error("refused")]
+    Refused(u16),
+    /// The model took too long.
+    #[error("timeout")]
+    Timeout,
+}
+
+#[derive(Deserialize)]
+struct ModelResponseBody {
+    primary: Label,
+    // JSON has no NaN: what is not finite is written as null.
+    confidence: Option<f64>,
+    scores: ModelScores,
+    low_confidence: bool,
+    route: String,
+    #[serde(default)]
+    skipped: Vec<ReportedSkip>,
+    rule_applied: Option<ReportedRule>,
+    truncated: bool,
+    model: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct ModelScores {
+    joy: Option<f64>,
+    sadness: Option<f64>,
+    anger: Option<f64>,
+    fear: Option<f64>,
+    surprise: Option<f64>,
+    disgust: Option<f64>,
+    neutral: Option<f64>,
+    frustration: Option<f64>,
+}
+
+#[derive(Deserialize)]
+struct ReportedSkip {
+    reason: String,
+}
+
+impl ModelResponse {
+    /// Reads what the model worker sent.
+    ///
+    /// # Errors
+    /// The [`Fallback`] that makes the old system answer: the worker ended (5xx), refused (4xx), or
+    /// sent what is no answer, a score that is none, or word of a dimension mismatch.
+    pub fn parse(status: u16, body: &[u8]) -> Result<Self, Fallback> {
+        match status {
+            200 => {}
+            500..=599 => return Err(Fallback::HardFailure(HardFailureKind::Trap)),
+            _ => return Err(Fallback::Refused(status)),
+        }
+        let response: ModelResponseBody =
+            serde_json::from_slice(body).map_err(|_| Fallback::InvalidResponse)?;
+        if response.skipped.iter().any(|skipped| skipped.reason == "dimension_mismatch") {
+            return Err(Fallback::HardFailure(HardFailureKind::DimensionMismatch));
+        }
+        let s = response.scores;
+        let scores =
+            [s.joy, s.sadness, s.anger, s.fear, s.surprise, s.disgust, s.neutral, s.frustration];
+        let is_probability = |score: &f64| (0.0..=1.0).contains(score);
+        let scores = scores.map(|score| score.filter(is_probability).unwrap_or(f64::NAN));
+        let confidence = response.confidence.filter(is_probability).unwrap_or(f64::NAN);
+        if confidence.is_nan() || scores.iter().any(|score| score.is_nan()) {
+            return Err(Fallback::HardFailure(HardFailureKind::NonFinite));
+        }
+        Ok(Self {
+            label: response.primary,
+            confidence,
+            scores,
+            low_confidence: response.low_confidence,
+            route: ReportedRoute::from_name(&response.route).ok_or(Fallback::InvalidResponse)?,
+            rule: response.rule_applied,
+            truncated: response.truncated,
+            model: response.model.unwrap_or_default(),
+            model_sha256: None,
+            raw_body: body.to_vec(),
+        })
+    }
+
+    /// The answer's bytes in a shape; `latency_ms` is the time that the model's answer took.
+    pub fn to_body(&self, shape: ResponseFormat, latency_ms: u64) -> Vec<u8> {
+        let body = match shape {
+            ResponseFormat::HuggingFace => {
+                let to_label_score = |(label, score)| LabelScore { label, score };
+                serde_json::to_vec(&[self.labels_by_score().map(to_label_score)])
+            }
+            ResponseFormat::Native => Ok(self.raw_body.clone()),
+            ResponseFormat::V242 => serde_json::to_vec(&self.to_v242(latency_ms)),
+        };
+        // Strings, finite numbers and truth values: JSON can hold them all.
+        body.expect("a shape of this file")
+    }
+
+    fn to_v242(&self, latency_ms: u64) -> V242Response<'_> {
+        let ranked =
+            self.labels_by_score().map(|(label, score)| (label, round_to_3_decimals(score)));
+        V242Response {
+            version: env!("CARGO_PKG_VERSION"),
+            // v2.4.2 has no name for an answer without a text; this one raises nobody's alarm.
+            route: if self.route == ReportedRoute::Empty {
+                ReportedRoute::LinearHead
+            } else {
+                self.route
+            }
+            .name(),
+            encoder: &self.model,
+            prediction: V242Prediction {
+                primary: self.label,
+                confidence: round_to_3_decimals(self.confidence),
+                top2: [ranked[0], ranked[1]],
+                low_confidence: self.low_confidence,
+                rule_applied: self.rule,
+            },
+            latency_ms,
+            all_scores_top5: [ranked[0], ranked[1], ranked[2], ranked[3], ranked[4]],
+        }
+    }
+
+    /// The two highest labels.
+    pub fn top2(&self) -> [(Label, f64); 2] {
+        let [first, second, ..] = self.labels_by_score();
+        [first, second]
+    }
+
+    fn labels_by_score(&self) -> [(Label, f64); 8] {
+        let mut ranked = Label::ALL.map(|label| (label, self.scores[label.index()]));
+        // Stable: of equal scores the label that comes first in the labels' order.
+        ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
+        ranked
+    }
+}
+
+/// Scores of v2.4.2 have three decimals.
+fn round_to_3_decimals(score: f64) -> f64 {
+    (score * 1_000.0).round() / 1_000.0
+}
+
+#[derive(Serialize)]
+struct LabelScore {
+    label: Label,
+    score: f64,
+}
+
+#[derive(Serialize)]
+struct V242Response<'a> {
+    version: &'static str,
+    route: &'static str,
+    encoder: &'a str,
+    prediction: V242Prediction,
+    latency_ms: u64,
+    all_scores_top5: [(Label, f64); 5],
+}
+
+#[derive(Serialize)]
+struct V242Prediction {
+    primary: Label,
+    confidence: f64,
+    top2: [(Label, f64); 2],
+    low_confidence: bool,
+    rule_applied: Option<ReportedRule>,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    const VALID_BODY: &str = r#"{"id":"x","primary":"anger","confidence":0.8125,"scores":{"joy":0.01,
+        "sadness":0.02,"anger":0.8125,"fear":0.0175,"surprise":0.02,"disgust":0.02,"neutral":0.0,
+        "frustration":0.1},"top2":[["anger",0.8125],["frustration",0.1]],"low_confidence":false,
+        "route":"linear_head","rule_applied":null,"truncated":false,"model":"e1-small"}"#;
+
+    #[test]
+    fn a_good_answer_is_written_in_each_shape() {
+        let response = ModelResponse::parse(200, VALID_BODY.as_bytes()).unwrap();
+        let json =
+            |shape| -> Value { serde_json::from_slice(&response.to_body(shape, 41)).unwrap() };
+        let legacy = json(ResponseFormat::V242);
+        assert_eq!(legacy["prediction"]["primary"], "anger");
+        assert_eq!(legacy["prediction"]["confidence"], 0.813);
+        assert_eq!(legacy["prediction"]["top2"][1], serde_json::json!(["frustration", 0.1]));
+        assert_eq!(legacy["all_scores_top5"].as_array().unwrap().len(), 5);
+        assert_eq!((&legacy["encoder"], &legacy["latency_ms"]), (&"e1-small".into(), &41.into()));
+        let hugging_face = json(ResponseFormat::HuggingFace);
+        assert_eq!(hugging_face[0][0], serde_json::json!({"label": "anger", "score": 0.8125}));
+        assert_eq!(hugging_face[0].as_array().unwrap().len(), 8);
+        assert_eq!(
+            json(ResponseFormat::Native),
+            serde_json::from_str::<Value>(VALID_BODY).unwrap()
+        );
+    }
+
+    #[test]
+    fn what_the_old_system_observes_in_our_answer_is_what_the_model_said() {
+        let response = ModelResponse::parse(200, VALID_BODY.as_bytes()).unwrap();
+        let body = response.to_body(ResponseFormat::V242, 1);
+        let legacy_response =
+            crate::gateway::legacy::LegacyContract::default().parse_response(&body).unwrap();
+        assert_eq!(legacy_response.label, Some(Label::Anger));
+        assert_eq!(legacy_response.route, Some(ReportedRoute::LinearHead));
+        assert_eq!(
+            (legacy_response.low_confidence, legacy_response.rule_applied),
+            (Some(false), Some(false))
+        );
+    }
+
+    #[test]
+    fn white_space_is_answered_without_a_route_of_its_own_in_the_old_shape() {
+        let body = VALID_BODY.replace("linear_head", "empty");
+        let response = ModelResponse::parse(200, body.as_bytes()).unwrap();
+        assert_eq!(response.route, ReportedRoute::Empty);
+        let legacy: Value =
+            serde_json::from_slice(&response.to_body(ResponseFormat::V242, 1)).unwrap();
+        assert_eq!(legacy["route"], "linear_head");
+    }
+
+    #[test]
+    fn nothing_unsound_reaches_a_caller() {
+        let skipped =
+            r#""skipped":[{"route":"linear_head","reason":"dimension_mismatch"}],"route""#;
+        let hard_failure = Fallback::HardFailure;
+        let rows = [
+            (
+                200,
+                VALID_BODY.replace("\"anger\":0.8125", "\"anger\":null"),
+                hard_failure(HardFailureKind::NonFinite),
+            ),
+            (
+                200,
+                VALID_BODY.replace("\"anger\":0.8125", "\"anger\":1.5"),
+                hard_failure(HardFailureKind::NonFinite),
+            ),
+            (
+                200,
+                VALID_BODY.replace("e\":0.8125", "e\":null"),
+                hard_failure(HardFailureKind::NonFinite),
+            ),
+            (
+                200,
+                VALID_BODY.replace("\"route\"", skipped),
+                hard_failure(HardFailureKind::DimensionMismatch),
+            ),
+            (200, VALID_BODY.replace("linear_head", "magic"), Fallback::InvalidResponse),
+            (
+                200,
+                VALID_BODY.replace("\"primary\":\"anger\"", "\"primary\":\"rage\""),
+                Fallback::InvalidResponse,
+            ),
+            (200, VALID_BODY[..100].to_owned(), Fallback::InvalidResponse),
+            (200, String::new(), Fallback::InvalidResponse),
+            (500, VALID_BODY.to_owned(), hard_failure(HardFailureKind::Trap)),
+            (503, String::new(), hard_failure(HardFailureKind::Trap)),
+            (422, "{}".to_owned(), Fallback::Refused(422)),
+            (302, String::new(), Fallback::Refused(302)),
+        ];
+        for (status, body, expected) in rows {
+            assert_eq!(
+                ModelResponse::parse(status, body.as_bytes()),
+                Err(expected),
+                "{status} {body}"
+            );
+        }
+    }
+}

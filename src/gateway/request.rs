@@ -1,0 +1,195 @@
+//! The head of a request, and what kind of request it makes it.
+
+use super::CLASSIFY_REQUEST_BYTES_MAX;
+use super::settings::GatewaySettings;
+
+/// A request as far as it is looked at before its body.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RequestHead {
+    /// The method, as sent.
+    pub method: String,
+    /// `http` or `https`, as the client reached us.
+    pub scheme: String,
+    /// Host and port, as the client named us.
+    pub host: String,
+    /// Path and query, exactly as the runtime's parsed URL has them.
+    pub target: String,
+    /// Names in lower case, in the order received.
+    pub headers: Vec<(String, String)>,
+}
+
+impl RequestHead {
+    /// Takes a parsed absolute URL apart without reading its path again; `None` when it is not one.
+    pub fn new(method: String, url: &str, headers: Vec<(String, String)>) -> Option<Self> {
+        let (scheme, after_scheme) = url.split_once("://")?;
+        let host_end = after_scheme.find(['/', '?', '#']).unwrap_or(after_scheme.len());
+        let (host, target) = after_scheme.split_at(host_end);
+        let target = target.split('#').next().unwrap_or_default();
+        let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
+        Some(Self { method, scheme: scheme.to_owned(), host: host.to_owned(), target, headers })
+    }
+
+    /// The first value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The path without the query.
+    pub fn path(&self) -> &str {
+        self.target.split('?').next().unwrap_or_default()
+    }
+
+    /// The first value of a name in the query, as it is written there.
+    pub fn query_param(&self, name: &str) -> Option<&str> {
+        let (_, query) = self.target.split_once('?')?;
+        let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
+    }
+
+    /// The origin of the page that asks, when it is another than the one that the client reached us by.
+    pub fn foreign_origin(&self) -> Option<&str> {
+        let same_origin = |origin: &str| {
+            let host = origin.strip_prefix(self.scheme.as_str())?.strip_prefix("://")?;
+            (host == self.host).then_some(())
+        };
+        self.header("origin").filter(|origin| same_origin(origin).is_none())
+    }
+
+    /// Whether the client asks to leave HTTP for a WebSocket.
+    pub fn is_websocket(&self) -> bool {
+        self.header("upgrade").is_some_and(|value| value.eq_ignore_ascii_case("websocket"))
+    }
+}
+
+/// What is done with a request, by its head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestKind<'a> {
+    /// A classify call of the old system's; its body is read only when this says so.
+    Classify {
+        /// Whether the body is short, plain JSON, and will be held.
+        buffered: bool,
+    },
+    /// Everybody else's business: passed on.
+    Proxy,
+    /// One of ours: the path below the prefix, with its slash, or nothing.
+    Admin(&'a str),
+}
+
+/// The kind of a request.
+pub fn request_kind<'a>(head: &'a RequestHead, settings: &GatewaySettings) -> RequestKind<'a> {
+    let path = head.path();
+    if let Some(admin_path) = path.strip_prefix(settings.admin_prefix.as_str())
+        && (admin_path.is_empty() || admin_path.starts_with('/'))
+    {
+        return RequestKind::Admin(admin_path);
+    }
+    if settings.contract.is_classify_call(&head.method, path) && !head.is_websocket() {
+        return RequestKind::Classify { buffered: is_bufferable(head) };
+    }
+    RequestKind::Proxy
+}
+
+/// Whether a body is read: JSON, not encoded, of a declared length within the limit. What is chunked
+/// has no length before its end.
+fn is_bufferable(head: &RequestHead) -> bool {
+    let is_json = head.header("content-type").is_some_and(|content_type| {
+        let essence = content_type.split(';').next().unwrap_or_default().trim();
+        essence.eq_ignore_ascii_case("application/json")
+    });
+    let is_unencoded = head
+        .header("content-encoding")
+        .is_none_or(|encoding| encoding.trim().eq_ignore_ascii_case("identity"));
+    let length = head.header("content-length").and_then(|length| length.parse::<usize>().ok());
+    let is_chunked = head.header("transfer-encoding").is_some();
+    is_json
+        && is_unencoded
+        && !is_chunked
+        && length.is_some_and(|length| length <= CLASSIFY_REQUEST_BYTES_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::settings::GatewayVariables;
+
+    fn head(method: &str, url: &str, headers: &[(&str, &str)]) -> RequestHead {
+        let headers = headers.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        RequestHead::new(method.to_owned(), url, headers).unwrap()
+    }
+
+    #[test]
+    fn a_path_comes_through_as_the_runtime_wrote_it() {
+        let rows = [
+            ("http://h:8787/a%2Fb//c%2e?q=%C3%A9&x=/", "h:8787", "/a%2Fb//c%2e?q=%C3%A9&x=/"),
+            ("https://h/", "h", "/"),
+            ("https://h", "h", "/"),
+            ("https://h?q", "h", "/?q"),
+            ("http://[::1]:1/x#y", "[::1]:1", "/x"),
+        ];
+        for (url, host, target) in rows {
+            let head = head("GET", url, &[]);
+            assert_eq!((head.host.as_str(), head.target.as_str()), (host, target), "{url}");
+        }
+        assert!(RequestHead::new("GET".into(), "/relative", Vec::new()).is_none());
+    }
+
+    #[test]
+    fn a_query_is_read_by_whole_names() {
+        let head = head("GET", "http://h/?xsince=1&since=2&since=3&limit=#limit=4", &[]);
+        assert_eq!(head.query_param("since"), Some("2"));
+        assert_eq!(head.query_param("limit"), Some(""));
+        assert_eq!(head.query_param("sinc"), None);
+    }
+
+    #[test]
+    fn an_origin_is_foreign_unless_it_is_the_one_we_were_reached_by() {
+        let rows = [
+            (None, None),
+            (Some("https://h:8443"), None),
+            (Some("http://h:8443"), Some("http://h:8443")),
+            (Some("https://h"), Some("https://h")),
+            (Some("https://h:8443.example.org"), Some("https://h:8443.example.org")),
+            (Some("null"), Some("null")),
+        ];
+        for (origin, expected) in rows {
+            let headers: Vec<_> = origin.map(|origin| ("origin", origin)).into_iter().collect();
+            let head = head("POST", "https://h:8443/predict", &headers);
+            assert_eq!(head.foreign_origin(), expected, "{origin:?}");
+        }
+    }
+
+    #[test]
+    fn only_short_plain_json_on_a_classify_path_is_held() {
+        let settings = GatewaySettings::parse(&GatewayVariables::default());
+        let json = ("content-type", "application/json");
+        let length = ("content-length", "65536");
+        let buffered = RequestKind::Classify { buffered: true };
+        let streamed = RequestKind::Classify { buffered: false };
+        type HeaderRows<'a> = &'a [(&'a str, &'a str)];
+        let rows: [(&str, &str, HeaderRows<'_>, RequestKind<'_>); 14] = [
+            ("POST", "/predict", &[json, length], buffered),
+            ("POST", "/predict?x=1", &[json, length], buffered),
+            (
+                "POST",
+                "/predict",
+                &[("content-type", "Application/JSON; charset=utf-8"), length],
+                buffered,
+            ),
+            ("POST", "/predict", &[json, length, ("content-encoding", "identity")], buffered),
+            ("POST", "/predict", &[json, ("content-length", "65537")], streamed),
+            ("POST", "/predict", &[json, ("content-length", "-1")], streamed),
+            ("POST", "/predict", &[json], streamed),
+            ("POST", "/predict", &[json, length, ("transfer-encoding", "chunked")], streamed),
+            ("POST", "/predict", &[json, length, ("content-encoding", "gzip")], streamed),
+            ("POST", "/predict", &[("content-type", "text/plain"), length], streamed),
+            ("GET", "/predict", &[], RequestKind::Proxy),
+            ("POST", "/predict/", &[json, length], RequestKind::Proxy),
+            ("POST", "/_jeffreys", &[json, length], RequestKind::Proxy),
+            ("POST", "/_jeffrey/health", &[json, length], RequestKind::Admin("/health")),
+        ];
+        for (method, target, headers, expected) in rows {
+            let head = head(method, &format!("http://h{target}"), headers);
+            assert_eq!(request_kind(&head, &settings), expected, "{method} {target} {headers:?}");
+        }
+    }
+}

@@ -1,0 +1,597 @@
+//! The gate's variables, read once per isolate and never half: what is refused is named.
+//!
+//! A gate with a refused variable still forwards: the old system keeps answering, nobody is canary,
+//! and `health` says what to correct.
+
+use std::collections::BTreeMap;
+
+use super::legacy::{JsonPointer, JsonPointerError, LegacyContract};
+use super::shard::SHARDS_MAX;
+use super::sink::{self, Sink, SinkError};
+use super::webhook::{self, WebhookError, WebhookTarget};
+use crate::rollout::bucket::{ReleaseName, ReleaseNameError};
+use crate::rollout::signing_key::{SigningKey, SigningKeyError};
+use crate::rollout::time_scale::TimeScale;
+use jeffrey_terms::{Cohort, Share, ShareError, Subject, SubjectError};
+
+/// The variables as the shell found them, by name; those not set are not there.
+#[derive(Clone, Default)]
+pub struct GatewayVariables(pub BTreeMap<&'static str, String>);
+
+/// Every variable and secret that the gate reads, with its default.
+pub const VARIABLES: [(&str, &str); 39] = [
+    (ALERTS, ""),
+    (ASK_BEFORE_RISE, ""),
+    (CORS_ORIGINS, ""),
+    (DEBUG_HEADERS, "off"),
+    (FORCED_SUBJECTS, ""),
+    (HOLDOUT, "0%"),
+    (INITIAL_SHARE, "0%"),
+    (JEFFREY_ADMIN_TOKEN, ""),
+    (JEFFREY_KEY, ""),
+    (JEFFREY_OVERRIDE_KEY, ""),
+    (JEFFREY_VIEWER_TOKEN, ""),
+    (KILL_SWITCH, "off"),
+    (LEDGER_DAYS, "7"),
+    (LEDGER_MB, "1000"),
+    (LEDGER_SHARDS, "1"),
+    (LEGACY_CLASSIFY, "POST /predict"),
+    (LEGACY_CONFIDENCE, "/prediction/confidence"),
+    (LEGACY_LABEL, "/prediction/primary"),
+    (LEGACY_LOW_CONFIDENCE, "/prediction/low_confidence"),
+    (LEGACY_ORIGIN, ""),
+    (LEGACY_ROUTE, "/route"),
+    (LEGACY_RULE, "/prediction/rule_applied"),
+    (LEGACY_TEXT, "/text"),
+    (LEGACY_TIMEOUT_MS, "10000"),
+    (LEGACY_USER, "/user_id"),
+    (LOG_EVENTS, "off"),
+    (MODEL_TIMEOUT_MS, "2000"),
+    (OWN_PREFIX, "/_jeffrey"),
+    (PLAYGROUND, "off"),
+    (PREVIEW, "off"),
+    (RATE_LIMITS, "on"),
+    (RELEASE, "e1-small"),
+    (RESPONSE_SHAPE, "v2.4.2"),
+    (SHADOW_SHARE, "0%"),
+    (SINKS, ""),
+    (SUBJECT_COOKIE, "classify"),
+    (SUBJECT_COOKIE_DAYS, "30"),
+    (SUBJECT_HEADER, "x-user-id"),
+    (TIME_FACTOR, "1"),
+];
+
+const ALERTS: &str = "ALERTS";
+const ASK_BEFORE_RISE: &str = "ASK_BEFORE_RISE";
+const CORS_ORIGINS: &str = "CORS_ORIGINS";
+const DEBUG_HEADERS: &str = "DEBUG_HEADERS";
+const FORCED_SUBJECTS: &str = "FORCED_SUBJECTS";
+const HOLDOUT: &str = "HOLDOUT";
+const INITIAL_SHARE: &str = "INITIAL_SHARE";
+const JEFFREY_ADMIN_TOKEN: &str = "JEFFREY_ADMIN_TOKEN";
+const JEFFREY_KEY: &str = "JEFFREY_KEY";
+const JEFFREY_OVERRIDE_KEY: &str = "JEFFREY_OVERRIDE_KEY";
+const JEFFREY_VIEWER_TOKEN: &str = "JEFFREY_VIEWER_TOKEN";
+const KILL_SWITCH: &str = "KILL_SWITCH";
+const LEDGER_DAYS: &str = "LEDGER_DAYS";
+const LEDGER_MB: &str = "LEDGER_MB";
+const LEDGER_SHARDS: &str = "LEDGER_SHARDS";
+const LEGACY_CLASSIFY: &str = "LEGACY_CLASSIFY";
+const LEGACY_CONFIDENCE: &str = "LEGACY_CONFIDENCE";
+const LEGACY_LABEL: &str = "LEGACY_LABEL";
+const LEGACY_LOW_CONFIDENCE: &str = "LEGACY_LOW_CONFIDENCE";
+const LEGACY_ORIGIN: &str = "LEGACY_ORIGIN";
+const LEGACY_ROUTE: &str = "LEGACY_ROUTE";
+const LEGACY_RULE: &str = "LEGACY_RULE";
+const LEGACY_TEXT: &str = "LEGACY_TEXT";
+const LEGACY_TIMEOUT_MS: &str = "LEGACY_TIMEOUT_MS";
+const LEGACY_USER: &str = "LEGACY_USER";
+const LOG_EVENTS: &str = "LOG_EVENTS";
+const MODEL_TIMEOUT_MS: &str = "MODEL_TIMEOUT_MS";
+const OWN_PREFIX: &str = "OWN_PREFIX";
+const PLAYGROUND: &str = "PLAYGROUND";
+const PREVIEW: &str = "PREVIEW";
+const RATE_LIMITS: &str = "RATE_LIMITS";
+const RELEASE: &str = "RELEASE";
+const RESPONSE_SHAPE: &str = "RESPONSE_SHAPE";
+const SHADOW_SHARE: &str = "SHADOW_SHARE";
+const SINKS: &str = "SINKS";
+const SUBJECT_COOKIE: &str = "SUBJECT_COOKIE";
+const SUBJECT_COOKIE_DAYS: &str = "SUBJECT_COOKIE_DAYS";
+const SUBJECT_HEADER: &str = "SUBJECT_HEADER";
+const TIME_FACTOR: &str = "TIME_FACTOR";
+
+/// What the variables say. A refused one leaves its default here and a line in `faults`.
+#[derive(Clone, Debug)]
+pub struct GatewaySettings {
+    /// The release that subjects are drawn by.
+    pub release: ReleaseName,
+    /// The old system's interface.
+    pub contract: LegacyContract,
+    /// Scheme, host and port of the old system; `None` where a service binding stands for it.
+    pub legacy_origin: Option<String>,
+    /// How long the old system may take up to its headers on classify calls.
+    pub legacy_timeout_ms: u64,
+    /// How long the model worker may take for its whole answer.
+    pub model_timeout_ms: u64,
+    /// The shape of the canary's answers.
+    pub response_format: ResponseFormat,
+    /// Path below which everything is ours.
+    pub admin_prefix: String,
+    /// Header that names the subject, in lower case.
+    pub subject_header: String,
+    /// Who is given a cookie.
+    pub subject_cookie: SubjectCookiePolicy,
+    /// How long it lasts, in days.
+    pub subject_cookie_days: u64,
+    /// Share that stays stable in every release.
+    pub holdout: Share,
+    /// The share of a release that nobody has touched.
+    pub initial_share: Share,
+    /// Share of the stable classify calls that the model is asked about as well.
+    pub shadow_share: Share,
+    /// Subjects with a cohort of their own.
+    pub cohort_overrides: Vec<(Subject, Cohort)>,
+    /// Whether nobody is canary, whatever the rollout object says.
+    pub kill_switch_enabled: bool,
+    /// Origins that the canary's answers are open to, beside the gate's own.
+    pub cors_origins: Vec<String>,
+    /// Whether answers say who gave them.
+    pub debug_headers_enabled: bool,
+    /// Whether each event is printed.
+    pub event_logging_enabled: bool,
+    /// Whether the model worker's page is served here as well.
+    pub playground_enabled: bool,
+    /// Whether events show the masked beginning of the text.
+    pub text_preview_enabled: bool,
+    /// Who is told of what the rollout does.
+    pub alert_webhooks: Vec<WebhookTarget>,
+    /// Who is asked before a share rises.
+    pub traffic_increase_webhooks: Vec<WebhookTarget>,
+    /// How fast a rehearsal's time passes.
+    pub time_scale: TimeScale,
+    /// Where events go beside the ledger.
+    pub sinks: Vec<Sink>,
+    /// How long a part of the ledger keeps events, in milliseconds.
+    pub event_retention_ms: u64,
+    /// How much a part of the ledger may hold before its oldest tenth goes.
+    pub event_store_bytes_max: u64,
+    /// How many objects the ledger is kept in.
+    pub event_store_shards: u64,
+    /// Whether callers are limited.
+    pub rate_limits_enabled: bool,
+    /// Signs ids and hashes subjects, newest first; none switches both off.
+    pub signing_keys: Vec<SigningKey>,
+    /// Verify overrides; none switches them off.
+    pub override_keys: Vec<SigningKey>,
+    /// May read; none switches reading off.
+    pub viewer_tokens: Vec<SigningKey>,
+    /// May change; none switches changing off.
+    pub admin_tokens: Vec<SigningKey>,
+    /// What was refused.
+    pub errors: Vec<GatewaySettingError>,
+}
+
+/// In which shape the canary answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResponseFormat {
+    /// Nested list, as Hugging Face's clients take it.
+    HuggingFace,
+    /// The model worker's own.
+    Native,
+    /// The old system's prediction object.
+    V242,
+}
+
+/// Who is given a cookie to be recognised by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SubjectCookiePolicy {
+    /// Every caller without a subject.
+    All,
+    /// Callers without a subject on classify calls.
+    Classify,
+    /// Nobody.
+    Off,
+}
+
+/// A variable that is not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{variable}: {reason}")]
+pub struct GatewaySettingError {
+    variable: &'static str,
+    reason: VariableError,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+enum VariableError {
+    #[error("`{value}` is not one of {expected}")]
+    UnknownChoice { value: String, expected: &'static str },
+    #[error("`{value}` is not METHOD /path, or several of them with commas between")]
+    InvalidClassifyRoute { value: String },
+    #[error("entry {number} is not SUBJECT=canary or SUBJECT=stable")]
+    InvalidCohortOverride { number: usize },
+    #[error("entry {number}: {error}")]
+    InvalidOverrideSubject { number: usize, error: SubjectError },
+    #[error("`{value}` is not the name of a header")]
+    InvalidHeaderName { value: String },
+    #[error("{0}")]
+    InvalidKey(#[from] SigningKeyError),
+    #[error("holds {keys} keys, the most is 2: the old one and the new one of a rotation")]
+    TooManyKeys { keys: usize },
+    #[error("`{value}` is not http:// or https:// with a host and nothing after it")]
+    InvalidOrigin { value: String },
+    #[error("an origin with a user in it is not taken, nor shown")]
+    OriginWithUser,
+    #[error("neither it nor a service binding LEGACY names the old system")]
+    MissingOrigin,
+    #[error("{0}")]
+    InvalidPointer(#[from] JsonPointerError),
+    #[error("`{value}` is not a path such as /_jeffrey")]
+    InvalidPrefix { value: String },
+    #[error("`{value}` is not a whole number from {least} to {most}")]
+    OutOfRange { value: String, least: u64, most: u64 },
+    #[error("{0}")]
+    InvalidRelease(#[from] ReleaseNameError),
+    #[error("{0}")]
+    InvalidShare(#[from] ShareError),
+    #[error("{0}")]
+    InvalidSinks(#[from] SinkError),
+    #[error("{0}")]
+    InvalidWebhooks(#[from] WebhookError),
+    #[error("a text is needed to classify")]
+    MissingTextPointer,
+}
+
+impl GatewaySettings {
+    /// Reads all variables and keeps every fault found.
+    pub fn parse(variables: &GatewayVariables) -> Self {
+        let mut variable_reader = VariableReader { variables, errors: Vec::new() };
+        let classify = variable_reader.parse_variable(LEGACY_CLASSIFY, parse_classify_routes);
+        let text = variable_reader.parse_variable(LEGACY_TEXT, |text| {
+            parse_pointer(text)?.ok_or(VariableError::MissingTextPointer)
+        });
+        let contract = LegacyContract {
+            classify_calls: classify,
+            text_pointer: text,
+            user_pointer: variable_reader.parse_variable(LEGACY_USER, parse_pointer),
+            label_pointer: variable_reader.parse_variable(LEGACY_LABEL, parse_pointer),
+            confidence_pointer: variable_reader.parse_variable(LEGACY_CONFIDENCE, parse_pointer),
+            route_pointer: variable_reader.parse_variable(LEGACY_ROUTE, parse_pointer),
+            low_confidence_pointer: variable_reader
+                .parse_variable(LEGACY_LOW_CONFIDENCE, parse_pointer),
+            rule_pointer: variable_reader.parse_variable(LEGACY_RULE, parse_pointer),
+        };
+        Self {
+            release: variable_reader.parse_variable(RELEASE, |name| Ok(name.parse()?)),
+            contract,
+            legacy_origin: variable_reader.parse_variable(LEGACY_ORIGIN, parse_origin),
+            legacy_timeout_ms: variable_reader
+                .parse_variable(LEGACY_TIMEOUT_MS, |ms| parse_number(ms, 100, 60_000)),
+            model_timeout_ms: variable_reader
+                .parse_variable(MODEL_TIMEOUT_MS, |ms| parse_number(ms, 50, 30_000)),
+            response_format: variable_reader.parse_variable(RESPONSE_SHAPE, |shape| {
+                parse_choice(
+                    shape,
+                    "v2.4.2, native, huggingface",
+                    &[
+                        ("v2.4.2", ResponseFormat::V242),
+                        ("native", ResponseFormat::Native),
+                        ("huggingface", ResponseFormat::HuggingFace),
+                    ],
+                )
+            }),
+            admin_prefix: variable_reader.parse_variable(OWN_PREFIX, parse_prefix),
+            subject_header: variable_reader.parse_variable(SUBJECT_HEADER, parse_header_name),
+            subject_cookie: variable_reader.parse_variable(SUBJECT_COOKIE, |who| {
+                parse_choice(
+                    who,
+                    "off, classify, all",
+                    &[
+                        ("off", SubjectCookiePolicy::Off),
+                        ("classify", SubjectCookiePolicy::Classify),
+                        ("all", SubjectCookiePolicy::All),
+                    ],
+                )
+            }),
+            // Browsers keep no cookie longer (RFC 6265bis, section 5.5).
+            subject_cookie_days: variable_reader
+                .parse_variable(SUBJECT_COOKIE_DAYS, |days| parse_number(days, 1, 400)),
+            holdout: variable_reader.parse_variable(HOLDOUT, parse_share),
+            initial_share: variable_reader.parse_variable(INITIAL_SHARE, parse_share),
+            shadow_share: variable_reader.parse_variable(SHADOW_SHARE, parse_share),
+            cohort_overrides: variable_reader
+                .parse_variable(FORCED_SUBJECTS, parse_cohort_overrides),
+            kill_switch_enabled: variable_reader.parse_variable(KILL_SWITCH, parse_switch),
+            cors_origins: variable_reader.parse_variable(CORS_ORIGINS, parse_origins),
+            debug_headers_enabled: variable_reader.parse_variable(DEBUG_HEADERS, parse_switch),
+            event_logging_enabled: variable_reader.parse_variable(LOG_EVENTS, parse_switch),
+            playground_enabled: variable_reader.parse_variable(PLAYGROUND, parse_switch),
+            text_preview_enabled: variable_reader.parse_variable(PREVIEW, parse_switch),
+            alert_webhooks: variable_reader
+                .parse_variable(ALERTS, |value| Ok(webhook::parse_targets(value)?)),
+            traffic_increase_webhooks: variable_reader
+                .parse_variable(ASK_BEFORE_RISE, |value| Ok(webhook::parse_targets(value)?)),
+            time_scale: variable_reader.parse_variable(TIME_FACTOR, |times| {
+                Ok(TimeScale::new(parse_number(times, 1, TimeScale::FACTOR_MAX)?))
+            }),
+            sinks: variable_reader.parse_variable(SINKS, |value| Ok(sink::parse_sinks(value)?)),
+            // Days as milliseconds; the platform gives an object 10 GB.
+            event_retention_ms: variable_reader
+                .parse_variable(LEDGER_DAYS, |days| Ok(parse_number(days, 1, 90)? * 86_400_000)),
+            event_store_bytes_max: variable_reader
+                .parse_variable(LEDGER_MB, |mb| Ok(parse_number(mb, 1, 9_000)? * 1_000_000)),
+            event_store_shards: variable_reader
+                .parse_variable(LEDGER_SHARDS, |shards| parse_number(shards, 1, SHARDS_MAX)),
+            rate_limits_enabled: variable_reader.parse_variable(RATE_LIMITS, parse_switch),
+            signing_keys: variable_reader.parse_variable(JEFFREY_KEY, parse_keys),
+            override_keys: variable_reader.parse_variable(JEFFREY_OVERRIDE_KEY, parse_keys),
+            viewer_tokens: variable_reader.parse_variable(JEFFREY_VIEWER_TOKEN, parse_keys),
+            admin_tokens: variable_reader.parse_variable(JEFFREY_ADMIN_TOKEN, parse_keys),
+            errors: variable_reader.errors,
+        }
+    }
+
+    /// The same with a fault more when nothing names the old system.
+    pub fn with_legacy_binding(mut self, has_binding: bool) -> Self {
+        if self.legacy_origin.is_none() && !has_binding {
+            let (variable, reason) = (LEGACY_ORIGIN, VariableError::MissingOrigin);
+            self.errors.push(GatewaySettingError { variable, reason });
+        }
+        self
+    }
+
+    /// Whether nobody is canary, whatever the rollout object says.
+    pub fn is_canary_disabled(&self) -> bool {
+        self.kill_switch_enabled || !self.errors.is_empty()
+    }
+}
+
+struct VariableReader<'a> {
+    variables: &'a GatewayVariables,
+    errors: Vec<GatewaySettingError>,
+}
+
+impl VariableReader<'_> {
+    /// The variable's value, or its default and a fault.
+    fn parse_variable<T>(
+        &mut self,
+        variable: &'static str,
+        parse: fn(&str) -> Result<T, VariableError>,
+    ) -> T {
+        // A default that is not taken by its own parser is found by the first test.
+        let default = VARIABLES.iter().find(|(name, _)| *name == variable).map_or("", |(_, d)| d);
+        let set_value = self.variables.0.get(variable).map(|value| value.trim());
+        match parse(set_value.filter(|value| !value.is_empty()).unwrap_or(default)) {
+            Ok(value) => value,
+            Err(reason) => {
+                self.errors.push(GatewaySettingError { variable, reason });
+                parse(default).unwrap_or_else(|reason| panic!("default of {variable}: {reason}"))
+            }
+        }
+    }
+}
+
+fn truncate(value: &str) -> String {
+    value.chars().take(40).collect()
+}
+
+fn parse_choice<T: Copy>(
+    value: &str,
+    expected: &'static str,
+    choices: &[(&str, T)],
+) -> Result<T, VariableError> {
+    let choice = choices.iter().find(|(name, _)| *name == value).map(|(_, choice)| *choice);
+    choice.ok_or_else(|| VariableError::UnknownChoice { value: truncate(value), expected })
+}
+
+fn parse_switch(value: &str) -> Result<bool, VariableError> {
+    parse_choice(value, "on, off", &[("on", true), ("off", false)])
+}
+
+fn parse_number(value: &str, least: u64, most: u64) -> Result<u64, VariableError> {
+    let number = value.parse().ok().filter(|number| (least..=most).contains(number));
+    number.ok_or_else(|| VariableError::OutOfRange { value: truncate(value), least, most })
+}
+
+fn parse_share(value: &str) -> Result<Share, VariableError> {
+    Ok(value.parse()?)
+}
+
+/// A pointer; a dash where the old system has nothing to point at.
+fn parse_pointer(value: &str) -> Result<Option<JsonPointer>, VariableError> {
+    if value == "-" { Ok(None) } else { Ok(Some(JsonPointer::parse(value)?)) }
+}
+
+fn parse_classify_routes(value: &str) -> Result<Vec<(String, String)>, VariableError> {
+    let parse_route = |entry: &str| {
+        let (method, path) = entry.trim().split_once(' ')?;
+        let is_method = !method.is_empty() && method.bytes().all(|b| b.is_ascii_uppercase());
+        let path = path.trim();
+        let is_path = path.starts_with('/') && !path.contains(['?', '#', ' ']);
+        (is_method && is_path).then(|| (method.to_owned(), path.to_owned()))
+    };
+    let routes: Option<Vec<_>> = value.split(',').map(parse_route).collect();
+    routes.ok_or_else(|| VariableError::InvalidClassifyRoute { value: truncate(value) })
+}
+
+/// Origins with commas between, as browsers write them.
+fn parse_origins(value: &str) -> Result<Vec<String>, VariableError> {
+    let entries = value.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+    entries.filter_map(|entry| parse_origin(entry).transpose()).collect()
+}
+
+fn parse_origin(value: &str) -> Result<Option<String>, VariableError> {
+    if value.is_empty() {
+        return Ok(None);
+    }
+    if value.contains('@') {
+        return Err(VariableError::OriginWithUser);
+    }
+    let value = value.strip_suffix('/').unwrap_or(value);
+    let host = value.strip_prefix("http://").or_else(|| value.strip_prefix("https://"));
+    let is_host = |host: &&str| {
+        !host.is_empty()
+            && host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]_".contains(&b))
+    };
+    match host.filter(is_host) {
+        Some(_) => Ok(Some(value.to_owned())),
+        None => Err(VariableError::InvalidOrigin { value: truncate(value) }),
+    }
+}
+
+fn parse_prefix(value: &str) -> Result<String, VariableError> {
+    let is_path_byte = |b: u8| b.is_ascii_alphanumeric() || b"-_./".contains(&b);
+    let is_prefix = value.len() > 1
+        && value.starts_with('/')
+        && !value.ends_with('/')
+        && !value.contains("//")
+        && value.bytes().all(is_path_byte);
+    if is_prefix {
+        Ok(value.to_owned())
+    } else {
+        Err(VariableError::InvalidPrefix { value: truncate(value) })
+    }
+}
+
+fn parse_header_name(value: &str) -> Result<String, VariableError> {
+    let is_header = value.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+    if is_header {
+        Ok(value.to_ascii_lowercase())
+    } else {
+        Err(VariableError::InvalidHeaderName { value: truncate(value) })
+    }
+}
+
+/// One key, or two with a comma between.
+fn parse_keys(value: &str) -> Result<Vec<SigningKey>, VariableError> {
+    let entries: Vec<&str> =
+        value.split(',').map(str::trim).filter(|key| !key.is_empty()).collect();
+    if entries.len() > 2 {
+        return Err(VariableError::TooManyKeys { keys: entries.len() });
+    }
+    entries.into_iter().map(|key| Ok(SigningKey::parse(key)?)).collect()
+}
+
+/// `SUBJECT=COHORT` with commas between. A fault names the entry by its number: a subject is somebody.
+fn parse_cohort_overrides(value: &str) -> Result<Vec<(Subject, Cohort)>, VariableError> {
+    let entries = value.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+    entries
+        .zip(1..)
+        .map(|(entry, number)| {
+            let (subject, cohort) =
+                entry.rsplit_once('=').ok_or(VariableError::InvalidCohortOverride { number })?;
+            let cohort = Cohort::from_name(cohort.trim())
+                .ok_or(VariableError::InvalidCohortOverride { number })?;
+            let subject = Subject::parse(subject.trim());
+            let subject =
+                subject.map_err(|error| VariableError::InvalidOverrideSubject { number, error })?;
+            Ok((subject, cohort))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(variables: &[(&'static str, &str)]) -> GatewaySettings {
+        let variables = variables.iter().map(|(name, value)| (*name, (*value).to_owned()));
+        GatewaySettings::parse(&GatewayVariables(variables.collect()))
+    }
+
+    #[test]
+    fn without_variables_the_defaults_hold_and_only_the_origin_is_missing() {
+        let settings = parse(&[]);
+        assert_eq!(settings.errors, []);
+        assert_eq!(settings.contract, LegacyContract::default());
+        assert_eq!(settings.holdout, Share::NONE);
+        assert!(
+            !settings.playground_enabled
+                && !settings.text_preview_enabled
+                && !settings.debug_headers_enabled
+        );
+        assert!(!settings.is_canary_disabled());
+        let without_binding = settings.clone().with_legacy_binding(false);
+        assert_eq!(
+            without_binding.errors[0].to_string(),
+            "LEGACY_ORIGIN: neither it nor a service binding LEGACY names the old system"
+        );
+        assert!(without_binding.is_canary_disabled());
+        assert!(!settings.with_legacy_binding(true).is_canary_disabled());
+    }
+
+    #[test]
+    fn every_error_names_its_variable_value_and_range() {
+        let rows = [
+            (CORS_ORIGINS, "https://a, b", "`b` is not http:// or https:// with a host"),
+            (DEBUG_HEADERS, "yes", "`yes` is not one of on, off"),
+            (FORCED_SUBJECTS, "a=canary,b", "entry 2 is not SUBJECT=canary or SUBJECT=stable"),
+            (FORCED_SUBJECTS, "=canary", "entry 1: subject is empty"),
+            (HOLDOUT, "101%", "share 101% is above 100%"),
+            (JEFFREY_KEY, "short", "key of 5 bytes is below the least of 16"),
+            (LEGACY_CLASSIFY, "/predict", "`/predict` is not METHOD /path, or several"),
+            (LEGACY_LABEL, "label", "`label` is not a JSON pointer such as /prediction/primary"),
+            (LEGACY_ORIGIN, "http://h/path", "`http://h/path` is not http:// or https://"),
+            (LEGACY_ORIGIN, "ftp://h", "`ftp://h` is not http:// or https://"),
+            (LEGACY_ORIGIN, "http://user@h", "an origin with a user in it is not taken, nor shown"),
+            (LEGACY_TEXT, "-", "a text is needed to classify"),
+            (LEGACY_TIMEOUT_MS, "99", "`99` is not a whole number from 100 to 60000"),
+            (MODEL_TIMEOUT_MS, "1e3", "`1e3` is not a whole number from 50 to 30000"),
+            (OWN_PREFIX, "/", "`/` is not a path such as /_jeffrey"),
+            (OWN_PREFIX, "x/", "`x/` is not a path such as /_jeffrey"),
+            (PLAYGROUND, "yes", "`yes` is not one of on, off"),
+            (RELEASE, "a b", "release `a b` is not 1 to 64 letters"),
+            (RESPONSE_SHAPE, "v2", "`v2` is not one of v2.4.2, native, huggingface"),
+            (SINKS, "logs", "not a list such as"),
+            (SUBJECT_COOKIE, "on", "`on` is not one of off, classify, all"),
+            (SUBJECT_COOKIE_DAYS, "401", "`401` is not a whole number from 1 to 400"),
+            (SUBJECT_HEADER, "x user", "`x user` is not the name of a header"),
+        ];
+        for (variable, value, expected) in rows {
+            let errors = parse(&[(variable, value)]).errors;
+            assert_eq!(errors.len(), 1, "{variable} {value}");
+            let message = errors[0].to_string();
+            assert!(message.starts_with(&format!("{variable}: {expected}")), "{message}");
+        }
+        let settings: Vec<_> =
+            rows.iter().map(|(variable, value, _)| (*variable, *value)).collect();
+        let variables: std::collections::BTreeSet<_> = rows.iter().map(|row| row.0).collect();
+        assert_eq!(parse(&settings).errors.len(), variables.len(), "each variable's fault is kept");
+    }
+
+    #[test]
+    fn variables_that_are_set_are_used() {
+        let settings = parse(&[
+            (LEGACY_CLASSIFY, "POST /predict, PUT /v1/emotion"),
+            (LEGACY_USER, "-"),
+            (LEGACY_ORIGIN, "https://old.example:8443/"),
+            (SUBJECT_HEADER, "X-Account"),
+            (FORCED_SUBJECTS, "a=b=canary, é = stable"),
+            (JEFFREY_KEY, "0123456789abcdef, 0123456789abcdeg"),
+            (KILL_SWITCH, "on"),
+        ]);
+        assert_eq!(settings.errors, []);
+        assert!(settings.contract.is_classify_call("PUT", "/v1/emotion"));
+        assert_eq!(settings.contract.user_pointer, None);
+        assert_eq!(settings.legacy_origin.as_deref(), Some("https://old.example:8443"));
+        assert_eq!(settings.subject_header, "x-account");
+        let overrides: Vec<_> =
+            settings.cohort_overrides.iter().map(|(s, c)| (s.expose(), *c)).collect();
+        assert_eq!(overrides, [("a=b", Cohort::Canary), ("é", Cohort::Stable)]);
+        assert_eq!(settings.signing_keys.len(), 2);
+        assert!(settings.is_canary_disabled());
+    }
+
+    #[test]
+    fn an_error_shows_no_secret_and_no_subject() {
+        let settings = parse(&[
+            (JEFFREY_ADMIN_TOKEN, "hunter2"),
+            (FORCED_SUBJECTS, "alice@example.org=nobody"),
+            (JEFFREY_KEY, "0123456789abcdef"),
+        ]);
+        let text = format!("{settings:?} {}", settings.errors[0]);
+        for secret in ["hunter2", "alice", "0123456789abcdef"] {
+            assert!(!text.contains(secret), "{text}");
+        }
+    }
+}

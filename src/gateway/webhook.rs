@@ -1,0 +1,372 @@
+//! Those who are told of what a rollout does, and those who are asked before a share rises: who they are, what they are
+//! sent, and what their answers mean. Nothing of a request is in it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::sink::{is_http_url, is_target_name};
+use crate::rollout::advance_checks::WebhookVerdict;
+use crate::rollout::progress::{RollbackCause, RolloutAlert};
+use jeffrey_terms::{Share, UnixMs};
+
+/// The most receivers of one list.
+pub const RECEIVERS_MAX: usize = 8;
+
+/// One who is told or asked.
+#[derive(Clone, PartialEq, Eq)]
+pub struct WebhookTarget {
+    /// Its name, 1 to 32 letters, digits, dashes and underscores.
+    pub name: String,
+    /// What it takes.
+    pub format: WebhookFormat,
+    /// Where it is.
+    pub url: String,
+    /// Sent as `Authorization`.
+    pub authorization: Option<String>,
+}
+
+/// In what shape somebody is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WebhookFormat {
+    /// [`Notification`] as it is.
+    #[default]
+    Json,
+    /// As Slack's incoming webhooks take it, and others who do as Slack does.
+    Slack,
+}
+
+impl fmt::Debug for WebhookTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A URL may carry a key.
+        write!(f, "Receiver({}, {:?})", self.name, self.format)
+    }
+}
+
+/// What is no list of receivers. Nothing of a value is shown but a name: it may hold a secret.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WebhookError {
+    /// Not JSON of the shape.
+    #[error(
+        "not a list such as [{{\"name\": \"on-call\", \"shape\": \"slack\", \"url\": \"https://…\"}}]"
+    )]
+    InvalidJson,
+    /// Too many.
+    #[error("holds {receivers} receivers, the most is {RECEIVERS_MAX}")]
+    TooMany {
+        /// How many.
+        receivers: usize,
+    },
+    /// The name cannot be one, or is another's.
+    #[error(
+        "receiver {number} has a name that is taken or not 1 to 32 letters, digits, dashes and underscores"
+    )]
+    InvalidName {
+        /// Which, from 1.
+        number: usize,
+    },
+    /// The URL cannot be asked.
+    #[error(
+        "receiver `{name}` has a URL that is not http:// or https:// with a host and no user in it"
+    )]
+    InvalidUrl {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// The receivers of a variable; none when it is empty.
+///
+/// # Errors
+/// [`WebhookError`] names the first fault.
+pub fn parse_targets(value: &str) -> Result<Vec<WebhookTarget>, WebhookError> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct WebhookTargetConfig {
+        name: String,
+        #[serde(default)]
+        shape: WebhookFormat,
+        url: String,
+        authorization: Option<String>,
+    }
+    if value.is_empty() {
+        return Ok(Vec::new());
+    }
+    let configs: Vec<WebhookTargetConfig> =
+        serde_json::from_str(value).map_err(|_| WebhookError::InvalidJson)?;
+    if configs.len() > RECEIVERS_MAX {
+        return Err(WebhookError::TooMany { receivers: configs.len() });
+    }
+    let mut targets: Vec<WebhookTarget> = Vec::new();
+    for (WebhookTargetConfig { name, shape: format, url, authorization }, number) in
+        configs.into_iter().zip(1..)
+    {
+        if !is_target_name(&name) || targets.iter().any(|target| target.name == name) {
+            return Err(WebhookError::InvalidName { number });
+        }
+        if !is_http_url(&url) {
+            return Err(WebhookError::InvalidUrl { name });
+        }
+        targets.push(WebhookTarget { name, format, url, authorization });
+    }
+    Ok(targets)
+}
+
+/// What somebody is told.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Notification {
+    /// What it is about, the same as long as it lasts: whoever has it is not told again.
+    pub key: String,
+    /// Whether it is over.
+    pub resolved: bool,
+    /// How bad.
+    pub severity: Severity,
+    /// The release.
+    pub release: String,
+    /// The canary's share now.
+    #[serde(rename = "share_basis_points")]
+    pub share: Share,
+    /// What happened, in one sentence.
+    pub text: String,
+    /// Commands to act.
+    pub commands: Vec<String>,
+    /// Number of the history's entry, where there is one.
+    pub entry: Option<u64>,
+    /// When.
+    #[serde(rename = "at_ms")]
+    pub time: UnixMs,
+}
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// The release was taken back.
+    Critical,
+    /// Somebody should look.
+    Warning,
+    /// It is well.
+    Info,
+}
+
+impl Notification {
+    /// The body for a receiver of some shape.
+    pub fn to_body(&self, format: WebhookFormat) -> Vec<u8> {
+        let body = match format {
+            WebhookFormat::Json => serde_json::to_value(self).unwrap_or(Value::Null),
+            WebhookFormat::Slack => {
+                let emoji = match (self.resolved, self.severity) {
+                    (true, _) => ":white_check_mark: resolved:",
+                    (false, Severity::Critical) => ":rotating_light:",
+                    (false, Severity::Warning) => ":warning:",
+                    (false, Severity::Info) => ":information_source:",
+                };
+                let commands = self.commands.iter().map(|command| format!("\n`{command}`"));
+                let Self { release, share, text, .. } = self;
+                let text = format!("{emoji} {release} at {share}: {text}");
+                json!({ "text": escape_slack(&text) + &commands.map(|line| escape_slack(&line)).collect::<String>() })
+            }
+        };
+        body.to_string().into_bytes()
+    }
+}
+
+/// The three characters that Slack's texts escape.
+fn escape_slack(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+/// What of an alert is told to people: key, severity, sentence and commands. `None` for the answer to a command, which
+/// goes to whoever gave it.
+pub fn notification_for(
+    alert: &RolloutAlert,
+) -> Option<(&'static str, Severity, String, Vec<&'static str>)> {
+    const EXPLAIN: &str = "jeffrey rollout explain";
+    const STATUS: &str = "jeffrey rollout status";
+    Some(match alert {
+        RolloutAlert::ApprovalWanted(gates_undecided) => {
+            let reason = if *gates_undecided {
+                "the gates could not decide in time"
+            } else {
+                "the gates pass and the plan wants a person's word"
+            };
+            let commands = vec!["jeffrey rollout approve", STATUS];
+            ("approval", Severity::Warning, format!("waits for approval: {reason}"), commands)
+        }
+        RolloutAlert::Held(findings) => {
+            let open_gates: Vec<&str> =
+                findings.iter().map(|finding| finding.gate.as_str()).take(5).collect();
+            let text = if open_gates.is_empty() {
+                "holds: the stage has not had the requests that it needs".to_owned()
+            } else {
+                format!("holds: {} do not pass yet", open_gates.join(", "))
+            };
+            ("held", Severity::Warning, text, vec![STATUS])
+        }
+        RolloutAlert::NoData => {
+            let text = "holds: no canary request was counted for some minutes".to_owned();
+            ("no_data", Severity::Warning, text, vec![STATUS])
+        }
+        RolloutAlert::Refused(_) => return None,
+        RolloutAlert::RolledBack(cause) => {
+            let text = format!("rolled back: {}", describe_cause(cause));
+            (
+                "rolled_back",
+                Severity::Critical,
+                text,
+                vec![EXPLAIN, "jeffrey rollout resume --reason …"],
+            )
+        }
+        RolloutAlert::StableBreached => {
+            let text =
+                "holds: the old system itself is outside the plan's limits for it".to_owned();
+            ("stable", Severity::Warning, text, vec![STATUS])
+        }
+        RolloutAlert::Withheld(withheld) => {
+            let commands = withheld.suggested_command().into_iter().chain([STATUS]).collect();
+            ("withheld", Severity::Warning, format!("holds: {withheld}"), commands)
+        }
+    })
+}
+
+/// What rolled back, in a sentence without its subject.
+pub fn describe_cause(cause: &RollbackCause) -> String {
+    match cause {
+        RollbackCause::Breach(kind) => {
+            format!("the canary did what none may do once: {}", kind.name())
+        }
+        RollbackCause::Gate(finding) => {
+            let format_number =
+                |value: Option<f64>| value.map_or("?".to_owned(), |value| format!("{value:.4}"));
+            format!(
+                "gate `{}` fails: {} against a limit of {}, {} of {} requests",
+                finding.gate,
+                format_number(finding.value),
+                format_number(finding.limit),
+                finding.hits,
+                finding.samples
+            )
+        }
+        RollbackCause::Person { reason } => format!("a person: {reason}"),
+    }
+}
+
+/// What somebody who was asked said; what is no answer is "wait".
+pub fn parse_verdict(status: u16, body: &[u8]) -> WebhookVerdict {
+    #[derive(Deserialize)]
+    struct WebhookResponseBody {
+        answer: WebhookVerdict,
+    }
+    if status != 200 {
+        return WebhookVerdict::Wait;
+    }
+    serde_json::from_slice(body)
+        .map_or(WebhookVerdict::Wait, |response: WebhookResponseBody| response.answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rollout::release_state::HardFailureKind;
+
+    #[test]
+    fn a_hold_without_open_gates_says_that_requests_are_missing() {
+        let (_, _, text, _) = notification_for(&RolloutAlert::Held(Vec::new())).unwrap();
+        assert_eq!(text, "holds: the stage has not had the requests that it needs");
+    }
+
+    #[test]
+    fn webhook_targets_are_read_whole_or_refused_without_their_secrets() {
+        let target_json = r#"{"name":"on-call","shape":"slack","url":"https://h.example/s3cret"}"#;
+        let targets = parse_targets(&format!("[{target_json}]")).unwrap();
+        assert_eq!(
+            (targets[0].name.as_str(), targets[0].format),
+            ("on-call", WebhookFormat::Slack)
+        );
+        assert_eq!(format!("{targets:?}"), "[Receiver(on-call, Slack)]");
+        assert_eq!(
+            parse_targets(r#"[{"name":"a","url":"http://h"}]"#).unwrap()[0].format,
+            WebhookFormat::Json
+        );
+        let rows = [
+            ("{}".to_owned(), WebhookError::InvalidJson),
+            (format!("[{target_json},{target_json}]"), WebhookError::InvalidName { number: 2 }),
+            (
+                target_json.replace("on-call", "").replace('{', "[{").replace('}', "}]"),
+                WebhookError::InvalidName { number: 1 },
+            ),
+            (
+                format!("[{}]", target_json.replace("https://h", "https://u:p@h")),
+                WebhookError::InvalidUrl { name: "on-call".into() },
+            ),
+            (format!("[{}]", [target_json; 9].join(",")), WebhookError::TooMany { receivers: 9 }),
+        ];
+        for (value, expected) in rows {
+            assert_eq!(parse_targets(&value), Err(expected), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_notification_has_its_reason_and_its_commands_in_both_formats() {
+        let (key, severity, text, commands) =
+            notification_for(&RolloutAlert::RolledBack(RollbackCause::Person {
+                reason: "<b> & more".to_owned(),
+            }))
+            .unwrap();
+        let notice = Notification {
+            key: key.to_owned(),
+            resolved: false,
+            severity,
+            release: "e1".to_owned(),
+            share: Share::NONE,
+            text,
+            commands: commands.into_iter().map(str::to_owned).collect(),
+            entry: Some(7),
+            time: UnixMs(1),
+        };
+        let parsed: Notification =
+            serde_json::from_slice(&notice.to_body(WebhookFormat::Json)).unwrap();
+        assert_eq!(parsed, notice);
+        let slack_body: Value =
+            serde_json::from_slice(&notice.to_body(WebhookFormat::Slack)).unwrap();
+        let text = slack_body["text"].as_str().unwrap();
+        assert!(
+            text.starts_with(
+                ":rotating_light: e1 at 0.00%: rolled back: a person: &lt;b&gt; &amp; more"
+            ),
+            "{text}"
+        );
+        assert!(text.contains("`jeffrey rollout explain`"), "{text}");
+        assert!(
+            notification_for(&RolloutAlert::RolledBack(RollbackCause::Breach(
+                HardFailureKind::Trap
+            )))
+            .unwrap()
+            .2
+            .contains("trap")
+        );
+    }
+
+    #[test]
+    fn an_unreadable_response_means_retry() {
+        let rows: [(u16, &[u8], WebhookVerdict); 6] = [
+            (200, br#"{"answer":"go"}"#, WebhookVerdict::Go),
+            (200, br#"{"answer":"stop","reason":"x"}"#, WebhookVerdict::Stop),
+            (200, br#"{"answer":"wait"}"#, WebhookVerdict::Wait),
+            (200, br#"{"answer":"maybe"}"#, WebhookVerdict::Wait),
+            (200, b"go", WebhookVerdict::Wait),
+            (500, br#"{"answer":"go"}"#, WebhookVerdict::Wait),
+        ];
+        for (status, body, expected) in rows {
+            assert_eq!(
+                parse_verdict(status, body),
+                expected,
+                "{status} {}",
+                String::from_utf8_lossy(body)
+            );
+        }
+    }
+}

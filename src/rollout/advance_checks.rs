@@ -1,0 +1,240 @@
+//! What a share needs to rise beside the gates: a release check of exactly the model that is deployed, what the
+//! stage's own answers amount to, and the word of those who are asked.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::telemetry::analysis::Readiness;
+use jeffrey_terms::UnixMs;
+
+/// How long a release check is good for.
+pub const VALIDATION_VALID_MS: u64 = 24 * 60 * 60 * 1_000;
+
+/// A release check, as `jeffrey validate` reports it and the gate heard of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelValidation {
+    /// Sha256 of the model's manifest, in hexadecimal digits.
+    pub model_sha256: String,
+    /// Whether every limit was kept.
+    pub passed: bool,
+    /// When the gate heard of it.
+    #[serde(rename = "heard_ms")]
+    pub received_at: UnixMs,
+}
+
+/// What somebody says who is asked before a rise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WebhookResponse {
+    /// Who.
+    pub name: String,
+    /// What.
+    pub answer: WebhookVerdict,
+}
+
+/// The answer of one who is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WebhookVerdict {
+    /// It may rise.
+    Go,
+    /// Not now; no answer is this as well.
+    Wait,
+    /// Not without a person.
+    Stop,
+}
+
+/// What is known when a share would rise.
+#[derive(Clone, Copy, Debug)]
+pub struct AdvanceInputs<'a> {
+    /// The last release check.
+    pub validation: Option<&'a ModelValidation>,
+    /// The model that is deployed, as it says itself.
+    pub deployed_model: Option<&'a str>,
+    /// What the stage's own canary answers amount to; `None` before the first stage.
+    pub readiness: Option<Readiness>,
+    /// Those who were asked.
+    pub webhook_responses: &'a [WebhookResponse],
+}
+
+/// Why a share may not rise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AdvanceBlocked {
+    /// The stage's answers are not ready.
+    Analysis,
+    /// The deployed model does not say which it is.
+    ModelUnknown,
+    /// Somebody who is asked says so.
+    Said(WebhookResponse),
+    /// The check failed.
+    ValidationFailed,
+    /// The check was of another model.
+    ValidationForeign {
+        /// The model checked.
+        checked: String,
+        /// The model deployed.
+        deployed: String,
+    },
+    /// There was no check.
+    ValidationMissing,
+    /// The check is too old.
+    ValidationStale {
+        /// How old, in hours.
+        hours: u64,
+    },
+}
+
+/// Why a share may not rise, if it may not.
+pub fn check_advance(inputs: &AdvanceInputs<'_>, now: UnixMs) -> Option<AdvanceBlocked> {
+    let Some(validation) = inputs.validation else {
+        return Some(AdvanceBlocked::ValidationMissing);
+    };
+    let Some(deployed) = inputs.deployed_model else { return Some(AdvanceBlocked::ModelUnknown) };
+    if validation.model_sha256 != deployed {
+        let (checked, deployed) = (validation.model_sha256.clone(), deployed.to_owned());
+        return Some(AdvanceBlocked::ValidationForeign { checked, deployed });
+    }
+    if !validation.passed {
+        return Some(AdvanceBlocked::ValidationFailed);
+    }
+    let age_ms = now.0.saturating_sub(validation.received_at.0);
+    if age_ms > VALIDATION_VALID_MS {
+        return Some(AdvanceBlocked::ValidationStale { hours: age_ms / 3_600_000 });
+    }
+    if inputs.readiness == Some(Readiness::NotReady) {
+        return Some(AdvanceBlocked::Analysis);
+    }
+    let response_with =
+        |verdict| inputs.webhook_responses.iter().find(|response| response.answer == verdict);
+    response_with(WebhookVerdict::Stop)
+        .or_else(|| response_with(WebhookVerdict::Wait))
+        .cloned()
+        .map(AdvanceBlocked::Said)
+}
+
+impl AdvanceBlocked {
+    /// Whether only a person lets it go on.
+    pub const fn needs_operator(&self) -> bool {
+        matches!(self, Self::Said(WebhookResponse { answer: WebhookVerdict::Stop, .. }))
+    }
+
+    /// The command to run, where one helps.
+    pub const fn suggested_command(&self) -> Option<&'static str> {
+        match self {
+            Self::Analysis => Some("jeffrey analyze URL"),
+            Self::ModelUnknown | Self::Said(_) => None,
+            Self::ValidationFailed
+            | Self::ValidationForeign { .. }
+            | Self::ValidationMissing
+            | Self::ValidationStale { .. } => Some("jeffrey validate --post URL"),
+        }
+    }
+}
+
+impl fmt::Display for AdvanceBlocked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shorten = |sha: &str| sha.chars().take(12).collect::<String>();
+        match self {
+            Self::Analysis => f.write_str("the stage's own answers are NOT READY"),
+            Self::ModelUnknown => f.write_str("the model worker does not say which model it has"),
+            Self::Said(WebhookResponse { name, answer: WebhookVerdict::Stop }) => {
+                write!(f, "`{name}` says stop")
+            }
+            Self::Said(WebhookResponse { name, .. }) => write!(f, "`{name}` says wait, or nothing"),
+            Self::ValidationFailed => f.write_str("the release check of this model failed"),
+            Self::ValidationForeign { checked, deployed } => write!(
+                f,
+                "the release check was of model {}, deployed is {}",
+                shorten(checked),
+                shorten(deployed)
+            ),
+            Self::ValidationMissing => f.write_str("there is no release check"),
+            Self::ValidationStale { hours } => {
+                write!(f, "the release check is {hours} hours old, the limit is 24")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: u64 = 3_600_000;
+
+    #[test]
+    fn each_thing_that_is_missing_is_named_and_nothing_else_blocks() {
+        let now = UnixMs(100 * HOUR);
+        let validation = |passed, hours: u64| ModelValidation {
+            model_sha256: "ab".repeat(32),
+            passed,
+            received_at: UnixMs((100 - hours) * HOUR),
+        };
+        let fresh = validation(true, 24);
+        let deployed = "ab".repeat(32);
+        let inputs = AdvanceInputs {
+            validation: Some(&fresh),
+            deployed_model: Some(&deployed),
+            readiness: Some(Readiness::MostlyReady),
+            webhook_responses: &[],
+        };
+        assert_eq!(check_advance(&inputs, now), None);
+        assert_eq!(check_advance(&AdvanceInputs { readiness: None, ..inputs }, now), None);
+        let response = |name: &str, answer| WebhookResponse { name: name.to_owned(), answer };
+        let responses = [
+            response("a", WebhookVerdict::Go),
+            response("b", WebhookVerdict::Wait),
+            response("c", WebhookVerdict::Stop),
+        ];
+        let rows = [
+            (AdvanceInputs { validation: None, ..inputs }, AdvanceBlocked::ValidationMissing),
+            (AdvanceInputs { deployed_model: None, ..inputs }, AdvanceBlocked::ModelUnknown),
+            (
+                AdvanceInputs { deployed_model: Some("cd"), ..inputs },
+                AdvanceBlocked::ValidationForeign {
+                    checked: deployed.clone(),
+                    deployed: "cd".into(),
+                },
+            ),
+            (
+                AdvanceInputs { validation: Some(&validation(false, 1)), ..inputs },
+                AdvanceBlocked::ValidationFailed,
+            ),
+            (
+                AdvanceInputs { validation: Some(&validation(true, 25)), ..inputs },
+                AdvanceBlocked::ValidationStale { hours: 25 },
+            ),
+            (
+                AdvanceInputs { readiness: Some(Readiness::NotReady), ..inputs },
+                AdvanceBlocked::Analysis,
+            ),
+            (
+                AdvanceInputs { webhook_responses: &responses[..2], ..inputs },
+                AdvanceBlocked::Said(responses[1].clone()),
+            ),
+            (
+                AdvanceInputs { webhook_responses: &responses, ..inputs },
+                AdvanceBlocked::Said(responses[2].clone()),
+            ),
+        ];
+        for (inputs, expected) in rows {
+            assert_eq!(check_advance(&inputs, now), Some(expected.clone()), "{inputs:?}");
+            assert!(!expected.to_string().is_empty());
+            assert_eq!(
+                expected.needs_operator(),
+                expected == AdvanceBlocked::Said(responses[2].clone())
+            );
+        }
+        assert_eq!(
+            check_advance(&AdvanceInputs { webhook_responses: &responses[..1], ..inputs }, now),
+            None
+        );
+        assert_eq!(
+            AdvanceBlocked::ValidationMissing.suggested_command(),
+            Some("jeffrey validate --post URL")
+        );
+    }
+}

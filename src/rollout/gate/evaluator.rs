@@ -1,0 +1,587 @@
+//! A gate's evidence, minute by minute, and the finding it amounts to.
+//!
+//! Where the question is "did it get worse", every minute of a day may be the start of the change
+//! ([`ChangePointEProcess`]); a day opens a new mixture with its own budget, and what the closed ones came to is kept
+//! but not multiplied. Subjects have one such mixture for each hour, over the minutes of that hour, on
+//! those whose first error since then it was. Where the question is "is it good enough", the evidence is
+//! that of the stage.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+use super::finding::{GateFinding, GateVerdict, VerdictReason};
+use super::{EvidenceUnit, Gate, GateEffect, GateRule, WindowLimit};
+use crate::rollout::counts::{AffectedSubjects, ClosedMinute, CountByCohort, Metric};
+use jeffrey_anytime::change_point::{ChangePointEProcess, EDetector, HexFloats, ProductEProcess};
+use jeffrey_anytime::odds::{MantelHaenszelOddsRatio, NON_INFERIORITY_ALTERNATIVES};
+use jeffrey_anytime::{
+    ALTERNATIVE_COUNT, ALTERNATIVE_RATIOS, EQUAL_WEIGHTS, NEAR_LIMIT_WEIGHTS, Proportion, beta,
+    limit, ln, ln_mean_exp, odds,
+};
+use jeffrey_terms::{Cohort, Share};
+
+/// What a gate remembers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GateEvaluator {
+    /// Since the stage began: the canary, stable.
+    seen: [Proportion; 2],
+    odds: MantelHaenszelOddsRatio,
+    /// The last minute with a request of the canary's.
+    last_sample: Option<u64>,
+    /// The minute it failed; stays until a person resumes.
+    crossed: Option<u64>,
+    one_client: bool,
+    memory: GateState,
+}
+
+/// What depends on the kind of rule.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum GateState {
+    Change(Box<ChangeEvidence>),
+    NotWorse {
+        equal: ProductEProcess<{ NON_INFERIORITY_ALTERNATIVES.len() }>,
+        below: ProductEProcess<ALTERNATIVE_COUNT>,
+    },
+    Seen,
+    Window(VecDeque<[Proportion; 2]>),
+}
+
+/// Evidence of a change at an unknown minute.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ChangeEvidence {
+    /// The first minute of the day in force.
+    day: Option<u64>,
+    requests: ChangePointEProcess,
+    /// One an hour.
+    subjects: Vec<HourEvidence>,
+    /// At 100 % without a holdout.
+    detector: EDetector,
+    segment: ChangeSegment,
+    /// What closed days came to, in thousandths of a nat; the latest last.
+    closed: VecDeque<i64>,
+}
+
+/// Subjects whose first error since this hour is evidence.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HourEvidence {
+    hour: u64,
+    starts: ChangePointEProcess,
+    /// Of the subjects affected since: by how many the canary's are fewer than its chance makes, and the
+    /// variance of that.
+    lack: HexFloats<2>,
+}
+
+impl HourEvidence {
+    const fn new(hour: u64) -> Self {
+        Self { hour, starts: ChangePointEProcess::new(), lack: HexFloats([0.0; 2]) }
+    }
+
+    /// Whether stable's subjects were used up faster than chance does it, as by an outage of the old
+    /// system: of those left more are the canary's than its share, and what begins now would take them for
+    /// the canary's fault.
+    fn is_depleted(&self) -> bool {
+        let [lack, variance] = self.lack.0;
+        lack > DEPLETED_DEVIATIONS_MIN * libm::sqrt(variance)
+    }
+
+    fn fold_counts(&mut self, stake: f64, subjects: CountByCohort, probability: f64) {
+        self.starts.fold_block(
+            stake,
+            &beta::ln_e_more_than_share(subjects.canary, subjects.stable, probability),
+        );
+        let total = (subjects.canary + subjects.stable) as f64;
+        let [lack, variance] = &mut self.lack.0;
+        *lack += total * probability - subjects.canary as f64;
+        *variance += total * probability * (1.0 - probability);
+    }
+}
+
+/// The stretch that a change most likely lies in: since a sum of logarithms was last at 0 (Page 1954,
+/// "Continuous inspection schemes", Biometrika 41:100–115).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ChangeSegment {
+    since: Option<u64>,
+    minutes: u64,
+    sum: HexFloats<1>,
+    canary: Proportion,
+    stable: Proportion,
+    odds: MantelHaenszelOddsRatio,
+}
+
+impl ChangeSegment {
+    fn fold_minute(&mut self, minute: u64, proportions: [Proportion; 2], ln_e: f64) {
+        if self.sum.0[0] + ln_e <= 0.0 {
+            *self = Self::default();
+            return;
+        }
+        let [canary, stable] = proportions;
+        self.since.get_or_insert(minute);
+        self.minutes += 1;
+        self.sum.0[0] += ln_e;
+        self.canary = self.canary.merge(canary);
+        self.stable = self.stable.merge(stable);
+        self.odds = self.odds.with_block(canary, stable);
+    }
+}
+
+impl GateEvaluator {
+    /// Nothing seen.
+    pub fn new(rule: &GateRule) -> Self {
+        let memory = match rule {
+            GateRule::AtMost(_) | GateRule::AtLeast(_) | GateRule::Compared(_) => {
+                GateState::Change(Box::default())
+            }
+            GateRule::NotWorse { .. } => {
+                GateState::NotWorse { equal: ProductEProcess::new(), below: ProductEProcess::new() }
+            }
+            GateRule::Estimated { .. } | GateRule::Never | GateRule::SampleRatio => GateState::Seen,
+            GateRule::Window { .. } => GateState::Window(VecDeque::new()),
+        };
+        Self {
+            seen: [Proportion::default(); 2],
+            odds: MantelHaenszelOddsRatio::default(),
+            last_sample: None,
+            crossed: None,
+            one_client: false,
+            memory,
+        }
+    }
+
+    /// A stage begins: what has to be shown of a stage starts anew; evidence of a change runs on.
+    pub fn enter_stage(&mut self) {
+        self.seen = [Proportion::default(); 2];
+        self.odds = MantelHaenszelOddsRatio::default();
+        if let GateState::NotWorse { equal, below } = &mut self.memory {
+            (*equal, *below) = (ProductEProcess::new(), ProductEProcess::new());
+        }
+    }
+
+    /// Folds one minute; that it is a new one has been seen to. `of_stage` says whether the stage had begun before it: a
+    /// minute of the stage before that comes late shows nothing of this one.
+    pub fn fold_minute(
+        &mut self,
+        gate: &Gate,
+        minute: &ClosedMinute,
+        holdout: Share,
+        in_stage: bool,
+    ) {
+        let proportions =
+            [Cohort::Canary, Cohort::Stable].map(|cohort| gate.metric.proportion(minute, cohort));
+        let [canary, stable] = proportions;
+        // Of a minute with two shares nobody can say who should have been drawn.
+        let has_known_share = gate.rule != GateRule::SampleRatio || minute.share.is_some();
+        if in_stage && has_known_share {
+            self.seen = [self.seen[0].merge(canary), self.seen[1].merge(stable)];
+            self.odds = self.odds.with_block(canary, stable);
+        }
+        // What is judged over a stage need not come every minute; that the canary is there has to.
+        let tolerates_gaps = matches!(
+            gate.rule,
+            GateRule::Estimated { .. } | GateRule::SampleRatio | GateRule::Never
+        );
+        if canary.of > 0 || (tolerates_gaps && minute.canary.requests > 0) {
+            self.last_sample = Some(self.last_sample.unwrap_or(0).max(minute.minute));
+        }
+        self.one_client = minute.concentration.is_one_client();
+        match (&mut self.memory, gate.rule) {
+            (GateState::Change(change), rule) => {
+                change.fold_minute(gate, rule, minute, proportions, holdout)
+            }
+            (GateState::NotWorse { equal, below }, GateRule::NotWorse { odds: worse, ceiling })
+                if in_stage =>
+            {
+                equal.fold_block(&odds::ln_e_non_inferior(canary, stable, worse));
+                below.fold_block(&ceiling.map_or([0.0; ALTERNATIVE_COUNT], |rate| {
+                    limit::ln_e_below_limit(canary, rate)
+                }));
+            }
+            (GateState::Window(recent), GateRule::Window { minutes, .. }) => {
+                recent.push_back(proportions);
+                while recent.len() > minutes as usize {
+                    recent.pop_front();
+                }
+            }
+            _ => {}
+        }
+        let has_failed = self.evaluate(gate, minute.share).0 == GateVerdict::Fail;
+        // A warning ends with its cause; what rolls back stays until a person resumes.
+        if !has_failed && gate.effect != GateEffect::RollBack {
+            self.crossed = None;
+        } else if has_failed && self.crossed.is_none() {
+            self.crossed = Some(minute.minute);
+        }
+    }
+
+    /// What it comes to at the end of minute `now`, with the share in force.
+    pub fn assess(&self, gate: &Gate, now_minute: u64, share: Option<Share>) -> GateFinding {
+        let (raw_verdict, note) = self.evaluate(gate, share);
+        let is_silent = self
+            .last_sample
+            .is_none_or(|last| now_minute.saturating_sub(last) >= SILENT_AFTER_MINUTES);
+        let (verdict, note) = if self.crossed.is_some() {
+            (GateVerdict::Fail, None)
+        } else if is_silent {
+            (GateVerdict::Hold, Some(VerdictReason::NoData))
+        } else {
+            (raw_verdict, note)
+        };
+        let (evidence, threshold) = self.nearest_evidence(gate, share);
+        let segment = match &self.memory {
+            GateState::Change(change) => change.segment,
+            _ => ChangeSegment::default(),
+        };
+        GateFinding {
+            gate: gate.name.clone(),
+            metric: gate.metric,
+            effect: gate.effect,
+            verdict,
+            note,
+            value: self.observed_value(gate, &segment),
+            limit: gate.or_at_most.filter(|_| self.seen[1].of == 0).or(rule_limit(gate.rule)),
+            samples: self.seen[0].of,
+            hits: self.seen[0].hits,
+            ln_evidence: evidence,
+            ln_threshold: threshold,
+            decides_in_minutes: estimate_remaining_minutes(evidence, threshold, &segment),
+            crossed: self.crossed,
+            since: segment.since,
+        }
+    }
+
+    /// The verdict on what was seen, silence aside.
+    fn evaluate(&self, gate: &Gate, share: Option<Share>) -> (GateVerdict, Option<VerdictReason>) {
+        let [canary, stable] = self.seen;
+        match (&self.memory, gate.rule) {
+            (GateState::Change(change), rule) => {
+                change.evaluate(gate, rule, self.seen, self.one_client)
+            }
+            (GateState::NotWorse { equal, below }, _) => {
+                // The error is split over the two ways.
+                let threshold = -ln(gate.budget / 2.0);
+                let is_proven = equal.ln_e() >= threshold || below.ln_e() >= threshold;
+                (if is_proven { GateVerdict::Pass } else { GateVerdict::Hold }, None)
+            }
+            (GateState::Seen, GateRule::Estimated { at_most, compared, samples }) => {
+                let has_enough_samples =
+                    canary.of >= samples && (compared.is_none() || stable.of >= samples);
+                let rate = canary.rate().unwrap_or(1.0);
+                // A ratio of few is above any limit now and then: it holds when it is no chance, too.
+                let exceeds_limit = |most: f64| {
+                    let is_significant =
+                        ln_mean_exp(&odds::ln_e_higher_odds(canary, stable)) >= -ln(gate.budget);
+                    is_significant && self.odds.estimate().is_some_and(|odds| odds > most)
+                };
+                let is_within_limits =
+                    at_most.is_none_or(|most| rate <= most) && !compared.is_some_and(exceeds_limit);
+                (
+                    if has_enough_samples && is_within_limits {
+                        GateVerdict::Pass
+                    } else {
+                        GateVerdict::Hold
+                    },
+                    None,
+                )
+            }
+            (GateState::Seen, GateRule::Never) => {
+                (if canary.hits > 0 { GateVerdict::Fail } else { GateVerdict::Pass }, None)
+            }
+            (GateState::Seen, GateRule::SampleRatio) => {
+                let is_skewed = ln_sample_ratio_evidence(canary, share) >= -ln(gate.budget);
+                (if is_skewed { GateVerdict::Fail } else { GateVerdict::Pass }, None)
+            }
+            (GateState::Window(recent), GateRule::Window { minutes, limit }) => {
+                evaluate_window(recent, minutes, limit)
+            }
+            _ => (GateVerdict::Hold, None),
+        }
+    }
+
+    /// Evidence and what it has to reach; of two levels the one that is nearer.
+    fn nearest_evidence(&self, gate: &Gate, share: Option<Share>) -> (Option<f64>, Option<f64>) {
+        match &self.memory {
+            GateState::Change(change) => {
+                let requests = gate.request_ln_threshold().map(|threshold| {
+                    (change.requests.ln_e(alternative_weights(gate.rule)), threshold)
+                });
+                let subjects = gate
+                    .subject_ln_threshold()
+                    .map(|threshold| (change.ln_subject_evidence(), threshold));
+                let missing = |(evidence, threshold): &(f64, f64)| threshold - evidence;
+                let nearer = [requests, subjects]
+                    .into_iter()
+                    .flatten()
+                    .min_by(|a, b| missing(a).total_cmp(&missing(b)));
+                (nearer.map(|(evidence, _)| evidence), nearer.map(|(_, threshold)| threshold))
+            }
+            GateState::NotWorse { equal, below } => {
+                (Some(equal.ln_e().max(below.ln_e())), Some(-ln(gate.budget / 2.0)))
+            }
+            GateState::Seen if gate.rule == GateRule::SampleRatio => {
+                (Some(ln_sample_ratio_evidence(self.seen[0], share)), Some(-ln(gate.budget)))
+            }
+            _ => (None, None),
+        }
+    }
+
+    fn observed_value(&self, gate: &Gate, segment: &ChangeSegment) -> Option<f64> {
+        let has_change = segment.canary.of > 0;
+        match gate.rule {
+            GateRule::AtMost(_) | GateRule::AtLeast(_) if has_change => segment.canary.rate(),
+            GateRule::Compared(_) if gate.or_at_most.is_some() && self.seen[1].of == 0 => {
+                if has_change {
+                    segment.canary.rate()
+                } else {
+                    self.seen[0].rate()
+                }
+            }
+            GateRule::Compared(_) if has_change => segment.odds.estimate(),
+            GateRule::Compared(_) | GateRule::NotWorse { .. } => self.odds.estimate(),
+            GateRule::Estimated { compared: Some(_), at_most: None, .. } => self.odds.estimate(),
+            GateRule::Never => Some(self.seen[0].hits as f64),
+            GateRule::Window { limit, .. } => match &self.memory {
+                GateState::Window(last) => compute_window_value(last, limit),
+                _ => None,
+            },
+            _ => self.seen[0].rate(),
+        }
+        .filter(|value| value.is_finite())
+    }
+}
+
+impl ChangeEvidence {
+    fn fold_minute(
+        &mut self,
+        gate: &Gate,
+        rule: GateRule,
+        minute: &ClosedMinute,
+        proportions: [Proportion; 2],
+        holdout: Share,
+    ) {
+        let day = *self.day.get_or_insert(minute.minute);
+        if minute.minute >= day + MINUTES_PER_DAY {
+            self.close_day(rule);
+            self.day = Some(minute.minute);
+        }
+        let [canary, stable] = proportions;
+        let (ln_e, alternative) = match rule {
+            GateRule::AtMost(rate) => (limit::ln_e_above_limit(canary, rate), SEGMENT_ALTERNATIVE),
+            GateRule::AtLeast(rate) => (limit::ln_e_below_limit(canary, rate), SEGMENT_ALTERNATIVE),
+            _ => match gate.or_at_most.filter(|_| stable.of == 0) {
+                Some(rate) => (limit::ln_e_above_limit(canary, rate), SEGMENT_ALTERNATIVE),
+                None => (odds::ln_e_higher_odds(canary, stable), SEGMENT_ALTERNATIVE),
+            },
+        };
+        self.segment.fold_minute(minute.minute, proportions, ln_e[alternative]);
+        let has_no_control = minute.share == Some(Share::ALL) && holdout == Share::NONE;
+        if has_no_control {
+            self.detector.fold_block(&ln_e);
+        } else {
+            self.requests.fold_block(1.0 / MINUTES_PER_DAY as f64, &ln_e);
+        }
+        if gate.level != EvidenceUnit::Requests {
+            self.fold_subjects(gate.metric, minute, holdout);
+        }
+    }
+
+    fn fold_subjects(&mut self, metric: Metric, minute: &ClosedMinute, holdout: Share) {
+        let hour = minute.minute / 60;
+        let is_new_hour = self.subjects.last().is_none_or(|last| last.hour < hour);
+        if is_new_hour && (self.subjects.len() as u64) < SUBJECT_HOURS_PER_DAY {
+            self.subjects.push(HourEvidence::new(hour));
+        }
+        let Some(share) = minute.share.filter(|share| *share != Share::NONE) else { return };
+        let probability = canary_probability(share, holdout);
+        if probability >= 1.0 {
+            return;
+        }
+        for hour_evidence in &mut self.subjects {
+            let is_of_hour = |entry: &&AffectedSubjects| {
+                (entry.metric, entry.since_hour) == (metric, hour_evidence.hour)
+            };
+            let affected = minute.first_affected.iter().find(is_of_hour);
+            let subjects = affected.map(|entry| entry.subjects).unwrap_or_default();
+            // Starts lie within the hour; a later change is found by a later hour's subjects.
+            let may_start = hour_evidence.hour == hour && !hour_evidence.is_depleted();
+            let stake = if may_start { 1.0 / 60.0 } else { 0.0 };
+            if may_start || subjects != CountByCohort::default() {
+                hour_evidence.fold_counts(stake, subjects, probability);
+            }
+        }
+    }
+
+    /// The hours' evidence, each with the same weight; an hour to come counts as 1.
+    fn ln_subject_evidence(&self) -> f64 {
+        let opened = self.subjects.len() as u64;
+        let hours_to_come = (0..SUBJECT_HOURS_PER_DAY.saturating_sub(opened)).map(|_| 0.0);
+        let ln_e_values: Vec<f64> = self
+            .subjects
+            .iter()
+            .map(|hour| hour.starts.ln_e(&EQUAL_WEIGHTS))
+            .chain(hours_to_come)
+            .collect();
+        ln_mean_exp(&ln_e_values)
+    }
+
+    fn close_day(&mut self, rule: GateRule) {
+        let highest = self.requests.ln_e(alternative_weights(rule)).max(self.ln_subject_evidence());
+        self.closed.push_back((highest * 1_000.0) as i64);
+        while self.closed.len() > CLOSED_DAYS_MAX {
+            self.closed.pop_front();
+        }
+        self.requests = ChangePointEProcess::new();
+        self.subjects.clear();
+    }
+
+    fn evaluate(
+        &self,
+        gate: &Gate,
+        rule: GateRule,
+        [_, stable]: [Proportion; 2],
+        one_client: bool,
+    ) -> (GateVerdict, Option<VerdictReason>) {
+        let reaches = |evidence: f64, threshold: Option<f64>| {
+            threshold.is_some_and(|threshold| evidence >= threshold)
+        };
+        let proven_by_subjects = reaches(self.ln_subject_evidence(), gate.subject_ln_threshold());
+        let proven_by_requests =
+            reaches(self.requests.ln_e(alternative_weights(rule)), gate.request_ln_threshold());
+        // The detector is wrong once in `A` minutes on average: a day's budget is a day's part of it.
+        let detector_threshold =
+            gate.request_ln_threshold().map(|threshold| threshold + ln(MINUTES_PER_DAY as f64));
+        let proven_by_detector =
+            reaches(self.detector.ln_e(alternative_weights(rule)), detector_threshold);
+        let GateRule::Compared(tolerated) = rule else {
+            let has_failed = proven_by_requests || proven_by_detector;
+            return (if has_failed { GateVerdict::Fail } else { GateVerdict::Pass }, None);
+        };
+        if proven_by_requests
+            && !proven_by_subjects
+            && gate.level == EvidenceUnit::Both
+            && one_client
+        {
+            return (GateVerdict::Hold, Some(VerdictReason::OneClient));
+        }
+        let absolute_limit = gate.or_at_most.filter(|_| stable.of == 0);
+        if proven_by_subjects || proven_by_requests {
+            if let Some(limit) = absolute_limit {
+                let exceeds_limit = self.segment.canary.rate().is_some_and(|rate| rate > limit);
+                let verdict = if exceeds_limit { GateVerdict::Fail } else { GateVerdict::Hold };
+                return (verdict, Some(VerdictReason::AbsoluteLimit));
+            }
+            let estimate = self.segment.odds.estimate().unwrap_or(0.0);
+            let exceeds_tolerance = estimate >= tolerated && self.segment.canary.hits >= HITS_MIN;
+            return if exceeds_tolerance {
+                (GateVerdict::Fail, None)
+            } else {
+                (GateVerdict::Hold, Some(VerdictReason::Tolerated))
+            };
+        }
+        if absolute_limit.is_some() {
+            return (GateVerdict::Pass, Some(VerdictReason::AbsoluteLimit));
+        }
+        if stable.of == 0 {
+            return (GateVerdict::Hold, Some(VerdictReason::NotAvailable));
+        }
+        (GateVerdict::Pass, None)
+    }
+}
+
+/// How the alternatives are weighed.
+fn alternative_weights(rule: GateRule) -> &'static [f64; ALTERNATIVE_COUNT] {
+    if matches!(rule, GateRule::Compared(_)) { &EQUAL_WEIGHTS } else { &NEAR_LIMIT_WEIGHTS }
+}
+
+/// The chance that a subject, the holdout's counted as stable, is the canary's.
+pub fn canary_probability(share: Share, holdout: Share) -> f64 {
+    let fraction =
+        |share: Share| f64::from(share.basis_points()) / f64::from(Share::ALL.basis_points());
+    fraction(share) * (1.0 - fraction(holdout))
+}
+
+fn ln_sample_ratio_evidence(canary: Proportion, share: Option<Share>) -> f64 {
+    share.map_or(0.0, |share| {
+        let probability = canary_probability(share, Share::NONE);
+        beta::ln_e_sample_ratio(canary.hits, canary.of - canary.hits, probability)
+    })
+}
+
+fn evaluate_window(
+    recent: &VecDeque<[Proportion; 2]>,
+    minutes: u32,
+    limit: WindowLimit,
+) -> (GateVerdict, Option<VerdictReason>) {
+    if recent.len() < minutes as usize {
+        return (GateVerdict::Hold, None);
+    }
+    let Some(value) = compute_window_value(recent, limit) else {
+        return (GateVerdict::Hold, Some(VerdictReason::NoData));
+    };
+    let is_outside = match limit {
+        WindowLimit::AtMost(most) | WindowLimit::Compared(most) => value > most,
+        WindowLimit::AtLeast(least) => value < least,
+    };
+    (if is_outside { GateVerdict::Fail } else { GateVerdict::Pass }, None)
+}
+
+fn compute_window_value(recent: &VecDeque<[Proportion; 2]>, limit: WindowLimit) -> Option<f64> {
+    let sum = |index: usize| {
+        recent.iter().fold(Proportion::default(), |sum, parts| sum.merge(parts[index]))
+    };
+    let canary = sum(0).rate()?;
+    match limit {
+        WindowLimit::AtMost(_) | WindowLimit::AtLeast(_) => Some(canary),
+        WindowLimit::Compared(_) => {
+            sum(1).rate().filter(|rate| *rate > 0.0).map(|rate| canary / rate)
+        }
+    }
+}
+
+fn rule_limit(rule: GateRule) -> Option<f64> {
+    match rule {
+        GateRule::AtMost(limit) | GateRule::AtLeast(limit) | GateRule::Compared(limit) => {
+            Some(limit)
+        }
+        GateRule::Estimated { at_most, compared, .. } => at_most.or(compared),
+        GateRule::Never => Some(0.0),
+        GateRule::NotWorse { odds, .. } => Some(odds),
+        GateRule::SampleRatio => None,
+        GateRule::Window { limit, .. } => match limit {
+            WindowLimit::AtMost(limit)
+            | WindowLimit::AtLeast(limit)
+            | WindowLimit::Compared(limit) => Some(limit),
+        },
+    }
+}
+
+/// At the pace of the segment.
+fn estimate_remaining_minutes(
+    evidence: Option<f64>,
+    threshold: Option<f64>,
+    segment: &ChangeSegment,
+) -> Option<u64> {
+    let missing = threshold? - evidence?;
+    let ln_per_minute = segment.sum.0[0] / segment.minutes.max(1) as f64;
+    (missing > 0.0 && ln_per_minute > 0.0).then(|| libm::ceil(missing / ln_per_minute) as u64)
+}
+
+/// After so long without a request of the canary's a gate says nothing.
+pub const SILENT_AFTER_MINUTES: u64 = 5;
+/// A mixture's horizon.
+pub const MINUTES_PER_DAY: u64 = 24 * 60;
+/// Mixtures of subjects a day.
+pub const SUBJECT_HOURS_PER_DAY: u64 = 25;
+/// The watch lasts seven days; a slow release a few more.
+const CLOSED_DAYS_MAX: usize = 32;
+/// How far beyond chance stable's affected subjects have to be ahead.
+const DEPLETED_DEVIATIONS_MIN: f64 = 3.0;
+/// The alternative that marks a stretch: the usual tolerance of half as much again.
+const SEGMENT_ALTERNATIVE: usize = 1;
+/// Fewer hits make no estimate.
+const HITS_MIN: u64 = 5;
+const _: () = assert!(ALTERNATIVE_RATIOS[SEGMENT_ALTERNATIVE] == odds::NON_INFERIORITY_MARGIN);

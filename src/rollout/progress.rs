@@ -1,0 +1,734 @@
+//! Where a release stands in its plan, and where it goes next: one function of state, news and time.
+//!
+//! Two laws hold in every state, and the tests go through all of them: while any traffic is the canary's,
+//! a failing critical gate or a breach rolls back; and while stable breaks its own limits, or nothing is
+//! known, no share rises. A rollback is latched: only a person resumes, with a reason. What is to be done
+//! is returned, not done.
+
+use serde::{Deserialize, Serialize};
+
+use super::advance_checks::AdvanceBlocked;
+use super::evidence::GateSummary;
+use super::plan::{Plan, Stage};
+use super::release_state::HardFailureKind;
+use crate::rollout::gate::finding::{GateFinding, GateVerdict};
+use jeffrey_terms::{Share, UnixMs};
+
+/// A release in its plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlanProgress {
+    /// What it is doing.
+    pub phase: Phase,
+    /// The number of its stage, from 0; kept after a rollback, to say where it was.
+    pub stage: usize,
+    /// When that stage began.
+    #[serde(rename = "entered_ms")]
+    pub stage_entered_at: UnixMs,
+    /// When this phase began.
+    #[serde(rename = "since_ms")]
+    pub phase_entered_at: UnixMs,
+}
+
+/// What a release is doing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "phase", deny_unknown_fields)]
+pub enum Phase {
+    /// Ended by a person; no traffic.
+    Aborted {
+        /// Why.
+        reason: String,
+    },
+    /// Nothing rises until a person agrees.
+    AwaitingApproval {
+        /// Whether it waits because the gates could not decide in time.
+        undecided: bool,
+    },
+    /// It would rise, but for the time of the week.
+    Frozen,
+    /// It may not rise as things are.
+    Holding {
+        /// Why not.
+        why: HoldReason,
+    },
+    /// Not begun; no traffic.
+    Idle,
+    /// Stopped by a person where it is; its traffic goes on, and so do its gates.
+    Paused {
+        /// Why.
+        reason: String,
+    },
+    /// Through: all traffic, for as long as it is served here.
+    Promoted,
+    /// On its way.
+    Ramping,
+    /// Stopped; no traffic.
+    RolledBack {
+        /// What decided.
+        cause: Box<RollbackCause>,
+    },
+    /// At the last stage, its gates on.
+    Watching,
+}
+
+/// Why a release holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HoldReason {
+    /// Gates do not pass: evidence is missing, or speaks against it.
+    Gates,
+    /// No canary request was counted for some minutes.
+    NoData,
+    /// The old system is outside its own limits.
+    StableBreached,
+    /// It would rise, but for what is missing.
+    Withheld(AdvanceBlocked),
+}
+
+impl Phase {
+    /// The name used in every answer, as words.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Aborted { .. } => "aborted",
+            Self::AwaitingApproval { .. } => "awaiting approval",
+            Self::Frozen => "frozen",
+            Self::Holding { .. } => "holding",
+            Self::Idle => "idle",
+            Self::Paused { .. } => "paused",
+            Self::Promoted => "promoted",
+            Self::Ramping => "ramping",
+            Self::RolledBack { .. } => "rolled back",
+            Self::Watching => "watching",
+        }
+    }
+}
+
+/// What rolled back: everything that the decision stood on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RollbackCause {
+    /// What no canary may do even once.
+    Breach(HardFailureKind),
+    /// A critical gate.
+    Gate(GateFinding),
+    /// A person.
+    Person {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What is new since the last call: the gates', and perhaps a person's or an isolate's word.
+#[derive(Clone, Debug)]
+pub struct StepInput<'a> {
+    /// What the gates come to.
+    pub gates: &'a GateSummary,
+    /// What somebody asks for.
+    pub command: Option<OperatorCommand>,
+    /// What an isolate reports.
+    pub hard_failure: Option<HardFailureKind>,
+    /// Why no share may rise, whatever the gates say.
+    pub blocked_by: Option<AdvanceBlocked>,
+}
+
+/// What a person may ask for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OperatorCommand {
+    /// End it.
+    Abort {
+        /// Why.
+        reason: String,
+    },
+    /// Go to the next stage before its time.
+    Advance {
+        /// Why; not empty.
+        reason: String,
+    },
+    /// Agree to the next stage.
+    Approve,
+    /// Stop where it is.
+    Pause {
+        /// Why.
+        reason: String,
+    },
+    /// Go on after a pause; begin again after a rollback or an end.
+    Resume {
+        /// Why; not empty.
+        reason: String,
+    },
+    /// Take it back.
+    RollBack {
+        /// Why.
+        reason: String,
+    },
+    /// Begin.
+    Start,
+}
+
+impl OperatorCommand {
+    /// The word that it is asked for by.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Abort { .. } => "abort",
+            Self::Advance { .. } => "advance",
+            Self::Approve => "approve",
+            Self::Pause { .. } => "pause",
+            Self::Resume { .. } => "resume",
+            Self::RollBack { .. } => "rollback",
+            Self::Start => "start",
+        }
+    }
+}
+
+/// What a shell has to do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RolloutAction {
+    /// Tell those whom the plan names.
+    Alert(RolloutAlert),
+    /// What is shown of a stage starts anew.
+    EnterStage,
+    /// All evidence starts anew.
+    ForgetEvidence,
+    /// Set the canary's share.
+    SetShare(Share),
+}
+
+/// What is told.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RolloutAlert {
+    /// A person is asked; `true` when the gates could not decide in time.
+    ApprovalWanted(bool),
+    /// It holds, by the gates that do not pass.
+    Held(Vec<GateFinding>),
+    /// No canary request was counted for some minutes.
+    NoData,
+    /// What was asked for is not possible now.
+    Refused(OperatorCommand),
+    /// It was rolled back.
+    RolledBack(RollbackCause),
+    /// The old system is outside its own limits.
+    StableBreached,
+    /// It would rise, but for what is missing.
+    Withheld(AdvanceBlocked),
+}
+
+impl PlanProgress {
+    /// Before the start.
+    pub const fn idle(now: UnixMs) -> Self {
+        Self { phase: Phase::Idle, stage: 0, stage_entered_at: now, phase_entered_at: now }
+    }
+
+    /// The canary's share in this state.
+    pub fn share(&self, plan: &Plan) -> Share {
+        match self.phase {
+            Phase::Aborted { .. } | Phase::Idle | Phase::RolledBack { .. } => Share::NONE,
+            Phase::AwaitingApproval { .. }
+            | Phase::Frozen
+            | Phase::Holding { .. }
+            | Phase::Paused { .. }
+            | Phase::Promoted
+            | Phase::Ramping
+            | Phase::Watching => plan.stage(self.stage).map_or(Share::NONE, |stage| stage.share),
+        }
+    }
+
+    /// The state after some news, and what is to be done.
+    #[must_use]
+    pub fn next(
+        &self,
+        plan: &Plan,
+        input: &StepInput<'_>,
+        now: UnixMs,
+    ) -> (Self, Vec<RolloutAction>) {
+        if let Some(cause) = self.rollback_cause(plan, input) {
+            let alert = RolloutAction::Alert(RolloutAlert::RolledBack(cause.clone()));
+            let next = self.enter_phase(Phase::RolledBack { cause: Box::new(cause) }, now);
+            return (next, vec![RolloutAction::SetShare(Share::NONE), alert]);
+        }
+        match &input.command {
+            Some(command) => self.on_command(plan, input, command, now),
+            None => self.on_tick(plan, input, now),
+        }
+    }
+
+    /// Why it has to be rolled back now, if it has to.
+    fn rollback_cause(&self, plan: &Plan, input: &StepInput<'_>) -> Option<RollbackCause> {
+        if self.share(plan) == Share::NONE {
+            return None;
+        }
+        let hard_failure = input.hard_failure.map(RollbackCause::Breach);
+        let gate = || input.gates.first_failure().cloned().map(RollbackCause::Gate);
+        let person = || match &input.command {
+            Some(OperatorCommand::RollBack { reason }) => {
+                Some(RollbackCause::Person { reason: reason.clone() })
+            }
+            _ => None,
+        };
+        hard_failure.or_else(gate).or_else(person)
+    }
+
+    /// A person's word.
+    fn on_command(
+        &self,
+        plan: &Plan,
+        input: &StepInput<'_>,
+        command: &OperatorCommand,
+        now: UnixMs,
+    ) -> (Self, Vec<RolloutAction>) {
+        let has_traffic = self.share(plan) > Share::NONE;
+        let is_frozen = plan.freezes.iter().any(|freeze| freeze.is_active(now));
+        let may_start = !is_frozen && !input.gates.stable_breached && input.blocked_by.is_none();
+        let may_advance = may_start && !input.gates.silent;
+        let refuse =
+            || (self.clone(), vec![RolloutAction::Alert(RolloutAlert::Refused(command.clone()))]);
+        match (command, &self.phase) {
+            (OperatorCommand::Abort { reason }, phase)
+                if !matches!(phase, Phase::Aborted { .. }) =>
+            {
+                let next = self.enter_phase(Phase::Aborted { reason: reason.clone() }, now);
+                (next, vec![RolloutAction::SetShare(Share::NONE)])
+            }
+            (OperatorCommand::Pause { reason }, phase)
+                if has_traffic && !matches!(phase, Phase::Paused { .. } | Phase::Promoted) =>
+            {
+                (self.enter_phase(Phase::Paused { reason: reason.clone() }, now), Vec::new())
+            }
+            (OperatorCommand::Resume { reason }, Phase::Paused { .. })
+                if !reason.trim().is_empty() =>
+            {
+                (self.enter_phase(self.running_phase(plan), now), Vec::new())
+            }
+            (OperatorCommand::Approve, Phase::AwaitingApproval { .. }) if may_advance => {
+                self.advance_stage(plan, now)
+            }
+            (OperatorCommand::Advance { reason }, phase)
+                if has_traffic
+                    && may_advance
+                    && !reason.trim().is_empty()
+                    && !matches!(phase, Phase::Paused { .. } | Phase::Promoted) =>
+            {
+                self.advance_stage(plan, now)
+            }
+            (OperatorCommand::Start, Phase::Idle) if may_start => {
+                start_release(plan, now).unwrap_or_else(refuse)
+            }
+            (
+                OperatorCommand::Resume { reason },
+                Phase::RolledBack { .. } | Phase::Aborted { .. },
+            ) if !reason.trim().is_empty() && may_start => {
+                start_release(plan, now).unwrap_or_else(refuse)
+            }
+            _ => refuse(),
+        }
+    }
+
+    /// Nobody asked for anything: the gates and the time decide.
+    fn on_tick(
+        &self,
+        plan: &Plan,
+        input: &StepInput<'_>,
+        now: UnixMs,
+    ) -> (Self, Vec<RolloutAction>) {
+        let gates = input.gates;
+        let is_progressing = match self.phase {
+            Phase::AwaitingApproval { .. }
+            | Phase::Frozen
+            | Phase::Holding { .. }
+            | Phase::Ramping
+            | Phase::Watching => true,
+            Phase::Aborted { .. }
+            | Phase::Idle
+            | Phase::Paused { .. }
+            | Phase::Promoted
+            | Phase::RolledBack { .. } => false,
+        };
+        let Some(stage) = plan.stage(self.stage).filter(|_| is_progressing) else {
+            return (self.clone(), Vec::new());
+        };
+        let minutes = now.0.saturating_sub(self.stage_entered_at.0) / 60_000;
+        let is_due = minutes >= stage.at_least_minutes;
+        let has_passed = gates.allows_advance() && gates.samples >= stage.samples;
+        let is_past_deadline = plan.deadline_minutes > 0
+            && minutes >= plan.deadline_minutes.max(stage.at_least_minutes);
+        let awaits_approval = matches!(self.phase, Phase::AwaitingApproval { .. });
+        // To be through is no rise.
+        let blocked_by = input.blocked_by.clone().filter(|_| self.stage + 1 < plan.stages.len());
+        if let Some(blocker) = blocked_by.filter(|_| is_due && has_passed) {
+            let phase = if blocker.needs_operator() {
+                Phase::Paused { reason: blocker.to_string() }
+            } else {
+                Phase::Holding { why: HoldReason::Withheld(blocker.clone()) }
+            };
+            let alert = (phase != self.phase)
+                .then_some(RolloutAction::Alert(RolloutAlert::Withheld(blocker)));
+            return (self.keep_or_enter_phase(phase, now), alert.into_iter().collect());
+        }
+        if is_due && has_passed && stage.approval {
+            return self.transition(Phase::AwaitingApproval { undecided: false }, gates, now);
+        }
+        if is_due && has_passed && plan.freezes.iter().any(|freeze| freeze.is_active(now)) {
+            return self.transition(Phase::Frozen, gates, now);
+        }
+        if is_due && has_passed {
+            return self.advance_stage(plan, now);
+        }
+        if is_past_deadline {
+            return self.transition(Phase::AwaitingApproval { undecided: true }, gates, now);
+        }
+        let is_healthy = gates.critical_verdict() == GateVerdict::Pass
+            && !gates.stable_breached
+            && !gates.silent;
+        let why = match (gates.silent, gates.stable_breached) {
+            (true, _) => HoldReason::NoData,
+            (false, true) => HoldReason::StableBreached,
+            (false, false) => HoldReason::Gates,
+        };
+        let must_hold = is_due || !is_healthy || awaits_approval;
+        let phase = if must_hold { Phase::Holding { why } } else { self.running_phase(plan) };
+        self.transition(phase, gates, now)
+    }
+
+    /// One stage higher, or through.
+    fn advance_stage(&self, plan: &Plan, now: UnixMs) -> (Self, Vec<RolloutAction>) {
+        let Some(stage) = plan.stages.get(self.stage + 1) else {
+            return (self.enter_phase(Phase::Promoted, now), Vec::new());
+        };
+        enter_stage(plan, self.stage + 1, stage, now)
+    }
+
+    /// In another phase, with what is to be told of it; the same phase is no news.
+    fn transition(
+        &self,
+        phase: Phase,
+        gates: &GateSummary,
+        now: UnixMs,
+    ) -> (Self, Vec<RolloutAction>) {
+        if phase == self.phase {
+            return (self.clone(), Vec::new());
+        }
+        let alert = match &phase {
+            Phase::AwaitingApproval { undecided } => Some(RolloutAlert::ApprovalWanted(*undecided)),
+            Phase::Holding { why: HoldReason::NoData } => Some(RolloutAlert::NoData),
+            Phase::Holding { why: HoldReason::StableBreached } => {
+                Some(RolloutAlert::StableBreached)
+            }
+            Phase::Holding { .. } => {
+                let open_findings =
+                    gates.findings.iter().filter(|finding| finding.verdict != GateVerdict::Pass);
+                Some(RolloutAlert::Held(open_findings.cloned().collect()))
+            }
+            _ => None,
+        };
+        (self.enter_phase(phase, now), alert.map(RolloutAction::Alert).into_iter().collect())
+    }
+
+    /// The phase of a release that nothing stops.
+    fn running_phase(&self, plan: &Plan) -> Phase {
+        if self.stage + 1 < plan.stages.len() { Phase::Ramping } else { Phase::Watching }
+    }
+
+    /// In a phase, since now unless it is in it.
+    fn keep_or_enter_phase(&self, phase: Phase, now: UnixMs) -> Self {
+        if phase == self.phase { self.clone() } else { self.enter_phase(phase, now) }
+    }
+
+    fn enter_phase(&self, phase: Phase, now: UnixMs) -> Self {
+        Self { phase, phase_entered_at: now, ..self.clone() }
+    }
+}
+
+/// At the first stage; `None` without one.
+fn start_release(plan: &Plan, now: UnixMs) -> Option<(PlanProgress, Vec<RolloutAction>)> {
+    let (state, mut actions) = enter_stage(plan, 0, plan.stages.first()?, now);
+    actions.push(RolloutAction::ForgetEvidence);
+    Some((state, actions))
+}
+
+fn enter_stage(
+    plan: &Plan,
+    stage_index: usize,
+    stage: &Stage,
+    now: UnixMs,
+) -> (PlanProgress, Vec<RolloutAction>) {
+    let phase = if stage_index + 1 < plan.stages.len() { Phase::Ramping } else { Phase::Watching };
+    let state =
+        PlanProgress { phase, stage: stage_index, stage_entered_at: now, phase_entered_at: now };
+    (state, vec![RolloutAction::SetShare(stage.share), RolloutAction::EnterStage])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rollout::counts::Metric;
+    use crate::rollout::gate::GateEffect;
+    use crate::rollout::plan::DEFAULT_PLAN_TOML;
+
+    const VERDICTS: [GateVerdict; 3] = [GateVerdict::Pass, GateVerdict::Hold, GateVerdict::Fail];
+    /// Monday, 2026-11-23, 12:00 UTC, when nothing below is frozen.
+    const NOW: UnixMs = UnixMs(1_795_435_200_000);
+
+    fn finding(effect: GateEffect, verdict: GateVerdict) -> GateFinding {
+        GateFinding {
+            gate: format!("{effect:?}"),
+            metric: Metric::Errors,
+            effect,
+            verdict,
+            note: None,
+            value: None,
+            limit: None,
+            samples: 0,
+            hits: 0,
+            ln_evidence: None,
+            ln_threshold: None,
+            decides_in_minutes: None,
+            crossed: None,
+            since: None,
+        }
+    }
+
+    fn summary(critical: GateVerdict, advance: GateVerdict) -> GateSummary {
+        GateSummary {
+            findings: vec![
+                finding(GateEffect::RollBack, critical),
+                finding(GateEffect::Warn, GateVerdict::Fail),
+                finding(GateEffect::Advance, advance),
+            ],
+            stable_breached: false,
+            silent: false,
+            samples: 1_000_000,
+        }
+    }
+
+    /// Every summary of interest.
+    fn summaries() -> Vec<GateSummary> {
+        let mut all = Vec::new();
+        for critical in VERDICTS {
+            for advance in [GateVerdict::Pass, GateVerdict::Hold] {
+                for bits in 0..8_u8 {
+                    let mut gates = summary(critical, advance);
+                    gates.stable_breached = bits & 1 > 0;
+                    gates.silent = bits & 2 > 0;
+                    gates.samples = if bits & 4 > 0 { 0 } else { 1_000_000 };
+                    all.push(gates);
+                }
+            }
+        }
+        all
+    }
+
+    fn phases() -> [Phase; 11] {
+        [
+            Phase::Aborted { reason: "x".into() },
+            Phase::AwaitingApproval { undecided: false },
+            Phase::AwaitingApproval { undecided: true },
+            Phase::Frozen,
+            Phase::Holding { why: HoldReason::Gates },
+            Phase::Idle,
+            Phase::Paused { reason: "x".into() },
+            Phase::Promoted,
+            Phase::Ramping,
+            Phase::RolledBack { cause: Box::new(RollbackCause::Breach(HardFailureKind::Trap)) },
+            Phase::Watching,
+        ]
+    }
+
+    fn commands() -> [Option<OperatorCommand>; 10] {
+        let (reason, empty) = ("seen and understood".to_owned(), " ".to_owned());
+        [
+            None,
+            Some(OperatorCommand::Abort { reason: reason.clone() }),
+            Some(OperatorCommand::Approve),
+            Some(OperatorCommand::Pause { reason: reason.clone() }),
+            Some(OperatorCommand::Resume { reason: empty }),
+            Some(OperatorCommand::Resume { reason: reason.clone() }),
+            Some(OperatorCommand::RollBack { reason: reason.clone() }),
+            Some(OperatorCommand::Advance { reason: " ".to_owned() }),
+            Some(OperatorCommand::Advance { reason }),
+            Some(OperatorCommand::Start),
+        ]
+    }
+
+    fn plan() -> Plan {
+        let freeze = "[[freeze]]\ndays = \"fri\"\nfrom = \"00:00\"\nto = \"24:00\"\n";
+        Plan::read(&format!("{DEFAULT_PLAN_TOML}\n{freeze}")).unwrap()
+    }
+
+    /// Every state, with every news, at every kind of time: so many transitions.
+    fn every_transition(
+        mut check: impl FnMut(&Plan, &PlanProgress, &StepInput<'_>, &PlanProgress, &[RolloutAction]),
+    ) {
+        let plan = plan();
+        let day = 24 * 3_600_000;
+        let summaries = summaries();
+        for phase in phases() {
+            // The first, one that wants approval, the last.
+            for stage in [0, 3, 4] {
+                // In time, due and past the deadline, and that in a freeze.
+                for (age, now) in [(0, NOW), (8 * day, NOW), (8 * day, UnixMs(NOW.0 + 4 * day))] {
+                    let entered = UnixMs(now.0 - age);
+                    let state = PlanProgress {
+                        phase: phase.clone(),
+                        stage,
+                        stage_entered_at: entered,
+                        phase_entered_at: entered,
+                    };
+                    for gates in &summaries {
+                        for command in commands() {
+                            for hard_failure in [None, Some(HardFailureKind::DimensionMismatch)] {
+                                for blocked_by in [None, Some(AdvanceBlocked::ValidationMissing)] {
+                                    let command = command.clone();
+                                    let input =
+                                        StepInput { gates, command, hard_failure, blocked_by };
+                                    let (next, actions) = state.next(&plan, &input, now);
+                                    check(&plan, &state, &input, &next, &actions);
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_failing_critical_gate_rolls_back_wherever_traffic_is_the_canarys() {
+        let mut rolled_back = 0;
+        every_transition(|plan, state, input, next, actions| {
+            let flows = state.share(plan) > Share::NONE;
+            let is_rollback_command =
+                matches!(input.command, Some(OperatorCommand::RollBack { .. }));
+            let must_roll_back = input.gates.critical_verdict() == GateVerdict::Fail
+                || input.hard_failure.is_some()
+                || is_rollback_command;
+            if flows && must_roll_back {
+                rolled_back += 1;
+                assert!(matches!(next.phase, Phase::RolledBack { .. }), "{state:?} {input:?}");
+                assert_eq!(actions[0], RolloutAction::SetShare(Share::NONE));
+                assert!(matches!(actions[1], RolloutAction::Alert(RolloutAlert::RolledBack(_))));
+            }
+            if must_roll_back {
+                let began = matches!(
+                    input.command,
+                    Some(OperatorCommand::Start | OperatorCommand::Resume { .. })
+                );
+                assert!(next.share(plan) == Share::NONE || (!flows && began));
+            }
+        });
+        assert!(rolled_back > 10_000, "{rolled_back}");
+    }
+
+    #[test]
+    fn nothing_rises_while_stable_is_broken_or_nothing_is_known() {
+        let mut increases = 0;
+        every_transition(|plan, state, input, next, _| {
+            let (before, after) = (state.share(plan), next.share(plan));
+            if after <= before {
+                return;
+            }
+            increases += 1;
+            let began = before == Share::NONE;
+            assert!(!input.gates.stable_breached, "{state:?} {input:?}");
+            assert!(began || !input.gates.silent, "{state:?} {input:?}");
+            // By the gates alone only when all pass and the stage was long enough; else by a person.
+            assert!(input.blocked_by.is_none(), "{state:?} {input:?}");
+            let approved = matches!(
+                &input.command,
+                Some(OperatorCommand::Approve | OperatorCommand::Advance { .. })
+            );
+            assert!(began || approved || input.gates.allows_advance(), "{state:?} {input:?}");
+            assert!(!began || input.command.is_some(), "{state:?}");
+            let stage = if began { 0 } else { state.stage + 1 };
+            assert_eq!(after, plan.stages[stage].share, "one stage at a time");
+            assert!(
+                approved || began || !plan.stages[state.stage].approval,
+                "a stage that wants approval is left without: {state:?}"
+            );
+        });
+        assert!(increases > 100, "{increases}");
+    }
+
+    #[test]
+    fn a_rollback_stays_until_a_person_resumes_with_a_reason() {
+        every_transition(|plan, state, input, next, actions| {
+            let (Phase::RolledBack { .. }, true) = (&state.phase, next.phase != state.phase) else {
+                return;
+            };
+            match &input.command {
+                Some(OperatorCommand::Abort { .. }) => assert_eq!(next.share(plan), Share::NONE),
+                Some(OperatorCommand::Resume { reason }) => {
+                    assert!(!reason.trim().is_empty());
+                    assert_eq!(next.stage, 0);
+                    assert!(actions.contains(&RolloutAction::ForgetEvidence));
+                }
+                other => panic!("{other:?} ended a rollback"),
+            }
+        });
+    }
+
+    #[test]
+    fn whatever_share_is_in_force_was_set() {
+        every_transition(|plan, state, _, next, actions| {
+            let set = actions.iter().rev().find_map(|action| match action {
+                RolloutAction::SetShare(share) => Some(*share),
+                _ => None,
+            });
+            assert_eq!(set.unwrap_or(state.share(plan)), next.share(plan), "{state:?} to {next:?}");
+            let entered = next.stage != state.stage;
+            assert!(!entered || actions.contains(&RolloutAction::EnterStage));
+        });
+    }
+
+    #[test]
+    fn a_good_release_goes_through_every_stage_to_promotion() {
+        let plan = plan();
+        let gates = summary(GateVerdict::Pass, GateVerdict::Pass);
+        let mut state = PlanProgress::idle(NOW);
+        let mut now = NOW;
+        let mut shares = Vec::new();
+        for minute in 0..20_000_u64 {
+            let command = match &state.phase {
+                Phase::Idle => Some(OperatorCommand::Start),
+                Phase::AwaitingApproval { .. } if minute % 60 == 0 => {
+                    Some(OperatorCommand::Approve)
+                }
+                _ => None,
+            };
+            let input = StepInput { gates: &gates, command, hard_failure: None, blocked_by: None };
+            state = state.next(&plan, &input, now).0;
+            let share = state.share(&plan);
+            if shares.last() != Some(&share.basis_points()) {
+                shares.push(share.basis_points());
+            }
+            now = UnixMs(now.0 + 60_000);
+        }
+        assert_eq!(shares, [1_000, 2_000, 5_000, 7_500, 10_000]);
+        assert_eq!(state.phase, Phase::Promoted);
+    }
+
+    #[test]
+    fn the_same_hold_alerts_once() {
+        let plan = plan();
+        let mut gates = summary(GateVerdict::Pass, GateVerdict::Pass);
+        gates.silent = true;
+        let state = PlanProgress { phase: Phase::Ramping, ..PlanProgress::idle(NOW) };
+        let input =
+            StepInput { gates: &gates, command: None, hard_failure: None, blocked_by: None };
+        let (holding, actions) = state.next(&plan, &input, NOW);
+        assert_eq!(actions, [RolloutAction::Alert(RolloutAlert::NoData)]);
+        assert!(matches!(holding.phase, Phase::Holding { .. }), "{holding:?}");
+        assert_eq!(holding.next(&plan, &input, NOW).1, []);
+    }
+
+    #[test]
+    fn a_state_is_stored_and_read_back_the_same() {
+        for phase in phases() {
+            let state =
+                PlanProgress { phase, stage: 3, stage_entered_at: NOW, phase_entered_at: NOW };
+            let json = serde_json::to_string(&state).unwrap();
+            assert_eq!(serde_json::from_str::<PlanProgress>(&json).unwrap(), state, "{json}");
+        }
+    }
+}

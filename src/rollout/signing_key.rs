@@ -1,0 +1,150 @@
+//! Secrets that things are signed or hashed with, and the tags they make.
+//!
+//! HMAC-SHA256 (RFC 2104). One secret serves several purposes by deriving a key for each, so that a
+//! tag made for one is worth nothing for another.
+
+use std::fmt;
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+/// A secret. `Debug` prints its length only.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SigningKey(Vec<u8>);
+
+/// Bytes of a tag.
+pub const TAG_BYTES: usize = 32;
+
+/// Bytes of half a tag.
+pub const HALF_TAG_BYTES: usize = TAG_BYTES / 2;
+
+impl SigningKey {
+    /// The shortest key, in bytes: half of what the hash can use (RFC 2104, section 3).
+    pub const BYTES_MIN: usize = 16;
+
+    /// Checks the length.
+    ///
+    /// # Errors
+    /// [`SigningKeyError`] when it is shorter than [`SigningKey::BYTES_MIN`].
+    pub fn parse(key: impl Into<Vec<u8>>) -> Result<Self, SigningKeyError> {
+        let key = key.into();
+        if key.len() < Self::BYTES_MIN {
+            Err(SigningKeyError { bytes: key.len() })
+        } else {
+            Ok(Self(key))
+        }
+    }
+
+    /// The key of one purpose.
+    pub fn derive_key(&self, purpose: &str) -> Self {
+        Self(self.compute_tag(purpose.as_bytes()).to_vec())
+    }
+
+    /// The tag of some bytes.
+    pub fn compute_tag(&self, bytes: &[u8]) -> [u8; TAG_BYTES] {
+        self.new_mac(bytes).finalize().into_bytes().into()
+    }
+
+    /// Whether a tag is this key's for these bytes; compared in constant time.
+    pub fn verifies(&self, bytes: &[u8], tag: &[u8]) -> bool {
+        self.new_mac(bytes).verify_slice(tag).is_ok()
+    }
+
+    /// The first half of a tag, the least that a tag may be cut to (RFC 2104, section 5).
+    pub fn compute_half_tag(&self, bytes: &[u8]) -> [u8; HALF_TAG_BYTES] {
+        let mut half = [0; HALF_TAG_BYTES];
+        half.copy_from_slice(&self.compute_tag(bytes)[..HALF_TAG_BYTES]);
+        half
+    }
+
+    /// Whether half a tag is this key's for these bytes; compared in constant time.
+    pub fn verifies_half_tag(&self, bytes: &[u8], half: &[u8]) -> bool {
+        half.len() == HALF_TAG_BYTES && self.new_mac(bytes).verify_truncated_left(half).is_ok()
+    }
+
+    /// Whether a secret that was shown is this one; compared in constant time, by tags.
+    pub fn is_same_secret(&self, presented: &[u8]) -> bool {
+        const PURPOSE: &[u8] = b"the same secret";
+        Self(presented.to_vec()).verifies(PURPOSE, &self.compute_tag(PURPOSE))
+    }
+
+    fn new_mac(&self, bytes: &[u8]) -> Hmac<Sha256> {
+        // HMAC takes a key of any length.
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("a key of any length");
+        mac.update(bytes);
+        mac
+    }
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({} bytes)", self.0.len())
+    }
+}
+
+/// A key that could be guessed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("key of {bytes} bytes is below the least of {}", SigningKey::BYTES_MIN)]
+pub struct SigningKeyError {
+    bytes: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(seed: u8) -> SigningKey {
+        SigningKey::parse([seed; 32]).unwrap()
+    }
+
+    #[test]
+    fn a_tag_is_the_published_one() {
+        // RFC 4231, test case 1.
+        let key = SigningKey::parse([0x0b; 20]).unwrap();
+        let tag = key.compute_tag(b"Hi There");
+        assert_eq!(&tag[..8], [0xb0, 0x34, 0x4c, 0x61, 0xd8, 0xdb, 0x38, 0x53]);
+    }
+
+    #[test]
+    fn a_whole_tag_and_exactly_half_of_one_are_taken_where_they_belong() {
+        let tag = key(1).compute_tag(b"bytes");
+        for length in 0..=TAG_BYTES {
+            assert_eq!(key(1).verifies(b"bytes", &tag[..length]), length == 32, "{length}");
+            assert_eq!(
+                key(1).verifies_half_tag(b"bytes", &tag[..length]),
+                length == 16,
+                "{length}"
+            );
+        }
+        assert_eq!(key(1).compute_half_tag(b"bytes"), tag[..16]);
+        for (key, bytes) in [(key(1), b"other"), (key(2), b"bytes")] {
+            assert!(!key.verifies(bytes, &tag) && !key.verifies_half_tag(bytes, &tag[..16]));
+        }
+    }
+
+    #[test]
+    fn purposes_do_not_open_each_other() {
+        let tag = key(1).derive_key("id").compute_tag(b"bytes");
+        assert!(key(1).derive_key("id").verifies(b"bytes", &tag));
+        assert!(!key(1).derive_key("subject").verifies(b"bytes", &tag));
+        assert!(!key(1).verifies(b"bytes", &tag));
+    }
+
+    #[test]
+    fn only_the_same_secret_is_the_same() {
+        let secret = SigningKey::parse("a viewer's token").unwrap();
+        assert!(secret.is_same_secret(b"a viewer's token"));
+        for other in ["", "a viewer's toke", "a viewer's tokens", "A viewer's token"] {
+            assert!(!secret.is_same_secret(other.as_bytes()), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_short_key_is_refused_and_none_shows_itself() {
+        assert_eq!(
+            SigningKey::parse("fifteen bytes!!").unwrap_err().to_string(),
+            "key of 15 bytes is below the least of 16"
+        );
+        assert_eq!(format!("{:?}", key(1)), "Key(32 bytes)");
+    }
+}

@@ -1,0 +1,93 @@
+//! Latencies as counts in buckets whose bounds grow by a tenth: quantiles within 5 %, sums of sketches exact.
+//!
+//! After DDSketch (Masson, Rim & Lee 2019, <https://arxiv.org/abs/1908.10693>) with γ = 1.1: bucket `k` holds what
+//! lies above `γ^(k-1)` and up to `γ^k` milliseconds, bucket 0 what is up to 1 ms. Adding is counting, so the order
+//! does not matter, and a sketch of several parts is their sum.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Counts by bucket.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LatencySketch {
+    buckets: BTreeMap<u16, u64>,
+}
+
+impl LatencySketch {
+    /// Counts one latency.
+    pub fn add(&mut self, ms: u64) {
+        *self.buckets.entry(bucket_index(ms)).or_default() += 1;
+    }
+
+    /// Counts what another has counted.
+    pub fn merge(&mut self, other: &Self) {
+        for (bucket, count) in &other.buckets {
+            *self.buckets.entry(*bucket).or_default() += count;
+        }
+    }
+
+    /// How many were counted.
+    pub fn count(&self) -> u64 {
+        self.buckets.values().sum()
+    }
+
+    /// The latency that a part (0 to 1) of all do not exceed, in milliseconds, within 5 %; `None` of nothing.
+    pub fn quantile(&self, fraction: f64) -> Option<f64> {
+        let rank = libm::ceil(fraction.clamp(0.0, 1.0) * self.count() as f64).max(1.0) as u64;
+        let mut cumulative = 0;
+        let entry = self.buckets.iter().find(|(_, count)| {
+            cumulative += **count;
+            cumulative >= rank
+        });
+        // The middle of the bucket in the sense that errs alike both ways: 2 γ^k / (γ + 1).
+        entry.map(|(bucket, _)| match bucket {
+            0 => 1.0,
+            bucket => 2.0 * libm::pow(BUCKET_GROWTH, f64::from(*bucket)) / (BUCKET_GROWTH + 1.0),
+        })
+    }
+}
+
+fn bucket_index(ms: u64) -> u16 {
+    let index = libm::ceil(libm::log(ms.max(1) as f64) / libm::log(BUCKET_GROWTH));
+    // 2^64 ms lie in bucket 466.
+    index as u16
+}
+
+const BUCKET_GROWTH: f64 = 1.1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quantile_is_within_five_percent() {
+        let mut sketch = LatencySketch::default();
+        (1..=10_000).for_each(|ms| sketch.add(ms));
+        for fraction in [0.01, 0.5, 0.9, 0.95, 0.99, 1.0] {
+            let (estimate, exact) = (sketch.quantile(fraction).unwrap(), fraction * 10_000.0);
+            assert!((estimate / exact - 1.0).abs() < 0.05, "{fraction}: {estimate}");
+        }
+        assert_eq!(LatencySketch::default().quantile(0.5), None);
+        sketch.add(u64::MAX);
+        sketch.add(0);
+        assert_eq!(sketch.count(), 10_002);
+    }
+
+    #[test]
+    fn parts_merge_to_the_whole_in_any_order_and_are_stored_as_they_are() {
+        let mut parts = [LatencySketch::default(), LatencySketch::default()];
+        let mut whole = LatencySketch::default();
+        for ms in 0..500 {
+            parts[usize::from(ms % 3 == 0)].add(ms * ms);
+            whole.add(ms * ms);
+        }
+        let [mut a, mut b] = parts.clone();
+        a.merge(&parts[1]);
+        b.merge(&parts[0]);
+        assert_eq!((&a, &b), (&whole, &whole));
+        let json = serde_json::to_string(&whole).unwrap();
+        assert_eq!(serde_json::from_str::<LatencySketch>(&json).unwrap(), whole);
+    }
+}
