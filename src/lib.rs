@@ -1,12 +1,13 @@
-//! The core of jeffrey-edge without the classifier: who gets a release, what the evidence allows, and
-//! what the gate does with a request.
+//! Core library of jeffrey-edge: traffic assignment, rollout decisions and the gateway's request
+//! logic.
 //!
-//! Bytes become values at the edge; values flow one way through pure functions; only the programs in
-//! `crates/` touch clock, network, storage and screen. The modules stand in the order of their
-//! dependencies: each may use what stands above it, and `tests/layers.rs` checks that.
+//! Bytes become values at the edge, and values flow one way through pure functions. Only the
+//! programs in `crates/` touch clock, network, storage and screen. The modules are listed in the
+//! order of their dependencies: each may use only the modules above it, and `tests/layers.rs`
+//! checks this.
 //!
-//! This crate classifies nothing (see `crates/classifier`), keeps no text, and reads no clock, environment
-//! or file.
+//! This crate does not classify text (see `crates/classifier`), stores no text, and reads no clock,
+//! environment or file.
 
 pub mod telemetry;
 

@@ -1,8 +1,10 @@
-//! Checks the parts of the structure that the compiler cannot: no new circle of files inside a crate, the
-//! order of the core's modules, and no clock, file, environment, network or screen in the libraries.
+//! Checks the parts of the structure that the compiler cannot: no new import cycle inside a crate,
+//! the order of the core's modules, and no clock, file, environment, network or output in the
+//! libraries.
 //!
-//! The manifests say which crate may use which, so the compiler checks that, platform crates included.
-//! This test reads the sources as tokens, so it also sees the wasm programs and code inside macros.
+//! The manifests say which crate may use which, so the compiler checks that, platform crates
+//! included. This test reads the sources as tokens, so it also sees the wasm programs and code
+//! inside macros.
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,7 +27,7 @@ const LIBRARIES: [&str; 10] = [
     "crates/http-api/src",
 ];
 
-/// Source folders of crates that run: each is a program, or what a program needs of its host.
+/// Source folders of the other crates: programs, and the support that a program needs of its host.
 const PROGRAMS: [&str; 7] = [
     "crates/bindgen/src",
     "crates/browser/src",
@@ -36,10 +38,10 @@ const PROGRAMS: [&str; 7] = [
     "tests/wasm/src",
 ];
 
-/// The core's modules: each uses only those before it.
+/// The core's modules, in order: each uses only those before it.
 const CORE_ORDER: [&str; 3] = ["telemetry", "rollout", "gateway"];
 
-/// Paths that no library names, nor anything below them.
+/// Paths that no library may name, nor anything below them.
 const BANNED_PATHS: [&str; 7] = [
     "std::env",
     "std::fs",
@@ -50,13 +52,13 @@ const BANNED_PATHS: [&str; 7] = [
     "std::time::SystemTime",
 ];
 
-/// Macros that no library calls.
+/// Macros that no library may call.
 const BANNED_MACROS: [&str; 5] = ["dbg", "eprint", "eprintln", "print", "println"];
 
 /// The only file that may name the inference library.
 const TRACT: (&str, &str) = ("tract_core", "crates/classifier/src/encoder.rs");
 
-/// Circles of files that import each other. The list may only get shorter, and so may each circle.
+/// Cycles of files that import each other. The list may only get shorter, and so may each cycle.
 const KNOWN_CYCLES: [&[&str]; 4] = [
     &["crates/classifier/src/encoder.rs", "crates/classifier/src/files.rs"],
     &["crates/http-api/src/error.rs", "crates/http-api/src/json.rs"],
@@ -114,7 +116,7 @@ fn no_import_cycle_is_new() {
 #[test]
 fn planted_faults_are_found() {
     let rows = [
-        // path, code, part of the fault found; empty for none
+        // path, code, part of the fault that is found; empty if there is no fault
         ("crates/terms/src/lib.rs", "use std::fs;", "std::fs"),
         ("crates/terms/src/lib.rs", "use std::{fmt, fs::File};", "std::fs::File"),
         ("crates/terms/src/lib.rs", "use std::{fmt, time::{Duration, Instant}};", "time::Instant"),
@@ -171,7 +173,7 @@ fn planted_import_cycles_are_found() {
     for (import, expected_cycle) in [
         ("fn f() { m!(crate::a::A) }", "src/a/mod.rs, src/b.rs"),
         ("mod inner { use super::super::a::A; }", "src/a/mod.rs, src/b.rs"),
-        // A test may ask another file.
+        // Tests may import any file.
         ("mod tests { use super::super::a::A; }", ""),
         ("use super::c;", ""),
         ("// use crate::a;", ""),
@@ -184,7 +186,7 @@ fn planted_import_cycles_are_found() {
             if expected_cycle.is_empty() { Vec::new() } else { vec![expected_cycle.to_owned()] };
         assert_eq!(cycles, expected, "{import}");
     }
-    // A listed circle that grew, one that is new, one that is no more.
+    // A listed cycle that grew, a new cycle, and a listed cycle that is gone.
     let listed = KNOWN_CYCLES[1];
     let grown_cycles = vec![[listed, &["crates/http-api/src/prometheus.rs"]].concat()];
     let strings = |circles: Vec<Vec<&str>>| -> Vec<Vec<String>> {
@@ -199,7 +201,7 @@ fn planted_import_cycles_are_found() {
     assert!(!cycle_faults(&[], "crates/http-api/src").is_empty());
 }
 
-/// Circles that are not as listed.
+/// Returns a fault for each cycle that is not as listed.
 fn cycle_faults(cycles: &[Vec<String>], folder: &str) -> Vec<String> {
     let mut faults = Vec::new();
     for cycle in cycles {
@@ -219,7 +221,7 @@ fn cycle_faults(cycles: &[Vec<String>], folder: &str) -> Vec<String> {
     faults
 }
 
-/// The faults of one file of a library.
+/// Returns the faults of one file of a library.
 fn find_faults(path: &str, code: &str) -> Vec<String> {
     let mut faults = Vec::new();
     let items = collect_names(code, &module_path(path, "src"), true);
@@ -248,13 +250,14 @@ fn find_faults(path: &str, code: &str) -> Vec<String> {
     faults
 }
 
-/// `std::fs::File` is below `std::fs`; `std::fsx` is not.
+/// Returns whether a path is `banned` or below it: `std::fs::File` is below `std::fs`, `std::fsx`
+/// is not.
 fn is_below(path: &str, banned: &str) -> bool {
     path.strip_prefix(banned).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
 
-/// Groups of files that import each other, each in the order of its paths. A module and the files below it are at
-/// home with each other, and tests may ask any file: neither counts.
+/// Returns the groups of files that import each other, each sorted by path. Imports between a
+/// module and the files below it do not count, and neither do those of tests.
 fn find_cycles(sources: &[(String, String)], folder: &str) -> Vec<Vec<String>> {
     let modules: BTreeMap<Vec<String>, &str> =
         sources.iter().map(|(path, _)| (module_path(path, folder), path.as_str())).collect();
@@ -291,7 +294,7 @@ fn find_cycles(sources: &[(String, String)], folder: &str) -> Vec<Vec<String>> {
     cycles.into_iter().collect()
 }
 
-/// The module that a path leads into: of the crate, or of the module that names it.
+/// Returns the module that a path leads into, of the crate or of the module that names it.
 fn resolve_module(
     path: &[String],
     from: &[String],
@@ -301,7 +304,8 @@ fn resolve_module(
         (first, rest) if first == "crate" => rest.to_vec(),
         _ => [from, path].concat(),
     };
-    // One segment at least was taken: a relative path that leads nowhere is another crate's.
+    // A relative path has to use at least one of its segments: one that leads nowhere is of another
+    // crate.
     let length_min = if path[0] == "crate" { 0 } else { from.len() + 1 };
     (length_min..=absolute.len())
         .rev()
@@ -309,7 +313,7 @@ fn resolve_module(
         .find(|module| modules.contains_key(module))
 }
 
-/// The module that a file of a crate is: `src/a/mod.rs` and `src/a.rs` are `a`.
+/// Returns the module path of a file of a crate: `src/a/mod.rs` and `src/a.rs` are `a`.
 fn module_path(path: &str, folder: &str) -> Vec<String> {
     let inside = path.strip_prefix(folder).unwrap_or(path).trim_end_matches(".rs");
     let mut module: Vec<String> =
@@ -320,18 +324,18 @@ fn module_path(path: &str, folder: &str) -> Vec<String> {
     module
 }
 
-/// The paths and macros that a file names.
+/// Paths and macros that a file names.
 #[derive(Default)]
 struct NamedItems {
     with_tests: bool,
-    /// Paths of two segments or more, with the groups of `use` written out. `super` and `self` are resolved, so
-    /// a path of this crate begins with `crate` or with what stands in the file's module.
+    /// Paths of two segments or more, with the groups of `use` expanded. `super` and `self` are
+    /// resolved, so a path of this crate begins with `crate` or with an item of the file's module.
     paths: BTreeSet<Vec<String>>,
-    /// Macros that are called.
+    /// Names of the macros that are called.
     macros: BTreeSet<String>,
 }
 
-/// Reads a file, with or without its modules `tests`.
+/// Collects the names in a file, with or without its modules `tests`.
 fn collect_names(code: &str, module: &[String], with_tests: bool) -> NamedItems {
     let mut names = NamedItems { with_tests, ..NamedItems::default() };
     let stream: TokenStream = code.parse().unwrap();
@@ -339,13 +343,13 @@ fn collect_names(code: &str, module: &[String], with_tests: bool) -> NamedItems 
     names
 }
 
-/// Reads the tokens of a module, of which `module` is the path.
+/// Reads the tokens of a module; `module` is its path.
 fn read_tokens(stream: TokenStream, module: &[String], names: &mut NamedItems) {
     let tokens: Vec<TokenTree> = stream.into_iter().collect();
     let mut index = 0;
     while index < tokens.len() {
         match &tokens[index..] {
-            // A module within the file: `super` is this one there.
+            // In a module within the file, `super` is this module.
             [TokenTree::Ident(keyword), TokenTree::Ident(name), TokenTree::Group(body), ..]
                 if keyword == "mod" =>
             {
@@ -374,7 +378,7 @@ fn read_tokens(stream: TokenStream, module: &[String], names: &mut NamedItems) {
     }
 }
 
-/// Reads the path that starts at `at`, under `prefix`; returns the place after it.
+/// Reads the path that starts at `index`, under `prefix`; returns the index after it.
 fn read_path(
     tokens: &[TokenTree],
     mut index: usize,
@@ -399,7 +403,7 @@ fn read_path(
                 }
                 return index + 3;
             }
-            // A macro by its path.
+            // A macro that is called by its path.
             Some(TokenTree::Ident(name)) if matches!(tokens.get(index + 3), Some(TokenTree::Punct(mark)) if mark.as_char() == '!') =>
             {
                 names.macros.insert(name.to_string());
@@ -423,7 +427,7 @@ fn is_separator(tokens: &[TokenTree], index: usize) -> bool {
     is_colon(tokens.get(index)) && is_colon(tokens.get(index + 1))
 }
 
-/// The path with `self` and `super` at its beginning resolved.
+/// Returns the path with `self` and `super` at its beginning resolved.
 fn resolve_relative(path: &[String], module: &[String]) -> Vec<String> {
     let relative_count =
         path.iter().take_while(|segment| ["self", "super"].contains(&segment.as_str())).count();
@@ -435,7 +439,7 @@ fn resolve_relative(path: &[String], module: &[String]) -> Vec<String> {
     [&["crate".to_owned()], parent, &path[relative_count..]].concat()
 }
 
-/// The files of a folder and below, by their paths under the project's root.
+/// Returns the files in a folder and below: their paths under the project's root, and their text.
 fn read_sources(folder: &str) -> Vec<(String, String)> {
     let mut files = Vec::new();
     collect_files(&root().join(folder), &mut files);

@@ -1,4 +1,7 @@
-//! Tells the compiler which model is shipped and which commit this is.
+//! Build script: passes the shipped model's folder and the commit to the compiler.
+//!
+//! `models/shipped` names the model; the build fails without it. The commit comes from
+//! `JEFFREY_COMMIT` or else from git, and is `unknown` without both.
 
 use std::path::Path;
 use std::process::Command;
@@ -15,8 +18,8 @@ fn main() {
     let dir = models.join(id.trim());
     println!("cargo:rustc-env=JEFFREY_MODEL_DIR={}", dir.display());
 
-    // `make` hands the commit in. A build by hand asks git, and may lag behind the newest commit:
-    // watching .git would rebuild everything at each one.
+    // `make` sets the commit. A manual build asks git and may name an older commit: watching .git
+    // would rebuild everything after each commit.
     let commit = env::var("JEFFREY_COMMIT").ok().or_else(commit_from_git);
     println!("cargo:rustc-env=JEFFREY_COMMIT={}", commit.as_deref().unwrap_or("unknown"));
 }

@@ -1,39 +1,44 @@
-//! Who may read and who may change: bearer tokens, each role with at most two while one takes the
-//! other's place.
+//! Access control of the gateway's own endpoints by bearer tokens.
+//!
+//! Each role has at most two tokens: the current one, and the next one during a rotation. A role
+//! without a token is disabled. An admin token also grants the viewer role.
 
 use super::request::RequestHead;
 use super::settings::GatewaySettings;
 
-/// What somebody wants to do with the release.
+/// Role that an endpoint requires of its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Change it.
+    /// May change the release, read events and erase subjects, in addition to all that a viewer may
+    /// do.
     Admin,
-    /// See it.
+    /// May read status, history and metrics of the release, and evaluate its flag.
     Viewer,
 }
 
-/// A request without the right to what it asks.
+/// Reason why a request is not authorized.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AccessError {
-    /// No bearer token is shown.
+    /// The request has no `Authorization` header with a bearer token.
     #[error("a bearer token is needed")]
     TokenMissing,
-    /// No token has this role: it is off.
+    /// No token is configured for this role, so its endpoints are disabled.
     #[error("no {variable} is set, so this is switched off")]
     Disabled {
-        /// The variable that would switch it on.
+        /// Name of the secret that enables the role.
         variable: &'static str,
     },
-    /// The token has not this role.
+    /// The bearer token does not grant this role.
     #[error("the token does not allow this")]
     TokenInvalid,
 }
 
-/// Whether the request's `Authorization` gives the role. An admin may also read.
+/// Checks that the bearer token of the request grants a role. An admin token also grants
+/// [`Role::Viewer`].
 ///
 /// # Errors
-/// [`AccessError`] says why it does not.
+/// Returns [`AccessError`] if no token is configured for the role, or the request's token is
+/// missing or does not match.
 pub fn authorize(
     head: &RequestHead,
     role: Role,
@@ -52,7 +57,7 @@ pub fn authorize(
     let credentials = head.header("authorization").and_then(|value| value.split_once(' '));
     let credentials = credentials.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     let (_, bearer_token) = credentials.ok_or(AccessError::TokenMissing)?;
-    // All are compared, in constant time each.
+    // Compares with every token, each in constant time, so that timing does not reveal a match.
     let is_accepted = tokens.iter().fold(false, |matched, token| {
         token.is_same_secret(bearer_token.trim().as_bytes()) | matched
     });

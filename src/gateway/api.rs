@@ -1,5 +1,11 @@
-//! What the gate itself answers, below its prefix: health, the release's standing, changes by hand,
-//! and the same decision for OpenFeature clients (OFREP, <https://openfeature.dev/docs/reference/technologies/server/ofrep>).
+//! HTTP API of the gateway itself, below `OWN_PREFIX`: health, rollout status, metrics, manual
+//! changes, rollout commands, feedback and erasure.
+//!
+//! It also serves the assignment to OpenFeature clients (OFREP,
+//! <https://openfeature.dev/docs/reference/technologies/server/ofrep>). This module maps paths to
+//! endpoints and roles, parses bodies, and builds responses; [`ApiError`] is the one table of
+//! errors, statuses and codes. The Worker in `crates/gateway-worker` calls the event store and the
+//! rollout object.
 
 use serde::{Deserialize, Serialize};
 
@@ -21,13 +27,15 @@ use crate::rollout::share_cache::EffectiveShare;
 use crate::rollout::status::RolloutStatus;
 use jeffrey_terms::{Cohort, Subject, UnixMs};
 
-/// Longest body of these endpoints, in bytes.
+/// Largest request body of these endpoints, in bytes; a larger one is rejected with 413.
 pub const BODY_BYTES_MAX: usize = 16 * 1024;
 
-/// Longest command, in bytes: a plan may be in it.
+/// Largest body of a rollout command or a validation report, in bytes. A command may contain a
+/// plan.
 pub const COMMAND_BYTES_MAX: usize = 128 * 1024;
 
-/// Headers of every file of the page: it loads and reaches nothing but the gate.
+/// Response headers of every dashboard file. They allow the page to load from and connect to the
+/// gateway only.
 pub const PAGE_HEADERS: [(&str, &str); 4] = [
     (
         "content-security-policy",
@@ -39,58 +47,59 @@ pub const PAGE_HEADERS: [(&str, &str); 4] = [
     ("x-content-type-options", "nosniff"),
 ];
 
-/// One of the gate's own.
+/// Endpoints of the gateway, without its prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GatewayEndpoint<'a> {
-    /// `DELETE /v1/admin/subjects`
+    /// `DELETE /v1/admin/subjects`: erases the events of one subject.
     EraseSubject,
-    /// `GET /v1/admin/events`
+    /// `GET /v1/admin/events`: a page of events of one shard.
     Events,
-    /// `POST /v1/feedback`
+    /// `POST /v1/feedback`: user feedback on one response.
     Feedback,
-    /// `GET /health`
+    /// `GET /health`: health of the gateway and its settings.
     Health,
-    /// `GET /metrics`
+    /// `GET /metrics`: metrics in the Prometheus text format.
     Metrics,
-    /// `GET /v1/minutes`
+    /// `GET /v1/minutes`: counters of closed minutes, at most 120.
     Minutes,
-    /// `POST /ofrep/v1/evaluate/flags/{key}`
+    /// `POST /ofrep/v1/evaluate/flags/{key}`: OpenFeature evaluation of one subject.
     EvaluateFlag(&'a str),
-    /// `POST /v1/admin/rollout`
+    /// `POST /v1/admin/rollout`: a rollout command of an operator.
     RolloutCommand,
-    /// `GET /dashboard/…`: a file of that page.
+    /// `GET /dashboard/…`: a file of the dashboard; the path below `/dashboard`.
     Dashboard(&'a str),
-    /// `GET /playground/…`: a file of the model worker's page.
+    /// `GET /playground/…`: a file of the model worker's page; the path below `/playground`.
     Playground(&'a str),
-    /// `GET /v1/rollout/decisions`
+    /// `GET /v1/rollout/decisions`: past decisions as sentences.
     Decisions,
-    /// `GET /v1/rollout/history`
+    /// `GET /v1/rollout/history`: entries of the rollout's history.
     History,
-    /// `GET /v1/rollout/live`
+    /// `GET /v1/rollout/live`: rollout status once a second, for ten minutes.
     Live,
-    /// `GET /v1/rollout`
+    /// `GET /v1/rollout`: current rollout status.
     RolloutStatus,
-    /// `POST /v1/admin/alerts/test`
+    /// `POST /v1/admin/alerts/test`: sends a test alert to every alert target.
     TestAlert,
-    /// `POST /v1/admin/validation`
+    /// `POST /v1/admin/validation`: stores a report of `jeffrey validate --json`.
     RecordValidation,
-    /// `PUT /v1/admin/share`
+    /// `PUT /v1/admin/share`: sets the share or the kill flag by hand.
     SetShare,
-    /// `GET /v1/series`
+    /// `GET /v1/series`: closed minutes as points of a chart, at most 120.
     Series,
-    /// `GET /v1/sinks`
+    /// `GET /v1/sinks`: delivery state of each sink.
     Sinks,
-    /// `GET /v1/totals`
+    /// `GET /v1/totals`: totals of both cohorts over a range of minutes.
     Totals,
 }
 
 impl<'a> GatewayEndpoint<'a> {
-    /// The endpoint of a path below the prefix.
+    /// Returns the endpoint of a path below the prefix. `HEAD` is accepted wherever `GET` is.
     ///
     /// # Errors
-    /// [`ApiError::NotFound`], or [`ApiError::MethodNotAllowed`] with the method that the path takes.
+    /// Returns [`ApiError::NotFound`] if no endpoint has this path, or
+    /// [`ApiError::MethodNotAllowed`] with the method that the path accepts.
     pub fn from_request(method: &str, path: &'a str) -> Result<Self, ApiError> {
-        // With the interface's version before it or without.
+        // The version prefix `/v1` is optional.
         let unversioned_path =
             path.strip_prefix("/v1").filter(|rest| rest.starts_with('/')).unwrap_or(path);
         let (endpoint, allowed_method) = match unversioned_path {
@@ -134,10 +143,11 @@ impl<'a> GatewayEndpoint<'a> {
         }
     }
 
-    /// Who may call it; `None` for everybody.
+    /// Returns the role that a caller needs; `None` if the endpoint needs no token.
     pub const fn role(self) -> Option<Role> {
         match self {
-            // The page is the same for everybody; what it shows it asks for with a token.
+            // The page itself holds no data: it fetches its data with a token. Feedback needs a
+            // signed id.
             Self::Dashboard(_) | Self::Playground(_) | Self::Feedback | Self::Health => None,
             Self::Decisions
             | Self::History
@@ -159,7 +169,8 @@ impl<'a> GatewayEndpoint<'a> {
     }
 }
 
-/// Whether the model worker's page is made of this file; what else that worker answers is not for everybody.
+/// Returns whether `file` belongs to the model worker's page. The playground needs no token, so no
+/// other path of the model worker may be reachable through it.
 fn is_playground_file(file: &str) -> bool {
     let extensions = [".css", ".js", ".svg"];
     matches!(file, "" | "/")
@@ -169,101 +180,102 @@ fn is_playground_file(file: &str) -> bool {
             && extensions.iter().any(|extension| file.ends_with(extension)))
 }
 
-/// A whole reply.
+/// Complete HTTP response of one of the gateway's own endpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiResponse {
-    /// The HTTP status.
+    /// HTTP status of the response.
     pub status: u16,
-    /// Names in lower case.
+    /// Header names in lower case, with their values.
     pub headers: Vec<(&'static str, String)>,
-    /// JSON, or nothing.
+    /// Body bytes: JSON unless `content-type` says otherwise; empty for redirects and `HEAD`.
     pub body: Vec<u8>,
 }
 
-/// Why the gate answers with an error of its own. Messages hold nothing of a classify call.
+/// Errors that the gateway itself returns. No message contains any part of a classify request or
+/// response.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ApiError {
-    /// Without the right.
+    /// The caller's token is missing or does not grant the required role.
     #[error(transparent)]
     Access(#[from] AccessError),
-    /// The change cannot be made.
+    /// The manual change conflicts with the release state, or is invalid.
     #[error(transparent)]
     Change(#[from] ReleaseChangeError),
-    /// The caller asks too often.
+    /// The caller exceeded the rate limit of its subject or address.
     #[error("too many requests: the most is set for {per_s} seconds, try again after them")]
     RateLimited {
-        /// The period, in seconds.
+        /// Period of the limit, in seconds; also sent as `retry-after`.
         per_s: u64,
     },
-    /// Another method.
+    /// The path exists, but for another method.
     #[error("this path takes {takes}")]
     MethodNotAllowed {
-        /// The method that it takes.
+        /// Method that the path accepts; also sent as `allow`.
         takes: &'static str,
     },
-    /// No such path of ours.
+    /// No endpoint has this path, or the requested file does not exist.
     #[error("no such path below the gate's prefix")]
     NotFound,
-    /// What was asked of the rollout is not done.
+    /// The rollout rejected the operator's command or plan.
     #[error("{why}")]
     CommandRejected {
-        /// Why, in a sentence.
+        /// Reason for the rejection, as one sentence for the operator.
         why: String,
     },
-    /// The body is not what is expected.
+    /// The request body does not have the expected form.
     #[error("the body is not {expected}")]
     InvalidBody {
-        /// The shape expected.
+        /// Description of the form that the endpoint expects.
         expected: &'static str,
     },
-    /// The old system took longer than it may.
+    /// The legacy system did not send its response headers in time.
     #[error("the old system did not answer within {timeout_ms} ms")]
     LegacyTimeout {
-        /// The limit.
+        /// Time limit, in milliseconds (`LEGACY_TIMEOUT_MS`).
         timeout_ms: u64,
     },
-    /// The old system cannot be reached, or what it sent is not HTTP.
+    /// The legacy system cannot be reached, or its response is not valid HTTP.
     #[error("the old system could not be reached or sent no valid answer")]
     LegacyUnreachable,
-    /// Nothing names the old system.
+    /// Neither `LEGACY_ORIGIN` nor a service binding `LEGACY` is set.
     #[error("nothing names the old system: set LEGACY_ORIGIN or bind LEGACY")]
     LegacyNotConfigured,
-    /// The ledger did not answer.
+    /// The event store did not respond, or its response could not be read.
     #[error("the ledger did not answer")]
     EventStoreUnavailable,
-    /// The answer has its verdict already.
+    /// The response already has feedback, and each response accepts it once.
     #[error("this answer has its verdict already")]
     FeedbackExists,
-    /// No key is set, so no id was ever given.
+    /// `JEFFREY_KEY` is not set, so the gateway never issued a signed id.
     #[error("no JEFFREY_KEY is set, so this is switched off")]
     KeyNotSet,
-    /// The id of an answer is not taken.
+    /// The signed id of a response is malformed, forged, expired or from the future.
     #[error(transparent)]
     SignedId(SignedIdError),
-    /// The rollout object did not answer.
+    /// The rollout object did not respond, or its response could not be read.
     #[error("the rollout object did not answer")]
     RolloutUnavailable,
-    /// The answer is not in the ledger, or no longer.
+    /// The event store does not hold the response: it was never stored, has expired or was erased.
     #[error("no answer of this id is kept")]
     UnknownId,
-    /// The ledger has no such part.
+    /// The event store has no shard of this number.
     #[error("shard {part} is none of the ledger's {shards}, counted from 0")]
     InvalidShard {
-        /// The part asked for.
+        /// Shard number that the caller asked for.
         part: u64,
-        /// How many there are.
+        /// Number of shards; valid shard numbers are below it.
         shards: u64,
     },
-    /// The body is too large.
+    /// The request body is larger than the endpoint accepts.
     #[error("the body is above the limit of {limit} bytes")]
     BodyTooLarge {
-        /// The limit.
+        /// Size limit of the endpoint, in bytes.
         limit: usize,
     },
 }
 
 impl ApiError {
-    /// The one table from error to status and code.
+    /// Returns the HTTP status and the `code` of an error. This is the only such table.
     const fn status_and_code(&self) -> (u16, &'static str) {
         match self {
             Self::Access(AccessError::TokenMissing) => (401, "token_missing"),
@@ -296,7 +308,8 @@ impl ApiError {
         }
     }
 
-    /// The reply that says so.
+    /// Builds the response for this error: status, `code`, `message`, and the header that the
+    /// status requires.
     pub fn to_response(&self) -> ApiResponse {
         #[derive(Serialize)]
         struct ErrorEnvelope<'a> {
@@ -327,7 +340,7 @@ impl ApiError {
 }
 
 impl ApiResponse {
-    /// JSON that nobody keeps.
+    /// Builds a JSON response that no cache may store.
     pub fn json<T: Serialize>(status: u16, value: &T) -> Self {
         let headers = [
             ("content-type", "application/json"),
@@ -335,16 +348,16 @@ impl ApiResponse {
             ("x-content-type-options", "nosniff"),
         ];
         let headers = headers.map(|(name, value)| (name, value.to_owned())).to_vec();
-        // Our own shapes: string keys, finite numbers.
+        // The gateway's own types have string keys and finite numbers only, so this cannot fail.
         let body = serde_json::to_vec(value).expect("a shape of the gate");
         Self { status, headers, body }
     }
 }
 
-/// The subject whose events are to be erased, as the body names it.
+/// Parses the subject whose events the caller wants to erase.
 ///
 /// # Errors
-/// [`ApiError::InvalidBody`] when the body names none.
+/// Returns [`ApiError::InvalidBody`] if the body does not name a subject of 1 to 256 bytes.
 pub fn parse_erasure(body: &[u8]) -> Result<Subject, ApiError> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -357,19 +370,19 @@ pub fn parse_erasure(body: &[u8]) -> Result<Subject, ApiError> {
     Subject::parse(erasure.subject).map_err(|_| ApiError::InvalidBody { expected: EXPECTED })
 }
 
-/// Which events are asked for.
+/// Page of numbered rows that a query asks for: events, history entries or minutes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventsPage {
-    /// After the one of this number.
+    /// Exclusive lower bound: the page starts after the row of this number. 0 means from the start.
     pub since: u64,
-    /// So many at most.
+    /// Most rows that the caller wants; the store applies its own upper limit.
     pub limit: u64,
-    /// Of this part of the ledger.
+    /// Shard of the event store, from 0; only the events endpoint uses it.
     pub shard: u64,
 }
 
-/// The page that a query asks for: `since` (all without it), `limit` (1,000 without it) and `shard` (the first
-/// without it). What is no number is as good as none.
+/// Parses the page that a query asks for: `since` (default 0), `limit` (default 1,000) and `shard`
+/// (default 0). A value that is not a number counts as missing.
 pub fn parse_events_page(head: &RequestHead) -> EventsPage {
     let number_or = |name, default| {
         head.query_param(name).and_then(|value| value.parse().ok()).unwrap_or(default)
@@ -381,10 +394,11 @@ pub fn parse_events_page(head: &RequestHead) -> EventsPage {
     }
 }
 
-/// A minute that comes after all: SQLite's largest number.
+/// Upper bound of every minute number: the largest integer that SQLite stores.
 pub const MINUTE_MAX: u64 = i64::MAX as u64;
 
-/// Which minutes a query asks for: those after `since` and before `before`, all without them.
+/// Parses the range of minutes that a query asks for: after `since` and before `before`, both
+/// exclusive. A missing or invalid value sets no bound on its side.
 pub fn parse_minute_range(head: &RequestHead) -> (u64, u64) {
     let number = |name| head.query_param(name).and_then(|value| value.parse().ok());
     (
@@ -393,7 +407,9 @@ pub fn parse_minute_range(head: &RequestHead) -> (u64, u64) {
     )
 }
 
-/// How the gate is: 503 while a variable is refused, because then nobody is canary.
+/// Builds the health response. The status is 503 while a variable is rejected, because the canary
+/// is then disabled, and 200 otherwise. `status` in the body is `failed`, `degraded` (the isolate's
+/// circuit breaker is open) or `ok`.
 pub fn health_response(
     settings: &GatewaySettings,
     effective: EffectiveShare,
@@ -407,7 +423,7 @@ pub fn health_response(
         closed: bool,
         breaker: Option<&'static str>,
         faults: Vec<String>,
-        /// How a classify call is made: for the page that makes one.
+        /// Describes how to make a classify call, for the page that makes one.
         classify: Option<ClassifyCallInfo<'a>>,
         version: &'static str,
     }
@@ -449,8 +465,9 @@ pub fn health_response(
     ApiResponse::json(if health.faults.is_empty() { 200 } else { 503 }, &health)
 }
 
-/// The release's standing; its view where a plan is in force, with what both cohorts did since the stage began,
-/// where the ledger says so.
+/// Builds the status response of a release. `status` is `None` if the release has no plan.
+/// `figures` summarizes both cohorts since the stage began; it is `None` without a plan, or if the
+/// event store did not respond.
 pub fn status_response(
     settings: &GatewaySettings,
     state: &ReleaseState,
@@ -462,10 +479,11 @@ pub fn status_response(
         release: &'a str,
         #[serde(flatten)]
         state: &'a ReleaseState,
-        /// In one sentence.
+        /// Status of the release as one English sentence.
         says: String,
         says_fr: String,
-        /// What may be asked while no plan is in force; with one, its view says it.
+        /// Commands that are allowed while the release has no plan. With a plan, `rollout` lists
+        /// them.
         can: &'a [&'a str],
         rollout: Option<&'a RolloutStatus>,
         figures: Option<&'a SummaryByCohort>,
@@ -488,23 +506,24 @@ pub fn status_response(
     )
 }
 
-/// What a person asks of a rollout.
+/// Rollout command of an operator, as the body of `POST /v1/admin/rollout` carries it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RolloutCommand {
-    /// The word.
+    /// Command to apply to the rollout.
     pub command: CommandName,
-    /// Why.
+    /// Reason for the command, at most 500 characters; empty if not given.
     #[serde(default)]
     pub reason: String,
-    /// Who, as they say.
+    /// Name of the operator, at most 500 characters. It is recorded as given and not verified.
     #[serde(default)]
     pub by: String,
-    /// A plan to come into force; the one in force, or the shipped one, without it.
+    /// Text of a plan to activate. Without it the current plan stays; `start` uses the shipped plan
+    /// if the release has none yet.
     pub plan: Option<String>,
 }
 
-/// The words of a rollout.
+/// Names of the rollout commands.
 #[allow(missing_docs, reason = "each is a command of the state machine, `plan` aside")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -513,7 +532,7 @@ pub enum CommandName {
     Advance,
     Approve,
     Pause,
-    /// Puts a plan into force and asks for nothing else.
+    /// Activates the given plan and sends no command to the state machine.
     Plan,
     Resume,
     Rollback,
@@ -521,7 +540,7 @@ pub enum CommandName {
 }
 
 impl RolloutCommand {
-    /// The command of the state machine; `None` of a plan alone.
+    /// Converts to the command of the state machine; returns `None` for [`CommandName::Plan`].
     pub fn to_command(&self) -> Option<OperatorCommand> {
         let reason = self.reason.clone();
         Some(match self.command {
@@ -537,10 +556,11 @@ impl RolloutCommand {
     }
 }
 
-/// A wish.
+/// Parses a rollout command.
 ///
 /// # Errors
-/// [`ApiError::InvalidBody`] when the body is none, or a reason or name is longer than 500 characters.
+/// Returns [`ApiError::InvalidBody`] if the body is not a rollout command, or if the reason or the
+/// operator's name is longer than 500 characters.
 pub fn parse_rollout_command(body: &[u8]) -> Result<RolloutCommand, ApiError> {
     const EXPECTED: &str = "{\"command\": \"start\", \"plan\", \"approve\", \"pause\", \"resume\", \"advance\", \"rollback\" or \
                             \"abort\", \"reason\"?: up to 500 characters, \"by\"?: the same, \"plan\"?: a plan's text}";
@@ -554,10 +574,12 @@ pub fn parse_rollout_command(body: &[u8]) -> Result<RolloutCommand, ApiError> {
     }
 }
 
-/// A release check, as `jeffrey validate --json` writes it: of which model, and whether it passed.
+/// Parses a report of `jeffrey validate --json`: the model's SHA-256 and whether the model passed.
+/// `now` becomes the time of receipt.
 ///
 /// # Errors
-/// [`ApiError::InvalidBody`] when the body is none.
+/// Returns [`ApiError::InvalidBody`] if the body is not such a report, or if the SHA-256 is not 64
+/// hexadecimal digits.
 pub fn parse_validation(body: &[u8], now: UnixMs) -> Result<ModelValidation, ApiError> {
     #[derive(Deserialize)]
     struct ValidationBody {
@@ -578,16 +600,16 @@ pub fn parse_validation(body: &[u8], now: UnixMs) -> Result<ModelValidation, Api
     Ok(ModelValidation { model_sha256: sha256, passed: report.passed, received_at: now })
 }
 
-/// A change by hand.
+/// Parses a manual change of the share or the kill flag.
 ///
 /// # Errors
-/// [`ApiError::InvalidBody`] when the body is none.
+/// Returns [`ApiError::InvalidBody`] if the body is not a [`ReleaseChange`].
 pub fn parse_change(body: &[u8]) -> Result<ReleaseChange, ApiError> {
     const EXPECTED: &str = "{\"version\": number, \"share\"?: \"10%\", \"killed\"?: true or false}";
     serde_json::from_slice(body).map_err(|_| ApiError::InvalidBody { expected: EXPECTED })
 }
 
-/// The rules for one request.
+/// Builds the assignment rules for one request from the settings and the effective share.
 pub fn assignment_rules(
     settings: &GatewaySettings,
     effective: EffectiveShare,
@@ -595,14 +617,16 @@ pub fn assignment_rules(
     AssignmentRules {
         release: &settings.release,
         share: effective.share,
-        // The plan's, once one is in force: what its gates compare at the last stage. It is refused when it is smaller.
+        // A plan has its own holdout, with which its gates compare at the last stage. A plan whose
+        // holdout is smaller than the setting is rejected.
         holdout: settings.holdout.max(effective.holdout),
         disabled: effective.disabled || settings.is_canary_disabled(),
         cohort_overrides: &settings.cohort_overrides,
     }
 }
 
-/// An OFREP evaluation: the decision that a classify call with this subject would get.
+/// Answers an OFREP evaluation with the assignment that a classify call of this subject would get.
+/// `flag_key` must be the name of the release (404 otherwise); an invalid body gets 400.
 pub fn evaluate_flag(
     flag_key: &str,
     body: &[u8],
@@ -656,7 +680,7 @@ pub fn evaluate_flag(
 #[derive(Serialize)]
 struct FlagEvaluation<'a> {
     key: &'a str,
-    /// Whether the model answers.
+    /// Whether the subject is assigned to the canary.
     value: bool,
     variant: Cohort,
     reason: &'static str,

@@ -1,22 +1,24 @@
-//! One isolate's breaker: after something that no canary may do even once, it gives no further
-//! canary answer until the release changes (which is a new deployment, and new isolates), or until a probe
-//! after a cool-down has succeeded.
+//! Circuit breaker of one isolate.
 //!
-//! The probe is a sentence of ours, asked beside a request: no caller is the first to try.
+//! A hard failure opens the breaker, and the isolate then sends no caller's request to the model.
+//! It stays open until a new deployment replaces the isolate, or until a probe succeeds after the
+//! cool-down. The probe classifies a fixed sentence beside a request, so no caller's request is
+//! used to test the model.
 
 use crate::rollout::release_state::HardFailureKind;
 use jeffrey_terms::UnixMs;
 
-/// How long nothing is tried after a breach or a failed probe.
+/// Time without a probe after a hard failure or a failed probe, in milliseconds.
 pub const COOL_DOWN_MS: u64 = 30_000;
 
-/// How long a probe may be under way before another is sent: its request may have died with it.
+/// Time after which a probe without a result is sent again, in milliseconds. The request that
+/// started it may have been terminated.
 pub const PROBE_TIMEOUT_MS: u64 = 10_000;
 
-/// The sentence that a probe asks about.
+/// Sentence that a probe classifies; not a user's text.
 pub const PROBE_TEXT: &str = "The parcel arrived on Monday.";
 
-/// Whether the model is asked. A new one is closed: the model is asked.
+/// State of one isolate's circuit breaker. The default is closed: the isolate calls the model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CircuitBreaker(CircuitState);
 
@@ -35,7 +37,7 @@ enum CircuitState {
 }
 
 impl CircuitBreaker {
-    /// What opened it; `None` while it is closed.
+    /// Returns the hard failure that opened the breaker; `None` while it is closed.
     pub const fn opened_by(&self) -> Option<HardFailureKind> {
         match self.0 {
             CircuitState::Closed => None,
@@ -43,7 +45,8 @@ impl CircuitBreaker {
         }
     }
 
-    /// After a breach. Returns whether this one opened it, so that it is told once.
+    /// Records a hard failure and opens the breaker. Returns whether this failure opened it, so
+    /// that the caller reports only the first one.
     pub fn record_hard_failure(&mut self, kind: HardFailureKind, now: UnixMs) -> bool {
         let opens = self.opened_by().is_none();
         if opens {
@@ -52,7 +55,7 @@ impl CircuitBreaker {
         opens
     }
 
-    /// Whether a probe is due now; if so, it counts as sent.
+    /// Returns whether a probe is due at `now`, and if so marks it as sent.
     pub fn start_probe_if_due(&mut self, now: UnixMs) -> bool {
         let (kind, since, wait_ms) = match self.0 {
             CircuitState::Closed => return false,
@@ -66,7 +69,8 @@ impl CircuitBreaker {
         is_due
     }
 
-    /// After a probe's end: closed if it was answered well, else open for another cool-down.
+    /// Records the result of a probe: success closes the breaker, failure starts another cool-down.
+    /// Does nothing if no probe is running.
     pub fn record_probe(&mut self, succeeded: bool, now: UnixMs) {
         if let CircuitState::Probing { kind, .. } = self.0 {
             self.0 = if succeeded {
@@ -117,7 +121,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
 
-        /// Whatever happens in whatever order: open after a breach, closed by a good probe alone.
+        /// Applies random steps in random order: a hard failure opens it, only a good probe closes
+        /// it.
         #[test]
         fn only_a_good_probe_closes_it(steps in prop::collection::vec((0_u8..4, 0_u64..40_000), 0..60)) {
             let mut breaker = CircuitBreaker::default();

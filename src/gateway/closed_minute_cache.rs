@@ -1,12 +1,13 @@
-//! Sums over minutes, of which the older ones hardly change any more.
+//! Caches sums over closed minutes, which rarely change.
 //!
-//! Where a release stands is asked for every second, over all minutes of its stage, which may be days. What settled
-//! minutes add up to is kept, so that a look reads the newer ones alone; an event that comes late for one of them
-//! makes it be read again.
+//! The rollout status is polled every second and covers all minutes of the current stage, which can
+//! last for days. The cache keeps the sum of the closed minutes, so that a query reads only the
+//! newer ones. If an event arrives late for a cached minute, the cache is dropped and the next
+//! query reads the whole range again.
 
 use super::minute_stats::CohortStats;
 
-/// What the two cohorts did in the settled minutes of the range that was asked for last.
+/// Stats of both cohorts over the closed minutes of the range that was queried last.
 #[derive(Debug, Default)]
 pub struct ClosedMinuteCache(Option<CachedRange>);
 
@@ -19,12 +20,14 @@ struct CachedRange {
 }
 
 impl ClosedMinuteCache {
-    /// What the canary and stable did after minute `since` and before minute `before`. `read` sums up such a range;
-    /// of what it finds, minutes from `open_from` on are not kept.
+    /// Returns the stats of the canary and of stable for the minutes after `after` and before
+    /// `before`.
+    ///
+    /// `read_range` sums the stats between two such exclusive bounds. Minutes from
+    /// `first_open_minute` on are read in every query and are not cached.
     ///
     /// # Errors
-    ///
-    /// What `read` fails with; nothing is kept then.
+    /// Returns the error of `read_range`; the cache is empty then.
     pub fn totals_between<E>(
         &mut self,
         release: &str,
@@ -54,14 +57,14 @@ impl ClosedMinuteCache {
         Ok(totals)
     }
 
-    /// A minute of a release has changed.
+    /// Drops the cached range if it contains `minute` of `release`.
     pub fn invalidate_minute(&mut self, release: &str, minute: u64) {
         self.0.take_if(|cached| {
             cached.release == release && cached.after < minute && minute < cached.before
         });
     }
 
-    /// Any minute may have changed.
+    /// Drops the cached range after a change that may affect any minute.
     pub fn clear(&mut self) {
         self.0 = None;
     }
@@ -120,7 +123,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_look_finds_what_the_minutes_add_up_to(steps in prop::collection::vec(any_step(), 1..120)) {
+        fn a_query_returns_the_sum_of_its_minutes(steps in prop::collection::vec(any_step(), 1..120)) {
             let mut minutes: [RequestsByMinute; 2] = Default::default();
             let (mut settled, mut open_from) = (ClosedMinuteCache::default(), 0);
             for step in steps {

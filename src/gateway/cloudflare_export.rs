@@ -1,11 +1,19 @@
-//! Events in the platform's own stores: objects in a bucket (R2), data points in a dataset (Analytics Engine).
+//! Encodes events for the platform's own stores: objects in R2 and data points in Analytics Engine.
+//!
+//! The input is the JSON line of an event. [`object_key`] names the R2 object of a batch, whose
+//! content is the lines themselves. [`data_point`] converts one event into a data point. A data
+//! point holds neither the subject nor the text preview, because data in Analytics Engine cannot be
+//! erased.
 
 use serde_json::{Map, Value};
 
 use jeffrey_terms::UnixMs;
 
-/// The key of a batch that begins with this event: the day and the hour of the event, and its number in its part of
-/// the ledger. A batch that is sent again has the key that it had, so an object is replaced, not doubled.
+/// Returns the R2 key of the batch that begins with `event`: UTC day and hour of that event, the
+/// shard, and the number of the event in the shard.
+///
+/// A batch that is sent again has the same key, so its object is replaced and not duplicated. An
+/// event without a valid time is filed under 1970.
 pub fn object_key(shard: &str, seq: u64, event: &str) -> String {
     let event: Map<String, Value> = serde_json::from_str(event).unwrap_or_default();
     let time = UnixMs(event.get("time_ms").and_then(Value::as_u64).unwrap_or(0));
@@ -15,19 +23,20 @@ pub fn object_key(shard: &str, seq: u64, event: &str) -> String {
     format!("events/{hour}/{shard}-{seq:012}.ndjson")
 }
 
-/// A data point: an index to sample by, texts and numbers in a fixed order.
+/// Data point for Analytics Engine: an index for sampling, and texts and numbers in a fixed order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AnalyticsDataPoint {
-    /// The release.
+    /// Name of the release, by which Analytics Engine samples.
     pub index: String,
-    /// In the order of [`BLOBS`]; empty what an event does not have.
+    /// Texts in the order of [`BLOBS`]; empty where the event has no such text.
     pub blobs: Vec<String>,
-    /// In the order of [`DOUBLES`]; true is 1, and what an event does not have is -1.
+    /// Numbers in the order of [`DOUBLES`]: 1 for true, 0 for false, -1 where the event has no such
+    /// value.
     pub doubles: Vec<f64>,
 }
 
-/// Texts of a data point: `blob1`, `blob2` … in a query. Neither the subject nor the preview is one: what is written
-/// there cannot be erased.
+/// Event fields that become texts, `blob1`, `blob2` … in a query. Neither the subject nor the
+/// preview may be added, because data in the dataset cannot be erased.
 pub const BLOBS: [&str; 11] = [
     "event",
     "cohort",
@@ -42,7 +51,7 @@ pub const BLOBS: [&str; 11] = [
     "correct_label",
 ];
 
-/// Numbers of a data point: `double1`, `double2` …
+/// Event fields that become numbers, `double1`, `double2` … in a query.
 pub const DOUBLES: [&str; 8] = [
     "status",
     "latency_ms",
@@ -54,7 +63,7 @@ pub const DOUBLES: [&str; 8] = [
     "good",
 ];
 
-/// The data point of an event; `None` of what is none.
+/// Converts an event into a data point; `None` if it is not a JSON object with a release.
 pub fn data_point(event: &str) -> Option<AnalyticsDataPoint> {
     let event: Map<String, Value> = serde_json::from_str(event).ok()?;
     let text = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -94,7 +103,7 @@ mod tests {
         let shown = format!("{point:?}");
         assert!(!shown.contains("5ab1") && !shown.contains("hello"), "{shown}");
         assert_eq!(data_point("no event"), None);
-        // The platform's limits: 20 texts, 20 numbers, an index of 96 bytes.
+        // The platform's limits are 20 texts, 20 numbers and an index of 96 bytes.
         assert!(BLOBS.len() <= 20 && DOUBLES.len() <= 20);
     }
 }

@@ -1,4 +1,9 @@
-//! Whether a caller asks for a cohort by name, and may.
+//! Cohort overrides: a caller names a cohort in a header and proves the permission with a signed
+//! token.
+//!
+//! A missing or invalid token does not fail the request. The normal assignment applies, and the
+//! gateway reports the [`OverrideError`] in `x-jeffrey-override`.
+//! [`crate::rollout::override_token`] signs and verifies the tokens.
 
 use super::request::RequestHead;
 use super::settings::GatewaySettings;
@@ -6,33 +11,34 @@ use crate::rollout::assignment::{Assignment, AssignmentReason};
 use crate::rollout::override_token::{self, OverridePermission, OverrideTokenError};
 use jeffrey_terms::{Cohort, UnixMs};
 
-/// Header of the cohort asked for.
+/// Request header that names the requested cohort.
 pub const COHORT: &str = "x-jeffrey-cohort";
 
-/// Header of the token that permits it.
+/// Request header with the token that permits the override.
 pub const TOKEN: &str = "x-jeffrey-token";
 
-/// Why a cohort that is asked for is not given.
+/// Reason why the gateway does not grant a requested cohort.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OverrideError {
-    /// The release is closed.
+    /// The release is disabled, and the token does not permit overrides of a disabled release.
     #[error("release is closed, and the token does not open it")]
     ReleaseDisabled,
-    /// The cohort is none.
+    /// The header names neither `canary` nor `stable`.
     #[error("{COHORT} is neither `canary` nor `stable`")]
     UnknownCohort,
-    /// There is no token.
+    /// The request names a cohort but has no token.
     #[error("{COHORT} needs a token in {TOKEN}")]
     TokenMissing,
-    /// The token permits nothing.
+    /// The token is invalid, expired, or for another release.
     #[error(transparent)]
     Token(#[from] OverrideTokenError),
 }
 
-/// The cohort asked for and the permission; nothing where none is asked for.
+/// Returns the requested cohort with the verified permission; `None` if the request names no
+/// cohort.
 ///
 /// # Errors
-/// [`OverrideError`] says why it cannot be given.
+/// Returns [`OverrideError`] if the cohort is unknown, or the token is missing or invalid.
 pub fn verify_override(
     head: &RequestHead,
     settings: &GatewaySettings,
@@ -46,7 +52,8 @@ pub fn verify_override(
     Ok(Some((cohort, permission)))
 }
 
-/// What to tell a caller who asked for a cohort and may have been given another.
+/// Returns the error to report to a caller whose override was not granted; `None` if it was granted
+/// or not requested.
 pub fn override_error(
     requested: &Result<Option<(Cohort, OverridePermission)>, OverrideError>,
     decision: &Assignment,

@@ -1,63 +1,67 @@
-//! What one sink has had of the ledger, and when it is asked again.
+//! Tracks which events of the event store a sink has received, and when to try the sink again.
 //!
-//! The ledger numbers its events; a sink takes them in order, a batch at a time, and its place moves
-//! on only when it has said that it has the batch: at least once. Sinks do not know of each other, so
-//! one that is down holds up nobody. What it refuses for good is set aside and counted, so that one bad
-//! event does not stop the rest.
+//! The event store numbers its events. A sink receives them in order, one batch at a time. Its
+//! cursor moves on only when the sink has accepted a batch or rejected it for good, so delivery is
+//! at least once. Each sink has its own cursor, so a sink that is down does not delay the others.
+//! Events that a sink rejects for good are dropped and counted, so that one bad event does not
+//! block the rest.
 
 use serde::{Deserialize, Serialize};
 
 use jeffrey_terms::UnixMs;
 
-/// Events in one batch at most.
+/// Largest number of events in one batch.
 pub const BATCH_EVENTS_MAX: usize = 500;
 
-/// The first pause after a failure; each further one is twice as long.
+/// Pause after the first failure, in milliseconds; each further failure doubles it.
 pub const BACKOFF_MS_MIN: u64 = 1_000;
 
-/// The longest pause of ours. A sink that asks for a longer one gets it, up to [`RETRY_AFTER_MS_MAX`].
+/// Longest pause that the backoff reaches, in milliseconds. A sink can ask for a longer pause, up
+/// to [`RETRY_AFTER_MS_MAX`].
 pub const BACKOFF_MS_MAX: u64 = 5 * 60 * 1_000;
 
-/// The longest pause that a sink may ask for.
+/// Longest pause that a sink can ask for, in milliseconds; a longer one is cut to this.
 pub const RETRY_AFTER_MS_MAX: u64 = 60 * 60 * 1_000;
 
-/// A sink's place.
+/// Delivery progress of one sink in one shard of the event store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeliveryCursor {
-    /// Number of the last event that it has had, or that was set aside.
+    /// Number of the last event that was delivered or dropped; 0 before the first.
     pub place: u64,
-    /// Events that it has taken.
+    /// Number of events that the sink has accepted.
     pub delivered: u64,
-    /// Events that it refused for good, or that grew too old for it.
+    /// Number of events that the sink rejected for good or that expired before delivery.
     pub dropped: u64,
-    /// Failures in a row.
+    /// Failed attempts in a row; 0 after a batch was accepted or rejected for good.
     pub failures: u32,
-    /// It is not asked before.
+    /// Earliest time of the next attempt.
     #[serde(rename = "next_ms")]
     pub next_attempt_at: UnixMs,
-    /// How many events the next batch may have: halved when one is too large.
+    /// Largest size of the next batch, in events: halved when a batch is too large, and reset when
+    /// the cursor moves on.
     pub batch: usize,
 }
 
-/// What a sink said to a batch.
+/// Result of sending one batch to a sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeliveryOutcome {
-    /// It has it.
+    /// The sink accepted the whole batch.
     Delivered,
-    /// It has it, but for some that it will never take.
+    /// The sink accepted the batch, except for events that it will never accept.
     PartlyDelivered {
-        /// How many.
+        /// Number of events rejected for good.
         rejected: u64,
     },
-    /// It may take it later, in so many milliseconds if it said.
+    /// The sink may accept the batch later; holds the pause in milliseconds if it asked for one.
     Retry(Option<u64>),
-    /// It will never take it.
+    /// The sink will never accept the batch.
     Rejected,
-    /// It is too large.
+    /// The batch is too large, but a smaller one may be accepted.
     TooLarge,
 }
 
-/// What a status means; `None` where no answer came. `retry_after` is the header.
+/// Returns the outcome that an HTTP response stands for. `status` is `None` if there was no
+/// response. `retry_after` is the value of the `Retry-After` header.
 pub fn delivery_outcome(
     status: Option<u16>,
     retry_after: Option<&str>,
@@ -69,17 +73,19 @@ pub fn delivery_outcome(
         Some(200..=299) => DeliveryOutcome::Delivered,
         Some(413) => DeliveryOutcome::TooLarge,
         None | Some(408 | 429 | 500..=599) => DeliveryOutcome::Retry(retry_after_ms),
-        // A redirect is another address than the one configured: nobody's events go there.
+        // A redirect names another address than the configured one; events never go there.
         Some(_) => DeliveryOutcome::Rejected,
     }
 }
 
-/// The pause after so many failures in a row before this one: doubled each time, up to [`BACKOFF_MS_MAX`].
+/// Returns the pause after a failure that follows `failures` others in a row, in milliseconds:
+/// doubled each time, up to [`BACKOFF_MS_MAX`].
 pub fn backoff_ms(failures: u32) -> u64 {
     (BACKOFF_MS_MIN << failures.min(20)).min(BACKOFF_MS_MAX)
 }
 
-/// The pause that a `Retry-After` asks for: seconds, or a date (RFC 9110, section 10.2.3).
+/// Parses a `Retry-After` value, in seconds or as a date (RFC 9110, section 10.2.3), into
+/// milliseconds; `None` if it is neither.
 fn parse_retry_after_ms(retry_after: &str, now: UnixMs) -> Option<u64> {
     let value = retry_after.trim();
     if let Ok(seconds) = value.parse::<u64>() {
@@ -103,8 +109,10 @@ impl Default for DeliveryCursor {
 }
 
 impl DeliveryCursor {
-    /// After a batch of `events` that ended at number `last`. `random` spreads the pauses of sinks
-    /// that failed together: between half of one and all of it.
+    /// Returns the cursor after a batch of `event_count` events that ended at number `last_seq`.
+    ///
+    /// `random` spreads the retries of sinks that failed together: the pause is between half the
+    /// backoff and all of it. A longer pause that the sink asked for takes precedence.
     pub fn record_batch(
         self,
         outcome: DeliveryOutcome,
@@ -147,7 +155,8 @@ impl DeliveryCursor {
         }
     }
 
-    /// After `events` up to number `last` grew too old to be kept.
+    /// Returns the cursor after `event_count` undelivered events up to number `last_seq` expired;
+    /// they count as dropped.
     pub fn record_expired(self, event_count: u64, last_seq: u64) -> Self {
         if last_seq <= self.place {
             return self;
@@ -253,7 +262,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
 
-        /// Whatever a sink says: its place never goes back, and every event passed is counted once.
+        /// After any sequence of outcomes, the cursor has never moved back, and each event that it
+        /// passed is counted once.
         #[test]
         fn every_event_is_delivered_or_dropped_or_still_ahead(
             responses in prop::collection::vec((0_u8..5, any::<u16>()), 1..80),

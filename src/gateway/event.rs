@@ -1,6 +1,9 @@
-//! What is kept of one classify call: who was to answer, who did, how long it took, what was said.
+//! Events: one record for each classify call, and one for each piece of user feedback.
 //!
-//! Never the text, at most its masked beginning; never the subject, at most a keyed hash of it.
+//! A classify event holds the assigned cohort, the cohort that answered, the latency, and the
+//! prediction. It never holds the text, at most its masked beginning, and never the subject, at
+//! most a keyed hash of it. The gateway writes [`ClassifyEvent`]. The event store writes
+//! [`FeedbackEvent`] and reads both back as [`StoredEvent`].
 
 use serde::{Deserialize, Serialize};
 
@@ -13,106 +16,111 @@ use crate::rollout::counts::SLOW_MS;
 use jeffrey_mask::MaskedText;
 use jeffrey_terms::{Cohort, Label, ResponseId, Share, UnixMs};
 
-/// One classify call, as it is counted.
+/// Record of one classify call, as the event store counts it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ClassifyEvent {
     event: &'static str,
-    /// [`SCHEMA_VERSION`].
+    /// Always [`SCHEMA_VERSION`] at the time of writing.
     schema_version: u8,
     id: String,
     time_ms: u64,
     release: String,
-    /// The cohort it was assigned to, whoever answered.
+    /// Assigned cohort; it stays the same when the other cohort answered.
     cohort: Cohort,
     by: &'static str,
-    /// Whether it is evidence for or against the release.
+    /// Whether the call counts as evidence for or against the release.
     counts: bool,
-    /// Whether its subject may never come back: a cookie that was made for this call.
+    /// Whether the subject is a cookie that was created for this call, so it may never be seen
+    /// again.
     unsticky: bool,
-    /// Keyed hash, where a key is set and the caller is known.
+    /// Keyed hash of the subject; `None` if no key is set or the caller has no subject.
     subject: Option<String>,
-    /// The masked beginning of the text, where that is switched on.
+    /// Masked beginning of the text; `None` unless `PREVIEW` is on.
     preview: Option<MaskedText>,
     destination: Cohort,
     fallback: Option<String>,
     status: u16,
-    /// From handing the request on to the end of the answer that was read, or to its headers where
-    /// the answer is not read; a failed attempt at the model is part of it.
+    /// Time in milliseconds from handing the request on to the end of the response, or to its
+    /// headers if the body was not read. Includes a failed attempt to use the model.
     latency_ms: u64,
-    /// Why the old system's answer was not read.
+    /// Reason why the legacy system's response was not read; `None` if it was read.
     unobserved: Option<&'static str>,
     label: Option<Label>,
     confidence: Option<f64>,
     low_confidence: Option<bool>,
     route: Option<&'static str>,
     rule_applied: Option<bool>,
-    /// The rule's name, where it is one of ours.
+    /// Name of the applied rule; `None` if the name is not one of [`ReportedRule`].
     rule: Option<&'static str>,
-    /// The two highest labels and their probabilities.
+    /// The two most probable labels with their probabilities; set only if the model answered.
     top2: Option<[(Label, f64); 2]>,
     truncated: Option<bool>,
-    /// The model that answered: its name, and the sha256 of its manifest.
+    /// Name of the model that answered; `None` if the legacy system answered. `model_sha256` is the
+    /// SHA-256 of its manifest.
     model: Option<String>,
     model_sha256: Option<String>,
     thresholds: Thresholds,
     shadow: Option<ShadowResult>,
 }
 
-/// The version of the events' schema. The reference's log is version 2.
+/// Version of the event schema. The log of the v2.4.2 reference service is version 2.
 pub const SCHEMA_VERSION: u8 = 3;
 
-/// What a call was held against when it was decided.
+/// Latency limits, share and stage that applied when a call was assigned.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Thresholds {
-    /// Above this it is slow.
+    /// Fixed latency limit in milliseconds; a longer call is slow. Always [`SLOW_MS`].
     pub slow_ms: u64,
-    /// Stable's P95 of the last closed minute that is known.
+    /// P95 latency of the stable cohort in the last closed minute that the isolate knows of, in
+    /// milliseconds; `None` if unknown or too old.
     pub stable_p95_ms: Option<f64>,
-    /// 1.2 times that.
+    /// 1.2 times `stable_p95_ms`, in milliseconds; a longer canary call is slow compared with
+    /// stable.
     pub canary_slow_ms: Option<f64>,
-    /// The canary's share.
+    /// Traffic share of the canary, in basis points.
     #[serde(rename = "share_basis_points")]
     pub share: Share,
-    /// The number of the plan's stage, where a plan is in force.
+    /// Number of the plan's stage, from 0; `None` while no plan controls the share.
     pub stage: Option<u32>,
 }
 
 impl Thresholds {
-    /// At a share and a stage, with what is known of stable's latencies.
+    /// Builds the thresholds for a share and a stage; `stable_p95_ms` is `None` if stable's latency
+    /// is unknown.
     pub fn new(share: Share, stage: Option<u32>, stable_p95_ms: Option<f64>) -> Self {
         let canary_slow_ms = stable_p95_ms.map(|p95| 1.2 * p95);
         Self { slow_ms: SLOW_MS, stable_p95_ms, canary_slow_ms, share, stage }
     }
 }
 
-/// What the model says of a text that the old system answered.
+/// Result of the shadow call: the model's prediction for a text that the legacy system answered.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ShadowResult {
     label: Option<Label>,
-    /// Whether both gave the same label; `None` unless both gave one.
+    /// Whether both systems gave the same label; `None` unless both gave one.
     agrees: Option<bool>,
     low_confidence: Option<bool>,
     fallback: Option<String>,
     latency_ms: u64,
 }
 
-/// Why an answer of the old system was not read beside its stream.
+/// Reason why the gateway did not read a response that it streamed from the legacy system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnreadReason {
-    /// The connection ended before the answer did.
+    /// The connection ended before the response did, or the response could not be copied.
     ConnectionLost,
-    /// It is compressed, and the client is to have exactly these bytes.
+    /// The response is compressed, and the client must receive exactly these bytes.
     Compressed,
-    /// It was no success.
+    /// The status is not 2xx, or there was no response.
     ErrorStatus,
-    /// It is not JSON.
+    /// The body is not valid JSON.
     NotJson,
-    /// It is larger than what is read.
+    /// The body is larger than [`LEGACY_RESPONSE_BYTES_MAX`](super::LEGACY_RESPONSE_BYTES_MAX).
     TooLarge,
 }
 
 impl UnreadReason {
-    /// The name used in every event.
+    /// Returns the name used in every event.
     pub const fn name(self) -> &'static str {
         match self {
             Self::ConnectionLost => "broken",
@@ -125,7 +133,8 @@ impl UnreadReason {
 }
 
 impl ClassifyEvent {
-    /// A call that was decided and is not yet answered.
+    /// Creates the event of a call that was assigned and not yet answered. `subject` is the keyed
+    /// hash.
     pub fn new(
         id: ResponseId,
         time: UnixMs,
@@ -169,7 +178,7 @@ impl ClassifyEvent {
         }
     }
 
-    /// Answered by the model.
+    /// Records that the model answered, with status 200 and its prediction.
     pub fn record_model_response(&mut self, response: &ModelResponse, latency_ms: u64) {
         self.destination = Cohort::Canary;
         self.status = 200;
@@ -186,12 +195,13 @@ impl ClassifyEvent {
         self.truncated = Some(response.truncated);
     }
 
-    /// Not answered by the model, though it was to be.
+    /// Records why the model did not answer a call that was assigned to the canary.
     pub fn record_fallback(&mut self, fallback: Fallback) {
         self.fallback = Some(fallback.to_string());
     }
 
-    /// Answered by the old system.
+    /// Records that the legacy system answered, with the fields of its response or the reason why
+    /// it was not read.
     pub fn record_legacy_response(
         &mut self,
         status: u16,
@@ -214,7 +224,8 @@ impl ClassifyEvent {
         }
     }
 
-    /// The model was asked as well, after the old system's answer.
+    /// Records the shadow call that followed the legacy system's response. Call this after
+    /// [`ClassifyEvent::record_legacy_response`], whose label it compares.
     pub fn record_shadow(&mut self, result: &Result<ModelResponse, Fallback>, latency_ms: u64) {
         let label = result.as_ref().ok().map(|response| response.label);
         self.shadow = Some(ShadowResult {
@@ -227,18 +238,18 @@ impl ClassifyEvent {
     }
 }
 
-/// An event as it is read back: what is counted of it. Fields that are not counted are not read, so an older
-/// event is read as far as it goes.
+/// Event as the event store reads it back. Only the fields that are counted are read, so an event
+/// of an older schema is read as far as possible.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 pub enum StoredEvent {
-    /// A classify call.
+    /// Record of one classify call.
     Classify(Box<StoredCall>),
-    /// A verdict on one.
+    /// User feedback on one classify call.
     Verdict(StoredFeedback),
 }
 
-/// A classify call as it is read back; the fields are [`ClassifyEvent`]'s.
+/// Classify call as it is read back; the fields are those of [`ClassifyEvent`].
 #[allow(missing_docs, reason = "each is described where it is written")]
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct StoredCall {
@@ -267,13 +278,14 @@ pub struct StoredCall {
 }
 
 impl Thresholds {
-    /// Of an event that was written before they were.
+    /// Returns the thresholds of an event that was written before events carried them: share 0, no
+    /// stage, no stable P95.
     fn unknown() -> Self {
         Self::new(Share::NONE, None, None)
     }
 }
 
-/// What the model said beside the old system, as it is read back.
+/// Result of a shadow call as it is read back; the fields are those of [`ShadowResult`].
 #[allow(missing_docs, reason = "each is described where it is written")]
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct StoredShadowResult {
@@ -282,7 +294,7 @@ pub struct StoredShadowResult {
     pub low_confidence: Option<bool>,
 }
 
-/// A verdict as it is read back.
+/// User feedback as it is read back; the fields are those of [`FeedbackEvent`].
 #[allow(missing_docs, reason = "each is described where it is written")]
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct StoredFeedback {
@@ -295,7 +307,7 @@ pub struct StoredFeedback {
     pub good: Option<bool>,
 }
 
-/// How long ago an event was made, in milliseconds; 0 for what is none.
+/// Returns the age of a serialized event in milliseconds; 0 if `event` is not an event.
 pub fn event_age_ms(event: &str, now: UnixMs) -> u64 {
     let key = serde_json::from_str::<EventKey>(event);
     key.map_or(0, |key| now.0.saturating_sub(key.time_ms))
@@ -305,33 +317,34 @@ fn nobody() -> Share {
     Share::NONE
 }
 
-/// What the ledger needs of an event that it keeps.
+/// Fields of an event that the event store uses as columns, to deduplicate, expire and erase it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct EventKey {
-    /// Under which it counts once.
+    /// Unique id; the event store counts each id once.
     pub id: String,
-    /// When it was made.
+    /// Creation time in milliseconds since 1970.
     pub time_ms: u64,
-    /// The release that it is about.
+    /// Name of the release that the event belongs to.
     pub release: String,
-    /// Keyed hash of whom it is about.
+    /// Keyed hash of the subject; `None` if the event has no subject.
     #[serde(default)]
     pub subject: Option<String>,
 }
 
-/// A verdict as an event of its own, with the cohort of the answer that it is about.
+/// User feedback as a separate event. It carries release, cohort, share and subject of the response
+/// that the user rated.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FeedbackEvent {
     event: &'static str,
     schema_version: u8,
     id: String,
     time_ms: u64,
-    /// The id of the answer.
+    /// Id of the classify event of the rated response.
     of: String,
     release: String,
     cohort: Cohort,
     counts: bool,
-    /// The canary's share when the answer was given.
+    /// Traffic share of the canary when the response was given, in basis points.
     #[serde(rename = "share_basis_points")]
     share: Share,
     subject: Option<String>,
@@ -341,8 +354,8 @@ pub struct FeedbackEvent {
 }
 
 impl FeedbackEvent {
-    /// The verdict on an answer, whose event is `answer` as the ledger keeps it; `None` when that is the
-    /// event of no answer.
+    /// Creates the feedback event for a response. `call_json` is its classify event as the event
+    /// store holds it; returns `None` if that is not a classify event.
     pub fn new(id: ResponseId, time: UnixMs, call_json: &str, feedback: Feedback) -> Option<Self> {
         #[derive(Deserialize)]
         struct RatedCall {
@@ -442,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn a_verdict_counts_for_the_cohort_of_its_answer() {
+    fn feedback_counts_for_the_cohort_of_its_answer() {
         let call_json = serde_json::to_string(&event()).unwrap();
         let key: EventKey = serde_json::from_str(&call_json).unwrap();
         assert_eq!((key.time_ms, key.subject.as_deref()), (1, Some("5ab1")));

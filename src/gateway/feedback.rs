@@ -1,4 +1,8 @@
-//! A user's verdict on an answer: whether it was right, or what would have been.
+//! User feedback on one response: whether its label was right, or which label would have been
+//! right.
+//!
+//! [`parse`] reads the body of `POST /v1/feedback`. It rejects a body that says both or neither,
+//! and an id that the gateway did not sign or that has expired.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,18 +11,18 @@ use super::signed_id::{self, SignedIdError};
 use crate::rollout::signing_key::SigningKey;
 use jeffrey_terms::{Label, ResponseId, UnixMs};
 
-/// A verdict on one answer.
+/// Feedback of a user on one response. [`parse`] sets exactly one of the two fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Feedback {
-    /// Whether the caller said that the label is right.
+    /// Whether the user said that the label is right; `None` if the user named a label instead.
     pub ok: Option<bool>,
-    /// The label that would have been right.
+    /// Label that would have been right; `None` if the user said only right or wrong.
     pub correct_label: Option<Label>,
 }
 
 impl Feedback {
-    /// Whether the answer was good, by the label that was given; `None` where a label is named and none
-    /// was seen in the answer.
+    /// Returns whether the predicted label was right. Returns `None` if the user named a label and
+    /// the predicted one is unknown.
     pub fn is_good(self, predicted: Option<Label>) -> Option<bool> {
         self.ok.or_else(|| Some(self.correct_label? == predicted?))
     }
@@ -26,10 +30,11 @@ impl Feedback {
 
 const EXPECTED: &str = "{\"id\": the answer's x-jeffrey-id, and \"ok\": true or false, or \"correct_label\": one of the eight}";
 
-/// The verdict of a body, and the answer it is about.
+/// Parses a feedback body and returns the id of the rated response with the feedback.
 ///
 /// # Errors
-/// [`ApiError`] when the body is none, or the id is forged or too old.
+/// Returns [`ApiError::InvalidBody`] if the body does not have the expected form, or
+/// [`ApiError::SignedId`] if the id is malformed, forged, expired or from the future.
 pub fn parse(
     body: &[u8],
     keys: &[SigningKey],
@@ -65,7 +70,7 @@ mod tests {
     const NOW: UnixMs = UnixMs(1_790_000_000_000);
 
     #[test]
-    fn a_verdict_says_right_or_names_the_right_label_and_not_both() {
+    fn feedback_says_right_or_names_the_right_label_and_not_both() {
         let key = SigningKey::parse([1; 32]).unwrap();
         let id = ResponseId::new(NOW, [7; 10]);
         let signed = signed_id::sign(id, &key);

@@ -1,27 +1,29 @@
-//! What changes in a request's headers on its way to the old system, and nothing else changes.
+//! Header changes of a request that is forwarded to the legacy system.
 //!
-//! Hop-by-hop headers end here (RFC 9110, section 7.6.1), our own stay here, and `via` and
-//! `x-forwarded-*` are added. Host and scheme come from the configuration, by the URL.
-//! `accept-encoding` is the client's own again: the platform writes its own over it, and the old
-//! system would compress for clients that never asked for it.
+//! Hop-by-hop headers are removed (RFC 9110, section 7.6.1), the gateway's own headers and cookie
+//! are removed, and `via` and `x-forwarded-*` are added. Every other header is forwarded unchanged.
+//! Host and scheme of the forwarded request come from the configured origin, through the URL.
+//! `accept-encoding` is set back to the client's value: the platform overwrites it with its own
+//! list, and the legacy system would otherwise compress for clients that did not ask for it.
 
 use super::cohort_override;
 use super::request::RequestHead;
 use super::subject::strip_subject_cookie;
 
-/// Headers that the next hop does not see, or sees with another value.
+/// Headers to remove or replace before a request is forwarded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeaderChanges {
-    /// Names to remove.
+    /// Names of headers to remove, in lower case.
     pub remove: Vec<String>,
-    /// Names and values to put in the place of what is there.
+    /// Names and values of headers to set; each replaces all present values of that name.
     pub set: Vec<(&'static str, String)>,
 }
 
-/// Headers of ours that the old system has no business with: a token is a secret.
+/// Gateway headers that are never forwarded: an override token is a secret.
 const GATEWAY_HEADERS: [&str; 2] = [cohort_override::COHORT, cohort_override::TOKEN];
 
-/// `expect` is none of them, but the runtime has answered it.
+/// Hop-by-hop headers. `expect` is not one of them; it is removed because the runtime has already
+/// answered it.
 const HOP_BY_HOP: [&str; 9] = [
     "connection",
     "expect",
@@ -34,15 +36,16 @@ const HOP_BY_HOP: [&str; 9] = [
     "transfer-encoding",
 ];
 
-/// Our name in `via` (RFC 9110, section 7.6.3).
+/// Entry of the gateway in `via` (RFC 9110, section 7.6.3).
 const VIA_ENTRY: &str = "1.1 jeffrey-edge";
 
-/// The changes for one request; `address` is the caller's, as the platform knows it.
+/// Returns the header changes for one request. `client_address` is the client's address as the
+/// platform reports it; without it `x-forwarded-for` is not changed.
 pub fn header_changes(head: &RequestHead, client_address: Option<&str>) -> HeaderChanges {
     let mut changes = HeaderChanges::default();
     let connection = head.header("connection").unwrap_or_default();
     let connection_options = connection.split(',').map(|name| name.trim().to_ascii_lowercase());
-    // A WebSocket's handshake is the one upgrade that is passed on.
+    // Only the upgrade to a WebSocket is forwarded.
     let is_websocket_upgrade = |name: &str| name == "upgrade" && head.is_websocket();
     let upgrade = ["upgrade".to_owned()].into_iter();
     let candidates = HOP_BY_HOP
@@ -83,7 +86,8 @@ pub fn header_changes(head: &RequestHead, client_address: Option<&str>) -> Heade
     changes
 }
 
-/// A list with an entry more, unless it ends with it already: the platform may have added it.
+/// Appends an entry to a comma-separated list. The list stays unchanged if it already ends with the
+/// entry, because the platform may have added it.
 fn append_entry(list: Option<&str>, entry: &str) -> String {
     match list.map(str::trim).filter(|list| !list.is_empty()) {
         Some(list) if list.rsplit(',').next().map(str::trim) == Some(entry) => list.to_owned(),
@@ -92,8 +96,8 @@ fn append_entry(list: Option<&str>, entry: &str) -> String {
     }
 }
 
-/// Whether `connection` may name it: not what says where the body ends, or who is meant. A caller
-/// must not be able to take these from a request.
+/// Returns whether a header stays even if `connection` names it. These headers describe the body or
+/// identify the client or the target, so a client must not be able to remove them.
 fn is_protected_header(name: &str) -> bool {
     matches!(name, "content-length" | "content-type" | "host" | "authorization" | "cookie")
         || name.starts_with("x-forwarded-")

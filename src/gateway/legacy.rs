@@ -1,7 +1,9 @@
-//! What the old system's classify calls look like: which they are, and where text, user, label and
-//! the rest stand in their JSON. `docs/legacy.md` describes the default, the v2.4.2 prediction object.
+//! Interface of the legacy system: identifies its classify calls, and locates text, user, label and
+//! the other fields in its JSON.
 //!
-//! Nothing is checked beyond what is read: the old system is the judge of its own requests.
+//! The default is the prediction object of the v2.4.2 reference service, which `docs/legacy.md`
+//! describes. Only the fields that the gateway reads are checked; the legacy system validates its
+//! own requests.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -9,24 +11,24 @@ use serde_json::Value;
 use super::model::ReportedRule;
 use jeffrey_terms::{InputText, Label, Subject};
 
-/// The old system's interface.
+/// Describes the classify calls of the legacy system and the JSON pointers into them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LegacyContract {
-    /// Method and exact path of each classify call.
+    /// Method and exact path of each classify call; never empty when parsed from `LEGACY_CLASSIFY`.
     pub classify_calls: Vec<(String, String)>,
-    /// Where the text stands in a request.
+    /// Pointer to the text in a request.
     pub text_pointer: JsonPointer,
-    /// Where the user stands in a request.
+    /// Pointer to the user id in a request; `None` if requests carry no user id.
     pub user_pointer: Option<JsonPointer>,
-    /// Where the label stands in an answer.
+    /// Pointer to the label in a response; `None` if the legacy system does not report it.
     pub label_pointer: Option<JsonPointer>,
-    /// Where its probability stands.
+    /// Pointer to the label's probability in a response; `None` if it is not reported.
     pub confidence_pointer: Option<JsonPointer>,
-    /// Where the part that answered is named.
+    /// Pointer to the route name in a response; `None` if it is not reported.
     pub route_pointer: Option<JsonPointer>,
-    /// Where it says that it is unsure.
+    /// Pointer to the low-confidence boolean in a response; `None` if it is not reported.
     pub low_confidence_pointer: Option<JsonPointer>,
-    /// Where an applied rule is named.
+    /// Pointer to the applied rule in a response; `None` if it is not reported.
     pub rule_pointer: Option<JsonPointer>,
 }
 
@@ -46,16 +48,17 @@ impl Default for LegacyContract {
     }
 }
 
-/// A place in a JSON document (RFC 6901).
+/// JSON pointer to one value in a document (RFC 6901).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct JsonPointer(String);
 
 impl JsonPointer {
-    /// Checks the form.
+    /// Checks the syntax of a JSON pointer.
     ///
     /// # Errors
-    /// [`JsonPointerError`] unless it begins with a slash and each `~` is part of `~0` or `~1`.
+    /// Returns [`JsonPointerError`] unless `pointer` begins with a slash and each `~` is part of
+    /// `~0` or `~1`.
     pub fn parse(pointer: &str) -> Result<Self, JsonPointerError> {
         let escapes_valid = pointer.split('~').skip(1).all(|escape| escape.starts_with(['0', '1']));
         if pointer.starts_with('/') && escapes_valid {
@@ -69,60 +72,64 @@ impl JsonPointer {
     }
 }
 
-/// What is no JSON pointer.
+/// Error for a string that is not a JSON pointer; it keeps the first 40 characters.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{pointer}` is not a JSON pointer such as /prediction/primary")]
 pub struct JsonPointerError {
     pointer: String,
 }
 
-/// What is read of a classify request.
+/// Fields that the gateway reads from a classify request.
 #[derive(Debug, PartialEq, Eq)]
 pub struct LegacyRequest {
-    /// The text; `None` when there is none, or it is longer than the model takes.
+    /// Text to classify; `None` if it is missing, not a string, or longer than
+    /// [`InputText::BYTES_MAX`].
     pub text: Option<InputText>,
-    /// Who asks, when the request names somebody.
+    /// User id from the request; `None` if it is missing, empty or too long.
     pub user: Option<Subject>,
 }
 
-/// What an old answer says, as far as it says it.
+/// Fields read from a response of the legacy system. A field is `None` if it is missing or has an
+/// unexpected type or value.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LegacyResponse {
-    /// The label, if it is one of ours.
+    /// Predicted label; `None` if it is not one of the eight labels.
     pub label: Option<Label>,
-    /// The label's probability, 0 to 1.
+    /// Probability of the label, 0 to 1; `None` for a value outside that range.
     pub confidence: Option<f64>,
-    /// The part that answered.
+    /// Part of the classifier that produced the prediction; `None` if its name is unknown.
     pub route: Option<ReportedRoute>,
-    /// Whether it was unsure.
+    /// Whether the legacy system reported low confidence.
     pub low_confidence: Option<bool>,
-    /// Whether a rule was applied.
+    /// Whether a rule was applied: any value except `null` and `false` counts as a rule. `None` if
+    /// the response has no such field.
     pub rule_applied: Option<bool>,
-    /// Which, if it is one of ours: another's name may say anything, and is not kept.
+    /// Applied rule, if its name is one of [`ReportedRule`]. An unknown name may contain arbitrary
+    /// text, so it is not stored.
     pub rule: Option<ReportedRule>,
 }
 
-/// The parts of a classifier, as both systems name them.
+/// Parts of the classifier that can produce a prediction, as both systems name them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ReportedRoute {
-    /// None of them: there was nothing but white space, which is neutral.
+    /// No part ran, because the text is empty or only white space; the label is neutral.
     Empty,
-    /// The linear head over the embedding.
+    /// Linear head over the text's embedding.
     LinearHead,
-    /// The nearest class prototypes.
+    /// Nearest class prototypes to the text's embedding.
     Prototypes,
-    /// Keyword patterns.
+    /// Keyword patterns, without an embedding.
     Regex,
 }
 
 impl ReportedRoute {
-    /// The route with exactly this name.
+    /// Returns the route with exactly this name; `None` if the name is unknown.
     pub fn from_name(name: &str) -> Option<Self> {
         let routes = [Self::Empty, Self::LinearHead, Self::Prototypes, Self::Regex];
         routes.into_iter().find(|route| route.name() == name)
     }
 
-    /// The name used in every file and answer.
+    /// Returns the name used in every file and response.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Empty => "empty",
@@ -134,19 +141,20 @@ impl ReportedRoute {
 }
 
 impl LegacyContract {
-    /// Whether this is one of the classify calls.
+    /// Returns whether a request with this method and path is a classify call. Both must match
+    /// exactly; `path` has no query.
     pub fn is_classify_call(&self, method: &str, path: &str) -> bool {
         self.classify_calls.iter().any(|(m, p)| m == method && p == path)
     }
 
-    /// Reads a request. What is not JSON has neither text nor user.
+    /// Parses a request body. A body that is not JSON yields neither text nor user.
     pub fn parse_request(&self, body: &[u8]) -> LegacyRequest {
         let body: Value = serde_json::from_slice(strip_byte_order_mark(body)).unwrap_or_default();
         let text = self.text_pointer.resolve(&body).and_then(Value::as_str);
         let user = self.user_pointer.as_ref().and_then(|user| user.resolve(&body));
         let user = match user {
             Some(Value::String(user)) => Some(user.clone()),
-            // An id may be a number; what it looks like in JSON is its name.
+            // A user id may be a number; its JSON text is then the id.
             Some(Value::Number(user)) => Some(user.to_string()),
             _ => None,
         };
@@ -156,7 +164,7 @@ impl LegacyContract {
         }
     }
 
-    /// Reads an answer; `None` when it is not JSON.
+    /// Parses a response body; returns `None` if it is not JSON.
     pub fn parse_response(&self, body: &[u8]) -> Option<LegacyResponse> {
         let body: Value = serde_json::from_slice(strip_byte_order_mark(body)).ok()?;
         let value_at =
@@ -176,7 +184,7 @@ impl LegacyContract {
     }
 }
 
-/// A byte order mark before the JSON is skipped, as RFC 8259 section 8.1 allows.
+/// Removes a leading UTF-8 byte order mark, which RFC 8259, section 8.1, allows a parser to ignore.
 fn strip_byte_order_mark(body: &[u8]) -> &[u8] {
     body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
 }

@@ -1,4 +1,8 @@
-//! Events as lines of the reference's log, `schema_version` 2, for what reads that.
+//! Converts events to log lines of the v2.4.2 reference service, for tools that read its log.
+//!
+//! The input is the JSON line of an event, the output one line with `schema_version` 2. An event
+//! keeps the two highest scores, so `all_scores_top5` has at most two entries. Feedback and answers
+//! that could not be read have no line.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -41,8 +45,10 @@ struct LegacyLogPrediction<'a> {
     rule_applied: Option<&'a str>,
 }
 
-/// The line of an event; `None` for what that log has no line for: a verdict, an answer that could not be read.
-/// Scores have three decimals there, latencies two; an event keeps the two highest scores, not five.
+/// Formats an event as a log line without the line break. `None` for feedback and for an answer
+/// that could not be read.
+///
+/// Scores have three decimals and latencies two, as in the reference service's log.
 pub fn format_line(event: &str) -> Option<String> {
     let event: LegacyLogInput = serde_json::from_str(event).ok()?;
     let time = jiff::Timestamp::from_millisecond(i64::try_from(event.time_ms).ok()?).ok()?;

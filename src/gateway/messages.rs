@@ -1,4 +1,8 @@
-//! Sentences about a release, the same for the terminal, the page and a report; for the page in French as well.
+//! Writes sentences about a release, the same for the terminal, the dashboard and reports.
+//!
+//! The input is the rollout status and entries of its history. The output is English text; the
+//! dashboard also gets French. [`parse_decisions`] and [`summarize_entry`] leave out minutes that
+//! led to no action.
 
 mod french;
 
@@ -12,50 +16,51 @@ use crate::rollout::progress::{Phase, RolloutAction, RolloutAlert};
 use crate::rollout::status::RolloutStatus;
 use jeffrey_terms::{Share, UnixMs};
 
-/// Something that was decided.
+/// One decision in the history of a rollout, as text and figures.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DecisionSummary {
-    /// The number of its entry.
+    /// Number of its history entry.
     pub id: u64,
-    /// When, in milliseconds since 1970.
+    /// Time of the decision, in milliseconds since 1970.
     pub at_ms: u64,
-    /// What happened, in a sentence.
+    /// Description of the input, such as a command or a hard failure.
     pub what: String,
-    /// What followed.
+    /// Description of the effects, such as a new share.
     pub then: String,
-    /// What happened and what followed, in French.
+    /// Descriptions of input and effects in French.
     pub fr: DecisionText,
-    /// The phase that the release is in after it.
+    /// Name of the phase after the decision.
     pub phase: String,
-    /// The canary's share then.
+    /// Canary share after the decision.
     #[serde(rename = "share_basis_points")]
     pub share: Share,
-    /// What the gates came to, where something followed.
+    /// Summary of the gates at the decision; `None` if they were not evaluated, as for a new plan.
     pub gates: Option<GateSummary>,
-    /// What was counted of canary and stable since the stage began, where something followed.
+    /// Counts of canary and stable since the stage began; `None` if the gates were not evaluated.
     pub counted: Option<[CohortCounts; 2]>,
 }
 
-/// What is said of a decision in another language.
+/// Descriptions of one decision in a language other than English.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DecisionText {
-    /// What happened.
+    /// Description of the input, such as a command or a hard failure.
     pub what: String,
-    /// What followed.
+    /// Description of the effects, such as a new share.
     pub then: String,
 }
 
-/// A page of a history as what was decided in it.
+/// Decisions in one page of a rollout history.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DecisionPage {
-    /// The earliest first; none where only minutes were counted.
+    /// Decisions of the page, earliest first; empty if the page holds only counted minutes.
     pub decisions: Vec<DecisionSummary>,
-    /// The number of the last entry that was read, after which the next page is asked for; the one that was asked for
-    /// where there is none.
+    /// Number of the last entry that was read, after which the next page begins; the requested
+    /// number if the page is empty.
     pub after: u64,
 }
 
-/// What was decided in a history's lines after an entry; a line that is no entry is passed over.
+/// Parses history lines that follow entry number `after` into a page of decisions. A line that is
+/// not an entry is skipped.
 pub fn parse_decisions(lines: &[u8], after: u64) -> DecisionPage {
     let mut page = DecisionPage { decisions: Vec::new(), after };
     for line in lines.split(|byte| *byte == b'\n') {
@@ -67,7 +72,7 @@ pub fn parse_decisions(lines: &[u8], after: u64) -> DecisionPage {
     page
 }
 
-/// Where a release stands, in one line.
+/// Describes the state of a release in one line.
 pub fn status_line(
     release: &str,
     share: Share,
@@ -89,7 +94,7 @@ pub fn status_line(
     }
 }
 
-/// The same in French.
+/// Describes the state of a release in one line, in French.
 pub fn status_line_fr(
     release: &str,
     share: Share,
@@ -99,7 +104,8 @@ pub fn status_line_fr(
     french::status_line(release, share, is_killed, status)
 }
 
-/// Why it does not go on, in one sentence.
+/// Returns one sentence that says why the release does not advance; `None` if no reason is
+/// recorded.
 pub fn hold_reason(status: &RolloutStatus) -> Option<String> {
     match &status.state.phase {
         Phase::RolledBack { cause } => Some(describe_cause(cause)),
@@ -108,7 +114,7 @@ pub fn hold_reason(status: &RolloutStatus) -> Option<String> {
     }
 }
 
-/// What is said of an entry; nothing of a minute in which nothing was decided.
+/// Describes a history entry as a decision; `None` for a minute that led to no action.
 pub fn summarize_entry(entry: &HistoryEntry) -> Option<DecisionSummary> {
     let decided = !matches!(entry.what, RolloutInput::Minute { .. }) || !entry.actions.is_empty();
     decided.then(|| DecisionSummary {
@@ -127,7 +133,7 @@ pub fn summarize_entry(entry: &HistoryEntry) -> Option<DecisionSummary> {
     })
 }
 
-/// What happened, as a clause.
+/// Describes the input of a history entry as a clause.
 pub fn describe_input(input: &RolloutInput) -> String {
     let actor = |by: &str| if by.is_empty() { "somebody".to_owned() } else { by.to_owned() };
     match input {
@@ -146,7 +152,8 @@ pub fn describe_input(input: &RolloutInput) -> String {
     }
 }
 
-/// What followed, as a clause.
+/// Describes the actions of a history entry as a clause. Without actions, the clause is the phase
+/// after the entry.
 pub fn describe_effects(entry: &HistoryEntry) -> String {
     let effects = entry.actions.iter().filter_map(|action| match action {
         RolloutAction::Alert(RolloutAlert::RolledBack(cause)) => {
@@ -167,7 +174,7 @@ pub fn describe_effects(entry: &HistoryEntry) -> String {
     }
 }
 
-/// A time in UTC, to the minute.
+/// Formats a time in UTC to the minute, such as `2026-11-24 10:00`; `?` if it is out of range.
 pub fn format_utc_minute(time: UnixMs) -> String {
     let timestamp =
         i64::try_from(time.0).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());

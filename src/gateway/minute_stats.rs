@@ -1,8 +1,11 @@
-//! What an event counts for: one pure function, and sums of what it gives.
+//! Converts one stored event into the counts that it adds, and sums such counts.
 //!
-//! The ledger keeps a [`CohortStats`] for each minute, release, assigned cohort and share, and knows of subjects who was
-//! seen and affected before; everything else stands in the event itself, the thresholds that were in force
-//! included. Tallies add up, so a ledger in parts is the sum of its parts.
+//! The event store keeps one [`CohortStats`] for each release, minute, assigned cohort and share.
+//! [`count_event`] reads all it needs from the event itself, including the thresholds that applied
+//! when the request was decided. Only the counts of first-seen and newly affected subjects need
+//! stored state, which the event store keeps. Stats are additive, so the stats of a sharded event
+//! store are the sum over its shards. An event that is no evidence for or against a release is not
+//! counted.
 
 use std::collections::BTreeMap;
 
@@ -19,52 +22,54 @@ use crate::telemetry::analysis::{ReadinessCounts, shows_unmasked};
 use crate::telemetry::latency_sketch::LatencySketch;
 use jeffrey_terms::{Cohort, Share, UnixMs};
 
-/// Everything that is counted of some events of one cohort.
+/// Counts and sums over some events of one cohort.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CohortStats {
-    /// What the gates read.
+    /// Counters that the gates read.
     pub counts: CohortCounts,
-    /// Latencies of all requests.
+    /// Latencies of all requests in milliseconds; quantiles of the sketch are within 5 %.
     pub latency: LatencySketch,
-    /// Answers by the name of the rule that changed them.
+    /// Answers that a rule changed, counted by the name of the rule.
     pub rules: BTreeMap<String, u64>,
-    /// Answers of the linear head.
+    /// Answers whose route was the linear head.
     pub linear_head: u64,
-    /// Sum of the answers' confidence, in millionths.
+    /// Sum of the confidence (0 to 1) of all answers, in millionths.
     pub confidence_millionths: u64,
-    /// Shadows whose label was the old system's.
+    /// Shadow predictions with the same label as the legacy answer.
     pub shadow_agreed: u64,
-    /// Shadows whose label was another.
+    /// Shadow predictions with another label than the legacy answer.
     pub shadow_disagreed: u64,
-    /// Requests scored by both, where one alone was unsure.
+    /// Requests that both cohorts scored and where only one had low confidence, counted for that
+    /// one.
     pub discordant: CountByCohort,
-    /// Previews that show what a mask should have hidden.
+    /// Events whose text preview shows an `@` or `http`, which masking should have removed.
     pub leaks: u64,
 }
 
-/// What one event adds, and to what.
+/// Counts that one event adds, and the key to add them under.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EventContribution {
-    /// Of what release it is evidence.
+    /// Release for or against which the event is evidence.
     pub release: String,
-    /// Minutes since 1970.
+    /// Minute in which the event counts, in minutes since 1970 on the [`TimeScale`] in use.
     pub minute: u64,
-    /// The cohort that the subject was assigned to.
+    /// Cohort that the subject was assigned to, even if the request failed open.
     pub cohort: Cohort,
-    /// The canary's share when it was decided.
+    /// Canary share at the time of the decision; for feedback, that of the rated answer.
     pub share: Share,
-    /// What it adds.
+    /// Counts to add under the key of the fields above.
     pub stats: CohortStats,
-    /// Keyed hash of the subject.
+    /// Keyed hash of the subject; `None` for feedback, and without a subject or a signing key.
     pub subject: Option<String>,
-    /// Whether the subject is one of the holdout: no evidence of the draw.
+    /// Whether the subject is in the holdout, and so is never counted as newly seen.
     pub in_holdout: bool,
-    /// What hit the subject; of [`SUBJECT_METRICS`](crate::rollout::counts::SUBJECT_METRICS).
+    /// Metrics that the event counts against; a subset of
+    /// [`SUBJECT_METRICS`](crate::rollout::counts::SUBJECT_METRICS).
     pub affected_metrics: Vec<Metric>,
 }
 
-/// What an event counts for; `None` when it is no evidence for or against a release.
+/// Returns the counts that an event adds; `None` if it is no evidence for or against a release.
 pub fn count_event(event: &StoredEvent, time_scale: TimeScale) -> Option<EventContribution> {
     match event {
         StoredEvent::Classify(call) => call.counts.then(|| count_call(call, time_scale)),
@@ -83,7 +88,7 @@ fn count_call(call: &StoredCall, time_scale: TimeScale) -> EventContribution {
     };
     let slower_than_stable =
         slow_limit_ms.is_some_and(|limit_ms| call.latency_ms as f64 > limit_ms);
-    // What the old system said in the canary's place says nothing of the canary.
+    // A legacy answer in place of the canary's is no evidence about the canary's answers.
     let answered_by_own_cohort = call.destination == call.cohort;
     let has_answer = answered_by_own_cohort && (call.route.is_some() || call.confidence.is_some());
     let low_confidence = has_answer && call.low_confidence == Some(true);
@@ -170,7 +175,7 @@ fn count_verdict(verdict: &StoredFeedback, time_scale: TimeScale) -> EventContri
 }
 
 impl CohortStats {
-    /// Adds what another has counted.
+    /// Adds the counts of `other` to these stats.
     pub fn add(&mut self, other: &Self) {
         self.counts.add(&other.counts);
         self.latency.merge(&other.latency);
@@ -186,7 +191,7 @@ impl CohortStats {
         self.leaks += other.leaks;
     }
 
-    /// What the answers amount to.
+    /// Returns the counts that the readiness checks use.
     pub fn prediction_sums(&self) -> ReadinessCounts {
         let CohortCounts { answers, regex, prototypes, low_confidence, .. } = self.counts;
         let linear_head = self.linear_head;
@@ -202,40 +207,39 @@ impl CohortStats {
     }
 }
 
-/// What both cohorts did in some minutes.
+/// Totals of both cohorts over a range of minutes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TotalsByCohort {
-    /// Who is answered by the release, as far as its share goes.
+    /// Totals of the requests assigned to the canary, including those that failed open.
     pub canary: CohortTotals,
-    /// Everybody else.
+    /// Totals of all other requests that are evidence, including those of the holdout.
     pub stable: CohortTotals,
 }
 
-/// What one cohort did in some minutes.
+/// Totals of one cohort over a range of minutes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CohortTotals {
-    /// All that was counted.
+    /// Counts and sums from which the other fields are computed.
     pub tally: CohortStats,
-    /// How long its requests took; `None` without any.
+    /// Latency quantiles of the requests, in milliseconds; `None` without requests.
     pub latency_ms: Option<LatencyQuantiles>,
-    /// Mean of its answers' confidence; `None` without any.
+    /// Mean confidence of the answers, 0 to 1; `None` without answers.
     pub mean_confidence: Option<f64>,
 }
 
-/// Latencies that a half, nineteen of twenty and ninety-nine of a hundred requests do not exceed, in milliseconds,
-/// within 5 %.
+/// Latency quantiles in milliseconds, within 5 % of the true values.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LatencyQuantiles {
-    /// The median.
+    /// Latency that half of the requests do not exceed.
     pub p50: f64,
-    /// Of nineteen in twenty.
+    /// Latency that 95 % of the requests do not exceed.
     pub p95: f64,
-    /// Of ninety-nine in a hundred.
+    /// Latency that 99 % of the requests do not exceed.
     pub p99: f64,
 }
 
 impl TotalsByCohort {
-    /// Of what was counted of the canary and of stable.
+    /// Computes the totals from the stats of the canary and of stable, in this order.
     pub fn from_stats([canary_stats, stable_stats]: [CohortStats; 2]) -> Self {
         Self {
             canary: CohortTotals::from_stats(canary_stats),
@@ -258,14 +262,19 @@ impl CohortTotals {
     }
 }
 
-/// The hours (minutes since 1970, divided by 60) since whose beginning a hit in a minute is a subject's first, when
-/// its last one was just before minute `after`; 0 when there was none. At most [`SUBJECT_HOURS_PER_DAY`] are looked back on.
+/// Returns each hour (minutes since 1970, divided by 60) for which a hit in `minute` is the
+/// subject's first hit since that hour began.
+///
+/// `after_last_hit` is the minute after the subject's last hit, or 0 if there was none. The range
+/// reaches back over at most [`SUBJECT_HOURS_PER_DAY`] hours. It is empty if the last hit was in
+/// the same hour or later.
 pub fn newly_affected_hours(minute: u64, after_last_hit: u64) -> std::ops::RangeInclusive<u64> {
     let hour = minute / 60;
     after_last_hit.div_ceil(60).max((hour + 1).saturating_sub(SUBJECT_HOURS_PER_DAY))..=hour
 }
 
-/// Newly affected subjects by metric and hour, of counts for each cohort; sorted by both.
+/// Sums newly affected subjects by metric and hour, sorted by both. Each item of `counts` holds
+/// metric, hour, cohort and number of subjects.
 pub fn sum_newly_affected(
     counts: impl Iterator<Item = (Metric, u64, Cohort, u64)>,
 ) -> Vec<AffectedSubjects> {
@@ -282,8 +291,8 @@ pub fn sum_newly_affected(
     counts_by_hour.into_iter().map(to_affected).collect()
 }
 
-/// The minute that the gates read, of the tallies that were kept for it. Its share is known when one share was in
-/// force for all of it.
+/// Sums the stats kept for minute `number` into the closed minute that the gates read. Its share is
+/// `None` unless all stats have the same share.
 pub fn sum_minute(number: u64, stats: &[(Cohort, Share, CohortStats)]) -> ClosedMinute {
     let mut minute = ClosedMinute { minute: number, ..ClosedMinute::default() };
     for (cohort, _, cohort_stats) in stats {
@@ -352,7 +361,7 @@ mod tests {
             call["status"] = json!(502);
             call["route"] = json!("regex");
         });
-        // Whatever the old system answered, it is the canary's failure, once.
+        // The legacy status does not matter: the request counts as one failure of the canary.
         assert_eq!(
             (
                 failed_open.failed_open,
@@ -384,7 +393,7 @@ mod tests {
         assert_eq!(counts_of(&|call| call["route"] = json!("prototypes")).prototypes, 1);
         assert_eq!(counts_of(&|call| call["route"] = json!("regex")).regex, 1);
         assert_eq!(counts_of(&|call| call["low_confidence"] = json!(true)).low_confidence, 1);
-        // An answer that nobody could read is a request, and no answer.
+        // An answer that could not be read counts as a request and not as an answer.
         let unread = stable(&|call| {
             for name in ["route", "confidence", "low_confidence", "rule_applied", "label"] {
                 call[name] = Value::Null;
@@ -473,7 +482,7 @@ mod tests {
         assert_eq!(hours(day + 125, 0).len(), SUBJECT_HOURS_PER_DAY as usize);
         assert_eq!(hours(day + 125, day + 70), [1_002]);
         assert_eq!(hours(day + 125, day + 60), [1_001, 1_002]);
-        // The second hit of an hour is no news, nor is one that comes late.
+        // A second hit in the same hour adds nothing, and neither does a hit that arrives late.
         assert!(hours(day + 125, day + 121).is_empty());
         assert!(hours(day + 65, day + 126).is_empty());
         let hits = |cohort, count| (Metric::Slow, 7, cohort, count);

@@ -1,8 +1,10 @@
-//! The gate: what it reads of a request, whom it hands it to, and what it says of that afterwards.
+//! Gateway logic: reads a request, decides whether the model or the legacy system answers it, and
+//! builds the event that records the outcome.
 //!
-//! Pure: heads, bounded bodies, variables, time and randomness come in as values; decisions, header
-//! changes and bytes go out. The shell in `shell/gate` fetches, streams and stores. It knows no
-//! classifier: the model worker is another worker, whose answers are read as any other's.
+//! All functions are pure. Headers, bounded bodies, variables, time and random bytes come in as
+//! values; decisions, header changes and bytes go out. The Worker in `crates/gateway-worker`
+//! fetches, streams and stores. This module does not depend on the classifier: the model runs in a
+//! separate Worker, and its responses are validated like any other external input.
 
 pub mod access;
 
@@ -58,8 +60,10 @@ pub mod webhook;
 
 pub mod messages;
 
-/// Largest classify request that is read, in bytes; a larger one is streamed to the old system.
+/// Largest classify request that the gateway buffers, in bytes. A larger request is streamed to the
+/// legacy system and never reaches the canary.
 pub const CLASSIFY_REQUEST_BYTES_MAX: usize = 64 * 1024;
 
-/// How far an answer of the old system is read beside its stream, in bytes.
+/// Largest response of the legacy system that the gateway reads, in bytes. The response still
+/// streams to the client; a larger one is recorded as [`event::UnreadReason::TooLarge`].
 pub const LEGACY_RESPONSE_BYTES_MAX: usize = 256 * 1024;

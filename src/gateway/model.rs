@@ -1,4 +1,9 @@
-//! The model worker's answer: read with suspicion, and written in the shape that callers expect.
+//! Response of the model worker: parsed, validated, and written in the format that callers expect.
+//!
+//! [`ModelResponse::parse`] rejects error statuses, malformed JSON, unknown labels and routes,
+//! scores outside 0 to 1 and reported dimension mismatches. Each rejection is a [`Fallback`], and
+//! the legacy system then answers the request. [`ModelResponse::to_body`] writes a valid response
+//! in the format of the v2.4.2 reference service, in the native format or in that of Hugging Face.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,43 +12,45 @@ use super::settings::ResponseFormat;
 use crate::rollout::release_state::HardFailureKind;
 use jeffrey_terms::Label;
 
-/// An answer of the model that a caller may have.
+/// Response of the model that passed every check and may be sent to a caller.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelResponse {
-    /// The label.
+    /// Label that the model assigned to the text.
     pub label: Label,
-    /// Its probability, 0 to 1.
+    /// Probability of `label`, finite, 0 to 1.
     pub confidence: f64,
-    /// All probabilities, in the labels' order; each finite, 0 to 1.
+    /// Probabilities of all labels, in the order of [`Label::ALL`]; each finite, 0 to 1.
     pub scores: [f64; 8],
-    /// Whether the model is unsure.
+    /// Whether the model reports low confidence.
     pub low_confidence: bool,
-    /// The part that answered.
+    /// Part of the classifier that produced the prediction.
     pub route: ReportedRoute,
-    /// The rule that was applied.
+    /// Tie-break rule that changed the prediction; `None` if no rule applied.
     pub rule: Option<ReportedRule>,
-    /// Whether the text was cut at the token limit.
+    /// Whether the model cut the text at its token limit.
     pub truncated: bool,
-    /// Id of the model.
+    /// Name of the model; empty if the worker did not report one.
     pub model: String,
-    /// The sha256 of its manifest, where the worker says it.
+    /// SHA-256 of the model's manifest, from the worker's `x-model-sha256` header.
+    /// [`ModelResponse::parse`] sets `None`; the caller fills it in when the header is present.
     pub model_sha256: Option<String>,
     raw_body: Vec<u8>,
 }
 
-/// The classifier's rules.
+/// Tie-break rules between anger and frustration, as both systems report them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ReportedRule {
-    /// The gap was within the wider limit.
+    /// The gap between the two scores was below the extended limit, and one of the two labels was
+    /// in the top 2.
     #[serde(rename = "tiebreak_anger_keyword_extended")]
     TieBreakExtended,
-    /// The gap was within the narrower limit.
+    /// The gap between the two scores was below the standard limit, which is the narrower one.
     #[serde(rename = "tiebreak_anger_keyword_standard")]
     TieBreakStandard,
 }
 
 impl ReportedRule {
-    /// The name used in every event and answer.
+    /// Returns the name used in every event and response.
     pub const fn name(self) -> &'static str {
         match self {
             Self::TieBreakExtended => "tiebreak_anger_keyword_extended",
@@ -51,7 +58,7 @@ impl ReportedRule {
         }
     }
 
-    /// The rule with exactly this name.
+    /// Returns the rule with exactly this name; `None` if the name is unknown.
     pub fn from_name(name: &str) -> Option<Self> {
         [Self::TieBreakExtended, Self::TieBreakStandard]
             .into_iter()
@@ -59,22 +66,23 @@ impl ReportedRule {
     }
 }
 
-/// Why the old system answers in the model's place.
+/// Reason why the legacy system answers a request that was assigned to the canary. `Display` writes
+/// the name that events carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fallback {
-    /// Something that no canary may do even once.
+    /// The model worker failed in a way that opens the circuit breaker at once.
     #[error("{}", .0.name())]
     HardFailure(HardFailureKind),
-    /// This isolate's breaker is open.
+    /// The circuit breaker of this isolate is open, so the model was not called.
     #[error("breaker_open")]
     BreakerOpen,
-    /// The answer is none of the model's.
+    /// The body is not a valid model response, is too large, or names an unknown route.
     #[error("garbled")]
     InvalidResponse,
-    /// The model refused the request, with its status.
+    /// The model worker replied with this status, which is neither 200 nor 5xx.
     #[error("refused")]
     Refused(u16),
-    /// The model took too long.
+    /// The model did not respond within `MODEL_TIMEOUT_MS`.
     #[error("timeout")]
     Timeout,
 }
@@ -82,7 +90,7 @@ pub enum Fallback {
 #[derive(Deserialize)]
 struct ModelResponseBody {
     primary: Label,
-    // JSON has no NaN: what is not finite is written as null.
+    // JSON has no NaN: a number that is not finite arrives as null.
     confidence: Option<f64>,
     scores: ModelScores,
     low_confidence: bool,
@@ -112,11 +120,13 @@ struct ReportedSkip {
 }
 
 impl ModelResponse {
-    /// Reads what the model worker sent.
+    /// Parses and validates the response of the model worker.
     ///
     /// # Errors
-    /// The [`Fallback`] that makes the old system answer: the worker ended (5xx), refused (4xx), or
-    /// sent what is no answer, a score that is none, or word of a dimension mismatch.
+    /// Returns the [`Fallback`] that sends the request to the legacy system: a hard failure for a
+    /// 5xx status, a reported dimension mismatch or a score that is not a number from 0 to 1;
+    /// `Refused` for any other status than 200; `InvalidResponse` for a body that is not a model
+    /// response.
     pub fn parse(status: u16, body: &[u8]) -> Result<Self, Fallback> {
         match status {
             200 => {}
@@ -151,7 +161,8 @@ impl ModelResponse {
         })
     }
 
-    /// The answer's bytes in a shape; `latency_ms` is the time that the model's answer took.
+    /// Serializes the response in the given format. `latency_ms` is the time the model took to
+    /// respond; only the v2.4.2 format contains it.
     pub fn to_body(&self, shape: ResponseFormat, latency_ms: u64) -> Vec<u8> {
         let body = match shape {
             ResponseFormat::HuggingFace => {
@@ -161,7 +172,7 @@ impl ModelResponse {
             ResponseFormat::Native => Ok(self.raw_body.clone()),
             ResponseFormat::V242 => serde_json::to_vec(&self.to_v242(latency_ms)),
         };
-        // Strings, finite numbers and truth values: JSON can hold them all.
+        // Strings, finite numbers and booleans only, which JSON can represent, so this cannot fail.
         body.expect("a shape of this file")
     }
 
@@ -170,7 +181,8 @@ impl ModelResponse {
             self.labels_by_score().map(|(label, score)| (label, round_to_3_decimals(score)));
         V242Response {
             version: env!("CARGO_PKG_VERSION"),
-            // v2.4.2 has no name for an answer without a text; this one raises nobody's alarm.
+            // The v2.4.2 reference service has no route name for empty text. This one triggers no
+            // alert in its clients.
             route: if self.route == ReportedRoute::Empty {
                 ReportedRoute::LinearHead
             } else {
@@ -190,7 +202,7 @@ impl ModelResponse {
         }
     }
 
-    /// The two highest labels.
+    /// Returns the two labels with the highest scores, highest first, with their scores.
     pub fn top2(&self) -> [(Label, f64); 2] {
         let [first, second, ..] = self.labels_by_score();
         [first, second]
@@ -198,13 +210,13 @@ impl ModelResponse {
 
     fn labels_by_score(&self) -> [(Label, f64); 8] {
         let mut ranked = Label::ALL.map(|label| (label, self.scores[label.index()]));
-        // Stable: of equal scores the label that comes first in the labels' order.
+        // The sort is stable: labels with equal scores keep the order of `Label::ALL`.
         ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
         ranked
     }
 }
 
-/// Scores of v2.4.2 have three decimals.
+/// Rounds a score to three decimals, as the v2.4.2 reference service does.
 fn round_to_3_decimals(score: f64) -> f64 {
     (score * 1_000.0).round() / 1_000.0
 }

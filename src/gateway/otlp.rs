@@ -1,9 +1,11 @@
-//! Events as OpenTelemetry log records and the ledger's sums as its metrics: OTLP over HTTP in JSON.
+//! Encodes events as OpenTelemetry log records and totals as OpenTelemetry metrics, in OTLP/HTTP
+//! JSON.
 //!
-//! After the protocol's JSON mapping (<https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding>: lower camel
-//! case, 64-bit integers as decimal strings) and the semantic conventions for feature flags
-//! (`feature_flag.evaluation`). What an event holds beside those is under `jeffrey.`; an event is an allowlist, so
-//! nothing else can be.
+//! The format follows the protocol's JSON mapping
+//! (<https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding>): lower camel case names,
+//! and 64-bit integers as decimal strings. Log records follow the semantic conventions for feature
+//! flags (`feature_flag.evaluation`). Other fields of an event are exported under `jeffrey.`.
+//! Events contain only fields from an allowlist, so no other data can be exported.
 
 use serde_json::{Map, Value, json};
 
@@ -12,7 +14,8 @@ use super::prometheus::{
 };
 use jeffrey_terms::UnixMs;
 
-/// The body of `POST /v1/logs` for some events. Lines that are no JSON object are left out: the ledger keeps none.
+/// Returns the body of `POST /v1/logs` for some events. Lines that are not JSON objects with a time
+/// are left out; the event store keeps no such lines.
 pub fn encode_logs(events: &[&str]) -> String {
     let records: Vec<Value> = events.iter().filter_map(|event| to_log_record(event)).collect();
     json!({"resourceLogs": [{
@@ -22,9 +25,12 @@ pub fn encode_logs(events: &[&str]) -> String {
     .to_string()
 }
 
-/// The body of `POST /v1/metrics`: the sums of one part of the ledger, since it began. Cumulative, so that what a
-/// collector misses the next ones make up for; each part is an instance of the service, so that sums of all are
-/// sums of theirs.
+/// Returns the body of `POST /v1/metrics`: the totals of one shard since `started_at`, when it was
+/// created.
+///
+/// Totals are cumulative, so a later batch makes up for one that a collector missed. Each shard is
+/// a service instance of its own (`instance`), so the sum over all instances is the total of the
+/// event store.
 pub fn encode_metrics(
     totals: &[(String, u64)],
     instance: &str,
@@ -95,8 +101,8 @@ fn string_attribute(key: &str, text: &str) -> Value {
     json!({"key": key, "value": {"stringValue": text}})
 }
 
-/// How many records a collector says that it has not taken and never will, in an answer of success; it must not be
-/// sent them again.
+/// Returns the number of log records that a collector rejects for good in a successful response; 0
+/// if the response gives no number. Rejected records must not be sent again.
 pub fn parse_rejected_records(response_body: &[u8]) -> u64 {
     let response: Value = serde_json::from_slice(response_body).unwrap_or_default();
     match &response["partialSuccess"]["rejectedLogRecords"] {
@@ -156,7 +162,7 @@ fn to_log_record(event: &str) -> Option<Value> {
     }))
 }
 
-/// Why somebody has a variant, in OpenFeature's words.
+/// Maps the reason of an assignment to the name that OpenFeature gives it.
 fn evaluation_reason(by: &str) -> &'static str {
     match by {
         "bucket" | "holdout" => "split",
@@ -166,7 +172,7 @@ fn evaluation_reason(by: &str) -> &'static str {
     }
 }
 
-/// A value as the protocol has it; `None` for null.
+/// Converts a JSON value to an OTLP `AnyValue`; `None` for null and for objects.
 fn to_any_value(value: &Value) -> Option<Value> {
     Some(match value {
         Value::Null => return None,
@@ -184,10 +190,10 @@ fn to_any_value(value: &Value) -> Option<Value> {
     })
 }
 
-/// Severity "info" (the protocol's enums are numbers).
+/// Severity number of INFO; the JSON mapping writes enums as numbers.
 const SEVERITY_INFO: u8 = 9;
 
-/// Aggregation temporality "cumulative".
+/// Number of the aggregation temporality CUMULATIVE.
 const TEMPORALITY_CUMULATIVE: u8 = 2;
 
 #[cfg(test)]
@@ -273,7 +279,7 @@ mod tests {
             (&point["bucketCounts"][5], &point["bucketCounts"][11]),
             (&"3".into(), &"1".into())
         );
-        // One count more than bounds, as the protocol has it.
+        // The protocol requires one more bucket count than bounds.
         assert_eq!(point["explicitBounds"].as_array().unwrap().len(), 11);
         assert_eq!(point["bucketCounts"].as_array().unwrap().len(), 12);
     }

@@ -1,8 +1,9 @@
-//! The ledger's totals in Prometheus' text format (version 0.0.4): sums since the ledger began.
+//! Writes the event store's totals in Prometheus' text format (version 0.0.4).
 //!
-//! An event becomes a few series_increments to add to ([`series_increments`]); the ledger keeps a number for each,
-//! [`write_exposition`] writes them down for Prometheus, and [`group_by_family`] sorts them for other protocols. Labels are names
-//! of ours only, never anything of a request.
+//! [`series_increments`] returns the series that an event adds to. The event store keeps one number
+//! for each series, summed since it was created. [`write_exposition`] writes the series as
+//! Prometheus text, and [`group_by_family`] groups them for other protocols. Labels hold names from
+//! the code and the settings, and status codes, but never content of a request.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -11,11 +12,12 @@ use super::event::{StoredCall, StoredEvent, StoredFeedback, StoredShadowResult};
 use super::legacy::ReportedRoute;
 use jeffrey_terms::Share;
 
-/// Upper bounds of the latency histogram, in milliseconds; 200 is the limit of the plan.
+/// Upper bounds of the latency histogram, in milliseconds. 200 is among them because a request
+/// above [`SLOW_MS`](crate::rollout::counts::SLOW_MS) counts as slow.
 pub const LATENCY_BOUNDS_MS: [u64; 11] =
     [5, 10, 25, 50, 100, 200, 500, 1_000, 2_500, 5_000, 10_000];
 
-/// Names, kinds and what they count.
+/// Name, type and help text of each metric family, sorted by name.
 const METRIC_FAMILIES: [(&str, &str, &str); 20] = [
     ("jeffrey_answers_total", "counter", "Answers that could be read, by the part that gave them."),
     ("jeffrey_breaches", "gauge", "Breakers opened since the release was last changed."),
@@ -55,13 +57,14 @@ const METRIC_FAMILIES: [(&str, &str, &str); 20] = [
     ("jeffrey_verdicts_total", "counter", "Readers' verdicts on answers."),
 ];
 
-/// The queue's lag as the ledger tells it, which leaves as seconds.
+/// Series that holds the queue's lag in milliseconds. The `/metrics` output converts it to seconds.
 pub const QUEUE_LAG_SERIES: &str = "jeffrey_queue_lag_ms";
 
-/// Sums of milliseconds, which leave as seconds.
+/// Series that holds the sum of latencies in milliseconds; outputs convert it to seconds.
 const DURATION_SUM_SERIES: &str = "jeffrey_request_duration_seconds_sum";
 
-/// What an event adds, by series: a name with its labels. Nothing for what is no event of ours.
+/// Returns the series that an event adds to, each as a name with labels, and the amounts. Empty for
+/// a line that is not a known event.
 pub fn series_increments(event: &str) -> Vec<(String, u64)> {
     match serde_json::from_str(event) {
         Ok(StoredEvent::Classify(call)) => call.series_increments(),
@@ -118,7 +121,8 @@ impl StoredCall {
     }
 }
 
-/// The share in force and the breaches, as series.
+/// Returns the canary share (0 to 1) and the number of hard failures as gauge series. Hard failures
+/// are counted since the last manual change or planned increase of the share.
 pub fn rollout_gauges(share: Share, hard_failures: u64) -> Vec<(String, f64)> {
     let ratio = f64::from(share.basis_points()) / f64::from(Share::ALL.basis_points());
     vec![
@@ -127,7 +131,8 @@ pub fn rollout_gauges(share: Share, hard_failures: u64) -> Vec<(String, f64)> {
     ]
 }
 
-/// All series as text; the histogram's buckets are added up here.
+/// Writes all series as Prometheus text. Histogram buckets become cumulative here. A series of an
+/// unknown family is left out.
 pub fn write_exposition(totals: &[(String, u64)], gauges: &[(String, f64)]) -> String {
     let mut lines: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     let mut bucket_counts: BTreeMap<&str, BTreeMap<&str, u64>> = BTreeMap::new();
@@ -173,43 +178,45 @@ pub fn write_exposition(totals: &[(String, u64)], gauges: &[(String, f64)]) -> S
     text
 }
 
-/// A name, without the endings that say kind and unit, and what the ledger has of it.
+/// Metric family with its series, named without the suffixes for type and unit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MetricFamily<'a> {
-    /// Such as `jeffrey_requests`.
+    /// Name without suffixes, such as `jeffrey_requests`.
     pub name: &'static str,
-    /// After UCUM.
+    /// Unit of the values in UCUM notation: `1`, `s` or `ms`.
     pub unit: &'static str,
-    /// What it counts.
+    /// Text that says which quantity the family measures.
     pub help: &'static str,
-    /// Its series.
+    /// Series of the family, by their labels.
     pub points: MetricPoints<'a>,
 }
 
-/// Series by their labels.
+/// Series of one family, each with its labels.
 #[derive(Clone, Debug, PartialEq)]
 pub enum MetricPoints<'a> {
-    /// Sums that only grow.
+    /// Counters that grow since the event store was created.
     Sums(Vec<(MetricLabels<'a>, u64)>),
-    /// What is now.
+    /// Current values, which rise and fall.
     Gauges(Vec<(MetricLabels<'a>, u64)>),
-    /// Latencies.
+    /// Latency histograms, one for each combination of labels.
     Histograms(Vec<(MetricLabels<'a>, LatencyHistogram)>),
 }
 
-/// Names and values.
+/// Label names and values of one series.
 pub type MetricLabels<'a> = Vec<(&'a str, &'a str)>;
 
-/// Latencies between the bounds.
+/// Histogram of latencies over the buckets of [`LATENCY_BOUNDS_MS`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LatencyHistogram {
-    /// How many lie up to each of [`LATENCY_BOUNDS_MS`] and above the one before; how many above all.
+    /// Number of latencies in each bucket, not cumulative: up to the bound and above the one
+    /// before. The last entry counts latencies above all bounds.
     pub counts: [u64; LATENCY_BOUNDS_MS.len() + 1],
-    /// Their sum, in milliseconds.
+    /// Sum of all latencies, in milliseconds.
     pub sum_ms: u64,
 }
 
-/// The ledger's totals by name, in the order of their names.
+/// Groups the event store's totals by metric family, sorted by name. Only the histogram's family is
+/// present without a series.
 pub fn group_by_family(totals: &[(String, u64)]) -> Vec<MetricFamily<'_>> {
     let mut series_by_name: BTreeMap<&str, Vec<(MetricLabels<'_>, u64)>> = BTreeMap::new();
     let mut histograms: BTreeMap<MetricLabels<'_>, LatencyHistogram> = BTreeMap::new();
@@ -247,7 +254,7 @@ pub fn group_by_family(totals: &[(String, u64)]) -> Vec<MetricFamily<'_>> {
     METRIC_FAMILIES.into_iter().filter_map(to_family).collect()
 }
 
-/// The labels of a series: names of ours, in which nothing is escaped.
+/// Parses the labels of a series. Label values contain no character that Prometheus escapes.
 fn parse_labels(text: &str) -> MetricLabels<'_> {
     let pairs = text.trim_end_matches('}').split_terminator("\",");
     pairs.filter_map(|pair| pair.trim_end_matches('"').split_once("=\"")).collect()

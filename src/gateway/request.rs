@@ -1,25 +1,29 @@
-//! The head of a request, and what kind of request it makes it.
+//! Head of a request, and the request kind that follows from it.
+//!
+//! The gateway decides by method, path and headers alone whether a request is a classify call, a
+//! call of its own endpoints, or traffic to pass through. The body is not needed for this decision.
 
 use super::CLASSIFY_REQUEST_BYTES_MAX;
 use super::settings::GatewaySettings;
 
-/// A request as far as it is looked at before its body.
+/// Method, URL and headers of a request, without its body.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RequestHead {
-    /// The method, as sent.
+    /// HTTP method, as the client sent it.
     pub method: String,
-    /// `http` or `https`, as the client reached us.
+    /// `http` or `https`: the scheme of the client's request to the gateway.
     pub scheme: String,
-    /// Host and port, as the client named us.
+    /// Host and port of the gateway, as the client wrote them in the URL.
     pub host: String,
-    /// Path and query, exactly as the runtime's parsed URL has them.
+    /// Path and query, exactly as the runtime's parsed URL has them; begins with a slash.
     pub target: String,
-    /// Names in lower case, in the order received.
+    /// Header names in lower case with their values, in the order received.
     pub headers: Vec<(String, String)>,
 }
 
 impl RequestHead {
-    /// Takes a parsed absolute URL apart without reading its path again; `None` when it is not one.
+    /// Splits an absolute URL that the runtime has parsed, without parsing its path again. Returns
+    /// `None` if `url` is not absolute.
     pub fn new(method: String, url: &str, headers: Vec<(String, String)>) -> Option<Self> {
         let (scheme, after_scheme) = url.split_once("://")?;
         let host_end = after_scheme.find(['/', '?', '#']).unwrap_or(after_scheme.len());
@@ -29,24 +33,25 @@ impl RequestHead {
         Some(Self { method, scheme: scheme.to_owned(), host: host.to_owned(), target, headers })
     }
 
-    /// The first value of a header.
+    /// Returns the first value of a header; `name` must be in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// The path without the query.
+    /// Returns the path without the query.
     pub fn path(&self) -> &str {
         self.target.split('?').next().unwrap_or_default()
     }
 
-    /// The first value of a name in the query, as it is written there.
+    /// Returns the first value of a query parameter, without percent-decoding it.
     pub fn query_param(&self, name: &str) -> Option<&str> {
         let (_, query) = self.target.split_once('?')?;
         let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
         pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
     }
 
-    /// The origin of the page that asks, when it is another than the one that the client reached us by.
+    /// Returns the `Origin` header if it differs from the origin under which the client reached the
+    /// gateway; `None` for a same-origin request or without the header.
     pub fn foreign_origin(&self) -> Option<&str> {
         let same_origin = |origin: &str| {
             let host = origin.strip_prefix(self.scheme.as_str())?.strip_prefix("://")?;
@@ -55,27 +60,29 @@ impl RequestHead {
         self.header("origin").filter(|origin| same_origin(origin).is_none())
     }
 
-    /// Whether the client asks to leave HTTP for a WebSocket.
+    /// Returns whether the client asks for an upgrade to a WebSocket.
     pub fn is_websocket(&self) -> bool {
         self.header("upgrade").is_some_and(|value| value.eq_ignore_ascii_case("websocket"))
     }
 }
 
-/// What is done with a request, by its head.
+/// Kind of a request, decided by its head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestKind<'a> {
-    /// A classify call of the old system's; its body is read only when this says so.
+    /// Classify call of the legacy system.
     Classify {
-        /// Whether the body is short, plain JSON, and will be held.
+        /// Whether the body is unencoded JSON of at most [`CLASSIFY_REQUEST_BYTES_MAX`] bytes and
+        /// is buffered. An unbuffered body is streamed to the legacy system.
         buffered: bool,
     },
-    /// Everybody else's business: passed on.
+    /// Any other request, which is passed through to the legacy system.
     Proxy,
-    /// One of ours: the path below the prefix, with its slash, or nothing.
+    /// Request to an endpoint of the gateway: the path below the prefix, with its leading slash, or
+    /// empty.
     Admin(&'a str),
 }
 
-/// The kind of a request.
+/// Returns the kind of a request. The gateway's own prefix comes first, then the classify calls.
 pub fn request_kind<'a>(head: &'a RequestHead, settings: &GatewaySettings) -> RequestKind<'a> {
     let path = head.path();
     if let Some(admin_path) = path.strip_prefix(settings.admin_prefix.as_str())
@@ -89,8 +96,8 @@ pub fn request_kind<'a>(head: &'a RequestHead, settings: &GatewaySettings) -> Re
     RequestKind::Proxy
 }
 
-/// Whether a body is read: JSON, not encoded, of a declared length within the limit. What is chunked
-/// has no length before its end.
+/// Returns whether the gateway buffers a body: JSON, not encoded, with a declared length within the
+/// limit. The length of a chunked body is unknown before its end, so it is not buffered.
 fn is_bufferable(head: &RequestHead) -> bool {
     let is_json = head.header("content-type").is_some_and(|content_type| {
         let essence = content_type.split(';').next().unwrap_or_default().trim();

@@ -1,7 +1,8 @@
-//! The gate's variables, read once per isolate and never half: what is refused is named.
+//! Parses the gateway's variables and secrets into [`GatewaySettings`], once per isolate.
 //!
-//! A gate with a refused variable still forwards: the old system keeps answering, nobody is canary,
-//! and `health` says what to correct.
+//! Each refused variable is reported by name as a [`GatewaySettingError`], never with a secret or a
+//! subject. A gateway with a refused variable still forwards: the legacy system answers, the canary
+//! is disabled, and the health endpoint lists the errors.
 
 use std::collections::BTreeMap;
 
@@ -14,11 +15,11 @@ use crate::rollout::signing_key::{SigningKey, SigningKeyError};
 use crate::rollout::time_scale::TimeScale;
 use jeffrey_terms::{Cohort, Share, ShareError, Subject, SubjectError};
 
-/// The variables as the shell found them, by name; those not set are not there.
+/// Variables and secrets by name, as the Worker received them; unset ones are absent.
 #[derive(Clone, Default)]
 pub struct GatewayVariables(pub BTreeMap<&'static str, String>);
 
-/// Every variable and secret that the gate reads, with its default.
+/// Name and default of every variable and secret that the gateway reads.
 pub const VARIABLES: [(&str, &str); 39] = [
     (ALERTS, ""),
     (ASK_BEFORE_RISE, ""),
@@ -101,100 +102,104 @@ const SUBJECT_COOKIE_DAYS: &str = "SUBJECT_COOKIE_DAYS";
 const SUBJECT_HEADER: &str = "SUBJECT_HEADER";
 const TIME_FACTOR: &str = "TIME_FACTOR";
 
-/// What the variables say. A refused one leaves its default here and a line in `faults`.
+/// Settings of the gateway. A refused variable has its default here and an entry in `errors`.
 #[derive(Clone, Debug)]
 pub struct GatewaySettings {
-    /// The release that subjects are drawn by.
+    /// Name of the release; together with the subject it decides the bucket.
     pub release: ReleaseName,
-    /// The old system's interface.
+    /// Interface of the legacy system: its classify routes and JSON fields.
     pub contract: LegacyContract,
-    /// Scheme, host and port of the old system; `None` where a service binding stands for it.
+    /// Scheme, host and port of the legacy system; `None` if unset, which needs a service binding.
     pub legacy_origin: Option<String>,
-    /// How long the old system may take up to its headers on classify calls.
+    /// Time limit for the legacy system's response headers on classify requests, in milliseconds
+    /// (100 to 60,000); streamed requests have no limit.
     pub legacy_timeout_ms: u64,
-    /// How long the model worker may take for its whole answer.
+    /// Time limit for the model worker's whole response, in milliseconds (50 to 30,000).
     pub model_timeout_ms: u64,
-    /// The shape of the canary's answers.
+    /// Format of classify responses by the canary.
     pub response_format: ResponseFormat,
-    /// Path below which everything is ours.
+    /// Path prefix of the gateway's own endpoints; requests to other paths are forwarded.
     pub admin_prefix: String,
-    /// Header that names the subject, in lower case.
+    /// Name of the request header that holds the subject, in lower case.
     pub subject_header: String,
-    /// Who is given a cookie.
+    /// Rule for which callers receive a subject cookie.
     pub subject_cookie: SubjectCookiePolicy,
-    /// How long it lasts, in days.
+    /// Lifetime of the subject cookie, in days (1 to 400).
     pub subject_cookie_days: u64,
-    /// Share that stays stable in every release.
+    /// Share of subjects that stay stable in every release. The larger holdout of a plan takes
+    /// precedence.
     pub holdout: Share,
-    /// The share of a release that nobody has touched.
+    /// Canary share of a release whose state was never changed.
     pub initial_share: Share,
-    /// Share of the stable classify calls that the model is asked about as well.
+    /// Share of stable classify requests that the model scores as well, after the answer.
     pub shadow_share: Share,
-    /// Subjects with a cohort of their own.
+    /// Subjects with a fixed cohort, whatever their bucket.
     pub cohort_overrides: Vec<(Subject, Cohort)>,
-    /// Whether nobody is canary, whatever the rollout object says.
+    /// Whether the canary is disabled, whatever the rollout object says.
     pub kill_switch_enabled: bool,
-    /// Origins that the canary's answers are open to, beside the gate's own.
+    /// Origins, besides the gateway's own, whose browser requests may be answered by the canary.
     pub cors_origins: Vec<String>,
-    /// Whether answers say who gave them.
+    /// Whether responses name cohort, release and upstream in headers.
     pub debug_headers_enabled: bool,
-    /// Whether each event is printed.
+    /// Whether each event is also printed to the Worker's log.
     pub event_logging_enabled: bool,
-    /// Whether the model worker's page is served here as well.
+    /// Whether the gateway serves the model worker's playground page.
     pub playground_enabled: bool,
-    /// Whether events show the masked beginning of the text.
+    /// Whether events contain the masked beginning of the text.
     pub text_preview_enabled: bool,
-    /// Who is told of what the rollout does.
+    /// Webhook targets that are notified about the rollout.
     pub alert_webhooks: Vec<WebhookTarget>,
-    /// Who is asked before a share rises.
+    /// Webhook targets that are asked before the canary share rises.
     pub traffic_increase_webhooks: Vec<WebhookTarget>,
-    /// How fast a rehearsal's time passes.
+    /// Speed of time in a rehearsal; real time by default.
     pub time_scale: TimeScale,
-    /// Where events go beside the ledger.
+    /// Sinks that receive events in addition to the event store.
     pub sinks: Vec<Sink>,
-    /// How long a part of the ledger keeps events, in milliseconds.
+    /// Time for which the event store keeps events and minutes, in milliseconds (1 to 90 days).
     pub event_retention_ms: u64,
-    /// How much a part of the ledger may hold before its oldest tenth goes.
+    /// Size above which a shard of the event store deletes the oldest tenth of its events, in bytes
+    /// (1 to 9,000 MB).
     pub event_store_bytes_max: u64,
-    /// How many objects the ledger is kept in.
+    /// Number of shards of the event store, 1 to [`SHARDS_MAX`].
     pub event_store_shards: u64,
-    /// Whether callers are limited.
+    /// Whether callers are rate limited; limits also need a signing key.
     pub rate_limits_enabled: bool,
-    /// Signs ids and hashes subjects, newest first; none switches both off.
+    /// Keys that sign response ids and hash subjects, the newest first; without a key both are off.
     pub signing_keys: Vec<SigningKey>,
-    /// Verify overrides; none switches them off.
+    /// Keys that verify override tokens; without a key no token is accepted.
     pub override_keys: Vec<SigningKey>,
-    /// May read; none switches reading off.
+    /// Tokens that permit reading the API. Admin tokens permit it too; without either, reading is
+    /// off.
     pub viewer_tokens: Vec<SigningKey>,
-    /// May change; none switches changing off.
+    /// Tokens that permit changes and reading; without a token changes are off.
     pub admin_tokens: Vec<SigningKey>,
-    /// What was refused.
+    /// Variables that were refused; empty if all were accepted.
     pub errors: Vec<GatewaySettingError>,
 }
 
-/// In which shape the canary answers.
+/// Format of classify responses by the canary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResponseFormat {
-    /// Nested list, as Hugging Face's clients take it.
+    /// Nested list, as Hugging Face clients expect it.
     HuggingFace,
-    /// The model worker's own.
+    /// Response body of the model worker, unchanged.
     Native,
-    /// The old system's prediction object.
+    /// Prediction object of the v2.4.2 reference service.
     V242,
 }
 
-/// Who is given a cookie to be recognised by.
+/// Rule for which callers receive a subject cookie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SubjectCookiePolicy {
-    /// Every caller without a subject.
+    /// Every caller without a subject, on any request.
     All,
-    /// Callers without a subject on classify calls.
+    /// Callers without a subject, on classify requests only.
     Classify,
-    /// Nobody.
+    /// No caller receives a cookie.
     Off,
 }
 
-/// A variable that is not taken.
+/// Variable that was refused, with the reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{variable}: {reason}")]
 pub struct GatewaySettingError {
@@ -243,7 +248,7 @@ enum VariableError {
 }
 
 impl GatewaySettings {
-    /// Reads all variables and keeps every fault found.
+    /// Parses all variables and records every error in `errors`.
     pub fn parse(variables: &GatewayVariables) -> Self {
         let mut variable_reader = VariableReader { variables, errors: Vec::new() };
         let classify = variable_reader.parse_variable(LEGACY_CLASSIFY, parse_classify_routes);
@@ -293,7 +298,7 @@ impl GatewaySettings {
                     ],
                 )
             }),
-            // Browsers keep no cookie longer (RFC 6265bis, section 5.5).
+            // Browsers cap the lifetime of a cookie at 400 days (RFC 6265bis, section 5.5).
             subject_cookie_days: variable_reader
                 .parse_variable(SUBJECT_COOKIE_DAYS, |days| parse_number(days, 1, 400)),
             holdout: variable_reader.parse_variable(HOLDOUT, parse_share),
@@ -315,7 +320,7 @@ impl GatewaySettings {
                 Ok(TimeScale::new(parse_number(times, 1, TimeScale::FACTOR_MAX)?))
             }),
             sinks: variable_reader.parse_variable(SINKS, |value| Ok(sink::parse_sinks(value)?)),
-            // Days as milliseconds; the platform gives an object 10 GB.
+            // Days become milliseconds. The platform gives a Durable Object, and so a shard, 10 GB.
             event_retention_ms: variable_reader
                 .parse_variable(LEDGER_DAYS, |days| Ok(parse_number(days, 1, 90)? * 86_400_000)),
             event_store_bytes_max: variable_reader
@@ -331,7 +336,8 @@ impl GatewaySettings {
         }
     }
 
-    /// The same with a fault more when nothing names the old system.
+    /// Returns the settings, with one more error if neither a variable nor a binding names the
+    /// legacy system.
     pub fn with_legacy_binding(mut self, has_binding: bool) -> Self {
         if self.legacy_origin.is_none() && !has_binding {
             let (variable, reason) = (LEGACY_ORIGIN, VariableError::MissingOrigin);
@@ -340,7 +346,11 @@ impl GatewaySettings {
         self
     }
 
-    /// Whether nobody is canary, whatever the rollout object says.
+    /// Returns whether the settings disable the canary: the kill switch is on, or a variable was
+    /// refused.
+    ///
+    /// A disabled canary still answers a request with an override token that allows a rolled-back
+    /// release.
     pub fn is_canary_disabled(&self) -> bool {
         self.kill_switch_enabled || !self.errors.is_empty()
     }
@@ -352,13 +362,14 @@ struct VariableReader<'a> {
 }
 
 impl VariableReader<'_> {
-    /// The variable's value, or its default and a fault.
+    /// Parses the value of a variable, or its default if it is unset or blank. A refused value is
+    /// recorded as an error and replaced by the default.
     fn parse_variable<T>(
         &mut self,
         variable: &'static str,
         parse: fn(&str) -> Result<T, VariableError>,
     ) -> T {
-        // A default that is not taken by its own parser is found by the first test.
+        // The first test fails if a parser refuses its own default, so the panic is a bug.
         let default = VARIABLES.iter().find(|(name, _)| *name == variable).map_or("", |(_, d)| d);
         let set_value = self.variables.0.get(variable).map(|value| value.trim());
         match parse(set_value.filter(|value| !value.is_empty()).unwrap_or(default)) {
@@ -397,7 +408,7 @@ fn parse_share(value: &str) -> Result<Share, VariableError> {
     Ok(value.parse()?)
 }
 
-/// A pointer; a dash where the old system has nothing to point at.
+/// Parses a JSON pointer; a dash stands for a field that the legacy system does not have.
 fn parse_pointer(value: &str) -> Result<Option<JsonPointer>, VariableError> {
     if value == "-" { Ok(None) } else { Ok(Some(JsonPointer::parse(value)?)) }
 }
@@ -414,7 +425,7 @@ fn parse_classify_routes(value: &str) -> Result<Vec<(String, String)>, VariableE
     routes.ok_or_else(|| VariableError::InvalidClassifyRoute { value: truncate(value) })
 }
 
-/// Origins with commas between, as browsers write them.
+/// Parses a comma-separated list of origins, written as browsers send them.
 fn parse_origins(value: &str) -> Result<Vec<String>, VariableError> {
     let entries = value.split(',').map(str::trim).filter(|entry| !entry.is_empty());
     entries.filter_map(|entry| parse_origin(entry).transpose()).collect()
@@ -462,7 +473,7 @@ fn parse_header_name(value: &str) -> Result<String, VariableError> {
     }
 }
 
-/// One key, or two with a comma between.
+/// Parses one key, or two separated by a comma.
 fn parse_keys(value: &str) -> Result<Vec<SigningKey>, VariableError> {
     let entries: Vec<&str> =
         value.split(',').map(str::trim).filter(|key| !key.is_empty()).collect();
@@ -472,7 +483,8 @@ fn parse_keys(value: &str) -> Result<Vec<SigningKey>, VariableError> {
     entries.into_iter().map(|key| Ok(SigningKey::parse(key)?)).collect()
 }
 
-/// `SUBJECT=COHORT` with commas between. A fault names the entry by its number: a subject is somebody.
+/// Parses a comma-separated list of `SUBJECT=COHORT`. An error names the entry by its number,
+/// because a subject identifies a user.
 fn parse_cohort_overrides(value: &str) -> Result<Vec<(Subject, Cohort)>, VariableError> {
     let entries = value.split(',').map(str::trim).filter(|entry| !entry.is_empty());
     entries

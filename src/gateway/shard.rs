@@ -1,8 +1,9 @@
-//! A ledger in parts: which part keeps an event, and what the parts are together.
+//! Assigns events to the shards of the event store, and merges the shards' minutes.
 //!
-//! An event's part is that of its subject's keyed hash, so that all that one subject does is in one part, and subjects
-//! that are seen or affected for the first time are a sum like everything else; without a subject it is that of
-//! its id. A double of an event has the same of both.
+//! The keyed hash of an event's subject decides the shard. All events of one subject are in one
+//! shard, so the counts of first-seen and newly affected subjects can be summed over shards like
+//! all other counts. An event without a subject is assigned by its id. A duplicate of an event has
+//! the same subject and id, so it reaches the same shard.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,13 +12,16 @@ use super::minute_stats::{self, CohortStats, sum_newly_affected};
 use crate::rollout::counts::{ClosedMinute, CountByCohort, Metric, TopSubjects};
 use jeffrey_terms::{Cohort, Share};
 
-/// The most parts of a ledger. What more would be kept apart for is in `docs/scale.md`.
+/// Largest number of shards. `docs/scale.md` says how much load one shard carries.
 pub const SHARDS_MAX: u64 = 32;
 
-/// Minutes that are read at once.
+/// Largest number of minutes that are read at once.
 pub const MINUTES_MAX: usize = 120;
 
-/// Which of some parts keeps a line; the first what is no event.
+/// Returns the shard that keeps an event line, from 0 to `shards` - 1.
+///
+/// The shard is the first byte of the subject's hash modulo `shards`; without a subject, the last
+/// byte of the id. A line that is no event, or whose byte is not hexadecimal, is kept in shard 0.
 pub fn shard_of_line(line: &str, shards: u64) -> u64 {
     if shards <= 1 {
         return 0;
@@ -32,24 +36,27 @@ pub fn shard_of_line(line: &str, shards: u64) -> u64 {
     byte_value.unwrap_or(0) % shards
 }
 
-/// What one part of the ledger has of a minute.
+/// Counts that one shard holds for one minute of a release.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ShardMinute {
-    /// Minutes since 1970.
+    /// Number of the minute, in minutes since 1970.
     pub minute: u64,
-    /// What was counted.
+    /// Stats of the minute, one entry for each cohort and share.
     pub tallies: Vec<(Cohort, Share, CohortStats)>,
-    /// Subjects seen for the first time.
+    /// Subjects that the release saw for the first time, without the holdout.
     pub first_seen: CountByCohort,
-    /// Subjects newly affected: by what, since the beginning of which hour, of which cohort, how many.
+    /// Newly affected subjects: metric, hour since whose beginning this is their first hit (minutes
+    /// since 1970, divided by 60), cohort, number of subjects.
     pub first_affected: Vec<(Metric, u64, Cohort, u64)>,
-    /// Requests and errors of the hour that ends with the minute; the most that two subjects of this part had.
+    /// Requests and errors of the 60 minutes that end with this minute; `of_two` is set only when
+    /// shards are merged.
     pub concentration: TopSubjects,
-    /// Errors of the two canary subjects of this part that had most in that hour.
+    /// Errors of the shard's two canary subjects with the most errors in those 60 minutes; shorter
+    /// if fewer had errors.
     pub most: Vec<u64>,
 }
 
-/// The minute that the gates read, of what each part has of it.
+/// Merges the counts that the shards hold for a minute into the closed minute that the gates read.
 pub fn merge_shards(minute: u64, shards: &[ShardMinute]) -> ClosedMinute {
     let stats: Vec<_> = shards.iter().flat_map(|shard| shard.tallies.iter().cloned()).collect();
     let mut merged = minute_stats::sum_minute(minute, &stats);
@@ -70,8 +77,11 @@ pub fn merge_shards(minute: u64, shards: &[ShardMinute]) -> ClosedMinute {
     merged
 }
 
-/// The minutes to read next, of the first ones that each part names: the earliest of all, as many as are read at
-/// once. A part that names as many as it may has more after its last.
+/// Returns the minutes to read next, from the minute numbers that each shard lists: the earliest
+/// ones, at most [`MINUTES_MAX`].
+///
+/// A shard that lists [`MINUTES_MAX`] minutes may have more after its last one. Minutes after that
+/// one wait for the next call.
 pub fn next_minutes(named_minutes: &[Vec<u64>]) -> Vec<u64> {
     let full = named_minutes.iter().filter(|minutes| minutes.len() >= MINUTES_MAX);
     let last_known_minute =

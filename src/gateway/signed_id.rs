@@ -1,7 +1,8 @@
-//! The id of an answer as callers see it: signed, so that a verdict can be tied to a prediction that
-//! was really given, and silent about who asked and who answered.
+//! Signed id of a response, as callers see it in `x-jeffrey-id`.
 //!
-//! It is the id's sixteen bytes and half a tag over them, in base64url: 43 characters.
+//! The signature proves that feedback refers to a prediction that this gateway really gave. The id
+//! reveals neither the subject nor the cohort. It consists of the 16 bytes of the response id and
+//! half an HMAC-SHA256 tag over them, in base64url: 43 characters.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -9,47 +10,48 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use crate::rollout::signing_key::{HALF_TAG_BYTES, SigningKey};
 use jeffrey_terms::{ResponseId, UnixMs};
 
-/// How long it is taken.
+/// Time after creation during which an id is accepted, in milliseconds: 7 days.
 pub const VALID_MS: u64 = 7 * 24 * 60 * 60 * 1_000;
 
-/// How far another isolate's clock may be ahead of this one's.
+/// Largest accepted lead of another isolate's clock over this one's, in milliseconds.
 pub const CLOCK_SKEW_MS_MAX: u64 = 60_000;
 
 const ID_BYTES: usize = 16;
 
-/// A receipt that is not taken.
+/// Reason why a signed id is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignedIdError {
-    /// Not signed with a key in use, or changed.
+    /// The id is not signed with a current key, or it was changed.
     #[error("id was not given by this service")]
     Forged,
-    /// Not of its form.
+    /// The id is not base64url of a version 7 UUID and half a tag.
     #[error("id is not of the form that `x-jeffrey-id` has")]
     Malformed,
-    /// Made after now.
+    /// The id was created further in the future than [`CLOCK_SKEW_MS_MAX`].
     #[error("id is {ahead_ms} ms ahead of now")]
     InFuture {
-        /// How far.
+        /// Lead of the id's creation time over now, in milliseconds.
         ahead_ms: u64,
     },
-    /// Its time is over.
+    /// The id is older than [`VALID_MS`].
     #[error("id is {age_ms} ms old, the most is {VALID_MS} ms")]
     Expired {
-        /// How old it is.
+        /// Age of the id, in milliseconds.
         age_ms: u64,
     },
 }
 
-/// The receipt of an id.
+/// Signs the id of a response and returns it as 43 characters of base64url.
 pub fn sign(id: ResponseId, key: &SigningKey) -> String {
     let tag = key.derive_key(KEY_PURPOSE).compute_half_tag(id.as_bytes());
     URL_SAFE_NO_PAD.encode([*id.as_bytes(), tag].concat())
 }
 
-/// The id of a receipt. Any of `keys` may have signed it.
+/// Verifies a signed id and returns the id of the response. Any of `keys` may have signed it.
 ///
 /// # Errors
-/// [`SignedIdError`] says why it is not taken.
+/// Returns [`SignedIdError`] if the id is malformed, not signed with any of `keys`, expired, or too
+/// far in the future.
 pub fn verify(
     signed_id: &str,
     keys: &[SigningKey],
@@ -91,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_receipt_comes_back_for_seven_days() {
+    fn a_signed_id_is_accepted_for_seven_days() {
         let signed_id = sign(id(), &key(1));
         assert_eq!(signed_id.len(), 43);
         let verify_after =

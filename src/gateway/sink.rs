@@ -1,5 +1,10 @@
-//! Where events are sent beside the ledger, each with an outbox of its own: any number of HTTP endpoints, and
-//! the platform's stores where they are bound.
+//! Reads the sinks that receive events in addition to the event store, and encodes batches for
+//! them.
+//!
+//! Sinks are HTTP endpoints from the `SINKS` variable, and the platform's own stores where they are
+//! bound. Each sink has its own delivery cursor, so sinks do not delay each other. [`parse_sinks`]
+//! refuses the whole list at the first fault. Neither errors nor debug output show a URL or a
+//! secret.
 
 use std::fmt;
 
@@ -9,78 +14,82 @@ use super::delivery_cursor::{self, DeliveryOutcome};
 use super::{legacy_log, otlp};
 use jeffrey_terms::UnixMs;
 
-/// The most sinks that are configured at once.
+/// Largest number of sinks in the `SINKS` variable.
 pub const SINKS_MAX: usize = 8;
 
-/// One sink.
+/// One destination that receives events.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Sink {
-    /// Its name, 1 to 32 letters, digits, dashes and underscores: its place in the ledger is kept by it.
+    /// Unique name, 1 to 32 letters, digits, dashes and underscores. The event store keeps the
+    /// delivery cursor under this name, so a sink with a new name starts at the oldest event kept.
     pub name: String,
-    /// What it is sent.
+    /// Format and protocol of its batches.
     pub kind: SinkKind,
-    /// Where; empty for what is bound.
+    /// Address that batches are posted to; empty for a bound platform store.
     pub url: String,
-    /// Sent as `Authorization`.
+    /// Value of the `Authorization` header; `None` sends no such header.
     pub authorization: Option<String>,
 }
 
-/// What a sink is sent.
+/// Format and protocol of the batches that a sink receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SinkKind {
-    /// One event a line, by POST, as `application/x-ndjson`.
+    /// One event per line, sent by POST as `application/x-ndjson`.
     Ndjson,
-    /// The same in the reference's log format; verdicts and answers that could not be read are no line there.
+    /// Lines in the log format of the v2.4.2 reference service, sent like [`SinkKind::Ndjson`].
+    /// Feedback and answers that could not be read have no line in that format.
     NdjsonSchema2,
-    /// OpenTelemetry log records, as `application/json`, to a collector's `/v1/logs`.
+    /// OpenTelemetry log records, sent as `application/json` to a collector's `/v1/logs`.
     OtlpLogs,
-    /// The ledger's sums as OpenTelemetry metrics, as `application/json`, to a collector's `/v1/metrics`.
+    /// Totals of the event store as OpenTelemetry metrics, sent as `application/json` to a
+    /// collector's `/v1/metrics`.
     OtlpMetrics,
-    /// Objects of NDJSON in the bucket that is bound as `ARCHIVE_SINK`.
+    /// NDJSON objects in the R2 bucket that is bound as `ARCHIVE`.
     #[serde(skip)]
     Archive,
-    /// Data points in the dataset that is bound as `ANALYTICS_SINK`.
+    /// Data points in the Analytics Engine dataset that is bound as `ANALYTICS`.
     #[serde(skip)]
     Analytics,
 }
 
-/// The names of the sinks that are there when they are bound.
+/// Name of the sink that exists where the binding `ARCHIVE` does.
 pub const ARCHIVE_SINK: &str = "archive";
-/// The other one.
+/// Name of the sink that exists where the binding `ANALYTICS` does.
 pub const ANALYTICS_SINK: &str = "analytics";
 
-/// Data points that one invocation of a worker may write
+/// Largest number of data points that one invocation of a Worker can write
 /// (<https://developers.cloudflare.com/analytics/analytics-engine/limits/>).
 const ANALYTICS_POINTS_MAX: usize = 250;
 
-/// How long a sink of few large batches gathers, in milliseconds: an object or a set of sums a minute.
+/// Pause between the batches of a sink that takes few large ones, in milliseconds: one object or
+/// one set of metrics a minute.
 const GATHER_INTERVAL_MS: u64 = 60_000;
 
 impl SinkKind {
-    /// How many events a batch may have at most.
+    /// Returns the largest number of events in one batch.
     pub const fn batch_events_max(self) -> usize {
         match self {
             Self::Analytics => ANALYTICS_POINTS_MAX,
-            // Sums say all that happened, however much that is.
+            // Metrics cover all events so far, so their number has no limit.
             Self::OtlpMetrics => usize::MAX,
             _ => delivery_cursor::BATCH_EVENTS_MAX,
         }
     }
 
-    /// How long it is left alone after a batch of so many events, in milliseconds.
+    /// Returns the pause after a delivered batch of `events` events, in milliseconds.
     pub const fn pause_after_batch_ms(self, events: usize) -> u64 {
         match self {
             Self::OtlpMetrics => GATHER_INTERVAL_MS,
             Self::Archive if events < self.batch_events_max() => GATHER_INTERVAL_MS,
-            // Whatever an alarm may write, it has written.
+            // One alarm has now written as many points as it may; 1 ms ends its delivery loop.
             Self::Analytics => 1,
             _ => 0,
         }
     }
 
-    /// The content type and the body of a batch; `None` when nothing of it is for this kind, or it is no matter of
-    /// bodies.
+    /// Returns the content type and body of a batch. `None` if no event has a form in this kind,
+    /// and for metrics and data points, which are not encoded from event lines.
     pub fn encode_batch(self, events: &[&str]) -> Option<(&'static str, String)> {
         let join_lines = |lines: Vec<&str>| lines.iter().map(|line| format!("{line}\n")).collect();
         match self {
@@ -97,7 +106,10 @@ impl SinkKind {
         }
     }
 
-    /// What a sink of this kind has said to a batch of `events`.
+    /// Returns the outcome of sending a batch of `events` events, from the response of the sink.
+    ///
+    /// An OTLP log collector can reject part of a batch, and only 429, 502, 503, 504 and missing
+    /// responses are retried. OTLP metrics are retried until they are delivered.
     pub fn delivery_outcome(
         self,
         status: Option<u16>,
@@ -113,14 +125,14 @@ impl SinkKind {
                     rejected => DeliveryOutcome::PartlyDelivered { rejected },
                 }
             }
-            // The next sums say it all again.
+            // The next batch contains these totals again, so a refusal loses nothing.
             (Self::OtlpMetrics, outcome) if outcome != DeliveryOutcome::Delivered => {
                 DeliveryOutcome::Retry(match outcome {
                     DeliveryOutcome::Retry(asked_ms) => asked_ms,
                     _ => None,
                 })
             }
-            // The protocol names what may be sent again.
+            // The OTLP specification lists the statuses that may be retried.
             (Self::OtlpLogs, DeliveryOutcome::Retry(_))
                 if !matches!(status, None | Some(429 | 502 | 503 | 504)) =>
             {
@@ -140,46 +152,47 @@ impl fmt::Debug for Sink {
     }
 }
 
-/// What is no list of sinks. Nothing of a value is shown but a name: it may hold a secret.
+/// Reason why the list of sinks is refused. Messages show names and numbers only, because other
+/// values may hold secrets.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SinkError {
-    /// Two have one name.
+    /// Two sinks have the same name.
     #[error("two sinks are named `{name}`")]
     DuplicateName {
-        /// The name.
+        /// Name that occurs twice in the list.
         name: String,
     },
-    /// Not JSON of the shape.
+    /// The value is not JSON of the expected form, or names an unknown kind.
     #[error(
         "not a list such as [{{\"name\": \"logs\", \"kind\": \"ndjson\", \"url\": \"https://…\"}}]"
     )]
     InvalidJson,
-    /// Too many.
+    /// The list has more than [`SINKS_MAX`] sinks.
     #[error("holds {sinks} sinks, the most is {SINKS_MAX}")]
     TooMany {
-        /// How many.
+        /// Number of sinks in the list.
         sinks: usize,
     },
-    /// The name is that of a sink that is bound.
+    /// The name belongs to a platform store.
     #[error("`{name}` is the name of what is bound: give sink {number} another")]
     ReservedName {
-        /// The name.
+        /// Reserved name that the sink has.
         name: String,
-        /// Which, from 1.
+        /// Position of the sink in the list, from 1.
         number: usize,
     },
-    /// The name cannot be one.
+    /// The name is empty, too long or has a character that is not allowed.
     #[error("sink {number} has a name that is not 1 to 32 letters, digits, dashes and underscores")]
     InvalidName {
-        /// Which, from 1.
+        /// Position of the sink in the list, from 1.
         number: usize,
     },
-    /// The URL cannot be asked.
+    /// The URL is not an HTTP or HTTPS address with a host and without a user.
     #[error(
         "sink `{name}` has a URL that is not http:// or https:// with a host and no user in it"
     )]
     InvalidUrl {
-        /// The sink's name.
+        /// Name of the sink with this URL.
         name: String,
     },
 }
@@ -193,10 +206,10 @@ struct SinkConfig {
     authorization: Option<String>,
 }
 
-/// The sinks of a variable; none when it is empty.
+/// Parses the `SINKS` variable; an empty value is an empty list.
 ///
 /// # Errors
-/// [`SinkError`] names the first fault.
+/// Returns [`SinkError`] for the first fault in the list.
 pub fn parse_sinks(value: &str) -> Result<Vec<Sink>, SinkError> {
     if value.is_empty() {
         return Ok(Vec::new());
@@ -225,7 +238,7 @@ pub fn parse_sinks(value: &str) -> Result<Vec<Sink>, SinkError> {
     Ok(sinks)
 }
 
-/// Whether it is 1 to 32 letters, digits, dashes and underscores.
+/// Returns whether a name consists of 1 to 32 ASCII letters, digits, dashes and underscores.
 pub(super) fn is_target_name(name: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
     (1..=32).contains(&name.len()) && name.bytes().all(is_allowed)

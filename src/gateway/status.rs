@@ -1,59 +1,64 @@
-//! What the ledger has and what each sink has had of it: of one part, and of all together.
+//! Status of the event store and its sinks, for each shard and summed over all shards.
+//!
+//! Every shard reports a [`ShardStatus`]. [`sum_shards`] combines them into the
+//! [`EventStoreStatus`] that the gateway's API returns. Counts of a sink are summed. Its failures
+//! are those of the worst shard, and its next attempt is the earliest of any shard.
 
 use serde::{Deserialize, Serialize};
 
 use super::delivery_cursor::DeliveryCursor;
 use jeffrey_terms::UnixMs;
 
-/// What one part of the ledger has.
+/// Events and sink progress of one shard.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShardStatus {
-    /// Events that are kept.
+    /// Number of events that the shard keeps now.
     pub events: u64,
-    /// Number of the last one.
+    /// Number of the newest event that the shard keeps; 0 if it keeps no event.
     pub last: u64,
-    /// Events that isolates could not hand over.
+    /// Number of events that isolates could not deliver to the event store, as reported to this
+    /// shard.
     pub lost: u64,
-    /// By sink, what it has had.
+    /// Delivery progress of each sink in this shard.
     pub sinks: Vec<SinkStatus>,
 }
 
-/// What a sink has had of one part.
+/// Delivery progress of one sink in one shard.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SinkStatus {
-    /// The sink's name.
+    /// Unique name of the sink.
     pub name: String,
-    /// Events that wait for it.
+    /// Number of events that are neither delivered nor dropped yet.
     pub waiting: u64,
-    /// Its place.
+    /// Position of the sink, and its retry state.
     #[serde(flatten)]
     pub cursor: DeliveryCursor,
 }
 
-/// What all parts have together.
+/// Events and sink progress of all shards together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct EventStoreStatus {
     events: u64,
     lost: u64,
     sinks: Vec<SinkTotals>,
-    /// Each part, in its order.
+    /// Status of each shard, in the order of the shards.
     shards: Vec<ShardStatus>,
 }
 
-/// What a sink has had of all parts.
+/// Delivery progress of one sink over all shards.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct SinkTotals {
     name: String,
     waiting: u64,
     delivered: u64,
     dropped: u64,
-    /// Failures in a row, of the part that had most.
+    /// Failed attempts in a row, in the shard with the most.
     failures: u32,
-    /// When the first part asks it again.
+    /// Earliest time at which any shard tries the sink.
     next_ms: UnixMs,
 }
 
-/// The parts together. All have the same sinks, in one order.
+/// Sums the status of all shards; sinks are matched by name.
 pub fn sum_shards(shards: Vec<ShardStatus>) -> EventStoreStatus {
     let mut sinks: Vec<SinkTotals> = Vec::new();
     for SinkStatus { name, waiting, cursor } in shards.iter().flat_map(|shard| &shard.sinks) {

@@ -1,7 +1,8 @@
-//! Who asks: from a header, the request or our cookie; and the cookie for those who bring nothing.
+//! Subject of a request: taken from a header, the request's user or the gateway's cookie, or newly
+//! created with a cookie if the settings allow it.
 //!
-//! The subject itself goes nowhere. What events carry is a keyed hash of it that changes with the
-//! release, so that the same person cannot be followed from one release to the next.
+//! The raw subject is never logged or stored. Events carry a keyed hash of it that changes with the
+//! release, so a user cannot be followed from one release to the next.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,23 +13,25 @@ use crate::rollout::bucket::ReleaseName;
 use crate::rollout::signing_key::SigningKey;
 use jeffrey_terms::Subject;
 
-/// Name of the cookie.
+/// Name of the cookie that carries a subject created by the gateway.
 pub const COOKIE_NAME: &str = "jeffrey_subject";
 
-/// Random bytes of a cookie's subject: 128 bits.
+/// Number of random bytes in a cookie's subject: 16 bytes, or 128 bits.
 pub const COOKIE_BYTES: usize = 16;
 
-/// A subject, and whether it came with the request.
+/// Subject of a request, and whether the gateway created it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResolvedSubject {
-    /// Who asks.
+    /// Sticky key of the caller.
     pub subject: Subject,
-    /// Whether it was made just now, for a cookie.
+    /// Whether the gateway created the subject for this request. The response then needs a cookie,
+    /// and the request is not evidence.
     pub is_new: bool,
 }
 
-/// The first of header, user of the request, cookie, and new cookie where settings give one. A header
-/// or user that is no subject (empty, too long) is as good as none.
+/// Returns the first subject found in the header, the request's user and the cookie. Without one it
+/// creates a subject from `random` if the settings allow a cookie, and returns `None` otherwise. A
+/// header or user that is not a valid subject (empty or too long) is ignored.
 pub fn resolve(
     head: &RequestHead,
     user: Option<Subject>,
@@ -50,7 +53,8 @@ pub fn resolve(
     subject.and_then(Result::ok).map(|subject| ResolvedSubject { subject, is_new: true })
 }
 
-/// The subject in a `Cookie` header; only one that we could have made.
+/// Returns the subject in a `Cookie` header. Only values that the gateway could have created are
+/// accepted.
 fn parse_subject_cookie(header: &str) -> Option<Subject> {
     let value =
         cookie_pairs(header).find_map(|(name, value)| (name == COOKIE_NAME).then_some(value))?;
@@ -58,7 +62,7 @@ fn parse_subject_cookie(header: &str) -> Option<Subject> {
     (bytes.len() == COOKIE_BYTES).then(|| Subject::parse(value).ok())?
 }
 
-/// The same header without our cookie; `None` when nothing is left.
+/// Returns the `Cookie` header without the gateway's cookie; `None` if no cookie is left.
 pub fn strip_subject_cookie(header: &str) -> Option<String> {
     if !cookie_pairs(header).any(|(name, _)| name == COOKIE_NAME) {
         return Some(header.to_owned());
@@ -68,8 +72,9 @@ pub fn strip_subject_cookie(header: &str) -> Option<String> {
     (!remaining.is_empty()).then_some(remaining)
 }
 
-/// Whether a `Set-Cookie` line gives our cookie: an earlier release of this gate may be the old system, and
-/// gives one to everybody, because ours does not reach it.
+/// Returns whether a `Set-Cookie` line sets the gateway's cookie. The legacy system may be an
+/// earlier release of this gateway. It sets one for every caller, because this gateway's cookie is
+/// not forwarded to it.
 pub fn sets_subject_cookie(line: &str) -> bool {
     line.split(';').next().is_some_and(|pair| cookie_name(pair) == COOKIE_NAME)
 }
@@ -82,8 +87,8 @@ fn cookie_name(pair: &str) -> &str {
     pair.split('=').next().unwrap_or_default().trim()
 }
 
-/// The `Set-Cookie` value for a new subject. `Secure` but on plain-text localhost, where a browser
-/// would drop it.
+/// Returns the `Set-Cookie` value for a new subject, valid for `days`. It is `Secure` except on
+/// plain HTTP to localhost, where a browser would drop such a cookie.
 pub fn format_subject_cookie(subject: &Subject, head: &RequestHead, days: u64) -> String {
     let is_host_end = |rest_of_host: &str| rest_of_host.is_empty() || rest_of_host.starts_with(':');
     let mut local_hosts = ["localhost", "127.0.0.1", "[::1]"].into_iter();
@@ -94,8 +99,9 @@ pub fn format_subject_cookie(subject: &Subject, head: &RequestHead, days: u64) -
     format!("{COOKIE_NAME}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}")
 }
 
-/// Whether an answer may carry a cookie: not when a shared cache may keep it and hand one person's
-/// subject to everybody (RFC 9111, section 3; without a word, an answer to GET may be kept too).
+/// Returns whether a response may carry a cookie. A response that a shared cache may store must
+/// not, because the cache would send one user's subject to others (RFC 9111, section 3). A response
+/// to GET or HEAD without directives may be stored, too.
 pub fn may_carry_cookie(method: &str, cache_control: Option<&str>, has_expires: bool) -> bool {
     let directives = cache_control.unwrap_or_default().to_ascii_lowercase();
     let mut directives = directives.split(',').map(|directive| directive.trim());
@@ -111,14 +117,15 @@ pub fn may_carry_cookie(method: &str, cache_control: Option<&str>, has_expires: 
     !(directives.any(is_cacheable) || has_expires || matches!(method, "GET" | "HEAD"))
 }
 
-/// The keyed hash of a subject for one release, 32 hexadecimal digits.
+/// Returns the keyed hash of a subject for one release, as 32 hexadecimal digits.
 pub fn hash_subject(subject: &Subject, key: &SigningKey, release: &ReleaseName) -> String {
     let key = key.derive_key(&format!("subject {}", release.as_str()));
     to_hex(&key.compute_half_tag(subject.expose().as_bytes()))
 }
 
-/// What a caller's address is limited by: a keyed hash of it. Of an IPv6 address the first 64 bits,
-/// which one household owns whole.
+/// Returns the key for rate limits by address: a keyed hash of it, as 32 hexadecimal digits. Only
+/// the first 64 bits of an IPv6 address count, because one household holds all addresses below
+/// them.
 pub fn hash_address(address: &str, key: &SigningKey) -> String {
     let network = match address.parse::<core::net::IpAddr>() {
         Ok(core::net::IpAddr::V6(address)) => {

@@ -1,4 +1,8 @@
-//! What was counted, as figures for people: parts, means, quantiles.
+//! Summarizes counts for people: rates, means, latency quantiles and one confidence interval.
+//!
+//! The input is [`TotalsByCohort`]. The output is [`SummaryByCohort`], which the dashboard and
+//! `jeffrey report` show. All rates are fractions from 0 to 1. A rate whose denominator is zero is
+//! `None`, so that missing data does not look like a rate of 0 %.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,59 +11,61 @@ use jeffrey_anytime::Proportion;
 use jeffrey_anytime::bounds::clopper_pearson_upper;
 use jeffrey_terms::Label;
 
-/// The chance that an interval misses.
+/// Probability that an interval misses the true rate, both ends together.
 const ALPHA: f64 = 0.05;
 
-/// Figures of both cohorts.
+/// Summaries of both cohorts, and the agreement of shadow predictions.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SummaryByCohort {
-    /// Of the canary.
+    /// Summary of the canary cohort.
     pub canary: CohortSummary,
-    /// Of stable.
+    /// Summary of the stable cohort, including the holdout.
     pub stable: CohortSummary,
-    /// The old system's answers that the model was asked for as well and that could be compared.
+    /// Legacy answers that the model scored as well and whose labels could be compared.
     pub shadows: u64,
-    /// The part of them with the same label.
+    /// Fraction of `shadows` in which both labels are the same; `None` without shadows.
     pub shadows_agree: Option<f64>,
 }
 
-/// Figures of one cohort. A part of nothing is `None`.
+/// Summary of one cohort. Every rate is a fraction from 0 to 1, or `None` if it would divide by
+/// zero.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CohortSummary {
-    /// All requests.
+    /// Number of requests assigned to the cohort.
     pub requests: u64,
-    /// Answers that could be read.
+    /// Number of answers by the cohort that could be read.
     pub answers: u64,
-    /// Status 500 and above, and what failed open, of the requests.
+    /// Fraction of requests that failed open or had a status of 500 or above.
     pub errors: Option<f64>,
-    /// Above 200 ms, of the requests.
+    /// Fraction of requests that took longer than 200 ms.
     pub slow: Option<f64>,
-    /// By keywords alone, of the answers.
+    /// Fraction of answers given by keyword patterns alone.
     pub regex: Option<f64>,
-    /// By prototypes, of the answers.
+    /// Fraction of answers given by the class prototypes.
     pub prototypes: Option<f64>,
-    /// Without confidence, of the answers.
+    /// Fraction of answers below the confidence limit.
     pub low_confidence: Option<f64>,
-    /// How many those were: what `jeffrey export` has to label at most.
+    /// Number of answers below the confidence limit: the most that `jeffrey export` can offer for
+    /// labelling.
     pub low_confidence_answers: u64,
-    /// Changed by the tie-break, of the answers.
+    /// Fraction of answers that the tie-break rule changed.
     pub rule_applied: Option<f64>,
-    /// Mean confidence of the answers.
+    /// Mean confidence of the answers, 0 to 1; `None` without answers.
     pub mean_confidence: Option<f64>,
-    /// How long requests took.
+    /// Latency quantiles of the requests, in milliseconds; `None` without requests.
     pub latency_ms: Option<LatencyQuantiles>,
-    /// Verdicts of readers.
+    /// Number of feedback verdicts by readers, good or bad.
     pub verdicts: u64,
-    /// The bad ones among them.
+    /// Fraction of the feedback verdicts that are bad.
     pub bad: Option<f64>,
-    /// What the chance of a bad one is compatible with: Clopper & Pearson's interval, 95 %.
+    /// Clopper–Pearson 95 % interval of the rate of bad verdicts; `None` without verdicts.
     pub bad_interval: Option<[f64; 2]>,
-    /// Each label's part of the answers, in the order of [`Label::ALL`].
+    /// Fraction of answers with each label, in the order of [`Label::ALL`]; `None` without labels.
     pub labels: Option<[f64; Label::ALL.len()]>,
 }
 
 impl SummaryByCohort {
-    /// Of what was counted.
+    /// Computes the summaries of both cohorts from their totals.
     pub fn from_totals(totals: &TotalsByCohort) -> Self {
         let TotalsByCohort { canary, stable } = totals;
         let (agreed, disagreed) = (stable.tally.shadow_agreed, stable.tally.shadow_disagreed);
@@ -103,7 +109,11 @@ impl CohortSummary {
     }
 }
 
-/// Half the sum of the differences of two mixes: the part that would have to change its label.
+/// Returns the total variation distance between the label mixes of two cohorts, 0 to 1; `None` if
+/// either has no labels.
+///
+/// The distance is half the sum of the absolute differences: the fraction of answers that would
+/// have to change their label.
 pub fn total_variation_distance(current: &CohortSummary, previous: &CohortSummary) -> Option<f64> {
     let (now, before) = current.labels.zip(previous.labels)?;
     Some(now.iter().zip(before).map(|(now, before)| (now - before).abs()).sum::<f64>() / 2.0)
@@ -139,7 +149,7 @@ mod tests {
         assert_eq!(summary.canary.errors, Some(0.2));
         assert_eq!(summary.canary.bad, Some(0.1));
         let [low, high] = summary.canary.bad_interval.unwrap();
-        // Clopper & Pearson's of 1 in 10: 0.0025 to 0.4450.
+        // The Clopper–Pearson interval of 1 in 10 is 0.0025 to 0.4450.
         assert!((low - 0.0025).abs() < 1e-4 && (high - 0.4450).abs() < 1e-4, "{low} {high}");
         let shifted = CohortSummary {
             labels: Some([0.5, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]),

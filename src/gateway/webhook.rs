@@ -1,5 +1,10 @@
-//! Those who are told of what a rollout does, and those who are asked before a share rises: who they are, what they are
-//! sent, and what their answers mean. Nothing of a request is in it.
+//! Webhooks: targets that are notified about a rollout, and targets that are asked before a share
+//! rises.
+//!
+//! The input is the variables `ALERTS` and `ASK_BEFORE_RISE`, alerts of the rollout, and responses
+//! of the targets. The output is [`WebhookTarget`]s, [`Notification`]s and verdicts. A notification
+//! contains no data of any request. A list of targets is refused as a whole at its first fault. A
+//! response that cannot be read counts as the verdict "wait".
 
 use std::fmt;
 
@@ -11,76 +16,77 @@ use crate::rollout::advance_checks::WebhookVerdict;
 use crate::rollout::progress::{RollbackCause, RolloutAlert};
 use jeffrey_terms::{Share, UnixMs};
 
-/// The most receivers of one list.
+/// Largest number of webhook targets in one list.
 pub const RECEIVERS_MAX: usize = 8;
 
-/// One who is told or asked.
+/// Webhook target that is notified, or asked before a share rises.
 #[derive(Clone, PartialEq, Eq)]
 pub struct WebhookTarget {
-    /// Its name, 1 to 32 letters, digits, dashes and underscores.
+    /// Name that is unique in its list: 1 to 32 letters, digits, dashes and underscores.
     pub name: String,
-    /// What it takes.
+    /// Format of its notifications; a question before a share rises is always JSON.
     pub format: WebhookFormat,
-    /// Where it is.
+    /// Address that requests are posted to.
     pub url: String,
-    /// Sent as `Authorization`.
+    /// Value of the `Authorization` header; `None` sends no such header.
     pub authorization: Option<String>,
 }
 
-/// In what shape somebody is told.
+/// Format of the body of a notification.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WebhookFormat {
-    /// [`Notification`] as it is.
+    /// All fields of [`Notification`] as a JSON object.
     #[default]
     Json,
-    /// As Slack's incoming webhooks take it, and others who do as Slack does.
+    /// Message for Slack incoming webhooks and for services that accept the same format.
     Slack,
 }
 
 impl fmt::Debug for WebhookTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A URL may carry a key.
+        // A URL may carry a key, so it is not shown.
         write!(f, "Receiver({}, {:?})", self.name, self.format)
     }
 }
 
-/// What is no list of receivers. Nothing of a value is shown but a name: it may hold a secret.
+/// Reason why a list of webhook targets is refused. Messages show names and numbers only, because
+/// other values may hold secrets.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WebhookError {
-    /// Not JSON of the shape.
+    /// The value is not JSON of the expected form.
     #[error(
         "not a list such as [{{\"name\": \"on-call\", \"shape\": \"slack\", \"url\": \"https://…\"}}]"
     )]
     InvalidJson,
-    /// Too many.
+    /// The list has more than [`RECEIVERS_MAX`] targets.
     #[error("holds {receivers} receivers, the most is {RECEIVERS_MAX}")]
     TooMany {
-        /// How many.
+        /// Number of targets in the list.
         receivers: usize,
     },
-    /// The name cannot be one, or is another's.
+    /// The name is used twice, is empty or too long, or has a character that is not allowed.
     #[error(
         "receiver {number} has a name that is taken or not 1 to 32 letters, digits, dashes and underscores"
     )]
     InvalidName {
-        /// Which, from 1.
+        /// Position of the target in the list, from 1.
         number: usize,
     },
-    /// The URL cannot be asked.
+    /// The URL is not an HTTP or HTTPS address with a host and without a user.
     #[error(
         "receiver `{name}` has a URL that is not http:// or https:// with a host and no user in it"
     )]
     InvalidUrl {
-        /// Its name.
+        /// Name of the target with this URL.
         name: String,
     },
 }
 
-/// The receivers of a variable; none when it is empty.
+/// Parses a list of webhook targets from a variable; an empty value is an empty list.
 ///
 /// # Errors
-/// [`WebhookError`] names the first fault.
+/// Returns [`WebhookError`] for the first fault in the list.
 pub fn parse_targets(value: &str) -> Result<Vec<WebhookTarget>, WebhookError> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -114,46 +120,47 @@ pub fn parse_targets(value: &str) -> Result<Vec<WebhookTarget>, WebhookError> {
     Ok(targets)
 }
 
-/// What somebody is told.
+/// Message to the webhook targets about a condition of the rollout.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Notification {
-    /// What it is about, the same as long as it lasts: whoever has it is not told again.
+    /// Name of the condition, such as `held`. A target is not notified again under this key until
+    /// the condition is resolved.
     pub key: String,
-    /// Whether it is over.
+    /// Whether the condition has ended; `false` when it begins.
     pub resolved: bool,
-    /// How bad.
+    /// Urgency for the person who reads the notification.
     pub severity: Severity,
-    /// The release.
+    /// Name of the release concerned.
     pub release: String,
-    /// The canary's share now.
+    /// Canary share at the time of the notification.
     #[serde(rename = "share_basis_points")]
     pub share: Share,
-    /// What happened, in one sentence.
+    /// One sentence that describes the condition.
     pub text: String,
-    /// Commands to act.
+    /// Commands that the operator can run next; may be empty.
     pub commands: Vec<String>,
-    /// Number of the history's entry, where there is one.
+    /// Number of the history entry that raised it; `None` for a test notification.
     pub entry: Option<u64>,
-    /// When.
+    /// Time at which the notification was created.
     #[serde(rename = "at_ms")]
     pub time: UnixMs,
 }
 
-/// How bad it is.
+/// Severity of a notification, the most urgent first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
-    /// The release was taken back.
+    /// The release was rolled back.
     Critical,
-    /// Somebody should look.
+    /// A person should look at the rollout.
     Warning,
-    /// It is well.
+    /// No action is needed.
     Info,
 }
 
 impl Notification {
-    /// The body for a receiver of some shape.
+    /// Returns the body of the request that delivers the notification, in the format of its target.
     pub fn to_body(&self, format: WebhookFormat) -> Vec<u8> {
         let body = match format {
             WebhookFormat::Json => serde_json::to_value(self).unwrap_or(Value::Null),
@@ -174,13 +181,13 @@ impl Notification {
     }
 }
 
-/// The three characters that Slack's texts escape.
+/// Escapes `&`, `<` and `>`, the three characters that Slack reserves in texts.
 fn escape_slack(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// What of an alert is told to people: key, severity, sentence and commands. `None` for the answer to a command, which
-/// goes to whoever gave it.
+/// Returns the key, severity, text and commands of the notification for an alert. `None` for a
+/// refused command: only the operator who gave it gets that answer.
 pub fn notification_for(
     alert: &RolloutAlert,
 ) -> Option<(&'static str, Severity, String, Vec<&'static str>)> {
@@ -232,7 +239,7 @@ pub fn notification_for(
     })
 }
 
-/// What rolled back, in a sentence without its subject.
+/// Describes the cause of a rollback, as the text that follows "rolled back: ".
 pub fn describe_cause(cause: &RollbackCause) -> String {
     match cause {
         RollbackCause::Breach(kind) => {
@@ -254,7 +261,8 @@ pub fn describe_cause(cause: &RollbackCause) -> String {
     }
 }
 
-/// What somebody who was asked said; what is no answer is "wait".
+/// Parses the verdict of a webhook target. A status other than 200 and an unreadable body count as
+/// [`WebhookVerdict::Wait`].
 pub fn parse_verdict(status: u16, body: &[u8]) -> WebhookVerdict {
     #[derive(Deserialize)]
     struct WebhookResponseBody {

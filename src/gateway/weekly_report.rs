@@ -1,4 +1,9 @@
-//! What a week of a release comes to, for the time after it carries everybody.
+//! Defines the weekly report of a release, its minute ranges, and the points of the dashboard's
+//! chart.
+//!
+//! `jeffrey report --week` fills a [`WeeklyReport`] from the gateway's minutes and rollout history.
+//! The report is meant for the time after a release has taken all traffic. Weeks and days are
+//! counted back from the time of the report, not from midnight.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,32 +12,31 @@ use super::minute_stats::{self, CohortStats, TotalsByCohort};
 use super::summary::SummaryByCohort;
 use jeffrey_terms::{Cohort, Share, UnixMs};
 
-/// One day in minutes.
+/// Number of minutes in a day.
 pub const MINUTES_PER_DAY: u64 = 24 * 60;
 
-/// The week that ends with a minute: the one before it and its days, as pairs of a minute before the first and
-/// one after the last.
+/// Range of minutes since 1970, such as a week or a day; both ends are exclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MinuteRange {
-    /// After the minute of this number.
+    /// Minute just before the first minute of the range.
     pub after: u64,
-    /// Before the minute of this number.
+    /// Minute just after the last minute of the range.
     pub before: u64,
 }
 
 impl MinuteRange {
-    /// The seven days up to a minute, itself among them.
+    /// Returns the seven days that end with `last_minute`, which is part of them.
     pub const fn week_ending_at(last_minute: u64) -> Self {
         Self { after: last_minute.saturating_sub(7 * MINUTES_PER_DAY), before: last_minute + 1 }
     }
 
-    /// As long a time, just before.
+    /// Returns the range of the same length that ends just before this one.
     pub const fn preceding(self) -> Self {
         let length = self.before - self.after - 1;
         Self { after: self.after.saturating_sub(length), before: self.after + 1 }
     }
 
-    /// Its days, the earliest first.
+    /// Returns the days of the range, earliest first; the last one may be shorter.
     pub fn days(self) -> impl Iterator<Item = Self> {
         (self.after..self.before - 1).step_by(MINUTES_PER_DAY as usize).map(move |after| Self {
             after,
@@ -40,27 +44,27 @@ impl MinuteRange {
         })
     }
 
-    /// When its first minute begins.
+    /// Returns the time at which the first minute begins.
     pub const fn starts_at(self) -> UnixMs {
         UnixMs((self.after + 1) * 60_000)
     }
 }
 
-/// One closed minute, for a chart.
+/// One closed minute as a point of the chart.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ChartMinute {
-    /// When it begins, in milliseconds since 1970.
+    /// Start of the minute, in milliseconds since 1970.
     pub at_ms: u64,
-    /// The canary's share, where it was one all the time.
+    /// Canary share in the minute; `None` if it changed within the minute.
     #[serde(rename = "share_basis_points")]
     pub share: Option<Share>,
-    /// What was done in it.
+    /// Rates and latencies of both cohorts in the minute.
     #[serde(flatten)]
     pub summary: SummaryByCohort,
 }
 
 impl ChartMinute {
-    /// Of what each part of a ledger has of a minute.
+    /// Sums the stats that all shards hold for a minute into a point of the chart.
     pub fn from_stats(minute: u64, shard_stats: &[(Cohort, Share, CohortStats)]) -> Self {
         let mut stats = <[CohortStats; 2]>::default();
         let [canary, stable] = &mut stats;
@@ -79,41 +83,42 @@ impl ChartMinute {
     }
 }
 
-/// A week of a release.
+/// Report on the last seven days of a release.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct WeeklyReport {
-    /// The release.
+    /// Name of the release that the report covers.
     pub release: String,
-    /// Its canary's share now.
+    /// Canary share at the time of the report, in basis points (0 to 10,000).
     pub share_basis_points: u16,
-    /// Where its rollout stands, where a plan is in force.
+    /// Phase of the rollout at the time of the report; `None` without a plan.
     pub phase: Option<String>,
-    /// When the week begins, in milliseconds since 1970.
+    /// Start of the week, in milliseconds since 1970.
     pub from_ms: u64,
-    /// When it ends.
+    /// Time of the report, which ends the week, in milliseconds since 1970.
     pub to_ms: u64,
-    /// The week as a whole.
+    /// Summary of the whole week.
     pub week: SummaryByCohort,
-    /// The week before it.
+    /// Summary of the seven days before the week.
     pub previous: SummaryByCohort,
-    /// Day by day.
+    /// Summary of each day, earliest first.
     pub days: Vec<DaySummary>,
-    /// Answers by the name of the rule that changed them.
+    /// Number of canary answers that each rule changed, sorted by the name of the rule.
     pub rules: Vec<(String, u64)>,
-    /// How far the canary's labels moved since the week before: half the sum of the differences, 0 to 1.
+    /// Total variation distance between the canary's labels in the two weeks (half the sum of the
+    /// differences), 0 to 1; `None` if either week has no labels.
     pub labels_moved: Option<f64>,
-    /// Masked previews that show what a mask should have hidden.
+    /// Number of masked previews that show an `@` or `http`, which masking should have removed.
     pub leaks: u64,
-    /// What was decided in this time.
+    /// Rollout decisions of the week, earliest first.
     pub decisions: Vec<DecisionSummary>,
 }
 
-/// One day.
+/// Summary of one day of the week.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DaySummary {
-    /// When it begins, in milliseconds since 1970.
+    /// Start of the day, in milliseconds since 1970.
     pub from_ms: u64,
-    /// What was done on it.
+    /// Rates and latencies of both cohorts on the day.
     #[serde(flatten)]
     pub summary: SummaryByCohort,
 }
@@ -129,7 +134,7 @@ mod tests {
         assert_eq!(days.len(), 7);
         assert_eq!((days[0].after, days[6].before), (week.after, week.before));
         assert!(days.windows(2).all(|pair| pair[0].before == pair[1].after + 1));
-        // Minutes strictly between: 10,080 of them.
+        // The range holds the 10,080 minutes strictly between its ends.
         assert_eq!(week.before - week.after - 1, 7 * MINUTES_PER_DAY);
         assert_eq!(
             week.preceding(),

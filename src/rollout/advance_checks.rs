@@ -1,5 +1,8 @@
-//! What a share needs to rise beside the gates: a release check of exactly the model that is deployed, what the
-//! stage's own answers amount to, and the word of those who are asked.
+//! Checks before a share increase, besides the gates.
+//!
+//! A share increases only if the release check passed for exactly the model that is deployed, the
+//! canary answers of the current stage are ready, and every advance webhook agrees.
+//! [`check_advance`] returns the first check that blocks the increase.
 
 use std::fmt;
 
@@ -8,86 +11,86 @@ use serde::{Deserialize, Serialize};
 use crate::telemetry::analysis::Readiness;
 use jeffrey_terms::UnixMs;
 
-/// How long a release check is good for.
+/// Longest age of a release check that is still valid: 24 hours, in milliseconds.
 pub const VALIDATION_VALID_MS: u64 = 24 * 60 * 60 * 1_000;
 
-/// A release check, as `jeffrey validate` reports it and the gate heard of it.
+/// Result of a release check, as `jeffrey validate` reports it to the gateway.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelValidation {
     /// Sha256 of the model's manifest, in hexadecimal digits.
     pub model_sha256: String,
-    /// Whether every limit was kept.
+    /// Whether the model kept every limit of the check.
     pub passed: bool,
-    /// When the gate heard of it.
+    /// Time at which the gateway received the result, in milliseconds since 1970.
     #[serde(rename = "heard_ms")]
     pub received_at: UnixMs,
 }
 
-/// What somebody says who is asked before a rise.
+/// Response of one webhook that is asked before a share increase.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WebhookResponse {
-    /// Who.
+    /// Name of the webhook target.
     pub name: String,
-    /// What.
+    /// Verdict of the webhook.
     pub answer: WebhookVerdict,
 }
 
-/// The answer of one who is asked.
+/// Verdict of a webhook that is asked before a share increase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WebhookVerdict {
-    /// It may rise.
+    /// The share may increase.
     Go,
-    /// Not now; no answer is this as well.
+    /// The share may not increase now; a webhook that does not answer counts as this.
     Wait,
-    /// Not without a person.
+    /// The share may not increase until an operator resumes the release.
     Stop,
 }
 
-/// What is known when a share would rise.
+/// Facts that decide whether a share may increase.
 #[derive(Clone, Copy, Debug)]
 pub struct AdvanceInputs<'a> {
-    /// The last release check.
+    /// Latest release check; `None` if the gateway never received one.
     pub validation: Option<&'a ModelValidation>,
-    /// The model that is deployed, as it says itself.
+    /// Sha256 of the deployed model, as the model worker reports it; `None` if it reports none.
     pub deployed_model: Option<&'a str>,
-    /// What the stage's own canary answers amount to; `None` before the first stage.
+    /// Readiness of the current stage's canary answers; `None` before the first stage.
     pub readiness: Option<Readiness>,
-    /// Those who were asked.
+    /// Responses of the webhooks; empty if none was asked.
     pub webhook_responses: &'a [WebhookResponse],
 }
 
-/// Why a share may not rise.
+/// Reasons why a share may not increase.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AdvanceBlocked {
-    /// The stage's answers are not ready.
+    /// The canary answers of the current stage are not ready.
     Analysis,
-    /// The deployed model does not say which it is.
+    /// The model worker does not report which model it has.
     ModelUnknown,
-    /// Somebody who is asked says so.
+    /// A webhook answered `wait` or `stop`, or did not answer.
     Said(WebhookResponse),
-    /// The check failed.
+    /// The release check failed for the deployed model.
     ValidationFailed,
-    /// The check was of another model.
+    /// The release check was of another model than the deployed one.
     ValidationForeign {
-        /// The model checked.
+        /// Sha256 of the model that was checked.
         checked: String,
-        /// The model deployed.
+        /// Sha256 of the model that is deployed.
         deployed: String,
     },
-    /// There was no check.
+    /// The gateway never received a release check.
     ValidationMissing,
-    /// The check is too old.
+    /// The release check is older than [`VALIDATION_VALID_MS`].
     ValidationStale {
-        /// How old, in hours.
+        /// Age of the release check, in whole hours.
         hours: u64,
     },
 }
 
-/// Why a share may not rise, if it may not.
+/// Returns the first reason why the share may not increase at `now`; `None` if it may.
 pub fn check_advance(inputs: &AdvanceInputs<'_>, now: UnixMs) -> Option<AdvanceBlocked> {
     let Some(validation) = inputs.validation else {
         return Some(AdvanceBlocked::ValidationMissing);
@@ -116,12 +119,12 @@ pub fn check_advance(inputs: &AdvanceInputs<'_>, now: UnixMs) -> Option<AdvanceB
 }
 
 impl AdvanceBlocked {
-    /// Whether only a person lets it go on.
+    /// Returns whether only an operator can let the release go on.
     pub const fn needs_operator(&self) -> bool {
         matches!(self, Self::Said(WebhookResponse { answer: WebhookVerdict::Stop, .. }))
     }
 
-    /// The command to run, where one helps.
+    /// Returns the command that removes the obstacle; `None` if no command helps.
     pub const fn suggested_command(&self) -> Option<&'static str> {
         match self {
             Self::Analysis => Some("jeffrey analyze URL"),

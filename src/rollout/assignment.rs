@@ -1,25 +1,31 @@
-//! Who answers a request, and by what: the gate's one decision, a function of its arguments.
+//! The assignment of one request to a cohort, as a pure function of the request and the rules.
 //!
-//! In this order: a request that the canary could not answer as well as the old system is never its
-//! own: one whose body is not held could not be handed over if the model failed, one without a text is
-//! the old system's to refuse, and what a foreign origin may see only the old system knows. A release that was killed or rolled back is closed,
-//! except to a permission that says so. Then what was asked for by name: a signed override, a forced
-//! subject. A caller without a subject has no place on the line and stays stable. Everybody else goes
-//! where the bucket says. Only they count as evidence, and only if they will come back under the same
-//! subject: the others were not drawn.
+//! The first rule that applies decides:
+//!
+//! 1. A request that the canary could not answer as well as the old system is stable. Without its
+//!    whole body it could not be handed over if the model failed; the old system refuses a request
+//!    without a text; and only the old system knows what a foreign origin may see.
+//! 2. A signed override token chooses the cohort. If the release was killed or rolled back, only a
+//!    token that allows it does, and every other request is stable.
+//! 3. A request without a subject is stable. A cohort override decides for the subjects that it
+//!    names.
+//! 4. The holdout, the bucket and the share decide.
+//!
+//! Only requests that rule 4 decided are evidence, and only if their subject will come back: the
+//! others were not drawn.
 
 use super::bucket::{Bucket, ReleaseName, SubjectAssignment, assign_subject};
 use super::override_token::OverridePermission;
 use jeffrey_terms::{Cohort, Share, Subject};
 
-/// The rules in force.
+/// Current rules of the assignment.
 #[derive(Clone, Copy, Debug)]
 pub struct AssignmentRules<'a> {
-    /// The release that subjects are drawn by.
+    /// Release whose name is part of the subjects' draw.
     pub release: &'a ReleaseName,
-    /// The canary's share.
+    /// The canary's share of the traffic.
     pub share: Share,
-    /// The share that stays stable in every release.
+    /// Share of the subjects that stay stable in every release.
     pub holdout: Share,
     /// Whether the release was killed or rolled back.
     pub disabled: bool,
@@ -27,72 +33,73 @@ pub struct AssignmentRules<'a> {
     pub cohort_overrides: &'a [(Subject, Cohort)],
 }
 
-/// What is known of a request.
+/// Facts about a request that its assignment depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestFacts<'a> {
-    /// Who asks; `None` for a caller that gave no key and holds no cookie.
+    /// Subject of the request; `None` for a caller that gave no key and has no cookie.
     pub subject: Option<&'a Subject>,
-    /// The cohort asked for by header, with the verified permission to ask.
+    /// Cohort that the request's header asks for, with the permission of its verified token.
     pub requested_cohort: Option<(Cohort, &'a OverridePermission)>,
-    /// Whether the subject came with the request. One that the gate has just made, for a cookie,
-    /// may never be seen again.
+    /// Whether the subject came with the request. A subject that the gateway has just made, for a
+    /// cookie, may never be seen again.
     pub is_sticky: bool,
-    /// Whether both could answer it.
+    /// Whether the canary could answer the request.
     pub eligibility: CanaryEligibility,
 }
 
-/// Whether the canary could answer a request as well as the old system, and hand it over if it fails.
+/// Whether the canary could answer a request as well as the old system, and hand it over if the
+/// model fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CanaryEligibility {
-    /// A browser asks from another origin, and only the old system knows what it lets that one see.
+    /// A browser asks from another origin, and only the old system knows what that origin may see.
     ForeignOrigin,
-    /// There is no text where one should be: the old system's to refuse.
+    /// The request has no text where one should be; the old system refuses it.
     NoText,
-    /// The body is streamed on, and cannot be had again.
+    /// The body is streamed to the old system and cannot be read again.
     Streamed,
-    /// The body is held, and has a text.
+    /// The whole body is buffered, and has a text.
     Eligible,
 }
 
-/// Who answers, and by what.
+/// Cohort of one request, with its reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Assignment {
-    /// Who answers.
+    /// Cohort that answers the request.
     pub cohort: Cohort,
-    /// By what.
+    /// Rule that decided the cohort.
     pub reason: AssignmentReason,
-    /// The subject's place for this release, if there is a subject.
+    /// The subject's bucket for this release; `None` without a subject.
     pub bucket: Option<Bucket>,
-    /// Whether the request is evidence for or against the release: drawn, not chosen, and by a
-    /// subject that lasts.
+    /// Whether the request is evidence for or against the release: its cohort was drawn, not
+    /// chosen, and its subject will come back.
     pub is_evidence: bool,
 }
 
-/// Why a request went where it went.
+/// Rule that decided the cohort of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AssignmentReason {
-    /// The bucket and the share.
+    /// The subject's bucket and the share.
     Bucket,
     /// The release was killed or rolled back.
     ReleaseDisabled,
-    /// A list of subjects.
+    /// A list of subjects with a fixed cohort.
     CohortOverride,
     /// A browser asks from an origin that only the old system knows.
     ForeignOrigin,
-    /// The holdout, whatever the share.
+    /// The subject is in the holdout, whatever the share.
     Holdout,
-    /// No subject to draw by.
+    /// The request has no subject to draw by.
     NoSubject,
-    /// No text to classify.
+    /// The request has no text to classify.
     NoText,
-    /// A signed permission.
+    /// A signed override token.
     OverrideToken,
-    /// The body is streamed and cannot be had again.
+    /// The body is streamed and cannot be read again.
     Streamed,
 }
 
 impl AssignmentReason {
-    /// The name used in every event and answer.
+    /// Returns the name that every event and response uses.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Bucket => "bucket",
@@ -108,7 +115,7 @@ impl AssignmentReason {
     }
 }
 
-/// Who answers this request.
+/// Assigns a request to a cohort, by the first rule that applies.
 pub fn assign_cohort(request: &RequestFacts<'_>, rules: &AssignmentRules<'_>) -> Assignment {
     let assignment = request
         .subject
@@ -167,7 +174,7 @@ mod tests {
         let list = [(forced.clone(), Canary)];
         let (plain, reopening) = (permission(false), permission(true));
         let bucket = |name: &str| Some(Bucket::from_subject(&release, &subject(name)));
-        // share, holdout, closed; subject, wanted, answerable; expected
+        // share, holdout, disabled; subject, requested cohort, eligibility; expected
         let (all, none) = (Share::ALL, Share::NONE);
         let canary_requested = Some((Canary, &plain));
         let rows = [

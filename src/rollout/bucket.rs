@@ -1,11 +1,11 @@
-//! A subject's fixed place on a line of ten thousand, and the cohort that a share makes of it.
+//! A subject's fixed bucket, 0 to 9,999, and the cohort that a share makes of it.
 //!
 //! The rule is the second version of flagd's fractional evaluation
 //! (<https://flagd.dev/reference/specifications/custom-operations/fractional-operation-spec/>):
-//! MurmurHash3 of the release and the subject, both as UTF-8, spread over the line without a
-//! remainder's bias. The canary lies at its beginning, so a growing share only adds subjects, and a
-//! smaller one brings back the same ones. Another release is another draw. A holdout is a line of its
-//! own, the same for every release.
+//! MurmurHash3 of the release name and the subject, both as UTF-8, scaled to the buckets without
+//! the bias of a remainder. The canary has the lowest buckets, so a growing share only adds
+//! subjects, and a smaller one brings back the same ones. Another release draws anew. The holdout
+//! has a hash of its own, the same for every release.
 
 use std::fmt;
 use std::io::Cursor;
@@ -15,20 +15,21 @@ use serde::{Deserialize, Serialize};
 
 use jeffrey_terms::{Cohort, Share, Subject};
 
-/// The name of a release: what it is drawn by, 1 to [`ReleaseName::BYTES_MAX`] visible ASCII characters.
+/// Name of a release, which is part of the hash that draws its subjects: 1 to
+/// [`ReleaseName::BYTES_MAX`] ASCII letters, digits, dashes, dots and underscores.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ReleaseName(String);
 
 impl ReleaseName {
-    /// The longest name, in bytes.
+    /// Longest name that is accepted, in bytes.
     pub const BYTES_MAX: usize = 64;
 
-    /// Checks the name.
+    /// Checks a name and returns it as a type.
     ///
     /// # Errors
-    /// [`ReleaseNameError`] when it is empty, too long, or holds a space or anything but ASCII: it stands
-    /// in paths, headers and file names.
+    /// [`ReleaseNameError`] when the name is empty, too long, or has a character that is not
+    /// allowed: the name is part of paths, headers and file names.
     pub fn parse(name: impl Into<String>) -> Result<Self, ReleaseNameError> {
         let name = name.into();
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
@@ -38,7 +39,7 @@ impl ReleaseName {
         Ok(Self(name))
     }
 
-    /// The name.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -52,7 +53,7 @@ impl FromStr for ReleaseName {
     }
 }
 
-/// What is no name of a release.
+/// Error for a text that is not the name of a release.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "release `{name}` is not 1 to {} letters, digits, dashes, dots and underscores",
@@ -76,15 +77,15 @@ impl From<ReleaseName> for String {
     }
 }
 
-/// A place on the line, 0 to 9,999.
+/// A subject's place among [`Bucket::COUNT`] buckets, 0 to 9,999.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Bucket(u16);
 
 impl Bucket {
-    /// How many places there are.
+    /// Number of buckets: one for each basis point of a share.
     pub const COUNT: u16 = 10_000;
 
-    /// Where this release finds this subject.
+    /// Returns the bucket of a subject for one release.
     pub fn from_subject(release: &ReleaseName, subject: &Subject) -> Self {
         Self::from_key(release.as_str(), subject)
     }
@@ -96,12 +97,12 @@ impl Bucket {
         Self(((u64::from(hash) * u64::from(Self::COUNT)) >> 32) as u16)
     }
 
-    /// The place as a number, 0 to 9,999.
+    /// Returns the bucket as a number, 0 to 9,999.
     pub const fn place(self) -> u16 {
         self.0
     }
 
-    /// The cohort of this place at a share.
+    /// Returns the cohort of the bucket at a share.
     pub fn cohort(self, share: Share) -> Cohort {
         if self.0 < share.basis_points() { Cohort::Canary } else { Cohort::Stable }
     }
@@ -113,19 +114,19 @@ impl fmt::Display for Bucket {
     }
 }
 
-/// Where a subject belongs, and by what.
+/// Cohort of a subject, with the bucket and the holdout that decided it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SubjectAssignment {
-    /// The subject's place for this release.
+    /// The subject's bucket for this release.
     pub bucket: Bucket,
-    /// Who answers.
+    /// Cohort that the subject is assigned to.
     pub cohort: Cohort,
     /// Whether the holdout kept it stable, whatever the share.
     pub is_held_out: bool,
 }
 
-/// The assignment of a subject; those in the first `holdout` of the line of holdouts stay stable even
-/// at a share of 100 %.
+/// Assigns a subject to a cohort. Subjects in the first `holdout` of the holdout's own buckets stay
+/// stable even at a share of 100 %.
 pub fn assign_subject(
     release: &ReleaseName,
     subject: &Subject,
@@ -138,7 +139,7 @@ pub fn assign_subject(
     SubjectAssignment { bucket, cohort, is_held_out }
 }
 
-/// Key of the line of holdouts. No release has it: a name holds no colon.
+/// Key of the holdout's own buckets. It cannot be the name of a release, which has no colon.
 const HOLDOUT_KEY: &str = "holdout:";
 
 #[cfg(test)]
@@ -159,7 +160,8 @@ mod tests {
         (0..count).map(|number| Subject::parse(format!("user-{number}")).unwrap()).collect()
     }
 
-    /// Ids of all scripts, their hashes by the reference implementation in C (Python's mmh3).
+    /// Subjects in all scripts; their hashes are those of the C reference implementation (Python's
+    /// mmh3).
     #[test]
     fn known_answers_are_met() {
         let rows = include_str!("../../tests/data/buckets.tsv");
@@ -217,7 +219,7 @@ mod tests {
                 let deviation = f64::from(taken) / count as f64 - f64::from(points) / 10_000.0;
                 assert!(deviation.abs() <= 0.002, "{release:?} at {points}: off by {deviation}");
             }
-            // Independent tenths share a hundredth.
+            // Independent tenths have a hundredth in common.
             let overlap = f64::from(in_first) / count as f64;
             assert!(number == 0 || (overlap - 0.01).abs() < 0.001, "{release:?}: {overlap}");
         }

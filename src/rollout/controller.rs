@@ -1,8 +1,9 @@
-//! A release under control: everything that happens to it, one input after the other, and what follows from each.
+//! The controller of a release: every input in order, and the actions that follow from each.
 //!
-//! [`RolloutController`] is a value; [`RolloutController::apply`] is the only way on. Each input that changes something, or is answered,
-//! becomes an [`HistoryEntry`] of the history, with what decided; the same entries in the same order make the same release
-//! again, to the last bit ([`replay`]).
+//! [`RolloutController`] is a value, and [`RolloutController::apply`] is the only function that
+//! changes it. Each input that changes something, or has to be answered, becomes a [`HistoryEntry`]
+//! with the numbers that decided. The same inputs in the same order make the same release again, to
+//! the last bit; [`replay`] checks that.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,125 +18,129 @@ use super::progress::{
 use super::release_state::HardFailureKind;
 use jeffrey_terms::{Cohort, Share, UnixMs};
 
-/// What is known of a release, without its plan.
+/// State of a release with its gates' evidence and counts, without its plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RolloutController {
-    /// Where it stands.
+    /// State of the release in its plan.
     pub state: PlanProgress,
-    /// Its gates' evidence.
+    /// Evidence of all gates.
     pub evidence: GateEvidence,
-    /// The last minute that was looked at, in minutes since 1970.
+    /// Latest minute that was folded, in minutes since 1970; the event store is asked for later
+    /// ones.
     pub after: u64,
-    /// What was counted of the canary since the stage began.
+    /// Counts of the canary since the stage began.
     pub canary: CohortCounts,
-    /// And of stable.
+    /// Counts of stable since the stage began.
     pub stable: CohortCounts,
-    /// The minute before the stage's first.
+    /// Minute in which the stage began, in minutes since 1970; only later minutes are counted for
+    /// it.
     pub entered_after: u64,
-    /// What was last told, while the phase that it was told of lasts.
+    /// Latest alert, refused commands aside; `None` if the current phase and stage have raised
+    /// none.
     pub told: Option<RolloutAlert>,
-    /// The number of the last entry; 0 before the first.
+    /// Number of the last history entry; 0 before the first.
     pub seq: u64,
 }
 
-/// What happens to a release.
+/// Input of the controller: an event that happens to a release.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "input", deny_unknown_fields)]
 pub enum RolloutInput {
-    /// A person asks for something.
+    /// An operator gives a command.
     Asked {
-        /// Who, as they say.
+        /// Name that the operator gave; it is not verified.
         by: String,
-        /// What.
+        /// Command that the operator gave.
         command: OperatorCommand,
-        /// Why no share may rise.
+        /// Advance check that forbids a share increase; `None` if all checks pass.
         withheld: Option<AdvanceBlocked>,
-        /// The last closed minute.
+        /// Last closed minute, in minutes since 1970.
         closed: u64,
     },
-    /// An isolate saw what no canary may do even once.
+    /// An isolate reported a hard failure.
     Breach {
-        /// What.
+        /// Kind of the hard failure.
         kind: HardFailureKind,
-        /// The last closed minute.
+        /// Last closed minute, in minutes since 1970.
         closed: u64,
     },
     /// A closed minute was counted.
     Minute {
-        /// What.
+        /// Counts of the minute, for both cohorts.
         minute: Box<ClosedMinute>,
     },
-    /// A plan comes into force.
+    /// A plan replaces the current one.
     Planned {
-        /// Who gave it, as they say.
+        /// Name that the operator gave; it is not verified.
         by: String,
-        /// The file.
+        /// Text of the plan, as TOML.
         plan: String,
-        /// The last closed minute.
+        /// Last closed minute, in minutes since 1970.
         closed: u64,
     },
-    /// Time passed.
+    /// Time passed: the gates and the clock may move the release.
     Tick {
-        /// Why no share may rise.
+        /// Advance check that forbids a share increase; `None` if all checks pass.
         withheld: Option<AdvanceBlocked>,
-        /// The last closed minute.
+        /// Last closed minute, in minutes since 1970.
         closed: u64,
     },
 }
 
-/// One line of the history.
+/// One entry of the history: an input, and all that it decided.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HistoryEntry {
-    /// Its number, from 1, without a gap.
+    /// Number of the entry, from 1, without gaps.
     pub seq: u64,
-    /// When, by the clock that stages are counted by.
+    /// Time of the input, by the clock that stages are counted by, in milliseconds since 1970.
     #[serde(rename = "now_ms")]
     pub now: UnixMs,
-    /// What happened.
+    /// Input that the entry records.
     pub what: RolloutInput,
-    /// Where the release stands after it.
+    /// State of the release after the input.
     pub state: PlanProgress,
-    /// The canary's share then.
+    /// The canary's share after the input.
     #[serde(rename = "share_basis_points")]
     pub share: Share,
-    /// What followed.
+    /// Actions that followed; empty if the input decided nothing.
     pub actions: Vec<RolloutAction>,
-    /// What the gates came to, where something followed.
+    /// Summary of the gates; `None` if the input decided nothing.
     pub gates: Option<GateSummary>,
-    /// What was counted of both cohorts since the stage began, where something followed.
+    /// Counts of the canary and of stable since the stage began; `None` if the input decided
+    /// nothing.
     pub counted: Option<[CohortCounts; 2]>,
 }
 
-/// Why a plan does not come into force. The one that is in force stays.
+/// Reasons why a plan is rejected; the current plan stays.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanRejected {
-    /// It is for another release.
+    /// The plan is for another release.
     #[error("the plan is for release `{plan}`, this is `{release}`")]
     OtherRelease {
-        /// The plan's.
+        /// Release that the plan names.
         plan: String,
-        /// The gate's.
+        /// Release of the gateway.
         release: String,
     },
-    /// It is no plan.
+    /// The text is not a valid plan.
     #[error("{}", join_errors(.0))]
     Invalid(Vec<PlanError>),
-    /// It would change what traffic is judged by now.
+    /// The canary has traffic, and the plan would change the rules that it is judged by.
     #[error(
         "canary traffic flows: stages up to the present one, gates, holdout and stable's limits stay as they are; \
          pause is not enough, abort or roll back first"
     )]
     CanaryHasTraffic,
-    /// It has a smaller holdout than the gate has for every release.
+    /// The plan's holdout is smaller than the gateway's, which holds for every release.
     #[error(
         "the plan's holdout is {plan}, the gate's HOLDOUT is {gateway}: the plan's is to be as large at least"
     )]
     HoldoutTooSmall {
-        /// The plan's.
+        /// Holdout of the plan.
         plan: Share,
-        /// The gate's.
+        /// Holdout of the gateway.
         gateway: Share,
     },
 }
@@ -145,7 +150,8 @@ fn join_errors(errors: &[PlanError]) -> String {
 }
 
 impl RolloutController {
-    /// A release that nothing has happened to. Of minutes up to `closed` it knows nothing.
+    /// Returns a release that has not started. It does not ask for minutes up to
+    /// `last_complete_minute`.
     pub fn new(plan: &Plan, now: UnixMs, last_complete_minute: u64) -> Self {
         Self {
             state: PlanProgress::idle(now),
@@ -159,10 +165,16 @@ impl RolloutController {
         }
     }
 
-    /// The plan of a text, if it may come into force where a release stands so, under such a plan.
+    /// Reads a plan and checks whether it may replace the current one, in the release's current
+    /// state.
+    ///
+    /// `current` is the release with its plan, or `None` before the first plan; `holdout` is the
+    /// gateway's.
     ///
     /// # Errors
-    /// [`PlanRejected`] says why not.
+    /// [`PlanRejected`] when the text is not a valid plan, the plan is for another release, its
+    /// holdout is smaller than the gateway's, or the canary has traffic and the plan changes what
+    /// it is judged by.
     pub fn validate_plan_change(
         current: Option<(&Self, &Plan)>,
         text: &str,
@@ -187,7 +199,7 @@ impl RolloutController {
             && old.gates == plan.gates
             && old.holdout == plan.holdout
             && old.stable == plan.stable;
-        // Whether a stage is the last says what its traffic is watched for.
+        // The last stage is judged differently, so it has to stay the last.
         let is_last_stage = |plan: &Plan| plan.stages.len() == stages_in_use;
         if is_unchanged && is_last_stage(old) == is_last_stage(&plan) {
             Ok(plan)
@@ -196,8 +208,11 @@ impl RolloutController {
         }
     }
 
-    /// After an input; and its entry, if it changed anything or has to be answered. A plan that comes into force was
-    /// found good by [`RolloutController::validate_plan_change`] and is handed in.
+    /// Returns the release after one input, and its history entry if the input changed anything or
+    /// has to be answered.
+    ///
+    /// The new plan of [`RolloutInput::Planned`] is `plan`; the caller has checked it with
+    /// [`RolloutController::validate_plan_change`].
     #[must_use]
     pub fn apply(
         &self,
@@ -215,7 +230,7 @@ impl RolloutController {
             RolloutInput::Planned { closed, .. } => {
                 if self.state.share(plan) == Share::NONE {
                     let after = self.after.max(*closed);
-                    // Evidence starts anew; a rollback stays one.
+                    // The evidence is reset; a rolled-back release stays rolled back.
                     let (state, seq) = (self.state.clone(), self.seq);
                     next = Self { state, seq, ..Self::new(plan, now, after) };
                 }
@@ -245,7 +260,8 @@ impl RolloutController {
                 RolloutAction::EnterStage => next.enter_stage(now),
                 RolloutAction::ForgetEvidence => {
                     next.evidence = GateEvidence::new(plan);
-                    // The minute that it begins in may hold what the release did before.
+                    // The minute in which the release starts may hold requests of before its
+                    // rollback.
                     next.after = next.after.max(now.0 / 60_000);
                 }
                 RolloutAction::Alert(RolloutAlert::Refused(_)) | RolloutAction::SetShare(_) => {}
@@ -256,7 +272,7 @@ impl RolloutController {
         (next, Some(entry))
     }
 
-    /// Whether time alone would raise the share now, if nothing withheld it.
+    /// Returns whether a tick would increase the share now, if no advance check blocked it.
     pub fn would_increase_share(
         &self,
         plan: &Plan,
@@ -268,12 +284,12 @@ impl RolloutController {
         next.state.share(plan) > self.state.share(plan)
     }
 
-    /// What the gates come to, at the end of a minute.
+    /// Returns the summary of all gates at the end of a minute.
     pub fn summarize_gates(&self, plan: &Plan, last_complete_minute: u64) -> GateSummary {
         self.evidence.summarize(plan, last_complete_minute)
     }
 
-    /// What was counted since the stage began.
+    /// Returns a cohort's counts since the stage began.
     pub const fn counts(&self, cohort: Cohort) -> &CohortCounts {
         match cohort {
             Cohort::Canary => &self.canary,
@@ -281,7 +297,7 @@ impl RolloutController {
         }
     }
 
-    /// Whether minutes and time matter: something flows, or may yet.
+    /// Returns whether the canary's share is above 0, so that minutes and time matter.
     pub fn has_canary_traffic(&self, plan: &Plan) -> bool {
         self.state.share(plan) > Share::NONE
     }
@@ -328,7 +344,8 @@ impl RolloutController {
     }
 }
 
-/// Whether a command fits the phase that a release is in; what is asked of it besides is [`explain_refusal`]'s.
+/// Returns whether a command fits the release's phase. A command that fits may still be refused for
+/// another reason; see [`explain_refusal`].
 pub fn is_allowed(controller: &RolloutController, plan: &Plan, command: &OperatorCommand) -> bool {
     let has_traffic = controller.has_canary_traffic(plan);
     let phase = &controller.state.phase;
@@ -346,7 +363,7 @@ pub fn is_allowed(controller: &RolloutController, plan: &Plan, command: &Operato
     }
 }
 
-/// Why what a person asked for is not done, in one sentence.
+/// Returns one sentence that says why an operator's command is not possible now.
 pub fn explain_refusal(
     controller: &RolloutController,
     plan: &Plan,
@@ -388,60 +405,61 @@ pub fn explain_refusal(
     format!("`{name}` is not done now: {why}")
 }
 
-/// What an exported history comes to.
+/// Counts of a history that was replayed without a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReplaySummary {
-    /// Lines.
+    /// Number of history entries.
     pub entries: u64,
-    /// Of them, those in which something was decided.
+    /// Number of entries that led to an action.
     pub decisions: u64,
 }
 
-/// Where a history is not what its inputs make.
+/// First difference between a history and the decisions that its inputs lead to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReplayMismatch {
-    /// A line is no entry.
+    /// A line is not a history entry.
     #[error("line {line} is no entry of a history")]
     Malformed {
-        /// From 1.
+        /// Line of the export, from 1.
         line: u64,
     },
-    /// Numbers have a gap, or go back.
+    /// The entries' numbers have a gap, or go back.
     #[error(
         "line {line} has number {found}, expected was {expected}: something is missing or doubled"
     )]
     Gap {
-        /// From 1.
+        /// Line of the export, from 1.
         line: u64,
-        /// The number expected.
+        /// Number that the entry should have.
         expected: u64,
-        /// The number found.
+        /// Number that the entry has.
         found: u64,
     },
-    /// The first line brings no plan, or a later one a faulty one.
+    /// The first line has no plan, or a later line has a plan that is not valid.
     #[error("line {line} should bring a plan into force, and does not")]
     Plan {
-        /// From 1.
+        /// Line of the export, from 1.
         line: u64,
     },
-    /// The same input decides something else.
+    /// The recorded entry differs from the one that the same input leads to.
     #[error(
         "entry {seq} was recorded otherwise than its inputs decide: recorded `{recorded}`, decided `{decided}`"
     )]
     Decision {
-        /// The entry's number.
+        /// Number of the entry.
         seq: u64,
-        /// The first difference as it was recorded.
+        /// Recorded text around the first difference.
         recorded: String,
-        /// And as it is decided now.
+        /// Text of the repeated decision around the first difference.
         decided: String,
     },
 }
 
-/// Decides everything again that an exported history records, line by line, and compares it to the last bit.
+/// Replays an exported history line by line, and compares every entry to the last bit.
 ///
 /// # Errors
-/// [`ReplayMismatch`] names the first line that is not what its inputs make.
+/// [`ReplayMismatch`] when a line is not the entry that its inputs lead to; it names the first such
+/// line.
 pub fn replay<'a>(
     lines: impl IntoIterator<Item = &'a str>,
 ) -> Result<ReplaySummary, ReplayMismatch> {
@@ -453,7 +471,7 @@ pub fn replay<'a>(
         let read_plan = |text: &str| Plan::read(text).map_err(|_| ReplayMismatch::Plan { line });
         if let RolloutInput::Planned { plan: text, .. } = &recorded.what {
             let plan = read_plan(text)?;
-            // Before the first plan there was a release that nothing had happened to.
+            // Before the first plan, the release has not started.
             let controller = match current.take() {
                 Some((_, controller)) => controller,
                 None => RolloutController::new(&plan, recorded.now, 0),
@@ -518,7 +536,7 @@ mod tests {
         RolloutInput::Asked { by: "test".to_owned(), command, withheld: None, closed }
     }
 
-    /// A release, and its history as it is exported.
+    /// A release with its history, as it is exported.
     struct ReplayHarness {
         plan: Plan,
         controller: RolloutController,
@@ -541,7 +559,7 @@ mod tests {
 
         fn feed(&mut self, input: &RolloutInput, now: UnixMs) -> Option<HistoryEntry> {
             let (next, entry) = self.controller.apply(&self.plan, input, now);
-            // What an object stores is what it goes on with.
+            // The rollout object goes on with what it stored.
             let stored = serde_json::to_string(&next).unwrap();
             assert_eq!(serde_json::from_str::<RolloutController>(&stored).unwrap(), next);
             self.controller = next;
@@ -595,7 +613,7 @@ mod tests {
         let hard_failure =
             RolloutInput::Breach { kind: HardFailureKind::Trap, closed: first_minute() + 5 };
         run.feed(&hard_failure, time_at(6)).unwrap();
-        // Some minutes that it flowed in are not closed yet.
+        // Some minutes in which the canary had traffic are not closed yet.
         let resume = OperatorCommand::Resume { reason: "mended".to_owned() };
         run.feed(&command_input(resume, first_minute() + 5), time_at(7)).unwrap();
         assert_eq!(run.controller.after, first_minute() + 7, "the ledger is asked for later ones");
@@ -734,7 +752,7 @@ mod tests {
         let faulty = DEFAULT_PLAN_TOML.replace("metric = \"slow\"", "metric = \"speed\"");
         let Err(PlanRejected::Invalid(faults)) = validate(&run, &faulty) else { panic!() };
         assert!(!faults.is_empty());
-        // The evidence of the running stage outlives a change of a later one.
+        // The evidence of the current stage outlives a change of a later one.
         run.feed(&RolloutInput::Minute { minute: minute(first_minute() + 1, 0) }, time_at(2));
         run.plan = validate(&run, &later_stage_plan).unwrap();
         let plan_input = RolloutInput::Planned {
@@ -750,7 +768,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..Default::default() })]
 
-        /// Whatever happens in whatever order: the share in force is what the actions set, minutes count once, and the
+        /// For any inputs in any order, the canary's share is the one that the actions set, and the
         /// history makes the same release again.
         #[test]
         fn every_history_replays(inputs in prop::collection::vec((0_u8..9, 0_u64..6, 0_u64..30), 1..120)) {

@@ -1,51 +1,52 @@
 //! The counters of one closed minute, as the gates read them, and the metrics made of them.
 //!
-//! Plain numbers: who counts them, and from what, is not known here. A request is counted for the cohort
-//! that its subject was assigned to, whoever answered it; those that are no evidence (overridden, forced,
-//! without a lasting subject) are left out before.
+//! A request is counted for the cohort that its subject was assigned to, even if the other system
+//! answered it. Requests that are no evidence are left out before: those with an override token,
+//! with a cohort override, or without a lasting subject. The event store counts; this module only
+//! adds and divides.
 
 use serde::{Deserialize, Serialize};
 
 use jeffrey_anytime::Proportion;
 use jeffrey_terms::{Cohort, Label, Share};
 
-/// What one cohort did in one minute.
+/// Counts of one cohort in one minute, or in several minutes after [`CohortCounts::add`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CohortCounts {
-    /// All requests; each of the following counts a part of them.
+    /// All requests of the cohort; most of the other counts are parts of them.
     pub requests: u64,
-    /// Answered with a status of 500 or above, those that failed open aside.
+    /// Requests answered with a status of 500 or above, without those that failed open.
     pub errors_5xx: u64,
-    /// Meant for the canary, answered by the old system after the canary failed; whatever it answered.
+    /// Canary requests that the old system answered after the canary failed, whatever it answered.
     pub failed_open: u64,
-    /// Answers that could be read: those that name their route and confidence.
+    /// Answers that could be read: those that give their route or their confidence.
     pub answers: u64,
-    /// Of the answers: by keywords alone.
+    /// Answers given by keywords alone.
     pub regex: u64,
-    /// Of the answers: by prototypes.
+    /// Answers given by prototypes.
     pub prototypes: u64,
-    /// Of the answers: those without confidence.
+    /// Answers with low confidence.
     pub low_confidence: u64,
-    /// Of the answers: those that the tie-break changed.
+    /// Answers that the tie-break changed.
     pub rule_applied: u64,
-    /// Embeddings of another size than the head's or the prototypes'.
+    /// Requests whose embedding had another size than the head or the prototypes.
     pub mismatches: u64,
     /// Requests that took longer than [`SLOW_MS`].
     pub slow: u64,
-    /// The canary's requests above 1.2 times stable's P95, stable's above its P95; both by the P95 known
-    /// before the minute began.
+    /// Canary requests above 1.2 times stable's P95, or stable requests above stable's P95. The P95
+    /// is the one known before the minute began.
     pub slow_beside_stable: u64,
-    /// Verdicts of readers: good.
+    /// User feedback that called an answer right.
     pub feedback_good: u64,
-    /// Verdicts of readers: bad.
+    /// User feedback that called an answer wrong.
     pub feedback_bad: u64,
-    /// Of the answers: each label, in the order of [`Label::ALL`].
+    /// Answers with each label, in the order of [`Label::ALL`].
     pub labels: [u64; Label::ALL.len()],
 }
 
 impl CohortCounts {
-    /// Adds what another has counted.
+    /// Adds other counts to these; a sum stops at the highest number.
     pub fn add(&mut self, other: &Self) {
         let Self {
             requests,
@@ -86,16 +87,16 @@ impl CohortCounts {
     }
 }
 
-/// Above this a request is slow.
+/// Latency above which a request is slow, in milliseconds.
 pub const SLOW_MS: u64 = 200;
 
-/// Subjects of either cohort.
+/// A count of each cohort, mostly of subjects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CountByCohort {
-    /// Of the canary.
+    /// Count of the canary cohort.
     pub canary: u64,
-    /// Of stable.
+    /// Count of the stable cohort.
     pub stable: u64,
 }
 
@@ -103,32 +104,33 @@ pub struct CountByCohort {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AffectedSubjects {
-    /// What hit them; one of [`SUBJECT_METRICS`].
+    /// Metric that hit the subjects; one of [`SUBJECT_METRICS`].
     pub metric: Metric,
-    /// The hour since which it had not: minutes since 1970, divided by 60.
+    /// Hour since which the metric had not hit them: minutes since 1970, divided by 60.
     pub since_hour: u64,
-    /// How many; the holdout's count as stable.
+    /// Number of subjects; those of the holdout count as stable.
     pub subjects: CountByCohort,
 }
 
-/// Who made the canary's errors of the last sixty minutes.
+/// Concentration of the canary's errors on few subjects, over the last sixty minutes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TopSubjects {
-    /// All of the canary's requests.
+    /// All requests of the canary.
     pub requests: u64,
-    /// All of its errors.
+    /// All errors of the canary.
     pub errors: u64,
-    /// Those of the two subjects with the most.
+    /// Errors of the two canary subjects with the most errors.
     pub of_two: u64,
-    /// Stable's requests.
+    /// All requests of stable.
     pub stable_requests: u64,
-    /// Stable's errors.
+    /// All errors of stable.
     pub stable_errors: u64,
 }
 
 impl TopSubjects {
-    /// Whether at most two subjects carry more than half of what the canary has beyond stable's rate.
+    /// Returns whether at most two subjects account for more than half of the canary's errors
+    /// beyond stable's rate.
     pub fn is_one_client(self) -> bool {
         let stable = Proportion::new(self.stable_errors, self.stable_requests);
         let expected = stable.rate().unwrap_or(0.0) * self.requests as f64;
@@ -137,37 +139,38 @@ impl TopSubjects {
     }
 }
 
-/// One closed minute.
+/// Counts of one closed minute, for both cohorts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClosedMinute {
-    /// Minutes since 1970: the minute's name, under which it counts once.
+    /// Number of the minute, in minutes since 1970; a minute with the same number counts once.
     pub minute: u64,
-    /// The canary's share; `None` when it changed within the minute, and subjects are no evidence then.
+    /// The canary's share; `None` if it changed within the minute. Subjects are no evidence then.
     #[serde(default, rename = "share_basis_points")]
     pub share: Option<Share>,
-    /// The canary's counters.
+    /// Counts of the canary.
     #[serde(default)]
     pub canary: CohortCounts,
-    /// Stable's counters, the holdout's included.
+    /// Counts of stable, the holdout included.
     #[serde(default)]
     pub stable: CohortCounts,
-    /// Subjects never seen before, the holdout's left out.
+    /// Subjects that were never seen before, without those of the holdout.
     #[serde(default)]
     pub first_seen: CountByCohort,
-    /// Newly affected subjects, one entry for each start that still counts.
+    /// Newly affected subjects, one entry for each metric and each hour that still counts.
     #[serde(default)]
     pub first_affected: Vec<AffectedSubjects>,
-    /// Requests scored by both: where the canary alone, and where stable alone, was bad.
+    /// Requests that both cohorts' models scored, exactly one of them with low confidence: the
+    /// canary alone, or stable alone.
     #[serde(default)]
     pub discordant: CountByCohort,
-    /// Who made the canary's errors lately.
+    /// Concentration of the canary's errors over the last sixty minutes.
     #[serde(default)]
     pub concentration: TopSubjects,
 }
 
-/// The metrics whose subjects are counted: those that the old system has too, feedback aside, which
-/// counts one verdict an answer.
+/// Metrics whose subjects are counted: those that the old system reports too, except feedback,
+/// which counts once for each answer.
 pub const SUBJECT_METRICS: [Metric; 5] = [
     Metric::Errors,
     Metric::LowConfidence,
@@ -176,40 +179,41 @@ pub const SUBJECT_METRICS: [Metric; 5] = [
     Metric::SlowBesideStable,
 ];
 
-/// What a gate looks at.
+/// Metric that a gate counts, as a fraction of requests, answers, feedback or subjects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Metric {
-    /// 5xx and failed open, of the requests.
+    /// Requests with a status of 500 or above or that failed open, of all requests.
     Errors,
-    /// Failed open, of the requests.
+    /// Requests that failed open, of all requests.
     FailedOpen,
-    /// Bad verdicts, of all verdicts.
+    /// Feedback that called an answer wrong, of all feedback.
     FeedbackBad,
-    /// Low confidence, of the answers.
+    /// Answers with low confidence, of all answers.
     LowConfidence,
-    /// Dimension mismatches, of the requests.
+    /// Requests with an embedding of the wrong size, of all requests.
     Mismatches,
-    /// By prototypes or keywords, of the answers.
+    /// Answers given by prototypes or keywords, of all answers.
     NotLinearHead,
-    /// By prototypes, of the answers.
+    /// Answers given by prototypes, of all answers.
     Prototypes,
-    /// By keywords, of the answers.
+    /// Answers given by keywords alone, of all answers.
     Regex,
-    /// Changed by the tie-break, of the answers.
+    /// Answers that the tie-break changed, of all answers.
     RuleApplied,
-    /// Subjects seen for the first time.
+    /// New subjects in the cohort, of all subjects seen for the first time.
     SampleRatio,
-    /// The canary alone bad, of the requests where one alone was.
+    /// Requests that only the canary scored with low confidence, of those that exactly one cohort
+    /// did.
     ShadowWorse,
-    /// Above [`SLOW_MS`], of the requests.
+    /// Requests that took longer than [`SLOW_MS`], of all requests.
     Slow,
-    /// Above 1.2 times (the canary) or once (stable) stable's P95, of the requests.
+    /// Requests above stable's P95 (stable) or 1.2 times that (the canary), of all requests.
     SlowBesideStable,
 }
 
 impl Metric {
-    /// All of them, by name.
+    /// All metrics, sorted by name.
     pub const ALL: [Self; 13] = [
         Self::Errors,
         Self::FailedOpen,
@@ -226,7 +230,7 @@ impl Metric {
         Self::SlowBesideStable,
     ];
 
-    /// The name used in every plan and answer.
+    /// Returns the name in plans, findings and every response.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Errors => "errors",
@@ -245,13 +249,13 @@ impl Metric {
         }
     }
 
-    /// The metric with exactly this name.
+    /// Returns the metric with exactly this name; `None` for any other name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|metric| metric.name() == name)
     }
 
-    /// Whether the old system has it too, so that it can be compared. Routes are the model's own; a
-    /// shadow and a sample ratio stand for both sides at once.
+    /// Returns whether the old system reports the metric too, so that it can be compared. Routes
+    /// are the model's own; the shadow comparison and the sample ratio cover both cohorts at once.
     pub const fn has_stable(self) -> bool {
         match self {
             Self::Errors
@@ -270,7 +274,7 @@ impl Metric {
         }
     }
 
-    /// What was counted in a minute; nothing out of nothing where it is not given.
+    /// Returns a cohort's hits and total in a minute; 0 of 0 if the metric was not reported.
     pub fn proportion(self, minute: &ClosedMinute, cohort: Cohort) -> Proportion {
         let counts = match cohort {
             Cohort::Canary => &minute.canary,
@@ -298,7 +302,7 @@ impl Metric {
     }
 }
 
-/// One side of a pair, of both.
+/// Returns a cohort's count, of the total of both.
 fn cohort_proportion(counts: CountByCohort, cohort: Cohort) -> Proportion {
     let total = counts.canary.saturating_add(counts.stable);
     match cohort {
@@ -327,7 +331,7 @@ mod tests {
         let minute = ClosedMinute { canary, ..ClosedMinute::default() };
         assert_eq!(Metric::Errors.proportion(&minute, Cohort::Canary), Proportion::new(3, 10));
         assert_eq!(Metric::Errors.proportion(&minute, Cohort::Stable), Proportion::default());
-        // No answer was read: no rate of keywords, rather than one of 0.
+        // No answer was read, so the rate of keywords is unknown rather than 0.
         assert_eq!(Metric::Regex.proportion(&minute, Cohort::Canary).rate(), None);
     }
 

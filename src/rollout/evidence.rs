@@ -1,9 +1,9 @@
-//! All gates' evidence of one release, folded minute by minute.
+//! The evidence of all gates of one release, folded minute by minute.
 //!
-//! A minute counts once, under its number: a doubled one changes nothing, a missing one is simply not
-//! there, a late one is folded when it comes as long as it is among the last [`LATE_MINUTES_MAX`]. Each
-//! minute's e-values are fair given those before it, in whatever order they come; only what arrives must
-//! not depend on what it says.
+//! A minute counts once, under its number. A doubled minute changes nothing, a missing one is no
+//! evidence, and a late one is folded when it comes if it is among the last [`LATE_MINUTES_MAX`].
+//! Each minute's e-values are fair given the minutes folded before, in any order; but whether a
+//! minute arrives must not depend on its counts.
 
 use std::collections::VecDeque;
 
@@ -17,55 +17,55 @@ use crate::rollout::gate::{GateEffect, GateRule};
 use jeffrey_anytime::{Proportion, ln};
 use jeffrey_terms::{Cohort, Share};
 
-/// What is known of a release's gates.
+/// Evidence of all gates of a release, as it is stored between minutes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GateEvidence {
-    /// The latest minute folded.
+    /// The latest minute folded, in minutes since 1970.
     last: Option<u64>,
     /// Bit `i` is set when minute `last - i` was folded, or lies before the first.
     folded: u64,
     share: Option<Share>,
-    /// Errors and slow requests of stable's last minutes.
+    /// Errors and slow requests of stable in the last [`STABLE_WINDOW_MINUTES`] minutes.
     stable: VecDeque<[Proportion; 2]>,
-    /// The last minute with any request of the canary's.
+    /// Latest minute with a request of the canary, in minutes since 1970.
     canary: Option<u64>,
     first: Option<u64>,
     /// The canary's requests since the stage began.
     samples: u64,
-    /// The minute that the stage began in; its own come after it.
+    /// Minute in which the stage began; only later minutes belong to the stage.
     stage_after: Option<u64>,
     tracks: Vec<GateEvaluator>,
 }
 
-/// What the gates come to.
+/// Summary of all gates at the end of a minute.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GateSummary {
-    /// Gate by gate, in the plan's order.
+    /// Findings of the gates, in the plan's order.
     pub findings: Vec<GateFinding>,
-    /// Whether the old system is itself outside the plan's limits for it.
+    /// Whether the old system is outside the plan's limits for it.
     pub stable_breached: bool,
-    /// Whether nothing of the canary's was counted for [`SILENT_AFTER_MINUTES`].
+    /// Whether no canary request was counted for [`SILENT_AFTER_MINUTES`].
     pub silent: bool,
     /// The canary's requests since the stage began.
     pub samples: u64,
 }
 
 impl GateSummary {
-    /// The worst verdict of the gates that roll back.
+    /// Returns the worst verdict of the gates that roll back.
     pub fn critical_verdict(&self) -> GateVerdict {
         worst_verdict(self.verdicts_of(GateEffect::RollBack))
     }
 
-    /// Whether everything that a rise needs has passed.
+    /// Returns whether the gates allow the release to advance.
     pub fn allows_advance(&self) -> bool {
         let required =
             self.verdicts_of(GateEffect::RollBack).chain(self.verdicts_of(GateEffect::Advance));
         worst_verdict(required) == GateVerdict::Pass && !self.stable_breached && !self.silent
     }
 
-    /// The first gate whose failing rolls back.
+    /// Returns the first failing gate that rolls back; `None` if there is none.
     pub fn first_failure(&self) -> Option<&GateFinding> {
         let fails = |finding: &&GateFinding| {
             finding.effect == GateEffect::RollBack && finding.verdict == GateVerdict::Fail
@@ -82,7 +82,7 @@ impl GateSummary {
 }
 
 impl GateEvidence {
-    /// Nothing seen.
+    /// Returns the evidence of a plan's gates before the first minute.
     pub fn new(plan: &Plan) -> Self {
         Self {
             last: None,
@@ -97,7 +97,8 @@ impl GateEvidence {
         }
     }
 
-    /// With one more minute; unchanged when it was there before, or is too late.
+    /// Returns the evidence with one more minute; unchanged if the minute was folded before or is
+    /// too late.
     #[must_use]
     pub fn fold_minute(mut self, plan: &Plan, minute: &ClosedMinute) -> Self {
         if !self.mark_folded(minute.minute) {
@@ -126,11 +127,11 @@ impl GateEvidence {
         self
     }
 
-    /// Marks the minute as folded; whether it was not.
+    /// Marks a minute as folded; returns `false` if it was folded before or is too late.
     fn mark_folded(&mut self, minute: u64) -> bool {
         let last = *self.last.get_or_insert(minute);
         if self.first.is_none() {
-            // Nothing before the first is expected.
+            // Minutes before the first one are not expected.
             self.folded = u64::MAX;
             return true;
         }
@@ -148,8 +149,8 @@ impl GateEvidence {
         true
     }
 
-    /// A stage begins in a minute: what has to be shown of a stage starts anew. Minutes up to it that are still on
-    /// their way are no samples of it.
+    /// Starts a new stage in a minute: evidence that belongs to a stage is reset. Minutes up to
+    /// this one that arrive later do not count for the stage.
     #[must_use]
     pub fn enter_stage(mut self, minute: u64) -> Self {
         self.samples = 0;
@@ -158,7 +159,7 @@ impl GateEvidence {
         self
     }
 
-    /// What it comes to at the end of minute `now`.
+    /// Returns the summary of all gates at the end of minute `now_minute`.
     pub fn summarize(&self, plan: &Plan, now_minute: u64) -> GateSummary {
         let assess =
             |(track, gate): (&GateEvaluator, _)| track.assess(gate, now_minute, self.share);
@@ -177,8 +178,8 @@ impl GateEvidence {
         }
     }
 
-    /// Whether stable's last minutes, together, are outside its own limits. A threshold, no test: to wait
-    /// for nothing costs little.
+    /// Returns whether stable's last minutes together are outside the plan's limits for it. This is
+    /// a threshold and not a test, because to wait without need costs little.
     fn is_stable_breached(&self, plan: &Plan) -> bool {
         [plan.stable.errors, plan.stable.slow].iter().enumerate().any(|(index, limit)| {
             let sum = self
@@ -190,10 +191,12 @@ impl GateEvidence {
     }
 }
 
-/// Warnings whose evidence together is enough: the base procedure of Benjamini and Hochberg on e-values,
-/// weighed (Wang & Ramdas 2022, "False discovery rate control with e-values",
-/// <https://arxiv.org/abs/2009.02824>). With e-values `e` and budgets `a`, the `k` highest `a e` warn for the
-/// largest `k` with all of them at least `1 / k`; of the warnings given, at most the budgets' sum is false on
+/// Fails the warnings whose evidence is enough together: the base procedure of Benjamini and
+/// Hochberg on e-values, with weights (Wang & Ramdas 2022, "False discovery rate control with
+/// e-values", <https://arxiv.org/abs/2009.02824>).
+///
+/// With e-values `e` and budgets `a`, the `k` highest `a e` warn for the largest `k` with all of
+/// them at least `1 / k`. Of the warnings given, at most the sum of the budgets is false on
 /// average. A gate that warns alone (`k = 1`) still does.
 fn apply_e_bh(plan: &Plan, findings: &mut [GateFinding]) {
     let missing = |finding: &GateFinding| Some(finding.ln_threshold? - finding.ln_evidence?);
@@ -221,9 +224,10 @@ fn apply_e_bh(plan: &Plan, findings: &mut [GateFinding]) {
     }
 }
 
-/// A minute that comes later than that after the latest is left out.
+/// Age from which a late minute is left out, in minutes before the latest one: one bit of a `u64`
+/// for each.
 pub const LATE_MINUTES_MAX: u64 = 64;
-/// How long stable is looked back on.
+/// Minutes over which stable is held against its own limits.
 const STABLE_WINDOW_MINUTES: usize = 5;
 
 #[cfg(test)]
@@ -250,7 +254,7 @@ mod tests {
         }
     }
 
-    /// A minute of 60 requests of the canary's and 540 of stable's, a subject an error.
+    /// A minute with 60 canary requests and 540 stable requests, and one subject for each error.
     fn minute(minute: u64, canary: u64, stable: u64) -> ClosedMinute {
         ClosedMinute {
             minute,
@@ -292,7 +296,7 @@ mod tests {
         let crossed = result.crossed.unwrap();
         assert!((122..140).contains(&crossed), "{crossed}");
         assert!(result.ln_evidence > result.ln_threshold, "{result:?}");
-        // The estimate speaks of the change, not of the two quiet hours before it.
+        // The estimate covers the change, not the two quiet hours before it.
         assert!(result.value.unwrap() > 4.0 && result.since.unwrap() >= 118, "{result:?}");
         assert_eq!(evidence.summarize(&plan, 179).first_failure().unwrap().gate, ERRORS);
     }
@@ -306,7 +310,7 @@ mod tests {
         assert_eq!(fold_all(&plan, twice), once);
         let (old, late) = (minute(10, 60, 0), minute(0, 60, 0));
         assert_eq!(once.clone().fold_minute(&plan, &old), once, "known, whatever it says now");
-        // One late minute is folded; one that is too late is not.
+        // A late minute is folded; one that is too late is not.
         let gap = fold_all(&plan, minutes.iter().filter(|minute| minute.minute != 40).cloned());
         let filled = gap.clone().fold_minute(&plan, &minutes[40]);
         assert_ne!(filled, gap);
@@ -326,7 +330,7 @@ mod tests {
         let silent = finding(&fine, &plan, ERRORS, 34);
         assert_eq!((silent.verdict, silent.note), (GateVerdict::Hold, Some(VerdictReason::NoData)));
         assert!(fine.summarize(&plan, 34).silent);
-        // Empty minutes are no data either, and no evidence.
+        // Empty minutes are neither data nor evidence.
         let empty =
             (30..40).map(|at| ClosedMinute { canary: CohortCounts::default(), ..minute(at, 0, 5) });
         let evidence = empty.fold(fine, |evidence, minute| evidence.fold_minute(&plan, &minute));
@@ -345,7 +349,7 @@ mod tests {
                 stable_requests: 32_400,
                 stable_errors: 324,
             };
-            // The same subject again and again: newly affected once.
+            // The same subject fails again and again: it is newly affected once.
             ClosedMinute { first_affected: Vec::new(), concentration, ..minute(number, 4, 5) }
         };
         let evidence = fold_all(&plan, (1..90).map(by_one));
@@ -354,7 +358,7 @@ mod tests {
             (result.verdict, result.note),
             (GateVerdict::Hold, Some(VerdictReason::OneClient))
         );
-        // The same errors by many clients roll back.
+        // The same errors of many clients roll back.
         let many =
             (1..90).map(|at| ClosedMinute { concentration: TopSubjects::default(), ..by_one(at) });
         assert_eq!(finding(&fold_all(&plan, many), &plan, ERRORS, 89).verdict, GateVerdict::Fail);
@@ -363,7 +367,7 @@ mod tests {
     #[test]
     fn worse_within_what_is_tolerated_holds() {
         let plan = plan();
-        // Odds of 1.3, for a day: certain, and below +50 %.
+        // Odds of 1.3 for a day: proven, and below +50 %.
         let minutes = (0..1_400).map(|number| {
             let (canary, stable) = (78, 540);
             let mut minute = minute(number, 0, 0);
@@ -415,7 +419,8 @@ mod tests {
         let text = |gates: &str| format!("[[stage]]\nshare = \"10%\"\n{gates}");
         let single = Plan::read(&text(&gate("a", 25))).unwrap();
         let budget = single.gates[0].budget;
-        // Three gates on the same question share the budget: each alone needs three times the evidence.
+        // Three gates on the same metric share the budget: each alone needs three times the
+        // evidence.
         let three = text(&["a", "b", "c"].map(|name| gate(name, 25)).concat());
         let three = Plan::read(&three).unwrap();
         assert!((3.0 * three.gates[0].budget - budget).abs() < 1e-12);
@@ -430,7 +435,7 @@ mod tests {
                 finding(&evidence, plan, "a", minutes - 1).verdict == GateVerdict::Fail
             })
         };
-        // Together they need no more than one gate that has the budget for itself.
+        // Together they need no more evidence than one gate with the whole budget.
         let (alone, together) =
             (first_failing_minute(&single).unwrap(), first_failing_minute(&three).unwrap());
         assert_eq!(alone, together);
@@ -438,7 +443,7 @@ mod tests {
         let result = finding(&evidence, &three, "a", together - 1);
         assert_eq!(result.note, Some(VerdictReason::Together));
         assert!(result.ln_evidence < result.ln_threshold && result.crossed.is_none(), "{result:?}");
-        // One in three is not enough.
+        // One of three gates is not enough.
         let mixed = text(&[gate("a", 25), gate("b", 60), gate("c", 60)].concat());
         let mixed = Plan::read(&mixed).unwrap();
         assert!(first_failing_minute(&mixed).unwrap() > together);
@@ -516,7 +521,8 @@ mod tests {
             ..minute(number, 0, 5)
         };
         let evidence = fold_all(&plan, (0..5).map(|at| with_first_seen(at, Some("10%"), 10, 90)));
-        // The stage rises in minute 10; some minutes of the one before come only now, and one has both shares.
+        // The stage begins in minute 10. Some minutes of the stage before arrive later, and one
+        // minute has both shares.
         let evidence = evidence.enter_stage(10);
         let late = (5..10).map(|at| with_first_seen(at, Some("10%"), 10, 90));
         let now = (11..15).map(|at| with_first_seen(at, Some("50%"), 50, 50));

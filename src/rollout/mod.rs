@@ -1,4 +1,8 @@
-//! The release: who gets it, and how far it has come. Decisions only; shells act on them.
+//! Decisions about a release: which cohort answers a request, which share the canary has, and when
+//! the release advances, holds or rolls back.
+//!
+//! Every function here is pure: the time and all settings are arguments, and the result says what
+//! to do. The workers load the state, call one function, store the result and act on it.
 
 pub mod bucket;
 

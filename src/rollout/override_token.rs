@@ -1,8 +1,9 @@
-//! A signed permission to choose one's cohort: for the engineer who wants to see the canary answer.
+//! Signed override tokens: an engineer who holds one may choose the cohort of their own requests,
+//! for example to see the canary's answer.
 //!
-//! A token is `v1.CLAIMS.TAG`: the claims as JSON in base64url, and HMAC-SHA256 (RFC 2104) of all that
-//! stands before the last dot, in base64url. It is bound to one release and ends by itself, at most a
-//! day after it was made. Which cohort is wanted stands beside it, in a header.
+//! A token is `v1.CLAIMS.TAG`: the claims as JSON in base64url, and the HMAC-SHA256 (RFC 2104) of
+//! all bytes before the last dot, in base64url. A token is bound to one release and is valid for at
+//! most a day. The cohort is not in the token: the request names it in a header of its own.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,44 +13,44 @@ use super::bucket::ReleaseName;
 use super::signing_key::SigningKey;
 use jeffrey_terms::UnixMs;
 
-/// The longest that a token is valid.
+/// Longest remaining lifetime of a token that is accepted: a day, in milliseconds.
 pub const VALID_MS_MAX: u64 = 24 * 60 * 60 * 1_000;
 
-/// What a token permits.
+/// The permission that a verified token gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OverridePermission {
-    /// The release it is bound to.
+    /// Release that the token is bound to.
     pub release: ReleaseName,
-    /// When it ends.
+    /// Time from which the token is refused, in milliseconds since 1970.
     pub expires_at: UnixMs,
-    /// Whether it also opens a release that was killed or rolled back.
+    /// Whether the token also chooses the cohort while the release is killed or rolled back.
     pub allow_rolled_back: bool,
 }
 
-/// A token that permits nothing.
+/// Reasons why a token is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OverrideTokenError {
-    /// Its time is over.
+    /// The token's expiry time has passed.
     #[error("token expired at {} ms, now is {} ms", expires.0, now.0)]
     Expired {
-        /// When it ended.
+        /// Expiry time in the token's claims.
         expires: UnixMs,
-        /// The time it was shown.
+        /// Time at which the token was verified.
         now: UnixMs,
     },
-    /// Not signed with a key in use.
+    /// The tag matches none of the keys in use.
     #[error("token is not signed with a key in use")]
     InvalidSignature,
-    /// Not of the form `v1.CLAIMS.TAG`.
+    /// The token is not of the form `v1.CLAIMS.TAG`, or its claims are not the expected JSON.
     #[error("token is not of the form v1.CLAIMS.TAG")]
     Malformed,
-    /// Signed, but valid for longer than a token may be.
+    /// The signature is valid, but the token expires more than [`VALID_MS_MAX`] from now.
     #[error("token is valid for {valid_ms} ms, the most is {VALID_MS_MAX} ms")]
     LifetimeTooLong {
-        /// How much longer it would be valid.
+        /// Remaining lifetime of the token, in milliseconds.
         valid_ms: u64,
     },
-    /// Signed for another release.
+    /// The token is signed for another release.
     #[error("token is for another release")]
     OtherRelease,
 }
@@ -62,25 +63,28 @@ struct OverrideClaims {
     allow_rolled_back: bool,
 }
 
-/// A token for a permission.
+/// Signs a permission with `key` and returns the token.
 pub fn sign(permission: &OverridePermission, key: &SigningKey) -> String {
     let claims = OverrideClaims {
         release: permission.release.as_str().to_owned(),
         expires_ms: permission.expires_at.0,
         allow_rolled_back: permission.allow_rolled_back,
     };
-    // Three fields of text, number and truth: nothing in them can fail to be written.
+    // The claims are a string, a number and a boolean: serialising them cannot fail.
     let claims = serde_json::to_vec(&claims).expect("claims are JSON");
     let signed = format!("{TOKEN_VERSION}.{}", URL_SAFE_NO_PAD.encode(claims));
     let tag = URL_SAFE_NO_PAD.encode(key.compute_tag(signed.as_bytes()));
     format!("{signed}.{tag}")
 }
 
-/// What a token permits for this release now. Any of `keys` may have signed it: two while one takes
-/// the other's place. The signature is compared in constant time, before anything in it is believed.
+/// Verifies a token for `release` at `now` and returns its permission.
+///
+/// Any of `keys` may have signed the token: there are two keys during a key rotation. The signature
+/// is compared in constant time, before any claim is read.
 ///
 /// # Errors
-/// [`OverrideTokenError`] says why it permits nothing.
+/// [`OverrideTokenError`] when the token is malformed, is not signed with one of `keys`, is for
+/// another release, has expired, or is valid for more than [`VALID_MS_MAX`].
 pub fn verify(
     token: &str,
     keys: &[SigningKey],

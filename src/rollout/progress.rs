@@ -1,9 +1,12 @@
-//! Where a release stands in its plan, and where it goes next: one function of state, news and time.
+//! The state of a release in its plan, and the state machine that moves it: one function of state,
+//! input and time.
 //!
-//! Two laws hold in every state, and the tests go through all of them: while any traffic is the canary's,
-//! a failing critical gate or a breach rolls back; and while stable breaks its own limits, or nothing is
-//! known, no share rises. A rollback is latched: only a person resumes, with a reason. What is to be done
-//! is returned, not done.
+//! Two invariants hold in every state, and the tests go through all of them. While the canary has
+//! any traffic, a failing critical gate or a hard failure rolls back. While stable breaks its own
+//! limits, no share increases; without canary data, no share increases after the start.
+//!
+//! A rollback is latched: only an operator resumes, with a reason. The function returns the actions
+//! to take and does not take them itself.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,79 +17,82 @@ use super::release_state::HardFailureKind;
 use crate::rollout::gate::finding::{GateFinding, GateVerdict};
 use jeffrey_terms::{Share, UnixMs};
 
-/// A release in its plan.
+/// State of a release in its plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlanProgress {
-    /// What it is doing.
+    /// Current phase of the release.
     pub phase: Phase,
-    /// The number of its stage, from 0; kept after a rollback, to say where it was.
+    /// Index of the current stage, from 0. A rollback keeps it, to show where it happened.
     pub stage: usize,
-    /// When that stage began.
+    /// Time at which the stage began, in milliseconds since 1970.
     #[serde(rename = "entered_ms")]
     pub stage_entered_at: UnixMs,
-    /// When this phase began.
+    /// Time at which the phase began, in milliseconds since 1970.
     #[serde(rename = "since_ms")]
     pub phase_entered_at: UnixMs,
 }
 
-/// What a release is doing.
+/// Phase of a release: whether it advances, waits, or has ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "phase", deny_unknown_fields)]
 pub enum Phase {
-    /// Ended by a person; no traffic.
+    /// An operator ended the release; it has no traffic.
     Aborted {
-        /// Why.
+        /// Reason that the operator gave.
         reason: String,
     },
-    /// Nothing rises until a person agrees.
+    /// The release does not advance until an operator approves.
     AwaitingApproval {
-        /// Whether it waits because the gates could not decide in time.
+        /// Whether the gates could not decide before the plan's deadline; `false` if the stage
+        /// itself requires approval.
         undecided: bool,
     },
-    /// It would rise, but for the time of the week.
+    /// The release could advance, but a freeze of the plan is active.
     Frozen,
-    /// It may not rise as things are.
+    /// The release may not advance now; its traffic continues.
     Holding {
-        /// Why not.
+        /// Reason why the release holds.
         why: HoldReason,
     },
-    /// Not begun; no traffic.
+    /// The release has not started; it has no traffic.
     Idle,
-    /// Stopped by a person where it is; its traffic goes on, and so do its gates.
+    /// An operator, or a webhook that answered `stop`, stopped the release at its current share.
+    /// Traffic continues, and so do the gates.
     Paused {
-        /// Why.
+        /// Reason given by the operator, or the advance check that needs an operator.
         reason: String,
     },
-    /// Through: all traffic, for as long as it is served here.
+    /// The release passed its last stage. Its share stays, and a failing critical gate still rolls
+    /// back.
     Promoted,
-    /// On its way.
+    /// The release is in a stage before the last one, and nothing blocks it.
     Ramping,
-    /// Stopped; no traffic.
+    /// The release was rolled back; it has no traffic.
     RolledBack {
-        /// What decided.
+        /// Cause of the rollback.
         cause: Box<RollbackCause>,
     },
-    /// At the last stage, its gates on.
+    /// The release is in the last stage, and its gates are still active.
     Watching,
 }
 
-/// Why a release holds.
+/// Reasons why a release holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HoldReason {
-    /// Gates do not pass: evidence is missing, or speaks against it.
+    /// A gate does not pass: evidence is missing, or speaks against the release.
     Gates,
     /// No canary request was counted for some minutes.
     NoData,
-    /// The old system is outside its own limits.
+    /// The old system is outside the plan's limits for it.
     StableBreached,
-    /// It would rise, but for what is missing.
+    /// The gates pass, but an advance check blocks the share increase.
     Withheld(AdvanceBlocked),
 }
 
 impl Phase {
-    /// The name used in every answer, as words.
+    /// Returns the phase's name in every response, in lower-case words.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Aborted { .. } => "aborted",
@@ -103,71 +109,72 @@ impl Phase {
     }
 }
 
-/// What rolled back: everything that the decision stood on.
+/// Cause of a rollback, with the numbers that the decision rests on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RollbackCause {
-    /// What no canary may do even once.
+    /// A hard failure: an event that no canary may cause even once.
     Breach(HardFailureKind),
-    /// A critical gate.
+    /// A critical gate failed; this is its finding.
     Gate(GateFinding),
-    /// A person.
+    /// An operator rolled the release back.
     Person {
-        /// Why.
+        /// Reason that the operator gave.
         reason: String,
     },
 }
 
-/// What is new since the last call: the gates', and perhaps a person's or an isolate's word.
+/// Input of one step of the state machine.
 #[derive(Clone, Debug)]
 pub struct StepInput<'a> {
-    /// What the gates come to.
+    /// Summary of the gates' evidence.
     pub gates: &'a GateSummary,
-    /// What somebody asks for.
+    /// Command of an operator; `None` on a tick.
     pub command: Option<OperatorCommand>,
-    /// What an isolate reports.
+    /// Hard failure that an isolate reported; `None` without one.
     pub hard_failure: Option<HardFailureKind>,
-    /// Why no share may rise, whatever the gates say.
+    /// Advance check that forbids a share increase, whatever the gates say; `None` if all checks
+    /// pass.
     pub blocked_by: Option<AdvanceBlocked>,
 }
 
-/// What a person may ask for.
+/// Command that an operator may give.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OperatorCommand {
-    /// End it.
+    /// Ends the release and takes its traffic away.
     Abort {
-        /// Why.
+        /// Reason that the operator gives.
         reason: String,
     },
-    /// Go to the next stage before its time.
+    /// Goes to the next stage before its time.
     Advance {
-        /// Why; not empty.
+        /// Reason that the operator gives; must not be empty.
         reason: String,
     },
-    /// Agree to the next stage.
+    /// Approves the next stage of a release that waits for it.
     Approve,
-    /// Stop where it is.
+    /// Stops the release at its current share.
     Pause {
-        /// Why.
+        /// Reason that the operator gives.
         reason: String,
     },
-    /// Go on after a pause; begin again after a rollback or an end.
+    /// Continues after a pause; starts at the first stage again after a rollback or an abort.
     Resume {
-        /// Why; not empty.
+        /// Reason that the operator gives; must not be empty.
         reason: String,
     },
-    /// Take it back.
+    /// Takes the canary's traffic away.
     RollBack {
-        /// Why.
+        /// Reason that the operator gives.
         reason: String,
     },
-    /// Begin.
+    /// Starts the release at the first stage.
     Start,
 }
 
 impl OperatorCommand {
-    /// The word that it is asked for by.
+    /// Returns the name of the command in the API and the CLI.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Abort { .. } => "abort",
@@ -181,47 +188,48 @@ impl OperatorCommand {
     }
 }
 
-/// What a shell has to do.
+/// Action that follows from a step. `RolloutController::apply` applies those about evidence, the
+/// rollout object the others.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RolloutAction {
-    /// Tell those whom the plan names.
+    /// Alerts the webhook targets that the plan names.
     Alert(RolloutAlert),
-    /// What is shown of a stage starts anew.
+    /// Starts a new stage: resets the counts and the evidence that belong to a stage.
     EnterStage,
-    /// All evidence starts anew.
+    /// Resets all evidence of the release.
     ForgetEvidence,
-    /// Set the canary's share.
+    /// Sets the canary's share of the traffic.
     SetShare(Share),
 }
 
-/// What is told.
+/// Event that operators are alerted to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RolloutAlert {
-    /// A person is asked; `true` when the gates could not decide in time.
+    /// An operator has to approve; `true` if the gates could not decide before the deadline.
     ApprovalWanted(bool),
-    /// It holds, by the gates that do not pass.
+    /// The release holds because of these gates, which do not pass.
     Held(Vec<GateFinding>),
     /// No canary request was counted for some minutes.
     NoData,
-    /// What was asked for is not possible now.
+    /// The command is not possible now.
     Refused(OperatorCommand),
-    /// It was rolled back.
+    /// The release was rolled back for this cause.
     RolledBack(RollbackCause),
-    /// The old system is outside its own limits.
+    /// The old system is outside the plan's limits for it.
     StableBreached,
-    /// It would rise, but for what is missing.
+    /// The gates pass, but this advance check blocks the share increase.
     Withheld(AdvanceBlocked),
 }
 
 impl PlanProgress {
-    /// Before the start.
+    /// Returns the state of a release that has not started.
     pub const fn idle(now: UnixMs) -> Self {
         Self { phase: Phase::Idle, stage: 0, stage_entered_at: now, phase_entered_at: now }
     }
 
-    /// The canary's share in this state.
+    /// Returns the canary's share in this state.
     pub fn share(&self, plan: &Plan) -> Share {
         match self.phase {
             Phase::Aborted { .. } | Phase::Idle | Phase::RolledBack { .. } => Share::NONE,
@@ -235,7 +243,7 @@ impl PlanProgress {
         }
     }
 
-    /// The state after some news, and what is to be done.
+    /// Returns the state after one input, and the actions that follow from it.
     #[must_use]
     pub fn next(
         &self,
@@ -254,7 +262,7 @@ impl PlanProgress {
         }
     }
 
-    /// Why it has to be rolled back now, if it has to.
+    /// Returns the cause if the release has to roll back now; `None` otherwise.
     fn rollback_cause(&self, plan: &Plan, input: &StepInput<'_>) -> Option<RollbackCause> {
         if self.share(plan) == Share::NONE {
             return None;
@@ -270,7 +278,7 @@ impl PlanProgress {
         hard_failure.or_else(gate).or_else(person)
     }
 
-    /// A person's word.
+    /// Handles an input with an operator's command; a command that is not possible now is refused.
     fn on_command(
         &self,
         plan: &Plan,
@@ -325,7 +333,7 @@ impl PlanProgress {
         }
     }
 
-    /// Nobody asked for anything: the gates and the time decide.
+    /// Handles an input without a command: the gates and the time decide.
     fn on_tick(
         &self,
         plan: &Plan,
@@ -354,7 +362,8 @@ impl PlanProgress {
         let is_past_deadline = plan.deadline_minutes > 0
             && minutes >= plan.deadline_minutes.max(stage.at_least_minutes);
         let awaits_approval = matches!(self.phase, Phase::AwaitingApproval { .. });
-        // To be through is no rise.
+        // Promotion after the last stage does not increase the share, so no advance check blocks
+        // it.
         let blocked_by = input.blocked_by.clone().filter(|_| self.stage + 1 < plan.stages.len());
         if let Some(blocker) = blocked_by.filter(|_| is_due && has_passed) {
             let phase = if blocker.needs_operator() {
@@ -391,7 +400,7 @@ impl PlanProgress {
         self.transition(phase, gates, now)
     }
 
-    /// One stage higher, or through.
+    /// Goes to the next stage, or promotes the release after the last one.
     fn advance_stage(&self, plan: &Plan, now: UnixMs) -> (Self, Vec<RolloutAction>) {
         let Some(stage) = plan.stages.get(self.stage + 1) else {
             return (self.enter_phase(Phase::Promoted, now), Vec::new());
@@ -399,7 +408,8 @@ impl PlanProgress {
         enter_stage(plan, self.stage + 1, stage, now)
     }
 
-    /// In another phase, with what is to be told of it; the same phase is no news.
+    /// Enters a phase and returns the alert that it needs; nothing changes if it is the current
+    /// phase.
     fn transition(
         &self,
         phase: Phase,
@@ -425,12 +435,12 @@ impl PlanProgress {
         (self.enter_phase(phase, now), alert.map(RolloutAction::Alert).into_iter().collect())
     }
 
-    /// The phase of a release that nothing stops.
+    /// Returns the phase of a release that nothing stops.
     fn running_phase(&self, plan: &Plan) -> Phase {
         if self.stage + 1 < plan.stages.len() { Phase::Ramping } else { Phase::Watching }
     }
 
-    /// In a phase, since now unless it is in it.
+    /// Enters a phase, unless it is the current one; its start time stays then.
     fn keep_or_enter_phase(&self, phase: Phase, now: UnixMs) -> Self {
         if phase == self.phase { self.clone() } else { self.enter_phase(phase, now) }
     }
@@ -440,7 +450,7 @@ impl PlanProgress {
     }
 }
 
-/// At the first stage; `None` without one.
+/// Enters the first stage; `None` if the plan has no stage.
 fn start_release(plan: &Plan, now: UnixMs) -> Option<(PlanProgress, Vec<RolloutAction>)> {
     let (state, mut actions) = enter_stage(plan, 0, plan.stages.first()?, now);
     actions.push(RolloutAction::ForgetEvidence);
@@ -467,7 +477,7 @@ mod tests {
     use crate::rollout::plan::DEFAULT_PLAN_TOML;
 
     const VERDICTS: [GateVerdict; 3] = [GateVerdict::Pass, GateVerdict::Hold, GateVerdict::Fail];
-    /// Monday, 2026-11-23, 12:00 UTC, when nothing below is frozen.
+    /// Monday, 2026-11-23, 12:00 UTC: the test plan's freeze is not active.
     const NOW: UnixMs = UnixMs(1_795_435_200_000);
 
     fn finding(effect: GateEffect, verdict: GateVerdict) -> GateFinding {
@@ -502,7 +512,7 @@ mod tests {
         }
     }
 
-    /// Every summary of interest.
+    /// All combinations of gate verdicts, stable's state, silence and sample counts.
     fn summaries() -> Vec<GateSummary> {
         let mut all = Vec::new();
         for critical in VERDICTS {
@@ -556,7 +566,7 @@ mod tests {
         Plan::read(&format!("{DEFAULT_PLAN_TOML}\n{freeze}")).unwrap()
     }
 
-    /// Every state, with every news, at every kind of time: so many transitions.
+    /// Calls `check` with every state, every input and every kind of time.
     fn every_transition(
         mut check: impl FnMut(&Plan, &PlanProgress, &StepInput<'_>, &PlanProgress, &[RolloutAction]),
     ) {
@@ -564,9 +574,9 @@ mod tests {
         let day = 24 * 3_600_000;
         let summaries = summaries();
         for phase in phases() {
-            // The first, one that wants approval, the last.
+            // The first stage, the one that needs approval, and the last.
             for stage in [0, 3, 4] {
-                // In time, due and past the deadline, and that in a freeze.
+                // Just entered; due and past the deadline; the same in a freeze.
                 for (age, now) in [(0, NOW), (8 * day, NOW), (8 * day, UnixMs(NOW.0 + 4 * day))] {
                     let entered = UnixMs(now.0 - age);
                     let state = PlanProgress {
@@ -632,7 +642,8 @@ mod tests {
             let began = before == Share::NONE;
             assert!(!input.gates.stable_breached, "{state:?} {input:?}");
             assert!(began || !input.gates.silent, "{state:?} {input:?}");
-            // By the gates alone only when all pass and the stage was long enough; else by a person.
+            // Without a command, the share increases only when all gates pass and the stage was
+            // long enough.
             assert!(input.blocked_by.is_none(), "{state:?} {input:?}");
             let approved = matches!(
                 &input.command,
@@ -669,7 +680,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_share_is_in_force_was_set() {
+    fn the_share_of_every_state_was_set_by_an_action() {
         every_transition(|plan, state, _, next, actions| {
             let set = actions.iter().rev().find_map(|action| match action {
                 RolloutAction::SetShare(share) => Some(*share),

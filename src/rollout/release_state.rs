@@ -1,58 +1,59 @@
-//! Where a release stands, and how a person may change it.
+//! The stored state of a release, and the changes that an operator may make by hand.
 //!
-//! The rollout object keeps one [`ReleaseState`] for each release and calls [`ReleaseState::apply_change`]; nothing
-//! is decided in the object. A change names the version it was made for, so that of two people who saw
-//! the same standing the second is told (optimistic concurrency).
+//! The rollout object keeps one [`ReleaseState`] for each release and calls
+//! [`ReleaseState::apply_change`]; the object itself decides nothing. A change names the version
+//! that it was made for: of two operators who saw the same version, the second gets a conflict
+//! (optimistic concurrency).
 
 use serde::{Deserialize, Serialize};
 
 use jeffrey_terms::{Share, ShareError, UnixMs};
 
-/// Where a release stands.
+/// Stored state of a release.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReleaseState {
-    /// Counts the changes; 0 before the first.
+    /// Number of changes so far; 0 before the first.
     pub version: u64,
-    /// The canary's share.
+    /// The canary's share, before `killed` is considered.
     #[serde(rename = "share_basis_points")]
     pub share: Share,
-    /// Whether the release was killed: nobody is canary, whatever the share.
+    /// Whether the release was killed: no subject is canary, whatever the share.
     pub killed: bool,
-    /// When it was last changed; 0 when never.
+    /// Time of the last change, in milliseconds since 1970; 0 if there was none.
     #[serde(rename = "changed_ms")]
     pub changed_at: UnixMs,
-    /// How often an isolate opened its breaker since the last change.
+    /// Hard failures that isolates reported since the last manual change or share increase.
     pub breaches: u64,
-    /// What the last breach was.
+    /// Latest of these hard failures; `None` without one.
     pub last_breach: Option<HardFailure>,
 }
 
-/// Something that stops a canary at once, as an isolate reports it.
+/// An event that stops a canary at once, as an isolate reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HardFailure {
-    /// What happened.
+    /// Kind of the hard failure.
     pub kind: HardFailureKind,
-    /// When, by the isolate's clock.
+    /// Time of the event by the isolate's clock, in milliseconds since 1970.
     #[serde(rename = "at_ms")]
     pub detected_at: UnixMs,
 }
 
-/// What no canary may do even once.
+/// Kinds of events that no canary may cause even once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HardFailureKind {
-    /// An embedding whose size is not the head's or the prototypes'.
+    /// The embedding's size is not that of the head or of the prototypes.
     DimensionMismatch,
-    /// A score that is no finite number from 0 to 1.
+    /// A score is not a finite number from 0 to 1.
     NonFinite,
     /// The model worker ended instead of answering.
     Trap,
 }
 
 impl HardFailureKind {
-    /// The name used in every event and answer.
+    /// Returns the name that every event and response uses.
     pub const fn name(self) -> &'static str {
         match self {
             Self::DimensionMismatch => "dimension_mismatch",
@@ -62,44 +63,44 @@ impl HardFailureKind {
     }
 }
 
-/// A change by hand; what is left out stays.
+/// A change by hand; a field that is left out keeps its value.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReleaseChange {
-    /// The version that the change was made for.
+    /// Version of the state that the change was made for.
     pub version: u64,
-    /// A percentage such as `10%`.
+    /// New share, a percentage such as `10%`.
     pub share: Option<String>,
-    /// Whether nobody is to be canary, whatever the share.
+    /// New value of [`ReleaseState::killed`].
     pub killed: Option<bool>,
 }
 
-/// A change that is not made.
+/// Reasons why a change is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReleaseChangeError {
-    /// Somebody was faster.
+    /// Another change came first: the change was made for an older version.
     #[error("the change is for version {requested}, the release is at version {current}")]
     Conflict {
-        /// The version given.
+        /// Version that the change was made for.
         requested: u64,
-        /// The version in force.
+        /// Current version of the state.
         current: u64,
     },
-    /// A plan moves the share.
+    /// A plan moves the share, so it cannot be changed by hand.
     #[error(
         "a plan moves the share: `jeffrey rollout` pauses it, takes it back or ends it; `killed` closes at once"
     )]
     PlanActive,
-    /// Neither a share nor `killed`.
+    /// The change has neither `share` nor `killed`.
     #[error("the change holds neither `share` nor `killed`")]
     Empty,
-    /// The share is none.
+    /// The share is not a valid percentage.
     #[error(transparent)]
     Share(#[from] ShareError),
 }
 
 impl ReleaseState {
-    /// A release that nobody has touched.
+    /// Returns the state of a release before its first change.
     pub const fn initial(share: Share) -> Self {
         Self {
             version: 0,
@@ -111,10 +112,11 @@ impl ReleaseState {
         }
     }
 
-    /// The standing after a change; breaches are counted anew.
+    /// Returns the state after a change by hand; the count of hard failures starts again at 0.
     ///
     /// # Errors
-    /// [`ReleaseChangeError`] says why nothing is changed.
+    /// [`ReleaseChangeError`] when the change is for another version, is empty, or has a share that
+    /// is not valid.
     pub fn apply_change(
         &self,
         change: &ReleaseChange,
@@ -138,7 +140,8 @@ impl ReleaseState {
         })
     }
 
-    /// The standing after a plan has moved the share. Breaches are counted anew when it rises; what took it back stays.
+    /// Returns the state after a plan has moved the share. An increase resets the hard failures; a
+    /// decrease keeps them.
     pub fn apply_planned_share(&self, share: Share, now: UnixMs) -> Self {
         let is_increase = share > self.share;
         Self {
@@ -151,7 +154,8 @@ impl ReleaseState {
         }
     }
 
-    /// The standing after an isolate's report. The share stays: an isolate speaks for itself.
+    /// Returns the state after an isolate reported a hard failure. The share stays: an isolate
+    /// speaks for itself only.
     pub fn record_hard_failure(&self, hard_failure: HardFailure) -> Self {
         let breaches = self.breaches.saturating_add(1);
         Self { breaches, last_breach: Some(hard_failure), ..self.clone() }

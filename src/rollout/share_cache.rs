@@ -1,64 +1,68 @@
-//! The share that an isolate acts on between two words from the object that holds it.
+//! The share that an isolate acts on between two snapshots from the rollout object.
 //!
-//! An isolate remembers the object's last word, and what it remembers ages. Until [`REVALIDATE_AFTER_MS`] it is
-//! taken as it is; until [`REFETCH_AFTER_MS`] the object is asked again beside the request; after that it is
-//! asked before anything is decided, so that no isolate, however seldom it is used, acts on an older
-//! word while a newer one can be had. If the object is away, the old word serves until [`EXPIRE_AFTER_MS`], and
-//! then the release counts as closed, because an isolate that cannot hear of a rollback must not go on
-//! without it. While it is away, one request in [`REFETCH_AFTER_MS`] waits for it, and the others do not.
+//! An isolate keeps the object's last snapshot, and the snapshot ages. Until
+//! [`REVALIDATE_AFTER_MS`] it is used as it is. Until [`REFETCH_AFTER_MS`] the isolate fetches a
+//! new one in the background of the request. After that it fetches before it decides, so that no
+//! isolate, however seldom it is used, acts on an older snapshot while a newer one can be had.
+//!
+//! If the object does not respond, the snapshot is used until [`EXPIRE_AFTER_MS`]. Then the release
+//! counts as disabled, because an isolate that cannot learn of a rollback must not continue without
+//! it. Meanwhile one request in each [`REFETCH_AFTER_MS`] waits for the object, and the others do
+//! not.
 
 use jeffrey_terms::{Share, UnixMs};
 
-/// How long a word is used without asking again.
+/// Age until which a snapshot is used without a fetch, in milliseconds.
 pub const REVALIDATE_AFTER_MS: u64 = 2_500;
 
-/// How long a word is used while a newer one could be had: the part of "breach to last canary answer"
-/// that isolates' memories may take.
+/// Age until which a snapshot is used while a newer one could be had, in milliseconds: the part of
+/// the time from a hard failure to the last canary answer that the isolates' caches may take.
 pub const REFETCH_AFTER_MS: u64 = 5_000;
 
-/// How long a word is used when no newer one can be had.
+/// Age until which a snapshot is used if no newer one can be had, in milliseconds.
 pub const EXPIRE_AFTER_MS: u64 = 30_000;
 
-/// The object's last word, and when it was heard.
+/// The last snapshot from the rollout object, and when it was received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CachedShare {
-    /// Which of the object's words it is.
+    /// Version of the release state; the object counts it up.
     pub version: u64,
-    /// The share in force then.
+    /// The canary's share in the snapshot.
     pub share: Share,
-    /// The plan's holdout then.
+    /// The plan's holdout in the snapshot.
     pub holdout: Share,
-    /// Whether the release was closed then.
+    /// Whether the release was killed or rolled back.
     pub disabled: bool,
-    /// When the answer came.
+    /// Time at which the isolate received the snapshot, in milliseconds since 1970.
     pub received_at: UnixMs,
 }
 
-/// What to act on, and whether to ask.
+/// The share that a request is assigned by, and whether to fetch a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EffectiveShare {
-    /// The share of this request.
+    /// The canary's share for this request; none if the release is disabled by age.
     pub share: Share,
-    /// The plan's holdout, which the gate's own may only enlarge.
+    /// The plan's holdout; the gateway's own setting may only enlarge it.
     pub holdout: Share,
-    /// Whether the release is closed, or has to be taken for closed.
+    /// Whether the release is disabled, or has to count as disabled because no snapshot is recent
+    /// enough.
     pub disabled: bool,
-    /// Whether the object should be asked.
+    /// Whether and when to fetch a snapshot.
     pub refresh: Refresh,
 }
 
-/// When to ask the object.
+/// Time at which to fetch a snapshot from the rollout object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refresh {
-    /// Before anything is decided: nothing is known.
+    /// Before the request is assigned: the snapshot is missing or too old.
     Blocking,
-    /// While the request goes on.
+    /// In the background, while the request continues.
     Background,
-    /// Not now.
+    /// Not now: the snapshot is fresh, or a recent fetch failed.
     Fresh,
 }
 
-/// The newer of two words: of two questions under way the first may be answered last.
+/// Returns the newer of two snapshots: of two concurrent fetches, the first may be answered last.
 pub fn pick_newer(cached: Option<CachedShare>, received: CachedShare) -> CachedShare {
     match cached {
         Some(last)
@@ -71,8 +75,11 @@ pub fn pick_newer(cached: Option<CachedShare>, received: CachedShare) -> CachedS
     }
 }
 
-/// The share in force now, by the last word and the time of the last question that found no answer. A
-/// clock that was set back makes a word as old as it stands before it: how old it is, nobody knows.
+/// Returns the share for a request at `now`, from the cached snapshot and the time of the last
+/// failed fetch.
+///
+/// A clock that was set back makes a snapshot as old as it seems to lie in the future, because its
+/// real age is unknown.
 pub fn effective_share(
     cached: Option<CachedShare>,
     failed_at: Option<UnixMs>,
@@ -161,7 +168,7 @@ mod tests {
         assert_eq!(pick_newer(Some(cached(1, 0)), cached(2, 5)), cached(2, 5));
         assert_eq!(pick_newer(Some(cached(2, 5)), cached(2, 9)), cached(2, 9));
         assert_eq!(pick_newer(Some(cached(2, 5)), cached(1, 9)), cached(2, 5));
-        // An object that begins anew is believed in the end.
+        // A rollout object that starts again from nothing is believed in the end.
         assert_eq!(
             pick_newer(Some(cached(2, 5)), cached(1, 5 + EXPIRE_AFTER_MS)),
             cached(1, 5 + EXPIRE_AFTER_MS)
@@ -171,9 +178,10 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
 
-        /// Never more than was said, nothing after the limit, and never silent about an old word.
+        /// The share is the cached one or none, none after the expiry, and an old snapshot is
+        /// always fetched again.
         #[test]
-        fn the_share_is_the_last_word_or_none(
+        fn the_share_is_the_cached_one_or_none(
             points in 0_u16..=10_000, at in 0_u64..1 << 40, age in 0_u64..120_000,
             closed: bool,
         ) {

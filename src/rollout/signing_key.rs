@@ -1,31 +1,31 @@
-//! Secrets that things are signed or hashed with, and the tags they make.
+//! Secret keys that sign or hash something, and the tags that they compute.
 //!
-//! HMAC-SHA256 (RFC 2104). One secret serves several purposes by deriving a key for each, so that a
-//! tag made for one is worth nothing for another.
+//! Tags are HMAC-SHA256 (RFC 2104). One secret serves several purposes: each purpose has a derived
+//! key, so that a tag for one purpose is not valid for another. Tags are compared in constant time.
 
 use std::fmt;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-/// A secret. `Debug` prints its length only.
+/// A secret key. `Debug` prints only its length.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SigningKey(Vec<u8>);
 
-/// Bytes of a tag.
+/// Length of a tag, in bytes.
 pub const TAG_BYTES: usize = 32;
 
-/// Bytes of half a tag.
+/// Length of half a tag, in bytes.
 pub const HALF_TAG_BYTES: usize = TAG_BYTES / 2;
 
 impl SigningKey {
     /// The shortest key, in bytes: half of what the hash can use (RFC 2104, section 3).
     pub const BYTES_MIN: usize = 16;
 
-    /// Checks the length.
+    /// Checks the length of a key and returns the key.
     ///
     /// # Errors
-    /// [`SigningKeyError`] when it is shorter than [`SigningKey::BYTES_MIN`].
+    /// [`SigningKeyError`] when the key is shorter than [`SigningKey::BYTES_MIN`].
     pub fn parse(key: impl Into<Vec<u8>>) -> Result<Self, SigningKeyError> {
         let key = key.into();
         if key.len() < Self::BYTES_MIN {
@@ -35,41 +35,42 @@ impl SigningKey {
         }
     }
 
-    /// The key of one purpose.
+    /// Derives the key of one purpose.
     pub fn derive_key(&self, purpose: &str) -> Self {
         Self(self.compute_tag(purpose.as_bytes()).to_vec())
     }
 
-    /// The tag of some bytes.
+    /// Computes the tag of some bytes.
     pub fn compute_tag(&self, bytes: &[u8]) -> [u8; TAG_BYTES] {
         self.new_mac(bytes).finalize().into_bytes().into()
     }
 
-    /// Whether a tag is this key's for these bytes; compared in constant time.
+    /// Returns whether `tag` is this key's tag of `bytes`; compares in constant time.
     pub fn verifies(&self, bytes: &[u8], tag: &[u8]) -> bool {
         self.new_mac(bytes).verify_slice(tag).is_ok()
     }
 
-    /// The first half of a tag, the least that a tag may be cut to (RFC 2104, section 5).
+    /// Computes the first half of a tag, the least that a tag may be truncated to (RFC 2104,
+    /// section 5).
     pub fn compute_half_tag(&self, bytes: &[u8]) -> [u8; HALF_TAG_BYTES] {
         let mut half = [0; HALF_TAG_BYTES];
         half.copy_from_slice(&self.compute_tag(bytes)[..HALF_TAG_BYTES]);
         half
     }
 
-    /// Whether half a tag is this key's for these bytes; compared in constant time.
+    /// Returns whether `half` is half of this key's tag of `bytes`; compares in constant time.
     pub fn verifies_half_tag(&self, bytes: &[u8], half: &[u8]) -> bool {
         half.len() == HALF_TAG_BYTES && self.new_mac(bytes).verify_truncated_left(half).is_ok()
     }
 
-    /// Whether a secret that was shown is this one; compared in constant time, by tags.
+    /// Returns whether the presented secret is this one; compares tags of both in constant time.
     pub fn is_same_secret(&self, presented: &[u8]) -> bool {
         const PURPOSE: &[u8] = b"the same secret";
         Self(presented.to_vec()).verifies(PURPOSE, &self.compute_tag(PURPOSE))
     }
 
     fn new_mac(&self, bytes: &[u8]) -> Hmac<Sha256> {
-        // HMAC takes a key of any length.
+        // HMAC accepts a key of any length.
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("a key of any length");
         mac.update(bytes);
         mac
@@ -82,7 +83,7 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-/// A key that could be guessed.
+/// Error for a key that is short enough to be guessed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("key of {bytes} bytes is below the least of {}", SigningKey::BYTES_MIN)]
 pub struct SigningKeyError {

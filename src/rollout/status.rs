@@ -1,4 +1,7 @@
-//! A release under control as people and pages see it.
+//! The rollout status: a release as the CLI, the API and the dashboard show it.
+//!
+//! [`build_status`] computes it from the controller, the plan and the time; the status itself is
+//! not stored.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,43 +16,44 @@ use jeffrey_terms::{Share, UnixMs};
 /// Everything that is shown of a release.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RolloutStatus {
-    /// Where it stands.
+    /// State of the release in its plan.
     pub state: PlanProgress,
-    /// The same as words.
+    /// Name of the phase, in lower-case words.
     pub phase: String,
-    /// The canary's share.
+    /// The canary's share of the traffic.
     #[serde(rename = "share_basis_points")]
     pub share: Share,
-    /// The plan's rungs.
+    /// Stages of the plan, in order.
     pub stages: Vec<Stage>,
-    /// Minutes in this stage.
+    /// Minutes since the stage began.
     pub minutes: u64,
-    /// Minutes until its shortest time is over; `None` where time moves nothing.
+    /// Minutes until the stage's shortest time is over; `None` if time does not move the release.
     pub minutes_left: Option<u64>,
-    /// What the gates come to.
+    /// Summary of all gates.
     pub gates: GateSummary,
-    /// The last minute before the stage: what is counted below came after it.
+    /// Minute in which the stage began, in minutes since 1970; `canary` and `stable` count later
+    /// ones.
     pub counted_after: u64,
-    /// Counted of the canary since the stage began.
+    /// Counts of the canary since the stage began.
     pub canary: CohortCounts,
-    /// Counted of stable since then.
+    /// Counts of stable since the stage began.
     pub stable: CohortCounts,
-    /// The commands that fit this phase, by their names.
+    /// Names of the commands that fit the current phase.
     pub can: Vec<String>,
-    /// Why it does not go on.
+    /// Latest alert of the current phase and stage; `None` if there is none.
     pub told: Option<RolloutAlert>,
-    /// The last release check that the gate heard of.
+    /// Latest release check that the gateway received; `None` if it never received one.
     pub validation: Option<ModelValidation>,
-    /// Number of the history's last entry.
+    /// Number of the last history entry; 0 before the first.
     pub seq: u64,
-    /// The time that stages are counted by.
+    /// Time that stages are counted by, in milliseconds since 1970.
     #[serde(rename = "now_ms")]
     pub now: UnixMs,
-    /// How many times as fast as a clock's it passes.
+    /// Factor by which this time passes faster than the clock; 1 outside of a rehearsal.
     pub time_factor: u64,
 }
 
-/// Every command, in the order in which they are offered; the reason is whoever asks's.
+/// Every command, in the order in which they are offered; the operator adds the reason.
 const COMMANDS: [fn() -> OperatorCommand; 7] = [
     || OperatorCommand::Start,
     || OperatorCommand::Approve,
@@ -60,7 +64,7 @@ const COMMANDS: [fn() -> OperatorCommand; 7] = [
     || OperatorCommand::Abort { reason: String::new() },
 ];
 
-/// The view of a release at a time, with the last closed minute.
+/// Builds the status of a release at a time, with the last closed minute.
 pub fn build_status(
     controller: &RolloutController,
     plan: &Plan,

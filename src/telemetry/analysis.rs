@@ -1,8 +1,12 @@
-//! What a log of predictions amounts to: shares, confidence, latency, and whether a release may go on.
+//! Analysis of a log of predictions: routes, labels, confidence, latency, and whether a release may
+//! go on.
 //!
-//! Lines enter one by one and are not kept: shares are counters, confidence a histogram of thousandths, latency a
-//! sketch (quantiles within 5 %). Read are events of version 3 and the reference's log, `schema_version` 2. The
-//! checks and their limits are the reference's: one that fails leaves a release mostly ready, two do not.
+//! Lines are added one by one and are not kept. Names are counted, confidence is a histogram of
+//! thousandths, and latency is a sketch with quantiles within 5 %. Two formats are read: events of
+//! version 3, and the log of the v2.4.2 reference service with `schema_version` 2.
+//!
+//! The checks and their limits are those of the reference: with one failed check a release is
+//! mostly ready, with two it is not ready.
 
 use std::collections::BTreeMap;
 
@@ -11,48 +15,49 @@ use serde::{Deserialize, Serialize};
 use super::latency_sketch::LatencySketch;
 use jeffrey_terms::{Cohort, Label};
 
-/// What is read of one line.
+/// Fields of one log line that the analysis uses.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LoggedPrediction {
-    /// Who answered; `None` in the reference's log, which knows one system.
+    /// Cohort that answered; `None` in the reference's log, which has one system only.
     pub destination: Option<Cohort>,
-    /// Milliseconds since 1970.
+    /// Time of the answer, in milliseconds since 1970; `None` if the line has none.
     pub time_ms: Option<u64>,
-    /// `linear_head`, `prototypes`, `regex`, `empty`, or another's name for its own.
+    /// Route: `linear_head`, `prototypes`, `regex`, `empty`, or a name that the old system uses.
     pub route: Option<String>,
-    /// The label.
+    /// Label with the highest probability; `None` if the answer gave none.
     pub label: Option<Label>,
-    /// Its probability, 0 to 1.
+    /// Probability of the label, 0 to 1.
     pub confidence: Option<f64>,
-    /// Whether the classifier was unsure.
+    /// Whether the classifier reported low confidence.
     pub low_confidence: bool,
-    /// The rule that was applied.
+    /// Name of the rule that was applied; `None` if no rule was.
     pub rule: Option<String>,
-    /// Milliseconds.
+    /// Latency of the answer, in milliseconds.
     pub latency_ms: Option<f64>,
-    /// The masked beginning of the text.
+    /// Masked beginning of the text; `None` if the log has no previews.
     pub preview: Option<String>,
 }
 
-/// What a line is.
+/// Content of one log line.
 #[derive(Clone, Debug, PartialEq)]
 pub enum LogLine {
-    /// An event that is no prediction: a verdict, or a call that nobody answered.
+    /// An event that is no prediction: user feedback, or a request whose answer gave neither label
+    /// nor route.
     Other,
-    /// A prediction.
+    /// A prediction with the fields of its line.
     Prediction(Box<LoggedPrediction>),
 }
 
-/// Why a line cannot be used. Says what is wrong, never what stands there.
+/// Reasons why a line cannot be used. The message says what is wrong and never quotes the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LogLineError {
-    /// It is not one JSON object.
+    /// The line is not one JSON object.
     #[error("not a JSON object")]
     NotJsonObject,
-    /// It is no line of a log that is known.
+    /// The line is of no known log format.
     #[error("neither an event of version 3 nor a line of schema 2")]
     UnknownFormat,
-    /// A field that is needed is missing or of another type.
+    /// A required field is missing or has another type.
     #[error("a field of its schema is missing or of another type")]
     InvalidFields,
 }
@@ -90,10 +95,10 @@ struct LogPredictionV2 {
 }
 
 impl LogLine {
-    /// Reads a line of either log.
+    /// Parses a line of either log format.
     ///
     /// # Errors
-    /// [`LogLineError`] for what is neither.
+    /// [`LogLineError`] when the line is of neither format or has fields that are not valid.
     pub fn parse(text: &str) -> Result<Self, LogLineError> {
         #[derive(Deserialize)]
         struct LogLineTag {
@@ -124,7 +129,7 @@ impl LogLineV3 {
         if self.label.is_none() && self.route.is_none() {
             return LogLine::Other;
         }
-        // Another's rule has no name of ours.
+        // The old system may say that a rule was applied without a name that is known here.
         let rule = self.rule.or((self.rule_applied == Some(true)).then(|| "other".to_owned()));
         LogLine::Prediction(Box::new(LoggedPrediction {
             destination: Some(self.destination),
@@ -157,7 +162,7 @@ impl LogLineV2 {
     }
 }
 
-/// What some predictions amount to so far.
+/// Counts of the predictions added so far.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LogAnalysis {
     predictions: u64,
@@ -165,10 +170,10 @@ pub struct LogAnalysis {
     labels: [u64; Label::ALL.len()],
     rules: BTreeMap<String, u64>,
     low_confidence: u64,
-    /// By thousandths, 0 to 1,000.
+    /// Predictions by confidence, in thousandths from 0 to 1,000.
     confidence: Vec<u64>,
     confidence_sum: f64,
-    /// In microseconds.
+    /// Latencies of all predictions, in microseconds.
     latency: LatencySketch,
     previews: u64,
     leaks: u64,
@@ -193,7 +198,8 @@ impl Default for LogAnalysis {
     }
 }
 
-/// Latencies by stretches of time, which become longer when there are too many of them.
+/// Latencies by time interval. All intervals double in length when there are more than
+/// [`INTERVALS_MAX`].
 #[derive(Clone, Debug, PartialEq)]
 struct LatencyOverTime {
     interval_ms: u64,
@@ -215,10 +221,10 @@ impl LatencyOverTime {
 }
 
 impl LogAnalysis {
-    /// With one more prediction.
+    /// Adds one prediction to the counts.
     pub fn add(&mut self, prediction: &LoggedPrediction) {
         self.predictions += 1;
-        // A name of another's may be anything: so many are kept apart, and no long one.
+        // The old system's names may be anything: only so many are counted apart, and no long one.
         let count_name = |counts: &mut BTreeMap<String, u64>, name: &str| {
             let is_listed = name.len() <= NAME_BYTES_MAX
                 && (counts.contains_key(name) || counts.len() < NAMES_MAX);
@@ -253,7 +259,7 @@ impl LogAnalysis {
         }
     }
 
-    /// What it comes to.
+    /// Returns the report of all predictions added so far.
     pub fn report(&self) -> LogAnalysisReport {
         let routed: u64 =
             self.routes.iter().filter(|(name, _)| *name != EMPTY_ROUTE).map(|(_, n)| n).sum();
@@ -292,7 +298,7 @@ impl LogAnalysis {
         }
     }
 
-    /// How many predictions had a confidence within each fiftieth.
+    /// Returns the number of predictions in each fiftieth of the confidence range.
     pub fn confidence_histogram(&self) -> [u64; 50] {
         let mut histogram = [0; 50];
         for (thousandth, count) in self.confidence.iter().enumerate() {
@@ -301,7 +307,8 @@ impl LogAnalysis {
         histogram
     }
 
-    /// P50 and P95 of the latency, in milliseconds, by the stretch's beginning in milliseconds since 1970.
+    /// Returns for each interval: its start in milliseconds since 1970, and the P50 and P95 of the
+    /// latency in milliseconds.
     pub fn latency_over_time(&self) -> Vec<(u64, f64, f64)> {
         let LatencyOverTime { interval_ms: width_ms, latency } = &self.over_time;
         let quantiles_at = |(index, sketch): (&u64, &LatencySketch)| {
@@ -323,7 +330,7 @@ impl LogAnalysis {
     }
 }
 
-/// Whether a preview shows what a mask should have hidden: the reference's check.
+/// Returns whether a preview shows text that a mask should have hidden, by the reference's check.
 pub fn shows_unmasked(preview: &str) -> bool {
     preview.contains('@') || preview.contains("http")
 }
@@ -332,22 +339,22 @@ fn ratio(count: u64, total: u64) -> Option<f64> {
     (total > 0).then(|| count as f64 / total as f64)
 }
 
-/// What the checks stand on.
+/// Numbers of predictions that the readiness checks use.
 #[allow(missing_docs, reason = "each is a number of predictions, described where it is counted")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadinessCounts {
     pub predictions: u64,
-    /// With a route other than that of white space.
+    /// Predictions with a route other than that of an empty text.
     pub routed: u64,
     pub linear_head: u64,
     pub regex: u64,
     pub low_confidence: u64,
-    /// With a preview that shows more than a mask lets through.
+    /// Predictions with a preview that shows more than a mask lets through.
     pub leaks: u64,
 }
 
 impl ReadinessCounts {
-    /// The reference's four checks.
+    /// Returns the reference's four readiness checks.
     pub fn checks(&self) -> [ReadinessCheck; 4] {
         [
             ReadinessCheck::at_least("linear_head", ratio(self.linear_head, self.routed), 0.90),
@@ -361,7 +368,7 @@ impl ReadinessCounts {
         ]
     }
 
-    /// What they come to.
+    /// Returns the readiness that the checks amount to.
     pub fn readiness(&self) -> Readiness {
         let failed = self.checks().iter().filter(|check| !check.holds).count();
         match failed {
@@ -373,22 +380,22 @@ impl ReadinessCounts {
     }
 }
 
-/// Whether a release may go on, from best to worst.
+/// Readiness of a release to go on, from best to worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum Readiness {
-    /// Every check holds.
+    /// All checks of the log hold.
     #[serde(rename = "READY")]
     Ready,
-    /// One does not.
+    /// Exactly one check does not hold.
     #[serde(rename = "MOSTLY READY")]
     MostlyReady,
-    /// Several do not, or there is nothing to check.
+    /// At least two checks do not hold, or there is nothing to check.
     #[serde(rename = "NOT READY")]
     NotReady,
 }
 
 impl Readiness {
-    /// In the reference's words.
+    /// Returns the name that the reference uses.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Ready => "READY",
@@ -398,20 +405,21 @@ impl Readiness {
     }
 }
 
-/// One condition.
+/// One readiness check with its limit and result.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct ReadinessCheck {
-    /// What is looked at.
+    /// Name of the value that is checked.
     pub name: &'static str,
-    /// What was seen; `None` of nothing.
+    /// Observed value; `None` if there is nothing to compute it from, and the check does not hold
+    /// then.
     pub value: Option<f64>,
-    /// What it may be at most.
+    /// Highest value for which the check holds; `None` if the limit is a lowest value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at_most: Option<f64>,
-    /// What it has to be at least.
+    /// Lowest value for which the check holds; `None` if the limit is a highest value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at_least: Option<f64>,
-    /// Whether it is.
+    /// Whether the value is within the limit.
     pub holds: bool,
 }
 
@@ -427,34 +435,34 @@ impl ReadinessCheck {
     }
 }
 
-/// All figures, as they are written.
+/// Report of a log analysis, as `jeffrey analyze` writes it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LogAnalysisReport {
-    /// What they come to.
+    /// Readiness that the checks amount to.
     pub verdict: Readiness,
-    /// On what grounds.
+    /// The four readiness checks with their values.
     pub checks: [ReadinessCheck; 4],
-    /// How many.
+    /// Number of predictions in the log.
     pub predictions: u64,
-    /// By route.
+    /// Number of predictions by route.
     pub routes: BTreeMap<String, u64>,
-    /// By label, in the labels' order.
+    /// Number of predictions by label, in the labels' order.
     pub labels: Vec<(Label, u64)>,
-    /// By rule.
+    /// Number of predictions by rule.
     pub rules: BTreeMap<String, u64>,
-    /// Part with any rule.
+    /// Fraction of the predictions with any rule, 0 to 1.
     pub rule_rate: Option<f64>,
-    /// Part without confidence.
+    /// Fraction of the predictions with low confidence, 0 to 1.
     pub low_confidence: Option<f64>,
-    /// Of the confidence, 0 to 1.
+    /// Mean and quantiles of the confidence, 0 to 1.
     pub confidence: ConfidenceStats,
-    /// Of the latency.
+    /// Quantiles of the latency, in milliseconds.
     pub latency_ms: LatencyStats,
-    /// How many showed a preview.
+    /// Number of predictions with a preview.
     pub previews: u64,
 }
 
-/// Figures of the confidence, to a thousandth.
+/// Mean and quantiles of the confidence, 0 to 1; the quantiles to a thousandth.
 #[allow(missing_docs, reason = "the mean, and quantiles by their names")]
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct ConfidenceStats {
@@ -464,7 +472,7 @@ pub struct ConfidenceStats {
     pub p90: Option<f64>,
 }
 
-/// Quantiles of the latency, within 5 %.
+/// Quantiles of the latency in milliseconds, within 5 %.
 #[allow(missing_docs, reason = "quantiles by their names")]
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct LatencyStats {
@@ -472,11 +480,11 @@ pub struct LatencyStats {
     pub p95: Option<f64>,
 }
 
-/// The route of a text without anything to classify: no model's.
+/// Route of a text without anything to classify; no model answered it.
 const EMPTY_ROUTE: &str = "empty";
-/// So many stretches of time are kept apart.
+/// Most time intervals that are kept apart.
 const INTERVALS_MAX: usize = 500;
-/// So many names, and none longer.
+/// Most names that are counted apart; a longer name is counted as `other`.
 const NAMES_MAX: usize = 32;
 const NAME_BYTES_MAX: usize = 64;
 
@@ -565,7 +573,7 @@ mod tests {
     }
 
     #[test]
-    fn figures_are_those_of_the_lines() {
+    fn the_report_counts_what_the_lines_say() {
         let report = analyze(&[(EVENT_LINE, 3), (LEGACY_LINE, 1)]);
         assert_eq!(report.predictions, 4);
         assert_eq!(report.routes, BTreeMap::from([("linear_head".into(), 3), ("regex".into(), 1)]));

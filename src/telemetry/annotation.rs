@@ -1,6 +1,7 @@
-//! What a person should read and label: answers the model was unsure of, and those that readers judged.
+//! Selection of texts for annotation: answers with low confidence, and answers with user feedback.
 //!
-//! Out of events alone, so the texts are the masked beginnings that these show.
+//! Events are the only source, so a text is the masked beginning that its event shows. Each text is
+//! selected once: those with user feedback first, then those with the lowest confidence.
 
 use std::collections::HashMap;
 
@@ -11,44 +12,45 @@ use jeffrey_terms::{Cohort, Label};
 /// One text to be labelled.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct AnnotationRow {
-    /// Its masked beginning.
+    /// Masked beginning of the text.
     pub text: String,
-    /// What a reader said it is; none as long as nobody has.
+    /// Label that a user gave or confirmed; `None` without one.
     pub label: Option<Label>,
-    /// For whoever labels it: the event does not know.
+    /// Language of the text; always `None` here, because events do not have it. The annotator fills
+    /// it in.
     pub lang: Option<String>,
-    /// Why it is here.
+    /// Reason why the text was selected.
     pub why: AnnotationReason,
-    /// What the model took it for.
+    /// Label that the model gave.
     pub guess: Option<Label>,
-    /// How sure it was.
+    /// Probability of the model's label, 0 to 1.
     pub confidence: Option<f64>,
-    /// What came second.
+    /// Label with the second-highest probability.
     pub second: Option<Label>,
-    /// When it was answered, in milliseconds since 1970.
+    /// Time of the answer, in milliseconds since 1970.
     pub time_ms: u64,
 }
 
-/// Why a text is to be labelled.
+/// Reason why a text was selected, in the order of the rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AnnotationReason {
-    /// A reader said what it is instead.
+    /// A user gave the right label.
     Corrected,
-    /// A reader said that it is not what the model said.
+    /// A user rejected the model's label and gave no other.
     Rejected,
-    /// A reader said that it is what the model said.
+    /// A user confirmed the model's label.
     Confirmed,
-    /// The model was below its threshold.
+    /// The model reported low confidence.
     LowConfidence,
 }
 
-/// Rows in the making.
+/// Candidates for annotation, collected from events.
 #[derive(Clone, Debug, Default)]
 pub struct AnnotationSet {
-    /// The model's answers that show a text, by their ids: a verdict comes later.
+    /// The model's answers that show a text, by their ids; feedback on them comes later.
     candidates: HashMap<String, AnnotationCandidate>,
-    /// Answers of the model that show no text.
+    /// Number of the model's answers without a text.
     pub without_text: u64,
 }
 
@@ -59,7 +61,7 @@ struct AnnotationCandidate {
     has_verdict: bool,
 }
 
-/// What is read of an event.
+/// Fields of an event that the selection uses.
 #[derive(Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 enum AnnotationEvent {
@@ -83,10 +85,10 @@ enum AnnotationEvent {
 }
 
 impl AnnotationSet {
-    /// Reads one event; those of the old system's answers count for nothing.
+    /// Reads one event. Answers of the old system are not counted.
     ///
     /// # Errors
-    /// When the line is no event. The error does not hold the line.
+    /// [`NotAnEvent`] when the line is not an event; the error does not hold the line.
     pub fn read_line(&mut self, line: &str) -> Result<(), NotAnEvent> {
         match serde_json::from_str(line) {
             Ok(
@@ -109,7 +111,8 @@ impl AnnotationSet {
                 let row =
                     AnnotationRow { text, label, lang, why, guess, confidence, second, time_ms };
                 let low_confidence = low_confidence == Some(true);
-                // Delivered twice, it is the same again; its verdict may be known already.
+                // An event that is delivered twice is the same; feedback on the first may be known
+                // already.
                 self.candidates.entry(id).or_insert(AnnotationCandidate {
                     row,
                     low_confidence,
@@ -133,7 +136,8 @@ impl AnnotationSet {
         Ok(())
     }
 
-    /// What is to be labelled, each text once: what readers judged first, then what the model was least sure of.
+    /// Returns the selected texts, each once: those with user feedback first, then those with the
+    /// lowest confidence.
     pub fn into_rows(self) -> Vec<AnnotationRow> {
         let chosen = self
             .candidates
@@ -154,7 +158,7 @@ impl AnnotationSet {
     }
 }
 
-/// A line that is no event.
+/// Error for a line that is not an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no event of version 3")]
 pub struct NotAnEvent;

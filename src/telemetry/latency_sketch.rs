@@ -1,14 +1,17 @@
-//! Latencies as counts in buckets whose bounds grow by a tenth: quantiles within 5 %, sums of sketches exact.
+//! Latencies counted in buckets whose bounds grow by a tenth: quantiles are within 5 %, and sums of
+//! sketches are exact.
 //!
-//! After DDSketch (Masson, Rim & Lee 2019, <https://arxiv.org/abs/1908.10693>) with γ = 1.1: bucket `k` holds what
-//! lies above `γ^(k-1)` and up to `γ^k` milliseconds, bucket 0 what is up to 1 ms. Adding is counting, so the order
-//! does not matter, and a sketch of several parts is their sum.
+//! The method is DDSketch (Masson, Rim & Lee 2019, <https://arxiv.org/abs/1908.10693>) with γ =
+//! 1.1. Bucket `k` counts latencies above `γ^(k-1)` and up to `γ^k` milliseconds, bucket 0 those up
+//! to 1 ms. Adding is counting, so the order does not matter, and the sketch of several shards is
+//! the sum of theirs. A sketch may use another unit for all its values: the log analysis uses
+//! microseconds.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Counts by bucket.
+/// Number of latencies in each bucket.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct LatencySketch {
@@ -16,24 +19,25 @@ pub struct LatencySketch {
 }
 
 impl LatencySketch {
-    /// Counts one latency.
+    /// Adds one latency, in milliseconds.
     pub fn add(&mut self, ms: u64) {
         *self.buckets.entry(bucket_index(ms)).or_default() += 1;
     }
 
-    /// Counts what another has counted.
+    /// Adds the counts of another sketch.
     pub fn merge(&mut self, other: &Self) {
         for (bucket, count) in &other.buckets {
             *self.buckets.entry(*bucket).or_default() += count;
         }
     }
 
-    /// How many were counted.
+    /// Returns the number of latencies added.
     pub fn count(&self) -> u64 {
         self.buckets.values().sum()
     }
 
-    /// The latency that a part (0 to 1) of all do not exceed, in milliseconds, within 5 %; `None` of nothing.
+    /// Returns the latency that a fraction (0 to 1) of all do not exceed, in milliseconds, within 5
+    /// %; `None` if the sketch is empty.
     pub fn quantile(&self, fraction: f64) -> Option<f64> {
         let rank = libm::ceil(fraction.clamp(0.0, 1.0) * self.count() as f64).max(1.0) as u64;
         let mut cumulative = 0;
@@ -41,7 +45,7 @@ impl LatencySketch {
             cumulative += **count;
             cumulative >= rank
         });
-        // The middle of the bucket in the sense that errs alike both ways: 2 γ^k / (γ + 1).
+        // The point of the bucket with the same relative error to both ends: 2 γ^k / (γ + 1).
         entry.map(|(bucket, _)| match bucket {
             0 => 1.0,
             bucket => 2.0 * libm::pow(BUCKET_GROWTH, f64::from(*bucket)) / (BUCKET_GROWTH + 1.0),

@@ -1,4 +1,7 @@
-//! What is kept of a request, and what is taken out of it first.
+//! Analysis of stored predictions: log reports, texts for annotation, and latency quantiles.
+//!
+//! The input is log lines and events, which hold at most the masked beginning of a text. Nothing
+//! here reads a clock, a file or the network.
 
 pub mod analysis;
 

@@ -52,7 +52,7 @@ describe("a healthy release", OPTIONS, () => {
 
   test("walks through every stage and is promoted", async () => {
     const posted = await jeffrey(["validate", "--post", `${gate.origin}/_jeffrey`], "", { JEFFREY_ADMIN_TOKEN: SECRETS.JEFFREY_ADMIN_TOKEN });
-    assert.deepEqual([posted.code, posted.stderr], [0, "the gate has the report\n"]);
+    assert.deepEqual([posted.code, posted.stderr], [0, "report posted to the gateway\n"]);
     // How fast this machine is, is no matter of a healthy release.
     const { status, json } = await gate.wish({ command: "start", plan: planOf({ slow: "90%" }) });
     assert.deepEqual([status, json.share_basis_points, json.rollout.phase], [200, 1_000, "ramping"]);
@@ -93,7 +93,7 @@ describe("a healthy release", OPTIONS, () => {
     assert.equal(json.rollout.phase, "promoted");
     const history = await gate.words(["history", "--json"]);
     const again = await gate.words(["replay", "-"], { input: history.stdout });
-    assert.match(again.stdout, /^\d+ entries, \d+ decisions: the same again, to the last bit\n$/);
+    assert.match(again.stdout, /^\d+ entries, \d+ decisions replayed: identical\n$/);
     const changed = await gate.words(["replay", "-"], { input: history.stdout.replace('"share_basis_points":2000', '"share_basis_points":3000') });
     assert.equal(changed.code, 1);
     assert.match(changed.stderr, /was recorded otherwise than its inputs decide/);
@@ -105,7 +105,7 @@ describe("a healthy release", OPTIONS, () => {
     const nobody = await gate.words(["status"], { env: { JEFFREY_ADMIN_TOKEN: "", JEFFREY_VIEWER_TOKEN: "" } });
     assert.deepEqual([nobody.code, /neither is set/.test(nobody.stderr)], [2, true]);
     const away = await gate.words(["status"], { env: { JEFFREY_GATE: "http://127.0.0.1:1/_jeffrey" } });
-    assert.deepEqual([away.code, /^error: the gate: /.test(away.stderr)], [2, true]);
+    assert.deepEqual([away.code, /^error: gateway: /.test(away.stderr)], [2, true]);
   });
 
   test("says what its week was, as the ledger counted it", async () => {
@@ -144,7 +144,7 @@ describe("a healthy release", OPTIONS, () => {
     assert.match(first, /^"Call me on \[PHONE\], ""they"" said, fine",fear,,corrected,/);
     assert.ok(!stdout.includes("12 34"));
     const off = await gate.command(["export", "--for-annotation", "-"], { input: '{"event":"classify","id":"a","time_ms":1,"destination":"canary","preview":null}\n' });
-    assert.deepEqual([off.code, off.stderr], [1, "no event shows a preview: the gate's PREVIEW is off\n"]);
+    assert.deepEqual([off.code, off.stderr], [1, "no event has a text preview: PREVIEW is off at the gateway\n"]);
   });
 });
 
@@ -209,8 +209,8 @@ describe("a release that goes wrong", OPTIONS, () => {
     const entries = await gate.history();
     const by_gate = entries.find(({ state }) => state.phase.cause?.gate?.gate === "regex above 2 %");
     const explained = await gate.words(["explain", String(by_gate.seq)]);
-    assert.match(explained.stdout, /^Entry \d+ of .*: its minutes were looked at\. The release is rolled back now, at stage 1 with a share of 0\.00%: .*gate `regex above 2 %` fails: /);
-    assert.match(explained.stdout, /^Since the stage began: \d+ canary requests with \d+ errors, \d+ of stable's with \d+\.$/m);
+    assert.match(explained.stdout, /^Entry \d+ at .*: its minutes were looked at\. Release is now rolled back in stage 1, traffic share 0\.00%: .*gate `regex above 2 %` fails: /);
+    assert.match(explained.stdout, /^Since the stage began: \d+ canary requests with \d+ errors, \d+ stable requests with \d+\.$/m);
     assert.match(explained.stdout, /^regex above 2 % +fail /m);
     const last = await gate.words(["explain"]);
     assert.match(last.stdout, /an isolate saw: trap/);
@@ -218,7 +218,7 @@ describe("a release that goes wrong", OPTIONS, () => {
     const again = await gate.words(["replay", "-"], { input: history.stdout });
     assert.equal(again.code, 0, again.stderr);
     const told = await gate.words(["test-alert"]);
-    assert.deepEqual([told.code, told.stdout], [0, "on-call: has it (200)\n"]);
+    assert.deepEqual([told.code, told.stdout], [0, "on-call: delivered (200)\n"]);
   });
 
   test("tells when it is over, and nobody fails meanwhile", () => {

@@ -94,7 +94,7 @@ test("a panic answers 500, tells nobody the input, and the next request is serve
   // The log is written by another process.
   const log = await until(async () => {
     const log = await worker.log();
-    const places = log.match(/panic at crates\/wire\/src\/service\.rs:\d+/g) ?? [];
+    const places = log.match(/panic at crates\/http-api\/src\/service\.rs:\d+/g) ?? [];
     return (places.length >= 2 || log.includes("planted")) && log;
   });
   assert.doesNotMatch(log, /Zanzibar|planted|luggage/);

@@ -1,9 +1,12 @@
-//! A release that gets worse after ten minutes, watched minute by minute until the evidence suffices.
+//! Follows a release that gets worse after ten minutes, minute by minute, until the evidence
+//! suffices.
+//!
+//! It prints the error rates so far and the e-value, and stops at the first alarm.
 
 use jeffrey_anytime::change_point::ChangePointEProcess;
 use jeffrey_anytime::{EQUAL_WEIGHTS, Proportion, exp, ln, odds};
 
-/// The chance of a false alarm in a day that is accepted.
+/// Accepted chance of a false alarm in one day.
 const BUDGET: f64 = 0.01;
 
 fn main() {

@@ -1,15 +1,17 @@
-//! Events of a known chance: which cohort a subject belongs to that is seen, or affected, for the first
-//! time.
+//! Tests whether subjects fall into the cohorts with the chance that the share promises.
 //!
-//! A subject's cohort is drawn once, with the share `s`, whatever the subject does. If the cohorts do not
-//! differ, each new subject is the canary's with chance `s`. A beta mixture over all other chances is
-//! Lindon & Malek's test (2022, <https://arxiv.org/abs/2011.03567>) in two categories; a grid of odds is
-//! the same on a few points, and may start anew each minute.
+//! The events are subjects that are seen, or affected, for the first time. Each subject's cohort is
+//! drawn once, with the share `s`, whatever the subject does. If the cohorts do not differ, each
+//! new subject belongs to the canary with chance `s`. A beta mixture over all other chances is the
+//! test of Lindon & Malek (2022, <https://arxiv.org/abs/2011.03567>) in two categories. A grid of
+//! odds is the same test on a few points, and it may start anew each minute.
 
 use super::{ALTERNATIVE_COUNT, ALTERNATIVE_RATIOS, Proportion, exp, limit, ln, ln_gamma};
 
-/// For each odds in [`ALTERNATIVE_RATIOS`]: the logarithm of the e-value of new subjects, `canary` and `stable`, against
-/// "each is the canary's with chance `share`", looking for more. `share` lies between 0 and 1.
+/// Returns one ln e-value for each odds in [`ALTERNATIVE_RATIOS`], against "each new subject is the
+/// canary's with chance `share`", looking for more than that.
+///
+/// `canary` and `stable` count new subjects. `share` lies between 0 and 1, both excluded.
 pub fn ln_e_more_than_share(canary: u64, stable: u64, share: f64) -> [f64; ALTERNATIVE_COUNT] {
     let canary_proportion = Proportion::new(canary, canary.saturating_add(stable));
     ALTERNATIVE_RATIOS.map(|odds| {
@@ -21,14 +23,16 @@ pub fn ln_e_more_than_share(canary: u64, stable: u64, share: f64) -> [f64; ALTER
     })
 }
 
-/// `ln` of `B(a + S1, b + S0) / B(a, b) / (s^S1 (1 - s)^S0)`: evidence that the canary's part is not
-/// `share`, in either direction, with a Beta(`a`, `b`) over what it could be.
+/// Returns the evidence that the canary's part of the subjects is not `share`, in either direction.
+///
+/// The value is `ln` of `B(a + S1, b + S0) / B(a, b) / (s^S1 (1 - s)^S0)`, with a Beta(`a`, `b`)
+/// prior over the part. `share` lies between 0 and 1, both excluded.
 pub fn ln_e_two_sided(canary: u64, stable: u64, share: f64, a: f64, b: f64) -> f64 {
     let (s1, s0) = (canary as f64, stable as f64);
     ln_beta(a + s1, b + s0) - ln_beta(a, b) - s1 * ln(share) - s0 * ln(1.0 - share)
 }
 
-/// The same, with the Beta cut to parts above `share`.
+/// Returns the same evidence as [`ln_e_two_sided`], with the Beta prior cut to parts above `share`.
 pub fn ln_e_one_sided(canary: u64, stable: u64, share: f64, a: f64, b: f64) -> f64 {
     let ln_mass_above = |a, b| ln(incomplete_beta(b, a, 1.0 - share).max(f64::MIN_POSITIVE));
     ln_e_two_sided(canary, stable, share, a, b)
@@ -36,8 +40,10 @@ pub fn ln_e_one_sided(canary: u64, stable: u64, share: f64, a: f64, b: f64) -> f
         - ln_mass_above(a, b)
 }
 
-/// A two-sided test of subjects seen for the first time, with `a = 20 s`, `b = 20 (1 - s)`: as much as
-/// twenty subjects seen before. A share that is none or all leaves nothing to test.
+/// Returns the two-sided ln e-value of the sample-ratio test on subjects seen for the first time.
+///
+/// The prior has `a = 20 s` and `b = 20 (1 - s)`: it weighs as much as twenty subjects. A share of
+/// 0 or 1 leaves nothing to test, so the result is 0.
 pub fn ln_e_sample_ratio(canary: u64, stable: u64, share: f64) -> f64 {
     if share <= 0.0 || share >= 1.0 {
         return 0.0;
@@ -45,13 +51,15 @@ pub fn ln_e_sample_ratio(canary: u64, stable: u64, share: f64) -> f64 {
     ln_e_two_sided(canary, stable, share, PRIOR_SUBJECTS * share, PRIOR_SUBJECTS * (1.0 - share))
 }
 
-/// `ln B(a, b)`.
+/// Logarithm of the beta function, `ln B(a, b)`.
 pub(crate) fn ln_beta(a: f64, b: f64) -> f64 {
     ln_gamma(a) + ln_gamma(b) - ln_gamma(a + b)
 }
 
-/// The regularised incomplete beta function `I_x(a, b)`, by Lentz's evaluation of its continued fraction
-/// (DLMF 8.17.22, <https://dlmf.nist.gov/8.17#v>).
+/// Returns the regularised incomplete beta function `I_x(a, b)`.
+///
+/// It uses Lentz's evaluation of the continued fraction (DLMF 8.17.22,
+/// <https://dlmf.nist.gov/8.17#v>).
 pub(crate) fn incomplete_beta(a: f64, b: f64, x: f64) -> f64 {
     if x <= 0.0 || x >= 1.0 {
         return if x <= 0.0 { 0.0 } else { 1.0 };
@@ -80,11 +88,12 @@ pub(crate) fn incomplete_beta(a: f64, b: f64, x: f64) -> f64 {
     front * fraction
 }
 
-/// Weight of the expectation in the test of the sample ratio, in subjects (shared/statistics.md).
+/// Weight of the prior in the sample-ratio test, in subjects.
 const PRIOR_SUBJECTS: f64 = 20.0;
-/// Lentz's guard against a division by 0.
+/// Guard against a division by 0 in Lentz's evaluation: it replaces every value closer to 0.
 const TINY: f64 = 1e-300;
-/// About the square root of the larger argument is needed: enough for ten million subjects.
+/// Most steps of the continued fraction. It needs about the square root of the larger argument, so
+/// this is enough for ten million subjects.
 const STEPS_MAX: u32 = 20_000;
 
 #[cfg(test)]
@@ -94,7 +103,8 @@ mod tests {
     #[test]
     fn the_incomplete_beta_function_has_its_closed_forms() {
         let rows = [
-            // I_x(1, 1) = x; I_x(2, 3) and I_x(3, 2) by their polynomials; I_x(1/2, 1/2) by arc sine.
+            // I_x(1, 1) = x. I_x(2, 3) and I_x(3, 2) follow from their polynomials, I_x(1/2, 1/2)
+            // from the arc sine.
             (1.0, 1.0, 0.3, 0.3),
             (2.0, 3.0, 0.5, 0.6875),
             (3.0, 2.0, 0.5, 0.3125),

@@ -1,27 +1,29 @@
-//! Mixtures over normal and binomial deviations, and what they bound: for reports, and to be compared
-//! with the figures of another implementation.
+//! Bounds and confidence sequences from mixtures over normal and binomial deviations.
 //!
-//! After Howard, Ramdas, McAuliffe & Sekhon 2021, "Time-uniform, nonparametric, nonasymptotic confidence
-//! sequences", <https://arxiv.org/abs/1810.08240>; their own code is `confseq`
-//! (<https://github.com/gostevehoward/confseq>), whose tests give the known values below. `s` is a sum of
-//! deviations, `v` its variance process; evidence is 1 in expectation at any time.
+//! Reports use them, and tests compare them with the figures of another implementation. The method
+//! is that of Howard, Ramdas, McAuliffe & Sekhon 2021, "Time-uniform, nonparametric, nonasymptotic
+//! confidence sequences", <https://arxiv.org/abs/1810.08240>. Their own code is `confseq`
+//! (<https://github.com/gostevehoward/confseq>), whose tests give the known values below. `s` is a
+//! sum of deviations and `v` its variance process. The e-value has expectation 1 at any time.
 
 use super::beta::{incomplete_beta, ln_beta};
 use super::{Proportion, ln};
 
-/// The scale of a normal mixture that makes its two-sided bound lowest at `v_best` (their
-/// proposition 3, in the approximation used by `confseq`).
+/// Returns the scale of the normal mixture whose two-sided bound is lowest at `v_best`.
+///
+/// This is proposition 3 of the paper, in the approximation that `confseq` uses.
 pub fn normal_mixture_scale(v_best: f64, budget: f64) -> f64 {
     let nats = 2.0 * ln(1.0 / budget);
     v_best / (nats + ln(1.0 + nats))
 }
 
-/// How far a sum may deviate, either way: crossed with a chance of at most `budget`, ever.
+/// Returns how far a sum may deviate, either way, at variance `v`. The chance that it ever deviates
+/// further is at most `budget`.
 pub fn normal_mixture_bound(v: f64, budget: f64, scale: f64) -> f64 {
     ((v + scale) * (ln(1.0 + v / scale) + 2.0 * ln(1.0 / budget))).sqrt()
 }
 
-/// A beta mixture over deviations that go up by at most `h` and down by at most `g`.
+/// Beta mixture over deviations that go up by at most `up_max` and down by at most `down_max`.
 #[derive(Clone, Copy, Debug)]
 pub struct BetaBinomialMixture {
     down_max: f64,
@@ -31,7 +33,8 @@ pub struct BetaBinomialMixture {
 }
 
 impl BetaBinomialMixture {
-    /// The mixture that is sharpest at `v_best` for this budget.
+    /// Returns the mixture that is sharpest at variance `v_best` for this budget. Deviations go
+    /// down by at most `g` and up by at most `h`.
     pub fn new(v_best: f64, budget: f64, g: f64, h: f64, one_sided: bool) -> Self {
         let scale = normal_mixture_scale(v_best, if one_sided { 2.0 * budget } else { budget });
         Self {
@@ -42,7 +45,7 @@ impl BetaBinomialMixture {
         }
     }
 
-    /// Logarithm of the evidence of a sum `s` with variance `v`.
+    /// Returns the ln e-value of a sum `s` with variance `v`.
     pub fn ln_e(&self, s: f64, v: f64) -> f64 {
         let Self { down_max: g, up_max: h, scale, .. } = *self;
         let (range, ups, downs) = (g + h, (v + h * s) / h, (v - g * s) / g);
@@ -51,13 +54,14 @@ impl BetaBinomialMixture {
             - self.ln_mass(scale / (g * range), scale / (h * range))
     }
 
-    /// How far the sum may go up at variance `v`: crossed with a chance of at most `budget`, ever.
+    /// Returns how far the sum may go up at variance `v`. The chance that it ever goes further is
+    /// at most `budget`.
     pub fn bound(&self, v: f64, budget: f64) -> f64 {
         let threshold = ln(1.0 / budget);
         bisect_crossing(0.0, v / self.down_max, |s| self.ln_e(s, v) > threshold)
     }
 
-    /// `ln` of the beta function, cut to the upward side where only that is looked for.
+    /// Logarithm of the beta function. A one-sided mixture counts only the upward side of its mass.
     fn ln_mass(&self, a: f64, b: f64) -> f64 {
         let mass = if self.is_one_sided {
             incomplete_beta(a, b, self.up_max / (self.down_max + self.up_max))
@@ -68,8 +72,10 @@ impl BetaBinomialMixture {
     }
 }
 
-/// A chance's confidence sequence: it holds the true one at all times, but for a chance of `budget`. The
-/// mixture is sharpest at `best` draws, for a budget of 0.05.
+/// Returns the confidence sequence of a chance as `(low, high)`.
+///
+/// It contains the true chance at all times, except with a chance of `budget`. The mixture is
+/// sharpest at `n_best` draws, for a budget of 0.05. Without a draw the result is `(0.0, 1.0)`.
 pub fn bernoulli_confidence_sequence(
     proportion: Proportion,
     budget: f64,
@@ -88,8 +94,10 @@ pub fn bernoulli_confidence_sequence(
     )
 }
 
-/// The highest chance that is still compatible with what was drawn a fixed number of times: the upper end of
-/// Clopper & Pearson's one-sided interval (1934, Biometrika 26:404–413). Not for looks along the way.
+/// Returns the upper end of Clopper & Pearson's one-sided interval (1934, Biometrika 26:404–413):
+/// the highest chance that is still compatible with the draws.
+///
+/// It holds for a number of draws fixed in advance, not for repeated looks.
 pub fn clopper_pearson_upper(proportion: Proportion, error: f64) -> f64 {
     let (hits, misses) =
         (proportion.hits as f64, proportion.of.saturating_sub(proportion.hits) as f64);
@@ -99,7 +107,7 @@ pub fn clopper_pearson_upper(proportion: Proportion, error: f64) -> f64 {
     bisect_crossing(0.0, 1.0, |p| incomplete_beta(hits + 1.0, misses, p) > 1.0 - error)
 }
 
-/// Where `beyond` becomes true between `low` and `high`, by halving.
+/// Returns where `is_beyond` becomes true between `low` and `high`, by halving the interval.
 fn bisect_crossing(mut low: f64, mut high: f64, is_beyond: impl Fn(f64) -> bool) -> f64 {
     for _ in 0..HALVINGS_MAX {
         let middle = low.midpoint(high);
@@ -110,7 +118,7 @@ fn bisect_crossing(mut low: f64, mut high: f64, is_beyond: impl Fn(f64) -> bool)
     low.midpoint(high)
 }
 
-/// As many as a number between 0 and 1 has bits.
+/// Number of halvings: an `f64` has 53 bits of precision.
 const HALVINGS_MAX: u32 = 53;
 
 #[cfg(test)]
@@ -143,7 +151,7 @@ mod tests {
 
     #[test]
     fn the_exact_interval_has_its_known_ends() {
-        // None of n: 1 - 0.05^(1/n), about 3 / n. One of two: sqrt(0.95).
+        // Zero hits of n: 1 - 0.05^(1/n), about 3 / n. One hit of two: sqrt(0.95).
         assert_near(
             clopper_pearson_upper(Proportion::new(0, 100), 0.05),
             1.0 - 0.05_f64.powf(0.01),

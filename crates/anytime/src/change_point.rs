@@ -1,17 +1,17 @@
 //! Evidence carried from minute to minute, as a few numbers.
 //!
-//! [`ChangePointEProcess`] looks for a change at any minute of a horizon: one e-process is started a minute, with a
-//! part of one stake, and what is kept is their sum for each alternative. A weighted sum of e-processes is
-//! one. [`ProductEProcess`] starts once, for what has to be shown of a whole stage. [`EDetector`] has no
-//! horizon: it bounds how often it is false, not whether ever (Shin, Ramdas & Rinaldo 2022,
-//! <https://arxiv.org/abs/2203.03532>).
+//! [`ChangePointEProcess`] looks for a change at any minute of a horizon. Each minute starts one
+//! e-process with a part of a single stake, and only their sum is kept for each alternative. A
+//! weighted sum of e-processes is an e-process. [`ProductEProcess`] starts once, for a claim about
+//! a whole stage. [`EDetector`] has no horizon: it bounds how often it is wrong, not whether it
+//! ever is (Shin, Ramdas & Rinaldo 2022, <https://arxiv.org/abs/2203.03532>).
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{ALTERNATIVE_COUNT, exp, ln, ln_mean_exp};
 
-/// Sums over starts for each alternative, and what is left of the stake.
+/// Sum over all starting minutes for each alternative, and the stake that is not spent yet.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChangePointEProcess {
@@ -20,13 +20,15 @@ pub struct ChangePointEProcess {
 }
 
 impl ChangePointEProcess {
-    /// Nothing started: the stake of 1 is whole, and so is the evidence.
+    /// Returns a process that has not started: the stake of 1 is whole, and the e-value is 1.
     pub const fn new() -> Self {
         Self { sums: HexFloats([0.0; ALTERNATIVE_COUNT]), unspent: HexFloats([1.0]) }
     }
 
-    /// Starts one more e-process with `stake` (as long as some is left), then multiplies all that have
-    /// started by the e-values of a block. The stake must not depend on that block.
+    /// Starts one more e-process with `stake`, or with what is left of it, then multiplies all
+    /// started ones by the e-values of a block.
+    ///
+    /// The stake must not depend on that block.
     pub fn fold_block(&mut self, stake: f64, ln_e: &[f64; ALTERNATIVE_COUNT]) {
         let [unspent] = &mut self.unspent.0;
         let stake = stake.min(*unspent);
@@ -36,7 +38,7 @@ impl ChangePointEProcess {
         }
     }
 
-    /// Logarithm of the evidence, the alternatives weighed by parts of 1 that never change.
+    /// Returns the ln e-value. `weights` weigh the alternatives: they sum to 1 and never change.
     pub fn ln_e(&self, weights: &[f64; ALTERNATIVE_COUNT]) -> f64 {
         ln(weighted_sum(&self.sums.0, weights) + self.unspent.0[0])
     }
@@ -48,7 +50,7 @@ impl Default for ChangePointEProcess {
     }
 }
 
-/// Sums over starts without an end: Shiryaev's and Roberts's detector on e-values.
+/// Sum over starts without an end: the detector of Shiryaev and Roberts, on e-values.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct EDetector {
@@ -56,20 +58,20 @@ pub struct EDetector {
 }
 
 impl EDetector {
-    /// Nothing seen.
+    /// Returns a detector that has seen no block.
     pub const fn new() -> Self {
         Self { sums: HexFloats([0.0; ALTERNATIVE_COUNT]) }
     }
 
-    /// One block.
+    /// Starts one more e-process with a stake of 1, then multiplies all by the e-values of a block.
     pub fn fold_block(&mut self, ln_e: &[f64; ALTERNATIVE_COUNT]) {
         for (sum, ln_e) in self.sums.0.iter_mut().zip(ln_e) {
             *sum = multiply_capped(*sum + 1.0, *ln_e);
         }
     }
 
-    /// Logarithm of the statistic. While nothing is wrong it takes `A` blocks on average, or more, to
-    /// reach `A`.
+    /// Returns the logarithm of the statistic. While nothing is wrong, it takes at least `A` blocks
+    /// on average to reach `A`.
     pub fn ln_e(&self, weights: &[f64; ALTERNATIVE_COUNT]) -> f64 {
         ln(weighted_sum(&self.sums.0, weights))
     }
@@ -81,7 +83,7 @@ impl Default for EDetector {
     }
 }
 
-/// One start, `N` alternatives of equal weight; kept as logarithms.
+/// Product of e-values from one start, for `N` alternatives of equal weight, kept as logarithms.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ProductEProcess<const N: usize> {
@@ -89,19 +91,19 @@ pub struct ProductEProcess<const N: usize> {
 }
 
 impl<const N: usize> ProductEProcess<N> {
-    /// Nothing seen.
+    /// Returns a process that has seen no block: its e-value is 1.
     pub const fn new() -> Self {
         Self { ln_e_values: HexFloats([0.0; N]) }
     }
 
-    /// One block.
+    /// Multiplies the e-values of one block into the product.
     pub fn fold_block(&mut self, ln_e: &[f64; N]) {
         for (sum, ln_e) in self.ln_e_values.0.iter_mut().zip(ln_e) {
             *sum += ln_e;
         }
     }
 
-    /// Logarithm of the evidence.
+    /// Returns the ln e-value: the logarithm of the mean over the alternatives.
     pub fn ln_e(&self) -> f64 {
         ln_mean_exp(&self.ln_e_values.0)
     }
@@ -113,11 +115,13 @@ impl<const N: usize> Default for ProductEProcess<N> {
     }
 }
 
-/// Numbers stored with all their bits, as sixteen hexadecimal digits each: a decimal read back by
-/// another reader may differ in the last bit.
+/// Numbers stored with all their bits, as sixteen hexadecimal digits each.
+///
+/// A decimal that another reader parses may differ in the last bit. Deserialising refuses a value
+/// that is not finite.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct HexFloats<const N: usize>(
-    /// The numbers.
+    /// The numbers, in their order.
     pub [f64; N],
 );
 
@@ -158,12 +162,14 @@ fn weighted_sum(sums: &[f64; ALTERNATIVE_COUNT], weights: &[f64; ALTERNATIVE_COU
     sums.iter().zip(weights).map(|(sum, weight)| sum * weight).sum()
 }
 
-/// `sum * exp(ln_e)`, held below [`EVIDENCE_MAX`]: less evidence than there was is still evidence.
+/// Returns `sum * exp(ln_e)`, held below [`EVIDENCE_MAX`]. Capping only loses evidence, so the
+/// result remains valid.
 fn multiply_capped(sum: f64, ln_e: f64) -> f64 {
     (sum * exp(ln_e.min(LN_E_MAX))).min(EVIDENCE_MAX)
 }
 
-/// No budget is near `1 / EVIDENCE_MAX`, and `EVIDENCE_MAX * exp(LN_E_MAX)` is still a number.
+/// Cap on a sum. No budget is near `1 / EVIDENCE_MAX`, and `EVIDENCE_MAX * exp(LN_E_MAX)` is
+/// finite.
 const EVIDENCE_MAX: f64 = 1e100;
 const LN_E_MAX: f64 = 400.0;
 
@@ -179,7 +185,8 @@ mod tests {
         }
     }
 
-    /// A fair game: each block multiplies by 2 or by 0 (nearly), each as likely.
+    /// All outcomes of a fair game: each block multiplies by 2 or by (nearly) 0, both equally
+    /// likely.
     fn fair_game_outcomes(blocks: u32) -> impl Iterator<Item = Vec<f64>> {
         let gain = |lost: bool| if lost { -700.0 } else { ln(2.0) };
         (0..1_u32 << blocks)
@@ -201,15 +208,15 @@ mod tests {
                     .sum();
                 total / f64::from(1_u32 << blocks)
             };
-            // However the stake is cut, and although it is used up within these blocks.
+            // The stake may be cut in any way, and it may be used up within these blocks.
             for stake in [1.0, 0.25, 1.0 / 1_440.0] {
                 assert!((mean(stake) - 1.0).abs() < 1e-12, "{blocks} blocks, stake {stake}");
             }
         }
     }
 
-    /// The whole test as a gate runs it, on every course of three small blocks whose rate drifts and whose
-    /// share grows.
+    /// Runs the whole test as a gate does, on every course of three small blocks whose rate drifts
+    /// and whose share grows.
     #[test]
     fn the_mean_over_every_course_of_small_blocks_is_one() {
         let blocks = [(1_u64, 3_u64, 0.2_f64), (2, 2, 0.6), (3, 1, 0.1)];
@@ -250,12 +257,12 @@ mod tests {
                 exp(whole.ln_e(&EQUAL_WEIGHTS))
             })
             .sum();
-        // A stake of 1 each minute is worth the number of minutes: a detector, no e-process.
+        // A stake of 1 each minute is worth the number of minutes: a detector, not an e-process.
         assert!((total / f64::from(1_u32 << blocks) - f64::from(blocks)).abs() < 1e-12);
     }
 
-    /// At 60 requests a minute and a rate that is the limit, looked at after each request: within a minute,
-    /// too, what is known so far is a product of e-values.
+    /// Runs 60 requests a minute at a rate equal to the limit and looks after each request. Within
+    /// a minute, too, the evidence so far is a product of e-values.
     #[test]
     fn looks_at_each_event_are_false_no_more_often_than_the_budget() {
         let (limit, budget, days) = (0.02_f64, 0.01_f64, 100);
@@ -283,7 +290,7 @@ mod tests {
             })
         };
         let alarms = (0..days).filter(is_false_alarm).count();
-        // One is expected at most; five or more have a chance below 0.4 %.
+        // At most one is expected; five or more have a chance below 0.4 %.
         assert!(alarms < 5, "{alarms} of {days}");
     }
 
@@ -313,7 +320,7 @@ mod tests {
         for _ in 0..100 {
             starts.fold_block(0.01, &[-5_000.0; ALTERNATIVE_COUNT]);
         }
-        // The stake is spent by now, and lost: no evidence against the hypothesis.
+        // The stake is spent and lost by now: no evidence against the hypothesis remains.
         assert!(starts.ln_e(&EQUAL_WEIGHTS) < -100.0);
     }
 

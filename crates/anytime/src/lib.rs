@@ -2,11 +2,11 @@
 //!
 //! # How it is made
 //!
-//! Counts enter, the logarithm of an e-value leaves (Ramdas, Grünwald, Vovk & Shafer 2023,
-//! <https://arxiv.org/abs/2210.01948>). Nothing here knows what is counted, or what follows from it.
+//! Counts enter, and the logarithm of an e-value leaves (Ramdas, Grünwald, Vovk & Shafer 2023,
+//! <https://arxiv.org/abs/2210.01948>). Nothing here knows what the caller counts or decides.
 //!
-//! Logarithms, exponentials and gamma functions are `libm`'s: those of `std` differ between targets, and
-//! a decision could not be replayed.
+//! Logarithms, exponentials and gamma functions are those of `libm`. Those of `std` differ between
+//! targets, so a decision could not be replayed.
 
 pub mod beta;
 
@@ -20,54 +20,58 @@ pub mod change_point;
 
 use serde::{Deserialize, Serialize};
 
-/// So many hits out of so many.
+/// Count of hits out of a total: requests, subjects or pairs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Proportion {
-    /// Those that have what is counted; at most `of`.
+    /// Number of members with the counted property; at most `of`.
     pub hits: u64,
-    /// All.
+    /// Total number of members, hits included.
     pub of: u64,
 }
 
 impl Proportion {
-    /// `hits` out of `of`; never more than all.
+    /// Builds a proportion of `hits` out of `of`. More hits than `of` are cut to `of`.
     pub fn new(hits: u64, of: u64) -> Self {
         Self { hits: hits.min(of), of }
     }
 
-    /// The part that hits, 0 to 1; `None` of nothing.
+    /// Returns the rate of hits, 0 to 1; `None` when `of` is 0.
     pub fn rate(self) -> Option<f64> {
         (self.of > 0).then(|| self.hits as f64 / self.of as f64)
     }
 
-    /// Both together.
+    /// Adds the counts of both, saturating at `u64::MAX`.
     pub fn merge(self, other: Self) -> Self {
         Self { hits: self.hits.saturating_add(other.hits), of: self.of.saturating_add(other.of) }
     }
 }
 
-/// How many alternatives a mixture weighs: between them any effect is met within a factor that costs a few
-/// tenths of a nat.
+/// Number of alternatives in a mixture. Together they are close enough to any effect that it costs
+/// a few tenths of a nat.
 pub const ALTERNATIVE_COUNT: usize = 6;
 
-/// Multiples of a rate, or ratios of odds, that are looked for. `1 / ALTERNATIVE_RATIOS` on the low side.
+/// Multiples of a rate, or odds ratios, that a test looks for. Tests of the low side use
+/// `1 / ALTERNATIVE_RATIOS`.
 pub const ALTERNATIVE_RATIOS: [f64; ALTERNATIVE_COUNT] = [1.25, 1.5, 2.0, 3.0, 5.0, 10.0];
 
-/// Equal weights of the alternatives.
+/// Equal weights of the alternatives, which sum to 1.
 pub const EQUAL_WEIGHTS: [f64; ALTERNATIVE_COUNT] =
     [1.0 / ALTERNATIVE_COUNT as f64; ALTERNATIVE_COUNT];
 
-/// Weights for a rate against a limit, where a small excess takes an hour to show and a large one minutes
-/// anyway: 0.6 nats for half as much again, at the cost of 1.4 for ten times as much.
+/// Weights for a rate against a limit. A small excess takes an hour to show there, and a large one
+/// only minutes.
+///
+/// Compared with equal weights they gain 0.6 nats at 1.5 times the limit and lose 1.4 nats at ten
+/// times.
 pub const NEAR_LIMIT_WEIGHTS: [f64; ALTERNATIVE_COUNT] = [0.25, 0.3, 0.25, 0.1, 0.06, 0.04];
 
-/// Natural logarithm; negative infinity at 0.
+/// Natural logarithm of `x`; negative infinity at 0.
 pub fn ln(x: f64) -> f64 {
     libm::log(x)
 }
 
-/// The exponential.
+/// Exponential function `e^x`; the same bits on every platform.
 pub fn exp(x: f64) -> f64 {
     libm::exp(x)
 }
@@ -77,7 +81,7 @@ pub(crate) fn ln_gamma(x: f64) -> f64 {
     libm::lgamma(x)
 }
 
-/// Logarithm of the mean of exponentials, without overflow.
+/// Logarithm of the mean of exponentials of `values`, without overflow.
 pub fn ln_mean_exp(values: &[f64]) -> f64 {
     let highest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     if highest == f64::NEG_INFINITY {

@@ -1,27 +1,33 @@
-//! One rate against a limit that does not move.
+//! Tests one rate against a fixed limit.
 //!
-//! Hypothesis: in every block the chance of a hit is at most `limit` (or at least, on the low side).
-//! Against it stands a chance `p1` beyond the limit: `(p1/p0)^x ((1-p1)/(1-p0))^(n-x)`, Wald's likelihood
-//! ratio (1945, "Sequential tests of statistical hypotheses"), is 1 in expectation at the limit and less
-//! inside it.
+//! The hypothesis is that the chance of a hit is at most `limit` in every block (or at least
+//! `limit`, on the low side). The alternative is a chance `p1` beyond the limit. Wald's likelihood
+//! ratio `(p1/p0)^x ((1-p1)/(1-p0))^(n-x)` (1945, "Sequential tests of statistical hypotheses") has
+//! expectation 1 at the limit and less inside it.
 
 use super::{ALTERNATIVE_COUNT, ALTERNATIVE_RATIOS, Proportion, ln};
 
-/// For each multiple in [`ALTERNATIVE_RATIOS`]: the logarithm of the e-value of one block against "at most `limit`".
-/// A multiple that is no chance stands half way between the limit and 1. `limit` lies between 0 and 1.
+/// Returns one ln e-value for each multiple in [`ALTERNATIVE_RATIOS`]: the evidence of one block
+/// against "at most `limit`".
+///
+/// The alternative is at most half way between `limit` and 1, so that it stays a chance. `limit`
+/// lies between 0 and 1, both excluded.
 pub fn ln_e_above_limit(proportion: Proportion, limit: f64) -> [f64; ALTERNATIVE_COUNT] {
     ALTERNATIVE_RATIOS.map(|multiple| {
         ln_likelihood_ratio(proportion, limit, (multiple * limit).min((1.0 + limit) / 2.0))
     })
 }
 
-/// The same against "at least `limit`".
+/// Returns one ln e-value for each ratio in [`ALTERNATIVE_RATIOS`], against "at least `limit`".
 pub fn ln_e_below_limit(proportion: Proportion, limit: f64) -> [f64; ALTERNATIVE_COUNT] {
     ALTERNATIVE_RATIOS.map(|multiple| ln_likelihood_ratio(proportion, limit, limit / multiple))
 }
 
-/// Among requests where one of two models was bad: against "as often the canary as stable". The pair is
-/// drawn together, so no rate of the traffic matters (McNemar 1947, Psychometrika 12:153–157).
+/// Returns ln e-values against "the canary is bad as often as stable", among requests where exactly
+/// one of the two models was bad.
+///
+/// Both answers belong to the same request, so the rates of the traffic do not matter (McNemar
+/// 1947, Psychometrika 12:153–157).
 pub fn ln_e_mcnemar(canary_only: u64, stable_only: u64) -> [f64; ALTERNATIVE_COUNT] {
     let canary_only_proportion =
         Proportion::new(canary_only, canary_only.saturating_add(stable_only));
@@ -29,14 +35,14 @@ pub fn ln_e_mcnemar(canary_only: u64, stable_only: u64) -> [f64; ALTERNATIVE_COU
         .map(|odds| ln_likelihood_ratio(canary_only_proportion, 0.5, odds / (1.0 + odds)))
 }
 
-/// `ln((p1/p0)^x ((1-p1)/(1-p0))^(n-x))`.
+/// Returns Wald's log likelihood ratio, `ln((p1/p0)^x ((1-p1)/(1-p0))^(n-x))`.
 pub fn ln_likelihood_ratio(proportion: Proportion, p0: f64, p1: f64) -> f64 {
     let misses = proportion.of.saturating_sub(proportion.hits) as f64;
     proportion.hits as f64 * ln(p1 / p0) + misses * ln((1.0 - p1) / (1.0 - p0))
 }
 
-/// Kullback and Leibler's divergence of one request at chance `p` from the limit `p0`: the nats that the
-/// best alternative gains on average (1951, Ann. Math. Statist. 22:79–86).
+/// Returns Kullback and Leibler's divergence of one request at chance `p` from the limit `p0`, in
+/// nats. The best alternative gains that much on average (1951, Ann. Math. Statist. 22:79–86).
 pub fn divergence(p: f64, p0: f64) -> f64 {
     let term = |a: f64, b: f64| if a > 0.0 { a * ln(a / b) } else { 0.0 };
     term(p, p0) + term(1.0 - p, 1.0 - p0)
@@ -76,7 +82,7 @@ mod tests {
 
     #[test]
     fn the_divergence_of_five_from_two_percent_is_as_published() {
-        // shared/statistics.md, 4.3: 0.0163 nats a request, so 840 requests for 13.7 nats.
+        // 0.0163 nats a request, so 840 requests gain 13.7 nats.
         assert!((divergence(0.05, 0.02) - 0.0163).abs() < 5e-5);
         assert_eq!(divergence(0.02, 0.02), 0.0);
         assert!((divergence(0.0, 0.5) - ln(2.0)).abs() < 1e-15);

@@ -1,35 +1,39 @@
-//! Two rates compared, minute by minute, without a model of either: the stratified conditional odds test.
+//! Compares two rates minute by minute, without a model of either: the stratified conditional odds
+//! test.
 //!
-//! In one block of traffic the canary has `x1` hits of `n1`, stable `x0` of `n0`. Given the sum
-//! `k = x1 + x0`, and equal rates, `x1` is hypergeometric, whatever the rate is; with an odds ratio `w`
-//! it is Fisher's noncentral hypergeometric. Their quotient `w^x1 / M(w)`, with `M(w) = E[w^x1]` at equal
-//! rates, is 1 in expectation when the ratio is 1, and less when it is below. So products over blocks are
-//! e-processes, although rates drift and shares change between the blocks.
+//! In one block of traffic the canary has `x1` hits of `n1`, and stable has `x0` of `n0`. Given the
+//! sum `k = x1 + x0` and equal rates, `x1` is hypergeometric, whatever the rate is. With an odds
+//! ratio `w` it is Fisher's noncentral hypergeometric. Their quotient is `w^x1 / M(w)`, with
+//! `M(w) = E[w^x1]` at equal rates. Its expectation is 1 when the ratio is 1, and less below 1. So
+//! products over blocks are e-processes, although rates drift and shares change between the blocks.
 //!
-//! Sources: Turner & Grünwald 2023, stratified counts, <https://arxiv.org/abs/2302.11401>; with `k = 1` it
-//! is the safe log-rank test, ter Schure et al. 2020, <https://arxiv.org/abs/2011.06931>.
+//! Sources: Turner & Grünwald 2023, stratified counts, <https://arxiv.org/abs/2302.11401>. With
+//! `k = 1` it is the safe log-rank test, ter Schure et al. 2020,
+//! <https://arxiv.org/abs/2011.06931>.
 
 use super::change_point::HexFloats;
 use super::{ALTERNATIVE_COUNT, ALTERNATIVE_RATIOS, Proportion, ln, ln_gamma};
 
-/// The canary's odds over stable's that still count as "not worse".
+/// Highest odds ratio, canary over stable, that still counts as "not worse".
 pub const NON_INFERIORITY_MARGIN: f64 = 1.5;
 
-/// What the proof of "not worse" expects instead.
+/// Odds ratios that the proof of "not worse" bets on.
 pub const NON_INFERIORITY_ALTERNATIVES: [f64; 3] = [0.8, 1.0, 1.1];
 
-/// For each ratio in [`ALTERNATIVE_RATIOS`]: the logarithm of the e-value of one block against "the canary's odds are
-/// no higher".
+/// Returns one ln e-value for each ratio in [`ALTERNATIVE_RATIOS`]: the evidence of one block
+/// against "the canary's odds are no higher".
 pub fn ln_e_higher_odds(canary: Proportion, stable: Proportion) -> [f64; ALTERNATIVE_COUNT] {
     ALTERNATIVE_RATIOS.map(|ratio| ln_likelihood_ratio(canary, stable, ratio))
 }
 
-/// The same against "no lower".
+/// Returns one ln e-value for each ratio in [`ALTERNATIVE_RATIOS`], against "the canary's odds are
+/// no lower".
 pub fn ln_e_lower_odds(canary: Proportion, stable: Proportion) -> [f64; ALTERNATIVE_COUNT] {
     ALTERNATIVE_RATIOS.map(|ratio| ln_likelihood_ratio(canary, stable, 1.0 / ratio))
 }
 
-/// The same against "at most `tolerated` times as high", for the ratios above it.
+/// Returns ln e-values against "the canary's odds are at most `tolerated` times as high". The
+/// alternatives are `tolerated` times each ratio in [`ALTERNATIVE_RATIOS`].
 pub fn ln_e_above_margin(
     canary: Proportion,
     stable: Proportion,
@@ -39,7 +43,8 @@ pub fn ln_e_above_margin(
     ALTERNATIVE_RATIOS.map(|ratio| ln_likelihood_ratio(canary, stable, ratio * tolerated) - null)
 }
 
-/// For each ratio in [`NON_INFERIORITY_ALTERNATIVES`]: the logarithm of the e-value against "at least `limit` times as high".
+/// Returns one ln e-value for each ratio in [`NON_INFERIORITY_ALTERNATIVES`], against "the canary's
+/// odds are at least `limit` times as high".
 pub fn ln_e_non_inferior(
     canary: Proportion,
     stable: Proportion,
@@ -49,7 +54,8 @@ pub fn ln_e_non_inferior(
     NON_INFERIORITY_ALTERNATIVES.map(|ratio| ln_likelihood_ratio(canary, stable, ratio) - null)
 }
 
-/// `ln(w^x1 / M(w))`: 0 when the block holds nothing, or one side only.
+/// Returns `ln(w^x1 / M(w))` for `w = ratio`; 0 when the block has one cohort only, no hit, or only
+/// hits.
 pub fn ln_likelihood_ratio(canary: Proportion, stable: Proportion, ratio: f64) -> f64 {
     let hits = canary.hits + stable.hits;
     if hits == 0 || canary.of == 0 || stable.of == 0 || hits == canary.of + stable.of {
@@ -58,12 +64,12 @@ pub fn ln_likelihood_ratio(canary: Proportion, stable: Proportion, ratio: f64) -
     canary.hits as f64 * ln(ratio) - ln_moment(canary.of, stable.of, hits, ratio)
 }
 
-/// `ln M(w)`, with `M(w) = sum_j C(n1, j) C(n0, k - j) / C(n1 + n0, k) w^j`.
+/// Returns `ln M(w)`, with `M(w) = sum_j C(n1, j) C(n0, k - j) / C(n1 + n0, k) w^j`.
 ///
-/// The sum starts at its highest term (the mode of Fisher's noncentral hypergeometric law: Liao & Rosen
-/// 2001, "Fast and stable algorithms for computing and sampling from the noncentral hypergeometric
-/// distribution") and goes both ways until the terms no longer count: about 17 standard deviations in
-/// all, not `k` terms.
+/// The sum starts at its highest term, the mode of Fisher's noncentral hypergeometric law (Liao &
+/// Rosen 2001, "Fast and stable algorithms for computing and sampling from the noncentral
+/// hypergeometric distribution"). It goes both ways until the terms no longer count: about 17
+/// standard deviations in all, not `k` terms.
 pub fn ln_moment(n1: u64, n0: u64, k: u64, w: f64) -> f64 {
     let (low, high) = (k.saturating_sub(n0), k.min(n1));
     let mode = mode(n1, n0, k, w).clamp(low, high);
@@ -85,7 +91,7 @@ pub fn ln_moment(n1: u64, n0: u64, k: u64, w: f64) -> f64 {
     ln_highest + ln(sum)
 }
 
-/// Where the terms stop growing: the smaller root of
+/// Index of the highest term: the smaller root of
 /// `(w - 1) j^2 - ((n1 + k + 2) w + n0 - k) j + (n1 + 1)(k + 1) w`.
 fn mode(n1: u64, n0: u64, k: u64, w: f64) -> u64 {
     let [n1, n0, k] = [n1, n0, k].map(|count| count as f64);
@@ -95,22 +101,24 @@ fn mode(n1: u64, n0: u64, k: u64, w: f64) -> u64 {
     (2.0 * c / (b + (b * b - 4.0 * a * c).max(0.0).sqrt())) as u64
 }
 
-/// `ln C(n, k)`.
+/// Logarithm of the binomial coefficient, `ln C(n, k)`.
 fn ln_choose(n: f64, k: f64) -> f64 {
     ln_gamma(n + 1.0) - ln_gamma(k + 1.0) - ln_gamma(n - k + 1.0)
 }
 
-/// The canary's odds over stable's by Mantel and Haenszel's sums over blocks, which let rates and shares
-/// change between them (Mantel & Haenszel 1959, J. Natl. Cancer Inst. 22:719–748).
+/// Estimate of the odds ratio, canary over stable, by Mantel and Haenszel's sums over blocks.
+///
+/// Rates and shares may change between the blocks (Mantel & Haenszel 1959, J. Natl. Cancer Inst.
+/// 22:719–748).
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
 pub struct MantelHaenszelOddsRatio {
-    /// For the canary, for stable.
+    /// Numerator (canary) and denominator (stable) of the ratio.
     sums: HexFloats<2>,
 }
 
 impl MantelHaenszelOddsRatio {
-    /// With one more block.
+    /// Adds one block and returns the new sums. A block with one cohort only changes nothing.
     pub fn with_block(self, canary: Proportion, stable: Proportion) -> Self {
         let all = (canary.of + stable.of) as f64;
         if canary.of == 0 || stable.of == 0 {
@@ -126,7 +134,7 @@ impl MantelHaenszelOddsRatio {
         }
     }
 
-    /// The estimate; `None` without a hit on either side, infinite without one on stable's.
+    /// Returns the odds ratio: `None` while both sums are 0, infinite while only stable's is.
     pub fn estimate(self) -> Option<f64> {
         let [for_canary, for_stable] = self.sums.0;
         (for_canary + for_stable > 0.0).then(|| for_canary / for_stable)
@@ -145,7 +153,7 @@ mod tests {
         Proportion::new(hits, of)
     }
 
-    /// The sum written out, with products instead of gamma functions.
+    /// Computes the sum directly, with products instead of gamma functions.
     fn moment_by_products(n1: u64, n0: u64, k: u64, w: f64) -> f64 {
         let choose = |n: u64, k: u64| {
             if k > n {
@@ -207,7 +215,7 @@ mod tests {
         }
     }
 
-    /// The law that the whole test rests on, by enumeration of every outcome of small blocks.
+    /// Checks the law behind the whole test, by enumeration of every outcome of small blocks.
     #[test]
     fn the_expectation_is_one_at_equal_odds_and_less_below() {
         for (n1, n0, p) in [(1, 4, 0.3), (4, 6, 0.05), (7, 3, 0.5)] {
@@ -237,7 +245,7 @@ mod tests {
 
     #[test]
     fn without_the_moment_the_expectation_is_not_one() {
-        // One hit among two requests of each side: the canary's with chance 1/2.
+        // One hit among two requests of each cohort: it is the canary's with chance 1/2.
         let (hit, none) = (proportion(1, 2), proportion(0, 2));
         let mean =
             |e: &dyn Fn(Proportion, Proportion) -> f64| f64::midpoint(e(hit, none), e(none, hit));

@@ -1,8 +1,8 @@
 //! Writes the JavaScript around a wasm module: `bindgen worker|page NAME INPUT.wasm DIR`.
 //!
-//! It writes `NAME.js` and `NAME_bg.wasm` into DIR. A worker imports its module with `import source` and can
-//! replace its instance after a trap (`crates/wasm-host/recovery.js`). A page fetches its module; it also
-//! gets types, `NAME.d.ts`.
+//! The output is `NAME.js` and `NAME_bg.wasm` in DIR. A Worker imports its module with `import
+//! source` and can replace its instance after a trap (`crates/wasm-host/recovery.js`). A page
+//! fetches its module and also gets types, `NAME.d.ts`. The exit status is 2 on any error.
 
 use std::env;
 use std::process::ExitCode;
@@ -33,7 +33,7 @@ fn run() -> anyhow::Result<()> {
             .typescript(false)
             .reset_state_function(true)
             .force_enable_abort_handler(true),
-        // By default the page loads the module that lies beside the script.
+        // The page's script loads the module that lies beside it, unless the page names another.
         "page" => bindgen
             .web(true)?
             .typescript(true)

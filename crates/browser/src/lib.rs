@@ -1,9 +1,10 @@
-//! The page's door: the core by wasm-bindgen, for a browser or for Node.
+//! The classifier as a wasm-bindgen module, for a browser or for Node.
 //!
-//! Bytes of a model's files and a text come in, the JSON of [`Answer`] goes out. It fetches nothing,
-//! reads no clock and keeps no text: the page hands in bytes and takes its own time. What is wrong
-//! with a model, a setting or a text's length is thrown as an `Error` whose message never holds the
-//! text. A panic ends the instance; the console gets its place in the source and nothing else.
+//! The bytes of a model's files and a text come in; the JSON of [`ClassifyResponse`] goes out. The
+//! module fetches nothing, reads no clock and keeps no text except in a [`Batch`]: the page
+//! supplies the bytes and measures the time. An invalid model, an invalid setting or a text that is
+//! too long throws an `Error` whose message never holds the text. A panic ends the instance; the
+//! console gets its place in the source and nothing else.
 
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
@@ -20,11 +21,11 @@ extern "C" {
     fn console_error(message: &str);
 }
 
-/// Runs once, when the module is instantiated: a page may draw random bytes from its first moment,
-/// and a panic prints file and line only, because its message can quote what was being read.
+/// Prepares the module when it is instantiated: random bytes come from the host from the start, and
+/// a panic prints file and line only, because its message can quote the text.
 #[wasm_bindgen(start)]
 fn start() {
-    jeffrey_wasm_host::random::ask_the_host();
+    jeffrey_wasm_host::random::use_host_randomness();
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map_or_else(
             || "an unknown place".to_owned(),
@@ -34,32 +35,33 @@ fn start() {
     }));
 }
 
-/// A checked model that answers texts.
+/// A checked model that classifies texts.
 #[wasm_bindgen]
 pub struct Browser {
     classifier: Classifier,
     settings: BrowserSettings,
 }
 
-/// A file's texts, and the answers of those that were asked for.
+/// The texts of a file, with the predictions made so far.
 #[wasm_bindgen]
 pub struct Batch(ClassifiedRows);
 
 #[wasm_bindgen]
 impl Batch {
-    /// How many rows there are.
+    /// Returns the number of rows.
     #[wasm_bindgen(getter)]
     pub fn rows(&self) -> usize {
         self.0.rows.len()
     }
 
-    /// All rows as CSV; what was not answered has empty cells.
+    /// Returns all rows as CSV. Rows without a prediction have empty cells. `undefined` means that
+    /// writing failed.
     pub fn csv(&self) -> Option<String> {
         self.0.to_csv()
     }
 }
 
-/// What [`Browser::read`] says.
+/// JSON shape that [`Browser::read`] returns.
 #[derive(Serialize)]
 struct TextReading<'a> {
     tokens: Option<Vec<String>>,
@@ -68,7 +70,7 @@ struct TextReading<'a> {
     masked: Vec<&'a str>,
 }
 
-/// What [`Browser::answer`] says.
+/// JSON shape that [`Browser::answer`] returns.
 #[derive(Serialize)]
 struct RowPrediction<'a> {
     line: u64,
@@ -77,7 +79,7 @@ struct RowPrediction<'a> {
     error: Option<String>,
 }
 
-/// The tie-break's settings as texts, so that a call can switch it without losing the gaps.
+/// Tie-break settings as texts, so that one call can override `enabled` and keep the gaps.
 #[derive(Default)]
 struct BrowserSettings {
     enabled: Option<String>,
@@ -95,10 +97,11 @@ impl BrowserSettings {
 
 #[wasm_bindgen]
 impl Browser {
-    /// Checks the bytes of a model's six files and makes it ready, first inference included.
+    /// Checks the bytes of a model's six files and runs the first inference, so that no text pays
+    /// for it.
     ///
     /// # Errors
-    /// The first fault found in the model, by file.
+    /// Throws the first fault found in the model, with the file's name.
     #[wasm_bindgen(constructor)]
     pub fn new(
         manifest: &[u8],
@@ -113,10 +116,11 @@ impl Browser {
         Ok(Self { classifier, settings: BrowserSettings::default() })
     }
 
-    /// Sets the tie-break from texts as the other doors do; what is left out is the default.
+    /// Sets the tie-break from texts in the format of the Workers' variables. A missing value is
+    /// the default.
     ///
     /// # Errors
-    /// A value outside its range, with the range; the settings before stay.
+    /// Throws if a value is outside its range, and names the range; the earlier settings stay.
     #[wasm_bindgen(js_name = setTieBreak)]
     pub fn set_tie_break(
         &mut self,
@@ -130,10 +134,11 @@ impl Browser {
         Ok(())
     }
 
-    /// The answer as JSON, without an id. `tie_break_enabled` overrides the setting for this text.
+    /// Classifies a text and returns a [`ClassifyResponse`] as JSON, without an id.
+    /// `tie_break_enabled` overrides the setting for this text.
     ///
     /// # Errors
-    /// A text above the limit of [`Text::BYTES_MAX`].
+    /// Throws if the text is longer than [`InputText::BYTES_MAX`].
     pub fn classify(
         &mut self,
         text: String,
@@ -146,10 +151,12 @@ impl Browser {
         Ok(serde_json::to_string(&response)?)
     }
 
-    /// The ids that the encoder reads for a text, begin and end marks included.
+    /// Returns the token ids that the encoder reads for a text, begin and end marks included.
+    /// `undefined` means that the encoder does not read the text, for example because it is only
+    /// white space.
     ///
     /// # Errors
-    /// A text above the limit of [`Text::BYTES_MAX`].
+    /// Throws if the text is longer than [`InputText::BYTES_MAX`].
     pub fn tokens(&self, text: String) -> Result<Option<Vec<u32>>, JsError> {
         let text = InputText::parse(text)?;
         let Some((ids, _)) = self.classifier.tokenize(&text) else { return Ok(None) };
@@ -157,12 +164,12 @@ impl Browser {
         Ok(Some(ids.into_iter().filter_map(|id| u32::try_from(id).ok()).collect()))
     }
 
-    /// How a text is read, as JSON: `tokens` as the vocabulary writes them (`▁` begins a word), `rule_words` that the
-    /// tie-break would count, and the `preview` that a log would hold, with the kinds of what was `masked` in the whole
-    /// text.
+    /// Returns as JSON how a text is read: the `tokens` as the vocabulary writes them (`▁` begins a
+    /// word), the `rule_words` that the tie-break counts, the `preview` that a log would hold, and
+    /// the kinds of personal data `masked` in the whole text.
     ///
     /// # Errors
-    /// A text above the limit of [`Text::BYTES_MAX`].
+    /// Throws if the text is longer than [`InputText::BYTES_MAX`].
     pub fn read(&self, text: String) -> Result<String, JsError> {
         let text = InputText::parse(text)?;
         let (masked, detections) = mask_with_spans(text.expose());
@@ -178,18 +185,20 @@ impl Browser {
         })?)
     }
 
-    /// The texts of a file, by its name's ending: CSV, or a text a line.
+    /// Parses a file into rows: a table if its name ends in `.csv` or `.tsv`, otherwise one text
+    /// per line.
     ///
     /// # Errors
-    /// No row, too many, or no column of texts.
+    /// Throws if the file has no rows, too many rows, or (in a table) no column of texts.
     pub fn batch(&self, name: &str, content: &str) -> Result<Batch, JsError> {
         Ok(Batch(ClassifiedRows::new(jeffrey_text_table::parse_file(name, content)?)))
     }
 
-    /// Classifies a row, keeps its answer, and returns it as JSON: `line` and `text`, and either `answer` or `error`.
+    /// Classifies a row, keeps its prediction, and returns it as JSON: `line`, `text`, and either
+    /// `answer` or `error`.
     ///
     /// # Errors
-    /// No such row.
+    /// Throws if there is no such row.
     pub fn answer(&mut self, batch: &mut Batch, row: usize) -> Result<String, JsError> {
         self.classifier.set_tie_break(self.settings.tie_break(None)?);
         let prediction = batch.0.classify_row(row, |text| self.classifier.classify(text));
@@ -203,19 +212,20 @@ impl Browser {
         Ok(serde_json::to_string(&RowPrediction { line: *line, text, answer: response, error })?)
     }
 
-    /// Id of the model in use.
+    /// Returns the id of the loaded model.
     #[wasm_bindgen(getter)]
     pub fn model(&self) -> Option<String> {
         self.classifier.manifest().map(|manifest| manifest.id.clone())
     }
 
-    /// The sha256 of the manifest, which names every file's: the model's identity.
+    /// Returns the manifest's sha256: the model's identity, because the manifest names the hash of
+    /// every file.
     #[wasm_bindgen(getter)]
     pub fn sha256(&self) -> Option<String> {
         self.classifier.sha256().map(str::to_owned)
     }
 
-    /// How many routes were switched off for their dimension, 0 to 2.
+    /// Returns how many routes are switched off by a dimension mismatch, 0 to 2.
     #[wasm_bindgen(getter, js_name = dimensionMismatches)]
     pub fn dimension_mismatches(&self) -> usize {
         self.classifier.dimension_mismatches()

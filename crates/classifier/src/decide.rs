@@ -1,9 +1,11 @@
-//! Scores, and the one rule that may change them: the tie-break between anger and frustration.
+//! Label scores, and the one rule that may change them: the tie-break between anger and
+//! frustration.
 //!
-//! The two labels are neighbours that annotators confuse too. When their probabilities are close
-//! and the text says anger in so many words ("furious", "hors de moi"), anger is lifted just above
-//! the larger of the two. Settings come in as text from a flag, an environment or a worker variable
-//! and are checked here, so that all three doors refuse the same values with the same words.
+//! The two labels are close, and annotators confuse them too. When their probabilities are close
+//! and the text expresses anger explicitly ("furious", "hors de moi"), the rule lifts anger just
+//! above the larger of the two. Settings arrive as text from a flag, an environment variable or a
+//! Worker variable. All three are checked here, so they refuse the same values with the same
+//! message.
 
 use super::lexicon;
 use jeffrey_terms::Label;
@@ -13,7 +15,7 @@ use jeffrey_terms::Label;
 pub struct LabelScores([f32; 8]);
 
 impl LabelScores {
-    /// The softmax of eight logits, or `None` when the result would not be finite.
+    /// Returns the softmax of eight logits, or `None` when the result would not be finite.
     ///
     /// The largest logit is subtracted first, so that no exponential can overflow.
     pub fn softmax(logits: [f32; 8]) -> Option<Self> {
@@ -22,14 +24,14 @@ impl LabelScores {
         Self::from_unnormalised(exponentials)
     }
 
-    /// Everything on one label.
+    /// Returns scores of 1 for `label` and 0 for all others.
     pub fn one_hot(label: Label) -> Self {
         let mut scores = [0.0; 8];
         scores[label.index()] = 1.0;
         Self(scores)
     }
 
-    /// Scores of the keyword route, which are finite and positive by construction.
+    /// Normalises the scores of the keyword route, which are finite and positive by construction.
     pub(super) fn from_keywords(scores: [f32; 8]) -> Self {
         Self::from_unnormalised(scores).unwrap_or_else(|| Self::one_hot(Label::Neutral))
     }
@@ -41,22 +43,24 @@ impl LabelScores {
         is_valid.then(|| Self(values.map(|value| value / sum)))
     }
 
-    /// The scores in the labels' order.
+    /// The eight scores in the order of [`Label::ALL`].
     pub fn as_array(&self) -> &[f32; 8] {
         &self.0
     }
 
-    /// One label's score.
+    /// Score of one label, 0 to 1.
     pub fn score(&self, label: Label) -> f32 {
         self.0[label.index()]
     }
 
-    /// The label with the highest score; of equal ones the first in the labels' order.
+    /// Returns the label with the highest score. Among equal scores the first label in
+    /// [`Label::ALL`] wins.
     pub fn top_label(&self) -> Label {
         self.ranked()[0].0
     }
 
-    /// Labels with their scores, highest first; equal ones in the labels' order.
+    /// Returns the labels with their scores, highest first. Equal scores keep the order of
+    /// [`Label::ALL`].
     pub fn ranked(&self) -> [(Label, f32); 8] {
         let mut ranked = Label::ALL.map(|label| (label, self.score(label)));
         ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
@@ -64,17 +68,17 @@ impl LabelScores {
     }
 }
 
-/// The rule that changed an answer.
+/// Variant of the tie-break that changed a prediction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TieBreakRule {
     /// The gap between anger and frustration was below the standard delta.
     AngerKeywordStandard,
-    /// The gap was below the extended delta and one of the two stood in the top 2.
+    /// The gap was below the extended delta, and anger or frustration was among the top two labels.
     AngerKeywordExtended,
 }
 
 impl TieBreakRule {
-    /// The name in answers and logs.
+    /// Name of the rule in responses and logs.
     pub const fn name(self) -> &'static str {
         match self {
             Self::AngerKeywordStandard => "tiebreak_anger_keyword_standard",
@@ -83,7 +87,7 @@ impl TieBreakRule {
     }
 }
 
-/// Settings of the tie-break.
+/// Settings of the tie-break between anger and frustration.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TieBreak {
     enabled: bool,
@@ -92,29 +96,31 @@ pub struct TieBreak {
 }
 
 impl Default for TieBreak {
-    /// The reference system's settings: on, 0.05, 0.15.
+    /// Returns the settings of the v2.4.2 reference service: enabled, delta 0.05, extended delta
+    /// 0.15.
     fn default() -> Self {
         Self { enabled: true, delta: 0.05, extended_delta: 0.15 }
     }
 }
 
 impl TieBreak {
-    /// Name of the switch: `true` or `false`.
+    /// Variable that enables the rule: `true` or `false`.
     pub const ENABLED_VARIABLE: &'static str = "JEFFREY_TIEBREAK_ENABLED";
-    /// Name of the standard gap, 0 to 1.
+    /// Variable for the standard delta, 0 to 1.
     pub const DELTA_VARIABLE: &'static str = "JEFFREY_TIEBREAK_DELTA";
-    /// Name of the extended gap, from the standard one to 1.
+    /// Variable for the extended delta, from the standard delta to 1.
     pub const EXTENDED_DELTA_VARIABLE: &'static str = "JEFFREY_TIEBREAK_EXTENDED_DELTA";
 
-    /// How far above the larger of the two anger is put, before all scores are made to sum to 1.
+    /// Distance by which anger is put above the larger of the two scores, before all scores are
+    /// normalised to sum to 1.
     const LIFT: f32 = 0.02;
 
-    /// A tie-break that never applies.
+    /// Returns a tie-break that never applies.
     pub fn disabled() -> Self {
         Self { enabled: false, ..Self::default() }
     }
 
-    /// Settings from their texts; `None` is the default.
+    /// Parses the settings from their texts; `None` means the default.
     ///
     /// ```
     /// use jeffrey_classifier::TieBreak;
@@ -125,7 +131,8 @@ impl TieBreak {
     /// ```
     ///
     /// # Errors
-    /// [`TieBreakSettingError`] names the variable, the value seen and the range.
+    /// [`TieBreakSettingError`] for a value that cannot be parsed or is outside its range; it names
+    /// the variable, the value and the range.
     pub fn parse(
         enabled: Option<&str>,
         delta: Option<&str>,
@@ -139,14 +146,15 @@ impl TieBreak {
             Some(other) => return Err(TieBreakSettingError::Switch { value: truncate(other) }),
         };
         let delta = parse_gap(Self::DELTA_VARIABLE, delta, 0.0)?.unwrap_or(default.delta);
-        // Only a given value is measured against the standard gap: raising that one alone raises
-        // the other with it.
+        // Only an explicit value is checked against the standard delta. Without one, a higher
+        // standard delta raises the extended delta too.
         let extended_delta = parse_gap(Self::EXTENDED_DELTA_VARIABLE, extended_delta, delta)?
             .unwrap_or(default.extended_delta.max(delta));
         Ok(Self { enabled, delta, extended_delta })
     }
 
-    /// The scores after the rule, and the rule if it applied.
+    /// Applies the rule to the scores of `text`. Returns the new scores with the rule, or the same
+    /// scores and `None` when it does not apply.
     pub fn apply(&self, scores: LabelScores, text: &str) -> (LabelScores, Option<TieBreakRule>) {
         let Some(rule) = self.matching_rule(&scores) else { return (scores, None) };
         if lexicon::find_anger_expression(text).is_none() {
@@ -173,17 +181,17 @@ impl TieBreak {
     }
 }
 
-/// A setting outside its range.
+/// Tie-break setting that was refused.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum TieBreakSettingError {
-    /// Not a number, or outside the range.
+    /// The delta is not a number, or it is outside its range.
     #[error("{name} of `{value}` is not a number from {least} to 1")]
     Gap {
-        /// The variable's name.
+        /// Name of the refused variable.
         name: &'static str,
         /// The value seen, cut to 40 characters.
         value: String,
-        /// The least value allowed.
+        /// Smallest allowed value; the largest is 1.
         least: f32,
     },
     /// The switch is neither `true` nor `false`.
@@ -202,7 +210,7 @@ fn parse_gap(
     let Some(value) = value else { return Ok(None) };
     let error = || TieBreakSettingError::Gap { name, value: truncate(value), least };
     let gap: f32 = value.trim().parse().map_err(|_| error())?;
-    // NaN is in no range.
+    // NaN is outside every range.
     if (least..=1.0).contains(&gap) { Ok(Some(gap)) } else { Err(error()) }
 }
 
@@ -264,9 +272,9 @@ mod tests {
             (0.40, 0.44, 0.0, calm, None),
             (0.30, 0.44, 0.0, furious, Some(TieBreakRule::AngerKeywordExtended)),
             (0.30, 0.46, 0.0, furious, None),
-            // Far from the top, a gap between the two deltas is left alone.
+            // The two labels are not in the top two, so a gap between the deltas changes nothing.
             (0.02, 0.10, 0.45, furious, None),
-            // The standard rule asks for no place in the top 2.
+            // The standard rule does not require a place in the top two.
             (0.02, 0.03, 0.50, furious, Some(TieBreakRule::AngerKeywordStandard)),
         ];
         for row in rows {

@@ -1,10 +1,10 @@
-//! Tokens `[n]` to an embedding `[dim]`: the only file that names tract.
+//! Turns tokens `[n]` into an embedding `[dim]`. No other file uses tract.
 //!
-//! tract runs the plan: it orders the nodes, holds the values and frees them. Each node is a
-//! [`EncoderLayer`], whose arithmetic is `jeffrey-kernels`. The plan is wired straight from the file
-//! (`onnx.rs`), without tract's own reading, analysis and optimisation of ONNX: those took half of a
-//! worker's start and more than half of the page's module. Everything that can be wrong with the
-//! graph is found in `from_bytes`, which also runs it.
+//! tract runs the plan: it orders the nodes, holds the values and frees them. Each node is an
+//! [`EncoderLayer`], whose arithmetic is `jeffrey-kernels`. The plan is built straight from the
+//! file (`onnx.rs`), without tract's own parsing, analysis and optimisation of ONNX: those took
+//! half of a Worker's start-up time and more than half of the page's module. `Encoder::from_bytes`
+//! finds every fault of the graph, because it also runs it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,26 +26,26 @@ pub(super) struct Encoder {
     dim: usize,
 }
 
-/// The encoder cannot be loaded or run.
+/// Fault for which the encoder cannot be loaded or run.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EncoderError {
-    /// No embedding table, or one with fewer rows than the vocabulary has pieces.
+    /// The graph has no embedding table, or one with fewer rows than the vocabulary has pieces.
     #[error("the embedding table has {rows} rows for a vocabulary of {vocabulary}")]
     TableTooSmall {
-        /// Rows of the smallest table; 0 without one.
+        /// Rows of the smallest table; 0 without a table.
         rows: usize,
-        /// Pieces of the tokenizer.
+        /// Number of pieces of the tokenizer.
         vocabulary: usize,
     },
-    /// The output is not `[1, dim]`.
+    /// The output does not have the shape `[1, dim]`.
     #[error("the output {seen} is not {expected} numbers")]
     OutputShape {
-        /// What came out.
+        /// Shape or name of the actual output.
         seen: String,
-        /// The dimension of the manifest.
+        /// Dimension in the manifest.
         expected: usize,
     },
-    /// The file is no ONNX graph of one input and one output.
+    /// The file is not an ONNX graph with one input and one output.
     #[error("{0}")]
     File(#[from] OnnxError),
     /// A node does not fit its weights or its input.
@@ -53,7 +53,7 @@ pub enum EncoderError {
     Node {
         /// Name of the node.
         node: String,
-        /// What does not fit.
+        /// Fault of the node.
         fault: NodeError,
     },
     /// tract refused the plan or failed to run it.
@@ -61,59 +61,59 @@ pub enum EncoderError {
     Plan(String),
 }
 
-/// Why a node cannot be computed.
+/// Reason why a node of the graph is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NodeError {
-    /// Layer norm would divide by what may be 0.
+    /// The epsilon of a layer norm is not above 0, so it could divide by 0.
     #[error("epsilon {0} is not above 0")]
     EpsilonNotPositive(String),
-    /// Attention's heads are not equal parts.
+    /// The number of attention heads does not divide the width.
     #[error("{heads} heads do not divide {width}")]
     HeadCount {
-        /// How many heads.
+        /// Number of heads in the file.
         heads: i64,
-        /// The width to divide.
+        /// Width to divide, in floats.
         width: usize,
     },
-    /// The table reads something else than the ids.
+    /// An embedding table does not read the ids; the field names the graph's input.
     #[error("Embed does not read `{0}`")]
     EmbedInput(String),
-    /// A convolution has no middle.
+    /// A convolution kernel has an even length, so it has no middle.
     #[error("the kernel {0} is not odd")]
     EvenKernel(usize),
-    /// No layer has this name, or not with these inputs.
+    /// No layer has this operator name with these inputs and weights.
     #[error("no layer {kind} with {} inputs of widths {widths:?} and {weights} weights", widths.len())]
     UnknownLayer {
-        /// The node's kind.
+        /// Operator name of the node.
         kind: String,
-        /// Floats of a row of each input.
+        /// Floats per row of each input.
         widths: Vec<usize>,
-        /// How many weights.
+        /// Number of weights of the node.
         weights: usize,
     },
-    /// A weight holds NaN or an infinity.
+    /// A weight contains NaN or an infinity.
     #[error("the weight `{0}` holds a value that is not finite")]
     NotFinite(String),
-    /// Another number of outputs than one.
+    /// A node has a number of outputs other than 1.
     #[error("{0} outputs, not 1")]
     OutputCount(usize),
-    /// tract does not take it.
+    /// tract refused to add the node to the plan.
     #[error("{0}")]
     Plan(String),
-    /// A weight has another shape than its layer needs.
+    /// A weight has a different shape from the one its layer needs.
     #[error("{part} has shape {seen:?}, not {expected:?}")]
     WeightShape {
-        /// The weight.
+        /// Name of the weight.
         part: String,
-        /// Its shape.
+        /// Shape in the file.
         seen: Vec<usize>,
-        /// The shape needed.
+        /// Shape that the layer needs.
         expected: Vec<usize>,
     },
-    /// The weights do not fit each other.
+    /// The kernels refused the weights: a length does not fit, or a value is not finite.
     #[error("{0}")]
     Kernel(#[from] WeightError),
-    /// A weight or an attribute cannot be had.
+    /// A weight or an attribute is missing or cannot be read.
     #[error("{0}")]
     Weight(#[from] OnnxError),
 }
@@ -126,15 +126,18 @@ impl Encoder {
         let graph = OnnxGraph::from_bytes(bytes).map_err(EncoderError::from)?;
         let plan = EncoderPlanBuilder::default().build(graph, manifest)?;
         let encoder = Self { plan, dim: manifest.dim };
-        // The first run fills caches. One plan serves every length: the shortest input and one whose
-        // convolutions reach past both ends say whether it runs.
+        // The first run fills caches. One plan serves every length. These two lengths show whether
+        // it runs: the shortest input, and one whose convolutions reach past both ends.
         for tokens in [2, 8] {
             encoder.embed(&vec![0; tokens])?;
         }
         Ok(encoder)
     }
 
-    /// The embedding `[dim]` of at least one id.
+    /// Returns the embedding `[dim]` of at least one id.
+    ///
+    /// # Errors
+    /// [`EncoderError`] when an id is outside the table or tract fails to run the plan.
     pub(super) fn embed(&self, ids: &[i64]) -> Result<Vec<f32>, EncoderError> {
         let input = Tensor::from_shape(&[1, ids.len()], ids).map_err(plan_error)?;
         let outputs = self.plan.run(tvec!(input.into())).map_err(plan_error)?;
@@ -151,20 +154,20 @@ fn plan_error(error: TractError) -> EncoderError {
     EncoderError::Plan(format!("{error:#}"))
 }
 
-/// What stands at a name of the graph: how many floats a row has, and whether there is a row for
-/// each token or a single one for the text.
+/// Shape of the value under one name of the graph: floats per row, and whether it has one row per
+/// token or a single row for the text.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct ActivationShape {
     width: usize,
     is_pooled: bool,
 }
 
-/// The plan in the making.
+/// Plan under construction, with the outlet of each name.
 #[derive(Default)]
 struct EncoderPlanBuilder {
     model: TypedModel,
     outlets: BTreeMap<String, (OutletId, ActivationShape)>,
-    /// Rows of the smallest table.
+    /// Rows of the smallest table; `None` before the first table.
     table_rows: Option<usize>,
 }
 
@@ -217,7 +220,8 @@ impl EncoderPlanBuilder {
                 _ => weights.push(input.as_str()),
             }
         }
-        // The ids are no floats: only a table reads them, and it is known by its name.
+        // The ids are not floats. Only a table reads them, and it is identified by its operator
+        // name.
         if node.op_type == "Embed" {
             match weights.first() {
                 Some(first) if *first == graph.input => weights.remove(0),
@@ -245,33 +249,34 @@ impl EncoderPlanBuilder {
 /// One step of the encoder, with its weights.
 #[derive(Clone, Debug)]
 enum EncoderLayer {
-    /// Ids to the rows of the table.
+    /// Looks up the table row of each id.
     Embed(EmbeddingTable),
     Linear(QuantizedLinear),
     Norm {
         scale: Vec<f32>,
         epsilon: f32,
     },
-    /// The larger of each value and 0.
+    /// Replaces each value by the larger of it and 0.
     Relu,
-    /// Twice the width to the width, neighbours mixed and gated.
+    /// Halves the width: mixes neighbouring tokens and applies a gate.
     GatedConvolution {
         taps: Vec<f32>,
         bias: Vec<f32>,
     },
-    /// Query, key and value side by side to their mixture.
+    /// Mixes the values of all tokens; a row holds query, key and value side by side.
     Attention {
         heads: usize,
     },
-    /// All rows to one of twice the width.
+    /// Reduces all rows to one row of twice the width.
     Pool {
         score: Vec<f32>,
     },
-    /// The sum of two inputs.
+    /// Adds two inputs of the same shape.
     Add,
 }
 
-/// The layer of a node and the shape of what it computes, everything checked that a run relies on.
+/// Builds the layer of a node and the shape of its output. It checks everything that a run relies
+/// on.
 fn build_layer(
     node: &NodeProto,
     inputs: &[(OutletId, ActivationShape)],
@@ -308,7 +313,7 @@ fn build_layer(
         ("GatedConvolution", [x], [taps, bias]) if !x.is_pooled && x.width.is_multiple_of(2) => {
             let width = x.width / 2;
             let bias = read_finite_weight(graph, bias, &[width])?;
-            // ONNX keeps a depthwise kernel channel by channel.
+            // ONNX stores a depthwise kernel channel by channel.
             let kernel = graph.float_weight_shape(taps)?.last().copied().unwrap_or(0);
             let by_channel = read_finite_weight(graph, taps, &[width, 1, kernel])?;
             if kernel % 2 == 0 {
@@ -350,7 +355,7 @@ fn check_shape(weight: &str, seen: &[usize], expected: &[usize]) -> Result<(), N
     Err(NodeError::WeightShape { part, seen, expected })
 }
 
-/// A weight of floats, all finite, of the shape expected.
+/// Returns a float weight that has the expected shape and only finite values.
 fn read_finite_weight(
     graph: &OnnxGraph,
     name: &str,
@@ -364,15 +369,16 @@ fn read_finite_weight(
     Ok(values)
 }
 
-/// A layer as tract sees it.
+/// Encoder layer as an operator of tract.
 #[derive(Clone, Debug)]
 struct EncoderLayerOp {
     layer: Arc<EncoderLayer>,
-    /// `[1, tokens, width]` or `[1, 1, width]`.
+    /// Output of shape `[1, tokens, width]` or `[1, 1, width]`.
     fact: TypedFact,
 }
 
-// tract asks for equality to merge nodes; two layers are equal only when they are the same one.
+// tract compares nodes for equality to merge them. Two layers are equal only when they are the same
+// object.
 impl PartialEq for EncoderLayerOp {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.layer, &other.layer)
@@ -402,7 +408,7 @@ impl EvalOp for EncoderLayerOp {
     fn eval(&self, _: &EvalContext, mut inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let width = self.fact.shape[2].to_usize()?;
         let last = inputs.pop().context("a layer without input")?;
-        // As many rows as the input has, of this layer's own width.
+        // The output has as many rows as the input, with this layer's own width.
         let rows = last.shape().get(1).copied().unwrap_or(1);
         let compute_rows = |rows: usize, compute: &dyn Fn(&[f32], &mut [f32])| {
             let mut out = vec![0.0; rows * width];

@@ -1,7 +1,7 @@
-//! A model's files and the checks that need no encoder: hashes, sizes, labels.
+//! The files of a model and the checks that need no encoder: hashes, sizes, labels.
 //!
-//! The layout is the one people know from the hub (`config.json`, `tokenizer.json`, `onnx/`) with
-//! `head.json`, `prototypes.json` and a `manifest.json` that holds the sha256 of each.
+//! The layout is that of the Hugging Face hub (`config.json`, `tokenizer.json`, `onnx/`) with
+//! `head.json`, `prototypes.json` and a `manifest.json`, which holds the sha256 of each file.
 
 use std::collections::BTreeMap;
 
@@ -12,139 +12,141 @@ use sha2::{Digest, Sha256};
 use super::encoder::EncoderError;
 use jeffrey_terms::Label;
 
-/// The bytes of a model's files, as they lie in `models/<id>/`.
+/// Bytes of a model's files, as stored in `models/<id>/`.
 #[derive(Clone, Copy)]
 pub struct ModelFiles<'a> {
-    /// `manifest.json`
+    /// Content of `manifest.json`: hashes, sizes, labels.
     pub manifest: &'a [u8],
-    /// `config.json`
+    /// Content of `config.json`: the label of each index.
     pub config: &'a [u8],
-    /// `tokenizer.json`
+    /// Content of `tokenizer.json`: vocabulary and normalisers.
     pub tokenizer: &'a [u8],
-    /// `onnx/model_quantized.onnx`
+    /// Content of `onnx/model_quantized.onnx`: graph and weights.
     pub encoder: &'a [u8],
-    /// `head.json`
+    /// Content of `head.json`: the linear head.
     pub head: &'a [u8],
-    /// `prototypes.json`
+    /// Content of `prototypes.json`: one vector for each label.
     pub prototypes: &'a [u8],
 }
 
-/// `manifest.json`: what the model is, and what its files must be.
+/// Parsed `manifest.json`: the identity of the model and the expected hash and size of its files.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelManifest {
-    /// Version of this layout; 1.
+    /// Version of the file layout; only 1 is accepted.
     pub format: u32,
     /// Name of the model, as in `models/<id>/`.
     pub id: String,
-    /// The labels in the order of the scores.
+    /// Labels in the order of the scores; they must equal [`Label::ALL`].
     pub labels: Vec<Label>,
-    /// Length of the embedding.
+    /// Length of the embedding, in floats.
     pub dim: usize,
-    /// Longest input in tokens, begin and end marks included.
+    /// Longest input in tokens, begin and end marks included; at least 3.
     pub max_tokens: usize,
-    /// Pieces of the tokenizer, and the least number of rows of the embedding table.
+    /// Number of pieces of the tokenizer. The embedding table must have at least as many rows.
     pub vocabulary: usize,
-    /// Each file with its hash and size.
+    /// Hash and size of each file, by file name.
     pub files: BTreeMap<String, ManifestFile>,
-    /// Where the model comes from: commit, seed, data, figures.
+    /// Origin of the model: commit, seed, data, measured results. Nothing here reads it.
     #[serde(default)]
     pub training: serde_json::Value,
 }
 
-/// One file of a model.
+/// Manifest entry of one file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManifestFile {
-    /// Lower-case hexadecimal sha256.
+    /// Expected sha256 in lower-case hexadecimal.
     pub sha256: String,
-    /// Size in bytes.
+    /// Expected size in bytes.
     pub bytes: usize,
 }
 
-/// `config.json`, as far as it is read.
+/// Parsed `config.json`; fields that are not needed are ignored.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct ModelConfig {
-    /// Label of each index, under the index as text.
+    /// Label of each index. The key is the index as text.
     pub id2label: BTreeMap<String, Label>,
 }
 
-/// A model that failed its checks.
+/// Fault for which a model is refused. Each variant names the file.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelLoadError {
-    /// The encoder cannot be run.
+    /// The encoder cannot be loaded or run.
     #[error("onnx/model_quantized.onnx: {0}")]
     Encoder(#[from] EncoderError),
-    /// The manifest's layout is unknown.
+    /// The manifest has a format other than 1.
     #[error("manifest.json: format {seen} is not 1")]
     UnknownFormat {
-        /// The format seen.
+        /// Format in the manifest.
         seen: u32,
     },
-    /// A file's hash differs from the manifest's.
+    /// The sha256 of a file differs from the manifest's.
     #[error("{file}: sha256 {seen} is not the manifest's {expected}")]
     HashMismatch {
-        /// The file.
+        /// Name of the file.
         file: &'static str,
-        /// The hash seen.
+        /// The sha256 of the bytes.
         seen: String,
-        /// The manifest's hash.
+        /// The sha256 in the manifest.
         expected: String,
     },
-    /// A file is not the JSON it should be.
+    /// A file is not valid JSON of the expected shape.
     #[error("{file}: {source}")]
     Json {
-        /// The file.
+        /// Name of the file.
         file: &'static str,
-        /// What the parser says.
+        /// Error of the JSON parser.
         source: serde_json::Error,
     },
-    /// The labels are not the eight in their order.
+    /// The labels are not the eight of [`Label::ALL`] in their order.
     #[error("{file}: labels are not the eight of core-8 in their order")]
     LabelMismatch {
-        /// The file.
+        /// Name of the file.
         file: &'static str,
     },
-    /// The manifest does not name a file.
+    /// The manifest has no entry for a file.
     #[error("manifest.json: names no {file}")]
     MissingFile {
-        /// The file.
+        /// Name of the file.
         file: &'static str,
     },
-    /// A number that must be finite (and above 0 where it scales) is not.
+    /// A number is not finite, or a scale or temperature is not above 0.
     #[error("{file}: {what} holds a value that is not finite or not above 0")]
     NotFinite {
-        /// The file.
+        /// Name of the file.
         file: &'static str,
-        /// The tensor or field.
+        /// Name of the tensor or field.
         what: String,
     },
-    /// A length differs.
+    /// A file, tensor or field has the wrong length.
     #[error("{file}: {what} has length {seen}, not {expected}")]
     LengthMismatch {
-        /// The file.
+        /// Name of the file.
         file: &'static str,
-        /// The tensor or field.
+        /// Name of the tensor or field.
         what: &'static str,
-        /// The length seen.
+        /// Length that was read.
         seen: usize,
-        /// The length expected.
+        /// Length that was expected.
         expected: usize,
     },
-    /// The tokenizer cannot be read.
+    /// The tokenizer cannot be built, or its marks have unexpected ids.
     #[error("tokenizer.json: {reason}")]
     Tokenizer {
-        /// What is wrong with it.
+        /// Message of the tokenizer library, or the mark with the wrong id.
         reason: String,
     },
 }
 
 impl ModelFiles<'_> {
-    /// The sha256 of the manifest, which holds the sha256 of every file: the model's identity. It
-    /// checks nothing; [`super::Classifier::from_bytes`] does.
+    /// Returns the sha256 of the manifest in lower-case hexadecimal: the identity of the model,
+    /// because the manifest holds the sha256 of every file.
+    ///
+    /// This function checks nothing; [`super::Classifier::from_bytes`] does.
     pub fn manifest_sha256(&self) -> String {
         sha256_hex(self.manifest)
     }
 
-    /// Each file under its name in the manifest.
+    /// All files with their names in the manifest.
     fn entries(&self) -> [(&'static str, &[u8]); 5] {
         [
             ("config.json", self.config),
@@ -155,7 +157,7 @@ impl ModelFiles<'_> {
         ]
     }
 
-    /// The manifest and its sha256, once every file is what the manifest says.
+    /// Checks every file against the manifest. Returns the manifest and its sha256.
     pub(super) fn verify(&self) -> Result<(ModelManifest, String), ModelLoadError> {
         const FILE: &str = "manifest.json";
         let manifest: ModelManifest = parse_json(FILE, self.manifest)?;
@@ -165,7 +167,7 @@ impl ModelFiles<'_> {
         if manifest.labels != Label::ALL {
             return Err(ModelLoadError::LabelMismatch { file: FILE });
         }
-        // Two marks and one piece is the shortest input that means anything.
+        // The shortest useful input has two marks and one piece.
         if manifest.max_tokens < 3 {
             let seen = manifest.max_tokens;
             return Err(ModelLoadError::LengthMismatch {
@@ -201,7 +203,7 @@ impl ModelFiles<'_> {
     }
 }
 
-/// Lower-case hexadecimal sha256.
+/// Returns the sha256 in lower-case hexadecimal.
 fn sha256_hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

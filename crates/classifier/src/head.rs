@@ -1,7 +1,8 @@
-//! Embedding to scores: the linear head, and the prototypes that stand in for it.
+//! Turns an embedding into scores, by the linear head or, when it cannot answer, by the prototypes.
 //!
-//! Enters an embedding `[dim]`, leaves eight calibrated probabilities or nothing when they would
-//! not be finite. A dimension that differs is found once, at load, and never multiplied.
+//! The input is an embedding `[dim]`. The output is eight calibrated probabilities, or nothing when
+//! they would not be finite. A wrong dimension is found once, when the model is loaded, so the head
+//! never multiplies it.
 
 use serde::Deserialize;
 
@@ -12,10 +13,11 @@ use jeffrey_terms::Label;
 /// Multinomial logistic regression: softmax((W·e + b) / T).
 pub(super) struct LinearHead {
     dim: usize,
-    /// `[8][dim]`
+    /// Weights of shape `[8][dim]`.
     weights: Vec<Vec<f32>>,
     bias: [f32; 8],
-    /// Temperature scaling, above 0 (Guo et al. 2017, "On Calibration of Modern Neural Networks").
+    /// Temperature for calibration, above 0 (Guo et al. 2017, "On Calibration of Modern Neural
+    /// Networks").
     temperature: f32,
 }
 
@@ -51,7 +53,7 @@ impl LinearHead {
         if self.dim == dim { Ok(self) } else { Err(SkipReason::DimensionMismatch) }
     }
 
-    /// Scores of an embedding `[dim]`; `None` when they would not be finite.
+    /// Returns the scores of an embedding `[dim]`; `None` when they would not be finite.
     pub(super) fn score_embedding(&self, embedding: &[f32]) -> Option<LabelScores> {
         let mut logits = self.bias;
         for (logit, row) in logits.iter_mut().zip(&self.weights) {
@@ -61,12 +63,13 @@ impl LinearHead {
     }
 }
 
-/// One unit vector a class: softmax(s · cos(e, v)).
+/// One unit vector for each label: softmax(s · cos(e, v)).
 pub(super) struct Prototypes {
     dim: usize,
-    /// `[8][dim]`, of length 1
+    /// Vectors of shape `[8][dim]`, each of length 1.
     vectors: Vec<Vec<f32>>,
-    /// Above 0: how sharply a difference in cosine becomes one in probability.
+    /// Factor from cosine to logit, above 0. A larger one turns the same difference in cosine into
+    /// a larger difference in probability.
     scale: f32,
 }
 
@@ -91,8 +94,8 @@ impl Prototypes {
         if self.dim == dim { Ok(self) } else { Err(SkipReason::DimensionMismatch) }
     }
 
-    /// Scores of an embedding `[dim]`; `None` when they would not be finite (a zero embedding has
-    /// no direction).
+    /// Returns the scores of an embedding `[dim]`; `None` when they would not be finite. A zero
+    /// embedding has no direction, so its scores are not finite.
     pub(super) fn score_embedding(&self, embedding: &[f32]) -> Option<LabelScores> {
         let length = dot(embedding, embedding).sqrt();
         let mut logits = [0.0; 8];

@@ -1,14 +1,13 @@
-//! Text -> folded text -> keyword scores, and the explicit anger that the tie-break asks for.
+//! Scores folded text by keywords, and finds the explicit anger that the tie-break requires.
 //!
-//! The answer when no model is at hand, and nothing more: it counts words, so it knows neither
-//! irony nor context. The patterns are data, in `lexicon/anger.tsv` and `lexicon/fallback.tsv`
-//! (which take `#` lines as remarks), and are matched over [`fold`]ed text, so they are plain ASCII.
-//! Phrases of the label `none` are false friends ("furious pace", "rage de dents", "never been so"):
-//! what stands inside them is neither a hit nor a negator. Explicit anger counts as anger too.
-//! Where matches overlap, the one that begins first wins, then the longer one; a longer one that
-//! begins later loses. Within one label the earlier line wins. All of it takes time linear in the
-//! text (and n log n in the number of matches).
-//! Above 600 lines: half of them are the tests' sentences, which belong beside the lists they try.
+//! The keyword route answers only when there is no usable model. It counts words, so it knows
+//! neither irony nor context. The patterns are data, in `lexicon/anger.tsv` and
+//! `lexicon/fallback.tsv` (`#` begins a comment). They match [`fold`]ed text, so they are plain
+//! ASCII. Phrases of the label `none` are false friends ("furious pace", "rage de dents", "never
+//! been so"): words inside them are neither hits nor negators. Explicit anger counts as anger too.
+//! Of overlapping matches the one that begins first wins, then the longer one; within one label the
+//! earlier line wins. The time is linear in the text (and n log n in the number of matches). The
+//! file exceeds 600 lines because half of it is test sentences, which belong beside the lists.
 
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -17,15 +16,16 @@ use regex::Regex;
 
 use jeffrey_terms::Label;
 
-/// Lower case, ASCII apostrophes and hyphens, plain spaces, no Latin accents, full-width ASCII
-/// made narrow; all else is kept, emoji too.
+/// Folds text to lower case with ASCII apostrophes and hyphens, plain spaces, no Latin accents and
+/// half-width ASCII.
 ///
-/// Composed and decomposed accents fold alike: combining marks U+0300 to U+036F are dropped.
+/// All other characters are kept, emoji too. Composed and decomposed accents fold alike: combining
+/// marks U+0300 to U+036F are dropped.
 pub(super) fn fold(text: &str) -> String {
     let mut folded = String::with_capacity(text.len());
     for c in text.chars() {
         let c = match c {
-            // Full-width ASCII stands at a fixed distance from ASCII.
+            // Full-width ASCII has a fixed distance from ASCII.
             '！'..='～' => char::from_u32(u32::from(c) - 0xfee0).unwrap_or(c),
             _ => c,
         };
@@ -88,10 +88,10 @@ fn push_folded(folded: &mut String, c: char) {
     folded.push_str(plain);
 }
 
-/// Where the text, once folded, first says anger outright, in French or English; bytes of the
+/// Returns the first explicit expression of anger, in French or English, as a byte range of the
 /// folded text.
 ///
-/// A negated expression ("pas en colère") is none, and neither is a false friend.
+/// A negated expression ("pas en colère") does not count, and neither does a false friend.
 pub(super) fn find_anger_expression(text: &str) -> Option<Range<usize>> {
     let folded = fold(text);
     let hidden = find_spans(&FALSE_FRIENDS, &folded);
@@ -103,7 +103,8 @@ pub(super) fn find_anger_expression(text: &str) -> Option<Range<usize>> {
     anger.into_iter().find(|span| !words.is_negated(span.start))
 }
 
-/// The part of a text that folds to these bytes of its [`fold`]; whole characters.
+/// Returns the part of `text` whose [`fold`] covers this byte range of the folded text, in whole
+/// characters.
 pub(super) fn original_slice<'a>(text: &'a str, folded: &Range<usize>) -> &'a str {
     let (mut start, mut end, mut folded_index) = (None, text.len(), 0);
     for (index, c) in text.char_indices() {
@@ -119,11 +120,12 @@ pub(super) fn original_slice<'a>(text: &'a str, folded: &Range<usize>) -> &'a st
     &text[start.unwrap_or(end)..end]
 }
 
-/// The scores of the keywords, in the order of [`Label::ALL`]: all above 0, sum 1.
+/// Returns the keyword scores in the order of [`Label::ALL`]: all above 0, summing to 1.
 ///
-/// `(hits + 0.1) / (all hits + 0.8)`, so one single hit gives 0.611. A negated hit does not count,
-/// except that negated joy counts as frustration. Neutral phrases ("please find attached") count
-/// only where no feeling is found. Nothing found at all is 0.333 for neutral, 0.095 for each other.
+/// A score is `(hits + 0.1) / (all hits + 0.8)`, so one single hit gives 0.611. A negated hit does
+/// not count, except that negated joy counts as frustration. Neutral phrases ("please find
+/// attached") count only when no emotion is found. Without any hit the score is 0.333 for neutral
+/// and 0.095 for each other label.
 pub(super) fn score_keywords(text: &str) -> [f32; 8] {
     let mut hits = count_keyword_hits(&fold(text));
     let neutral = Label::Neutral.index();
@@ -137,7 +139,7 @@ pub(super) fn score_keywords(text: &str) -> [f32; 8] {
     hits.map(|hit| ((hit + SMOOTHING) / (total + SMOOTHING * 8.0)) as f32)
 }
 
-/// Matches per label, negation applied.
+/// Counts the matches of each label after negation.
 fn count_keyword_hits(folded: &str) -> [f64; 8] {
     let hidden = find_spans(&FALSE_FRIENDS, folded);
     let mut matches = Vec::new();
@@ -154,7 +156,7 @@ fn count_keyword_hits(folded: &str) -> [f64; 8] {
             continue;
         }
         covered_end = span.end;
-        // An emoji speaks for itself: in "pas content 😡" nothing negates it.
+        // An emoji is never negated: in "pas content 😡" it still counts.
         let is_word = folded.as_bytes()[span.start].is_ascii_alphanumeric();
         if !(is_word && words.is_negated(span.start)) {
             hits[label.index()] += 1.0;
@@ -165,12 +167,12 @@ fn count_keyword_hits(folded: &str) -> [f64; 8] {
     hits
 }
 
-/// All matches, in order, none overlapping another.
+/// Returns all matches in order, without overlaps.
 fn find_spans(pattern: &Regex, folded: &str) -> Vec<Range<usize>> {
     pattern.find_iter(folded).map(|hit| hit.range()).collect()
 }
 
-/// The spans that touch no hidden one; both come in order.
+/// Keeps the spans that overlap no hidden span; both inputs are in order.
 fn retain_visible(mut spans: Vec<Range<usize>>, hidden: &[Range<usize>]) -> Vec<Range<usize>> {
     let mut hidden = hidden.iter().peekable();
     spans.retain(|span| {
@@ -180,16 +182,16 @@ fn retain_visible(mut spans: Vec<Range<usize>>, hidden: &[Range<usize>]) -> Vec<
     spans
 }
 
-/// The words of a folded text, read once from left to right.
+/// Words of a folded text, read once from left to right.
 struct NegationScanner {
     words: Vec<LexiconWord>,
-    /// How many words begin before the place last asked for.
+    /// Number of words that begin before the position of the last query.
     words_passed: usize,
 }
 
 struct LexiconWord {
     start: usize,
-    /// Number of the clause it stands in.
+    /// Number of the clause that contains the word.
     clause: usize,
     is_negator: bool,
 }
@@ -199,7 +201,7 @@ impl NegationScanner {
         let mut hidden = hidden.iter().peekable();
         let mut words: Vec<LexiconWord> = Vec::new();
         let mut clause = 0;
-        // The last "ne" or "n'": its clause and its number among the words.
+        // The last "ne" or "n'": its clause, and its index among the words.
         let mut ne: Option<(usize, usize)> = None;
         let mut index = 0;
         while let Some(c) = folded[index..].chars().next() {
@@ -228,15 +230,16 @@ impl NegationScanner {
         Self { words, words_passed: 0 }
     }
 
-    /// Whether a negator stands among the last words of the clause before `at`. Ask from left to
-    /// right: that keeps the whole walk linear.
+    /// Returns whether a negator is among the last words before `start`, within the same clause.
+    ///
+    /// Calls must go from left to right; that keeps the whole scan linear.
     fn is_negated(&mut self, start: usize) -> bool {
         while self.words.get(self.words_passed).is_some_and(|word| word.start < start) {
             self.words_passed += 1;
         }
         let clause = match self.words.get(self.words_passed) {
             Some(word) if word.start == start => Some(word.clause),
-            // Inside a word ("n'aime", "d'horreur"): the clause of that word.
+            // The position is inside a word ("n'aime", "d'horreur"), so its clause applies.
             _ => self.words_passed.checked_sub(1).map(|last| self.words[last].clause),
         };
         let words_before =
@@ -245,21 +248,22 @@ impl NegationScanner {
     }
 }
 
-/// Whether a word negates what follows it. "plus" is not among them: without "ne" it means more.
+/// Returns whether a word negates the words after it. "plus" is not a negator here: without "ne" it
+/// means "more".
 fn is_negator_word(word: &str) -> bool {
-    // "qu'aucun", "d'aucune": what follows the elision counts.
+    // In "qu'aucun" and "d'aucune" the part after the elision decides.
     let last = word.rsplit('\'').next().unwrap_or(word);
     word.ends_with("n't") || word.starts_with("n'") || NEGATORS.contains(&last)
 }
 
-/// Apart from the labels' patterns: the tie-break needs only these two, and the model's answers
-/// should not pay for compiling the rest.
+/// Patterns of explicit anger, compiled apart from the labels' patterns. The tie-break needs only
+/// these and the false friends, so a prediction of the model does not pay for compiling the rest.
 static EXPLICIT_ANGER: LazyLock<Regex> = LazyLock::new(|| compile_alternatives(anger_rows()));
 
 static FALSE_FRIENDS: LazyLock<Regex> =
     LazyLock::new(|| compile_alternatives(fallback_rows("none")));
 
-/// In the order of [`Label::ALL`].
+/// Patterns of each label, in the order of [`Label::ALL`].
 static LABEL_PATTERNS: LazyLock<[Regex; 8]> = LazyLock::new(|| {
     Label::ALL.map(|label| match label {
         Label::Anger => compile_alternatives(anger_rows().chain(fallback_rows(label.name()))),
@@ -267,34 +271,34 @@ static LABEL_PATTERNS: LazyLock<[Regex; 8]> = LazyLock::new(|| {
     })
 });
 
-/// `(lang, pattern)` of the explicit anger.
+/// Rows `(lang, pattern)` of explicit anger.
 fn anger_rows() -> impl Iterator<Item = (&'static str, &'static str)> {
     data_rows(ANGER_TSV).filter_map(|row| row.split_once('\t'))
 }
 
-/// `(lang, pattern)` of one label of the fallback.
+/// Rows `(lang, pattern)` of one label in the fallback lexicon.
 fn fallback_rows(label: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
     data_rows(FALLBACK_TSV)
         .filter_map(move |row| row.strip_prefix(label)?.strip_prefix('\t')?.split_once('\t'))
 }
 
-/// The lines of a file that are neither remarks nor empty.
+/// Lines of a file that are neither comments nor empty.
 fn data_rows(file: &'static str) -> impl Iterator<Item = &'static str> {
     file.lines().filter(|line| !line.starts_with('#') && !line.is_empty())
 }
 
-/// One expression that matches any of the rows `(lang, pattern)`.
+/// Compiles the rows `(lang, pattern)` into one expression that matches any of them.
 fn compile_alternatives<'a>(rows: impl Iterator<Item = (&'a str, &'a str)>) -> Regex {
     let sources: Vec<String> = rows.map(|(lang, pattern)| row_pattern(lang, pattern)).collect();
-    // The files are compiled in, and a test compiles every line of them.
+    // The files are compiled in, and a test compiles each of their lines.
     Regex::new(&sources.join("|")).expect("the lexicon's patterns compile")
 }
 
-/// The expression of one row: words stand alone, emoji (`any`) anywhere.
+/// Returns the expression of one row. Words match between word boundaries, emoji (`any`) anywhere.
 fn row_pattern(lang: &str, pattern: &str) -> String {
     match lang {
         "any" => format!("(?:{pattern})"),
-        // ASCII word boundaries: the automaton gives up on Unicode ones.
+        // The boundaries are ASCII ones, because the regex automaton gives up on Unicode ones.
         _ => format!(r"(?-u:\b(?:{})\b)", pattern.replace(' ', r"(?:[ \t\r\n-]+)")),
     }
 }
@@ -303,23 +307,24 @@ const ANGER_TSV: &str = include_str!("lexicon/anger.tsv");
 
 const FALLBACK_TSV: &str = include_str!("lexicon/fallback.tsv");
 
-/// Keeps every score above 0: nothing is impossible to a list of words.
+/// Added to each count, so that every score is above 0: a list of words can rule out no label.
 const SMOOTHING: f64 = 0.1;
 
-/// Part of a hit that neutral gets when nothing is found: enough to lead, and to stay below 0.4,
-/// which is low confidence.
+/// Part of a hit that neutral gets when nothing is found: enough to win, and few enough to stay
+/// below 0.4, which is low confidence.
 const NEUTRAL_HIT_IF_EMPTY: f64 = 0.25;
 
-/// How far a negation reaches, in words: "je ne suis pas du tout content".
+/// Reach of a negation, in words: "je ne suis pas du tout content".
 const NEGATION_WORDS_MAX: usize = 3;
 
 const CLAUSE_ENDS: &str = ".,;:!?…\n()[]\"«»“”–—|/";
 
-/// Words that begin a clause of their own.
+/// Words that begin a new clause.
 const CONTRASTS: [&str; 9] =
     ["although", "because", "but", "however", "mais", "parce", "pourtant", "though", "yet"];
 
-/// English forms ending in "n't" and French ones beginning with "n'" are known by their shape.
+/// Words that negate. English forms ending in "n't" and French ones beginning with "n'" are
+/// recognised by their form instead.
 const NEGATORS: [&str; 33] = [
     "aint", "arent", "aucun", "aucune", "barely", "cannot", "cant", "couldnt", "didnt", "doesnt",
     "guere", "hardly", "hasnt", "havent", "isnt", "jamais", "ne", "neither", "never", "ni", "no",
@@ -521,7 +526,7 @@ mod tests {
             ("Je n'aime pas ce café", Label::Frustration),
             ("I don't love it", Label::Frustration),
             ("Je ne suis plus heureux ici", Label::Frustration),
-            // Without "ne", "plus" means more; a clause ends the reach of its negation.
+            // Without "ne", "plus" means more. A clause ends the reach of its negation.
             ("Je suis plus heureux ici", Label::Joy),
             ("No, I am happy", Label::Joy),
             ("Not rich but happy", Label::Joy),
@@ -651,7 +656,8 @@ mod tests {
         assert!((nothing[Label::Neutral.index()] - 0.333).abs() < 0.001);
         assert!((nothing[0] - 0.095).abs() < 0.001);
         assert!((score_keywords("happy")[0] - 0.611).abs() < 0.001);
-        // Any generator does; this one is Knuth's (MMIX), seeded, so that a failure comes again.
+        // Any generator is good enough; this one is Knuth's (MMIX), with a seed, so that a failure
+        // can be reproduced.
         let mut random = 42_u64;
         let mut next = move |below: u32| {
             random = random.wrapping_mul(6_364_136_223_846_793_005);
@@ -679,7 +685,7 @@ mod tests {
 
     #[test]
     fn the_longest_text_is_read_in_one_pass() {
-        // Quadratic work on these would take minutes, not the moment a test may take.
+        // Quadratic work on these would take minutes instead of a moment.
         for piece in ["😡", "a", "pas ", "furieux ", "not happy ", "en ", "'", "grr", "ne marche "]
         {
             let text = piece.repeat(64 * 1024 / piece.len());

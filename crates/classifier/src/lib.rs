@@ -1,10 +1,11 @@
-//! One text in, one [`Prediction`] out: the only door to the model.
+//! Classifies one text into a [`Prediction`].
 //!
-//! A [`Classifier`] is made from a model's files, which are checked whole, once; after that,
-//! classifying cannot fail: a route that cannot answer says why and hands on to the next. The order
-//! is linear head, prototypes, keyword patterns. White space alone is neutral and asks no route.
+//! A [`Classifier`] is built from the files of a model, which are checked completely, once. After
+//! that, classifying cannot fail: when a route cannot answer, the reason is recorded and the next
+//! route is tried. The order is linear head, prototypes, keyword patterns. Text that is only white
+//! space is neutral, without trying a route.
 //!
-//! It knows no platform: no clock, no file, no environment; settings come in as values.
+//! The crate reads no clock, no file and no environment; settings are passed in as values.
 //!
 //! ```
 //! use jeffrey_classifier::{Classifier, TieBreak};
@@ -42,27 +43,28 @@ use head::{LinearHead, Prototypes};
 use jeffrey_terms::{InputText, Label};
 use tokenizer::Tokenizer;
 
-/// Below this top probability an answer is marked `low_confidence` (the reference system's limit).
+/// Top probability below which a prediction is marked `low_confidence`; the limit of the v2.4.2
+/// reference service.
 pub const LOW_CONFIDENCE_THRESHOLD: f32 = 0.4;
 
-/// Which part of the classifier answered.
+/// Part of the classifier that answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ClassifierRoute {
-    /// The multinomial logistic head over the embedding.
+    /// Multinomial logistic head over the embedding.
     LinearHead,
-    /// The nearest class prototypes by cosine.
+    /// Nearest label prototypes by cosine.
     Prototypes,
     /// Keyword patterns, without the encoder.
     Regex,
-    /// Nothing to classify: empty or white space.
+    /// No route was needed: the text is empty or only white space.
     Empty,
 }
 
 impl ClassifierRoute {
-    /// All routes, in the order in which they are tried; `Empty` last.
+    /// All routes in the order in which they are tried. `Empty` comes last.
     pub const ALL: [Self; 4] = [Self::LinearHead, Self::Prototypes, Self::Regex, Self::Empty];
 
-    /// The name in answers and logs.
+    /// Name of the route in responses and logs.
     pub const fn name(self) -> &'static str {
         match self {
             Self::LinearHead => "linear_head",
@@ -73,25 +75,26 @@ impl ClassifierRoute {
     }
 }
 
-/// Why a route did not answer.
+/// Reason why a route did not answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SkipReason {
-    /// The route's dimension differs from the encoder's; it was switched off when the model loaded.
+    /// The dimension of the route differs from the encoder's. It was switched off when the model
+    /// was loaded.
     DimensionMismatch,
     /// The tokenizer or the encoder returned an error for this text.
     EncoderFailed,
-    /// No model, or one that failed its checks.
+    /// The classifier has no model, or the model failed its checks.
     NoModel,
-    /// The scores held NaN or an infinity.
+    /// The scores contained NaN or an infinity.
     NotFinite,
 }
 
 impl SkipReason {
-    /// All reasons.
+    /// All reasons, in the order of their names.
     pub const ALL: [Self; 4] =
         [Self::DimensionMismatch, Self::EncoderFailed, Self::NoModel, Self::NotFinite];
 
-    /// The name in answers and logs.
+    /// Name of the reason in responses and logs.
     pub const fn name(self) -> &'static str {
         match self {
             Self::DimensionMismatch => "dimension_mismatch",
@@ -102,69 +105,70 @@ impl SkipReason {
     }
 }
 
-/// A route that was tried before the one that answered, and why it did not.
+/// Route that was tried and did not answer, with the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SkippedRoute {
-    /// The route that did not answer.
+    /// Route that did not answer.
     pub route: ClassifierRoute,
-    /// Why not.
+    /// Reason why it did not answer.
     pub reason: SkipReason,
 }
 
-/// The answer for one text.
+/// Result of classifying one text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prediction {
-    /// The label with the highest score.
+    /// Label with the highest score.
     pub primary: Label,
-    /// All eight scores, finite, summing to 1.
+    /// Scores of all eight labels: finite, summing to 1.
     pub scores: LabelScores,
-    /// The route that answered.
+    /// Route that produced the scores.
     pub route: ClassifierRoute,
-    /// Routes tried before it, in order. Empty for a healthy model.
+    /// Routes that were tried before `route`, in order. Empty for a healthy model.
     pub skipped: Vec<SkippedRoute>,
-    /// The rule that changed the scores, if one did.
+    /// Rule that changed the scores; `None` when no rule applied.
     pub rule_applied: Option<TieBreakRule>,
-    /// Whether the text was longer than the encoder reads.
+    /// True when the text had more tokens than the encoder reads.
     pub truncated: bool,
-    /// How many tokens the encoder read, begin and end marks included; 0 when it read nothing.
+    /// Number of tokens given to the encoder, begin and end marks included; 0 without a model, for
+    /// white space, or when the tokenizer fails.
     pub tokens: usize,
 }
 
 impl Prediction {
-    /// The primary label's score, 0 to 1.
+    /// Score of the primary label, 0 to 1.
     pub fn confidence(&self) -> f32 {
         self.scores.score(self.primary)
     }
 
-    /// Whether the confidence is below [`LOW_CONFIDENCE_THRESHOLD`].
+    /// Returns whether the confidence is below [`LOW_CONFIDENCE_THRESHOLD`].
     pub fn is_low_confidence(&self) -> bool {
         self.confidence() < LOW_CONFIDENCE_THRESHOLD
     }
 }
 
-/// A checked model and its settings.
+/// Checked model with the settings of the tie-break.
 pub struct Classifier {
     model: Option<LoadedModel>,
     tie_break: TieBreak,
 }
 
-/// What `from_bytes` checked: nothing in it can be out of step with the rest.
+/// Model whose files passed the checks of `Classifier::from_bytes`.
 struct LoadedModel {
     manifest: ModelManifest,
     sha256: String,
     tokenizer: Tokenizer,
     encoder: Encoder,
-    /// `Err` when its dimension differs from the encoder's.
+    /// `Err` when the dimension of the head differs from the encoder's.
     head: Result<LinearHead, SkipReason>,
     prototypes: Result<Prototypes, SkipReason>,
 }
 
 impl Classifier {
-    /// Checks a whole model and makes it ready to answer; the first inference is done here, so that
-    /// no caller pays for it.
+    /// Checks a whole model and prepares it. The first inference runs here, so that no request pays
+    /// for it.
     ///
-    /// A head or prototypes whose dimension differs from the encoder's is switched off and counted
-    /// in [`Classifier::dimension_mismatches`]; any other fault refuses the model.
+    /// A head or prototypes with a dimension other than the encoder's are switched off and counted
+    /// in [`Classifier::dimension_mismatches`]. Any other fault refuses the model.
     ///
     /// # Errors
     /// [`ModelLoadError`] names the first fault found: a hash, a shape, a label, a weight.
@@ -178,35 +182,39 @@ impl Classifier {
         Ok(Self { model: Some(model), tie_break })
     }
 
-    /// A classifier that answers by keyword patterns only.
+    /// Returns a classifier that answers by keyword patterns only.
     pub fn without_model(tie_break: TieBreak) -> Self {
         Self { model: None, tie_break }
     }
 
-    /// Replaces the tie-break.
+    /// Replaces the settings of the tie-break.
     pub fn set_tie_break(&mut self, tie_break: TieBreak) {
         self.tie_break = tie_break;
     }
 
-    /// The manifest of the model in use.
+    /// Manifest of the loaded model; `None` without a model.
     pub fn manifest(&self) -> Option<&ModelManifest> {
         self.model.as_ref().map(|model| &model.manifest)
     }
 
-    /// The sha256 of the manifest, which holds the sha256 of every file: the model's identity.
+    /// The sha256 of the manifest: the identity of the model, because the manifest holds the sha256
+    /// of every file. `None` without a model.
     pub fn sha256(&self) -> Option<&str> {
         self.model.as_ref().map(|model| model.sha256.as_str())
     }
 
-    /// How many routes were switched off for their dimension, 0 to 2.
+    /// Number of routes that were switched off because of their dimension, 0 to 2.
     pub fn dimension_mismatches(&self) -> usize {
         self.model.as_ref().map_or(0, |model| {
             usize::from(model.head.is_err()) + usize::from(model.prototypes.is_err())
         })
     }
 
-    /// The ids that the encoder would read for this text, and whether the text was cut; `None`
-    /// without a model or without anything to read.
+    /// Returns the token ids that the encoder would read for this text, and whether the text was
+    /// truncated.
+    ///
+    /// `None` when there is no model, when the text is only white space, or when the tokenizer
+    /// fails.
     pub fn tokenize(&self, text: &InputText) -> Option<(Vec<i64>, bool)> {
         let normalised = tokenizer::normalise_text(text.expose());
         if normalised.is_empty() {
@@ -216,21 +224,23 @@ impl Classifier {
         Some((tokens.ids, tokens.truncated))
     }
 
-    /// The same tokens as the vocabulary writes them, begin and end marks included; `▁` begins a word.
+    /// Returns the same tokens as the vocabulary writes them, begin and end marks included. `▁`
+    /// begins a word.
     pub fn tokenize_to_pieces(&self, text: &InputText) -> Option<Vec<String>> {
         let (ids, _) = self.tokenize(text)?;
         let tokenizer = &self.model.as_ref()?.tokenizer;
         Some(ids.into_iter().filter_map(|id| tokenizer.piece(id)).collect())
     }
 
-    /// The words that a rule asks for, where the text has them: what says anger outright.
+    /// Returns the part of the text that expresses anger explicitly, as the tie-break requires;
+    /// `None` if no part does.
     pub fn find_rule_words(text: &InputText) -> Option<String> {
         let normalised = tokenizer::normalise_text(text.expose());
         let span = lexicon::find_anger_expression(&normalised)?;
         Some(lexicon::original_slice(&normalised, &span).to_owned())
     }
 
-    /// The label of a text, by the first route that can answer.
+    /// Classifies a text by the first route that can answer, then applies the tie-break.
     pub fn classify(&self, text: &InputText) -> Prediction {
         let normalised = tokenizer::normalise_text(text.expose());
         if normalised.is_empty() {
@@ -249,7 +259,7 @@ impl Classifier {
         Prediction { primary: scores.top_label(), scores, rule_applied, ..prediction }
     }
 
-    /// The first route's scores, before any rule.
+    /// Returns the prediction of the first route that answers, before any rule.
     fn score_by_first_route(&self, normalised: &str) -> Prediction {
         let mut skipped = Vec::new();
         let mut tokenized = None;
@@ -288,7 +298,8 @@ impl Classifier {
 }
 
 impl LoadedModel {
-    /// The first of head and prototypes that gives finite scores.
+    /// Returns the scores of the first of head and prototypes that gives finite scores. Each one
+    /// that does not is added to `skipped`.
     fn score(
         &self,
         embedding: &[f32],

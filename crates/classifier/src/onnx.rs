@@ -1,9 +1,9 @@
-//! An ONNX file, as far as the encoder is written in it.
+//! Reads the parts of an ONNX file that the encoder uses.
 //!
-//! The file is standard ONNX: any runtime can read it. Its layers are *model-local functions* (ONNX
-//! IR, `ModelProto.functions`): a node names one, and the function spells it out in basic operators
-//! for who does not know it. Here the names are enough. Only the fields that are read are declared;
-//! numbers of fields and codes are those of `onnx.proto`.
+//! The file is standard ONNX, so any runtime can read it. Its layers are *model-local functions*
+//! (ONNX IR, `ModelProto.functions`): a node names a function, and the function spells the layer
+//! out in basic operators for runtimes that do not know it. This module needs only the names. Only
+//! the fields that are read are declared. Field numbers and type codes are those of `onnx.proto`.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +33,7 @@ struct ValueInfoProto {
     name: String,
 }
 
-/// One computation: names in, names out.
+/// One computation of the graph, with the names of its inputs and outputs.
 #[derive(Clone, Message)]
 pub(super) struct NodeProto {
     #[prost(string, repeated, tag = "1")]
@@ -70,70 +70,70 @@ struct TensorProto {
     raw_data: Vec<u8>,
 }
 
-/// `TensorProto.DataType`
+/// Type code of 32-bit floats in `TensorProto.DataType`.
 const FLOAT: i32 = 1;
 const INT8: i32 = 3;
 
-/// What is wrong with a file, or with a part that is asked for.
+/// Fault of an ONNX file, or of a weight or attribute in it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OnnxError {
-    /// A weight's data does not fill its shape.
+    /// The size of a weight's data does not match its shape.
     #[error("the weight `{name}` of shape {shape:?} holds {bytes} bytes")]
     DataLengthMismatch {
-        /// The weight.
+        /// Name of the weight.
         name: String,
-        /// Its shape.
+        /// Shape in the file.
         shape: Vec<usize>,
-        /// Bytes of its data.
+        /// Size of its data in bytes.
         bytes: usize,
     },
-    /// The bytes are no file of this format.
+    /// The bytes are not a protobuf message of this format.
     #[error("{0}")]
     Decode(String),
-    /// The graph has another number of inputs or outputs than one.
+    /// The graph has a number of inputs or outputs other than 1.
     #[error("{count} {what}, not 1")]
     EndpointCount {
-        /// Inputs or outputs.
+        /// Either `inputs` or `outputs`, as printed.
         what: &'static str,
-        /// How many.
+        /// Number in the file.
         count: usize,
     },
-    /// A weight's shape has a length below 0.
+    /// A weight has a negative length in its shape.
     #[error("the weight `{name}` has a negative length")]
     NegativeLength {
-        /// The weight.
+        /// Name of the weight.
         name: String,
     },
-    /// A node lacks an attribute.
+    /// A node lacks a required attribute.
     #[error("{kind} has no attribute `{name}`")]
     MissingAttribute {
-        /// The node's kind.
+        /// Operator name of the node.
         kind: String,
-        /// The attribute.
+        /// Name of the missing attribute.
         name: &'static str,
     },
-    /// The file holds no graph.
+    /// The file contains no graph.
     #[error("no graph")]
     MissingGraph,
-    /// A weight that is asked for is not there.
+    /// The file has no weight with the requested name.
     #[error("no weight `{name}`")]
     MissingWeight {
-        /// Its name.
+        /// Name of the missing weight.
         name: String,
     },
-    /// A weight is stored in another type; codes of `TensorProto.DataType`.
+    /// A weight is stored in another type; the codes are those of `TensorProto.DataType`.
     #[error("the weight `{name}` has type {seen}, not {expected}")]
     WeightTypeMismatch {
-        /// The weight.
+        /// Name of the weight.
         name: String,
-        /// Its type.
+        /// Type code in the file.
         seen: i32,
-        /// The type asked for.
+        /// Type code that was expected.
         expected: i32,
     },
 }
 
-/// The graph of a file: its nodes in order, its weights by name.
+/// Graph of a file: its nodes in order and its weights by name.
 pub(super) struct OnnxGraph {
     pub(super) nodes: Vec<NodeProto>,
     pub(super) input: String,
@@ -161,7 +161,7 @@ impl OnnxGraph {
         })
     }
 
-    /// Shape and values of a weight stored as 32-bit floats.
+    /// Returns shape and values of a weight stored as 32-bit floats.
     pub(super) fn float_weight(&self, name: &str) -> Result<(Vec<usize>, Vec<f32>), OnnxError> {
         let tensor = self.find_weight(name, FLOAT)?;
         let shape = tensor.checked_shape(size_of::<f32>())?;
@@ -169,12 +169,13 @@ impl OnnxGraph {
         Ok((shape, values.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()))
     }
 
-    /// Shape of a weight stored as 32-bit floats.
+    /// Returns the shape of a weight stored as 32-bit floats.
     pub(super) fn float_weight_shape(&self, name: &str) -> Result<Vec<usize>, OnnxError> {
         self.find_weight(name, FLOAT)?.checked_shape(size_of::<f32>())
     }
 
-    /// Shape and values of a weight stored in 8 bits, taken out of the graph: a table is large.
+    /// Takes a weight stored in 8 bits out of the graph and returns its shape and values. It is not
+    /// copied, because a table is large.
     pub(super) fn take_int8_weight(
         &mut self,
         name: &str,
@@ -196,7 +197,7 @@ impl OnnxGraph {
 }
 
 impl TensorProto {
-    /// The shape, if the data has exactly that many values of `size` bytes.
+    /// Returns the shape, if the data has exactly that many values of `size` bytes.
     fn checked_shape(&self, size: usize) -> Result<Vec<usize>, OnnxError> {
         let name = || self.name.clone();
         let shape: Option<Vec<usize>> =
@@ -215,12 +216,12 @@ impl TensorProto {
 }
 
 impl NodeProto {
-    /// A whole-number attribute.
+    /// Returns the value of an integer attribute.
     pub(super) fn int_attribute(&self, name: &'static str) -> Result<i64, OnnxError> {
         self.find_attribute(name).map(|attribute| attribute.i)
     }
 
-    /// A floating-point attribute.
+    /// Returns the value of a floating-point attribute.
     pub(super) fn float_attribute(&self, name: &'static str) -> Result<f32, OnnxError> {
         self.find_attribute(name).map(|attribute| attribute.f)
     }
@@ -231,21 +232,21 @@ impl NodeProto {
     }
 }
 
-/// Small graphs for tests.
+/// Builder of small graphs for tests.
 #[cfg(test)]
 pub(super) mod written {
     use super::*;
 
-    /// A graph in the making. Each method that changes a part expects it to be there.
+    /// Graph under construction. Methods that change a part panic when it is missing.
     pub(crate) struct GraphBuilder(GraphProto);
 
-    /// A weight of whole numbers drawn from its index.
+    /// Builds an 8-bit weight; `value` computes each number from its index.
     pub(crate) fn int8_weight(shape: &[usize], value: impl Fn(usize) -> i8) -> TestWeight {
         let count = shape.iter().product();
         TestWeight(INT8, shape.to_vec(), (0..count).map(|i| value(i).cast_unsigned()).collect())
     }
 
-    /// A weight of floats drawn from its index.
+    /// Builds a float weight; `value` computes each number from its index.
     pub(crate) fn float_weight(shape: &[usize], value: impl Fn(usize) -> f32) -> TestWeight {
         let count = shape.iter().product();
         TestWeight(FLOAT, shape.to_vec(), (0..count).flat_map(|i| value(i).to_le_bytes()).collect())
@@ -281,7 +282,7 @@ pub(super) mod written {
             self
         }
 
-        /// A node that has its output's name.
+        /// Adds a node with the name of its output.
         pub(crate) fn add_node(
             &mut self,
             op_type: &str,
@@ -317,14 +318,14 @@ pub(super) mod written {
             .add_node("Linear", &[x, &weight, &scale, &bias], output)
         }
 
-        /// An attribute of the node added last.
+        /// Adds an attribute to the node added last.
         pub(crate) fn add_float_attribute(&mut self, name: &str, f: f32) -> &mut Self {
             let last = self.0.node.last_mut().expect("a node");
             last.attribute.push(AttributeProto { name: name.to_owned(), f, i: 0 });
             self
         }
 
-        /// An attribute of the node added last.
+        /// Adds an attribute to the node added last.
         pub(crate) fn add_int_attribute(&mut self, name: &str, i: i64) -> &mut Self {
             let last = self.0.node.last().expect("a node").name.clone();
             self.set_int_attribute(&last, name, i);
@@ -343,7 +344,7 @@ pub(super) mod written {
             self.node_mut(node).input[input] = name.to_owned();
         }
 
-        /// Takes all attributes of a node.
+        /// Removes all attributes of a node.
         pub(crate) fn clear_attributes(&mut self, node: &str) {
             self.node_mut(node).attribute.clear();
         }
@@ -353,7 +354,7 @@ pub(super) mod written {
             self.add_weight(name, weight);
         }
 
-        /// Takes the last byte of a weight.
+        /// Removes the last byte of a weight.
         pub(crate) fn truncate_weight(&mut self, name: &str) {
             let tensor = self.0.initializer.iter_mut().find(|tensor| tensor.name == name);
             tensor.expect("the weight").raw_data.pop();

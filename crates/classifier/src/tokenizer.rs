@@ -1,8 +1,9 @@
-//! Text to tokens, exactly as the training does it (`training/text.py`).
+//! Turns text into tokens exactly as the training does (`training/text.py`).
 //!
-//! Two steps: [`normalise_text`] (URLs become `[URL]`, white space is folded; emoji, case and slang stay,
-//! because they carry emotion), then the Unigram tokenizer of the base model by the library that the
-//! training uses. `tests/golden.rs` compares the ids with Python's.
+//! There are two steps. [`normalise_text`] replaces URLs by `[URL]` and folds white space; emoji,
+//! case and slang stay, because they carry emotion. Then the Unigram tokenizer of the base model
+//! runs, from the same library that the training uses. `tests/golden.rs` compares the ids with
+//! Python's.
 
 use std::sync::LazyLock;
 
@@ -14,12 +15,12 @@ use tokenizers::{AddedToken, NormalizerWrapper, PreTokenizerWrapper};
 
 use super::files::{ModelLoadError, ModelManifest, parse_json};
 
-/// Ids for the encoder.
+/// Token ids for the encoder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct TokenizedText {
-    /// `[n]`, 2 to `max_tokens`: begin mark, pieces, end mark.
+    /// Ids `[n]`, 2 to `max_tokens`: begin mark, pieces, end mark.
     pub(super) ids: Vec<i64>,
-    /// Whether pieces were cut off.
+    /// True when pieces were cut off.
     pub(super) truncated: bool,
 }
 
@@ -28,8 +29,10 @@ pub(super) struct Tokenizer {
     max_tokens: usize,
 }
 
-/// `tokenizer.json`, as far as it is read: the marks at both ends are put on here. Taken apart
-/// rather than read whole by the library, because a whole tokenizer hands out its model no more.
+/// The parts of `tokenizer.json` that are used. The begin and end marks are added by this module.
+///
+/// The library does not read the file as a whole, because a whole tokenizer no longer gives access
+/// to its model.
 #[derive(Deserialize)]
 struct TokenizerFile {
     added_tokens: Vec<AddedToken>,
@@ -38,8 +41,10 @@ struct TokenizerFile {
     model: Unigram,
 }
 
-/// The base model's sequence of normalizers. The library's own reader, for all there are, copies and
-/// writes the map of characters three times: a fifth of the time that loading takes.
+/// Sequence of normalisers of the base model.
+///
+/// The library's own reader accepts every kind, and it copies and writes the character map three
+/// times: a fifth of the loading time.
 #[derive(Deserialize)]
 struct NormalizerSequence {
     normalizers: Vec<NormalizerStep>,
@@ -52,7 +57,7 @@ enum NormalizerStep {
     Replace(Replace),
 }
 
-/// Ids of `<s>` and `</s>` in the base model's vocabulary; `from_bytes` checks them.
+/// Ids of `<s>` and `</s>` in the vocabulary of the base model. `from_bytes` checks both.
 const BEGIN: i64 = 0;
 const END: i64 = 2;
 
@@ -64,8 +69,8 @@ impl Tokenizer {
         let to_error = |reason: String| ModelLoadError::Tokenizer { reason };
         let file: TokenizerFile = parse_json("tokenizer.json", bytes)?;
         let mut model = file.model;
-        // The library remembers up to 10,000 words with their pieces: words of the people whose
-        // texts came before. Nothing of a text is kept.
+        // The library caches up to 10,000 words with their pieces, which are words of earlier
+        // requests. The cache is disabled, so that nothing of a text is kept.
         model.resize_cache(0);
         let mut inner = tokenizers::Tokenizer::new(model);
         inner.with_pre_tokenizer(Some(file.pre_tokenizer));
@@ -97,16 +102,16 @@ impl Tokenizer {
         Ok(Self { inner, max_tokens: manifest.max_tokens })
     }
 
-    /// The piece of an id, as the vocabulary writes it: `▁` begins a word.
+    /// Returns the piece of an id, as the vocabulary writes it. `▁` begins a word.
     pub(super) fn piece(&self, id: i64) -> Option<String> {
         self.inner.id_to_token(u32::try_from(id).ok()?)
     }
 
-    /// Tokens of a normalised text; `None` if the library refuses it.
+    /// Returns the tokens of a normalised text; `None` when the library fails.
     pub(super) fn encode(&self, normalised: &str) -> Option<TokenizedText> {
-        // Pieces never span a space, so the first words nearly always hold all that the encoder can
-        // read; this bounds the work on a long text. Words can normalise to nothing (control
-        // characters): then the whole text is read.
+        // Pieces never span a space, so the first words nearly always contain all that the encoder
+        // can read. This bounds the work on a long text. Words can normalise to nothing (control
+        // characters); then the whole text is read.
         let prefix = normalised
             .match_indices(' ')
             .nth(self.max_tokens)
@@ -125,11 +130,11 @@ impl Tokenizer {
     }
 }
 
-/// URLs become `[URL]`; runs of Unicode white space become one space; the ends are trimmed.
+/// Replaces URLs by `[URL]`, folds runs of Unicode white space to one space and trims both ends.
 pub(super) fn normalise_text(text: &str) -> String {
-    // No look-behind in this engine: the character before is captured and put back.
+    // This regex engine has no look-behind, so the character before is captured and put back.
     static URL: LazyLock<Regex> = LazyLock::new(|| {
-        // A constant pattern; `urls_become_a_placeholder` compiles it.
+        // The pattern is constant, and the test `urls_become_a_placeholder` compiles it.
         Regex::new(r"(^|[^0-9A-Za-z])(?i-u:https?://|www\.)[^\s]+").expect("a valid pattern")
     });
     let replaced = URL.replace_all(text, "${1}[URL]");
@@ -169,7 +174,7 @@ mod tests {
     fn white_space_is_folded_and_trimmed() {
         assert_eq!(normalise_text("\u{a0} a\t\r\n b\u{2028}\u{3000}c \u{202f}"), "a b c");
         assert_eq!(normalise_text(" \n\u{85} "), "");
-        // Not white space by Unicode: it stays for the tokenizer.
+        // By Unicode this is not white space, so it stays for the tokenizer.
         assert_eq!(normalise_text("a\u{1c}b\u{200b}"), "a\u{1c}b\u{200b}");
     }
 }

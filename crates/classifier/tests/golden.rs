@@ -1,6 +1,8 @@
-//! The same answers as Python's, on every golden row; and what is refused when a model is broken.
+//! Checks that every golden row gets the same answer as in Python, and that a broken model is
+//! refused.
 //!
-//! The training writes `tests/data/golden.jsonl`; workerd and the browser are held to the same file.
+//! The training writes `tests/data/golden.jsonl`. The tests in workerd and in the browser use the
+//! same file.
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
 
 mod support;
@@ -11,14 +13,14 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use support::{CLASSIFIER, MANIFEST_FILES, ModelCopy, golden_rows};
 
-/// Largest difference of a score from Python's.
+/// Largest accepted difference between a score and Python's.
 const SCORE_TOLERANCE: f32 = 1e-3;
 
 fn parse_text(text: &str) -> InputText {
     InputText::parse(text).unwrap()
 }
 
-/// Route and reason of what was tried before.
+/// Route and reason of each route that was skipped.
 fn skipped_routes(prediction: &Prediction) -> Vec<(ClassifierRoute, SkipReason)> {
     prediction.skipped.iter().map(|skipped| (skipped.route, skipped.reason)).collect()
 }
@@ -36,7 +38,7 @@ fn every_golden_row_is_answered_as_in_python() {
         let text = parse_text(&row.text);
         let prediction = CLASSIFIER.classify(&text);
         let Some(expected) = row.scores else {
-            // White space alone: nothing was asked.
+            // The text is only white space, so no route was tried.
             assert_eq!(prediction.route, ClassifierRoute::Empty, "{}", row.id);
             assert_eq!(prediction.primary, row.label, "{}", row.id);
             assert_eq!(prediction.tokens, row.ids.len(), "{}", row.id);
@@ -87,7 +89,7 @@ fn a_flipped_byte_refuses_the_model_and_names_the_file() {
     assert!(error.starts_with("manifest.json: "), "{error}");
 }
 
-/// Faults with honest hashes: what a careless export would write.
+/// Tests faults with correct hashes, as a careless export would write them.
 #[test]
 fn a_fault_in_a_file_refuses_the_model_and_names_it() {
     let shipped_model = ModelCopy::shipped;
@@ -161,8 +163,8 @@ fn a_fault_in_a_file_refuses_the_model_and_names_it() {
     }
 }
 
-/// JSON has no NaN: Python's `json` writes the bare word, and a number too large for an f32 becomes
-/// an infinity on reading.
+/// Tests NaN and infinities. JSON has no NaN: Python's `json` writes the bare word, and a number
+/// too large for an f32 becomes an infinity when it is read.
 #[test]
 fn weights_that_are_not_finite_refuse_the_model() {
     for (file, field) in [("head.json", "weights"), ("prototypes.json", "vectors")] {
@@ -180,7 +182,7 @@ fn weights_that_are_not_finite_refuse_the_model() {
     }
 }
 
-/// One column fewer in each row, and the dimension that goes with it.
+/// Removes one column from each row and lowers the dimension to match.
 fn narrow_rows(file: &mut Value, field: &str) {
     let rows = file[field].as_array_mut().unwrap();
     for row in rows {
@@ -223,7 +225,7 @@ fn prototypes_of_another_dimension_are_counted_while_the_head_answers() {
     );
 }
 
-/// Every number in the files is finite, but their product is not.
+/// Tests overflow: every number in the files is finite, but their product is not.
 #[test]
 fn scores_that_overflow_never_leave_and_the_next_route_answers() {
     let overflow = |file: &mut Value, field: &str, scale: &str, scale_value: f64| {
@@ -260,7 +262,7 @@ fn a_long_text_is_truncated_and_the_answer_says_so() {
     let rows = [
         "mot ".repeat(10_000),
         "word\n".repeat(10_000),
-        // One word of 64 KiB, and what splits into the most pieces.
+        // One word of 64 KiB, then texts that split into the most pieces.
         "a".repeat(InputText::BYTES_MAX),
         "é\u{301}".repeat(InputText::BYTES_MAX / 4),
         "😡".repeat(InputText::BYTES_MAX / 4),
@@ -289,7 +291,7 @@ fn white_space_alone_is_neutral_and_asks_no_route() {
     }
 }
 
-/// Finite scores that sum to 1, the highest of them primary.
+/// Asserts that the scores are finite and sum to 1, and that the highest is the primary label's.
 fn assert_sound(prediction: &Prediction) {
     let scores = prediction.scores.as_array();
     assert!(scores.iter().all(|score| (0.0..=1.0).contains(score)), "{scores:?}");
@@ -298,8 +300,8 @@ fn assert_sound(prediction: &Prediction) {
     assert_eq!(prediction.primary, prediction.scores.top_label());
 }
 
-/// Any scalar value, with those more often that break tokenizers: combining marks, joiners, controls,
-/// private and unassigned ones, directions, emoji, French letters, white space.
+/// Generates any scalar value, with a preference for those that break tokenizers: combining marks,
+/// joiners, controls, private and unassigned ones, directions, emoji, French letters, white space.
 fn odd_char() -> impl Strategy<Value = char> {
     prop_oneof![
         4 => any::<char>(),
@@ -317,7 +319,7 @@ fn odd_char() -> impl Strategy<Value = char> {
 }
 
 proptest! {
-    // No file of past failures: a failing text belongs into a test of its own.
+    // No file of past failures is kept: a failing text gets a test of its own.
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..Default::default() })]
 
     #[test]

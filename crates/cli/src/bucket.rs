@@ -1,4 +1,8 @@
-//! `jeffrey bucket`: which side a subject is on.
+//! `jeffrey bucket`: shows the bucket and the cohort of each subject.
+//!
+//! Ids come from the arguments or, one per line, from standard input. Release name, subject, share
+//! and holdout decide the result; nothing else does. Invalid ids are reported by number and
+//! skipped.
 
 use std::io::{self, Write};
 
@@ -10,30 +14,31 @@ use super::{CliError, ExitStatus, print_to_stderr};
 use jeffrey_edge::rollout::bucket::{ReleaseName, SubjectAssignment, assign_subject};
 use jeffrey_terms::{Cohort, Share, Subject};
 
-/// Say which side of a release each subject is on
+/// Show the bucket and cohort of each subject
 #[derive(clap::Args)]
 #[command(
-    after_help = "Prints id, bucket (0 to 9999) and cohort, separated by tabs. Without ID, or with \
-                  `-`, ids are lines of standard input. An id that cannot be used is reported with \
-                  its number, the rest is answered, and the exit code is 1.\n\n\
+    after_help = "Prints id, bucket (0 to 9999) and cohort, tab-separated. Without ID, or with `-`, \
+                  reads one id per line from standard input. Invalid ids are reported by number and \
+                  skipped; the exit code is then 1.\n\n\
                   Examples:\n  \
                   jeffrey bucket --release e1-small --share 10% alice bob\n  \
                   jeffrey bucket --release e1-small --share 2.5% --json - < ids.txt"
 )]
 pub(super) struct BucketArguments {
-    /// The release's name, by which subjects are drawn
+    /// Release name; part of the bucket hash
     #[arg(long, value_name = "R")]
     release: ReleaseName,
-    /// The canary's share, such as 10% or 0.25%
+    /// Canary traffic share, such as 10% or 0.25%
     #[arg(long, value_name = "SHARE")]
     share: Share,
-    /// The share that stays stable in every release
+    /// Holdout (control group) share: stays on stable in every release
     #[arg(long, value_name = "SHARE", default_value = "0%")]
     holdout: Share,
-    /// Ids of subjects, or `-` alone for lines from standard input; after `--`, one may start with a dash
+    /// Subject ids, or `-` to read one per line from standard input; put `--` before an id that
+    /// starts with a dash
     #[arg(value_name = "ID")]
     ids: Vec<String>,
-    /// One JSON object a line instead of columns
+    /// Print one JSON object per line
     #[arg(long)]
     json: bool,
 }

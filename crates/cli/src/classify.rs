@@ -1,4 +1,8 @@
-//! `jeffrey classify`: texts from arguments or lines from standard input, one answer each.
+//! `jeffrey classify`: classifies texts from the arguments or from standard input.
+//!
+//! Each text gives one line of output, in order. A line that cannot be used is reported by number,
+//! never by content, and skipped. CSV is read whole; otherwise each result is printed before the
+//! next line is read.
 
 use std::io::{self, Read, Write};
 
@@ -14,47 +18,47 @@ use jeffrey_http_api::ClassifyResponse;
 use jeffrey_terms::{InputText, InputTextError};
 use jeffrey_text_table::TextRow;
 
-/// Name the emotion of each text
+/// Classify the emotion of each text
 #[derive(clap::Args)]
 #[command(
-    after_help = "Without TEXT, or with `-`, lines are read from standard input. A line that cannot \
-                  be used is reported with its number, the rest is answered, and the exit code is \
-                  1.\n\n\
+    after_help = "Without TEXT, or with `-`, reads one text per line from standard input. Invalid lines \
+                  are reported by number and skipped; the exit code is then 1.\n\n\
                   Examples:\n  \
                   jeffrey classify \"What a day!\" \"Encore raté.\"\n  \
                   jeffrey classify --json - < lines.ndjson"
 )]
 pub(super) struct ClassifyArguments {
-    /// Texts, or `-` alone for lines from standard input; after `--`, a text may start with a dash
+    /// Texts, or `-` to read one per line from standard input; put `--` before a text that starts
+    /// with a dash
     texts: Vec<String>,
-    /// One JSON object a line instead of columns
+    /// Print one JSON object per line
     #[arg(long)]
     json: bool,
-    /// What the lines of standard input are
+    /// Format of standard input
     #[arg(long, value_enum, default_value_t = InputFormat::Auto)]
     input: InputFormat,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum InputFormat {
-    /// An object with a `text` where a line is one, else plain text
+    /// JSON objects with `text` where the line is one, otherwise plain text
     Auto,
-    /// A table with a column `text`; the line of a row comes back as the answer's id
+    /// CSV with a `text` column or a single column; the line number becomes the id of the result
     Csv,
-    /// A JSON object with a `text` on each line; an `id` comes back in the answer
+    /// One JSON object with `text` per line; `id` is copied to the result
     Ndjson,
-    /// Plain text, whatever it looks like
+    /// Plain text, one text per line
     Text,
 }
 
-/// One text to classify.
+/// One text to classify, with the id of its line if it has one.
 #[derive(Debug, PartialEq)]
 struct TextRecord {
     id: Option<Value>,
     text: InputText,
 }
 
-/// A line that cannot be used. Says what is wrong, never what stands there.
+/// Reason for which a line cannot be used; never contains the line's content.
 #[derive(Debug, PartialEq, thiserror::Error)]
 enum TextRecordError {
     #[error("not JSON at column {column}")]
@@ -96,7 +100,7 @@ pub(super) fn run(
 struct PredictionWriter<'a> {
     classifier: &'a Classifier,
     json: bool,
-    /// Line-buffered: each answer is out as soon as it is known.
+    /// Standard output, line-buffered: each result is printed as soon as it is known.
     output: io::StdoutLock<'static>,
     bad_lines: usize,
 }
@@ -180,7 +184,7 @@ impl PredictionWriter<'_> {
     }
 }
 
-/// An answer under the id that its line came with, of whatever JSON type.
+/// Result in JSON, with the id of its input line, which may have any JSON type.
 #[derive(Serialize)]
 struct ClassifyOutput {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -189,7 +193,8 @@ struct ClassifyOutput {
     answer: ClassifyResponse,
 }
 
-/// `anger 0.83 linear_head second=frustration:0.10`, then what else a reader should know.
+/// Formats a prediction as `anger 0.83 linear_head second=frustration:0.10`, followed by the
+/// applied rule, the skipped routes, `low_confidence` and `truncated`.
 fn format_columns(prediction: &Prediction) -> String {
     let (second, score) = prediction.scores.ranked()[1];
     let mut line = format!(
@@ -214,7 +219,8 @@ fn format_columns(prediction: &Prediction) -> String {
     line
 }
 
-/// The text of a line; `None` for a blank line between objects, which NDJSON readers pass over.
+/// Parses the text of a line; returns `None` for a blank line between NDJSON objects, which is
+/// skipped.
 fn parse_record(line: &str, input: InputFormat) -> Result<Option<TextRecord>, TextRecordError> {
     match input {
         InputFormat::Ndjson if line.trim().is_empty() => return Ok(None),

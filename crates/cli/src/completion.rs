@@ -1,4 +1,7 @@
-//! `jeffrey completion`: a script that teaches a shell the commands and flags.
+//! `jeffrey completion`: prints a script with which a shell completes commands and flags.
+//!
+//! The script is generated from the same definitions that parse the arguments, so it has every
+//! command, flag and possible value.
 
 use std::io::{self, Write};
 
@@ -13,12 +16,12 @@ use super::{Cli, CliError, ExitStatus};
     after_help = "Example:\n  jeffrey completion bash > ~/.local/share/bash-completion/completions/jeffrey"
 )]
 pub(super) struct CompletionArguments {
-    /// The shell
+    /// Shell to print the script for
     shell: Shell,
 }
 
 pub(super) fn run(arguments: &CompletionArguments) -> Result<ExitStatus, CliError> {
-    // Into memory first: the generator panics when it cannot write.
+    // The generator panics if it cannot write, so it writes into memory first.
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut Cli::command(), "jeffrey", &mut script);
     let mut output = io::stdout().lock();

@@ -1,11 +1,14 @@
-//! Lengths of time as arguments: a whole number and its unit.
+//! Durations as arguments: a whole number and its unit.
+//!
+//! The units are `ms`, `s`, `m` and `h`. Zero, fractions, signs, blanks and any other unit are
+//! refused.
 
 use std::time::Duration;
 
-/// `500ms`, `90s`, `5m` or `1h`; above 0.
+/// Parses a duration above 0, such as `500ms`, `90s`, `5m` or `1h`.
 ///
 /// # Errors
-/// [`DurationError`] for anything else.
+/// Returns [`DurationError`] for any other text, and for more milliseconds than 64 bits hold.
 pub(super) fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     let error = || DurationError { time: text.to_owned() };
     let unit_index = text.find(|char: char| !char.is_ascii_digit()).ok_or_else(error)?;
@@ -22,7 +25,7 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     Ok(Duration::from_millis(time_ms))
 }
 
-/// What is no length of time.
+/// Text that is not a duration of the accepted form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("time `{time}` is not a whole number of ms, s, m or h above 0")]
 pub(super) struct DurationError {

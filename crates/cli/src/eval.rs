@@ -1,4 +1,8 @@
-//! `jeffrey eval`: every figure of `evaluation` over labelled files.
+//! `jeffrey eval`: evaluates the classifier on labelled files.
+//!
+//! Rows without a label are counted and skipped; malformed rows are reported by line number and
+//! make the exit code 1. The report has all metrics of `jeffrey_evaluation`. No output contains a
+//! text.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
@@ -21,7 +25,7 @@ use jeffrey_evaluation::{
 use jeffrey_shipped::COMMIT;
 use jeffrey_terms::Label;
 
-/// Measure the classifier on labelled rows
+/// Evaluate the classifier on labelled data
 #[derive(clap::Args)]
 #[command(
     after_help = "Rows are JSONL (`text`, `core8` or `label`, optional `lang` and `id`) or TSV \
@@ -33,23 +37,23 @@ use jeffrey_terms::Label;
                   jeffrey eval --balanced 50 --draws 200 --json dev.jsonl.gz > report.json"
 )]
 pub(super) struct EvalArguments {
-    /// Files, `-` for standard input
+    /// Labelled files, or `-` for standard input
     #[arg(required = true)]
     files: Vec<PathBuf>,
-    /// The whole report as one JSON object
+    /// Print the whole report as one JSON object
     #[arg(long)]
     json: bool,
-    /// Also the macro-F1 over draws with N rows of each class
+    /// Also report macro-F1 over balanced samples of N rows per class
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     balanced: Option<u32>,
-    /// How many balanced draws
+    /// Number of balanced samples
     #[arg(long, value_name = "D", requires = "balanced", default_value_t = 200)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
     draws: u32,
-    /// Seed of the balanced draws and the bootstrap
+    /// Random seed of the balanced samples and the bootstrap
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
-    /// Bootstrap resamples for the 95 % intervals; 0 leaves them out
+    /// Bootstrap resamples for the 95 % confidence intervals; 0 disables them
     #[arg(long, value_name = "B", default_value_t = 1000)]
     #[arg(value_parser = clap::value_parser!(u32).range(0..=100_000))]
     bootstrap: u32,
@@ -58,7 +62,7 @@ pub(super) struct EvalArguments {
     predictions: Option<PathBuf>,
 }
 
-/// The JSON report: what was measured, on what, then all figures.
+/// JSON report of an evaluation: model, build, settings and input files, then all metrics.
 #[derive(Serialize)]
 struct EvalOutput<'a> {
     model: ModelIdentity<'a>,
@@ -72,17 +76,17 @@ struct EvalOutput<'a> {
     report: &'a EvaluationReport,
 }
 
-/// One file's rows, counted.
+/// Row counts of one input file.
 #[derive(Serialize)]
 struct FileRowCounts {
-    /// The file's name without its folder; `-` for standard input.
+    /// Name of the file without its folder; `-` for standard input.
     name: String,
     rows: usize,
     unlabelled: usize,
     bad: usize,
 }
 
-/// A line of the predictions file.
+/// One line of the predictions file, without the text of the row.
 #[derive(Serialize)]
 struct PredictionLine<'a> {
     id: &'a str,
@@ -133,7 +137,7 @@ pub(super) fn run(
     Ok(ExitStatus::from_bad_rows(eval_output.rows_bad))
 }
 
-/// A file's labelled rows and what else was in it; bad rows go to standard error.
+/// Reads the labelled rows of a file and counts the others; reports bad rows on standard error.
 fn read_labelled_file(path: &Path) -> Result<(FileRowCounts, Vec<LabelledRow>), CliError> {
     let to_read_error = |error: io::Error| CliError::read_failed(path, &error);
     let is_stdin = path == Path::new("-");
@@ -321,5 +325,6 @@ fn reliability_table(report: &EvaluationReport) -> TextTable {
     table
 }
 
-/// Bad rows that are named one by one; a file of the wrong kind would else fill the screen.
+/// Most bad rows of a file that are reported one by one; a file of the wrong kind would otherwise
+/// fill the screen.
 const BAD_ROWS_SHOWN_MAX: usize = 20;

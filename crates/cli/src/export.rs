@@ -1,4 +1,8 @@
-//! `jeffrey export`: rows of the gate's events for another use.
+//! `jeffrey export`: writes events of the gateway as rows for annotation.
+//!
+//! Reads events from a file, a pipe or the gateway, and keeps those with feedback or low confidence
+//! that have a masked text preview. Writes CSV, or NDJSON with `--json`. In CSV, a text that a
+//! spreadsheet would take for a formula begins with a blank.
 
 use std::io;
 use std::path::PathBuf;
@@ -11,34 +15,36 @@ use super::{CliError, ExitStatus, print_to_stderr};
 use jeffrey_edge::telemetry::annotation::{AnnotationRow, AnnotationSet};
 use jeffrey_text_table::escape_formula;
 
-/// Write rows of the gate's events for people to label
+/// Export events as rows for annotation
 #[derive(clap::Args)]
 #[command(
-    after_help = "Reads events of version 3 (a sink's NDJSON, the gate's admin/events), plain or gzip. A URL is read \
-                  page by page, with JEFFREY_ADMIN_TOKEN. Only events that show a masked preview can be labelled: \
-                  the gate's PREVIEW=on.\n\n\
-                  The CSV has text, label, lang, and for whoever labels it why, guess, confidence, second and \
-                  time_ms. `label` is filled where a reader has said it; fill the others, and `lang` with en or \
-                  fr. `make train EXTRA=rows.csv` takes the file as it is: rows without a label are passed over.\n\n\
-                  Exit codes: 0 fine, 1 nothing to label or lines that are no events, 2 usage or file error.\n\n\
+    after_help = "Reads version 3 events (NDJSON from a sink or from the gateway), plain or gzip. A URL is read page \
+                  by page with JEFFREY_ADMIN_TOKEN. Only events with a masked text preview (PREVIEW=on) can be \
+                  labelled.\n\n\
+                  The CSV columns are text, label, lang, and for the annotator why, guess, confidence, second \
+                  and time_ms. `label` is set if feedback gave or confirmed it. Fill in the other labels, and \
+                  `lang` with en or fr. `make train EXTRA=rows.csv` reads the file as it is and skips rows \
+                  without a label.\n\n\
+                  Exit codes: 0 success; 1 no rows to label, or some lines are not events; 2 usage, file or \
+                  connection error.\n\n\
                   Examples:\n  \
                   jeffrey export --for-annotation events.ndjson.gz --out rows.csv\n  \
                   jeffrey export --for-annotation https://gate.example/_jeffrey/v1/admin/events > rows.csv"
 )]
 pub(super) struct ExportArguments {
-    /// Answers with low confidence, and those that readers judged
+    /// Export low-confidence predictions and those with feedback
     #[arg(long, required = true)]
     for_annotation: bool,
-    /// A file, a URL, or `-` for standard input
+    /// File, URL, or `-` for standard input
     #[arg(value_name = "FILE|URL|-", default_value = "-", value_hint = clap::ValueHint::FilePath)]
     source: String,
-    /// Where to write; standard output without it
+    /// Output file [default: standard output]
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     out: Option<PathBuf>,
-    /// So many rows at most: what readers judged first, then what the model was least sure of
+    /// Maximum number of rows; rows with feedback first, then the least confident
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
-    /// One JSON object a line instead of CSV
+    /// Print one JSON object per line instead of CSV
     #[arg(long)]
     json: bool,
 }
@@ -79,7 +85,7 @@ pub(super) fn run(arguments: &ExportArguments) -> Result<ExitStatus, CliError> {
     }
     if rows.is_empty() {
         let message = if events_without_preview > 0 {
-            "no event shows a preview: the gate's PREVIEW is off"
+            "no event has a text preview: PREVIEW is off at the gateway"
         } else {
             "nothing to label"
         };

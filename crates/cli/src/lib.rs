@@ -1,9 +1,10 @@
-//! The command line: arguments, files, terminal and exit codes around the core.
+//! The command line `jeffrey`: arguments, files, terminal and exit codes around the core.
 //!
-//! One file a subcommand. Standard output carries answers, standard error everything else; neither
-//! carries the text that was classified. Exit codes: 0 fine; 1 the command's own negative answer, or
-//! some rows could not be used; 2 a usage or file error. A reader that closes the pipe ends the
-//! command quietly.
+//! Each subcommand has its own file. Standard output carries results, standard error everything
+//! else; neither carries an input text unmasked. Exit codes: 0 success; 1 the check failed or some
+//! rows were skipped; 2 usage, file or connection error. `analyze` and `rollout` use 1 for a
+//! warning and 2 for a failure. If the reader closes the pipe, the command ends with 0 and without
+//! a message.
 
 mod analyze;
 
@@ -66,15 +67,15 @@ use jeffrey_edge::rollout::signing_key::SigningKeyError;
 use jeffrey_evaluation::EvaluationError;
 use jeffrey_shipped::COMMIT;
 
-/// Emotions in French and English text: joy, sadness, anger, fear, surprise, disgust, neutral,
-/// frustration.
+/// Classify French and English texts by emotion (joy, sadness, anger, fear, surprise, disgust,
+/// neutral, frustration) and control the rollout of the classifier.
 #[derive(Parser)]
 #[command(
     name = "jeffrey",
     version = env!("CARGO_PKG_VERSION"),
     long_version = VERSION.as_str(),
-    after_help = "Exit codes: 0 fine; 1 the command's own negative answer, or some rows could not \
-                  be used; 2 usage or file error.\n\n\
+    after_help = "Exit codes: 0 success; 1 the check failed or some rows were skipped; 2 usage or \
+                  file error.\n\n\
                   Example:\n  jeffrey classify \"Je suis furieux, c’est inadmissible !\""
 )]
 struct Cli {
@@ -103,31 +104,34 @@ enum CliCommand {
     Validate(validate::ValidateArguments),
 }
 
-/// Which model answers, and how.
+/// Model and tie-break settings of the commands that classify.
 ///
-/// The tie-break's settings stay text up to [`TieBreak::parse`], so that a flag, the environment and
-/// a worker variable are refused with the same words.
+/// The tie-break settings stay text until [`TieBreak::parse`], so that a flag, an environment
+/// variable and a worker variable are refused with the same message.
 #[derive(Args)]
 struct ClassifierFlags {
-    /// Folder of a model (manifest.json, config.json, tokenizer.json, head.json, prototypes.json,
-    /// onnx/model_quantized.onnx) instead of the embedded one
+    /// Use the model in this folder instead of the embedded one (manifest.json, config.json,
+    /// tokenizer.json, head.json, prototypes.json, onnx/model_quantized.onnx)
     #[arg(long, global = true, value_name = "DIR", help_heading = "Model")]
     model: Option<PathBuf>,
-    /// Whether explicit anger wins a near tie with frustration: true or false [default: true]
+    /// Prefer anger over frustration in a near tie when the text is explicitly angry: true or false
+    /// [default: true]
     #[arg(long, global = true, value_name = "BOOL", env = TieBreak::ENABLED_VARIABLE)]
     #[arg(help_heading = "Tie-break", allow_hyphen_values = true)]
     tiebreak_enabled: Option<String>,
-    /// Gap between the two below which the rule may apply, 0 to 1 [default: 0.05]
+    /// Score gap between anger and frustration below which the tie-break applies, 0 to 1 [default:
+    /// 0.05]
     #[arg(long, global = true, value_name = "GAP", env = TieBreak::DELTA_VARIABLE)]
     #[arg(help_heading = "Tie-break", allow_hyphen_values = true)]
     tiebreak_delta: Option<String>,
-    /// The same when one of the two is in the top 2, from the gap above to 1 [default: 0.15]
+    /// Score gap below which it applies when anger or frustration is among the top 2, from
+    /// --tiebreak-delta to 1 [default: 0.15]
     #[arg(long, global = true, value_name = "GAP", env = TieBreak::EXTENDED_DELTA_VARIABLE)]
     #[arg(help_heading = "Tie-break", allow_hyphen_values = true)]
     tiebreak_extended_delta: Option<String>,
 }
 
-/// The tie-break's settings as they were given, under the names of their variables; `null` is the
+/// Tie-break settings as given by flag or environment, keyed by their variables; `null` means the
 /// default.
 #[derive(Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
@@ -181,70 +185,70 @@ impl ClassifierFlags {
     }
 }
 
-/// How a command ended that could do its work; of two the worse is the greater.
+/// Exit status of a command that ran to its end. The worse of two statuses is the greater one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum ExitStatus {
-    /// Nothing to complain of.
+    /// The check passed and no row was skipped; exit code 0.
     Success,
-    /// The command's own negative answer, or rows that could not be used.
+    /// The check failed, or some rows were skipped; exit code 1.
     Negative,
-    /// Where a command tells warnings from what is not ready: the latter.
+    /// A failure of a command that uses [`Self::Negative`] for warnings; exit code 2.
     Failed,
 }
 
 impl ExitStatus {
-    /// Negative as soon as one row could not be used.
+    /// Returns [`Self::Negative`] if at least one row was skipped.
     fn from_bad_rows(count: usize) -> Self {
         if count == 0 { Self::Success } else { Self::Negative }
     }
 }
 
-/// Why a command could not go on.
+/// Error that stops a command; the exit code is 2, except after a closed pipe.
 #[derive(Debug, thiserror::Error)]
 enum CliError {
-    /// Nothing can be measured on these rows.
+    /// The labelled rows do not allow an evaluation.
     #[error("{0}")]
     Evaluation(#[from] EvaluationError),
-    /// The gate did not answer as it should.
-    #[error("the gate: {0}")]
+    /// A request to the gateway failed, or its response was not the expected one.
+    #[error("gateway: {0}")]
     Gateway(String),
-    /// A signing key that could be guessed.
+    /// The signing key is too short to be secure.
     #[error("{name}: {error}")]
     Key {
-        /// The variable that holds it.
+        /// Environment variable that holds the key.
         name: &'static str,
-        /// What is wrong with it.
+        /// Length of the key and the shortest accepted length.
         error: SigningKeyError,
     },
-    /// The model failed its checks.
-    #[error("model refused: {0}")]
+    /// The model's files failed a check.
+    #[error("invalid model: {0}")]
     Load(#[from] ModelLoadError),
-    /// An answer could not be written.
+    /// Standard output could not be written.
     #[error("cannot write: {}", .0.kind())]
     Output(#[from] io::Error),
-    /// A file could not be read.
+    /// A file, standard input or a URL could not be read.
     #[error("cannot read {name}: {kind}")]
     Read {
-        /// The file, or `standard input`.
+        /// Path or URL as given, or `standard input`.
         name: String,
-        /// What the system says.
+        /// Error kind from the operating system, or one that fits the HTTP status.
         kind: io::ErrorKind,
     },
-    /// A setting outside its range.
+    /// A tie-break setting is malformed or outside its range.
     #[error("{0}")]
     Setting(#[from] TieBreakSettingError),
-    /// An endpoint that no rehearsal can go to.
+    /// The endpoint of a load test was refused or cannot be reached.
     #[error("{0}")]
     Target(#[from] LoadTestTargetError),
-    /// Arguments that do not fit together.
+    /// Arguments do not fit together, or an environment variable is missing.
     #[error("{0}")]
     Usage(&'static str),
     /// A file could not be written.
     #[error("cannot write {name}: {kind}")]
     Write {
-        /// The file.
+        /// Path of the file as given.
         name: String,
-        /// What the system says.
+        /// Error kind from the operating system.
         kind: io::ErrorKind,
     },
 }
@@ -264,20 +268,21 @@ impl CliError {
 }
 
 impl From<serde_json::Error> for CliError {
-    /// Only writing makes these: what is read is parsed where its line number is known.
+    /// Converts a failure to write JSON. Input is parsed where its line number is known; a gateway
+    /// status or history that cannot be parsed ends here too.
     fn from(error: serde_json::Error) -> Self {
         Self::Output(error.into())
     }
 }
 
-/// Runs the command that the process's arguments ask for.
+/// Runs the command that the process's arguments name, and returns its exit code.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(&cli) {
         Ok(ExitStatus::Success) => ExitCode::SUCCESS,
         Ok(ExitStatus::Negative) => ExitCode::from(1),
         Ok(ExitStatus::Failed) => ExitCode::from(2),
-        // Whoever read has seen enough, as in `jeffrey classify - | head -1`.
+        // The reader closed the pipe, as in `jeffrey classify - | head -1`: not an error.
         Err(CliError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
             ExitCode::SUCCESS
         }
@@ -308,12 +313,12 @@ fn run(cli: &Cli) -> Result<ExitStatus, CliError> {
     }
 }
 
-/// One line on standard error; nobody there to read it is no reason to fail.
+/// Writes one line to standard error, and ignores a failure to write.
 fn print_to_stderr(message: fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr(), "{message}");
 }
 
-/// A report on standard output: as one JSON object on a line, or for the eye.
+/// Writes a report to standard output, as one JSON object on a line or as text.
 fn print_report(report: &(impl Serialize + fmt::Display), json: bool) -> Result<(), CliError> {
     if json {
         return print_json(report);
@@ -323,7 +328,7 @@ fn print_report(report: &(impl Serialize + fmt::Display), json: bool) -> Result<
     Ok(output.flush()?)
 }
 
-/// One JSON object on a line of standard output.
+/// Writes one JSON object on a line of standard output.
 fn print_json(value: &impl Serialize) -> Result<(), CliError> {
     let mut output = io::stdout().lock();
     serde_json::to_writer(&mut output, value)?;
@@ -331,7 +336,7 @@ fn print_json(value: &impl Serialize) -> Result<(), CliError> {
     Ok(output.flush()?)
 }
 
-/// Which model and build a report speaks of.
+/// Identity of the model that a report describes; both fields are `None` without a model.
 #[derive(Serialize)]
 struct ModelIdentity<'a> {
     id: Option<&'a str>,
@@ -353,7 +358,8 @@ impl fmt::Display for ModelIdentity<'_> {
     }
 }
 
-/// Crate, commit, and the embedded model's id and sha256, without loading the model.
+/// Text of `--version`: crate version, commit, id and sha256 of the embedded model, which is not
+/// loaded for it.
 static VERSION: LazyLock<String> = LazyLock::new(|| {
     let files = jeffrey_shipped::model_files();
     let manifest: Option<ModelManifest> = serde_json::from_slice(files.manifest).ok();

@@ -1,17 +1,17 @@
-//! Lines of a stream, each with its number, in bounded memory.
+//! Numbered lines of a stream, read in bounded memory.
 //!
-//! A line may not be UTF-8, and it may be longer than anyone should keep. Both are for the caller to
-//! report; reading goes on with the next line.
+//! A line that is not UTF-8, or longer than [`LINE_BYTES_MAX`], is returned as an error for the
+//! caller to report. Reading goes on with the next line.
 
 use std::io::{self, BufRead, IsTerminal, Read};
 
 use super::CliError;
 
-/// Longest line that is kept, in bytes: a text of 64 KiB whose every byte is escaped in JSON as six
-/// (`\u00e9`), and as much again for other fields.
+/// Longest accepted line, in bytes: room for a text of 64 KiB in which JSON escapes every byte as
+/// six (`\u00e9`), and as much again for other fields.
 pub(super) const LINE_BYTES_MAX: usize = 1024 * 1024;
 
-/// A stream of lines.
+/// Reader of numbered lines in bounded memory.
 pub(super) struct LineReader<R> {
     reader: R,
     buffer: Vec<u8>,
@@ -21,27 +21,28 @@ pub(super) struct LineReader<R> {
 /// One line, without its line break.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct InputLine<'a> {
-    /// Counted from 1.
+    /// Line number, counted from 1.
     pub(super) number: usize,
-    /// What stands there.
+    /// Content of the line, or the reason for which it cannot be read.
     pub(super) text: Result<&'a str, InputLineError>,
 }
 
-/// A line that cannot be read. Says what is wrong, never what stands there.
+/// Reason for which a line cannot be read; never contains the line's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum InputLineError {
-    /// More than [`LINE_BYTES_MAX`].
+    /// The line is longer than [`LINE_BYTES_MAX`].
     #[error("line of more than {LINE_BYTES_MAX} bytes")]
     TooLong,
     #[error("not UTF-8 after byte {valid}")]
     Utf8 { valid: usize },
 }
 
-/// Whether the lines of standard input are asked for: by `-` alone, or by no argument at all.
+/// Returns whether to read lines from standard input: for a single `-`, or without any argument.
 ///
 /// # Errors
-/// `alone` when `-` stands among others, `none` when there is no argument and a person at standard
-/// input, who would wait for an answer.
+/// Returns [`CliError::Usage`] with `dash_not_alone_message` if `-` is one of several arguments,
+/// and with `no_input_message` if there is no argument and standard input is a terminal, where the
+/// command would seem to hang.
 pub(super) fn should_read_stdin(
     arguments: &[String],
     dash_not_alone_message: &'static str,
@@ -62,7 +63,8 @@ impl<R: BufRead> LineReader<R> {
         Self { reader, buffer: Vec::new(), lines_read: 0 }
     }
 
-    /// The next line, or `None` at the end. A line break at the very end opens no further line.
+    /// Returns the next line, or `None` at the end. A line break at the very end starts no further
+    /// line.
     pub(super) fn next_line(&mut self) -> io::Result<Option<InputLine<'_>>> {
         self.buffer.clear();
         let bytes_max = LINE_BYTES_MAX as u64 + 2;
@@ -86,7 +88,8 @@ impl<R: BufRead> LineReader<R> {
             }
             return Ok(Some(InputLine { number, text: Err(InputLineError::TooLong) }));
         }
-        // What Windows editors write at the start of a file belongs to no text.
+        // Windows editors write a byte order mark at the start of a file; it is not part of the
+        // text.
         let byte_order_mark: &[u8] = if number == 1 { b"\xef\xbb\xbf" } else { b"" };
         let bytes = self.buffer.strip_prefix(byte_order_mark).unwrap_or(&self.buffer);
         let text = std::str::from_utf8(bytes);
@@ -94,7 +97,7 @@ impl<R: BufRead> LineReader<R> {
         Ok(Some(InputLine { number, text }))
     }
 
-    /// Reads to the end of the line and keeps nothing of it.
+    /// Reads to the end of the line and discards what it reads.
     fn skip_line(&mut self) -> io::Result<()> {
         loop {
             let chunk = match self.reader.fill_buf() {

@@ -1,4 +1,7 @@
-//! The native binary `jeffrey`; all of it is in the library, `src/lib.rs`.
+//! The native binary `jeffrey`.
+//!
+//! All code is in the library, `src/lib.rs`; this file only returns the library's exit code to the
+//! operating system.
 
 use std::process::ExitCode;
 

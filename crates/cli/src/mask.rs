@@ -1,4 +1,7 @@
-//! `jeffrey mask`: texts without what names or reaches a person.
+//! `jeffrey mask`: replaces personal data in texts with placeholders.
+//!
+//! Texts come from the arguments or, one per line, from standard input, and are printed masked in
+//! the same order. A line that cannot be read is reported by number, never by content, and skipped.
 
 use std::io::{self, Write};
 
@@ -9,24 +12,25 @@ use super::progress::Progress;
 use super::{CliError, ExitStatus, print_to_stderr};
 use jeffrey_mask::{MaskedText, PiiSpan, mask_with_spans};
 
-/// Replace personal data in lines of text by placeholders such as [EMAIL]
+/// Replace personal data in texts with placeholders such as [EMAIL]
 #[derive(clap::Args)]
 #[command(
-    after_help = "Without TEXT, or with `-`, lines are read from standard input; each is written \
-                  masked, in its order. A line that is no UTF-8 or longer than 1 MiB is reported with \
-                  its number and left out, and the exit code is 1. With --json, `start` and `end` are \
-                  bytes of the text that came in. docs/masking.md lists the kinds and what stays.\n\n\
+    after_help = "Without TEXT, or with `-`, reads one text per line from standard input and prints each \
+                  masked, in order. Lines that are not UTF-8 or longer than 1 MiB are reported by \
+                  number and skipped; the exit code is then 1. With --json, `start` and `end` are byte \
+                  offsets into the input text. docs/masking.md lists what is masked and what is not.\n\n\
                   Examples:\n  \
                   jeffrey mask < calls.txt > masked.txt\n  \
                   jeffrey mask --json \"Call me on 06 12 34 56 78\""
 )]
 pub(super) struct MaskArguments {
-    /// Texts, or `-` alone for lines from standard input; after `--`, a text may start with a dash
+    /// Texts, or `-` to read one per line from standard input; put `--` before a text that starts
+    /// with a dash
     texts: Vec<String>,
-    /// One JSON object a line: the masked text, and what was found where
+    /// Print one JSON object per line: the masked text and the matches with their offsets
     #[arg(long)]
     json: bool,
-    /// Each line of standard input is a text in JSON's quotation marks, which may hold line breaks
+    /// Read each line of standard input as a JSON string (may contain escaped line breaks)
     #[arg(long)]
     quoted: bool,
 }
@@ -43,7 +47,7 @@ pub(super) fn run(arguments: &MaskArguments) -> Result<ExitStatus, CliError> {
         "`-` stands alone: texts come from arguments or from standard input",
         "no text: give it as an argument, or as lines on standard input",
     )?;
-    // Line-buffered: each answer is out as soon as it is known.
+    // Standard output is line-buffered, so each result is printed as soon as it is known.
     let mut output = io::stdout().lock();
     if !read_stdin {
         for text in &arguments.texts {

@@ -1,4 +1,7 @@
-//! `jeffrey model`: what the model in use is, and what is switched off in it.
+//! `jeffrey model`: shows the identity, the files and the training data of the model in use.
+//!
+//! The model is verified against its manifest and loaded first. Routes that had to be disabled,
+//! because their dimension differs from the encoder's, are listed.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -12,15 +15,12 @@ use jeffrey_classifier::{Classifier, ClassifierRoute, ModelManifest, SkipReason}
 use jeffrey_shipped::COMMIT;
 use jeffrey_terms::{InputText, Label};
 
-/// Show the model: identity, files, origin
+/// Show the model: id, checksums, training data
 #[derive(clap::Args)]
-#[command(
-    after_help = "Every file is checked against the manifest first: a model that is shown can \
-                  answer.\n\n\
-                  Examples:\n  jeffrey model\n  jeffrey model --json --model models/e1-small"
-)]
+#[command(after_help = "Verifies every file against the manifest before printing.\n\n\
+                  Examples:\n  jeffrey model\n  jeffrey model --json --model models/e1-small")]
 pub(super) struct ModelArguments {
-    /// The same as one JSON object
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
 }
@@ -28,16 +28,16 @@ pub(super) struct ModelArguments {
 #[derive(Serialize)]
 struct ModelCard<'a> {
     id: &'a str,
-    /// Of the manifest, which holds each file's.
+    /// Sha256 of the manifest, which holds the sha256 of every file.
     sha256: &'a str,
-    /// The commit of this binary; the model's own is under `training`.
+    /// Commit of this binary; the commit that trained the model is under `training`.
     commit: &'static str,
     labels: &'a [Label],
     dim: usize,
     max_tokens: usize,
     vocabulary: usize,
     files: BTreeMap<&'a str, ModelCardFile<'a>>,
-    /// Routes whose dimension differs from the encoder's.
+    /// Names of the routes that are disabled, because their dimension differs from the encoder's.
     routes_off: Vec<&'static str>,
     training: &'a Value,
 }
@@ -82,10 +82,11 @@ pub(super) fn run(
     Ok(ExitStatus::Success)
 }
 
-/// The routes that were switched off when the model was loaded.
+/// Returns the names of the routes that were disabled when the model was loaded.
 fn disabled_routes(classifier: &Classifier) -> Vec<&'static str> {
     let mismatches = classifier.dimension_mismatches();
-    // Any words ask the head first, and it says when it is off; two letters are no long text.
+    // Every text asks the linear head first, and a disabled head is among the skipped routes. Two
+    // letters are a short text to try.
     let is_head_disabled = InputText::parse("ok").is_ok_and(|text| {
         classifier.classify(&text).skipped.iter().any(|skipped| {
             skipped.route == ClassifierRoute::LinearHead
@@ -131,7 +132,8 @@ fn print_model_card(card: &ModelCard<'_>) -> Result<(), CliError> {
     Ok(output.flush()?)
 }
 
-/// Nested figures as lines: `figures.en.macro_f1` and its value.
+/// Collects nested training facts as pairs of a path, such as `figures.en.macro_f1`, and a value.
+/// Nulls are left out.
 fn flatten_facts(name: &str, value: &Value, facts: &mut Vec<(String, String)>) {
     match value {
         Value::Object(fields) => {

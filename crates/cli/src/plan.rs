@@ -1,4 +1,7 @@
-//! `jeffrey plan`: what is wrong with a plan, what one says, and what it can find.
+//! `jeffrey plan`: validates a rollout plan, shows it, and analyses what its gates can detect.
+//!
+//! Without a file, every subcommand reads the built-in plan. An invalid plan is reported with all
+//! its errors, each with its line, and the exit code is 1.
 
 mod explained;
 
@@ -14,11 +17,11 @@ use jeffrey_edge::rollout::gate::{EvidenceUnit, Gate, GateEffect, GateRule, Wind
 use jeffrey_edge::rollout::plan::explain;
 use jeffrey_edge::rollout::plan::{DEFAULT_PLAN_TOML, Plan};
 
-/// Check a release's plan, or show what it says
+/// Validate, show or analyse a rollout plan
 #[derive(clap::Args)]
 #[command(
-    after_help = "`check` reports every fault with its line and exits with 1 if there is one. Without \
-                  FILE the shipped plan is taken.\n\n\
+    after_help = "`check` lists every error with its line number and exits with 1 if there is one. \
+                  Without FILE, the built-in plan is used.\n\n\
                   Examples:\n  \
                   jeffrey plan check rollout.toml\n  \
                   jeffrey plan show\n  \
@@ -32,33 +35,33 @@ pub(super) struct PlanArguments {
 
 #[derive(clap::Subcommand)]
 enum PlanSubcommand {
-    /// Report every fault, with its line
+    /// Validate the plan and list all errors with line numbers
     Check {
-        /// The plan, in TOML
+        /// Plan file (TOML) [default: the built-in plan]
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
     },
-    /// Print how fast each gate can decide, what it finds, and what it costs
+    /// Show detection times of each gate by effect size, and false alarm rates of fixed windows
     Explain {
-        /// The plan, in TOML
+        /// Plan file (TOML) [default: the built-in plan]
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
-        /// Requests a minute, of both cohorts; the plan's own unless given
+        /// Requests per minute over both cohorts [default: `traffic_per_minute` of the plan]
         #[arg(long, value_name = "N", value_parser = parse_traffic)]
         traffic: Option<f64>,
-        /// The usual rate of a metric, such as errors=0.1%
+        /// Baseline rate of a metric, such as errors=0.1%; may be repeated
         #[arg(long, value_name = "METRIC=RATE", value_parser = parse_baseline)]
         usual: Vec<(Metric, f64)>,
-        /// One JSON object
+        /// Print one JSON object
         #[arg(long)]
         json: bool,
     },
     /// Print stages and gates
     Show {
-        /// The plan, in TOML
+        /// Plan file (TOML) [default: the built-in plan]
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
-        /// One JSON object, as it is stored
+        /// Print the plan as stored, as one JSON object
         #[arg(long)]
         json: bool,
     },
@@ -81,7 +84,7 @@ pub(super) fn run(arguments: &PlanArguments) -> Result<ExitStatus, CliError> {
                 traffic.or(Some(plan.traffic_per_minute).filter(|traffic| *traffic > 0.0));
             let Some(traffic) = traffic else {
                 print_to_stderr(format_args!(
-                    "the plan does not say `traffic_per_minute`: give --traffic"
+                    "the plan has no `traffic_per_minute`: pass --traffic"
                 ));
                 return Ok(ExitStatus::Negative);
             };
@@ -109,7 +112,7 @@ pub(super) fn run(arguments: &PlanArguments) -> Result<ExitStatus, CliError> {
                 }
             }
             let (stages, gates) = (plan.stages.len(), plan.gates.len());
-            writeln!(output, "{stages} stages, {gates} gates: no fault")?;
+            writeln!(output, "{stages} stages, {gates} gates: no errors")?;
             output.flush()?;
         }
         PlanSubcommand::Show { json: true, .. } => print_json(&plan)?,
@@ -138,7 +141,8 @@ fn parse_baseline(text: &str) -> Result<(Metric, f64), String> {
     })
 }
 
-/// The plan of this text, or the shipped one; `None` after its faults were told.
+/// Reads the plan of `text`, or the built-in one. Prints all errors and returns `None` if it is
+/// invalid.
 pub(super) fn read_plan(text: Option<&str>) -> Option<Plan> {
     match Plan::read(text.unwrap_or(DEFAULT_PLAN_TOML)) {
         Ok(plan) => Some(plan),
@@ -153,7 +157,7 @@ fn write_plan(plan: &Plan, output: &mut impl Write) -> Result<(), CliError> {
     if let Some(release) = &plan.release {
         writeln!(output, "release {}\n", release.as_str())?;
     }
-    let mut stages = TextTable::new(["stage", "share", "at least", "samples", "approval"]);
+    let mut stages = TextTable::new(["stage", "share", "min duration", "min samples", "approval"]);
     for (number, stage) in (1..).zip(&plan.stages) {
         stages.push_row(vec![
             format!("{number}"),
@@ -164,10 +168,10 @@ fn write_plan(plan: &Plan, output: &mut impl Write) -> Result<(), CliError> {
         ]);
     }
     writeln!(output, "{stages}")?;
-    let mut gates = TextTable::new(["gate", "metric", "rule", "then", "budget"]);
+    let mut gates = TextTable::new(["gate", "metric", "rule", "effect", "budget"]);
     for gate in &plan.gates {
         let effect = match gate.effect {
-            GateEffect::Advance => "advance",
+            GateEffect::Advance => "block advance",
             GateEffect::RollBack => "roll back",
             GateEffect::Warn => "warn",
         };
@@ -210,7 +214,7 @@ fn describe_rule(gate: &Gate) -> String {
             let below = ceiling.map(|limit| format!(", or below {}", format_rate(limit)));
             format!("proven within {}{}", format_surplus(odds), below.unwrap_or_default())
         }
-        GateRule::SampleRatio => "as the share".into(),
+        GateRule::SampleRatio => "sample ratio matches the share".into(),
         GateRule::Window { minutes, limit } => match limit {
             WindowLimit::AtMost(limit) => {
                 format!("over {minutes} min at most {}", format_rate(limit))
@@ -235,16 +239,16 @@ fn describe_budget(gate: &Gate) -> String {
     }
 }
 
-/// What a reader of the plan should know of a gate.
+/// Returns a limitation of a gate that an author of the plan should know; `None` for most gates.
 fn describe_caveat(gate: &Gate) -> Option<&'static str> {
     match gate.rule {
         GateRule::Window { .. } => Some(
-            "a literal window bounds no error; `jeffrey plan explain` shows how often it is false",
+            "a fixed window has no error guarantee; `jeffrey plan explain` shows its false alarm rate",
         ),
         GateRule::AtMost(_) | GateRule::AtLeast(_) if !gate.metric.has_stable() => {
-            Some("the old system does not give it: held against its absolute limit only")
+            Some("the legacy system does not report this metric: only the absolute limit applies")
         }
-        // Errors and latency are counted of any answer; these stand in answers that can be read.
+        // Errors and latency are known of every response; these two metrics are read from its body.
         GateRule::Compared(_)
         | GateRule::NotWorse { .. }
         | GateRule::Estimated { compared: Some(_), .. }
@@ -252,16 +256,18 @@ fn describe_caveat(gate: &Gate) -> Option<&'static str> {
         {
             Some(match gate.or_at_most {
                 Some(_) => {
-                    "held against `or_at_most` while the old system's answers do not give it"
+                    "`or_at_most` applies while the legacy system's responses do not report this metric"
                 }
-                None => "reports `not available` while the old system's answers do not give it",
+                None => {
+                    "`not available` while the legacy system's responses do not report this metric"
+                }
             })
         }
         _ => None,
     }
 }
 
-/// With at most three decimals, and none that say nothing.
+/// Formats a number with at most three decimals, without trailing zeros.
 fn format_shortest(number: f64) -> String {
     let text = format!("{number:.3}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()

@@ -1,4 +1,7 @@
-//! Lines over numbers, one chart above the other, as an SVG file.
+//! Line charts, one above the other, in an SVG file.
+//!
+//! Axes begin at 0. The same charts always give the same file. A file that cannot be written is an
+//! error with its path.
 
 use std::fs;
 use std::path::Path;
@@ -8,20 +11,20 @@ use plotters::prelude::*;
 
 use super::CliError;
 
-/// A chart of lines: what it shows, its axes, and a place to mark.
+/// Line chart with a title, axis labels, named series and an optional marked position.
 pub(super) struct Chart<'a> {
     pub(super) title: &'a str,
     pub(super) x_label: &'a str,
     pub(super) y_label: &'a str,
     pub(super) series: Vec<(String, Vec<(f64, f64)>)>,
-    /// A vertical line.
+    /// Position of a vertical line on the x axis; `None` draws no such line.
     pub(super) marked_x: Option<f64>,
 }
 
-/// Writes the charts into a file, anew.
+/// Writes the charts to an SVG file, and replaces the file if it exists.
 pub(super) fn write_charts(path: &Path, charts: &[Chart<'_>]) -> Result<(), CliError> {
     let mut text = String::new();
-    // Drawing into a string cannot fail but for a fault of the numbers, which are finite.
+    // Drawing into a string fails only for numbers that are not finite; these are finite.
     draw_charts(&mut text, charts)
         .map_err(|error| CliError::write_failed(path, &std::io::Error::other(error)))?;
     fs::write(path, text).map_err(|error| CliError::write_failed(path, &error))
@@ -68,7 +71,7 @@ impl Chart<'_> {
             let line = LineSeries::new([(x, 0.0), (x, top)], BLACK.stroke_width(1));
             chart.draw_series(line).map_err(to_message)?;
         }
-        // One line is named by the chart's title.
+        // A single series needs no legend: the chart's title names it.
         if self.series.len() < 2 {
             return Ok(());
         }
@@ -82,7 +85,8 @@ impl Chart<'_> {
 }
 
 const CHART_SIZE_PX: (u32, u32) = (900, 480);
-/// Okabe and Ito's, told apart by the colour-blind too (<https://jfly.uni-koeln.de/color/>).
+/// Colours of Okabe and Ito, which colour-blind readers can tell apart
+/// (<https://jfly.uni-koeln.de/color/>).
 const SERIES_COLOURS: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),

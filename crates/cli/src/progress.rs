@@ -1,28 +1,31 @@
-//! A progress bar on standard error, when somebody is there to see it and the work takes a while.
+//! A progress bar on standard error for commands that work through rows.
+//!
+//! The bar appears if standard error is a terminal and the work takes longer than two seconds. It
+//! is removed when the work ends.
 
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// Counts rows; draws once [`DRAW_DELAY`] has passed and standard error is a terminal.
+/// Row counter that draws a bar once [`DRAW_DELAY`] has passed, if standard error is a terminal.
 pub(super) struct Progress {
-    /// Hidden until then, but counting: it knows the pace when it appears. `None` without anybody
-    /// to see it.
+    /// Counts while it is hidden, so that the rate is known when it appears. `None` if standard
+    /// error is not a terminal, or if the results themselves show the progress.
     bar: Option<ProgressBar>,
     started: Instant,
     is_drawn: bool,
 }
 
 impl Progress {
-    /// `total` is `None` when rows are still to come, as from a pipe.
+    /// Starts to count; `total` is `None` if the number of rows is not known, as from a pipe.
     pub(super) fn new(total: Option<u64>) -> Self {
         let bar = io::stderr().is_terminal().then(|| build_bar(total));
         Self { bar, started: monotonic_now(), is_drawn: false }
     }
 
-    /// For rows whose answers go to standard output as they come: on a terminal they are
-    /// themselves the progress, and a bar would be drawn through them.
+    /// Starts to count rows whose results go to standard output one by one. On a terminal these
+    /// results show the progress, and a bar would be drawn through them.
     pub(super) fn for_streamed_output(total: Option<u64>) -> Self {
         let mut progress = Self::new(total);
         if io::stdout().is_terminal() {
@@ -41,7 +44,7 @@ impl Progress {
         bar.inc(1);
     }
 
-    /// Runs `write`, which uses standard error, without the bar in its way.
+    /// Runs `write`, which uses standard error, while the bar is hidden.
     pub(super) fn suspend(&self, write: impl FnOnce()) {
         match &self.bar {
             Some(bar) => bar.suspend(write),
@@ -66,14 +69,14 @@ fn build_bar(total: Option<u64>) -> ProgressBar {
         None => (ProgressBar::new_spinner(), "{spinner} {pos} rows, {per_sec}"),
     };
     bar.set_draw_target(ProgressDrawTarget::hidden());
-    // A constant template that does not parse would only cost the bar its looks.
+    // If a constant template did not parse, the bar would only lose its style.
     match ProgressStyle::with_template(template) {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
     }
 }
 
-/// The one monotonic clock of this shell.
+/// Returns the current time of the monotonic clock.
 #[expect(
     clippy::disallowed_methods,
     reason = "a shell's one clock(); progress and the pace of a rehearsal read it"
@@ -82,5 +85,5 @@ pub(super) fn monotonic_now() -> Instant {
     Instant::now()
 }
 
-/// Work that is done within it shows no bar.
+/// Delay before the bar appears; shorter work shows no bar.
 const DRAW_DELAY: Duration = Duration::from_secs(2);

@@ -1,4 +1,7 @@
-//! `jeffrey report`: a week of a release, as Markdown or JSON.
+//! `jeffrey report`: a summary of the last seven days of a release, as Markdown or JSON.
+//!
+//! Reads status, totals and history from the gateway: the week, the week before it, each day, and
+//! the decisions of the week. Text from operators is escaped, so that it cannot add markup.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -13,25 +16,25 @@ use jeffrey_edge::gateway::summary::{CohortSummary, SummaryByCohort, total_varia
 use jeffrey_edge::gateway::weekly_report::{DaySummary, MinuteRange, WeeklyReport};
 use jeffrey_terms::{Label, UnixMs};
 
-/// Say what the last seven days of a release amount to
+/// Summarise the last seven days of a release
 #[derive(clap::Args)]
 #[command(
-    after_help = "The gate is asked with JEFFREY_VIEWER_TOKEN, or with JEFFREY_ADMIN_TOKEN. Minutes count as the \
-                  gates count them: requests that are evidence, by the cohort of their subject.\n\n\
-                  Exit codes: 0 fine, 1 a week without a request, 2 usage or connection.\n\n\
+    after_help = "Authenticates with JEFFREY_VIEWER_TOKEN or JEFFREY_ADMIN_TOKEN. Counts only requests that the \
+                  gates use as evidence, by cohort of the subject.\n\n\
+                  Exit codes: 0 success; 1 no requests in the period; 2 usage or connection error.\n\n\
                   Examples:\n  \
                   jeffrey report --week > week.md\n  \
                   jeffrey report --week --json --gate https://gate.example/_jeffrey"
 )]
 pub(super) struct ReportArguments {
-    /// The seven days that end now
+    /// Report the last seven days
     #[arg(long, required = true)]
     week: bool,
-    /// The gate, up to its own prefix
+    /// Base URL of the gateway admin API
     #[arg(long, value_name = "URL", env = "JEFFREY_GATE")]
     #[arg(default_value = "http://127.0.0.1:8787/_jeffrey")]
     gate: String,
-    /// One JSON object instead of Markdown
+    /// Print one JSON object instead of Markdown
     #[arg(long)]
     json: bool,
 }
@@ -110,7 +113,8 @@ fn render_markdown(report: &WeeklyReport) -> String {
         push_line(format!("| {name} | {canary} | {stable} | {canary_before} |"));
     }
     push_line(
-        "\n## Days\n\n| from | canary | errors | low confidence | P95 | stable | errors | P95 |"
+        "\n## Days\n\n| day | canary requests | canary errors | canary low confidence | canary P95 \
+         | stable requests | stable errors | stable P95 |"
             .to_owned(),
     );
     push_line("|---|---|---|---|---|---|---|---|".to_owned());
@@ -145,9 +149,9 @@ fn render_markdown(report: &WeeklyReport) -> String {
     }
     if week.shadows > 0 {
         push_line(format!(
-            "\nOf {} answers of the old system the model agrees with {}.",
-            week.shadows,
-            format_percent(week.shadows_agree)
+            "\nThe model agrees with {} of {} shadowed responses of the legacy system.",
+            format_percent(week.shadows_agree),
+            week.shadows
         ));
     }
     if !report.rules.is_empty() {
@@ -174,14 +178,14 @@ fn render_markdown(report: &WeeklyReport) -> String {
     ));
     if report.leaks > 0 {
         push_line(format!(
-            "- {} masked previews show an @ or http: look at them, and tell the project.",
+            "- {} masked previews contain @ or http: check them and report a masking bug.",
             report.leaks
         ));
     }
     text
 }
 
-/// A row's name, and its cell for a cohort.
+/// Function that formats the cell of a report row from the summary of a cohort.
 type FormatCell = fn(&CohortSummary) -> String;
 
 const REPORT_ROWS: [(&str, FormatCell); 13] = [
@@ -192,8 +196,8 @@ const REPORT_ROWS: [(&str, FormatCell); 13] = [
     ("latency P50", |figures| format_ms(figures, |quantiles| quantiles.p50)),
     ("latency P95", |figures| format_ms(figures, |quantiles| quantiles.p95)),
     ("latency P99", |figures| format_ms(figures, |quantiles| quantiles.p99)),
-    ("by keywords alone", |figures| format_percent(figures.regex)),
-    ("by prototypes", |figures| format_percent(figures.prototypes)),
+    ("regex route", |figures| format_percent(figures.regex)),
+    ("prototypes route", |figures| format_percent(figures.prototypes)),
     ("low confidence", |figures| format_percent(figures.low_confidence)),
     ("mean confidence", |figures| format_3_decimals(figures.mean_confidence)),
     ("rule applied", |figures| format_percent(figures.rule_applied)),
@@ -227,7 +231,8 @@ fn format_ms(
         .map_or(NO_VALUE.to_owned(), |quantiles| format!("{:.0} ms", pick(quantiles)))
 }
 
-/// A person's words as words: no table, link or markup of theirs.
+/// Escapes Markdown and replaces line breaks by blanks, so that a user's text adds no table, link
+/// or markup.
 fn escape_markdown(input: &str) -> String {
     let mut text = String::with_capacity(input.len());
     for char in input.chars() {

@@ -1,9 +1,9 @@
 //! Labelled rows from JSONL or TSV, plain or gzip.
 //!
-//! JSONL: `text`, and `core8` or `label` (`core8` counts when both are there); `lang` and `id` if
-//! present. TSV: label, tab, text; or a first line that names the columns. Fields are taken as they
-//! stand: no quoting, no escapes. A row whose label is null (or an empty field) is unlabelled and
-//! counted apart; a row that cannot be used is reported by its line number, never by its words.
+//! JSONL: `text`, and `core8` or `label` (`core8` wins if both are present); `lang` and `id` are
+//! optional. TSV: label, tab, text; or a first line that names the columns. TSV fields have no
+//! quoting and no escapes. A row whose label is null (or an empty field) is counted as unlabelled;
+//! a row that cannot be used is reported by its line number, never by its content.
 
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 
@@ -13,28 +13,28 @@ use serde_json::Value;
 use super::lines::{InputLineError, LineReader};
 use jeffrey_terms::{InputText, InputTextError, Label};
 
-/// One labelled text.
+/// One text with its gold label.
 #[derive(Debug, PartialEq)]
 pub(super) struct LabelledRow {
-    /// The row's own id, or `file:line`.
+    /// Id of the row, or `file:line` if it has none.
     pub(super) id: String,
     pub(super) text: InputText,
     pub(super) gold: Label,
-    /// A language tag, or `und`.
+    /// Language tag, or `und` if the row has none or an invalid one.
     pub(super) lang: String,
 }
 
-/// What a file held.
+/// Labelled rows of one file, with counts of the others.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct ParsedRows {
     pub(super) labelled: Vec<LabelledRow>,
-    /// Rows without a label.
+    /// Number of rows without a label.
     pub(super) unlabelled: usize,
-    /// Rows that cannot be used, by line number.
+    /// Rows that cannot be used, as line number and reason.
     pub(super) bad: Vec<(usize, LabelledRowError)>,
 }
 
-/// Why a row cannot be used. Says what is wrong, never what stands there.
+/// Reason for which a row cannot be used; never contains the row's content.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub(super) enum LabelledRowError {
     #[error("fewer columns than the {wanted} needed")]
@@ -53,36 +53,36 @@ pub(super) enum LabelledRowError {
     Text(#[from] InputTextError),
 }
 
-/// How the lines of a file are read.
+/// Format of the lines of a file.
 enum RowFormat {
     Json,
     Tsv(TsvColumns),
 }
 
-/// Places of the fields in a line; `None` where the file has no such column.
+/// Indices of the fields in a line, from 0; `None` if the file has no such column.
 struct TsvColumns {
     label: usize,
     text: usize,
     lang: Option<usize>,
     id: Option<usize>,
-    /// Without a header, tabs after the first belong to the text.
+    /// Whether the first line names the columns; if not, tabs after the first belong to the text.
     has_header: bool,
 }
 
-/// One row's fields, before they are checked.
+/// Fields of one row before they are checked.
 struct RawRow {
     text: String,
-    /// `None` is unlabelled.
+    /// Name of the label; `None` if the row is unlabelled.
     label: Option<String>,
     lang: Option<String>,
     id: Option<String>,
 }
 
-/// Reads all rows; `name` (a file's name, or `-`) tells the format by its ending, else the first
-/// line does.
+/// Reads all rows of a stream. The ending of `name` (a file name, or `-`) decides the format;
+/// without a known ending, the first line does.
 ///
 /// # Errors
-/// When the stream cannot be read to its end, as with a cut gzip file.
+/// Returns [`io::Error`] if the stream cannot be read to its end, as with a truncated gzip file.
 pub(super) fn read_rows(name: &str, stream: impl Read) -> io::Result<ParsedRows> {
     let mut lines = LineReader::new(decompress(stream)?);
     let mut rows = ParsedRows::default();
@@ -120,7 +120,7 @@ pub(super) fn read_rows(name: &str, stream: impl Read) -> io::Result<ParsedRows>
     Ok(rows)
 }
 
-/// The stream itself, or what is packed in it when it starts as gzip does (RFC 1952, 2.3.1).
+/// Returns the stream, decompressed if it starts with the gzip magic bytes (RFC 1952, 2.3.1).
 pub(super) fn decompress<'a>(mut stream: impl Read + 'a) -> io::Result<Box<dyn BufRead + 'a>> {
     let mut magic = Vec::new();
     stream.by_ref().take(2).read_to_end(&mut magic)?;
@@ -134,7 +134,7 @@ pub(super) fn decompress<'a>(mut stream: impl Read + 'a) -> io::Result<Box<dyn B
 }
 
 impl RowFormat {
-    /// The format, and whether this first line is a header.
+    /// Returns the format, and whether the first line is a header.
     fn detect(name: &str, first: &str) -> (Self, bool) {
         let name = name.to_ascii_lowercase();
         let name = name.strip_suffix(".gz").unwrap_or(&name);
@@ -225,8 +225,8 @@ fn to_labelled_row(
     Ok(Some(LabelledRow { id, text: InputText::parse(fields.text)?, gold, lang }))
 }
 
-/// Letters, digits and hyphens, as long as RFC 5646 (4.4.1) asks every reader to take: what a report
-/// prints as a language must not be somebody's words.
+/// Accepts letters, digits and hyphens, up to the 35 characters that RFC 5646 (4.4.1) asks every
+/// reader to accept. A report prints the language, so it must not be free text.
 fn is_language_tag(tag: &str) -> bool {
     let is_tag_byte = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     (1..=35).contains(&tag.len()) && tag.bytes().all(is_tag_byte)

@@ -1,4 +1,8 @@
-//! Where lines come from: a file, standard input, or the gate's events, page after page.
+//! Sources of log lines: a file, standard input, or the events of a gateway.
+//!
+//! Files and standard input may be gzip. A gateway is asked page by page and shard by shard, with
+//! `JEFFREY_ADMIN_TOKEN`. A response other than 200 ends the stream with an error, so that a
+//! truncated log is never taken for a whole one.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
@@ -10,17 +14,20 @@ use ureq::Agent;
 use crate::traffic::client::build_agent;
 use crate::{CliError, rows};
 
-/// A stream of bytes.
+/// Byte stream of log lines.
 pub(super) enum LogSource {
-    /// Of a file or standard input, unpacked.
+    /// Content of a file or of standard input, decompressed.
     Stream(Box<dyn BufRead>),
-    /// Of a gate.
+    /// Events of a gateway, page by page.
     Pages(Box<EventPages>),
 }
 
 impl LogSource {
+    /// Opens a path, `-` for standard input, or an `http://` or `https://` URL.
+    ///
     /// # Errors
-    /// When it cannot be opened, or a URL has no token to be asked with.
+    /// Returns [`CliError::Read`] if the file cannot be opened or decompressed, and
+    /// [`CliError::Usage`] if a URL is given while `JEFFREY_ADMIN_TOKEN` is not set.
     pub(super) fn open(name: &str) -> Result<Self, CliError> {
         if name.starts_with("http://") || name.starts_with("https://") {
             return Ok(Self::Pages(Box::new(EventPages::new(name)?)));
@@ -64,13 +71,14 @@ impl BufRead for LogSource {
     }
 }
 
-/// Events by their numbers: each page is asked for after the last number of the one before.
+/// Events of a gateway by sequence number: each request asks for those after the last number of the
+/// page before.
 pub(super) struct EventPages {
     agent: Agent,
     url: String,
     token: String,
     since: u64,
-    /// The ledger is read part by part.
+    /// Shard of the event store that is being read, from 0.
     shard: u64,
     unread_page: BufReader<Cursor<Vec<u8>>>,
     has_ended: bool,
@@ -79,8 +87,9 @@ pub(super) struct EventPages {
 impl EventPages {
     fn new(url: &str) -> Result<Self, CliError> {
         let token = std::env::var(ADMIN_TOKEN_VARIABLE).ok().filter(|token| !token.is_empty());
-        let token = token
-            .ok_or(CliError::Usage("a URL is asked with JEFFREY_ADMIN_TOKEN, which is not set"))?;
+        let token = token.ok_or(CliError::Usage(
+            "reading from a URL needs JEFFREY_ADMIN_TOKEN, which is not set",
+        ))?;
         Ok(Self {
             agent: build_agent(1, url.starts_with("https://")),
             url: url.split('?').next().unwrap_or_default().to_owned(),
@@ -116,7 +125,7 @@ impl EventPages {
             page.trim_ascii_end().rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
         match serde_json::from_slice::<SequencedEvent>(last_line) {
             Ok(last_event) if last_event.seq > self.since => self.since = last_event.seq,
-            // An empty page, or one that would be asked for again: the end of this part.
+            // An empty page, or one without a higher number: the end of this shard.
             _ => {
                 self.shard += 1;
                 self.since = 0;
@@ -149,9 +158,9 @@ impl BufRead for EventPages {
     }
 }
 
-/// The secret that may read events.
+/// Environment variable with the token that may read events.
 const ADMIN_TOKEN_VARIABLE: &str = "JEFFREY_ADMIN_TOKEN";
-/// Events a page, the gate's most.
+/// Events per page; the gateway returns no more.
 const EVENTS_PER_PAGE: u64 = 10_000;
-/// Far above what so many events take.
+/// Largest page that is read, in bytes; far above the size of [`EVENTS_PER_PAGE`] events.
 const PAGE_BYTES_MAX: u64 = 256 * 1024 * 1024;

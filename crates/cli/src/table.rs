@@ -1,15 +1,18 @@
-//! Columns for the eye: figures to the right, names to the left.
+//! Text tables for the terminal: names to the left, numbers to the right.
+//!
+//! A column is as wide as its widest cell, counted in characters. Numbers that are missing are
+//! shown as a dash.
 
 use std::fmt;
 
-/// Rows of cells, printed in columns as wide as their widest cell.
+/// Table of text cells; the first row holds the headings.
 #[derive(Default)]
 pub(super) struct TextTable {
     rows: Vec<Vec<String>>,
 }
 
 impl TextTable {
-    /// A table under these headings.
+    /// Creates a table with these headings.
     pub(super) fn new<const N: usize>(headings: [&str; N]) -> Self {
         Self { rows: vec![headings.map(str::to_owned).to_vec()] }
     }
@@ -20,8 +23,7 @@ impl TextTable {
 }
 
 impl fmt::Display for TextTable {
-    /// The first column is aligned to the left, the others to the right; no line has blanks at its
-    /// end.
+    /// Aligns the first column to the left and the others to the right; no line ends in blanks.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| {
@@ -45,17 +47,18 @@ impl fmt::Display for TextTable {
     }
 }
 
-/// A share of 0 to 1 in percent, with one decimal.
+/// Formats a share of 0 to 1 in percent, with one decimal.
 pub(super) fn format_percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
 }
 
-/// A figure with three decimals, or a dash when there is none.
+/// Formats a number with three decimals; a dash for `None`.
 pub(super) fn format_3_decimals(value: Option<f64>) -> String {
     value.map_or_else(|| "–".into(), |value| format!("{value:.3}"))
 }
 
-/// The same with four: what a gate's value is held against.
+/// Formats a number with four decimals, as gate values, limits and evidence are shown; a dash for
+/// `None`.
 pub(super) fn format_4_decimals(value: Option<f64>) -> String {
     value.map_or_else(|| "–".into(), |value| format!("{value:.4}"))
 }

@@ -1,4 +1,7 @@
-//! `jeffrey token`: a signed permission to choose one's cohort.
+//! `jeffrey token`: creates a signed token that lets its holder choose the cohort.
+//!
+//! The signing key comes from the environment. The token is valid for one release and for at most
+//! 24 hours; a key shorter than 16 bytes is refused.
 
 use std::io::{self, Write};
 use std::time::{Duration, SystemTime};
@@ -11,34 +14,35 @@ use jeffrey_edge::rollout::override_token::{OverridePermission, VALID_MS_MAX, si
 use jeffrey_edge::rollout::signing_key::SigningKey;
 use jeffrey_terms::UnixMs;
 
-/// The variable that holds the key: a flag would stand in the list of processes.
+/// Environment variable with the signing key; a flag would show the key in the process list.
 const KEY_VARIABLE: &str = "JEFFREY_OVERRIDE_KEY";
 
-/// Make a token that lets its bearer choose the cohort
+/// Create a cohort override token
 #[derive(clap::Args)]
 #[command(
-    after_help = "The key is read from the environment variable JEFFREY_OVERRIDE_KEY; the gate holds \
-                  the same as a secret. The token is bound to one release and ends by itself. It is \
-                  sent in `x-jeffrey-token`, beside `x-jeffrey-cohort: canary` or `stable`.\n\n\
+    after_help = "Signs with JEFFREY_OVERRIDE_KEY, the same secret that the gateway has. The token is \
+                  valid for one release and expires. Send it in `x-jeffrey-token`, together with \
+                  `x-jeffrey-cohort: canary` or `stable`.\n\n\
                   Example:\n  \
                   jeffrey token --release e1-small --valid 30m"
 )]
 pub(super) struct TokenArguments {
-    /// The release it opens
+    /// Release that the token is valid for
     #[arg(long, value_name = "R")]
     release: ReleaseName,
-    /// How long it is valid, such as 90s, 30m or 24h; 24h at most
+    /// Lifetime, such as 90s, 30m or 24h (maximum 24h)
     #[arg(long, value_name = "TIME", value_parser = parse_validity, default_value = "1h")]
     valid: Duration,
-    /// It also opens a release that was killed or rolled back
+    /// Also allow canary responses of a release that was killed or rolled back
     #[arg(long)]
     allow_rolled_back: bool,
-    /// One JSON object with the token and its end
+    /// Print one JSON object with the token and its expiry
     #[arg(long)]
     json: bool,
 }
 
-/// A time of one whole number and its unit, above 0 and within what a token may last.
+/// Parses a lifetime of a whole number and its unit (s, m or h), above 0 and at most
+/// [`VALID_MS_MAX`].
 fn parse_validity(text: &str) -> Result<Duration, ValidityError> {
     let unit_seconds = match text.as_bytes().last() {
         Some(b's') => 1,
@@ -56,7 +60,7 @@ fn parse_validity(text: &str) -> Result<Duration, ValidityError> {
     Ok(validity)
 }
 
-/// A time that no token can have.
+/// Lifetime that no token may have.
 #[derive(Debug, thiserror::Error)]
 enum ValidityError {
     #[error("time `{time}` is not a whole number of s, m or h")]

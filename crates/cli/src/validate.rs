@@ -1,4 +1,8 @@
-//! `jeffrey validate`: the release checks on the written sentences that are embedded in the binary.
+//! `jeffrey validate`: runs the release checks on the test sentences embedded in the binary.
+//!
+//! The checks cover the tie-break, a smoke set and its fallback share in both languages, and the
+//! mask. The report can be posted to a gateway, which requires a passed one before the canary share
+//! grows.
 
 use std::io::{self, Write};
 
@@ -18,21 +22,23 @@ use jeffrey_evaluation::release::{
 use jeffrey_mask::mask;
 use jeffrey_shipped::COMMIT;
 
-/// Run the release checks on the embedded sentences
+/// Run the release checks on the embedded test sentences
 #[derive(clap::Args)]
-#[command(after_help = "Exit code 0 when every limit is kept, 1 when one is not.\n\n\
+#[command(after_help = "Exit codes: 0 all checks passed; 1 a check failed; 2 usage, file or \
+                  connection error.\n\n\
                   Example:\n  jeffrey validate --json > validation.json\n  \
                   jeffrey validate --post http://127.0.0.1:8787/_jeffrey")]
 pub(super) struct ValidateArguments {
-    /// The report as one JSON object
+    /// Print the report as one JSON object
     #[arg(long)]
     json: bool,
-    /// Also tell this gate, which asks for it before a share rises; with JEFFREY_ADMIN_TOKEN
+    /// Also post the report to this gateway, which requires it before the canary share grows; needs
+    /// JEFFREY_ADMIN_TOKEN
     #[arg(long, value_name = "URL")]
     post: Option<String>,
 }
 
-/// The JSON report: which model in which build with which settings passed what.
+/// JSON report of the release checks: model, build, settings, and the result of each check.
 #[derive(Serialize)]
 struct ValidateOutput<'a> {
     passed: bool,
@@ -42,7 +48,7 @@ struct ValidateOutput<'a> {
     checks: Vec<ReleaseCheck>,
 }
 
-/// The sentences of one set and language.
+/// Labelled sentences of one set in one language.
 struct SentenceSet {
     name: &'static str,
     file: &'static str,
@@ -65,10 +71,10 @@ const SMOKE_FR: SentenceSet = SentenceSet {
     file: include_str!("../../../tests/data/release/smoke.fr.jsonl"),
 };
 
-/// Texts with what the mask must make of them.
+/// Texts with the output that the mask must give, one JSON object per line.
 const MASKING_CASES: &str = include_str!("../../../tests/data/release/masking.jsonl");
 
-/// One of them.
+/// One line of [`MASKING_CASES`]: a text and its expected masked form.
 #[derive(Deserialize)]
 struct MaskingCase {
     id: String,
@@ -97,7 +103,7 @@ pub(super) fn run(
     }
     if let Some(url) = &arguments.post {
         GatewayClient::new(url)?.post_validation(&serde_json::to_vec(&validation)?)?;
-        writeln!(io::stderr(), "the gate has the report")?;
+        writeln!(io::stderr(), "report posted to the gateway")?;
     }
     Ok(if passed { ExitStatus::Success } else { ExitStatus::Negative })
 }
@@ -117,7 +123,7 @@ fn run_checks(classifier: &Classifier) -> Result<Vec<ReleaseCheck>, CliError> {
     ])
 }
 
-/// Ids of the texts to mask, and whether each comes out as it must.
+/// Returns the id of each masking case, and whether the mask gave the expected output.
 fn run_masking_cases() -> Result<Vec<(String, bool)>, CliError> {
     let check_case = |line: &str| {
         let case: MaskingCase = serde_json::from_str(line)?;
@@ -158,7 +164,7 @@ fn print_validation(validation: &ValidateOutput<'_>) -> Result<(), CliError> {
     }
     write!(output, "{table}")?;
     for check in validation.checks.iter().filter(|check| !check.against.is_empty()) {
-        writeln!(output, "against {}: {}", check.name, check.against.join(" "))?;
+        writeln!(output, "wrong in {}: {}", check.name, check.against.join(" "))?;
     }
     Ok(output.flush()?)
 }
@@ -176,7 +182,7 @@ mod tests {
             let sentences = set.classify(&classifier).unwrap();
             let lines = set.file.lines().filter(|line| !line.trim().is_empty()).count();
             assert_eq!(sentences.len(), lines, "{}", set.name);
-            // The reference system's sets: 56 smoke sentences in both languages.
+            // The sets of the v2.4.2 reference service: 56 smoke sentences in both languages.
             assert!(sentences.len() >= 20, "{}", set.name);
             let lang = set.name.split('.').nth(1).unwrap();
             assert!(sentences.iter().all(|sentence| sentence.observation.lang == lang));

@@ -1,4 +1,7 @@
-//! `jeffrey analyze` as a person calls it: files good and bad, pipes, a gate's pages.
+//! Tests of `jeffrey analyze` as a process: valid and broken files, pipes, pages of a gateway.
+//!
+//! The gateway is a small HTTP server in the test. Logs contain a secret word, which no output may
+//! contain.
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
 
 use std::fs::{self, File};
@@ -136,7 +139,7 @@ fn a_large_packed_log_is_read_whole_and_another_systems_answers_are_left_out() {
     let stable = stdout_json(&run(&[name, "--of", "stable", "--json"]));
     assert_eq!((&stable["predictions"], &stable["verdict"]), (&1_000.into(), &"NOT READY".into()));
     assert_eq!(stdout_json(&run(&[name, "--of", "all", "--json"]))["predictions"], 201_000);
-    // A file that breaks off is an error, not a smaller log.
+    // A truncated file is an error, not a shorter log.
     let bytes = fs::read(&path).unwrap();
     fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
     let output = run(&[name]);
@@ -158,7 +161,8 @@ fn lines_come_by_a_pipe_too() {
     assert!(utf8(&output.stderr).contains("cannot read none.ndjson"));
 }
 
-/// Answers so many requests, each with what `answer` makes of its first line and headers.
+/// Serves `requests` requests: `answer` returns status and body for a request line with its
+/// headers.
 fn serve(requests: usize, answer: impl Fn(&str) -> (u16, String) + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/_jeffrey/v1/admin/events", listener.local_addr().unwrap());
@@ -181,7 +185,7 @@ fn serve(requests: usize, answer: impl Fn(&str) -> (u16, String) + Send + 'stati
 }
 
 #[test]
-fn a_gates_events_are_read_page_by_page_with_a_token() {
+fn a_gateways_events_are_read_page_by_page_with_a_token() {
     let numbered = |number: u64| {
         event_line(number, "linear_head", false).replacen('{', &format!("{{\"seq\":{number},"), 1)
     };

@@ -1,4 +1,7 @@
-//! The real binary `jeffrey`: what it prints where, and how it exits.
+//! Tests of the real binary `jeffrey`: standard output, standard error and exit codes.
+//!
+//! Inputs contain a secret word, and no output of a command may contain it. The environment's
+//! tie-break settings are removed first.
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
 
 #[path = "../../classifier/tests/support/mod.rs"]
@@ -12,7 +15,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 use support::ModelCopy;
 
-/// Words that must come back from no command.
+/// Word of the inputs that no command may print.
 const SECRET: &str = "geheimnis";
 
 fn jeffrey_command(arguments: &[&str]) -> Command {
@@ -28,7 +31,7 @@ fn run(arguments: &[&str]) -> Output {
     jeffrey_command(arguments).output().unwrap()
 }
 
-/// The same with these bytes on standard input.
+/// Runs the binary with `input` on standard input.
 fn run_with_stdin(arguments: &[&str], input: &[u8]) -> Output {
     let mut child = jeffrey_command(arguments)
         .stdin(Stdio::piped())
@@ -38,7 +41,7 @@ fn run_with_stdin(arguments: &[&str], input: &[u8]) -> Output {
         .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let input = input.to_vec();
-    // From a thread: a command that stops reading early must not stop the test.
+    // A thread writes, so that a command that stops reading early does not block the test.
     let writer = std::thread::spawn(move || {
         let _ = stdin.write_all(&input);
     });
@@ -225,7 +228,7 @@ fn a_closed_pipe_ends_the_command_silently() {
     let mut stdin = child.stdin.take().unwrap();
     let mut output = BufReader::new(child.stdout.take().unwrap());
     stdin.write_all(b"one\n").unwrap();
-    // The answer comes while standard input is still open.
+    // The first result arrives while standard input is still open.
     let mut first = String::new();
     output.read_line(&mut first).unwrap();
     assert!(first.starts_with('{'), "{first}");
@@ -259,7 +262,7 @@ fn flags_and_environment_refuse_a_setting_with_the_same_message() {
         }
         assert_eq!(stderr_text(&by_flag), stderr_text(&by_variable));
     }
-    // A flag stands above the environment, on either side of the subcommand.
+    // A flag wins over the environment, before or after the subcommand.
     for arguments in [
         ["--tiebreak-delta", "0.1", "classify", "text"],
         ["classify", "--tiebreak-delta", "0.1", "text"],
@@ -279,7 +282,7 @@ fn usage_and_file_errors_exit_with_2_and_one_line() {
             &["model", "--model", "no/such/model"],
             "error: cannot read no/such/model/manifest.json: ",
         ),
-        (&["eval", "-"], "error: 0 rows with a label, at least 1 is needed"),
+        (&["eval", "-"], "error: no labelled rows; at least 1 is needed"),
         (&["eval", "--predictions", "no/such/out", "-"], "error: cannot write no/such/out: "),
     ];
     for (arguments, expected) in rows {
@@ -322,11 +325,12 @@ fn a_model_from_a_folder_is_checked_and_says_what_is_off() {
     fs::write(dir.path().join("head.json"), "{}").unwrap();
     let output = run(&["classify", "text", "--model", path]);
     assert_exit(&output, 2);
-    let expected = "error: model refused: head.json: file has length 2, not ";
+    let expected = "error: invalid model: head.json: file has length 2, not ";
     assert!(stderr_text(&output).starts_with(expected), "{}", stderr_text(&output));
 }
 
-/// Four labelled rows in two languages, one without a label, one bad, as JSONL, TSV and gzip.
+/// Writes labelled rows as JSONL (two with a label, one without, one bad), TSV and gzip TSV (two
+/// with a label each), and returns the paths.
 fn write_sets(dir: &Path) -> [String; 3] {
     let lines = format!(
         "{{\"id\":\"r1\",\"text\":\"{SECRET} one\",\"core8\":\"joy\",\"lang\":\"en\"}}\n\
@@ -375,7 +379,7 @@ fn eval_counts_every_row_and_keeps_no_text() {
     assert!(rows.contains(r#""id":"r1","lang":"en","gold":"joy","#), "{rows}");
     assert!(rows.contains(r#""id":"b.tsv:2""#), "{rows}");
     assert!(!rows.contains(SECRET), "{rows}");
-    // The same again, to the last digit.
+    // A second run prints exactly the same bytes.
     assert_eq!(run(&arguments).stdout, output.stdout);
 }
 
@@ -399,7 +403,7 @@ fn eval_prints_its_tables_and_draws_balanced_sets() {
     }
     let output = run(&["eval", table, "--balanced", "5"]);
     assert_exit(&output, 2);
-    let expected = "error: class fear has 1 rows, fewer than the 5 of a balanced draw\n";
+    let expected = "error: class fear has 1 rows; a balanced draw needs 5\n";
     assert_eq!(stderr_text(&output), expected);
 }
 

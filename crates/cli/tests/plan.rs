@@ -1,4 +1,7 @@
-//! `jeffrey plan` and `jeffrey simulate` as a person calls them.
+//! Tests of `jeffrey plan` and `jeffrey simulate` as processes.
+//!
+//! They cover the errors of invalid plans, the built-in plan, warnings about gates, the analysis of
+//! detection times, and the reproducibility of simulations.
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
 
 use std::fs;
@@ -22,7 +25,7 @@ fn stdout_json(arguments: &[&str]) -> Value {
 }
 
 #[test]
-fn every_fault_of_a_plan_is_reported_with_its_line() {
+fn every_error_of_a_plan_is_reported_with_its_line() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("plan.toml");
     let path = path.to_str().unwrap();
@@ -69,7 +72,7 @@ fn check_warns_about_metrics_the_legacy_system_may_not_report() {
         )
     };
     for (extra_line, note) in
-        [("", "reports `not available`"), ("or_at_most = \"25%\"\n", "held against `or_at_most`")]
+        [("", "`not available` while"), ("or_at_most = \"25%\"\n", "`or_at_most` applies")]
     {
         fs::write(&path, gate(extra_line)).unwrap();
         let output = run(&["plan", "check", path.to_str().unwrap()]);
@@ -83,14 +86,14 @@ fn check_warns_about_metrics_the_legacy_system_may_not_report() {
 #[test]
 fn explain_reports_detection_times_and_false_alarms() {
     let table = utf8(&run(&["plan", "explain", "--traffic", "600"]).stdout);
-    assert!(table.starts_with("stage of 10.00%: 59.4 of 600 requests a minute"), "{table}");
+    assert!(table.starts_with("stage at 10.00%: 59.4 of 600 requests per minute"), "{table}");
     let report =
         stdout_json(&["plan", "explain", "--traffic", "600", "--usual", "errors=0.01%", "--json"]);
     let errors_gate = |report: &Value| {
         let gates = report["stages"][0]["gates"].as_array().unwrap().clone();
         gates.into_iter().find(|gate| gate["gate"] == "errors not worse").unwrap()
     };
-    // The ceiling of 0.5 % shows it within the hour; at 1 % the comparison takes longer.
+    // The ceiling of 0.5 % proves it within the hour; at 1 % the comparison takes longer.
     assert!(errors_gate(&report)["shown_after_minutes"].as_u64().unwrap() < 60);
     let usual = stdout_json(&["plan", "explain", "--traffic", "600", "--json"]);
     assert!(errors_gate(&usual)["shown_after_minutes"].as_u64().unwrap() > 60);
@@ -106,7 +109,7 @@ fn explain_reports_detection_times_and_false_alarms() {
     assert!(report["windows"][0]["false_days"].as_f64().unwrap() > 0.99, "{report}");
     let output = run(&["plan", "explain", path]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(utf8(&output.stderr).contains("give --traffic"));
+    assert!(utf8(&output.stderr).contains("pass --traffic"));
     for bad in [&["--traffic", "0"][..], &["--usual", "errors"], &["--usual", "errors=100%"]] {
         let mut arguments = vec!["plan", "explain"];
         arguments.extend(bad);
@@ -157,5 +160,5 @@ fn a_simulation_is_repeated_by_its_seed_and_reports_itself_and_its_peers() {
     );
     let output = run(&["simulate", "--scenario", "errors:1%"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(utf8(&output.stderr).contains("scenario `errors:1%` is none of"));
+    assert!(utf8(&output.stderr).contains("unknown scenario `errors:1%`; expected healthy, "));
 }

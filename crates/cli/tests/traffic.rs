@@ -1,5 +1,7 @@
-//! `jeffrey traffic` against a real server on this machine: what it sends, what it reports, and how
-//! it exits.
+//! Tests of `jeffrey traffic` against a real HTTP server on this machine.
+//!
+//! They check the requests that are sent, the report and the exit codes. Texts and user ids must
+//! not appear in any output.
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,14 +14,14 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// One request as the server saw it.
+/// One request as the server received it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct ReceivedRequest {
     user: Option<String>,
     body: String,
 }
 
-/// Status, cohort, body and how long it takes.
+/// Reply of the server: status, cohort header, body, and the delay before it is sent.
 struct MockReply {
     status: u16,
     cohort: Option<&'static str>,
@@ -34,14 +36,14 @@ impl MockReply {
     }
 }
 
-/// A server that answers by a rule and remembers what it was asked.
+/// HTTP server that replies by a rule and records the requests that it receives.
 struct MockServer {
     port: u16,
     received: Arc<Mutex<Vec<ReceivedRequest>>>,
 }
 
 impl MockServer {
-    /// The rule gets the number of the request, from 0, and the request.
+    /// Starts a server; `respond` gets the number of the request, from 0, and the request.
     fn start(
         respond: impl Fn(usize, &ReceivedRequest) -> MockReply + Clone + Send + 'static,
     ) -> Self {
@@ -69,7 +71,7 @@ impl MockServer {
     }
 }
 
-/// Requests of one connection, until it is closed.
+/// Serves the requests of one connection until it is closed.
 fn serve(
     stream: &TcpStream,
     respond: &impl Fn(usize, &ReceivedRequest) -> MockReply,
@@ -115,7 +117,7 @@ fn serve(
 fn traffic_command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_jeffrey"));
     command.arg("traffic").args(arguments).stdin(Stdio::null());
-    // A rehearsal goes where its URL says, whatever proxy is set.
+    // A load test goes to its URL, even if a proxy is set.
     command.env("HTTP_PROXY", "http://127.0.0.1:9").env("ALL_PROXY", "http://127.0.0.1:9");
     command
 }
@@ -142,8 +144,8 @@ fn stdout_json(output: &Output) -> Value {
 }
 
 #[test]
-fn a_fine_rehearsal_counts_every_answer_by_its_cohort() {
-    // Sticky by construction: the user decides.
+fn a_fine_load_test_counts_every_answer_by_its_cohort() {
+    // The assignment is sticky by construction: it depends on the user only.
     let server = MockServer::start(|_, request| {
         let is_canary_user = request.user.as_deref() == Some("rehearsal-1");
         MockReply::ok(if is_canary_user { "canary" } else { "stable" })
@@ -190,7 +192,7 @@ fn the_same_seed_sends_the_same_and_another_does_not() {
 
 #[test]
 fn nothing_that_is_printed_holds_a_text_or_a_user() {
-    // Fails in between, so that the report has everything it can have.
+    // Some replies fail, so that the report has every part that it can have.
     let server = MockServer::start(|number, _| match number % 3 {
         0 => MockReply { status: 500, ..MockReply::ok("canary") },
         1 => {
@@ -224,7 +226,7 @@ fn a_server_error_is_the_commands_own_negative_answer_up_to_its_limit() {
     for (errors_max, code) in rows {
         let output = run(&[&url, "--rate", "500", "--count", "50", "--errors-max", errors_max]);
         assert_exit(&output, code);
-        let verdict = if code == 0 { "fine" } else { "FAIL" };
+        let verdict = if code == 0 { "PASS" } else { "FAIL" };
         let last = format!("{verdict}: 5 errors in 50 requests, limit {errors_max}");
         let text = stdout_text(&output).replace(".00%", "%");
         assert!(text.ends_with(&format!("{last}\n")), "{text}");
@@ -259,11 +261,11 @@ fn the_loop_stays_open_when_answers_are_slow_and_latency_runs_from_the_arrival()
     assert_exit(&output, 0);
     let report = stdout_json(&output);
     assert_eq!(report["late"], 8);
-    // The last one waits for four pairs before it is asked.
+    // The last request waits for four pairs before it is sent.
     let max = report["all"]["latency_ms_max"].as_f64().unwrap();
     assert!(max > 2_400.0, "{max}");
 
-    // Patience runs from the arrival as well: the second pair has less left than an answer
+    // The timeout runs from the arrival as well: the second pair has less time left than a response
     // takes.
     let output = run(&[&[url.as_str()], &arguments[..], &["--timeout", "900ms"]].concat());
     assert_exit(&output, 1);
@@ -303,7 +305,7 @@ fn a_burst_comes_at_once_and_the_body_can_name_text_and_user() {
 
 #[test]
 fn usage_errors_and_an_unreachable_endpoint_exit_with_2_and_send_nothing() {
-    // A port that was free a moment ago.
+    // This port was free a moment ago, so nothing listens on it.
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let closed = format!("http://127.0.0.1:{port}/predict");
     let refused = format!("error: cannot reach port {port} of `127.0.0.1`: connection refused\n");
@@ -311,21 +313,18 @@ fn usage_errors_and_an_unreachable_endpoint_exit_with_2_and_send_nothing() {
         (&[&closed], &refused),
         (
             &["http://jeffrey.example/predict"],
-            "error: host `jeffrey.example` is not this machine: --allow-remote sends the traffic \
+            "error: host `jeffrey.example` is not localhost; pass --allow-remote to send traffic \
              there\n",
         ),
         (
             &["ftp://127.0.0.1/predict"],
             "error: the URL does not start with http:// or https:// and a host\n",
         ),
-        (
-            &["http://me:geheimnis@127.0.0.1/"],
-            "error: the URL holds a name or a password before `@`\n",
-        ),
+        (&["http://me:geheimnis@127.0.0.1/"], "error: the URL contains credentials before `@`\n"),
         (&[&closed, "--field", ""], "error: --field is empty\n"),
         (
             &[&closed, "--user-field", "body", "--field", "user_id"],
-            "error: --field user_id is taken by --user-field body\n",
+            "error: --field user_id conflicts with --user-field body\n",
         ),
         (
             &[&closed, "--rate", "0"],

@@ -1,18 +1,20 @@
-//! Whether a confidence of 0.8 is right in 80 % of the rows.
+//! Calibration: compares the confidence of predictions with how often they are right.
 //!
-//! The expected calibration error over [`BIN_COUNT`] bins of equal width: Σ |B|/n · |acc(B) − conf(B)|
-//! (Naeini, Cooper & Hauskrecht 2015, <https://ojs.aaai.org/index.php/AAAI/article/view/9602>;
-//! Guo et al. 2017, <https://arxiv.org/abs/1706.04599>, equations 3 and 5). Only the top score of each row counts.
-//! It is biased upwards on few rows: even a perfect model's bins miss their mean by chance.
+//! With perfect calibration, 80 % of the rows with confidence 0.8 are right. The expected
+//! calibration error over [`BIN_COUNT`] bins of equal width is Σ |B|/n · |acc(B) − conf(B)|
+//! (Naeini, Cooper & Hauskrecht 2015, <https://ojs.aaai.org/index.php/AAAI/article/view/9602>; Guo
+//! et al. 2017, <https://arxiv.org/abs/1706.04599>, equations 3 and 5). Only the top score of each
+//! row counts. The error is biased upwards on few rows: even a perfect model's bins miss their mean
+//! by chance.
 
 use serde::Serialize;
 
 use super::Observation;
 
-/// The number of bins in Guo et al. 2017, so that figures can be set beside theirs.
+/// Number of bins, the same as in Guo et al. 2017, so that results can be compared with theirs.
 pub const BIN_COUNT: usize = 15;
 
-/// Sums a bin; the figures follow from them.
+/// Sums of each confidence bin, from which the calibration metrics follow.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ReliabilityDiagram {
     rows: [u64; BIN_COUNT],
@@ -23,20 +25,20 @@ pub struct ReliabilityDiagram {
 /// One bin of the reliability table: confidences in (low, high].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct ReliabilityBin {
-    /// Lower edge, left out (but 0 is in the first bin).
+    /// Lower edge, exclusive; the first bin includes 0.
     pub low: f64,
-    /// Upper edge, taken in.
+    /// Upper edge of the bin, inclusive.
     pub high: f64,
-    /// Rows in the bin.
+    /// Number of rows in the bin.
     pub rows: u64,
-    /// Their mean confidence; `None` for an empty bin.
+    /// Mean confidence of the rows; `None` for an empty bin.
     pub confidence: Option<f64>,
-    /// The share of them that is right; `None` for an empty bin.
+    /// Share of the rows with the right label; `None` for an empty bin.
     pub accuracy: Option<f64>,
 }
 
 impl ReliabilityDiagram {
-    /// The sums of these rows.
+    /// Computes the sums of these rows.
     pub fn from_observations<'a>(rows: impl IntoIterator<Item = &'a Observation>) -> Self {
         let mut reliability = Self::default();
         for row in rows {
@@ -45,26 +47,27 @@ impl ReliabilityDiagram {
         reliability
     }
 
-    /// Counts one more row with a confidence of 0 to 1.
+    /// Adds one row with a confidence from 0 to 1.
     pub fn add(&mut self, confidence: f32, is_correct: bool) {
         let confidence = f64::from(confidence);
-        // ((m − 1)/M, m/M] as in the paper. The cast saturates, so nothing can index out of range.
+        // Bin m is ((m − 1)/M, m/M], as in the paper. The cast saturates and the result is clamped,
+        // so the index is in range.
         let bin = ((confidence * BIN_COUNT as f64).ceil() as usize).clamp(1, BIN_COUNT) - 1;
         self.rows[bin] += 1;
         self.correct_rows[bin] += u64::from(is_correct);
         self.confidence_sums[bin] += confidence;
     }
 
-    /// The expected calibration error, 0 to 1; `None` without rows.
+    /// Returns the expected calibration error, 0 to 1; `None` without rows.
     pub fn ece(&self) -> Option<f64> {
         let total: u64 = self.rows.iter().sum();
-        // |B|/n · |right/|B| − confidence/|B||: the rows of the bin cancel out.
+        // In |B|/n · |right/|B| − confidence/|B|| the number of rows |B| cancels out.
         let gaps = self.correct_rows.iter().zip(self.confidence_sums);
         let gap: f64 = gaps.map(|(right, confidence)| (*right as f64 - confidence).abs()).sum();
         (total > 0).then(|| gap / total as f64)
     }
 
-    /// The reliability table, lowest confidence first.
+    /// Returns the reliability table, lowest confidence first.
     pub fn bins(&self) -> Vec<ReliabilityBin> {
         let mean = |sum: f64, rows: u64| (rows > 0).then(|| sum / rows as f64);
         (0..BIN_COUNT)
@@ -92,8 +95,8 @@ mod tests {
         reliability
     }
 
-    /// By hand: bin 8 of 15 holds 0.5 and 0.53 (one right: |0.5 − 0.515| · 2/4 = 0.0075), bin 14
-    /// holds 0.9 twice (both right: |1 − 0.9| · 2/4 = 0.05).
+    /// Computed by hand: bin 8 of 15 has 0.5 and 0.53 (one right: |0.5 − 0.515| · 2/4 = 0.0075),
+    /// bin 14 has 0.9 twice (both right: |1 − 0.9| · 2/4 = 0.05).
     #[test]
     fn the_error_equals_a_computation_by_hand() {
         let reliability = build_diagram(&[(0.5, true), (0.53, false), (0.9, true), (0.9, true)]);
@@ -108,7 +111,7 @@ mod tests {
 
     #[test]
     fn a_perfectly_calibrated_set_has_no_error() {
-        // Of 4 rows at 0.25 one is right, of 4 at 0.75 three; certain rows are all right.
+        // One of 4 rows at 0.25 is right, 3 of 4 at 0.75, and both rows at 1.0.
         let mut rows = vec![(0.25, true), (0.75, false), (1.0, true), (1.0, true)];
         rows.extend([(0.25, false); 3]);
         rows.extend([(0.75, true); 3]);
@@ -129,7 +132,7 @@ mod tests {
             assert_eq!(bin, expected, "{confidence}");
             assert!(f64::from(confidence) <= bins[bin].high);
         }
-        // Scores are finite by construction; a stray one still cannot index out of range.
+        // Scores are finite by construction; any other value still gets an index in range.
         build_diagram(&[(f32::NAN, true), (f32::INFINITY, true), (-1.0, true)]);
     }
 

@@ -1,38 +1,39 @@
-//! Counts of gold labels against predicted ones, and the figures that follow from the counts.
+//! Confusion matrix of gold and predicted labels, and the metrics that follow from it.
 //!
-//! Precision, recall and F1 as in scikit-learn (<https://scikit-learn.org/stable/modules/model_evaluation.html>,
-//! "Precision, recall and F-measures"). Macro-F1 is the mean of the classes' F1, not the F1 of the
-//! mean precision and recall; the two differ (Opitz & Burst 2019, <https://arxiv.org/abs/1911.03347>).
+//! Precision, recall and F1 are those of scikit-learn
+//! (<https://scikit-learn.org/stable/modules/model_evaluation.html>, "Precision, recall and
+//! F-measures"). Macro-F1 is the mean of the classes' F1, not the F1 of the mean precision and
+//! recall; the two differ (Opitz & Burst 2019, <https://arxiv.org/abs/1911.03347>).
 
 use serde::Serialize;
 
 use super::Observation;
 use jeffrey_terms::Label;
 
-/// `[gold][predicted]` counts, both in the labels' order.
+/// Number of rows as `[gold][predicted]`, both in the order of [`Label::ALL`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct ConfusionMatrix {
     counts: [[u64; 8]; 8],
 }
 
-/// One class's figures; `None` where a figure would divide by zero.
+/// Metrics of one class; `None` where a metric would divide by zero.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct ClassMetrics {
-    /// Of the rows predicted as this class, the share that is it; `None` when none was predicted.
+    /// Share of this class among the rows predicted as it; `None` without predicted rows.
     pub precision: Option<f64>,
-    /// Of the rows of this class, the share found; `None` when there are none.
+    /// Share of the rows of this class that are predicted as it; `None` without rows of the class.
     pub recall: Option<f64>,
-    /// 2·tp / (2·tp + fp + fn); `None` when the class is neither in gold nor predicted.
+    /// F1 = 2·tp / (2·tp + fp + fn); `None` when the class is neither in gold nor predicted.
     pub f1: Option<f64>,
-    /// Rows of this class.
+    /// Number of rows with this gold label.
     pub support: u64,
-    /// Rows predicted as this class.
+    /// Number of rows predicted as this class.
     pub predicted: u64,
 }
 
 impl ConfusionMatrix {
-    /// The counts of these rows.
+    /// Counts these rows in a new matrix.
     pub fn from_observations<'a>(rows: impl IntoIterator<Item = &'a Observation>) -> Self {
         let mut confusion = Self::default();
         for row in rows {
@@ -41,28 +42,28 @@ impl ConfusionMatrix {
         confusion
     }
 
-    /// Counts one more row.
+    /// Adds one row with its gold and its predicted label.
     pub fn add(&mut self, gold: Label, predicted: Label) {
         self.counts[gold.index()][predicted.index()] += 1;
     }
 
-    /// How often `gold` was predicted as `predicted`.
+    /// Returns how often `gold` was predicted as `predicted`.
     pub fn count(&self, gold: Label, predicted: Label) -> u64 {
         self.counts[gold.index()][predicted.index()]
     }
 
-    /// Rows with this gold label.
+    /// Returns the number of rows with this gold label.
     pub fn support(&self, label: Label) -> u64 {
         self.counts[label.index()].iter().sum()
     }
 
-    /// Share of rows on the diagonal; `None` without rows.
+    /// Returns the share of rows on the diagonal; `None` without rows.
     pub fn accuracy(&self) -> Option<f64> {
         let correct: u64 = Label::ALL.into_iter().map(|label| self.count(label, label)).sum();
         ratio(correct, self.counts.iter().flatten().sum())
     }
 
-    /// Precision, recall, F1 and counts of one class.
+    /// Returns precision, recall, F1 and counts of one class.
     pub fn class_metrics(&self, label: Label) -> ClassMetrics {
         let true_positives = self.count(label, label);
         let support = self.support(label);
@@ -70,18 +71,18 @@ impl ConfusionMatrix {
         ClassMetrics {
             precision: ratio(true_positives, predicted),
             recall: ratio(true_positives, support),
-            // tp + fn is the support and tp + fp what was predicted.
+            // tp + fn is the support, and tp + fp the number of predicted rows.
             f1: ratio(2 * true_positives, support + predicted),
             support,
             predicted,
         }
     }
 
-    /// Mean F1 over the classes present in the gold labels; `None` without rows.
+    /// Returns the mean F1 over the classes present in the gold labels; `None` without rows.
     ///
-    /// scikit-learn's default takes the labels that were only predicted as well, each as a 0: a
-    /// French set without frustration would then fall by the first row predicted as frustration,
-    /// a second time, since that row already lowers its own class's recall.
+    /// scikit-learn's default also includes labels that are only predicted, each with an F1 of 0.
+    /// The first wrong prediction of frustration would then lower the mean of a French set without
+    /// frustration twice, because it already lowers the recall of the row's own class.
     pub fn macro_f1(&self) -> Option<f64> {
         let present = Label::ALL.into_iter().filter(|label| self.support(*label) > 0);
         let (mut sum, mut classes) = (0.0, 0_u64);
@@ -106,8 +107,8 @@ mod tests {
         got.is_some_and(|got| (got - expected).abs() < 1e-12)
     }
 
-    /// scikit-learn's own example of `f1_score`: y_true 0 1 2 0 1 2, y_pred 0 2 1 0 0 1 gives F1 of
-    /// 0.8, 0, 0 a class, macro 0.26…; precision 2/3, 0, 0 and recall 1, 0, 0.
+    /// Example from scikit-learn's docs of `f1_score`: y_true 0 1 2 0 1 2 and y_pred 0 2 1 0 0 1
+    /// give F1 of 0.8, 0, 0 per class, macro 0.26…; precision 2/3, 0, 0 and recall 1, 0, 0.
     #[test]
     fn f1_equals_the_example_of_scikit_learn() {
         let confusion = ConfusionMatrix::from_observations(&observations(
@@ -125,7 +126,7 @@ mod tests {
         assert!(is_close(confusion.accuracy(), 1.0 / 3.0));
     }
 
-    /// scikit-learn's example of `confusion_matrix`: 2 0 2 2 0 1 against 0 0 2 2 0 2.
+    /// Example from scikit-learn's docs of `confusion_matrix`: 2 0 2 2 0 1 against 0 0 2 2 0 2.
     #[test]
     fn the_matrix_has_gold_in_rows_as_in_scikit_learn() {
         let confusion = ConfusionMatrix::from_observations(&observations(
@@ -136,8 +137,9 @@ mod tests {
         assert_eq!(corner, [[2, 0, 0], [0, 0, 1], [1, 0, 2]]);
     }
 
-    /// `classification_report`'s example: 0 1 2 2 2 against 0 0 2 2 1 prints precision 0.50 0.00
-    /// 1.00, recall 1.00 0.00 0.67, F1 0.67 0.00 0.80, macro 0.49, accuracy 0.60.
+    /// Example from scikit-learn's docs of `classification_report`: 0 1 2 2 2 against 0 0 2 2 1
+    /// gives precision 0.50 0.00 1.00, recall 1.00 0.00 0.67, F1 0.67 0.00 0.80, macro 0.49,
+    /// accuracy 0.60.
     #[test]
     fn a_classification_report_of_scikit_learn_is_met() {
         let confusion =

@@ -1,10 +1,10 @@
-//! How good the classifier is: gold labels and predictions in, figures out.
+//! Evaluation of the classifier: gold labels and predictions in, metrics out.
 //!
-//! Enters one [`Observation`] a row, leaves a [`EvaluationReport`]. No text enters and none can leave. It reads
-//! no clock and no randomness: resampling is seeded, so the same rows give the same report.
-//! Every formula names its source where it stands: [`confusion`] for accuracy and F1,
+//! Takes one [`Observation`] per row and returns an [`EvaluationReport`]. No text enters, so no
+//! text can leave. It reads no clock and no system randomness: resampling is seeded, so the same
+//! rows give the same report. Each formula names its source: [`confusion`] for accuracy and F1,
 //! [`calibration`] for the expected calibration error, [`resample`] for intervals and balanced
-//! draws, [`release`] for the checks that must pass before a rise.
+//! draws, [`release`] for the checks that must pass before a stage advances.
 
 pub mod calibration;
 
@@ -24,29 +24,29 @@ use jeffrey_classifier::{ClassifierRoute, Prediction, TieBreakRule};
 use jeffrey_terms::Label;
 use resample::{BalancedMetrics, BootstrapIntervals, bootstrap, evaluate_balanced_draws, quantile};
 
-/// What is kept of one labelled row once it is classified.
+/// One labelled row after its classification, without its text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Observation {
-    /// The label that the row carries.
+    /// Gold label of the row.
     pub gold: Label,
-    /// The label that the classifier gave.
+    /// Label that the classifier predicted.
     pub predicted: Label,
-    /// The score of that label, 0 to 1.
+    /// Score of the predicted label, 0 to 1.
     pub confidence: f32,
-    /// Whether the answer was marked `low_confidence`.
+    /// Whether the prediction is marked `low_confidence`.
     pub low_confidence: bool,
-    /// The row's language, `und` when it names none.
+    /// Language of the row; `und` when the row does not name one.
     pub lang: String,
-    /// The route that answered.
+    /// Classifier route that produced the prediction.
     pub route: ClassifierRoute,
-    /// The rule that changed the scores, if one did.
+    /// Tie-break rule that changed the scores; `None` when no rule did.
     pub rule: Option<TieBreakRule>,
-    /// Whether the text was longer than the encoder reads.
+    /// Whether the text was longer than the encoder reads, so that its end was ignored.
     pub truncated: bool,
 }
 
 impl Observation {
-    /// Joins a row's label and language with its prediction.
+    /// Combines the gold label and the language of a row with its prediction.
     pub fn new(gold: Label, lang: String, prediction: &Prediction) -> Self {
         Self {
             gold,
@@ -60,124 +60,125 @@ impl Observation {
         }
     }
 
-    /// Whether the prediction is the gold label.
+    /// Returns whether the prediction equals the gold label.
     pub fn is_correct(&self) -> bool {
         self.gold == self.predicted
     }
 }
 
-/// What to compute beyond the plain figures.
+/// Metrics to compute beyond those that need no resampling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EvaluationOptions {
-    /// Bootstrap resamples for the 95 % intervals; 0 leaves the intervals out.
+    /// Number of bootstrap resamples for the 95 % intervals; 0 omits the intervals.
     pub resamples: usize,
-    /// Draws balanced by class; `None` leaves them out.
+    /// Size and number of the draws balanced by class; `None` omits them.
     pub balanced_sampling: Option<BalancedSampling>,
-    /// Seed of everything that is drawn.
+    /// Random seed of the bootstrap and of the balanced draws.
     pub seed: u64,
 }
 
-/// Draws with the same number of rows of each class.
+/// Size and number of draws with the same number of rows of each class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BalancedSampling {
-    /// Rows of each class in a draw.
+    /// Rows of each class in a draw; above 0.
     pub rows_per_class: usize,
-    /// How many draws.
+    /// Number of draws; above 0.
     pub draws: usize,
 }
 
-/// Rows that no report can be made of.
+/// Reason why rows cannot be evaluated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EvaluationError {
-    /// No row with a label.
-    #[error("0 rows with a label, at least 1 is needed")]
+    /// There is no labelled row, or the balanced draws are empty.
+    #[error("no labelled rows; at least 1 is needed")]
     NoRows,
     /// A class has too few rows for a balanced draw.
-    #[error("class {label} has {rows} rows, fewer than the {rows_per_class} of a balanced draw")]
+    #[error("class {label} has {rows} rows; a balanced draw needs {rows_per_class}")]
     TooFewRows {
-        /// The first such class.
+        /// First class with too few rows.
         label: Label,
-        /// Its rows.
+        /// Number of rows of this class.
         rows: usize,
-        /// Rows of each class in a draw.
+        /// Rows of each class that a draw needs.
         rows_per_class: usize,
     },
 }
 
-/// All figures of one evaluation. Shares are 0 to 1.
+/// All metrics of one evaluation; shares are 0 to 1.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct EvaluationReport {
-    /// Rows that the figures stand on.
+    /// Number of evaluated rows; at least 1.
     pub rows: usize,
     /// Share of rows with the right label.
     pub accuracy: f64,
     /// Mean F1 over the classes present in the gold labels.
     pub macro_f1: f64,
-    /// Expected calibration error, 15 bins of equal width.
+    /// Expected calibration error, 0 to 1, over 15 bins of equal width.
     pub ece: f64,
-    /// Bootstrap 95 % intervals of the three figures above.
+    /// Bootstrap 95 % intervals of the three metrics above; `None` without resamples.
     pub intervals: Option<BootstrapIntervals>,
-    /// Macro-F1 over draws balanced by class.
+    /// Macro-F1 over draws balanced by class; `None` without such draws.
     pub balanced: Option<BalancedMetrics>,
-    /// How sure the classifier is.
+    /// Mean and quantiles of the confidence.
     pub confidence: ConfidenceSummary,
-    /// Share of answers marked `low_confidence`.
+    /// Share of predictions marked `low_confidence`.
     pub low_confidence_share: f64,
     /// Share of texts that were longer than the encoder reads.
     pub truncated_share: f64,
-    /// Share of each route, under its name.
+    /// Share of rows that each route answered, by the route's name.
     pub route_shares: BTreeMap<&'static str, f64>,
-    /// Share of rows that each rule changed, under its name.
+    /// Share of rows that each tie-break rule changed, by the rule's name.
     pub rule_shares: BTreeMap<&'static str, f64>,
-    /// Each class's figures.
+    /// Precision, recall, F1 and counts of each class.
     pub classes: BTreeMap<Label, ClassMetrics>,
-    /// Each language's figures.
+    /// Metrics of the rows in each language.
     pub languages: BTreeMap<String, LanguageMetrics>,
-    /// `[gold][predicted]`, both in the labels' order.
+    /// Counts as `[gold][predicted]`, both in the order of [`Label::ALL`].
     pub confusion: ConfusionMatrix,
-    /// The bins of the expected calibration error.
+    /// Bins of the expected calibration error, lowest confidence first.
     pub reliability: Vec<ReliabilityBin>,
 }
 
-/// Mean and quantiles of the top score.
+/// Mean and quantiles of the confidence, which is the score of the predicted label, 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct ConfidenceSummary {
-    /// Arithmetic mean.
+    /// Arithmetic mean of the confidences.
     pub mean: f64,
-    /// 10th percentile.
+    /// 10th percentile of the confidences.
     pub p10: f64,
-    /// Median.
+    /// Median of the confidences.
     pub p50: f64,
-    /// 90th percentile.
+    /// 90th percentile of the confidences.
     pub p90: f64,
 }
 
-/// One language's figures.
+/// Metrics of the rows in one language.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct LanguageMetrics {
-    /// Rows in this language.
+    /// Number of rows in this language; at least 1.
     pub rows: usize,
     /// Share of rows with the right label.
     pub accuracy: f64,
     /// Mean F1 over the classes present in this language's gold labels.
     pub macro_f1: f64,
-    /// Expected calibration error.
+    /// Expected calibration error, 0 to 1.
     pub ece: f64,
-    /// Share of answers marked `low_confidence`.
+    /// Share of predictions marked `low_confidence`.
     pub low_confidence_share: f64,
 }
 
-/// All figures of a set of rows.
+/// Computes all metrics of a set of rows.
 ///
 /// # Errors
-/// [`EvaluationError`] without rows, or with too few of a class for the balanced draws.
+/// [`EvaluationError::NoRows`] without rows or with empty balanced draws, and
+/// [`EvaluationError::TooFewRows`] when a class has fewer rows than a balanced draw needs.
 pub fn evaluate(
     rows: &[Observation],
     options: &EvaluationOptions,
 ) -> Result<EvaluationReport, EvaluationError> {
     let confusion = ConfusionMatrix::from_observations(rows);
     let reliability = ReliabilityDiagram::from_observations(rows);
-    // No row, no figure: each of the three is `None` for an empty set only.
+    // Each of the three metrics is `None` only for an empty set.
     let metrics = (confusion.accuracy(), confusion.macro_f1(), reliability.ece());
     let (Some(accuracy), Some(macro_f1), Some(ece)) = metrics else {
         return Err(EvaluationError::NoRows);
@@ -214,7 +215,7 @@ pub fn evaluate(
     })
 }
 
-/// Share of the rows for which `holds`; 0 without rows.
+/// Returns the share of the rows that satisfy `predicate`; 0 without rows.
 fn share_where(rows: &[Observation], predicate: impl Fn(&Observation) -> bool) -> f64 {
     let count = rows.iter().filter(|row| predicate(row)).count();
     if rows.is_empty() { 0.0 } else { count as f64 / rows.len() as f64 }
@@ -255,7 +256,7 @@ fn evaluate_languages(rows: &[Observation]) -> BTreeMap<String, LanguageMetrics>
 pub(crate) mod testing {
     use super::*;
 
-    /// A row in English by the linear head.
+    /// Builds an English row that the linear head answered.
     pub(crate) fn observation(gold: Label, predicted: Label, confidence: f32) -> Observation {
         Observation {
             gold,
@@ -269,7 +270,7 @@ pub(crate) mod testing {
         }
     }
 
-    /// Rows from (gold, predicted) indices into `Label::ALL`, all with the same confidence.
+    /// Builds rows from gold and predicted indices into `Label::ALL`, all with confidence 0.5.
     pub(crate) fn observations(gold: &[usize], predicted: &[usize]) -> Vec<Observation> {
         gold.iter()
             .zip(predicted)

@@ -1,67 +1,68 @@
-//! The checks on written sentences that must pass before a model takes more traffic.
+//! Release checks on written sentences; they must pass before a model gets more traffic.
 //!
-//! Enter rows of the release sets with their predictions, leave [`ReleaseCheck`]s: a figure, a limit, and
-//! whether it is kept. The limits are the reference system's release rules. A set without rows
-//! passes nothing: no evidence is not good evidence.
+//! Takes the rows of the release sets with their predictions and returns [`ReleaseCheck`]s: a
+//! measured share, its limit, and whether the limit is kept. The limits are the release rules of
+//! the v2.4.2 reference service. A set without rows fails its checks: missing evidence is not good
+//! evidence.
 
 use serde::Serialize;
 
 use super::Observation;
 use jeffrey_classifier::ClassifierRoute;
 
-/// Least share of tie-break sentences with the right label.
+/// Lowest share of tie-break sentences with the right label that passes.
 pub const TIE_BREAK_ACCURACY_MIN: f64 = 0.80;
 
-/// Least share of smoke sentences, in each language, with the right label.
+/// Lowest share of smoke sentences with the right label that passes, in each language.
 pub const SMOKE_ACCURACY_MIN: f64 = 0.60;
 
-/// Largest share of smoke sentences, in each language, that another route than the linear head
-/// answered.
+/// Highest share of smoke sentences answered by a route other than the linear head that passes, in
+/// each language.
 pub const SMOKE_FALLBACK_SHARE_MAX: f64 = 0.02;
 
-/// Least share of texts that come out of the mask as they should: one that does not is a leak, or
-/// takes a harmless number for somebody's.
+/// Lowest share of correctly masked texts that passes. A wrongly masked text is either a leak or a
+/// harmless number that was taken for personal data.
 pub const MASKED_CORRECTLY_SHARE_MIN: f64 = 1.0;
 
-/// On which side of its limit a figure must lie; the limit itself is kept.
+/// Side of the limit on which a share passes; a share equal to the limit passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LimitDirection {
-    /// At least the limit.
+    /// The share must be at least the limit.
     AtLeast,
-    /// At most the limit.
+    /// The share must be at most the limit.
     AtMost,
 }
 
-/// One figure against its limit.
+/// One measured share compared with its limit.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ReleaseCheck {
-    /// What is measured, such as `smoke_fr_right`.
+    /// Name of the check, such as `smoke_fr_right`.
     pub name: &'static str,
-    /// The share seen, 0 to 1; `None` without rows.
+    /// Measured share, 0 to 1; `None` without rows.
     pub figure: Option<f64>,
-    /// On which side of the limit it must lie.
+    /// Side of the limit on which the share passes.
     pub bound: LimitDirection,
-    /// The limit, 0 to 1.
+    /// Limit of the share, 0 to 1.
     pub limit: f64,
-    /// Rows that the share stands on.
+    /// Number of rows that were measured.
     pub rows: usize,
-    /// Whether the limit is kept.
+    /// Whether the share is within the limit; `false` without rows.
     pub passed: bool,
-    /// Ids of the rows that count against it.
+    /// IDs of the rows that fail, in the order of the set.
     pub against: Vec<String>,
 }
 
-/// One sentence of a release set with its id and what became of it.
+/// One sentence of a release set after its classification.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EvaluatedSentence {
-    /// The sentence's id in its file.
+    /// ID of the sentence in its file.
     pub id: String,
-    /// The label it should get, and the answer.
+    /// Gold label and prediction of the sentence.
     pub observation: Observation,
 }
 
-/// At least `limit` of the sentences are right.
+/// Checks that at least the share `limit` of the sentences has the right label.
 pub fn check_accuracy(
     name: &'static str,
     limit: f64,
@@ -82,7 +83,8 @@ pub fn check_accuracy(
     }
 }
 
-/// At most `limit` of the sentences were answered by another route than the linear head.
+/// Checks that at most the share `limit` of the sentences was answered by a route other than the
+/// linear head.
 pub fn check_fallback_share(
     name: &'static str,
     limit: f64,
@@ -104,7 +106,8 @@ pub fn check_fallback_share(
     }
 }
 
-/// At least `limit` of the texts came out as they should; each is its id and whether it did.
+/// Checks that at least the share `limit` of the texts is masked correctly. Each text is given as
+/// its ID and whether it is.
 pub fn check_masking(name: &'static str, limit: f64, texts: &[(String, bool)]) -> ReleaseCheck {
     let wrongly_masked = texts.iter().filter(|(_, masked_correctly)| !masked_correctly);
     let against: Vec<String> = wrongly_masked.map(|(id, _)| id.clone()).collect();
@@ -135,7 +138,7 @@ mod tests {
     use super::*;
     use jeffrey_terms::Label;
 
-    /// `rows` sentences, the first `wrong` of them with the wrong label and by keywords.
+    /// Builds `rows` sentences; the first `wrong` have the wrong label and the regex route.
     fn build_sentences(rows: usize, wrong: usize) -> Vec<EvaluatedSentence> {
         let sentence = |row: usize| {
             let predicted = if row < wrong { Label::Joy } else { Label::Anger };
@@ -150,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_figure_on_its_limit_passes_and_one_beyond_fails() {
-        // rows, wrong, kept by "at least 80 % right", kept by "at most 2 % fallback"
+        // rows, wrong, passes "at least 80 % right", passes "at most 2 % fallback"
         let rows = [
             (50, 0, true, true),
             (50, 1, true, true),

@@ -1,9 +1,9 @@
-//! Intervals by resampling, and draws balanced by class; seeded, so the same seed repeats them.
+//! Bootstrap intervals and draws balanced by class; the same seed gives the same results.
 //!
-//! The bootstrap draws the rows anew, with replacement, and takes the 2.5th and 97.5th percentile of
-//! each figure (Efron & Tibshirani 1993, "An Introduction to the Bootstrap", section 13.3). A
-//! resample of few rows can lack a class; macro-F1 is then the mean over the classes it has. The
-//! calibration error of a resample is biased upwards, so that its interval can lie above the
+//! The bootstrap draws as many rows as there are, with replacement, and takes the 2.5th and 97.5th
+//! percentile of each metric (Efron & Tibshirani 1993, "An Introduction to the Bootstrap", section
+//! 13.3). A resample of few rows can lack a class; macro-F1 is then the mean over the classes that
+//! it has. The calibration error of a resample is biased upwards, so its interval can lie above the
 //! estimate: read it as an upper bound.
 
 use serde::Serialize;
@@ -13,20 +13,20 @@ use super::confusion::ConfusionMatrix;
 use super::{BalancedSampling, EvaluationError, Observation};
 use jeffrey_terms::Label;
 
-/// A small generator with one word of state (Steele, Lea & Flood 2014, "Fast splittable pseudorandom
-/// number generators"; <https://prng.di.unimi.it/splitmix64.c>). Not for secrets.
+/// A small random generator with 64 bits of state (Steele, Lea & Flood 2014, "Fast splittable
+/// pseudorandom number generators"; <https://prng.di.unimi.it/splitmix64.c>). Not for secrets.
 #[derive(Clone, Debug)]
 pub struct SplitMix64 {
     state: u64,
 }
 
 impl SplitMix64 {
-    /// The sequence of this seed.
+    /// Starts the sequence of this seed.
     pub fn new(seed: u64) -> Self {
         Self { state: seed }
     }
 
-    /// The next 64 bits.
+    /// Returns the next 64 random bits.
     pub fn next_u64(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.state;
@@ -35,10 +35,10 @@ impl SplitMix64 {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number from 0 to `bound` − 1, each as likely as the other; 0 when `bound` is 0.
+    /// Returns a number from 0 to `bound` − 1, all equally likely; 0 when `bound` is 0.
     ///
-    /// The high word of a product, with the overhang drawn again (Lemire 2019,
-    /// <https://arxiv.org/abs/1805.10941>).
+    /// The number is the high half of a product; a low half below the rejection threshold is drawn
+    /// again (Lemire 2019, <https://arxiv.org/abs/1805.10941>).
     pub fn next_below(&mut self, bound: usize) -> usize {
         let bound = bound as u64;
         if bound == 0 {
@@ -54,58 +54,61 @@ impl SplitMix64 {
     }
 }
 
-/// The middle 95 % of a figure over the resamples.
+/// Interval that contains the middle 95 % of a metric over all resamples.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct PercentileInterval {
-    /// 2.5th percentile.
+    /// 2.5th percentile of the values.
     pub low: f64,
-    /// 97.5th percentile.
+    /// 97.5th percentile of the values.
     pub high: f64,
 }
 
 impl PercentileInterval {
-    /// The interval of at least one value.
+    /// Computes the interval of the values, of which there must be at least one; sorts them.
     fn from_values(values: &mut [f64]) -> Self {
         values.sort_by(f64::total_cmp);
         Self { low: quantile(values, 0.025), high: quantile(values, 0.975) }
     }
 }
 
-/// Bootstrap 95 % percentile intervals.
+/// Bootstrap 95 % percentile intervals of the main metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct BootstrapIntervals {
-    /// How many resamples they stand on.
+    /// Number of resamples; at least 1.
     pub resamples: usize,
-    /// Of the accuracy.
+    /// Interval of the accuracy, 0 to 1.
     pub accuracy: PercentileInterval,
-    /// Of the macro-F1.
+    /// Interval of the macro-F1, 0 to 1.
     pub macro_f1: PercentileInterval,
-    /// Of the expected calibration error; an upper bound, see the module's text.
+    /// Interval of the expected calibration error; read it as an upper bound (see the module's
+    /// docs).
     pub ece: PercentileInterval,
 }
 
-/// Macro-F1 over draws with the same number of rows of each class.
+/// Metrics over draws with the same number of rows of each class.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct BalancedMetrics {
     /// Rows of each class in a draw.
     pub rows_per_class: usize,
-    /// How many draws.
+    /// Number of draws; at least 1.
     pub draws: usize,
-    /// The classes drawn from: those present in the gold labels.
+    /// Classes that are drawn from: those present in the gold labels.
     pub classes: Vec<Label>,
-    /// Mean over the draws.
+    /// Mean macro-F1 over the draws.
     pub macro_f1: f64,
-    /// The middle 95 % of the draws.
+    /// Interval that contains the macro-F1 of the middle 95 % of the draws.
     pub interval: PercentileInterval,
-    /// Expected calibration error of all draws together.
+    /// Expected calibration error of all draws together, 0 to 1.
     pub ece: f64,
-    /// The mean of that of each draw. A draw is small, so its error is biased far upwards.
+    /// Mean of the calibration errors of the single draws. A draw is small, so its error is biased
+    /// far upwards.
     pub ece_of_a_draw: f64,
 }
 
-/// The value below which a share `at` (0 to 1) of sorted values lies; NaN without values.
+/// Returns the quantile of sorted values at `probability` (0 to 1); NaN without values.
 ///
-/// Linear between neighbours: type 7 of Hyndman & Fan 1996, the default of numpy and R.
+/// Interpolates linearly between neighbours: type 7 of Hyndman & Fan 1996, the default of numpy and
+/// R.
 pub fn quantile(sorted: &[f64], probability: f64) -> f64 {
     let Some(last) = sorted.len().checked_sub(1) else { return f64::NAN };
     let position = probability.clamp(0.0, 1.0) * last as f64;
@@ -114,7 +117,7 @@ pub fn quantile(sorted: &[f64], probability: f64) -> f64 {
     sorted[lower] + (position - lower as f64) * (sorted[upper] - sorted[lower])
 }
 
-/// The intervals of these rows; `None` without rows or without resamples.
+/// Computes the bootstrap intervals of these rows; `None` without rows or without resamples.
 pub fn bootstrap(rows: &[Observation], resamples: usize, seed: u64) -> Option<BootstrapIntervals> {
     if rows.is_empty() || resamples == 0 {
         return None;
@@ -129,7 +132,7 @@ pub fn bootstrap(rows: &[Observation], resamples: usize, seed: u64) -> Option<Bo
             confusion.add(row.gold, row.predicted);
             reliability.add(row.confidence, row.is_correct());
         }
-        // Each is `None` without rows only, and a resample has as many as the set.
+        // Each is `None` only without rows, and a resample has as many rows as the set.
         accuracies.extend(confusion.accuracy());
         macro_f1s.extend(confusion.macro_f1());
         eces.extend(reliability.ece());
@@ -142,11 +145,11 @@ pub fn bootstrap(rows: &[Observation], resamples: usize, seed: u64) -> Option<Bo
     })
 }
 
-/// Macro-F1 over draws without replacement within each class that is present.
+/// Computes the metrics of balanced draws, without replacement within each class that is present.
 ///
 /// # Errors
-/// [`EvaluationError::TooFewRows`] when a class that is present has fewer rows than a draw takes, and
-/// [`EvaluationError::NoRows`] when no class is, or no draw or no row is asked for.
+/// [`EvaluationError::TooFewRows`] when a class that is present has fewer rows than a draw needs,
+/// and [`EvaluationError::NoRows`] when no class is present, or `sampling` has 0 draws or 0 rows.
 pub fn evaluate_balanced_draws(
     rows: &[Observation],
     sampling: BalancedSampling,
@@ -174,8 +177,8 @@ pub fn evaluate_balanced_draws(
         let mut confusion = ConfusionMatrix::default();
         let mut reliability = ReliabilityDiagram::default();
         for class_rows in &mut by_class {
-            // The first steps of a Fisher–Yates shuffle; the order that an earlier draw left is as
-            // good a start as any.
+            // The first steps of a Fisher–Yates shuffle; any initial order will do, so the order
+            // that the last draw left is kept.
             for drawn in 0..rows_per_class {
                 let swap_index = drawn + rng.next_below(class_rows.len() - drawn);
                 class_rows.swap(drawn, swap_index);
@@ -203,7 +206,7 @@ mod tests {
     use super::super::testing::observation;
     use super::*;
 
-    /// `rows` random rows over the first `classes` labels, right in about half the cases.
+    /// Builds `rows` random rows over the first `classes` labels; about half of them are right.
     fn random_rows(rows: usize, classes: usize, seed: u64) -> Vec<Observation> {
         let mut rng = SplitMix64::new(seed);
         (0..rows)
@@ -216,7 +219,7 @@ mod tests {
             .collect()
     }
 
-    /// The first outputs of the reference implementation for seed 1234567.
+    /// Compares with the first outputs of the authors' implementation for seed 1234567.
     #[test]
     fn the_generator_gives_the_published_sequence() {
         let mut rng = SplitMix64::new(1_234_567);
@@ -282,7 +285,7 @@ mod tests {
         }
     }
 
-    /// The binomial's own standard error: accuracy 0.5 on 400 rows ± 1.96 · 0.025.
+    /// Compares with the binomial standard error: accuracy 0.5 on 400 rows ± 1.96 · 0.025.
     #[test]
     fn the_interval_of_the_accuracy_is_as_wide_as_the_binomial() {
         let rows: Vec<Observation> =
@@ -310,14 +313,15 @@ mod tests {
 
     #[test]
     fn balanced_draws_undo_the_weight_of_a_large_class() {
-        // 900 joys all right, 100 fears all taken for joy: balanced, half of what is called joy is.
+        // All 900 rows of joy are right, all 100 rows of fear are predicted as joy. In a balanced
+        // draw half of the rows that are predicted as joy are joy.
         let mut rows = vec![observation(Label::Joy, Label::Joy, 0.9); 900];
         rows.extend(vec![observation(Label::Fear, Label::Joy, 0.9); 100]);
         let sampling = BalancedSampling { rows_per_class: 50, draws: 20 };
         let balanced = evaluate_balanced_draws(&rows, sampling, 1).unwrap();
-        // F1 of joy 2·50/(50 + 100), of fear 0.
+        // The F1 of joy is 2·50/(50 + 100), that of fear is 0.
         assert!((balanced.macro_f1 - 1.0 / 3.0).abs() < 1e-12, "{balanced:?}");
-        // Half are right at a confidence of 0.9.
+        // Half of the rows are right at a confidence of 0.9.
         assert!((balanced.ece - 0.4).abs() < 1e-6, "{balanced:?}");
         assert!((balanced.ece_of_a_draw - 0.4).abs() < 1e-6, "{balanced:?}");
         assert_eq!(balanced.classes, [Label::Joy, Label::Fear]);
@@ -329,7 +333,7 @@ mod tests {
         let sampling = BalancedSampling { rows_per_class: 100, draws: 10 };
         let error = evaluate_balanced_draws(&rows, sampling, 1).unwrap_err().to_string();
         assert!(error.starts_with("class joy has "), "{error}");
-        assert!(error.ends_with("fewer than the 100 of a balanced draw"), "{error}");
+        assert!(error.ends_with(" rows; a balanced draw needs 100"), "{error}");
         let no_draws = BalancedSampling { rows_per_class: 1, draws: 0 };
         assert_eq!(evaluate_balanced_draws(&rows, no_draws, 1), Err(EvaluationError::NoRows));
     }

@@ -1,4 +1,8 @@
-//! The gate's own endpoints: reads what they need, and sends what the core says.
+//! The gateway's own endpoints, below its path prefix.
+//!
+//! [`handle`] authorises the caller, reads the body, calls the rollout object and the event store,
+//! and sends the reply that the core builds. Files of the dashboard and the playground come from
+//! service bindings; the live status is a stream.
 
 use worker::worker_sys::web_sys;
 
@@ -20,7 +24,8 @@ use jeffrey_edge::gateway::settings::GatewaySettings;
 use jeffrey_edge::gateway::summary::SummaryByCohort;
 use jeffrey_edge::gateway::{access, feedback, messages, prometheus, subject};
 
-/// Answers one of the gate's own; `path` is below the prefix.
+/// Answers a request to one of the gateway's own endpoints; `path` is below the prefix. Fails if
+/// the caller does not have the endpoint's role.
 pub(super) async fn handle(
     context: &RequestContext,
     path: &str,
@@ -72,7 +77,7 @@ pub(super) async fn handle(
                 prometheus::rollout_gauges(release_state.share, release_state.breaches);
             let mut totals = Vec::new();
             for (name, number) in event_store::fetch_totals(&context.env).await? {
-                // A gauge's name says that it is none of the sums.
+                // Gauges are recognised by their names; all other numbers are counters.
                 if name == prometheus::QUEUE_LAG_SERIES {
                     gauges.push(("jeffrey_queue_lag_seconds".to_owned(), number as f64 / 1_000.0));
                 } else if name.starts_with("jeffrey_sink_waiting") {
@@ -165,11 +170,13 @@ pub(super) async fn handle(
     http::reply_to_response(&reply).map_err(|_| ApiError::RolloutUnavailable)
 }
 
-/// How often somebody who looks on is told, and how often in one answer: a request may ask others so many times.
+/// Interval between two updates of a live stream, and the number of updates in one response: the
+/// platform limits how many subrequests a request may make.
 const LIVE_INTERVAL_MS: u64 = 1_000;
 const LIVE_UPDATES_MAX: u32 = 600;
 
-/// The release as it stands, a line of JSON a second.
+/// Streams the rollout status as one line of JSON a second. A failed update becomes a line with the
+/// error.
 fn stream_status(context: &RequestContext) -> Result<web_sys::Response, ApiError> {
     let initial = (context.env.clone(), Rc::clone(&context.settings), 0);
     let lines = stream::unfold(initial, |(env, settings, sent)| async move {
@@ -195,7 +202,7 @@ fn stream_status(context: &RequestContext) -> Result<web_sys::Response, ApiError
     Ok(response.into())
 }
 
-/// A file of the dashboard, or that there is none.
+/// Serves a file of the dashboard with [`PAGE_HEADERS`]. A missing file is [`ApiError::NotFound`].
 async fn serve_dashboard_file(env: &Env, file: &str) -> Result<web_sys::Response, ApiError> {
     let not_found = |_| ApiError::NotFound;
     if file.is_empty() {
@@ -209,8 +216,8 @@ async fn serve_dashboard_file(env: &Env, file: &str) -> Result<web_sys::Response
     Ok(response)
 }
 
-/// A file of the page that the model worker serves, with that one's headers: behind the gate, so that the page can ask
-/// what callers ask.
+/// Serves a file of the model worker's page, with the headers that worker sets. The page is served
+/// by the gateway so that it can call the same endpoints as a caller.
 async fn serve_playground_file(env: &Env, file: &str) -> Result<web_sys::Response, ApiError> {
     if file.is_empty() {
         redirect_to_folder("playground/")
@@ -219,14 +226,15 @@ async fn serve_playground_file(env: &Env, file: &str) -> Result<web_sys::Respons
     }
 }
 
-/// To the address with a slash at its end, so that a page's files are below it.
+/// Redirects to the address with a slash at its end, so that the page's relative links stay below
+/// it.
 fn redirect_to_folder(folder: &str) -> Result<web_sys::Response, ApiError> {
     let headers = vec![("location", folder.to_owned())];
     http::reply_to_response(&ApiResponse { status: 308, headers, body: Vec::new() })
         .map_err(|_| ApiError::NotFound)
 }
 
-/// A file as a binding has it.
+/// Fetches a file through a service binding. Any status but 200 is [`ApiError::NotFound`].
 async fn fetch_file(env: &Env, binding: &str, file: &str) -> Result<web_sys::Response, ApiError> {
     let target =
         FetchTarget::Binding(http::service_binding(env, binding).ok_or(ApiError::NotFound)?);
@@ -239,10 +247,11 @@ async fn fetch_file(env: &Env, binding: &str, file: &str) -> Result<web_sys::Res
     if response.status() == 200 { Ok(response) } else { Err(ApiError::NotFound) }
 }
 
-/// How long a file of the page may take.
+/// Time limit for a file of a page, in milliseconds.
 const FILE_TIMEOUT_MS: u64 = 5_000;
 
-/// What a person asked for, done or refused.
+/// Sends an operator's change or command to the rollout object. Returns the new status, or the
+/// object's refusal.
 async fn apply_change(
     context: &RequestContext,
     request: RolloutRequest,
@@ -256,7 +265,8 @@ async fn apply_change(
     })
 }
 
-/// The release as it stands, with what both cohorts did since the stage began; without it where the ledger is away.
+/// Builds the status reply, with a summary of both cohorts since the stage began. Without a plan,
+/// or if the event store cannot be reached, the summary is left out.
 async fn build_status_reply(
     env: &Env,
     settings: &GatewaySettings,
@@ -273,7 +283,7 @@ async fn build_status_reply(
     status_response(settings, &snapshot.standing, status.as_ref(), summary.as_ref())
 }
 
-/// JSON that is written already.
+/// Builds a 200 reply from bytes that are already JSON.
 fn json_reply(body: Vec<u8>) -> ApiResponse {
     ApiResponse { body, ..ApiResponse::json(200, &()) }
 }

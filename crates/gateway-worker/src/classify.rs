@@ -1,8 +1,9 @@
-//! A classify call: read, decide, answer by the model or hand on, and keep one event.
+//! A classify call: assign a cohort, answer by the model or by the legacy system, and store one
+//! event.
 //!
-//! Both cohorts are timed alike: from handing the request on until the end of the answer that was read
-//! (to its headers where it is not read), across an awaited subrequest, because a deployed worker's
-//! clock stands still without one.
+//! Both cohorts are timed alike: from the moment the gateway starts the upstream request until the
+//! end of the response that was read (until its headers if it is not read). The span always holds
+//! an awaited subrequest, because a deployed Worker's clock does not advance without one.
 
 use std::rc::Rc;
 
@@ -30,26 +31,26 @@ use jeffrey_edge::rollout::release_state::{HardFailure, HardFailureKind};
 use jeffrey_mask::mask;
 use jeffrey_terms::{Cohort, InputText, ResponseId, UnixMs};
 
-/// Largest answer of the model that is read: eight scores and names.
+/// Largest model response that is read, in bytes: eight scores and names.
 const MODEL_RESPONSE_BYTES_MAX: usize = 16 * 1024;
 
-/// What goes back beside the answer.
+/// Values for the headers that the gateway adds to a response.
 struct ResponseExtras {
     id: ResponseId,
     decision: Assignment,
     caller: Option<ResolvedSubject>,
-    /// Why a cohort that was asked for is not given.
+    /// Reason why the requested cohort was not given; `None` if it was given or not requested.
     override_error: Option<OverrideError>,
 }
 
-/// Answers a classify call; `held` says whether its body is read.
+/// Answers a classify call; `buffered` says whether its body is read or streamed.
 pub(super) async fn handle(
     context: RequestContext,
     buffered: bool,
 ) -> Result<web_sys::Response, ApiError> {
     let received_at = now();
     let settings = Rc::clone(&context.settings);
-    // It declared a length within the limit.
+    // A buffered body declared a length within the limit.
     let body =
         if buffered { Some(context.read_body(CLASSIFY_REQUEST_BYTES_MAX).await?) } else { None };
     let request = body.as_deref().map(|body| settings.contract.parse_request(body));
@@ -118,7 +119,7 @@ pub(super) async fn handle(
                     headers.push(("vary", "origin".to_owned()));
                 }
                 let response = http::new_response(200, &headers, &body);
-                // Headers and bytes of ours make a response.
+                // These headers and bytes always make a response.
                 let response = response.map_err(|_| ApiError::LegacyUnreachable)?;
                 return Ok(add_extras(&context, response, &extras, ("model", latency_ms)));
             }
@@ -128,7 +129,7 @@ pub(super) async fn handle(
     answer_by_legacy(context, body, text, extras, event, started_at).await
 }
 
-/// The old system's turn.
+/// Answers by the legacy system, and completes and stores the event in the background.
 async fn answer_by_legacy(
     context: RequestContext,
     body: Option<Vec<u8>>,
@@ -139,7 +140,7 @@ async fn answer_by_legacy(
 ) -> Result<web_sys::Response, ApiError> {
     let settings = Rc::clone(&context.settings);
     let timeout_ms = settings.legacy_timeout_ms;
-    // How long a streamed body takes is its sender's matter.
+    // A streamed body has no time limit: the client decides how long it takes.
     let head_timeout_ms = body.is_some().then_some(timeout_ms);
     let response = match context.fetch_legacy(body.as_deref(), head_timeout_ms).await {
         Ok(response) => response,
@@ -155,7 +156,8 @@ async fn answer_by_legacy(
         }
     };
     let head_ms = elapsed_ms(started_at);
-    // Two streams of one answer: one goes to the client, of the other at most so much is read.
+    // The response is split into two streams: one goes to the client, the other is read up to a
+    // limit.
     let response_copy = check_readable(&response)
         .and_then(|()| response.clone().map_err(|_| UnreadReason::ConnectionLost));
     let status = response.status();
@@ -189,7 +191,8 @@ async fn answer_by_legacy(
     Ok(marked_response)
 }
 
-/// Whether an answer is read beside its stream.
+/// Checks that a legacy response can be read beside its stream: a success, not compressed, not too
+/// large.
 fn check_readable(response: &web_sys::Response) -> Result<(), UnreadReason> {
     let find_header = |name: &str| response.headers().get(name).ok().flatten();
     let length = find_header("content-length").and_then(|length| length.parse::<usize>().ok());
@@ -205,21 +208,24 @@ fn check_readable(response: &web_sys::Response) -> Result<(), UnreadReason> {
     Ok(())
 }
 
-/// The text that the model is asked about as well, for the drawn share of what was not canary's.
+/// Returns the text for a shadow call to the model, for the drawn share of the calls assigned to
+/// stable. Returns `None` while the circuit breaker is open.
 fn select_shadow_text(
     settings: &GatewaySettings,
     decision: &Assignment,
     text: Option<InputText>,
 ) -> Option<InputText> {
     let [high, low] = random_bytes::<2>();
-    // 65,536 places over 10,000: the first 5,536 points are a tenth of a basis point likelier.
+    // 65,536 values modulo 10,000: points 0 to 5,535 come up 7 times in 65,536, the others 6 times,
+    // which is 0.15 basis points less.
     let is_selected =
         u16::from_be_bytes([high, low]) % 10_000 < settings.shadow_share.basis_points();
     let is_breaker_open = ISOLATE_STATE.with_borrow(|state| state.breaker.opened_by()).is_some();
     text.filter(|_| is_selected && !is_breaker_open && decision.cohort == Cohort::Stable)
 }
 
-/// The model's answer, unless this isolate's breaker is open or this opens it.
+/// Asks the model, unless this isolate's circuit breaker is open. A hard failure opens the breaker.
+/// A probe that is due runs in the background.
 async fn answer_by_model(
     context: &RequestContext,
     text: &InputText,
@@ -257,7 +263,7 @@ fn open_breaker(context: &RequestContext, kind: HardFailureKind) {
     }
 }
 
-/// Asks about a sentence of ours and closes the breaker if that is answered well.
+/// Sends the model a fixed sentence and closes the breaker if the response is valid.
 async fn probe_model(env: Env, settings: Rc<GatewaySettings>) {
     let text = InputText::parse(PROBE_TEXT);
     let succeeded = match text {
@@ -290,7 +296,7 @@ async fn call_model(
             FetchError::Failed => UNREACHABLE,
             FetchError::TimedOut => Fallback::Timeout,
         })?;
-    // One limit for head and body together.
+    // The model's time limit covers head and body together.
     let remaining_ms = timeout_ms.saturating_sub(elapsed_ms(started_at));
     let body = http::with_timeout(
         remaining_ms,
@@ -308,7 +314,8 @@ async fn call_model(
     }
 }
 
-/// The answer with what the gate adds: an id, a cookie, and who answered where that is switched on.
+/// Adds the gateway's headers to a response: a signed id, the reason for a refused override, a new
+/// subject cookie and, if enabled, the debug headers.
 fn add_extras(
     context: &RequestContext,
     response: web_sys::Response,
@@ -335,7 +342,7 @@ fn add_extras(
             let _ = copy.headers().set(name, &value);
         }
         if settings.debug_headers_enabled {
-            // The old system may say something there too.
+            // Appended, because the legacy system may send this header itself.
             let _ = copy.headers().append("server-timing", &format!("{upstream};dur={latency_ms}"));
         }
         response = copy;

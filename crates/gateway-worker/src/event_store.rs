@@ -1,4 +1,8 @@
-//! What the gate asks of its ledger: which part is asked, and what the parts' answers are together.
+//! Requests from the gateway to the shards of the event store.
+//!
+//! Each shard is a Durable Object. An event goes to its subject's shard; a query goes to every
+//! shard, and the results are merged here. Any failure is [`ApiError::EventStoreUnavailable`]: a
+//! query fails if one shard does not answer.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -22,22 +26,23 @@ use jeffrey_edge::rollout::counts::ClosedMinute;
 use jeffrey_edge::telemetry::latency_sketch::LatencySketch;
 use jeffrey_terms::{ResponseId, Subject};
 
-/// Name of the binding, and of the first object; the further ones have their number behind it.
+/// Name of the binding, and of the first shard's object; each further shard adds its number.
 const BINDING: &str = "LEDGER";
 const OBJECT_NAME: &str = "ledger";
 
-/// How long an isolate waits for the ledger, and how often it tries.
+/// Time limit for a request to a shard, in milliseconds, and how often an isolate tries to store an
+/// event.
 const TIMEOUT_MS: u64 = 5_000;
 const ATTEMPTS_MAX: u32 = 3;
 
-/// The most events that are read at once.
+/// Largest number of events in one page.
 const PAGE_MAX: u64 = 10_000;
 
-/// Largest answer of the ledger: a page of events.
+/// Largest response of a shard that is read, in bytes: a page of events.
 const RESPONSE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 thread_local! {
-    /// The last closed minute whose P95 of stable this isolate has told.
+    /// The last closed minute whose p95 of stable this isolate has sent; 0 before the first.
     static LAST_SENT_MINUTE: Cell<u64> = const { Cell::new(0) };
 }
 
@@ -47,8 +52,8 @@ fn shard_count(env: &Env) -> u64 {
     cached_settings(env).event_store_shards
 }
 
-/// Hands over some lines of the queue; for each, whether the ledger has it. `dead` says that the queue had given
-/// them up before.
+/// Stores lines of the queue. Returns, for each line, whether its shard accepted it.
+/// `is_dead_letter` says that the lines come from the dead-letter queue; the shards count those.
 pub(super) async fn append_batch(
     env: &Env,
     lines: &[String],
@@ -78,8 +83,8 @@ pub(super) async fn append_batch(
     line_shards.into_iter().map(|shard| stored.get(shard as usize) == Some(&true)).collect()
 }
 
-/// Keeps an event at once; `direct` says that the queue did not take it. One that cannot be kept after some
-/// tries is counted, and the count goes with the next.
+/// Stores an event directly; `queue_failed` says that the queue did not take it. After three failed
+/// attempts the event counts as lost, and the next call of this isolate reports the count.
 pub(super) async fn append_event(env: Env, event: String, queue_failed: bool) {
     let shard_count = shard_count(&env);
     let shard = shard::shard_of_line(&event, shard_count);
@@ -94,13 +99,14 @@ pub(super) async fn append_event(env: Env, event: String, queue_failed: bool) {
     ISOLATE_STATE.with_borrow_mut(|state| state.lost_events += lost + 1);
 }
 
-/// Whether anything keeps events.
+/// Returns whether an event store is bound.
 pub(super) fn is_bound(env: &Env) -> bool {
     env.durable_object(BINDING).is_ok()
 }
 
-/// Tells the release's object stable's P95 of the last closed minute, for all isolates; once a minute and isolate.
-/// A minute without an answer is told of by the next batch.
+/// Sends stable's p95 of the last closed minute to the rollout object, which passes it to all
+/// isolates. Runs once per minute and isolate; if a shard does not answer, the next batch tries
+/// again.
 async fn send_stable_p95(env: &Env, shard_count: u64) {
     let settings = cached_settings(env);
     let minute = settings.time_scale.first_open_minute(now()).saturating_sub(1);
@@ -114,14 +120,14 @@ async fn send_stable_p95(env: &Env, shard_count: u64) {
     };
     let mut latency = LatencySketch::default();
     sketches.iter().for_each(|sketch| latency.merge(sketch));
-    // A minute without traffic does not make the next one's limit unknown.
+    // A minute without traffic has no p95, and the earlier one stays.
     if let Some(p95) = latency.quantile(0.95) {
         ISOLATE_STATE.with_borrow_mut(|state| state.stable_p95 = Some((p95, now())));
         rollout::send_stable_p95(env, p95).await;
     }
 }
 
-/// The closed minutes of a release after a number, the earliest first.
+/// Fetches the closed minutes of a release after minute `since`, earliest first.
 pub(super) async fn fetch_minutes(
     env: &Env,
     release: &ReleaseName,
@@ -134,7 +140,7 @@ pub(super) async fn fetch_minutes(
         .collect())
 }
 
-/// The same, as points of a chart.
+/// Fetches the same minutes as points of a chart.
 pub(super) async fn fetch_series(
     env: &Env,
     release: &ReleaseName,
@@ -151,7 +157,8 @@ pub(super) async fn fetch_series(
     Ok(minutes.iter().map(to_point).collect())
 }
 
-/// What each part of the ledger has of the closed minutes after a number.
+/// Fetches the closed minutes after minute `since`, each with the stats of every shard that has
+/// any.
 async fn fetch_shard_minutes(
     env: &Env,
     release: &ReleaseName,
@@ -185,7 +192,8 @@ async fn fetch_shard_minutes(
     Ok(minutes.into_iter().map(group_minute).collect())
 }
 
-/// What the canary and stable did after a minute and before another.
+/// Fetches the stats of canary and stable, in this order, after minute `since` and before minute
+/// `before`.
 pub(super) async fn totals_between(
     env: &Env,
     release: &ReleaseName,
@@ -199,7 +207,8 @@ pub(super) async fn totals_between(
     Ok(totals)
 }
 
-/// Keeps a verdict.
+/// Stores feedback on the response of an id. Fails with [`ApiError::FeedbackExists`] if there is
+/// feedback already, and with [`ApiError::UnknownId`] if no shard has the response.
 pub(super) async fn record_feedback(
     env: &Env,
     id: ResponseId,
@@ -207,7 +216,8 @@ pub(super) async fn record_feedback(
 ) -> EventStoreResult<()> {
     let body = serde_json::to_vec(&verdict).unwrap_or_default();
     let path = format!("/verdict?of={id}");
-    // An id tells nothing of its subject, and so not its part: the one that has the answer takes the verdict.
+    // An id says nothing about its subject's shard: all shards are asked, and the one with the
+    // response stores the feedback.
     let requests = (0..shard_count(env)).map(|shard| query_shard(env, shard, "POST", &path, &body));
     let responses = join_all(requests).await;
     let any_status =
@@ -222,7 +232,7 @@ pub(super) async fn record_feedback(
     }
 }
 
-/// The events of one part after a number, as lines of JSON; and how many parts there are.
+/// Fetches the events of one shard after event `since` as lines of JSON, and the number of shards.
 pub(super) async fn fetch_events(
     env: &Env,
     shard: u64,
@@ -237,12 +247,13 @@ pub(super) async fn fetch_events(
     Ok((query_shard(env, shard, "GET", &path, &[]).await?.1, shard_count))
 }
 
-/// What the ledger has, and what each sink has had.
+/// Fetches how many events are stored and lost, and how far each sink has got.
 pub(super) async fn fetch_status(env: &Env) -> EventStoreResult<EventStoreStatus> {
     Ok(status::sum_shards(query_all_shards::<ShardStatus>(env, shard_count(env), "/status").await?))
 }
 
-/// Every sum of the ledger, by the name of its series, and how much waits for each sink.
+/// Fetches every counter of the event store by the name of its series, and each sink's backlog.
+/// Shards add up, but the queue lag is the largest of all shards.
 pub(super) async fn fetch_totals(env: &Env) -> EventStoreResult<Vec<(String, u64)>> {
     let mut totals = BTreeMap::<String, u64>::new();
     for shard_totals in
@@ -257,7 +268,7 @@ pub(super) async fn fetch_totals(env: &Env) -> EventStoreResult<Vec<(String, u64
     Ok(totals.into_iter().collect())
 }
 
-/// Erases what is kept of a subject, and says how many events that were.
+/// Erases a subject's events in all shards and returns how many there were.
 pub(super) async fn erase_subject(env: &Env, subject: &Subject) -> EventStoreResult<u64> {
     let subject = subject.expose().as_bytes();
     let requests =
@@ -269,7 +280,7 @@ pub(super) async fn erase_subject(env: &Env, subject: &Subject) -> EventStoreRes
     Ok(erased)
 }
 
-/// The answers of all parts, in their order; one that is missing is missed.
+/// Sends a GET to all shards and returns their responses in order. Fails if one of them fails.
 async fn query_all_shards<T: DeserializeOwned>(
     env: &Env,
     shard_count: u64,

@@ -1,7 +1,9 @@
-//! One part of the ledger: keeps every event once, in its own SQLite, and hands them to the sinks.
+//! One shard of the event store: stores every event once, in its own SQLite, and delivers it to the
+//! sinks.
 //!
-//! It loads, asks the core, stores, replies. An alarm delivers; each sink has its own place, so that one
-//! that is down holds up neither another nor a request.
+//! The object loads, calls the core, stores and replies. Its alarm delivers events and deletes
+//! expired ones. Each sink has its own delivery cursor, so a sink that is down delays neither
+//! another sink nor a request.
 
 mod delivery;
 
@@ -35,53 +37,47 @@ use jeffrey_edge::gateway::subject::hash_subject;
 use jeffrey_edge::rollout::bucket::ReleaseName;
 use jeffrey_terms::{Cohort, ResponseId, Share, Subject};
 
-/// Sums that no event makes.
+/// Counters that are not derived from stored events.
 const EVENTS_LOST: &str = "jeffrey_events_lost_total";
 const EVENTS_BROKEN: &str = "jeffrey_events_broken_total";
 const EVENTS_DEAD_LETTERED: &str = "jeffrey_events_dead_total";
 const QUEUE_FAILED: &str = "jeffrey_queue_failed_total";
 const EVENTS_ERASED: &str = "jeffrey_events_erased_total";
 
-/// How long an event of an erased subject may be on its way: a queue keeps messages for 14 days at most.
+/// How long an erased subject's hash is kept, in milliseconds: an event of that subject may still
+/// be in a queue, which keeps messages for 14 days at most.
 const ERASURE_WINDOW_MS: u64 = 14 * 24 * 60 * 60 * 1_000;
 
-/// From the first event on, so long until a batch leaves: one request instead of many.
+/// Delay from the first event to its batch, in milliseconds: one request then carries many events.
 const BATCH_DELAY_MS: i64 = 500;
 
-/// How often old events are looked for when there is nothing to send.
+/// Interval of the alarm in milliseconds while there is nothing to send: it deletes expired events
+/// then.
 const IDLE_INTERVAL_MS: i64 = 60 * 60 * 1_000;
 
-/// Keeps the events of all releases.
+/// Shard of the event store; it holds events of all releases.
 #[durable_object(alarm)]
 pub struct LedgerObject {
     state: State,
     settings: GatewaySettings,
     sinks: Vec<Sink>,
-    bound: PlatformSinks,
-    /// Whether the tables are known to be there.
-    prepared: Cell<bool>,
-    /// How long the oldest event of the queue's last batch was under way.
-    lag_ms: Cell<u64>,
-    settled: RefCell<ClosedMinuteCache>,
+    platform_sinks: PlatformSinks,
+    /// Whether the tables are known to exist.
+    is_prepared: Cell<bool>,
+    /// Age of the oldest event in the queue's last batch, in milliseconds.
+    queue_lag_ms: Cell<u64>,
+    closed_minutes: RefCell<ClosedMinuteCache>,
 }
 
 impl DurableObject for LedgerObject {
     fn new(state: State, env: Env) -> Self {
-        // Whether something names the old system is not asked here.
+        // Whether a legacy system is configured does not matter here.
         let settings = read_settings(&env, true);
         let platform_sinks = PlatformSinks::from_env(&env);
         let sinks = settings.sinks.iter().cloned().chain(platform_sinks.sinks()).collect();
         let (is_prepared, queue_lag_ms) = (Cell::new(false), Cell::new(0));
         let closed_minutes = RefCell::default();
-        Self {
-            state,
-            settings,
-            sinks,
-            bound: platform_sinks,
-            prepared: is_prepared,
-            lag_ms: queue_lag_ms,
-            settled: closed_minutes,
-        }
+        Self { state, settings, sinks, platform_sinks, is_prepared, queue_lag_ms, closed_minutes }
     }
 
     async fn fetch(&self, mut request: Request) -> Result<Response> {
@@ -90,7 +86,7 @@ impl DurableObject for LedgerObject {
             Method::Get => Vec::new(),
             _ => request.bytes().await?,
         };
-        // The gate's own reader of URLs: `worker`'s brings the tables of international names.
+        // The gateway's own URL parser: the one of `worker` adds the tables of international names.
         let head = RequestHead::new(String::new(), &request.inner().url(), Vec::new());
         let Some(head) = head else { return Response::error("no such question", 404) };
         let query_number =
@@ -107,7 +103,7 @@ impl DurableObject for LedgerObject {
                     self.add_to_total(name, query_number(query).unwrap_or(0))?;
                 }
                 if let Some(lag_ms) = query_number("lag_ms") {
-                    self.lag_ms.set(lag_ms);
+                    self.queue_lag_ms.set(lag_ms);
                 }
                 self.ensure_alarm().await?;
                 Response::from_json(&inserted)
@@ -162,10 +158,10 @@ impl DurableObject for LedgerObject {
     }
 }
 
-/// What a tally is kept by: release, minute, cohort, share.
+/// Key of stored [`CohortStats`]: release, minute, cohort, share.
 type CohortStatsKey = (String, u64, Cohort, Share);
 
-/// What makes the ledger's file of each version out of the one before.
+/// Statements that migrate the database to each schema version from the version before.
 const SCHEMA: [&[&str]; 3] = [
     &[
         "CREATE TABLE IF NOT EXISTS event (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, \
@@ -215,13 +211,14 @@ impl SqlTables for LedgerObject {
 
 impl LedgerObject {
     fn migrate_tables(&self) -> Result<()> {
-        if self.prepared.get() {
+        if self.is_prepared.get() {
             return Ok(());
         }
         self.execute("CREATE TABLE IF NOT EXISTS schema (version INTEGER NOT NULL)", vec![])?;
         let version = self.query_number("SELECT MAX(version) AS number FROM schema", vec![])?;
         if version > SCHEMA.len() as u64 {
-            // A later release wrote it: better to keep nothing than to write what it would misread.
+            // A later release wrote this database: storing no event is better than a row that it
+            // would misread.
             return Err(worker::Error::RustError("the ledger is of a later version".to_owned()));
         }
         for (number, statements) in (1_u64..).zip(SCHEMA).skip(version as usize) {
@@ -234,11 +231,12 @@ impl LedgerObject {
             "INSERT INTO began SELECT ? WHERE NOT EXISTS (SELECT * FROM began)",
             vec![sql::sql_integer(now().0)],
         )?;
-        self.prepared.set(true);
+        self.is_prepared.set(true);
         Ok(())
     }
 
-    /// Keeps the lines that are events and are not there yet. Returns how many were new.
+    /// Stores the lines that are events and are not stored yet. Returns how many were new. A line
+    /// that is not an event, and an event of an erased subject, is only counted.
     fn store_events(&self, lines: &[u8]) -> Result<u64> {
         let mut new = 0;
         let mut totals: BTreeMap<String, u64> = BTreeMap::new();
@@ -261,7 +259,8 @@ impl LedgerObject {
                 event_key.subject.map_or(SqlStorageValue::Null, Into::into),
                 json.into(),
             ];
-            // Not by the rows written: where the id is known, the counter of the key is written all the same.
+            // Not counted by rows written: if the id exists, the key's counter is written all the
+            // same.
             let inserted: Vec<SqlNumber> = self.query_rows(
                 "INSERT OR IGNORE INTO event (id, time_ms, release, subject, json) \
                  VALUES (?, ?, ?, ?, ?) RETURNING seq AS number",
@@ -313,7 +312,7 @@ impl LedgerObject {
 
     fn read_page(&self, since: u64, limit: u64) -> Result<Response> {
         let events = self.events_after(since, limit)?;
-        // Each line begins with its number, which is what the next question asks after.
+        // Each line begins with its number, which the next request sends as `since`.
         let to_line = |row: &EventRow| format!("{{\"seq\":{},{}\n", row.seq, &row.json[1..]);
         Response::from_bytes(events.iter().map(to_line).collect::<String>().into_bytes())
     }
@@ -325,22 +324,23 @@ impl LedgerObject {
         )
     }
 
-    /// Whether an event's subject was erased after the event was made.
+    /// Returns whether the event's subject was erased after the event was made.
     fn is_erased(&self, event_key: &EventKey) -> Result<bool> {
         let Some(subject) = &event_key.subject else { return Ok(false) };
         let query = "SELECT time_ms AS number FROM erased WHERE subject = ?";
         Ok(event_key.time_ms <= self.query_number(query, vec![subject.as_str().into()])?)
     }
 
-    /// Erases a subject's events, whatever the release and the key that hashed it, and those that are still on
-    /// their way here.
+    /// Erases a subject's events of every release, by the hash with every signing key. The hashes
+    /// are kept, so that the subject's events that are still in the queue are dropped when they
+    /// arrive. Returns the number of erased events.
     fn erase_subject(&self, subject: &str) -> Result<u64> {
         let Ok(subject) = Subject::parse(subject) else { return Ok(0) };
         let releases: Vec<SqlText> =
             self.query_rows("SELECT DISTINCT release AS text FROM event", vec![])?;
         let mut releases: Vec<_> =
             releases.iter().filter_map(|row| ReleaseName::parse(row.text.as_str()).ok()).collect();
-        // The release at work may have nothing here yet but events on their way.
+        // The current release may have no stored event yet, but events in the queue.
         releases.push(self.settings.release.clone());
         releases.dedup();
         let mut erased = 0;
@@ -390,7 +390,7 @@ impl LedgerObject {
         }
         let rows: Vec<TotalRow> = self.query_rows("SELECT name, number FROM total", vec![])?;
         let mut totals: Vec<_> = rows.into_iter().map(|row| (row.name, row.number)).collect();
-        totals.push((QUEUE_LAG_SERIES.to_owned(), self.lag_ms.get()));
+        totals.push((QUEUE_LAG_SERIES.to_owned(), self.queue_lag_ms.get()));
         for SinkStatus { name, waiting: pending, cursor } in self.shard_status()?.sinks {
             for (family, number) in [
                 ("jeffrey_sink_delivered_total", cursor.delivered),
@@ -415,7 +415,7 @@ impl LedgerObject {
         }
     }
 
-    /// Adds to several sums by one statement for each part that SQLite has parameters for.
+    /// Adds to several counters, 40 in one statement: SQLite limits a statement's parameters.
     fn add_to_totals(&self, totals: BTreeMap<String, u64>) -> Result<()> {
         let totals: Vec<_> = totals.into_iter().collect();
         for chunk in totals.chunks(40) {
@@ -434,7 +434,8 @@ impl LedgerObject {
         Ok(())
     }
 
-    /// Lets go of what is too old, or too much, and counts what a sink has not had of it.
+    /// Deletes expired events, and the oldest tenth if the database is larger than its limit. Adds
+    /// the deleted events that a sink did not get to that sink's dropped events.
     fn prune_expired(&self) -> Result<()> {
         let cutoff = now().0.saturating_sub(self.settings.event_retention_ms);
         let minute = cutoff / 60_000;
@@ -445,9 +446,9 @@ impl LedgerObject {
             )?;
         }
         if self.execute("DELETE FROM tally WHERE minute < ?", vec![sql_integer(minute)])? > 0 {
-            self.settled.borrow_mut().clear();
+            self.closed_minutes.borrow_mut().clear();
         }
-        // No start looks further back than a day.
+        // Evidence looks back a day at most; two days are kept.
         let day = sql_integer((now().0 / 60_000).saturating_sub(2 * 24 * 60));
         self.execute("DELETE FROM hit WHERE after < ?", vec![day])?;
         let old_query = "SELECT MAX(seq) AS number FROM event WHERE time_ms < ?";
@@ -473,15 +474,16 @@ impl LedgerObject {
         Ok(())
     }
 
-    /// Sees to it that an alarm comes soon.
+    /// Makes sure that an alarm comes within [`BATCH_DELAY_MS`], or within [`IDLE_INTERVAL_MS`]
+    /// without sinks.
     async fn ensure_alarm(&self) -> Result<()> {
         let storage = self.state.storage();
         let now_ms = i64::try_from(now().0).unwrap_or(i64::MAX);
         let delay_ms = if self.sinks.is_empty() { IDLE_INTERVAL_MS } else { BATCH_DELAY_MS };
-        // An alarm that is due sooner stays; one for an idle hour is brought forward.
+        // An alarm that is due sooner stays; an idle alarm is brought forward.
         match storage.get_alarm().await? {
             Some(alarm_ms) if alarm_ms <= now_ms + delay_ms => Ok(()),
-            // A sink that wants a pause is asked no sooner, and then the alarm has nothing to send.
+            // During a pause that a sink asked for, the alarm does not send to it.
             _ => storage.set_alarm(delay_ms).await,
         }
     }

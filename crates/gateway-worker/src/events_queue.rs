@@ -1,7 +1,8 @@
-//! The queue between requests and the ledger: an event is sent, a batch is handed over.
+//! The queue between classify calls and the event store.
 //!
-//! An event that cannot be sent is written to the ledger at once. A batch that the ledger does not take comes
-//! again; events count once by their id, so that twice is no harm.
+//! [`enqueue_event`] sends one event; the consumer hands batches to the event store. An event that
+//! the queue refuses goes to the event store at once. A message that the event store does not
+//! accept is retried. The event store counts an event once by its id, so a duplicate does no harm.
 
 use worker::js_sys::JsString;
 use worker::wasm_bindgen::JsCast;
@@ -10,16 +11,17 @@ use worker::{Context, Env, MessageBatch, MessageExt, QueueRetryOptionsBuilder, R
 use super::{event_store, now};
 use jeffrey_edge::gateway::event::event_age_ms;
 
-/// Name of the binding, and how the name of the queue of what was given up ends.
+/// Name of the queue's binding, and the suffix of the dead-letter queue's name.
 const BINDING: &str = "EVENTS";
 const DEAD_LETTER_SUFFIX: &str = "-dead";
 
-/// How long a batch waits that the ledger did not take, in seconds; one that was given up before waits longer.
+/// Delay before a message is retried that the event store did not accept, in seconds; a dead letter
+/// waits longer.
 const RETRY_DELAY_S: u32 = 5;
 const DEAD_LETTER_RETRY_DELAY_S: u32 = 3_600;
 
-/// Hands an event on: to the queue, or where there is none or it fails, to the ledger. A gate without a ledger
-/// keeps none.
+/// Sends an event to the queue. Without a queue, or if the queue fails, the event goes to the event
+/// store. Without an event store it is dropped.
 pub(super) async fn enqueue_event(env: Env, event: String) {
     match env.queue(BINDING) {
         Ok(queue) if queue.send(&event).await.is_ok() => {}
@@ -29,14 +31,16 @@ pub(super) async fn enqueue_event(env: Env, event: String) {
     }
 }
 
-/// A batch for the ledger. Never fails: what a part of the ledger did not take is asked for again.
+/// Hands a batch to the event store. Never fails: a message that its shard did not accept is
+/// retried.
 #[event(queue)]
 async fn queue(batch: MessageBatch<String>, env: Env, _context: Context) -> Result<()> {
     let is_dead_letter = batch.queue().ends_with(DEAD_LETTER_SUFFIX);
     let (mut messages, mut lines) = (Vec::new(), Vec::new());
     let mut lag_ms = 0;
     for message in batch.raw_iter() {
-        // What is no text is no event; the ledger counts an empty object as broken.
+        // A message that is not text cannot be an event; the event store counts an empty object as
+        // broken.
         let line = message.body().dyn_into::<JsString>().map(String::from);
         let line = line.unwrap_or_else(|_| "{}".to_owned()).replace('\n', " ");
         lag_ms = lag_ms.max(event_age_ms(&line, now()));

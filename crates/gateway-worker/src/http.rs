@@ -1,5 +1,7 @@
-//! Requests out and answers back, as the runtime has them: bodies stay streams, and what nobody reads
-//! is passed on as it is.
+//! Outgoing requests and incoming responses, with the runtime's own types.
+//!
+//! Bodies stay streams, and a body that this Worker does not read passes through unchanged. Every
+//! read has a size limit. Errors hold no message of the platform, because it may quote a URL.
 
 use std::time::Duration;
 
@@ -17,7 +19,7 @@ use jeffrey_edge::gateway::forwarded_headers::HeaderChanges;
 
 #[wasm_bindgen]
 extern "C" {
-    /// Anything with a `fetch`: a service binding, or a Durable Object's stub.
+    /// A JavaScript object with `fetch`: a service binding or a Durable Object's stub.
     #[derive(Clone)]
     pub(super) type Binding;
 
@@ -28,42 +30,42 @@ extern "C" {
     fn fetch_global(request: &web_sys::Request) -> Result<Promise, JsValue>;
 }
 
-/// Where a request goes.
+/// Destination of an outgoing request.
 #[derive(Clone)]
 pub(super) enum FetchTarget {
-    /// By URL, over the network.
+    /// The URL's host, over the network.
     Network,
-    /// To another worker.
+    /// Another Worker or a Durable Object, whatever the URL's host.
     Binding(Binding),
 }
 
-/// Why there is no answer. The platform's message is not kept: it may hold a URL.
+/// Reason why a request got no response. The platform's message is dropped: it may hold a URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FetchError {
-    /// The connection failed, or the other end is away.
+    /// The connection failed, or the target cannot be reached.
     Failed,
-    /// It took too long.
+    /// No response came within the time limit.
     TimedOut,
 }
 
-/// A service binding of this name, if there is one.
+/// Returns the service binding of this name; `None` if there is no such binding.
 pub(super) fn service_binding(env: &Env, name: &str) -> Option<Binding> {
     env.service(name).ok().map(worker::Fetcher::into_rpc)
 }
 
-/// A request's body on its way out.
+/// Body of an outgoing request.
 pub(super) enum OutboundBody<'a> {
-    /// Bytes that are held.
+    /// Bytes that are in memory.
     Buffered(&'a [u8]),
-    /// What comes in, with this request.
+    /// The stream of this incoming request, passed on unread.
     Stream(&'a web_sys::Request),
-    /// No body.
+    /// The request has no body.
     None,
 }
 
-/// Everything about a request that goes out.
+/// An outgoing request, ready to send.
 pub(super) struct OutboundRequest<'a> {
-    /// That of the request whose body is streamed, where one is.
+    /// HTTP method; a streamed body keeps the method of its own request instead.
     pub(super) method: &'a str,
     pub(super) url: &'a str,
     pub(super) headers: &'a web_sys::Headers,
@@ -71,7 +73,7 @@ pub(super) struct OutboundRequest<'a> {
 }
 
 impl OutboundRequest<'_> {
-    /// Sends it and waits for the head of the answer, at most so long where a limit is given.
+    /// Sends the request and waits for the response's head, for at most `timeout_ms` if it is set.
     pub(super) async fn send(
         self,
         target: &FetchTarget,
@@ -80,7 +82,7 @@ impl OutboundRequest<'_> {
         let controller = AbortController::default();
         let init = web_sys::RequestInit::new();
         init.set_headers(self.headers);
-        // A redirect is the caller's to follow.
+        // The caller follows redirects, not the gateway.
         init.set_redirect(web_sys::RequestRedirect::Manual);
         if let OutboundBody::Buffered(bytes) = self.body {
             init.set_body(&Uint8Array::from(bytes));
@@ -88,7 +90,7 @@ impl OutboundRequest<'_> {
         let signal = controller.signal();
         init.set_signal(Some(&signal));
         let request = match self.body {
-            // A request made from a request may be GET and have a body; one made from `init` may not.
+            // A request made from a request may be a GET with a body; one made from `init` may not.
             OutboundBody::Stream(incoming) => {
                 let incoming = incoming.unchecked_ref::<web_sys::RequestInit>();
                 web_sys::Request::new_with_str_and_init(self.url, incoming).and_then(|incoming| {
@@ -121,7 +123,7 @@ impl OutboundRequest<'_> {
     }
 }
 
-/// The outcome of a future, or nothing when it takes longer.
+/// Returns a future's output; `None` if it takes longer than `timeout_ms`.
 pub(super) async fn with_timeout<T>(timeout_ms: u64, future: impl Future<Output = T>) -> Option<T> {
     let delay = Delay::from(Duration::from_millis(timeout_ms));
     match select(pin!(future), pin!(delay)).await {
@@ -130,12 +132,12 @@ pub(super) async fn with_timeout<T>(timeout_ms: u64, future: impl Future<Output 
     }
 }
 
-/// Waits.
+/// Waits for `ms` milliseconds.
 pub(super) async fn sleep(ms: u64) {
     Delay::from(Duration::from_millis(ms)).await;
 }
 
-/// The headers of a request with the changes for the next hop.
+/// Returns a copy of a request's headers with the changes for the next hop.
 pub(super) fn apply_header_changes(
     headers: &web_sys::Headers,
     changes: &HeaderChanges,
@@ -150,24 +152,24 @@ pub(super) fn apply_header_changes(
     Ok(copy)
 }
 
-/// What was read of a body.
+/// Result of reading a body.
 pub(super) enum BodyRead {
-    /// The stream broke.
+    /// The stream broke before its end.
     Broken,
-    /// More than the limit; reading stopped there.
+    /// The body is above the limit; reading stopped there.
     TooLarge,
-    /// All of it.
+    /// All bytes of the body.
     Complete(Vec<u8>),
 }
 
-/// Reads a stream up to a limit. A body that is not there is empty.
+/// Reads a stream of at most `bytes_max` bytes. A missing stream counts as an empty body.
 pub(super) async fn read_body(
     stream: Option<web_sys::ReadableStream>,
     bytes_max: usize,
 ) -> BodyRead {
     let mut bytes = Vec::new();
     let Some(stream) = stream else { return BodyRead::Complete(bytes) };
-    // `worker` turns a stream into Rust's only as the body of something.
+    // The `worker` crate converts a stream only as the body of a response.
     let Ok(body) = web_sys::Response::new_with_opt_readable_stream(Some(&stream)) else {
         return BodyRead::Broken;
     };
@@ -182,23 +184,24 @@ pub(super) async fn read_body(
     BodyRead::Complete(bytes)
 }
 
-/// What somebody on the network said to a body.
+/// Response to [`post`], with its head and its body.
 pub(super) struct HttpResponse {
     pub(super) status: u16,
     pub(super) retry_after: Option<String>,
-    /// Empty where it was not read whole: the head has said what counts.
+    /// Empty if the body was too large, broke off or came too late; the head still counts.
     pub(super) body: Vec<u8>,
 }
 
-/// Why there is nothing.
+/// Reason why [`post`] has no response.
 pub(super) enum PostError {
-    /// A header of ours cannot be one.
+    /// A header's value, such as the configured `Authorization`, is not a valid one.
     InvalidHeader,
-    /// No answer in time, or at all.
+    /// The connection failed, or no response came in time.
     NoResponse,
 }
 
-/// Posts a body of a content type, and waits at most so long for the head and again for the body.
+/// Posts a body of a content type and reads the response. `timeout_ms` limits the wait for the
+/// head, and again the wait for the body. A body above `bytes_max` is dropped.
 pub(super) async fn post(
     (url, authorization): (&str, Option<&str>),
     (content_type, body): (&str, &[u8]),
@@ -226,8 +229,8 @@ pub(super) async fn post(
     Ok(HttpResponse { status: response.status(), retry_after, body })
 }
 
-/// Asks the Durable Object of a name, and reads its whole answer, at most so long for its head and again for
-/// its body. An answer of 500 or above is none.
+/// Calls the Durable Object of a name and reads its whole response. `timeout_ms` limits the wait
+/// for the head, and again the wait for the body. A status of 500 or above is an error.
 pub(super) async fn call_object(
     env: &Env,
     (namespace, name): (&str, &str),
@@ -249,14 +252,14 @@ pub(super) async fn call_object(
     }
 }
 
-/// An answer with headers that may be changed; status, text and stream stay.
+/// Copies a response so that its headers can be changed; status, text and stream stay.
 pub(super) fn clone_mutable(response: &web_sys::Response) -> Result<web_sys::Response, JsValue> {
-    // `new Response(body, response)`: a response serves as its own description.
+    // `new Response(body, response)`: the original response serves as `init`.
     let init = response.unchecked_ref::<web_sys::ResponseInit>();
     web_sys::Response::new_with_opt_readable_stream_and_init(response.body().as_ref(), init)
 }
 
-/// An answer of ours.
+/// Builds a response from a status, headers and bytes.
 pub(super) fn new_response(
     status: u16,
     headers: &[(&str, String)],
@@ -273,7 +276,7 @@ pub(super) fn new_response(
     web_sys::Response::new_with_opt_buffer_source_and_init(Some(&bytes), &init)
 }
 
-/// A reply of ours.
+/// Converts a reply of the core to a runtime response.
 pub(super) fn reply_to_response(reply: &ApiResponse) -> Result<web_sys::Response, JsValue> {
     new_response(reply.status, &reply.headers, &reply.body)
 }

@@ -1,8 +1,9 @@
-//! The gate worker: one fetch handler over `jeffrey_edge::gate`, and the object that holds the release.
+//! The gateway Worker: a fetch handler, a queue consumer, a cron trigger and two Durable Objects.
 //!
-//! It reads heads, bounded bodies, variables, clock and randomness, fetches, streams and stores; what
-//! is done with a request is decided in the core. Whatever fails on our side, a request that can go to
-//! the old system goes there.
+//! It reads request heads, bounded bodies, variables, the clock and random bytes; it fetches,
+//! streams and stores. The core, `jeffrey_edge::gateway`, decides what happens with a request. If
+//! the model, the rollout object or the event store fails, a request that can go to the legacy
+//! system goes there.
 
 mod classify;
 
@@ -48,22 +49,22 @@ use jeffrey_edge::rollout::share_cache::{CachedShare, EffectiveShare, Refresh, e
 use jeffrey_terms::{Subject, UnixMs};
 use jeffrey_wasm_host::{panics, random};
 
-/// What an isolate remembers. Borrowed between awaits only, never across one.
+/// State of one isolate. A borrow never lasts across an `.await`.
 #[derive(Default)]
 struct IsolateState {
-    /// Variables do not change while an isolate lives.
+    /// Parsed once: variables do not change while an isolate lives.
     settings: Option<Rc<GatewaySettings>>,
     cached_share: Option<CachedShare>,
-    /// When a question to the rollout object last found no answer.
+    /// Time of the last refresh that failed; a later success does not clear it.
     refresh_failed_at: Option<UnixMs>,
-    /// When the rollout object was last asked, while its answer is awaited.
+    /// Start of the background refresh under way; `None` if there is no such refresh.
     refresh_started_at: Option<UnixMs>,
     breaker: CircuitBreaker,
-    /// Events that could not be handed to the ledger, and were not yet told to it.
+    /// Events that this isolate could not store and has not reported yet.
     lost_events: u64,
-    /// The number of the plan's stage, as last heard.
+    /// Index of the plan's stage in the last snapshot; `None` while no plan moves the share.
     stage: Option<u32>,
-    /// Stable's P95 as the ledger last told it, in milliseconds, and when.
+    /// Stable's p95 latency in milliseconds, and when this isolate received it.
     stable_p95: Option<(f64, UnixMs)>,
 }
 
@@ -71,19 +72,19 @@ thread_local! {
     static ISOLATE_STATE: RefCell<IsolateState> = RefCell::default();
 }
 
-/// How long a question to the rollout object may be under way before another request asks too: the
-/// one that asked may have died.
+/// Age in milliseconds at which a background refresh no longer blocks another one: the request that
+/// started it may have died.
 const REFRESH_TIMEOUT_MS: u64 = 2_000;
 
-/// The period of both limiters in `wrangler.toml`.
+/// Period of both rate limiters in `wrangler.toml`, in seconds.
 const RATE_LIMIT_PERIOD_S: u64 = 10;
 
 #[event(start)]
 fn start() {
-    panics::report_places_only();
+    panics::install_panic_hook();
 }
 
-/// The platform's clock rings once a minute: an object that lost its alarm looks at its minutes again.
+/// Wakes the rollout object once a minute, so that an object that lost its alarm sets it again.
 #[event(scheduled)]
 async fn scheduled(_event: ScheduledEvent, env: Env, _context: ScheduleContext) {
     rollout::wake_object(&env).await;
@@ -91,8 +92,8 @@ async fn scheduled(_event: ScheduledEvent, env: Env, _context: ScheduleContext) 
 
 #[event(fetch)]
 async fn fetch(request: web_sys::Request, env: Env, context: Context) -> Result<web_sys::Response> {
-    panics::report_places_only_from_now();
-    random::ask_the_host();
+    panics::reinstall_panic_hook_once();
+    random::use_host_randomness();
     let context = RequestContext::new(request, env, context)?;
     match context.handle().await {
         Ok(response) => Ok(response),
@@ -100,7 +101,7 @@ async fn fetch(request: web_sys::Request, env: Env, context: Context) -> Result<
     }
 }
 
-/// One request with all that is needed to answer it.
+/// One request, with everything that is needed to answer it.
 struct RequestContext {
     request: web_sys::Request,
     env: Env,
@@ -138,7 +139,8 @@ impl RequestContext {
         matches!(self.legacy_target, FetchTarget::Network) && self.settings.legacy_origin.is_none()
     }
 
-    /// Hands the request to the old system and its answer to the caller, both streamed.
+    /// Streams the request to the legacy system and its response to the caller. Adds a subject
+    /// cookie if every response gets one, except to a WebSocket upgrade (status 101).
     async fn proxy(&self) -> std::result::Result<web_sys::Response, ApiError> {
         let response = self.fetch_legacy(None, None).await.map_err(legacy_error(0))?;
         if self.settings.subject_cookie != SubjectCookiePolicy::All || response.status() == 101 {
@@ -151,14 +153,16 @@ impl RequestContext {
         }
     }
 
-    /// The request as the old system gets it: held bytes, or the stream that comes in.
+    /// Sends the request to the legacy system, with the buffered body or with the incoming stream.
+    /// `timeout_ms` limits the wait for the response's head; `None` sets no limit.
     async fn fetch_legacy(
         &self,
         buffered: Option<&[u8]>,
         timeout_ms: Option<u64>,
     ) -> std::result::Result<web_sys::Response, FetchError> {
         let origin = self.settings.legacy_origin.as_deref();
-        // A binding has no host of its own: the name says where it goes.
+        // A service binding leads to its Worker whatever the host; this name is used if no origin
+        // is set.
         let origin = match &self.legacy_target {
             FetchTarget::Binding(_) => origin.unwrap_or("http://legacy"),
             FetchTarget::Network => origin.ok_or(FetchError::Failed)?,
@@ -176,22 +180,22 @@ impl RequestContext {
         outbound.send(&self.legacy_target, timeout_ms).await.map(strip_subject_cookie)
     }
 
-    /// The whole body, of at most so many bytes.
+    /// Reads the whole body, of at most `bytes_max` bytes.
     async fn read_body(&self, bytes_max: usize) -> std::result::Result<Vec<u8>, ApiError> {
         match http::read_body(self.request.body(), bytes_max).await {
             BodyRead::Complete(body) => Ok(body),
-            // Nobody is left to read the answer.
+            // The connection is gone, so no caller reads this reply.
             BodyRead::Broken => Err(ApiError::InvalidBody { expected: "complete" }),
             BodyRead::TooLarge => Err(ApiError::BodyTooLarge { limit: bytes_max }),
         }
     }
 
-    /// The caller's address, as the platform knows it.
+    /// Returns the caller's IP address as the platform reports it.
     fn client_address(&self) -> Option<&str> {
         self.head.header("cf-connecting-ip")
     }
 
-    /// The answer with a cookie, unless others may get the same answer.
+    /// Adds a subject cookie, unless a shared cache may give the same response to other callers.
     fn add_subject_cookie(
         &self,
         response: web_sys::Response,
@@ -211,14 +215,15 @@ impl RequestContext {
         copy
     }
 
-    /// Keeps an event beside the answer.
+    /// Stores an event in the background: the response does not wait for it.
     fn log_event(&self, event: &ClassifyEvent) {
         let (env, settings, event) = (self.env.clone(), Rc::clone(&self.settings), event.clone());
         self.worker_context.wait_until(async move { log_event(env, &settings, &event).await });
     }
 
-    /// Refuses a caller that asks too often: by subject and by address, both hashed. Without a key or
-    /// a limiter nobody is limited; a limiter that fails limits nobody.
+    /// Refuses a caller that sends too many requests, counted by subject and by address, both
+    /// hashed. Without a signing key or a limiter there is no limit. A limiter that fails lets the
+    /// request pass.
     async fn check_rate_limit(
         &self,
         subject: Option<&Subject>,
@@ -242,8 +247,8 @@ impl RequestContext {
         Ok(())
     }
 
-    /// The share in force, after asking for it where nothing is known, or beside the request where it
-    /// is no longer fresh.
+    /// Returns the effective share. Asks the rollout object first if the cached share is missing or
+    /// too old, and in the background if it is no longer fresh.
     async fn effective_share(&self) -> EffectiveShare {
         let effective = cached_effective_share();
         let now = now();
@@ -272,8 +277,8 @@ impl RequestContext {
     }
 }
 
-/// Keeps an event: in the ledger, and as one line for whoever reads the worker's log where that is
-/// switched on. Nothing in it names anybody.
+/// Stores an event, and writes it as one line to the Worker's log if event logging is enabled. An
+/// event holds no subject, at most a keyed hash of one.
 async fn log_event(env: Env, settings: &GatewaySettings, event: &ClassifyEvent) {
     let Ok(event) = serde_json::to_string(event) else { return };
     if settings.event_logging_enabled {
@@ -282,27 +287,31 @@ async fn log_event(env: Env, settings: &GatewaySettings, event: &ClassifyEvent) 
     events_queue::enqueue_event(env, event).await;
 }
 
-/// Stable's P95 of the last closed minute that this isolate has heard of, unless that is too long ago.
+/// Returns stable's p95 in milliseconds; `None` if this isolate never received it or received it
+/// more than [`STABLE_P95_AGE_MS_MAX`] ago.
 fn stable_p95_ms() -> Option<f64> {
     let (p95, measured_at) = ISOLATE_STATE.with_borrow(|state| state.stable_p95)?;
     (now().0.saturating_sub(measured_at.0) < STABLE_P95_AGE_MS_MAX).then_some(p95)
 }
 
-/// The number of the plan's stage that this isolate has heard of.
+/// Returns the index of the plan's stage in the last snapshot; `None` while no plan moves the
+/// share.
 fn current_stage() -> Option<u32> {
     ISOLATE_STATE.with_borrow(|state| state.stage)
 }
 
-/// How long stable's P95 is held against: a gate that is seldom asked hears of it seldom.
+/// How long a received p95 serves as a threshold, in milliseconds: a gateway with little traffic
+/// receives one seldom.
 const STABLE_P95_AGE_MS_MAX: u64 = 5 * 60_000;
 
-/// What this isolate acts on now.
+/// Returns the effective share by this isolate's cache, without a request to the rollout object.
 fn cached_effective_share() -> EffectiveShare {
     ISOLATE_STATE
         .with_borrow(|state| effective_share(state.cached_share, state.refresh_failed_at, now()))
 }
 
-/// The old system's answer as it is, but for a cookie of our name: that one is ours to give.
+/// Removes the subject cookie from a legacy response, because only this gateway issues it.
+/// Everything else stays as it is.
 fn strip_subject_cookie(response: web_sys::Response) -> web_sys::Response {
     let cookies = response.headers().get_all("set-cookie");
     let cookies: Vec<String> = cookies.iter().filter_map(|cookie| cookie.as_string()).collect();
@@ -317,7 +326,7 @@ fn strip_subject_cookie(response: web_sys::Response) -> web_sys::Response {
     copy
 }
 
-/// What the caller is told when the old system gives no answer.
+/// Maps a failed request to the legacy system to the error that the caller gets.
 fn legacy_error(timeout_ms: u64) -> impl Fn(FetchError) -> ApiError {
     move |error| match error {
         FetchError::Failed => ApiError::LegacyUnreachable,
@@ -325,7 +334,7 @@ fn legacy_error(timeout_ms: u64) -> impl Fn(FetchError) -> ApiError {
     }
 }
 
-/// The settings, read once in the life of an isolate.
+/// Returns the settings, which are parsed once per isolate.
 fn cached_settings(env: &Env) -> Rc<GatewaySettings> {
     ISOLATE_STATE.with_borrow_mut(|state| {
         let settings = state.settings.get_or_insert_with(|| {
@@ -338,7 +347,7 @@ fn cached_settings(env: &Env) -> Rc<GatewaySettings> {
 
 fn read_settings(env: &Env, has_legacy_binding: bool) -> GatewaySettings {
     let read_variable = |(name, _): &(&'static str, &str)| {
-        // Variables and secrets are read alike.
+        // `var` reads variables and secrets alike.
         Some((*name, env.var(name).ok()?.to_string()))
     };
     let variables =
@@ -358,7 +367,8 @@ fn read_headers(request: &web_sys::Request) -> Vec<(String, String)> {
     };
     let mut headers: Vec<_> =
         entries.into_iter().flatten().filter_map(|entry| to_pair(entry.ok()?)).collect();
-    // The platform keeps what the client accepts beside the request, and writes its own list over it.
+    // The platform overwrites `accept-encoding` with its own list and keeps the client's in
+    // `cf.clientAcceptEncoding`.
     let property = |object: &JsValue, name: &str| js_sys::Reflect::get(object, &name.into()).ok();
     if let Some(cf) = property(request, "cf").filter(JsValue::is_object) {
         let accept_encoding =
@@ -370,15 +380,16 @@ fn read_headers(request: &web_sys::Request) -> Vec<(String, String)> {
     headers
 }
 
-/// The only clock of this shell.
+/// Returns the current time. No other code of this Worker reads the clock.
 fn now() -> UnixMs {
     UnixMs(Date::now().as_millis())
 }
 
-/// Its only dice.
+/// Returns random bytes of the host. No other code of this Worker draws any.
 fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    // The host answers while a request is being answered; without it nothing could be signed.
+    // The host supplies random bytes during a request. Without them no id could be signed, so a
+    // failure is a bug.
     getrandom::fill(&mut bytes).expect("randomness of the host");
     bytes
 }

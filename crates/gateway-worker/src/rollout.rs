@@ -1,4 +1,8 @@
-//! What the gate asks of the release's object.
+//! Requests from the gateway to the rollout object of its release.
+//!
+//! [`RolloutRequest`] names each request and its path for both sides. The object's snapshot is
+//! cached in the isolate's state. Any failure is [`ApiError::RolloutUnavailable`]; a classify call
+//! then goes on with the cached share.
 
 use std::rc::Rc;
 
@@ -15,19 +19,20 @@ use jeffrey_edge::rollout::share_cache::{CachedShare, pick_newer};
 use jeffrey_edge::rollout::status::RolloutStatus;
 use jeffrey_terms::Share;
 
-/// Name of the binding.
+/// Name of the Durable Object's binding.
 const BINDING: &str = "ROLLOUT";
 
-/// How long an isolate waits for the object.
+/// Time limit for a request of an isolate, in milliseconds.
 const TIMEOUT_MS: u64 = 1_500;
 
-/// How long somebody who asks for something waits: those who are asked before a rise may take five seconds.
+/// Time limit for an operator's request, in milliseconds: each webhook that is called before a
+/// share increase may take five seconds.
 const COMMAND_TIMEOUT_MS: u64 = 15_000;
 
-/// Largest answer: a page of the history.
+/// Largest response that is read, in bytes: a page of the history.
 const RESPONSE_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// What can be asked of the object, by path.
+/// Requests that the object answers, each with its path.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum RolloutRequest {
     HardFailure,
@@ -76,16 +81,17 @@ impl RolloutRequest {
     }
 }
 
-/// The object's answer to an isolate: the standing, and what beside it a call is decided and held against.
+/// State that the object sends to isolates: the release state, and the values that calls are
+/// decided and measured by.
 #[derive(Deserialize, Serialize)]
 pub(super) struct ReleaseSnapshot {
     pub(super) standing: ReleaseState,
-    /// The plan's holdout, where one is in force; an object of before told none.
+    /// The plan's holdout; zero without a plan. An object of an earlier version does not send it.
     #[serde(default = "none")]
     pub(super) holdout: Share,
-    /// Whether the release was taken back, by whatever.
+    /// Whether the plan's phase is rolled back, whatever the cause.
     pub(super) rolled_back: bool,
-    /// The number of the plan's stage, where a plan moves the share.
+    /// Index of the plan's stage; `None` while no plan moves the share.
     pub(super) stage: Option<u32>,
     pub(super) stable_p95_ms: Option<f64>,
 }
@@ -94,7 +100,7 @@ const fn none() -> Share {
     Share::NONE
 }
 
-/// What isolates are told, and the view where a plan is in force.
+/// The release snapshot, and the rollout status if the release has a plan.
 #[derive(Deserialize, Serialize)]
 pub(super) struct StatusResponse {
     pub(super) told: ReleaseSnapshot,
@@ -103,7 +109,7 @@ pub(super) struct StatusResponse {
 
 type RolloutResult<T> = Result<T, ApiError>;
 
-/// Asks for the standing and remembers it.
+/// Fetches the release snapshot and caches it. A failure is recorded with its time.
 pub(super) async fn refresh_share(env: Env, settings: Rc<GatewaySettings>) {
     let snapshot = send_request(&env, &settings, RolloutRequest::ReleaseSnapshot, "", &[]).await;
     let snapshot = snapshot.and_then(|(_, body)| parse_json::<ReleaseSnapshot>(&body));
@@ -127,7 +133,7 @@ fn cache_snapshot(state: &mut IsolateState, snapshot: &ReleaseSnapshot) {
     state.stable_p95 = p95.or(state.stable_p95);
 }
 
-/// The standing of the release, and its view where a plan is in force.
+/// Fetches the release snapshot, and the rollout status if the release has a plan.
 pub(super) async fn fetch_status(
     env: &Env,
     settings: &GatewaySettings,
@@ -135,8 +141,8 @@ pub(super) async fn fetch_status(
     parse_json(&send_request(env, settings, RolloutRequest::Status, "", &[]).await?.1)
 }
 
-/// Tells the object stable's P95 of the last closed minute, for the isolates that ask it for the share. If it
-/// does not hear, the next batch tells it again.
+/// Sends stable's p95 of the last closed minute to the object, which passes it to the isolates that
+/// ask for the snapshot. A failure is ignored: the next minute's value follows.
 pub(super) async fn send_stable_p95(env: &Env, p95_ms: f64) {
     let body = p95_ms.to_string();
     let _ =
@@ -144,16 +150,16 @@ pub(super) async fn send_stable_p95(env: &Env, p95_ms: f64) {
             .await;
 }
 
-/// What came of something that a person asked for.
+/// Outcome of an operator's change or command.
 pub(super) enum ChangeOutcome {
-    /// The object's refusal, as JSON with its status.
+    /// The object refused; its JSON error with the status.
     Rejected(ApiResponse),
-    /// Where the release stands now.
+    /// The object applied it; the new status.
     Applied(Box<StatusResponse>),
 }
 
-/// Makes a change by hand, or passes a wish on, and remembers the outcome here at once; other isolates hear of it
-/// within their cache's time.
+/// Sends a manual change or a command to the object and caches the new snapshot in this isolate at
+/// once. Other isolates get it when they refresh their cached share.
 pub(super) async fn apply_change(
     env: &Env,
     settings: &GatewaySettings,
@@ -169,7 +175,7 @@ pub(super) async fn apply_change(
     Ok(ChangeOutcome::Applied(Box::new(status)))
 }
 
-/// The history's entries after a number, as lines of JSON.
+/// Fetches the history's entries after entry `since`, as lines of JSON.
 pub(super) async fn fetch_history(
     env: &Env,
     settings: &GatewaySettings,
@@ -180,7 +186,7 @@ pub(super) async fn fetch_history(
     Ok(send_request(env, settings, RolloutRequest::History, &query, &[]).await?.1)
 }
 
-/// Passes something on whose answer the caller has as it is.
+/// Sends a request to the object and returns its reply unchanged.
 pub(super) async fn relay(
     env: &Env,
     settings: &GatewaySettings,
@@ -191,7 +197,8 @@ pub(super) async fn relay(
     Ok(ApiResponse { body, ..ApiResponse::json(status, &()) })
 }
 
-/// Tells the object of a breach. If it does not hear, the breaker holds all the same.
+/// Reports a hard failure to the object. If the report fails, this isolate's circuit breaker is
+/// open all the same.
 pub(super) async fn report_hard_failure(
     env: Env,
     settings: Rc<GatewaySettings>,
@@ -201,7 +208,7 @@ pub(super) async fn report_hard_failure(
     let _ = send_request(&env, &settings, RolloutRequest::HardFailure, "", &body).await;
 }
 
-/// Sees to it that the object looks at its minutes, should it have lost its alarm.
+/// Asks the object to set its alarm again if it lost it.
 pub(super) async fn wake_object(env: &Env) {
     let _ = send_request(env, &cached_settings(env), RolloutRequest::Wake, "", &[]).await;
 }

@@ -1,7 +1,8 @@
-//! The object of one release: loads, asks the core, stores, acts.
+//! The rollout object of one release: loads, calls the core, stores and acts.
 //!
-//! Every ten seconds it looks at the ledger's closed minutes; a breach and a person's word reach it directly. All that
-//! happens becomes an entry of its history before anything follows from it.
+//! Every ten seconds its alarm folds the event store's closed minutes into the controller. A hard
+//! failure or an operator's command reaches the object directly. Every input that changes the
+//! release becomes an entry of the history before its actions run.
 
 mod alerts;
 
@@ -33,16 +34,16 @@ use jeffrey_edge::rollout::release_state::{
 use jeffrey_edge::rollout::status::build_status;
 use jeffrey_terms::{Share, UnixMs};
 
-/// How often the minutes are looked at; a rehearsal's pace shortens it.
+/// Interval between two ticks, in milliseconds; a rehearsal's time scale shortens it.
 const TICK_MS: u64 = 10_000;
 
-/// As often at most.
+/// Shortest interval between two ticks, in milliseconds.
 const TICK_MS_MIN: u64 = 500;
 
-/// Pages of minutes in one look: a day's.
+/// Largest number of pages that one tick reads: 12 pages of 120 minutes are a day.
 const PAGES_MAX: usize = 12;
 
-/// A release that a plan moves.
+/// A plan, and the controller of the release that it moves.
 struct PlannedRelease {
     plan: Rc<Plan>,
     controller: RolloutController,
@@ -54,30 +55,31 @@ impl PlannedRelease {
     }
 }
 
-/// Holds one release in its own SQLite.
+/// Rollout object: holds one release in its own SQLite.
 #[durable_object(alarm)]
 pub struct RolloutObject {
     state: State,
     env: Env,
     settings: GatewaySettings,
-    /// Whether the tables are known to be there.
-    prepared: Cell<bool>,
-    /// What is stored of plan and release, read; isolates ask for it all the time.
-    planned: RefCell<Option<Rc<PlannedRelease>>>,
-    /// Not stored: after a restart the next batch tells it again.
+    /// Whether the tables are known to exist.
+    is_prepared: Cell<bool>,
+    /// Cache of the stored plan and controller: isolates ask for them every few seconds.
+    planned_release: RefCell<Option<Rc<PlannedRelease>>>,
+    /// Stable's p95 in milliseconds. Not stored: after a restart it is missing until the next
+    /// minute's value.
     stable_p95_ms: Cell<Option<f64>>,
 }
 
 impl DurableObject for RolloutObject {
     fn new(state: State, env: Env) -> Self {
-        // Whether something names the old system is not asked here.
+        // Whether a legacy system is configured does not matter here.
         let settings = read_settings(&env, true);
         Self {
             state,
             env,
             settings,
-            prepared: Cell::new(false),
-            planned: RefCell::new(None),
+            is_prepared: Cell::new(false),
+            planned_release: RefCell::new(None),
             stable_p95_ms: Cell::new(None),
         }
     }
@@ -94,7 +96,7 @@ impl DurableObject for RolloutObject {
         };
         match rollout_request {
             RolloutRequest::ReleaseSnapshot => {
-                // Isolates ask every few seconds: a lost alarm is not missed for longer.
+                // Isolates ask every few seconds, so a lost alarm is set again as soon.
                 self.ensure_alarm().await?;
                 Response::from_json(&self.snapshot()?)
             }
@@ -149,7 +151,7 @@ impl DurableObject for RolloutObject {
     async fn alarm(&self) -> Result<Response> {
         self.create_tables()?;
         let Some(planned) = self.planned_release()? else { return Response::empty() };
-        // First of all: whatever goes wrong below, there is a next time.
+        // Set first, so that the next tick comes even if something below fails.
         if planned.is_live() || self.has_pending_alerts()? {
             self.state.storage().set_alarm(self.tick_interval_ms()).await?;
         }
@@ -178,7 +180,7 @@ impl RolloutObject {
         (TICK_MS / self.settings.time_scale.factor()).max(TICK_MS_MIN) as i64
     }
 
-    /// The time that stages are counted by, and the last closed minute.
+    /// Returns the scaled time, which stages are counted by, and the last closed minute.
     fn scaled_time(&self) -> (UnixMs, u64) {
         let time_scale = self.settings.time_scale;
         (time_scale.scale(now()), time_scale.first_open_minute(now()).saturating_sub(1))
@@ -219,7 +221,8 @@ impl RolloutObject {
         Ok(StatusResponse { told: self.snapshot()?, view: status })
     }
 
-    /// A change by hand: the share while no plan moves it, and the kill at any time.
+    /// Applies a manual change: to the share while no plan moves it, and to the kill switch at any
+    /// time.
     fn apply_change(&self, change: &ReleaseChange) -> Result<std::result::Result<(), ApiError>> {
         let is_share_planned =
             self.planned_release()?.is_some_and(|planned_release| planned_release.is_live());
@@ -243,7 +246,8 @@ impl RolloutObject {
         self.deliver_notifications()
     }
 
-    /// What a person asks for. What it needs to be known is asked first; nothing is awaited after that.
+    /// Applies an operator's command. The checks before a share increase are awaited first; nothing
+    /// is awaited after them.
     async fn on_command(
         &self,
         rollout_command: &RolloutCommand,
@@ -294,7 +298,8 @@ impl RolloutObject {
         Ok(Err(ApiError::CommandRejected { why: reason }))
     }
 
-    /// Puts a wish's plan into force; of a start without one the shipped plan, where none is.
+    /// Loads a command's plan. A `start` without a plan keeps the current plan, or loads the
+    /// shipped one if there is no plan yet. A refused plan leaves the current plan.
     fn apply_plan(
         &self,
         rollout_command: &RolloutCommand,
@@ -343,7 +348,8 @@ impl RolloutObject {
         Ok(Ok(()))
     }
 
-    /// Looks at the minutes that were closed since, and at the time.
+    /// Folds the minutes that were closed since the last tick, and lets the controller act on the
+    /// time.
     async fn on_tick(&self) -> Result<()> {
         for _ in 0..PAGES_MAX {
             let Some(planned_release) =
@@ -354,7 +360,8 @@ impl RolloutObject {
             let after = planned_release.controller.after;
             let minutes =
                 event_store::fetch_minutes(&self.env, &self.settings.release, after).await;
-            // Nothing can be folded without the ledger; that nothing comes is seen all the same.
+            // Without the event store there is no minute to fold; the controller still notices that
+            // minutes are missing.
             let minutes = minutes.unwrap_or_default();
             let (now, _) = self.scaled_time();
             if minutes.is_empty() {
@@ -370,7 +377,8 @@ impl RolloutObject {
             previous.controller.would_increase_share(&previous.plan, now, last_complete_minute);
         let blocked_by = if will_advance { self.advance_blocked_by().await } else { None };
         let (now, last_complete_minute) = self.scaled_time();
-        // Whoever came between while somebody was asked has changed what was asked about: the next look asks again.
+        // An input that came during the checks changed what they were about: the next tick checks
+        // again.
         if self.planned_release()?.is_some_and(|planned_release| {
             planned_release.controller.seq == previous.controller.seq
         }) {
@@ -382,7 +390,8 @@ impl RolloutObject {
         Ok(())
     }
 
-    /// One input, and all that follows from it. Nothing is awaited in between.
+    /// Applies one input: stores the controller and the history entry, then runs the actions.
+    /// Nothing is awaited in between.
     fn apply_input(&self, input: &RolloutInput, now: UnixMs) -> Result<Option<HistoryEntry>> {
         let Some(planned_release) = self.planned_release()? else { return Ok(None) };
         let (next_controller, entry) =
@@ -405,7 +414,7 @@ impl RolloutObject {
         Ok(Some(entry))
     }
 
-    /// Sees to it that an alarm comes, while there is something to look at.
+    /// Makes sure that an alarm is set while canary traffic flows or an alert is pending.
     async fn ensure_alarm(&self) -> Result<()> {
         let is_active =
             self.planned_release()?.is_some_and(|planned_release| planned_release.is_live());
@@ -417,7 +426,7 @@ impl RolloutObject {
         Ok(())
     }
 
-    /// The share of a release that nobody has touched.
+    /// Returns the state of a release before its first change: the configured initial share.
     fn initial_state(&self) -> ReleaseState {
         ReleaseState::initial(self.settings.initial_share)
     }

@@ -1,4 +1,7 @@
-//! An object's own SQLite.
+//! Queries on the SQLite database of a Durable Object.
+//!
+//! An object implements [`SqlTables::sql`]; the other methods run statements and deserialise rows.
+//! Errors are the platform's own.
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -9,11 +12,11 @@ pub(super) struct SqlNumber {
     pub(super) number: Option<u64>,
 }
 
-/// What an object asks of its tables.
+/// Statements and queries on an object's tables.
 pub(super) trait SqlTables {
     fn sql(&self) -> SqlStorage;
 
-    /// Runs a statement; how many rows it wrote.
+    /// Runs a statement and returns how many rows it wrote.
     fn execute(&self, query: &str, values: Vec<SqlStorageValue>) -> Result<usize> {
         Ok(self.sql().exec(query, values)?.rows_written())
     }
@@ -26,14 +29,15 @@ pub(super) trait SqlTables {
         self.sql().exec(query, values)?.to_array()
     }
 
-    /// The column `number` of the first row; 0 where there is none.
+    /// Returns column `number` of the first row; 0 if there is no row or the column is `NULL`.
     fn query_number(&self, query: &str, values: Vec<SqlStorageValue>) -> Result<u64> {
         let rows: Vec<SqlNumber> = self.query_rows(query, values)?;
         Ok(rows.first().and_then(|row| row.number).unwrap_or(0))
     }
 }
 
-/// A number of ours as SQLite has them: far below 2^53, which JavaScript keeps exactly.
+/// Converts a number to a SQLite integer. All numbers here are far below 2^53, which JavaScript
+/// keeps exactly.
 pub(super) fn sql_integer(value: u64) -> SqlStorageValue {
     SqlStorageValue::Integer(i64::try_from(value).unwrap_or(i64::MAX))
 }

@@ -1,4 +1,7 @@
-//! The shape of one answer: the same from the worker, the page and the command line.
+//! JSON shape of one prediction: the same from the model worker, the page and the command line.
+//!
+//! A [`Prediction`] of the classifier comes in; [`ClassifyResponse`] serialises it. The field names
+//! are part of the public interface (`docs/api.md`).
 
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
@@ -11,7 +14,7 @@ use jeffrey_terms::Label;
 /// `scores` is an object in the labels' order; `top2` holds `[label, score]` pairs, highest first.
 #[derive(Debug, Serialize)]
 pub struct ClassifyResponse {
-    /// Id of the answer, where the shell gives one.
+    /// Id of the response; left out if the shell issues no id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
     primary: Label,
@@ -20,17 +23,17 @@ pub struct ClassifyResponse {
     top2: [(Label, f32); 2],
     low_confidence: bool,
     route: &'static str,
-    /// Routes tried before, and why each did not answer; left out when there were none.
+    /// Routes that were tried first, each with the reason why it gave no answer; left out if empty.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     skipped: Vec<SkippedObject>,
     rule_applied: Option<&'static str>,
     truncated: bool,
-    /// Id of the model; `null` when none could be loaded.
+    /// Id of the model; `null` if no model could be loaded.
     pub model: Option<String>,
 }
 
 impl ClassifyResponse {
-    /// The answer's shape; `id` and `model` are what the shell knows.
+    /// Builds the response from a prediction; `id` and `model` come from the shell.
     pub fn new(prediction: &Prediction, id: Option<String>, model: Option<String>) -> Self {
         let ranked = prediction.scores.ranked();
         let to_object = |skipped: &jeffrey_classifier::SkippedRoute| SkippedObject {

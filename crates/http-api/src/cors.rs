@@ -1,26 +1,27 @@
-//! Which pages of other origins may read our answers (the Fetch standard's CORS protocol).
+//! Origins whose pages may read the model worker's responses (the Fetch standard's CORS protocol).
 //!
-//! The worker variable `ALLOWED_ORIGINS` names them: nothing (none, the default), `*` (all), or a
-//! list with commas. No answer depends on credentials, so none are ever allowed.
+//! The Worker variable `ALLOWED_ORIGINS` names them: empty (no other origin, the default), `*`
+//! (every origin), or a list separated by commas. No response depends on credentials, so
+//! credentials are never allowed.
 
 use super::ModelRequestHead;
 
-/// Origins allowed to read answers.
+/// Origins whose pages may read responses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum AllowedOrigins {
-    /// Every origin.
+    /// Pages of every origin.
     All,
-    /// These, as browsers send them.
+    /// Pages of these origins, each written as browsers send it.
     Listed(Vec<String>),
-    /// Only our own pages.
+    /// Only pages of the Worker's own origin.
     #[default]
     None,
 }
 
-/// An entry of `ALLOWED_ORIGINS` that no browser would ever send.
+/// A fault in the variable `ALLOWED_ORIGINS`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OriginError {
-    /// An entry is not an origin.
+    /// An entry is not an origin in the form that browsers send.
     #[error(
         "ALLOWED_ORIGINS: `{value}` is not an origin as browsers send it: scheme://host or \
          scheme://host:port, http or https, lower case, without the scheme's own port, no path"
@@ -29,16 +30,16 @@ pub enum OriginError {
         /// The entry, cut to 80 characters.
         value: String,
     },
-    /// `*` beside other entries.
+    /// The entry `*` stands beside other entries.
     #[error("ALLOWED_ORIGINS: `*` stands alone or not at all")]
     WildcardNotAlone,
 }
 
 impl AllowedOrigins {
-    /// Name of the worker variable.
+    /// Name of the Worker variable that lists the origins.
     pub const VARIABLE: &'static str = "ALLOWED_ORIGINS";
 
-    /// Reads the variable; `None` and white space alone allow nobody.
+    /// Parses the variable; `None` and white space alone mean [`AllowedOrigins::None`].
     ///
     /// ```
     /// use jeffrey_http_api::AllowedOrigins;
@@ -51,7 +52,7 @@ impl AllowedOrigins {
     /// ```
     ///
     /// # Errors
-    /// [`OriginError`] names the first entry that could never match.
+    /// [`OriginError`] names the first entry that no browser sends, or a `*` that is not alone.
     pub fn parse(value: Option<&str>) -> Result<Self, OriginError> {
         let value = value.unwrap_or_default().trim();
         match value {
@@ -67,7 +68,7 @@ impl AllowedOrigins {
         Ok(Self::Listed(entries.collect::<Result<_, _>>()?))
     }
 
-    /// The headers of an answer to this request; `allow` are the path's methods.
+    /// Returns the CORS headers of the response to `head`; `allow` holds the path's methods.
     pub(super) fn headers(
         &self,
         head: &ModelRequestHead<'_>,
@@ -78,7 +79,7 @@ impl AllowedOrigins {
             Self::None => None,
             Self::All => Some("*"),
             Self::Listed(list) => {
-                // The answer differs by origin: no cache may give one origin's to another.
+                // The response differs by origin, so a cache must not share it between origins.
                 headers.push(("vary", "Origin".to_owned()));
                 head.origin.filter(|origin| list.iter().any(|entry| entry == origin))
             }
@@ -94,8 +95,8 @@ impl AllowedOrigins {
     }
 }
 
-/// Whether this is an origin in the form that browsers send (the HTML standard's "serialisation of
-/// an origin"), so that comparing bytes is comparing origins.
+/// Returns whether `entry` is an origin in the form that browsers send (the HTML standard's
+/// "serialisation of an origin"), so that comparing bytes compares origins.
 fn is_origin(entry: &str) -> bool {
     let (authority, default_port) =
         match (entry.strip_prefix("https://"), entry.strip_prefix("http://")) {
@@ -124,11 +125,12 @@ fn is_origin(entry: &str) -> bool {
     is_host_valid && is_port_valid
 }
 
-/// Headers that a page may set. The Hugging Face client sends a user agent of its own, and a token
-/// when it is given one; neither is read.
+/// Request headers that a page may set. The Hugging Face client sends its own user agent, and a
+/// token if it has one; the Worker reads neither.
 const REQUEST_HEADERS: &str = "authorization, content-type, user-agent";
 
-/// How long a browser may keep a preflight's answer: two hours is the most that Chromium keeps.
+/// How long a browser may cache a preflight response, in seconds: Chromium caches for two hours at
+/// most.
 const MAX_AGE_SECONDS: &str = "7200";
 
 #[cfg(test)]

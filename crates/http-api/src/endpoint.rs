@@ -1,42 +1,46 @@
-//! The table of endpoints: a method and a path to what is asked, or why nothing is there.
+//! The table of endpoints: from method and path to a [`ModelEndpoint`], or to the error.
+//!
+//! Paths are exact, and case matters. A `GET` of any other path is a file of the page; the shell
+//! finds out whether that file exists.
 
 use super::error::{ClassifyApiError, ErrorFormat};
 
-/// What a request asks for.
+/// Endpoint that a request addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ModelEndpoint {
-    /// `POST /v1/classify`: our own shape.
+    /// `POST /v1/classify`: the native JSON format.
     Classify,
-    /// `POST /v1/fault/panic`: panics on purpose; there only with `JEFFREY_FAULT_INJECTION` on.
+    /// `POST /v1/fault/panic`: panics on purpose; exists only if `JEFFREY_FAULT_INJECTION` is `on`.
     FaultPanic,
-    /// `GET /health`
+    /// `GET /health`: the model, the build and every fault.
     Health,
-    /// `POST /models/{id}`: Hugging Face's shape.
+    /// `POST /models/{id}`: Hugging Face's format.
     HfModel,
-    /// `POST /`: the same for the shipped model.
+    /// `POST /`: Hugging Face's format, for the shipped model.
     HfRoot,
-    /// `GET /info`
+    /// `GET /info`: model and limits in text-embeddings-inference's format.
     Info,
-    /// `GET /metrics`
+    /// `GET /metrics`: counters in Prometheus' text format.
     Metrics,
-    /// `GET /openapi.json`
+    /// `GET /openapi.json`: the OpenAPI description of these endpoints.
     OpenApi,
-    /// `GET` of anything else: a file of the page.
+    /// `GET` of any other path: a file of the page.
     Page,
-    /// `POST /predict`: text-embeddings-inference's shape.
+    /// `POST /predict`: text-embeddings-inference's format for one text or a batch.
     Predict,
 }
 
-/// The two sets of methods there are, with the preflight's.
+/// Values of the `Allow` header, the preflight's `OPTIONS` included.
 pub(super) const GET_ONLY: &str = "GET, HEAD, OPTIONS";
 pub(super) const POST_ONLY: &str = "POST, OPTIONS";
 pub(super) const GET_AND_POST: &str = "GET, HEAD, POST, OPTIONS";
 
 impl ModelEndpoint {
-    /// The endpoint of a method and a path.
+    /// Returns the endpoint of a method and a path.
     ///
     /// # Errors
-    /// [`ClassifyApiError::MethodNotAllowed`] and [`ClassifyApiError::NotFound`].
+    /// [`ClassifyApiError::MethodNotAllowed`] if the path takes other methods, and
+    /// [`ClassifyApiError::NotFound`] if no endpoint has the path.
     pub(super) fn find(
         method: &str,
         path: &str,
@@ -51,7 +55,8 @@ impl ModelEndpoint {
         };
         match (candidate, get, post) {
             (Some(endpoint), _, _) => Ok(endpoint),
-            // No file takes another method, and which files there are is not known here.
+            // A file takes `GET` only, and this table does not know which files exist: 404 rather
+            // than 405.
             (None, Some(Self::Page), None) if !is_read => Err(ClassifyApiError::NotFound),
             (None, _, _) => {
                 Err(ClassifyApiError::MethodNotAllowed { allow: allow_header(get, post) })
@@ -59,7 +64,7 @@ impl ModelEndpoint {
         }
     }
 
-    /// The methods of a path, as in the `Allow` header; `None` when there is no such endpoint.
+    /// Returns the methods of a path, as in the `Allow` header; `None` if no endpoint has the path.
     pub(super) fn allowed_methods(path: &str, fault_injection: bool) -> Option<&'static str> {
         match Self::methods_at(path, fault_injection) {
             (Some(Self::Page), None) => None,
@@ -67,7 +72,7 @@ impl ModelEndpoint {
         }
     }
 
-    /// What `GET` and `POST` of a path ask for.
+    /// Returns the endpoints that `GET` and `POST` of a path address.
     fn methods_at(path: &str, fault_injection: bool) -> (Option<Self>, Option<Self>) {
         match path {
             "/" => (Some(Self::Page), Some(Self::HfRoot)),
@@ -84,12 +89,12 @@ impl ModelEndpoint {
         }
     }
 
-    /// The model that a path below `/models/` names.
+    /// Returns the model id in a path below `/models/`; empty for any other path.
     pub(super) fn model_id_from_path(path: &str) -> &str {
         path.strip_prefix(MODELS_PREFIX).unwrap_or_default()
     }
 
-    /// Whose error shape it answers in.
+    /// Returns the error format that the endpoint answers in.
     pub(super) const fn error_format(self) -> ErrorFormat {
         match self {
             Self::HfModel | Self::HfRoot | Self::Predict => ErrorFormat::Tei,
@@ -97,7 +102,7 @@ impl ModelEndpoint {
         }
     }
 
-    /// The name in metrics.
+    /// Returns the value of the metrics' `endpoint` label.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Classify => "classify",

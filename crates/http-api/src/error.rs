@@ -1,84 +1,85 @@
-//! What can be wrong with a request, and the one table from fault to status and code.
+//! Faults of a request, and the one table from fault to status and code.
 //!
-//! Messages say what was seen, the limit and the unit. They are written here and hold numbers and
-//! names of this interface only, never a word of the request: a parser's own message may quote it.
+//! A message names the value seen, the limit and the unit. Messages are written here and hold only
+//! numbers and names of this interface, never text of the request: a parser's own message may quote
+//! it.
 
 use serde::Serialize;
 
 use super::json::JsonType;
 use jeffrey_terms::InputTextError;
 
-/// Whose error shape an endpoint answers in.
+/// JSON format of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorFormat {
-    /// `{"error": {"code", "message"}}`
+    /// The native format, `{"error": {"code", "message"}}`.
     Native,
-    /// `{"error", "error_type"}`, as text-embeddings-inference and its clients have it.
+    /// The format of text-embeddings-inference and its clients, `{"error", "error_type"}`.
     Tei,
 }
 
-/// A request that is not answered with a prediction.
+/// Reason why a request gets no prediction.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ClassifyApiError {
-    /// A variable of the worker is outside its range: ours to correct.
+    /// A Worker variable is outside its range; the operator has to correct it.
     #[error("{faults}")]
     BadSetting {
-        /// Each fault with the variable, the value and the range.
+        /// Every fault, with the variable, the value and the range.
         faults: String,
     },
-    /// A batch without texts.
+    /// The batch holds no text.
     #[error("`inputs` is an empty list")]
     BatchEmpty,
-    /// A batch with too many texts.
+    /// The batch holds more texts than the limit.
     #[error("`inputs` has {texts} texts, above the limit of {limit} texts")]
     BatchTooLong {
-        /// The number of texts.
+        /// Number of texts in the batch.
         texts: usize,
-        /// The limit.
+        /// Largest number of texts in a batch.
         limit: usize,
     },
     /// The connection broke while the body was read.
     #[error("the body ended before it was complete")]
     BodyBroken,
-    /// The body is above the limit; it was not read to its end.
+    /// The body is above the limit and was not read to its end.
     #[error("the body is above the limit of {limit} bytes")]
     BodyTooLarge {
-        /// The limit, in bytes.
+        /// Largest body, in bytes.
         limit: usize,
     },
-    /// A field that is read is there twice.
+    /// A field that is read occurs more than once.
     #[error("the field `{field}` is there more than once")]
     DuplicateField {
-        /// The field.
+        /// Name of the repeated field.
         field: &'static str,
     },
     /// The body is not UTF-8.
     #[error("the body is not UTF-8 at byte {at}")]
     InvalidUtf8 {
-        /// Place of the first wrong byte, from 0.
+        /// Offset of the first invalid byte, from 0.
         at: usize,
     },
-    /// A `\uD800`-like escape without its other half.
+    /// A `\uD800`-like escape lacks the other half of its surrogate pair.
     #[error("the escape at byte {at} is half of a surrogate pair, which no text can hold")]
     LoneSurrogate {
-        /// Place of the backslash, from 0.
+        /// Offset of the backslash in bytes, from 0.
         at: usize,
     },
-    /// The path is there, the method is not.
+    /// The path exists, but takes other methods.
     #[error("this path takes {allow}")]
     MethodNotAllowed {
-        /// The methods, as in the `Allow` header.
+        /// The path's methods, as in the `Allow` header.
         allow: &'static str,
     },
-    /// A required field is not there.
+    /// A required field is missing.
     #[error("the field `{field}` is missing; expected {expected}")]
     MissingField {
-        /// The field.
+        /// Name of the missing field.
         field: &'static str,
         /// The shape expected, as JSON.
         expected: &'static str,
     },
-    /// No such path.
+    /// No endpoint has the path.
     #[error("no such path; see /openapi.json")]
     NotFound,
     /// The body is not JSON.
@@ -91,53 +92,53 @@ pub enum ClassifyApiError {
         /// The shape expected, as JSON.
         expected: &'static str,
     },
-    /// Two texts in one list, which text-embeddings-inference reads as one pair.
+    /// `inputs` is a list of two texts, which text-embeddings-inference reads as one pair.
     #[error("`inputs` is a pair of texts; this model takes single texts: send [[\"…\"], [\"…\"]]")]
     Pair,
-    /// The text is too long.
+    /// The text is longer than [`InputText::BYTES_MAX`](jeffrey_terms::InputText::BYTES_MAX).
     #[error("{0}")]
     TextTooLong(#[from] InputTextError),
-    /// Lists and objects inside each other.
+    /// Lists and objects are nested too deep.
     #[error("lists and objects are nested deeper than {limit} levels")]
     TooDeep {
-        /// The limit.
+        /// Largest number of levels.
         limit: usize,
     },
-    /// The text is over the token limit and the caller did not allow to cut it.
+    /// The text is above the token limit and the caller did not allow it to be cut.
     #[error(
         "`inputs` is over the limit of {limit} tokens, begin and end marks included; \
          send \"truncate\": true to have it cut"
     )]
     TooManyTokens {
-        /// The limit.
+        /// Largest number of tokens, begin and end marks included.
         limit: usize,
     },
-    /// No such model here.
+    /// The path names a model that is not served here.
     #[error("no such model here; see /info")]
     UnknownModel,
-    /// A value outside what the field can be.
+    /// A field's value is outside its range.
     #[error("`{field}` is not {expected}")]
     WrongValue {
-        /// The field.
+        /// Name of the wrong field.
         field: &'static str,
-        /// What it can be.
+        /// The values that the field takes.
         expected: &'static str,
     },
-    /// A value of another type.
+    /// A field's value has the wrong type.
     #[error("`{field}` is {seen}, not {expected}")]
     WrongType {
-        /// The field, or `the body`.
+        /// Name of the field, or `the body`.
         field: &'static str,
-        /// The type seen.
+        /// JSON type that was sent.
         seen: JsonType,
-        /// The type expected.
+        /// JSON type that the field takes.
         expected: &'static str,
     },
 }
 
 impl ClassifyApiError {
-    /// The status in a dialect. text-embeddings-inference answers 422 where the JSON is sound and
-    /// its shape is not.
+    /// Returns the HTTP status of the error in a format. text-embeddings-inference answers 422 if
+    /// the JSON is valid but its shape is not.
     pub fn status(&self, format: ErrorFormat) -> u16 {
         let shape_status = if format == ErrorFormat::Tei { 422 } else { 400 };
         match self {
@@ -163,7 +164,8 @@ impl ClassifyApiError {
         }
     }
 
-    /// The stable code of our own dialect: programs may compare it, messages may change.
+    /// Returns the stable code of the native format. Programs may compare codes; messages may
+    /// change.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::BadSetting { .. } => "bad_setting",
@@ -191,7 +193,7 @@ impl ClassifyApiError {
         }
     }
 
-    /// The `error_type` of text-embeddings-inference that fits best.
+    /// Returns the `error_type` of text-embeddings-inference that fits best.
     const fn tei_error_type(&self) -> &'static str {
         match self {
             Self::BadSetting { .. } => "Unhealthy",
@@ -200,7 +202,7 @@ impl ClassifyApiError {
         }
     }
 
-    /// The body in a dialect.
+    /// Returns the reply's body in a format.
     pub(super) fn body(&self, format: ErrorFormat) -> Vec<u8> {
         let message = self.to_string();
         match format {

@@ -1,10 +1,10 @@
-//! The shapes of Hugging Face's inference API and of text-embeddings-inference.
+//! Request and response formats of Hugging Face's inference API and of text-embeddings-inference.
 //!
 //! Both send `{"inputs": …}` and read lists of `{"label", "score"}`, highest first. They differ in
-//! what a list of two strings is (a batch there, one pair here) and in how deep the answer is
-//! nested: the Hugging Face clients read the NESTED answer only, even for one text. Checked against
-//! `@huggingface/inference` 4.13.30, `huggingface_hub` 2.4.0, and the router of
-//! text-embeddings-inference (`router/src/http/types.rs`, `PredictInput`).
+//! two ways. A list of two strings is a batch for Hugging Face and one pair for
+//! text-embeddings-inference. The Hugging Face clients read only the NESTED response, even for one
+//! text. Checked against `@huggingface/inference` 4.13.30, `huggingface_hub` 2.4.0, and the router
+//! of text-embeddings-inference (`router/src/http/types.rs`, `PredictInput`).
 
 use serde::Serialize;
 
@@ -13,46 +13,48 @@ use super::json::{JsonFields, JsonValue};
 use jeffrey_classifier::Prediction;
 use jeffrey_terms::{InputText, Label};
 
-/// Most texts in one request, text-embeddings-inference's default (`--max-client-batch-size`). One
-/// text takes milliseconds and nothing can interrupt them, so this bounds the work of a request.
+/// Largest number of texts in one request, text-embeddings-inference's default
+/// (`--max-client-batch-size`). A text takes milliseconds and its classification cannot be
+/// interrupted, so this limit bounds the work of a request.
 pub const BATCH_MAX: usize = 32;
 
-/// The shape that messages show.
+/// Shape of a request that error messages show.
 pub(super) const EXPECTED_SHAPE: &str = "{\"inputs\": \"…\"}";
 
-/// What scores are asked for.
+/// Options for the scores in a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ScoreOptions {
-    /// Natural logarithms instead of probabilities: logits, up to a constant that softmax ignores.
+    /// Whether scores are natural logarithms instead of probabilities: logits, up to a constant
+    /// that softmax ignores.
     raw_scores: bool,
-    /// How many labels, from the highest on.
+    /// How many labels to return, highest first; 1 to 8.
     top_k: usize,
 }
 
-/// One text, or a list.
+/// Texts of a request: one, or a batch.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Inputs {
     Batch(Vec<InputText>),
     Single(InputText),
 }
 
-/// A request in Hugging Face's shape.
+/// A request in Hugging Face's format.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct HfRequest {
     pub(super) inputs: Inputs,
     pub(super) score_options: ScoreOptions,
 }
 
-/// A request in the shape of text-embeddings-inference.
+/// A request in text-embeddings-inference's format.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct PredictRequest {
     pub(super) inputs: Inputs,
     pub(super) score_options: ScoreOptions,
-    /// Whether a text over the token limit is cut rather than refused.
+    /// Whether a text above the token limit is cut; otherwise the request is refused.
     pub(super) truncate: bool,
 }
 
-/// One label of an answer.
+/// One label of a response, with its score.
 #[derive(Debug, PartialEq, Serialize)]
 pub(super) struct RankedLabel {
     label: Label,
@@ -60,12 +62,13 @@ pub(super) struct RankedLabel {
 }
 
 impl ScoreOptions {
-    /// The labels of one prediction, highest first.
+    /// Returns the labels of one prediction, highest first, at most `top_k` of them.
     pub(super) fn rank_labels(self, prediction: &Prediction) -> Vec<RankedLabel> {
         let ranked = prediction.scores.ranked().into_iter().take(self.top_k);
         ranked
             .map(|(label, score)| {
-                // The logarithm of 0 is no JSON number: the least positive one stands in for it.
+                // JSON has no number for the logarithm of 0; the smallest normal positive number
+                // replaces 0.
                 let score = if self.raw_scores { score.max(f32::MIN_POSITIVE).ln() } else { score };
                 RankedLabel { label, score }
             })
@@ -110,7 +113,8 @@ impl PredictRequest {
                 check_batch_length(items.len())?;
                 Inputs::Batch(items.into_iter().map(parse_batch_item).collect::<Result<_, _>>()?)
             }
-            // One string in a list is that string, two are a pair, as there.
+            // As in text-embeddings-inference, one string in a list is a text and two strings are a
+            // pair.
             JsonValue::Array(items) => Inputs::Single(parse_single_text(items)?),
             other => Inputs::Single(parse_text(other, "a string, or a batch [[string], …]")?),
         };
@@ -134,7 +138,7 @@ const fn check_batch_length(texts: usize) -> Result<(), ClassifyApiError> {
     }
 }
 
-/// One member of a batch of text-embeddings-inference: a list of one string.
+/// Parses one item of a text-embeddings-inference batch: a list of one string.
 fn parse_batch_item(json: JsonValue) -> Result<InputText, ClassifyApiError> {
     match json {
         JsonValue::Array(items) => parse_single_text(items),
@@ -186,7 +190,7 @@ fn parse_raw_scores(parameters: &mut JsonFields) -> Result<bool, ClassifyApiErro
         None | Some(JsonValue::Null) => Ok(false),
         Some(JsonValue::String(name)) if name == "softmax" => Ok(false),
         Some(JsonValue::String(name)) if name == "none" => Ok(true),
-        // The labels exclude each other and are calibrated together: a sigmoid of each would be
+        // The labels exclude each other and are calibrated together, so a sigmoid of each would be
         // another model's scores.
         Some(_) => Err(ClassifyApiError::WrongValue {
             field: FIELD,

@@ -1,4 +1,8 @@
-//! What the worker says of itself: `GET /health` and `GET /info`.
+//! Replies of `GET /health` and `GET /info`.
+//!
+//! `/health` reports the model, the build and every fault, with a status for load balancers.
+//! `/info` reports the model and its limits in the fields of text-embeddings-inference, for clients
+//! of that server.
 
 use std::collections::BTreeMap;
 
@@ -9,16 +13,16 @@ use super::settings::ModelWorkerSettings;
 use jeffrey_classifier::Classifier;
 use jeffrey_terms::Label;
 
-/// What was built: the crate's version and its commit.
+/// Version and commit of the build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BuildInfo {
-    /// Version of the crate.
+    /// Version of the Worker's crate.
     pub version: &'static str,
-    /// Commit, as `build.rs` found it.
+    /// Commit that was built; `unknown` without git.
     pub commit: &'static str,
 }
 
-/// `GET /health`
+/// JSON body of `GET /health`.
 #[derive(Debug, Serialize)]
 pub(super) struct HealthResponse<'a> {
     status: HealthStatus,
@@ -31,11 +35,11 @@ pub(super) struct HealthResponse<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum HealthStatus {
-    /// It answers, by a lesser route.
+    /// Texts are classified, but at least one route is missing.
     Degraded,
-    /// It answers no text until a variable is corrected.
+    /// No text is classified until a variable is corrected.
     Failed,
-    /// All routes are there.
+    /// All routes of the classifier work.
     Ok,
 }
 
@@ -82,14 +86,14 @@ impl<'a> HealthResponse<'a> {
         Self { status, model, faults, version: build.version, commit: build.commit }
     }
 
-    /// 503 only when no text would be answered: a worker that answers by a lesser route stays in
-    /// rotation and says so in `status`.
+    /// Returns 503 only if no text would be classified. A Worker that answers by a lesser route
+    /// stays in rotation and reports `degraded`.
     pub(super) fn http_status(&self) -> u16 {
         if self.status == HealthStatus::Failed { 503 } else { 200 }
     }
 }
 
-/// `GET /info`, with the fields of text-embeddings-inference.
+/// JSON body of `GET /info`, with the fields of text-embeddings-inference.
 #[derive(Debug, Serialize)]
 pub(super) struct InfoResponse<'a> {
     model_id: Option<&'a str>,
@@ -125,7 +129,7 @@ impl<'a> InfoResponse<'a> {
                 id2label: labels().map(|label| (label.index().to_string(), label)).collect(),
                 label2id: labels().map(|label| (label.name(), label.index())).collect(),
             },
-            // An instance computes one text at a time.
+            // An instance classifies one text at a time.
             max_concurrent_requests: 1,
             max_input_length: tokens,
             max_batch_tokens: tokens * BATCH_MAX,

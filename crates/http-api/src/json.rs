@@ -1,8 +1,8 @@
-//! Bytes to JSON, as strictly as the answer can be clear about.
+//! Strict JSON parser for request bodies.
 //!
-//! Enters a body of bounded length, leaves a [`JsonValue`] that remembers keys given twice, or a
-//! [`ClassifyApiError`] with a place and no quote: serde's own messages may hold the caller's words. A byte
-//! order mark before the JSON is skipped, as RFC 8259 section 8.1 allows.
+//! A body of bounded length comes in. A [`JsonValue`] that keeps repeated keys goes out, or a
+//! [`ClassifyApiError`] with the place of the fault and no quote: serde's own messages may hold the
+//! caller's text. A byte order mark before the JSON is skipped, as RFC 8259 section 8.1 allows.
 
 use std::fmt;
 
@@ -11,39 +11,39 @@ use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::error::ClassifyApiError;
 
-/// Deepest nesting of lists and objects. The deepest shape that is read has three levels; the rest
-/// is room for fields that are not read.
+/// Deepest nesting of lists and objects. The deepest shape that is read has three levels; the other
+/// levels are for fields that are ignored.
 pub const DEPTH_MAX: usize = 32;
 
-/// A JSON value, as far as it is looked at.
+/// A JSON value, with as much detail as requests need.
 #[derive(Clone, PartialEq)]
 pub(super) enum JsonValue {
     Null,
     Bool(bool),
-    /// A whole number from 0 on, however it is written.
+    /// A whole number of at least 0, however it is written.
     Count(u64),
-    /// Any other number; its value is asked for nowhere.
+    /// Any other number; its value is never used.
     Number,
     String(String),
     Array(Vec<Self>),
-    /// Fields in their order, keys given twice included.
+    /// Fields in their order, repeated keys included.
     Object(Vec<(String, Self)>),
 }
 
 /// The type of a JSON value, as messages name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JsonType {
-    /// `[…]`
+    /// A list, written as `[…]`.
     Array,
-    /// `true` or `false`
+    /// Either `true` or `false`.
     Bool,
-    /// `null`
+    /// The JSON value `null`.
     Null,
-    /// Any number.
+    /// A number of any kind.
     Number,
-    /// `{…}`
+    /// An object, written as `{…}`.
     Object,
-    /// `"…"`
+    /// A string, written as `"…"`.
     String,
 }
 
@@ -61,7 +61,7 @@ impl fmt::Display for JsonType {
 }
 
 impl JsonValue {
-    /// Reads a whole body; `expected` is the shape that messages show.
+    /// Parses a whole body; `expected` is the shape that error messages show.
     pub(super) fn parse(bytes: &[u8], expected: &'static str) -> Result<Self, ClassifyApiError> {
         let text = std::str::from_utf8(bytes)
             .map_err(|error| ClassifyApiError::InvalidUtf8 { at: error.valid_up_to() })?;
@@ -84,11 +84,11 @@ impl JsonValue {
     }
 }
 
-/// The fields of an object that is read.
+/// The fields of an object; reading a field takes it out.
 pub(super) struct JsonFields(Vec<(String, JsonValue)>);
 
 impl JsonFields {
-    /// The fields, when `json` is an object; `what` names it in the message.
+    /// Returns the fields if `json` is an object; `name` names it in the error message.
     pub(super) fn from_json(json: JsonValue, name: &'static str) -> Result<Self, ClassifyApiError> {
         match json {
             JsonValue::Object(fields) => Ok(Self(fields)),
@@ -99,7 +99,7 @@ impl JsonFields {
         }
     }
 
-    /// Takes a field out; `None` when it is not there.
+    /// Takes a field out; `None` if it is missing. A repeated field is an error.
     pub(super) fn take(
         &mut self,
         field: &'static str,
@@ -114,7 +114,7 @@ impl JsonFields {
         Ok(Some(value))
     }
 
-    /// Takes a boolean out; `false` when it is not there or null.
+    /// Takes a boolean out; `false` if the field is missing or null.
     pub(super) fn take_bool(&mut self, field: &'static str) -> Result<bool, ClassifyApiError> {
         match self.take(field)? {
             None | Some(JsonValue::Null) => Ok(false),
@@ -127,8 +127,8 @@ impl JsonFields {
     }
 }
 
-/// Finds nesting that is too deep and halves of surrogate pairs, before anything is built from the
-/// body. It need not be JSON: of anything else the parser says where it stops being it.
+/// Rejects nesting that is too deep and halves of surrogate pairs, before a value is built from the
+/// body. The body may be anything: if it is not JSON, the parser says where.
 fn check_structure(bytes: &[u8]) -> Result<(), ClassifyApiError> {
     let mut depth = 0_usize;
     let mut in_string = false;
@@ -147,7 +147,7 @@ fn check_structure(bytes: &[u8]) -> Result<(), ClassifyApiError> {
                     }
                     _ => {}
                 }
-                // Also steps over an escaped quote or backslash.
+                // This also steps over an escaped quote or backslash.
                 index += 1;
             }
             b'[' | b'{' if !in_string => {
@@ -164,7 +164,7 @@ fn check_structure(bytes: &[u8]) -> Result<(), ClassifyApiError> {
     Ok(())
 }
 
-/// The UTF-16 unit of a `\uXXXX` escape that begins at `at`.
+/// Returns the UTF-16 unit of a `\uXXXX` escape that begins at `index`.
 fn utf16_unit_at(bytes: &[u8], index: usize) -> Option<u16> {
     let escape = bytes.get(index..index.checked_add(6)?)?;
     let digits = escape.strip_prefix(b"\\u")?;
@@ -205,7 +205,7 @@ impl<'de> Visitor<'de> for JsonVisitor {
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<JsonValue, E> {
-        // JSON Schema calls 3.0 and 1e30 whole too; the cast stops at the largest u64.
+        // JSON Schema counts 3.0 and 1e30 as whole too; the cast stops at the largest u64.
         let is_whole = value >= 0.0 && value.fract() == 0.0;
         Ok(if is_whole { JsonValue::Count(value as u64) } else { JsonValue::Number })
     }

@@ -1,8 +1,10 @@
-//! Every JSON shape that enters or leaves, its size limits, and the one table from error to status.
+//! Every JSON shape that enters or leaves the model worker, its size limits, and the one table from
+//! error to status.
 //!
-//! Pure: bytes and strings in, bytes and strings out; a shell reads and sends them, hands in time
-//! and randomness, and decides nothing. Enters a [`ModelRequestHead`], a [`RequestBody`] and [`ModelWorkerSettings`]; leaves a
-//! [`ModelWorkerReply`]. Messages never hold a word of the request.
+//! Pure: bytes and strings in, bytes and strings out. A shell reads and sends them, supplies the
+//! time and random bytes, and decides nothing. A [`ModelRequestHead`], a [`RequestBody`] and
+//! [`ModelWorkerSettings`] come in; a [`ModelWorkerReply`] goes out. Error messages never quote the
+//! request.
 
 mod info;
 
@@ -38,12 +40,12 @@ use serde::Serialize;
 
 use jeffrey_terms::UnixMs;
 
-/// Longest body in bytes. The longest text is 64 KiB; JSON may write each of its bytes with six
-/// (`\u0061`), which makes 384 KiB, and the rest is room for names and spaces. It bounds a batch as
-/// a whole.
+/// Largest request body, in bytes. The longest text is 64 KiB; JSON may write each of its bytes
+/// with six (`\u0061`), which makes 384 KiB. The rest is for field names and spaces. The limit
+/// applies to a batch as a whole.
 pub const BODY_BYTES_MAX: usize = 512 * 1024;
 
-/// Headers of every file of the page: it loads and reaches nothing but itself.
+/// Headers of every file of the page. The page may load and call only its own origin.
 pub const PAGE_HEADERS: [(&str, &str); 4] = [
     (
         "content-security-policy",
@@ -56,23 +58,23 @@ pub const PAGE_HEADERS: [(&str, &str); 4] = [
     ("x-content-type-options", "nosniff"),
 ];
 
-/// A request as far as it is looked at before its body.
+/// The parts of a request that are read before its body.
 #[derive(Clone, Copy, Debug)]
 pub struct ModelRequestHead<'a> {
-    /// The method, as sent.
+    /// The HTTP method as sent; case matters.
     pub method: &'a str,
     /// The path of the URL, without the query.
     pub path: &'a str,
-    /// `Origin`
+    /// The `Origin` header, if the request has one.
     pub origin: Option<&'a str>,
-    /// `Access-Control-Request-Method`
+    /// The `Access-Control-Request-Method` header of a CORS preflight.
     pub requested_method: Option<&'a str>,
-    /// `ReplyContent-Length`
+    /// The `Content-Length` header as sent; it may not be a number.
     pub content_length: Option<&'a str>,
 }
 
 impl ModelRequestHead<'_> {
-    /// Whether a browser asks what another origin may do.
+    /// Returns whether the request is a CORS preflight.
     const fn is_preflight(&self) -> bool {
         matches!(self.method.as_bytes(), b"OPTIONS")
             && self.origin.is_some()
@@ -80,39 +82,40 @@ impl ModelRequestHead<'_> {
     }
 }
 
-/// What the shell read of a body.
+/// Body of a request, as far as the shell could read it.
 #[derive(Clone, PartialEq, Eq)]
 pub enum RequestBody {
-    /// The stream broke.
+    /// The connection broke before the body was complete.
     Broken,
-    /// It is above [`BODY_BYTES_MAX`], and none of it was kept.
+    /// The body is above [`BODY_BYTES_MAX`], and no byte of it was kept.
     TooLarge,
-    /// All of it.
+    /// All bytes of the body.
     Complete(Vec<u8>),
 }
 
-/// What a shell adds to a request: its time and ten random bytes.
+/// Time and random bytes for a response id, supplied by the shell.
 #[derive(Clone, Copy, Debug)]
 pub struct IdSeed {
-    /// Now.
+    /// Time of the request, in Unix milliseconds.
     pub now: UnixMs,
-    /// Fresh for each request.
+    /// Ten random bytes, fresh for each request.
     pub random: [u8; 10],
 }
 
-/// A whole reply.
+/// A complete reply, ready to send.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ModelWorkerReply {
-    /// The HTTP status.
+    /// HTTP status code of the reply.
     pub status: u16,
-    /// Names in lower case.
+    /// Header names in lower case, with their values.
     pub headers: Vec<(&'static str, String)>,
     /// The body; empty for `HEAD`.
     pub body: Vec<u8>,
 }
 
-/// JSON of one of our own shapes, which hold nothing that JSON cannot: finite numbers, string keys.
+/// Serialises one of this crate's own shapes, which hold only finite numbers and string keys.
 fn serialize_json<T: Serialize>(value: &T) -> Vec<u8> {
-    // The only failures are keys that are no strings and maps that change while they are read.
+    // Serialising fails only for keys that are not strings and maps that change while they are
+    // read; the shapes have neither.
     serde_json::to_vec(value).expect("a shape of this module")
 }

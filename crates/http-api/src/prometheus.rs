@@ -1,7 +1,7 @@
-//! Sums since the instance began, in Prometheus' text format: counts and names, nothing of a request.
+//! Counters of one instance in Prometheus' text format: counts and names, no data of a request.
 //!
-//! Every isolate has its own and loses it with its life, a panic included; a scraper sees a counter
-//! reset, which `rate()` understands.
+//! Every isolate has its own counters and loses them when it ends, also after a panic. A scraper
+//! then sees a counter reset, which `rate()` handles.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -11,7 +11,7 @@ use jeffrey_classifier::{ClassifierRoute, Prediction, SkipReason};
 
 #[derive(Debug, Default)]
 pub(super) struct RequestCounters {
-    /// By endpoint (`None` where there is none) and status.
+    /// Replies by endpoint (`None` if no endpoint has the path) and status.
     replies: BTreeMap<(Option<ModelEndpoint>, u16), u64>,
     predictions: BTreeMap<ClassifierRoute, u64>,
     skips: BTreeMap<(ClassifierRoute, SkipReason), u64>,
@@ -31,11 +31,11 @@ impl RequestCounters {
         self.truncations += u64::from(prediction.truncated);
     }
 
-    /// The exposition, version 0.0.4.
+    /// Returns the exposition, version 0.0.4 of the format.
     pub(super) fn prometheus_text(&self, model_loaded: bool) -> String {
         let mut out = String::new();
         let write_header = |out: &mut String, name: &str, help: &str| {
-            // Writing into a String cannot fail.
+            // Writing into a `String` cannot fail.
             let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} counter");
         };
         write_header(&mut out, "jeffrey_requests_total", "Replies sent, by endpoint and status.");

@@ -1,8 +1,9 @@
-//! One request in, one reply out: what the model worker does, without its platform.
+//! The model worker without its platform: one request in, one reply out.
 //!
-//! Two calls, because a body must not be read before its length is known: [`ClassifierService::handle_head`]
-//! looks at the head and says whether a body is wanted, [`ClassifierService::handle_body`] answers. A model that
-//! failed its checks leaves a service that answers by keyword patterns and says so.
+//! There are two calls, because a body must not be read before its length is known.
+//! [`ClassifierService::handle_head`] reads the head and says whether the body is wanted;
+//! [`ClassifierService::handle_body`] answers. If the model fails its checks, the service answers
+//! by keyword patterns and reports the fault in `/health`.
 
 use super::endpoint::ModelEndpoint;
 use super::error::{ClassifyApiError, ErrorFormat};
@@ -18,37 +19,39 @@ use super::{
 use jeffrey_classifier::{Classifier, ModelFiles, ModelManifest, Prediction, TieBreak};
 use jeffrey_terms::{InputText, ResponseId};
 
-/// What a head asks the shell to do next.
+/// Next step of the shell after a request's head.
 #[derive(Debug)]
 pub enum HeadAction {
-    /// Fetch a file of the page, then ask [`ClassifierService::handle_page_status`].
+    /// Fetch a file of the page, then call [`ClassifierService::handle_page_status`].
     FetchPage,
-    /// Read the body up to [`BODY_BYTES_MAX`], then ask [`ClassifierService::handle_body`].
+    /// Read the body up to [`BODY_BYTES_MAX`], then call [`ClassifierService::handle_body`].
     ReadBody(ModelEndpoint),
-    /// Send this; the body is not wanted.
+    /// Send this reply; the body is not wanted.
     Reply(ModelWorkerReply),
 }
 
 impl std::fmt::Debug for ModelWorkerReply {
-    /// The status alone: a body may hold an answer about somebody's text.
+    /// Writes the status and the length only: the body may describe a user's text.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Reply({}, {} bytes)", self.status, self.body.len())
     }
 }
 
-/// The classifier with all that is kept between requests: sums.
+/// The classifier, with the counters that are kept between requests.
 pub struct ClassifierService {
     classifier: Classifier,
-    /// The id of the model that was shipped, whether or not it passed its checks.
+    /// Id of the shipped model, whether or not the model passed its checks; `None` if the manifest
+    /// cannot be read.
     shipped_model_id: Option<String>,
-    /// Why the shipped model is not in use.
+    /// Reason why the shipped model is not in use.
     model_error: Option<String>,
     build: BuildInfo,
     counters: RequestCounters,
 }
 
 impl ClassifierService {
-    /// Loads a model; one that fails its checks is left out and named by [`ClassifierService::model_error`].
+    /// Loads a model. A model that fails its checks is left out, and
+    /// [`ClassifierService::model_error`] says why.
     pub fn load(files: &ModelFiles<'_>, build: BuildInfo) -> Self {
         let shipped_model_id = serde_json::from_slice(files.manifest).ok();
         let shipped_model_id = shipped_model_id.map(|manifest: ModelManifest| manifest.id);
@@ -65,13 +68,13 @@ impl ClassifierService {
         }
     }
 
-    /// Why the shipped model is not in use; `None` when it is.
+    /// Returns the reason why the shipped model is not in use; `None` if it is in use.
     pub fn model_error(&self) -> Option<&str> {
         self.model_error.as_deref()
     }
 
-    /// Classifies a text that belongs to nobody, so that what is made at the first use (patterns,
-    /// buffers) is there before the first caller.
+    /// Classifies a fixed text, so that everything that is made at first use (patterns, buffers)
+    /// exists before the first request.
     pub fn warm_up(&self) {
         if let Ok(text) =
             InputText::parse("I am furious! Je suis hors de moi. https://a.example 😀")
@@ -80,7 +83,7 @@ impl ClassifierService {
         }
     }
 
-    /// Looks at a head.
+    /// Reads a request's head: replies at once, or says what the shell has to read first.
     pub fn handle_head(
         &mut self,
         head: &ModelRequestHead<'_>,
@@ -123,7 +126,7 @@ impl ClassifierService {
     /// Answers a request whose body was read.
     ///
     /// # Panics
-    /// On purpose, for [`ModelEndpoint::FaultPanic`], which is there in tests only.
+    /// Panics on purpose for [`ModelEndpoint::FaultPanic`], which exists in tests only.
     pub fn handle_body(
         &mut self,
         endpoint: ModelEndpoint,
@@ -145,8 +148,8 @@ impl ClassifierService {
         self.finish_reply(Some(endpoint), head, settings, content)
     }
 
-    /// What to send instead of a file of the page, by the status that fetching it gave; `None` to
-    /// send the file with [`super::PAGE_HEADERS`].
+    /// Returns the reply to send instead of a file of the page, by the status that fetching the
+    /// file gave; `None` if the shell sends the file with [`super::PAGE_HEADERS`].
     pub fn handle_page_status(
         &mut self,
         head: &ModelRequestHead<'_>,
@@ -184,9 +187,10 @@ impl ClassifierService {
             }
             ModelEndpoint::HfModel | ModelEndpoint::HfRoot => self.answer_hf(body),
             ModelEndpoint::Predict => self.answer_predict(body),
-            // The message holds the body, as a real panic's may: a test proves that it stays here.
+            // The message quotes the body, as a real panic's may: a test proves that it never
+            // leaves the Worker.
             ModelEndpoint::FaultPanic => panic!("planted: {}", String::from_utf8_lossy(body)),
-            // `receive` answers these without a body.
+            // `handle_head` answers these without a body.
             ModelEndpoint::Health
             | ModelEndpoint::Info
             | ModelEndpoint::Metrics
@@ -207,7 +211,7 @@ impl ClassifierService {
         Ok(ReplyContent::from_json(200, &ClassifyResponse::new(&prediction, Some(id), model)))
     }
 
-    /// The nested answer, one list a text.
+    /// Answers in the nested format: one list per text, also for a single text.
     fn answer_hf(&mut self, body: &[u8]) -> Result<ReplyContent, ClassifyApiError> {
         let request = HfRequest::parse(body)?;
         let texts = match request.inputs {
@@ -221,7 +225,7 @@ impl ClassifierService {
         Ok(ReplyContent::from_json(200, &rankings))
     }
 
-    /// The flat answer for one text, lists for a batch.
+    /// Answers with one list for one text, and with a list per text for a batch.
     fn answer_predict(&mut self, body: &[u8]) -> Result<ReplyContent, ClassifyApiError> {
         let request = PredictRequest::parse(body)?;
         let (score_options, truncate) = (request.score_options, request.truncate);
@@ -269,7 +273,7 @@ impl ClassifierService {
         ReplyContent::new(200, "text/plain; version=0.0.4; charset=utf-8", text.into_bytes())
     }
 
-    /// Counts the reply and adds the headers that do not depend on what was asked.
+    /// Counts the reply and adds the headers that every reply has.
     fn finish_reply(
         &mut self,
         endpoint: Option<ModelEndpoint>,
@@ -289,7 +293,7 @@ impl ClassifierService {
         let allow =
             ModelEndpoint::allowed_methods(head.path, settings.fault_injection).unwrap_or_default();
         headers.extend(settings.origins.headers(head, allow));
-        // Whose answer it is, to be kept with it: a name may be given twice, a hash may not.
+        // Identifies the model of a classify reply: two models may share a name, but not a hash.
         let sha256 = self.classifier.sha256().filter(|_| endpoint == Some(ModelEndpoint::Classify));
         headers.extend(sha256.map(|sha256| ("x-model-sha256", sha256.to_owned())));
         let body = if head.method == "HEAD" { Vec::new() } else { content.body };
@@ -297,7 +301,7 @@ impl ClassifierService {
     }
 }
 
-/// A reply before the headers that all share.
+/// A reply before the common headers are added.
 struct ReplyContent {
     status: u16,
     content_type: Option<&'static str>,
@@ -314,7 +318,7 @@ impl ReplyContent {
         Self::new(status, JSON, serialize_json(value))
     }
 
-    /// Nothing but the methods of a path.
+    /// Builds a 204 reply that holds only the methods of a path.
     const fn from_methods(allow: &'static str) -> Self {
         Self { status: 204, content_type: None, allow: Some(allow), body: Vec::new() }
     }
@@ -328,7 +332,7 @@ impl ReplyContent {
     }
 }
 
-/// The text of our own shape, `{"text": "…"}`; other fields are not read.
+/// Parses the text of the native format, `{"text": "…"}`; other fields are ignored.
 fn parse_classify_text(body: &[u8]) -> Result<InputText, ClassifyApiError> {
     const FIELD: &str = "text";
     const EXPECTED: &str = "{\"text\": \"…\"}";
@@ -343,8 +347,8 @@ fn parse_classify_text(body: &[u8]) -> Result<InputText, ClassifyApiError> {
     }
 }
 
-/// The length that the head declares; 0 when it declares none or nonsense, because what is read is
-/// counted as well.
+/// Returns the length that the head declares, in bytes; 0 if it is missing or invalid, because the
+/// shell also counts the bytes that it reads.
 fn declared_bytes(head: &ModelRequestHead<'_>) -> u64 {
     head.content_length.and_then(|length| length.trim().parse().ok()).unwrap_or(0)
 }

@@ -1,25 +1,28 @@
-//! The model worker's variables, read once per request and never half: what is refused is named.
+//! Variables of the model worker, parsed on each request.
+//!
+//! Parsing never fails. An invalid variable leaves its default and an entry in `faults`; `/health`
+//! names every fault, and no text is classified until all are corrected.
 
 use super::cors::{AllowedOrigins, OriginError};
 use jeffrey_classifier::{TieBreak, TieBreakSettingError};
 
-/// The variables as the shell found them; `None` where one is not set.
+/// The variables as the shell found them; `None` if one is not set.
 #[derive(Clone, Debug, Default)]
 pub struct ModelWorkerVariables {
-    /// [`AllowedOrigins::VARIABLE`]
+    /// Value of the variable [`AllowedOrigins::VARIABLE`].
     pub allowed_origins: Option<String>,
-    /// [`ModelWorkerSettings::FAULT_INJECTION`]
+    /// Value of the variable [`ModelWorkerSettings::FAULT_INJECTION`].
     pub fault_injection: Option<String>,
-    /// [`TieBreak::ENABLED_VARIABLE`]
+    /// Value of the variable [`TieBreak::ENABLED_VARIABLE`].
     pub tie_break_enabled: Option<String>,
-    /// [`TieBreak::DELTA_VARIABLE`]
+    /// Value of the variable [`TieBreak::DELTA_VARIABLE`].
     pub tie_break_delta: Option<String>,
-    /// [`TieBreak::EXTENDED_DELTA_VARIABLE`]
+    /// Value of the variable [`TieBreak::EXTENDED_DELTA_VARIABLE`].
     pub tie_break_extended_delta: Option<String>,
 }
 
-/// What the variables say. A refused one leaves its default here and a line in `faults`; nothing is
-/// classified until it is corrected.
+/// Parsed settings. An invalid variable leaves its default here and an entry in `faults`; no text
+/// is classified until it is corrected.
 #[derive(Clone, Debug, Default)]
 pub struct ModelWorkerSettings {
     pub(super) tie_break: TieBreak,
@@ -28,28 +31,28 @@ pub struct ModelWorkerSettings {
     pub(super) faults: Vec<ModelWorkerSettingError>,
 }
 
-/// A variable outside its range.
+/// A variable is outside its range.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ModelWorkerSettingError {
-    /// The switch for planted faults is neither `on` nor `off`.
+    /// The switch for fault injection is neither `on` nor `off`.
     #[error("JEFFREY_FAULT_INJECTION of `{value}` is neither `on` nor `off`")]
     FaultInjection {
         /// The value seen, cut to 40 characters.
         value: String,
     },
-    /// `ALLOWED_ORIGINS`
+    /// The variable `ALLOWED_ORIGINS` is invalid.
     #[error(transparent)]
     Origin(#[from] OriginError),
-    /// One of the tie-break's.
+    /// A variable of the tie-break is invalid.
     #[error(transparent)]
     TieBreak(#[from] TieBreakSettingError),
 }
 
 impl ModelWorkerSettings {
-    /// Name of the switch that opens `POST /v1/fault/panic`, for tests only: `on` or `off`.
+    /// Name of the variable that enables `POST /v1/fault/panic`, for tests only: `on` or `off`.
     pub const FAULT_INJECTION: &'static str = "JEFFREY_FAULT_INJECTION";
 
-    /// Reads all variables and keeps every fault found.
+    /// Parses all variables and keeps every fault.
     pub fn parse(variables: &ModelWorkerVariables) -> Self {
         let mut settings = Self::default();
         let tie_break = TieBreak::parse(
@@ -76,7 +79,7 @@ impl ModelWorkerSettings {
         settings
     }
 
-    /// All faults in one line; `None` when there are none.
+    /// Returns all faults in one line; `None` if there is no fault.
     pub(super) fn faults_line(&self) -> Option<String> {
         let faults: Vec<String> = self.faults.iter().map(ToString::to_string).collect();
         (!faults.is_empty()).then(|| faults.join("; "))

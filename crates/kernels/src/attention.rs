@@ -1,12 +1,18 @@
 //! Self-attention over the tokens of one text (Vaswani et al. 2017, "Attention Is All You Need").
+//!
+//! The products are computed in tiles of four rows and four columns, so that the compiler can use
+//! vector instructions.
 
 use crate::exponential::softmax;
 
-/// Queries computed side by side, and columns of a product.
+/// Number of queries computed together, and of columns in a tile of a product.
 const TILE: usize = 4;
 
-/// `x` `[rows, 3 width]` holds each row's query, key and value; `out` is `[rows, width]`. The width
-/// is cut into `heads` equal parts. The scale of the scores is the caller's, in the query's weights.
+/// Computes self-attention from `x` `[rows, 3 width]`, which holds each row's query, key and value,
+/// into `out` `[rows, width]`.
+///
+/// The width is cut into `heads` equal parts. The scores are not scaled here: the weights of the
+/// query must contain the scale.
 ///
 /// # Panics
 /// If the lengths do not fit, or `heads` does not divide the width.
@@ -14,7 +20,8 @@ pub fn attention(x: &[f32], width: usize, heads: usize, out: &mut [f32]) {
     let rows = out.len() / width;
     assert_eq!((out.len(), x.len(), width % heads), (rows * width, 3 * rows * width, 0));
     let head_width = width / heads;
-    // Whole tiles of columns: keys across, `[part, rows]`, and values, `[rows, part]`.
+    // Padded to whole tiles of columns: keys transposed, `[head_width, rows]`, and values,
+    // `[rows, head_width]`.
     let (key_stride, value_stride) =
         (rows.next_multiple_of(TILE), head_width.next_multiple_of(TILE));
     let mut keys = vec![0.0; head_width * key_stride];
@@ -54,9 +61,10 @@ pub fn attention(x: &[f32], width: usize, heads: usize, out: &mut [f32]) {
     }
 }
 
-/// `out[i, j] = sum over k of a[i][k] b[k, j]`: four rows `a`, `b` of `columns`, whole tiles of them.
+/// Computes `out[i, j] = sum over k of a[i][k] b[k, j]` for four rows `a`. `columns` is a multiple
+/// of the tile size.
 fn multiply_rows(a: [&[f32]; TILE], b: &[f32], columns: usize, out: &mut [f32]) {
-    // Equal lengths, said where the compiler sees it: it leaves out the checks within the loop.
+    // The equal lengths are visible to the compiler here, so it omits the checks within the loop.
     let depth = b.len() / columns;
     let [a0, a1, a2, a3] = a.map(|row| &row[..depth]);
     for first in (0..columns).step_by(TILE) {
@@ -81,7 +89,7 @@ mod tests {
 
     #[test]
     fn a_row_takes_the_value_of_the_key_it_asks_for() {
-        // Two heads of one: the first asks for row 1, the second for row 0, both loudly.
+        // Two heads of width 1: the first attends strongly to row 1, the second to row 0.
         let x = [
             50.0, 50.0, -1.0, 1.0, 10.0, 20.0, // row 0: query, key, value
             50.0, 50.0, 1.0, -1.0, 30.0, 40.0, // row 1

@@ -1,11 +1,15 @@
-//! A depthwise convolution over the tokens, gated.
+//! Depthwise convolution over the tokens, with a gate.
+//!
+//! Each channel is mixed with the same channel of its neighbouring tokens, then multiplied by the
+//! sigmoid of a second input.
 
 use crate::exponential::sigmoid;
 
-/// `out[r] = (bias + sum over k of taps[k] x[r + k - reach]) * sigmoid(gate[r])`.
+/// Computes `out[r] = (bias + sum over k of taps[k] x[r + k - reach]) * sigmoid(gate[r])`.
 ///
-/// `x` is `[rows, 2 width]`: what is mixed, then the gate. `taps` is `[kernel, width]` with an odd
-/// kernel and `reach` half of it; rows outside count as zeros. `out` is `[rows, width]`.
+/// `x` is `[rows, 2 width]`: the values to mix, then the gate. `taps` is `[kernel, width]` with an
+/// odd kernel, and `reach` is half of it, rounded down. Rows outside the text count as zeros. `out`
+/// is `[rows, width]`.
 ///
 /// # Panics
 /// If the lengths do not fit.

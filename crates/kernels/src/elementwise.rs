@@ -1,13 +1,15 @@
-//! One value at a time, in place.
+//! Operations on one value at a time, in place.
+//!
+//! The slices may have any shape. The result replaces the first one, so nothing is allocated.
 
-/// The larger of each value and 0.
+/// Replaces each value by the larger of it and 0; NaN becomes 0.
 pub fn relu(values: &mut [f32]) {
     for value in values {
         *value = if *value > 0.0 { *value } else { 0.0 };
     }
 }
 
-/// `sum[i] += more[i]`.
+/// Adds element by element: `sum[i] += addend[i]`.
 ///
 /// # Panics
 /// If the lengths differ.

@@ -1,15 +1,18 @@
-//! `e^x` in plain arithmetic, so that the compiler computes several at once and every platform gets
-//! the same bits.
+//! Exponential function in plain arithmetic.
+//!
+//! The compiler can compute several values at once, and every platform gets the same bits. The
+//! sigmoid and the softmax of the encoder use it.
 
 use crate::reductions::{max_value, sum_of};
 
-/// `e^x`, relative error below 2e-7 for -87 to 88; outside, the value at the nearer end.
+/// Returns `e^x` with a relative error below 2e-7 for -87 to 88; outside, the value at the nearer
+/// end.
 ///
-/// `x = n ln 2 + r`, a polynomial for `e^r`, and `n` added to the exponent. Coefficients: Moshier,
-/// Cephes Mathematical Library, `expf`.
+/// It splits `x = n ln 2 + r`, computes `e^r` by a polynomial and adds `n` to the exponent.
+/// Coefficients: Moshier, Cephes Mathematical Library, `expf`.
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {
-    // 1.5 * 2^23 rounds to a whole number and leaves it in the low bits.
+    // Adding 1.5 * 2^23 rounds to a whole number and leaves it in the low bits.
     const SHIFT: f32 = 12_582_912.0;
     const LN_2_HIGH: f32 = 0.693_359_4;
     const LN_2_LOW: f32 = -2.121_944_4e-4;
@@ -26,13 +29,13 @@ pub fn exp(x: f32) -> f32 {
     f32::from_bits((y.to_bits() as i32).wrapping_add(exponent << 23) as u32)
 }
 
-/// `1 / (1 + e^-x)`.
+/// Logistic function, `1 / (1 + e^-x)`.
 #[inline(always)]
 pub(crate) fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 
-/// Scores to shares that sum to 1, in place.
+/// Turns scores into weights that sum to 1, in place.
 pub(crate) fn softmax(scores: &mut [f32]) {
     let max = max_value(scores);
     for score in &mut *scores {

@@ -1,12 +1,13 @@
-//! The one thing the processor is asked for by name: eight products of 16-bit numbers, added in
-//! pairs to four 32-bit sums (`i32x4.dot_i16x8` in wasm, `pmaddwd` on x86). It is exact, so both
-//! writings of it give the same bits.
+//! The only operation that names processor instructions: eight products of 16-bit numbers, added in
+//! pairs to four 32-bit sums (`i32x4.dot_i16x8` in wasm, `pmaddwd` on x86).
+//!
+//! The operation is exact, so the wasm and the portable implementation give the same bits.
 
-/// Eight 16-bit numbers.
+/// Vector of eight 16-bit numbers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct I16Lanes(imp::I16x8);
 
-/// Four 32-bit sums.
+/// Vector of four 32-bit sums.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct I32Accumulator(imp::I32x4);
 
@@ -15,7 +16,7 @@ impl I16Lanes {
         Self(imp::pack(lanes))
     }
 
-    /// One pair, low half first, in all four places.
+    /// Repeats one pair of 16-bit numbers in all four places, the low half first.
     #[inline(always)]
     pub(crate) fn splat(pair: i32) -> Self {
         Self(imp::splat(pair))
@@ -28,7 +29,7 @@ impl I32Accumulator {
         Self(imp::zero())
     }
 
-    /// `self[i] + a[2i] b[2i] + a[2i + 1] b[2i + 1]`, wrapping at 32 bits.
+    /// Returns `self[i] + a[2i] b[2i] + a[2i + 1] b[2i + 1]` for each `i`, wrapping at 32 bits.
     #[inline(always)]
     pub(crate) fn add_dot(self, a: I16Lanes, b: I16Lanes) -> Self {
         Self(imp::plus_dot(self.0, a.0, b.0))

@@ -1,8 +1,9 @@
-//! The arithmetic of the encoder: slices of floats in, slices of floats out.
+//! Arithmetic of the encoder: slices of floats in, slices of floats out.
 //!
-//! Every function works on one text: `rows` tokens, each a run of `width` floats. No allocation is
-//! kept between calls, no clock, no platform but the 128-bit lanes of `lanes.rs`. Lengths are the
-//! caller's promise and are asserted; the encoder checks them when a model is loaded.
+//! Every function works on one text of `rows` tokens, each a run of `width` floats. Nothing is kept
+//! between calls, and no function reads a clock. The only platform code is the 128-bit lanes of
+//! `lanes.rs`. Callers must pass matching lengths; the functions assert them. The encoder checks
+//! all lengths when a model is loaded.
 
 mod attention;
 mod convolution;
@@ -24,21 +25,21 @@ pub use norm::layer_norm;
 pub use pool::pool;
 pub use table::EmbeddingTable;
 
-/// A weight's length, scale or value that cannot be computed with.
+/// Fault of a layer's weights: a length that does not fit, or a value that is not finite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WeightError {
-    /// A part has another length than the others ask for.
+    /// A weight, scale or bias has a length other than the expected one.
     LengthMismatch {
-        /// Which part.
+        /// Name of the refused tensor.
         name: &'static str,
-        /// Its length.
+        /// Length that was given.
         actual: usize,
-        /// The length asked for.
+        /// Length that was expected.
         expected: usize,
     },
-    /// A part holds a value that is NaN or infinite.
+    /// A tensor contains a value that is NaN or infinite.
     NotFinite {
-        /// Which part.
+        /// Name of the refused tensor.
         name: &'static str,
     },
 }
@@ -58,7 +59,7 @@ impl std::fmt::Display for WeightError {
 
 impl std::error::Error for WeightError {}
 
-/// Refuse floats of another length, or with one that is not finite.
+/// Refuses floats of an unexpected length, or with a value that is not finite.
 fn validate_values(name: &'static str, values: &[f32], expected: usize) -> Result<(), WeightError> {
     validate_length(name, values.len(), expected)?;
     if values.iter().all(|value| value.is_finite()) {

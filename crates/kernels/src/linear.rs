@@ -1,39 +1,40 @@
-//! `x W + b` with 8-bit weights, computed in whole numbers.
+//! Linear layer `x W + b` with 8-bit weights, computed in integers.
 //!
-//! The weights are what the file holds: an 8-bit number and one scale for each output. The inputs
-//! are rounded, row by row, to 16 bits, as many of them as the sum can hold: with up to 516 inputs
-//! all of them. That is a relative step of 1/65,534 of the row's largest value, a hundredth of what
-//! the weights' own rounding costs, at twice the speed of floats.
+//! The weights are those of the file: 8-bit numbers and one scale for each output. The inputs are
+//! rounded, row by row, to 16 bits, or to fewer when a 32-bit sum could overflow, which is above
+//! 512 inputs. With 16 bits the rounding error is at most 1/65,534 of the row's largest value. That
+//! is a hundredth of what the rounding of the weights costs, at twice the speed of floats.
 
 use crate::lanes::{I16Lanes, I32Accumulator};
 use crate::{WeightError, validate_length, validate_values};
 
-/// Outputs computed side by side: two registers of sums.
+/// Number of outputs computed together: two registers of sums.
 const TILE_OUTPUTS: usize = 8;
-/// Rows computed side by side: eight registers of sums for four rows.
+/// Number of rows computed together: eight registers of sums for four rows.
 const TILE_ROWS: usize = 4;
 const WEIGHT_MAX: i64 = 127;
 
-/// A linear layer, its weights laid out for [`QuantizedLinear::forward`].
+/// Linear layer with its weights laid out for [`QuantizedLinear::forward`].
 #[derive(Clone, Debug)]
 pub struct QuantizedLinear {
     inputs: usize,
     outputs: usize,
-    /// For each tile of outputs and each pair of inputs: eight outputs' pairs of weights.
+    /// Pairs of weights of eight outputs, for each tile of outputs and each pair of inputs.
     packed: Vec<[I16Lanes; 2]>,
-    /// `[outputs]`
+    /// Scale of the weights, of shape `[outputs]`.
     scale: Vec<f32>,
-    /// `[outputs]`
+    /// Bias of shape `[outputs]`, added last.
     bias: Vec<f32>,
-    /// Largest whole number that an input is rounded to.
+    /// Largest integer that an input is rounded to.
     input_max: f32,
 }
 
 impl QuantizedLinear {
-    /// From `weights` `[inputs, outputs]`, row by row, with a scale and a bias for each output.
+    /// Builds a layer from `weights` `[inputs, outputs]`, row by row, with a scale and a bias for
+    /// each output.
     ///
     /// # Errors
-    /// A length that does not fit, a scale or bias that is not finite.
+    /// [`WeightError`] when a length does not fit, or a scale or bias is not finite.
     pub fn new(
         inputs: usize,
         weights: &[i8],
@@ -43,7 +44,7 @@ impl QuantizedLinear {
         let outputs = scale.len();
         validate_values("scale", scale, outputs)?;
         validate_values("bias", bias, outputs)?;
-        // A layer of no numbers would make rows of no length.
+        // A layer without inputs or outputs would make rows of length 0.
         validate_length("weight", weights.len(), (inputs * outputs).max(1))?;
         let weight_at = |input: usize, output: usize| {
             if input < inputs && output < outputs {
@@ -55,7 +56,8 @@ impl QuantizedLinear {
         let mut packed = Vec::with_capacity(outputs.div_ceil(TILE_OUTPUTS) * inputs.div_ceil(2));
         for tile in (0..outputs).step_by(TILE_OUTPUTS) {
             for pair in (0..inputs).step_by(2) {
-                // Lane `i` of a register: input `pair` or the next, of output `i / 2`.
+                // Lane `i` of a register holds input `pair` or the next one, for output
+                // `first + i / 2`.
                 let register = |first: usize| {
                     I16Lanes::new(std::array::from_fn(|i| weight_at(pair + i % 2, first + i / 2)))
                 };
@@ -72,20 +74,20 @@ impl QuantizedLinear {
         })
     }
 
-    /// Floats of a row that goes in.
+    /// Number of floats in an input row.
     pub fn inputs(&self) -> usize {
         self.inputs
     }
 
-    /// Floats of a row that comes out.
+    /// Number of floats in an output row.
     pub fn outputs(&self) -> usize {
         self.outputs
     }
 
-    /// `out[r] = x[r] W + b` for each row.
+    /// Computes `out[r] = x[r] W + b` for each row.
     ///
     /// # Panics
-    /// If `x` and `out` hold another number of rows.
+    /// If `x` is not a whole number of rows, or `out` does not have as many.
     pub fn forward(&self, x: &[f32], out: &mut [f32]) {
         let rows = x.len() / self.inputs;
         assert_eq!((x.len(), out.len()), (rows * self.inputs, rows * self.outputs));
@@ -130,7 +132,7 @@ impl QuantizedLinear {
     }
 }
 
-/// `sum over pairs of weight x input`, eight outputs of `N` rows.
+/// Sums `weight x input` over all pairs, for eight outputs of `N` rows.
 #[inline(always)]
 fn accumulate_tile<const N: usize>(
     weights: &[[I16Lanes; 2]],
@@ -151,14 +153,15 @@ fn accumulate_tile<const N: usize>(
     })
 }
 
-/// The largest absolute value.
+/// Largest absolute value; 0 for an empty slice.
 fn max_abs(x: &[f32]) -> f32 {
-    // Without their sign, floats are ordered as their bits are; whole numbers may be compared in any
-    // order, so several at once.
+    // Without their sign, floats have the same order as their bits. Integers may be compared in any
+    // order, so the compiler compares several at once.
     f32::from_bits(x.iter().fold(0, |max, value| max.max(value.abs().to_bits())))
 }
 
-/// Each pair of values, times `by`, rounded to 16 bits, the first in the low half.
+/// Multiplies by `factor`, rounds to 16 bits and packs each pair of values, the first in the low
+/// half.
 fn quantize_pairs(x: &[f32], factor: f32, out: &mut [i32]) {
     let (pairs, last) = x.as_chunks::<2>();
     for (out, x) in out.iter_mut().zip(pairs) {
@@ -169,16 +172,17 @@ fn quantize_pairs(x: &[f32], factor: f32, out: &mut [i32]) {
     }
 }
 
-/// The largest whole number such that no sum over `inputs` products leaves 32 bits.
+/// Largest integer such that no sum over `inputs` products exceeds 32 bits, at most 32,767.
 fn quantized_input_max(inputs: usize) -> f32 {
     let input_max = i64::from(i32::MAX) / (WEIGHT_MAX + 1) / (inputs.max(1) as i64);
     input_max.min(i64::from(i16::MAX)) as f32
 }
 
-/// To the nearest whole number, in the low 16 bits; `value` is within them.
+/// Rounds to the nearest integer, into the low 16 bits. `value` must fit into them.
 #[inline(always)]
 fn round_to_i16(value: f32) -> i32 {
-    // 1.5 * 2^23: its unit in the last place is 1, so the sum is rounded, and the low bits count.
+    // The unit in the last place of 1.5 * 2^23 is 1, so the sum is rounded, and its low bits are
+    // the integer.
     const SHIFT: f32 = 12_582_912.0;
     (value + SHIFT).to_bits() as i32
 }
@@ -187,7 +191,7 @@ fn round_to_i16(value: f32) -> i32 {
 mod tests {
     use super::*;
 
-    /// What [`QuantizedLinear`] computes, one number at a time in 64 bits.
+    /// Computes the same as [`QuantizedLinear::forward`], one number at a time in 64 bits.
     fn forward_reference(layer: &QuantizedLinear, weights: &[i8], x: &[f32]) -> Vec<f32> {
         let mut out = Vec::new();
         for x in x.chunks_exact(layer.inputs) {
@@ -207,7 +211,7 @@ mod tests {
         out
     }
 
-    /// A small generator of its own: the same numbers in every run.
+    /// Small generator that gives the same numbers in every run.
     fn next_random(seed: &mut u64) -> u64 {
         *seed =
             seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -220,7 +224,8 @@ mod tests {
         for inputs in [1, 2, 3, 8, 127, 192, 384, 516, 517, 1024] {
             for outputs in [1, 4, 7, 8, 9, 24] {
                 for rows in [0, 1, 2, 3, 4, 5, 9] {
-                    // The ends of the range often: they are where a sum would leave 32 bits.
+                    // The ends of the range are frequent, because a sum would exceed 32 bits there
+                    // first.
                     let weights: Vec<i8> = (0..inputs * outputs)
                         .map(|_| match next_random(&mut seed) % 4 {
                             0 => 127,
@@ -266,7 +271,7 @@ mod tests {
             let exact: f64 = (0..inputs)
                 .map(|i| f64::from(x[i]) * f64::from(weights[i * outputs + output]))
                 .sum();
-            // Half a step an input, all roundings against us.
+            // Half a rounding step for each input, with all roundings in the same direction.
             let bound = 0.5 / 32_767.0 * 0.5 * 128.0 * inputs as f64;
             assert!((f64::from(*got) - exact).abs() <= bound, "{got} for {exact}");
         }

@@ -1,8 +1,11 @@
-//! Layer norm (Ba et al. 2016, "Layer Normalization").
+//! Layer normalisation of each token (Ba et al. 2016, "Layer Normalization").
+//!
+//! Each row gets mean 0 and variance 1, then each column its own scale. There is no bias.
 
 use crate::reductions::sum_of;
 
-/// `out = scale * (x - mean) / sqrt(variance + epsilon)`, each row of `scale.len()` floats alone.
+/// Computes `out = scale * (x - mean) / sqrt(variance + epsilon)`, for each row of `scale.len()`
+/// floats.
 ///
 /// # Panics
 /// If `x` and `out` differ in length.

@@ -1,10 +1,14 @@
-//! Tokens to one vector.
+//! Pooling of all tokens into one vector.
+//!
+//! The vector is a weighted mean of the rows, followed by the maximum of each column.
 
 use crate::exponential::softmax;
 use crate::reductions::{add_scaled, dot};
 
-/// `x` `[rows, width]` to `out` `[2 width]`: the mean of the rows, weighted by the softmax of
-/// `x score`, then the highest value of each column. A bias of the score would change nothing.
+/// Pools `x` `[rows, width]` into `out` `[2 width]`: the mean of the rows, weighted by the softmax
+/// of `x score`, then the highest value of each column.
+///
+/// The score has no bias, because a bias would not change the softmax.
 ///
 /// # Panics
 /// If the lengths do not fit, or there is no row.

@@ -1,9 +1,11 @@
-//! Sums of floats in four lanes, so that the compiler may use them: it must keep the order of a plain
-//! sum. The order is fixed here, so every platform gets the same bits.
+//! Sums and maxima of floats in four lanes.
+//!
+//! The compiler must keep the order of a plain sum, so it cannot use vector lanes for it. Here the
+//! order is fixed as four lanes: the compiler can use them, and every platform gets the same bits.
 
 const LANES: usize = 4;
 
-/// `sum of f(x)`.
+/// Returns the sum of `f(x)` over all values.
 #[inline(always)]
 pub(crate) fn sum_of(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     let (chunks, tail) = x.as_chunks::<LANES>();
@@ -17,7 +19,7 @@ pub(crate) fn sum_of(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     (sums[0] + sums[1]) + (sums[2] + sums[3]) + tail
 }
 
-/// The largest value; minus infinity of none.
+/// Returns the largest value; minus infinity for an empty slice.
 #[inline(always)]
 pub(crate) fn max_value(x: &[f32]) -> f32 {
     let larger = |a: f32, b: f32| if b > a { b } else { a };
@@ -31,7 +33,7 @@ pub(crate) fn max_value(x: &[f32]) -> f32 {
     tail.iter().chain(&maxima).fold(f32::NEG_INFINITY, |max, x| larger(max, *x))
 }
 
-/// `sum of a[i] b[i]`.
+/// Returns the dot product, `sum of a[i] b[i]`.
 #[inline(always)]
 pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     let ((a, a_tail), (b, b_tail)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
@@ -45,7 +47,7 @@ pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     (sums[0] + sums[1]) + (sums[2] + sums[3]) + tail
 }
 
-/// `to[i] += x[i] by`.
+/// Adds a multiple of `x`: `target[i] += x[i] factor`.
 #[inline(always)]
 pub(crate) fn add_scaled(target: &mut [f32], x: &[f32], factor: f32) {
     for (target, x) in target.iter_mut().zip(x) {

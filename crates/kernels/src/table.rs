@@ -1,21 +1,23 @@
-//! The embedding table: 8 bits in memory, widened a row at a time.
+//! Embedding table with 8 bits for each number.
+//!
+//! Only the requested rows become floats, so memory holds the table at a quarter of its float size.
 
 use crate::{WeightError, validate_length, validate_values};
 
 /// Rows of 8-bit numbers with a scale for each column.
 #[derive(Clone, Debug)]
 pub struct EmbeddingTable {
-    /// `[rows, width]`
+    /// Numbers of shape `[rows, width]`.
     values: Vec<i8>,
-    /// `[width]`
+    /// Scale of each column, shape `[width]`.
     scale: Vec<f32>,
 }
 
 impl EmbeddingTable {
-    /// From `values` `[rows, width]` and the scale of each column.
+    /// Builds a table from `values` `[rows, width]` and the scale of each column.
     ///
     /// # Errors
-    /// A length that does not fit, no row, a scale that is not finite.
+    /// [`WeightError`] when a length does not fit, there is no row, or a scale is not finite.
     pub fn new(values: Vec<i8>, scale: Vec<f32>) -> Result<Self, WeightError> {
         let width = scale.len();
         validate_values("scale", &scale, width)?;
@@ -24,20 +26,20 @@ impl EmbeddingTable {
         Ok(Self { values, scale })
     }
 
-    /// How many rows there are to ask for.
+    /// Number of rows; valid ids are below it.
     pub fn rows(&self) -> usize {
         self.values.len() / self.width()
     }
 
-    /// Floats of a row.
+    /// Number of floats in a row.
     pub fn width(&self) -> usize {
         self.scale.len()
     }
 
-    /// The rows of `ids` one after the other; the first id that is not there, if one is not.
+    /// Writes the rows of `ids` into `out`, one after the other.
     ///
     /// # Errors
-    /// An id below 0 or not below [`EmbeddingTable::rows`].
+    /// The first id that is below 0 or not below [`EmbeddingTable::rows`].
     ///
     /// # Panics
     /// If `out` is not `ids.len()` rows long.

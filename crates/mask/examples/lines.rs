@@ -1,4 +1,6 @@
 //! Masks standard input line by line.
+//!
+//! Each line is a text of its own; the masked line is written to standard output.
 
 use std::io::{self, BufRead, Write};
 

@@ -1,8 +1,9 @@
-//! Streets with their number, French and English, with the place when it follows; post boxes.
+//! Finds French and English streets with their number, with the place when it follows, and post
+//! boxes.
 //!
-//! A street is a number, a word for a street on the side where its language has it, and a name. Names
-//! are told by capitals and by the small words between them; without capitals only words that mean
-//! nothing but a street count. A postal code or a town alone stays.
+//! A street has a number, a street type (before the name in French, after it in English) and a
+//! name. Capitals and the particles between them mark the name. Without capitals, only street types
+//! with no other meaning count. A postal code or a town alone stays in the text.
 
 use super::scanner::{Scanner, is_word_char};
 use super::{PiiKind, PiiMatch};
@@ -35,13 +36,14 @@ pub(super) fn match_address(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatc
     scanner.match_span(PiiKind::Address, pos, to?)
 }
 
-/// After a number of one to five digits, with a letter or `bis`.
+/// Returns the end of a house number of one to five digits, with a range, a letter or `bis`; `None`
+/// when it is no house number.
 fn house_number_end(scanner: &Scanner<'_>, pos: usize) -> Option<usize> {
     let end = scanner.scan_at_most(pos, 6, |ch| ch.is_ascii_digit());
     if end - pos > 5 {
         return None;
     }
-    // 12-14, 12/14.
+    // Ranges: 12-14, 12/14.
     let mut to = end;
     if matches!(scanner.char_at(to), '-' | '/') {
         let next = scanner.scan_at_most(to + 1, 5, |ch| ch.is_ascii_digit());
@@ -50,7 +52,7 @@ fn house_number_end(scanner: &Scanner<'_>, pos: usize) -> Option<usize> {
         }
     }
     let (word, word_end) = scanner.word_at(to);
-    // « la 2e rue » counts streets.
+    // In « la 2e rue » the number counts streets.
     if word_end == to + 1 && scanner.char_at(to) == 'e' {
         return None;
     }
@@ -69,25 +71,26 @@ fn house_number_end(scanner: &Scanner<'_>, pos: usize) -> Option<usize> {
     Some(to)
 }
 
-/// Words that mean nothing but a street after a number, and those that need a name in capitals.
+/// Street types that have no other meaning after a number. Those in [`AMBIGUOUS_STREET_TYPES_FR`]
+/// need a name in capitals.
 const STREET_TYPES_FR: &str = "rue avenue av ave boulevard bd bld blvd boul impasse imp allee allees chemin chem quai ruelle \
                           faubourg fbg rond-point r";
 const AMBIGUOUS_STREET_TYPES_FR: &str = "place pl cour cours crs route rte passage psge square sq villa sentier sente voie hameau lotissement lot \
                          residence res esplanade promenade cite clos mail parvis traverse montee cote venelle rocade ch \
                          galerie terrasse hotel domaine zone za zi zac";
 
-/// Small words inside a French name.
+/// Words in small letters inside a French street name.
 const NAME_PARTICLES_FR: &str = "de du des la le les l d sur sous en au aux et a saint sainte st ste lieu dit general marechal docteur \
                          dr president capitaine colonel commandant abbe pere professeur";
 
-/// What follows a house number in French: the street's word and its name, then the place.
+/// Returns the end of a French street after a house number: street type, name and place.
 fn french_street_end(scanner: &Scanner<'_>, start: usize, number: usize) -> Option<usize> {
     let mut pos = number;
     if scanner.char_at(pos) == ',' {
         pos += 1;
     }
     let mut word_at = scanner.skip_spaces(pos);
-    // « au 5 de la rue Victor-Hugo ».
+    // Example: « au 5 de la rue Victor-Hugo ».
     let article = ["de la ", "de l'", "du "]
         .into_iter()
         .find(|article| scanner.starts_with(word_at, article));
@@ -104,7 +107,7 @@ fn french_street_end(scanner: &Scanner<'_>, start: usize, number: usize) -> Opti
         end += 1;
     }
     let abbreviated = street_type.is_in("r ch lot res sq av imp st");
-    // « 3 allées de légumes », « 2 rue barrée ».
+    // No address: « 3 allées de légumes », « 2 rue barrée ».
     let (next, _) = scanner.word_at(scanner.scan_at_most(end, 2, |ch| ch == ' '));
     let adjectives = "barree barrees fermee fermees bloquee bloquees coupee coupees deserte de";
     let is_count = street_type.is_in("allees impasse impasses") && next.is_in("de")
@@ -118,8 +121,10 @@ fn french_street_end(scanner: &Scanner<'_>, start: usize, number: usize) -> Opti
     Some(place_end(scanner, name))
 }
 
-/// The name of a street: up to eight words, with at least one that is no particle. Where capitals
-/// are asked for, the first such word must have one; elsewhere one small word is taken.
+/// Returns the end of a French street name: up to nine words, at least one of which is no particle.
+///
+/// With `capitals`, the first such word must have a capital. Otherwise one word in small letters is
+/// accepted.
 fn french_name_end(scanner: &Scanner<'_>, from: usize, capitals: bool) -> Option<usize> {
     let mut pos = from;
     let mut end = None;
@@ -134,13 +139,13 @@ fn french_name_end(scanner: &Scanner<'_>, from: usize, capitals: bool) -> Option
         let (word, _) = scanner.word_at(blank);
         let hyphen = scanner.char_at(pos) == '-';
         if first.is_ascii_digit() {
-            // « rue du 8 Mai 1945 », « rue du 11 novembre »; not a postal code.
+            // Dates: « rue du 8 Mai 1945 », « rue du 11 novembre »; a postal code ends the name.
             let month = |pos: usize| {
                 let (word, _) = scanner.word_at(scanner.scan_at_most(pos, 2, |ch| ch == ' '));
                 word.is_in("janvier fevrier mars avril mai juin juillet aout septembre octobre novembre decembre")
             };
             let digits = next - blank;
-            // « rue des 3 Frères ».
+            // Example: « rue des 3 Frères ».
             let named = end.is_none()
                 && scanner.char_at(next) == ' '
                 && scanner.char_at(next + 1).is_uppercase();
@@ -153,10 +158,10 @@ fn french_name_end(scanner: &Scanner<'_>, from: usize, capitals: bool) -> Option
             continue;
         }
         if first.is_uppercase() || hyphen {
-            // « quai 7, voie B » names no street.
+            // A single letter is no name: « quai 7, voie B ».
             end = if next - blank > 1 { Some(next) } else { end };
         } else if word.is_in(NAME_PARTICLES_FR) && small == 0 {
-            // Belongs to the name only when one follows.
+            // A particle belongs to the name only when another word follows.
         } else if !capitals && small == 0 && end.is_none() {
             (small, end) = (1, Some(next));
         } else if word.is_in(
@@ -172,7 +177,8 @@ fn french_name_end(scanner: &Scanner<'_>, from: usize, capitals: bool) -> Option
     end
 }
 
-/// A French street without a number, when a postal code follows it.
+/// Returns the end of a French street without a number, when a place such as a postal code follows
+/// it.
 fn unnumbered_street_end(scanner: &Scanner<'_>, pos: usize) -> Option<usize> {
     let (street_type, end) = scanner.word_at(pos);
     if !street_type.is_in("rue avenue boulevard impasse allee chemin quai place cours route")
@@ -185,7 +191,8 @@ fn unnumbered_street_end(scanner: &Scanner<'_>, pos: usize) -> Option<usize> {
     (to > name).then_some(to)
 }
 
-/// `Flat 4b, Evans Junction`: a flat's number before a street that may have none.
+/// Returns the end of an address that begins with a flat, as `Flat 4b, Evans Junction`. The street
+/// needs no number.
 fn flat_end(scanner: &Scanner<'_>, pos: usize) -> Option<usize> {
     let (unit_type, end) = scanner.word_at(pos);
     if !unit_type.is_in("flat studio apartment apt unit suite")
@@ -206,7 +213,8 @@ fn flat_end(scanner: &Scanner<'_>, pos: usize) -> Option<usize> {
     )
 }
 
-/// After the place that follows a street, if one does: complement, postal code, town, state.
+/// Returns the end of the place after a street (complement, postal code, town, state), or `street`
+/// without a place.
 fn place_end(scanner: &Scanner<'_>, street: usize) -> usize {
     let mut to = street;
     for _ in 0..2 {
@@ -229,7 +237,7 @@ fn skip_comma(scanner: &Scanner<'_>, pos: usize) -> usize {
     scanner.skip_spaces(next)
 }
 
-/// `Apt. 4B`, `Suite 200`, `bâtiment C`.
+/// Returns the end of a complement such as `Apt. 4B`, `Suite 200` or `bâtiment C`.
 fn complement_end(scanner: &Scanner<'_>, pos: usize) -> Option<usize> {
     let kinds = "apt apartment suite ste unit flat floor room bat batiment appt appartement app etage escalier esc";
     let (word, mut end) = scanner.word_at(pos);
@@ -244,12 +252,12 @@ fn complement_end(scanner: &Scanner<'_>, pos: usize) -> Option<usize> {
     (to > next && short && scanner.is_word_end(to)).then_some(to)
 }
 
-/// `75011 Paris`, `75011 Paris Cedex 04`.
+/// Returns the end of a French postal code and its town: `75011 Paris`, `75011 Paris Cedex 04`.
 fn code_and_town_end(scanner: &Scanner<'_>, pos: usize) -> Option<usize> {
     let prefix = if scanner.starts_with(pos, "f-") { pos + 2 } else { pos };
     let mut code = scanner.scan_at_most(prefix, 6, |ch| ch.is_ascii_digit());
     if code - prefix == 2 && scanner.char_at(code) == ' ' {
-        // 75 011.
+        // The code may contain a space: 75 011.
         let next = scanner.scan_at_most(code + 1, 4, |ch| ch.is_ascii_digit());
         code = if next - code == 4 { next } else { prefix };
     }
@@ -262,7 +270,7 @@ fn code_and_town_end(scanner: &Scanner<'_>, pos: usize) -> Option<usize> {
     Some(town.unwrap_or(code))
 }
 
-/// Words with capitals and the small ones between them.
+/// Returns the end of a town: words in capitals, and the particles between them.
 fn town_end(scanner: &Scanner<'_>, from: usize, words_max: usize) -> Option<usize> {
     let mut pos = from;
     let mut end = None;
@@ -297,14 +305,16 @@ fn town_end(scanner: &Scanner<'_>, from: usize, words_max: usize) -> Option<usiz
     end
 }
 
-/// `Springfield, IL 62704`, `London SW1A 2AA`, `à Paris`: a town with a code, or a French one behind `à`.
+/// Returns the end of a town with its code, as `Springfield, IL 62704` or `London SW1A 2AA`, or of
+/// a French town after `à`, as `à Paris`.
 fn town_and_code_end(scanner: &Scanner<'_>, pos: usize) -> Option<usize> {
     let (word, end) = scanner.word_at(pos);
     if word.as_str() == "a" && scanner.char_at(pos).is_lowercase() {
         return town_end(scanner, scanner.scan_at_most(end, 2, |ch| ch == ' '), 5);
     }
     let name = town_end(scanner, pos, 4);
-    // The town may have swallowed the state or the first half of the code.
+    // The town may include the state or the first half of the code, so both are tried after each
+    // word.
     let mut from = pos;
     for _ in 0..6 {
         if let Some(to) = state_code_end(scanner, from).or_else(|| british_code_end(scanner, from))
@@ -323,7 +333,7 @@ fn town_and_code_end(scanner: &Scanner<'_>, pos: usize) -> Option<usize> {
     None
 }
 
-/// `IL 62704-1234`, or the code alone.
+/// Returns the end of an American state and code, `IL 62704-1234`, or of the code alone.
 fn state_code_end(scanner: &Scanner<'_>, pos: usize) -> Option<usize> {
     let mut code = pos;
     let state = scanner.scan_at_most(pos, 3, |ch| ch.is_ascii_uppercase());
@@ -341,7 +351,7 @@ fn state_code_end(scanner: &Scanner<'_>, pos: usize) -> Option<usize> {
     scanner.is_word_end(to).then_some(to)
 }
 
-/// `SW1A 2AA`, `M1 1AE`.
+/// Returns the end of a British postcode, as `SW1A 2AA` or `M1 1AE`.
 fn british_code_end(scanner: &Scanner<'_>, pos: usize) -> Option<usize> {
     let outer = scanner.scan_at_most(pos, 5, |ch| ch.is_ascii_uppercase() || ch.is_ascii_digit());
     let inner = scanner.scan_at_most(outer, 1, |ch| ch == ' ');
@@ -354,8 +364,8 @@ fn british_code_end(scanner: &Scanner<'_>, pos: usize) -> Option<usize> {
     (has_code_shape && inner > outer && scanner.is_word_end(inner + 3)).then_some(inner + 3)
 }
 
-/// Ends of English street names that are taken without capitals too, and those that are words else
-/// (USPS Publication 28, appendix C1).
+/// English street types that count without capitals too. Those in [`CAPITALISED_STREET_TYPES_EN`]
+/// are also ordinary words, so they need a capital (USPS Publication 28, appendix C1).
 const STREET_TYPES_EN: &str = "street streets avenue avenues road roads lane boulevard blvd";
 const CAPITALISED_STREET_TYPES_EN: &str = "alley annex arcade ave av bayou beach bend bluff bluffs bottom branch bridge brook brooks burg \
      burgs bypass camp canyon cape causeway center centers circle circles cliff cliffs close club common corner corners \
@@ -370,7 +380,8 @@ const CAPITALISED_STREET_TYPES_EN: &str = "alley annex arcade ave av bayou beach
      summit ter terrace throughway trace track trafficway trail trl tunnel turnpike underpass union unions valley valleys via \
      viaduct view views village villages ville vista walk walks wall way ways well wells wharf yard";
 
-/// What follows a house number in English: up to four words with capitals, the last one a street's.
+/// Returns the end of an English street after a house number: up to six words, the last one a
+/// street type, then the place.
 fn english_street_end(scanner: &Scanner<'_>, first: usize) -> Option<usize> {
     let mut pos = first;
     let mut end = None;
@@ -381,7 +392,7 @@ fn english_street_end(scanner: &Scanner<'_>, first: usize) -> Option<usize> {
         let first = scanner.char_at(pos);
         let (word, word_end) = scanner.word_at(pos);
         let whole = word_end == next;
-        // `5th`, `42nd`.
+        // Ordinals: `5th`, `42nd`.
         let ordinal = first.is_ascii_digit()
             && scanner.char_at(next.max(1) - 1).is_ascii_lowercase()
             && next - pos <= 5;
@@ -394,7 +405,7 @@ fn english_street_end(scanner: &Scanner<'_>, first: usize) -> Option<usize> {
         if index > 0 && street && (capitals > 0 || (index == 1 && is_english_name(scanner, pos))) {
             end = Some(next);
         }
-        // « 24 Hour Drive », « 2 Lane Road », « 360 Street View ».
+        // No address: « 24 Hour Drive », « 2 Lane Road », « 360 Street View ».
         let unit = "hour hours day days minute minutes week weeks month months year years mile miles star wheel way \
                     lane to step";
         if index == 0
@@ -423,7 +434,8 @@ fn english_street_end(scanner: &Scanner<'_>, first: usize) -> Option<usize> {
     Some(place_end(scanner, direction_end(scanner, end?)))
 }
 
-/// Whether the word before a street's, in small letters, can be a name: `12 main street`.
+/// Returns whether the word before a street type can be a name although it is in small letters:
+/// `12 main street`.
 fn is_english_name(scanner: &Scanner<'_>, street: usize) -> bool {
     let end = street - 1;
     let mut from = end;
@@ -435,7 +447,7 @@ fn is_english_name(scanner: &Scanner<'_>, street: usize) -> bool {
         && !word.is_in("way lane minute minutes hour mile miles block blocks side busy long old new same main-road wide narrow dirt other different empty")
 }
 
-/// `Main St NW`.
+/// Returns the end of a direction after a street, as in `Main St NW`, or `end` without a direction.
 fn direction_end(scanner: &Scanner<'_>, end: usize) -> usize {
     let pos = scanner.scan_at_most(end, 2, |ch| matches!(ch, ' ' | '.'));
     let (word, to) = scanner.word_at(pos);
@@ -447,7 +459,7 @@ fn direction_end(scanner: &Scanner<'_>, end: usize) -> usize {
     }
 }
 
-/// `PO Box 123`, `BP 4012`, `CS 70001`, with the place.
+/// Returns the end of a post box with its place: `PO Box 123`, `BP 4012`, `CS 70001`.
 fn post_box_end(scanner: &Scanner<'_>, pos: usize) -> Option<usize> {
     let mut next = None;
     for name in ["po box ", "p.o. box ", "p.o.box ", "post office box ", "boite postale "] {
@@ -462,12 +474,13 @@ fn post_box_end(scanner: &Scanner<'_>, pos: usize) -> Option<usize> {
     let from = next.or(is_french_box.then_some(pos + 3))?;
     let to = scanner.scan_at_most(from, 7, |ch| ch.is_ascii_digit());
     let end = place_end(scanner, to);
-    // BP and CS may be anything: five digits or a place must follow.
+    // BP and CS have other meanings, so at least five digits or a place must follow.
     let sure = next.is_some() || end > to || (5..=6).contains(&(to - from));
     (to > from && scanner.is_word_end(to) && sure).then_some(end)
 }
 
-/// An American military address: `PSC 1234, Box 5678\nAPO AE 12345`, `USNS Smith\nFPO AP 12345`.
+/// Returns the end of an American military address: `PSC 1234, Box 5678\nAPO AE 12345`,
+/// `USNS Smith\nFPO AP 12345`.
 fn military_end(scanner: &Scanner<'_>, pos: usize) -> Option<usize> {
     let ships = ["usns", "usnv", "uss", "uscgc", "psc", "unit"];
     let name = ships.iter().find(|name| scanner.starts_with(pos, name))?;

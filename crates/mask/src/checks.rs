@@ -1,11 +1,12 @@
-//! Check digits: what tells a number that was given to somebody from one that only looks like it.
+//! Check digits, which tell an issued number from one that only has the same shape.
 //!
-//! Pure arithmetic on digits and letters; each rule names its source and is tested on a published
-//! value.
+//! The functions are pure arithmetic on digits and letters. Each rule names its source and is
+//! tested on a published value.
 
 use sha2::{Digest, Sha256};
 
-/// The Luhn sum is a multiple of ten (ISO/IEC 7812-1, annex B).
+/// Returns whether the Luhn sum is a multiple of ten (ISO/IEC 7812-1, annex B). Zeros alone do not
+/// pass.
 pub(super) fn passes_luhn(digits: &[u8]) -> bool {
     let sum = digits.iter().rev().enumerate().map(|(index, digit)| match (index % 2, *digit) {
         (0, digit) => u32::from(digit),
@@ -14,8 +15,10 @@ pub(super) fn passes_luhn(digits: &[u8]) -> bool {
     digits.iter().any(|digit| *digit != 0) && sum.sum::<u32>() % 10 == 0
 }
 
-/// A SIRET: Luhn over fourteen digits; those of La Poste (SIREN 356000000) but its seat have a plain
-/// sum that is a multiple of five (<https://fr.wikipedia.org/wiki/SIRET>).
+/// Returns whether fourteen digits are a SIRET.
+///
+/// The rule is Luhn. The establishments of La Poste (SIREN 356000000), except its seat, have a
+/// plain sum that is a multiple of five instead (<https://fr.wikipedia.org/wiki/SIRET>).
 pub(super) fn is_siret(digits: &[u8]) -> bool {
     const LA_POSTE: [u8; 9] = [3, 5, 6, 0, 0, 0, 0, 0, 0];
     if digits.len() != 14 || !passes_luhn(&digits[..9]) {
@@ -25,7 +28,8 @@ pub(super) fn is_siret(digits: &[u8]) -> bool {
     passes_luhn(digits) || (digits[..9] == LA_POSTE && plain.is_multiple_of(5))
 }
 
-/// The remainder of a number written in digits and letters, a letter being worth 10 to 35.
+/// Returns the remainder of a number in digits and letters; a letter is worth 10 to 35. `None` for
+/// any other character.
 fn remainder(chars: impl Iterator<Item = char>, modulus: u32) -> Option<u32> {
     let mut value = 0;
     for ch in chars {
@@ -35,7 +39,8 @@ fn remainder(chars: impl Iterator<Item = char>, modulus: u32) -> Option<u32> {
     Some(value)
 }
 
-/// An IBAN, without blanks: length of its country and remainder 1 of 97 (ISO 13616).
+/// Returns whether the characters, without spaces, are an IBAN: the length of its country, and
+/// remainder 1 of 97 (ISO 13616).
 pub(super) fn is_iban(chars: &[char]) -> bool {
     let Some((prefix, body)) = chars.split_at_checked(4) else { return false };
     iban_length(&prefix[..2]) == Some(chars.len())
@@ -44,7 +49,8 @@ pub(super) fn is_iban(chars: &[char]) -> bool {
         && remainder(body.iter().chain(prefix).copied(), 97) == Some(1)
 }
 
-/// Signs of an IBAN of this country, by the registry of SWIFT.
+/// Length of an IBAN of this country in characters, from the SWIFT registry; `None` for an unknown
+/// country.
 pub(super) fn iban_length(country: &[char]) -> Option<usize> {
     let mut code = [0; 2];
     for (byte, ch) in code.iter_mut().zip(country) {
@@ -54,7 +60,7 @@ pub(super) fn iban_length(country: &[char]) -> Option<usize> {
     Some(*length)
 }
 
-/// Lengths with the countries that have them.
+/// IBAN lengths, each with the codes of its countries.
 const IBAN_LENGTHS: [(usize, &[u8]); 18] = [
     (15, b"NO"),
     (16, b"BE"),
@@ -76,8 +82,10 @@ const IBAN_LENGTHS: [(usize, &[u8]); 18] = [
     (33, b"RU"),
 ];
 
-/// A French NIR of fifteen signs: shape of its parts, and key 97 − N mod 97 with Corsica's 2A as 19
-/// and 2B as 18 (<https://fr.wikipedia.org/wiki/Num%C3%A9ro_de_s%C3%A9curit%C3%A9_sociale_en_France>).
+/// Returns whether fifteen characters are a French NIR: possible parts, and a key of 97 − N mod 97.
+///
+/// Corsica's 2A counts as 19 and 2B as 18
+/// (<https://fr.wikipedia.org/wiki/Num%C3%A9ro_de_s%C3%A9curit%C3%A9_sociale_en_France>).
 pub(super) fn is_nir(chars: &[char]) -> bool {
     if chars.len() != 15 || !has_nir_shape(&chars[..13]) {
         return false;
@@ -92,7 +100,8 @@ pub(super) fn is_nir(chars: &[char]) -> bool {
     remainder(number, 97).is_some_and(|value| key == Some(97 - value))
 }
 
-/// Sex, month and department of a NIR's first thirteen signs are possible ones.
+/// Returns whether the first thirteen characters of a NIR have a possible sex, month and
+/// department.
 pub(super) fn has_nir_shape(chars: &[char]) -> bool {
     let letter = chars[6].to_ascii_uppercase();
     let corsica = chars[5] == '2' && matches!(letter, 'A' | 'B');
@@ -105,8 +114,11 @@ pub(super) fn has_nir_shape(chars: &[char]) -> bool {
         && chars[5..7] != ['0', '0']
 }
 
-/// A French VAT number after its `FR`: two signs of key, nine digits of SIREN. A key of digits is
-/// (12 + 3 × (SIREN mod 97)) mod 97; one with a letter has no published arithmetic.
+/// Returns whether eleven characters after `FR` are a French VAT number: two characters of key and
+/// nine digits of SIREN.
+///
+/// A key of digits is (12 + 3 × (SIREN mod 97)) mod 97. A key with a letter has no published
+/// arithmetic.
 pub(super) fn is_french_vat(chars: &[char]) -> bool {
     if chars.len() != 11 {
         return false;
@@ -127,17 +139,19 @@ pub(super) fn is_french_vat(chars: &[char]) -> bool {
     }
 }
 
-/// What a base58check text holds.
+/// Kind of payload in a base58check text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Base58Payload {
-    /// An address: a version of one or two bytes and a hash of twenty.
+    /// An address: one or two bytes of version and a hash of twenty bytes.
     Address,
-    /// A key: of 32 bytes with version, or an extended one of 78.
+    /// A key of 32 bytes with its version, or an extended key of 78 bytes.
     Key,
 }
 
-/// Decodes base58 and compares the last four bytes with the doubled SHA-256 of the rest
+/// Decodes base58 and compares the last four bytes with the double SHA-256 of the rest
 /// (<https://en.bitcoin.it/wiki/Base58Check_encoding>).
+///
+/// `None` when a character, the checksum or the length does not fit.
 pub(super) fn decode_base58check(text: &[char]) -> Option<Base58Payload> {
     const ALPHABET: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
     let mut bytes: Vec<u8> = Vec::with_capacity(text.len()); // least significant first
@@ -166,7 +180,8 @@ pub(super) fn decode_base58check(text: &[char]) -> Option<Base58Payload> {
     }
 }
 
-/// A bech32 or bech32m text (BIP 173, BIP 350): prefix, `1`, data, six signs of check.
+/// Returns whether a text is bech32 or bech32m (BIP 173, BIP 350): prefix, `1`, data, six
+/// characters of checksum.
 pub(super) fn is_bech32(text: &[char]) -> bool {
     const ALPHABET: &[u8; 32] = b"qpzry9x8gf2tvdw0s3jn54khce6mua7l";
     const BECH32: u32 = 1;
@@ -213,7 +228,7 @@ mod tests {
         text.chars().filter(|c| !c.is_whitespace()).collect()
     }
 
-    /// The text with one sign changed to its neighbour, at every place.
+    /// Returns copies of the text, each with one character changed to a neighbouring one.
     fn with_each_char_changed(text: &str) -> Vec<Vec<char>> {
         let chars = non_space_chars(text);
         let change_at = |index: usize| {
@@ -230,7 +245,8 @@ mod tests {
 
     #[test]
     fn published_numbers_pass_and_each_with_one_sign_changed_fails() {
-        // The examples of ISO 13616's registry, of the pages named above, of BIP 173 and BIP 350.
+        // The examples of the ISO 13616 registry, of the pages named above, of BIP 173 and of BIP
+        // 350.
         type CheckFn = fn(&[char]) -> bool;
         let luhn: CheckFn = |text| passes_luhn(&digits(&text.iter().collect::<String>()));
         let siret: CheckFn = |text| is_siret(&digits(&text.iter().collect::<String>()));

@@ -1,13 +1,13 @@
 #![doc = include_str!("../README.md")]
 //!
-//! # How it is made
+//! # How it works
 //!
-//! The text is made plain once (`view`), then read from left to right; at each sign the recognisers
-//! say whether something begins there. Each looks a bounded way ahead, or at a whole word once, so
-//! the time is linear. What was found is closed to further matches and the rest is read again, until
-//! nothing more is found: a number beside another is not missed, and masking twice changes nothing.
-//! Every recogniser runs on every text, whatever its language; a check digit decides where there is
-//! one.
+//! The text is normalised once, then read from left to right. At each character the recognisers
+//! decide whether a match begins there. Each recogniser looks a bounded distance ahead, or reads a
+//! whole word once, so the time is linear. A match is replaced by a barrier, and the remaining text
+//! is read again until no match is left. So a number beside another is found too, and masking twice
+//! changes nothing. Every recogniser runs on every text, whatever its language. Where a kind has a
+//! check digit, the check digit decides.
 
 mod address;
 mod checks;
@@ -24,45 +24,45 @@ use serde::Serialize;
 use self::normalize::{BARRIER, NormalizedChar};
 use self::scanner::Scanner;
 
-/// What something found is.
+/// Kind of personal data that the mask finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PiiKind {
-    /// A street with its number, its place if it follows; a post box.
+    /// A street with its number, and its place when it follows; or a post box.
     Address,
-    /// A payment card's number.
+    /// Number of a payment card.
     Card,
-    /// An address of a cryptocurrency.
+    /// Address of a cryptocurrency wallet.
     Crypto,
-    /// An e-mail address, spelled out too.
+    /// An e-mail address, also when it is spelled out.
     Email,
-    /// A name behind an `@`.
+    /// A user name after an `@`.
     Handle,
     /// An international bank account number.
     Iban,
-    /// An IPv4 address.
+    /// An IPv4 address in dotted form.
     Ip,
-    /// An IPv6 address.
+    /// An IPv6 address, with its zone.
     Ipv6,
-    /// The address of a network card.
+    /// Hardware address of a network card.
     Mac,
     /// A British National Insurance number.
     Nino,
     /// A French social security number.
     Nir,
-    /// A telephone number.
+    /// A telephone number, with its extension.
     Phone,
-    /// A key, a token, a password that is called so.
+    /// A key, a token, or a password that its text names as one.
     Secret,
-    /// A French company's number.
+    /// Number of a French company.
     Siren,
-    /// A French establishment's number.
+    /// Number of a French establishment.
     Siret,
     /// An American social security number.
     Ssn,
-    /// A link or a domain.
+    /// A link or a domain name.
     Url,
-    /// A French VAT number.
+    /// A French VAT number, with its `FR`.
     Vat,
 }
 
@@ -89,7 +89,7 @@ impl PiiKind {
         Self::Vat,
     ];
 
-    /// What stands in the text instead.
+    /// Placeholder that replaces the data in the masked text.
     pub const fn placeholder(self) -> &'static str {
         match self {
             Self::Address => "[ADDRESS]",
@@ -114,7 +114,8 @@ impl PiiKind {
     }
 }
 
-/// Text that passed [`mask`]; nothing else makes one.
+/// Text whose personal data was replaced by placeholders. Only the functions of this crate build
+/// one.
 ///
 /// ```
 /// use jeffrey_mask::mask;
@@ -128,16 +129,16 @@ impl PiiKind {
 pub struct MaskedText(String);
 
 impl MaskedText {
-    /// Longest preview, in characters.
+    /// Length of the longest preview, in characters.
     pub const PREVIEW_CHARS_MAX: usize = 50;
 
-    /// The masked text.
+    /// The masked text as a string.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Its first [`MaskedText::PREVIEW_CHARS_MAX`] characters; a placeholder that would be cut is left
-    /// out whole.
+    /// Returns the first [`MaskedText::PREVIEW_CHARS_MAX`] characters. A placeholder that does not
+    /// fit is omitted, with the rest.
     pub fn preview(&self) -> Self {
         let Some((end, _)) = self.0.char_indices().nth(Self::PREVIEW_CHARS_MAX) else {
             return self.clone();
@@ -159,23 +160,23 @@ impl fmt::Display for MaskedText {
     }
 }
 
-/// Where in a text something was found, in bytes of UTF-8.
+/// Range of personal data in the original text, in bytes of UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct PiiSpan {
-    /// What it is.
+    /// Kind of data in the range.
     pub kind: PiiKind,
-    /// Its first byte.
+    /// First byte of the range.
     pub start: usize,
-    /// The byte after it.
+    /// First byte after the range.
     pub end: usize,
 }
 
-/// The text with a placeholder for everything that was found in it.
+/// Replaces all personal data that is found in `text` by placeholders.
 pub fn mask(text: &str) -> MaskedText {
     mask_with_spans(text).0
 }
 
-/// The same, with what was found in the text as it came, in its order.
+/// Masks `text` like [`mask`] and also returns the ranges in the original text, in order.
 pub fn mask_with_spans(text: &str) -> (MaskedText, Vec<PiiSpan>) {
     let spans = find_spans(text);
     let mut masked = String::with_capacity(text.len());
@@ -189,7 +190,7 @@ pub fn mask_with_spans(text: &str) -> (MaskedText, Vec<PiiSpan>) {
     (MaskedText(masked), spans)
 }
 
-/// What of a view's signs is one thing.
+/// Match in the normalised text, as character indexes; `end` is excluded.
 #[derive(Clone, Copy, Debug)]
 struct PiiMatch {
     kind: PiiKind,
@@ -197,8 +198,8 @@ struct PiiMatch {
     end: usize,
 }
 
-/// How often the rest is read again. Texts of people need two; the limit keeps the time linear for
-/// one made to need more.
+/// Most passes over the remaining text. Real texts need two; the limit keeps the time linear for a
+/// text made to need more.
 const PASSES_MAX: usize = 8;
 
 fn find_spans(text: &str) -> Vec<PiiSpan> {
@@ -225,7 +226,7 @@ fn find_spans(text: &str) -> Vec<PiiSpan> {
     spans
 }
 
-/// One reading from left to right: matches in their order, none within another.
+/// Reads the text once from left to right and returns the matches in order, without overlaps.
 fn scan_once(scanner: &Scanner<'_>) -> Vec<PiiMatch> {
     let mut matches: Vec<PiiMatch> = Vec::new();
     let mut pos = 0;
@@ -242,7 +243,8 @@ fn scan_once(scanner: &Scanner<'_>) -> Vec<PiiMatch> {
     matches
 }
 
-/// What begins at this sign, if anything; the surest kinds are asked first.
+/// Returns the match that begins at this character, if there is one. The most reliable kinds are
+/// tried first.
 fn match_at(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
     let ch = scanner.char_at(pos);
     if ch == ' ' || ch == BARRIER {

@@ -1,4 +1,7 @@
-//! Addresses of the network: URLs, domains, e-mail, handles, IP, MAC.
+//! Finds network addresses: URLs, domains, e-mail, handles, IP, MAC.
+//!
+//! A scheme, an `@` or a known top-level domain marks a host. Words around a match tell an address
+//! from a version number, from code or from an ordinary sentence.
 
 use core::net::Ipv6Addr;
 
@@ -6,19 +9,19 @@ use super::number::NON_PERSONAL_CUES;
 use super::scanner::{Scanner, is_word_char};
 use super::{PiiKind, PiiMatch};
 
-/// Domain ends that nobody takes for a word: enough to see a domain in `example.com`.
+/// Top-level domains that are no ordinary words, so one is enough to recognise `example.com`.
 const UNAMBIGUOUS_TLDS: &str =
     "com org net fr uk eu ch ca info biz edu gov io dev app gouv bzh paris lu xyz";
 
-/// More ends, where the rest of the form already says that a domain is meant.
+/// More top-level domains, for text that already has the form of an address.
 const OTHER_TLDS: &str = "be de es it pt nl co me us ai tv mc re pro ie au nz pl se no dk fi at name \
                          mobi online site shop tech cloud blog store example test ru jp cn br in";
 
-/// Names with a dot that are no domains, though they end like one.
+/// Names with a dot that are no domains, although they end like one.
 const PRODUCT_NAMES: [&str; 7] =
     ["asp.net", "vb.net", "ado.net", "ml.net", "socket.io", "next.dev", "draw.io"];
 
-/// Short links, which often name a person, or a telephone.
+/// Hosts of short links, which often contain a person's name or telephone.
 const SHORT_LINK_HOSTS: [&str; 10] = [
     "wa.me/",
     "t.me/",
@@ -32,7 +35,7 @@ const SHORT_LINK_HOSTS: [&str; 10] = [
     "tinyurl.com/",
 ];
 
-/// Who keeps people's mail: behind a bare « at » nothing else is meant.
+/// Hosts of e-mail providers. After a bare « at » they can only mean an e-mail address.
 const MAIL_HOSTS: [&str; 14] = [
     "gmail.",
     "googlemail.",
@@ -50,7 +53,7 @@ const MAIL_HOSTS: [&str; 14] = [
     "proton.me",
 ];
 
-/// A URL with its scheme, or one that starts with `www.`: with user, query and fragment.
+/// Matches a URL with a scheme, or one that starts with `www.`, including user, query and fragment.
 pub(super) fn match_url(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
     if !scanner.char_at(pos).is_ascii_alphabetic() || !scanner.is_word_start(pos) {
         return None;
@@ -72,8 +75,8 @@ pub(super) fn match_url(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
     opens.then(|| scanner.match_span(PiiKind::Url, pos, find_url_end(scanner, host + 2)))?
 }
 
-/// Where a URL ends: at a blank that is not an escape, a quotation mark, a bracket that it did not
-/// open; without the punctuation of the sentence.
+/// Returns the end of a URL: a space that is not an escape, a quotation mark, or a bracket that the
+/// URL did not open. Trailing punctuation belongs to the sentence.
 fn find_url_end(scanner: &Scanner<'_>, from: usize) -> usize {
     let mut to = from;
     let (mut round, mut square) = (0_i32, 0_i32);
@@ -103,8 +106,10 @@ fn find_url_end(scanner: &Scanner<'_>, from: usize) -> usize {
     to
 }
 
-/// A domain without a scheme, with its path: `example.com/a`. Its end must be a known one in small
-/// letters, so that `node.js`, `e.g.` and a missing blank after a full stop stay.
+/// Matches a domain without a scheme, with its path: `example.com/a`.
+///
+/// Its top-level domain must be a known one in small letters. So `node.js`, `e.g.` and a missing
+/// space after a full stop stay.
 pub(super) fn match_domain(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
     if !is_label_char(scanner.char_at(pos))
         || is_label_char(scanner.char_before(pos))
@@ -130,13 +135,14 @@ pub(super) fn match_domain(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch
     scanner.match_span(PiiKind::Url, pos, if path { find_url_end(scanner, to).max(to) } else { to })
 }
 
-/// A letter or digit of a domain's label. Scripts without blanks between words do not count: there,
-/// the sentence would be taken for the name.
+/// Returns whether `ch` can be in a label of a domain. Scripts without spaces between words are
+/// excluded, because a whole sentence would become the name.
 fn is_label_char(ch: char) -> bool {
     (ch.is_alphanumeric() && (ch as u32) < 0x2e80) || ch == '-'
 }
 
-/// Where a host ends that starts here: labels with single dots, the last one of letters.
+/// Returns the end of a host that starts at `pos`: labels with single dots, the last one of
+/// letters.
 fn find_host_end(scanner: &Scanner<'_>, pos: usize, known_tlds_only: bool) -> Option<usize> {
     let mut end = None;
     let mut label = pos;
@@ -155,7 +161,7 @@ fn find_host_end(scanner: &Scanner<'_>, pos: usize, known_tlds_only: bool) -> Op
     }
 }
 
-/// Whether a label can be the last.
+/// Returns whether a label can be a top-level domain.
 fn is_tld(scanner: &Scanner<'_>, from: usize, to: usize, known_tlds_only: bool) -> bool {
     if known_tlds_only {
         let small = scanner.chars(from, to).all(|ch| ch.is_ascii_lowercase());
@@ -165,12 +171,12 @@ fn is_tld(scanner: &Scanner<'_>, from: usize, to: usize, known_tlds_only: bool) 
     (2..=24).contains(&(to - from)) && (letters || scanner.starts_with(from, "xn--"))
 }
 
-/// A sign of an e-mail address before the `@`.
+/// Returns whether `ch` can be in an e-mail address before the `@`.
 fn is_local_part_char(ch: char) -> bool {
     is_label_char(ch) || matches!(ch, '.' | '_' | '+' | '%')
 }
 
-/// An e-mail address: as it should be, with blanks in it, or spelled out.
+/// Matches an e-mail address in its normal form, with spaces in it, or spelled out.
 pub(super) fn match_email(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
     let first = scanner.char_at(pos);
     if first == '"' {
@@ -182,7 +188,7 @@ pub(super) fn match_email(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch>
     if !is_local_part_char(first) || is_local_part_char(scanner.char_before(pos)) {
         return None;
     }
-    // O’Brien's, but not « l’adresse d’Alice ».
+    // O’Brien's address begins with the O, but « l’adresse d’Alice » has no such prefix.
     let irish = matches!(first, 'o' | 'O') && scanner.char_at(pos + 1) == '\'';
     let mut local = scanner.scan_while(if irish { pos + 2 } else { pos }, is_local_part_char);
     let from = pos + scanner.chars(pos, local).take_while(|ch| matches!(ch, '.' | '-')).count();
@@ -194,7 +200,7 @@ pub(super) fn match_email(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch>
     {
         return scanner.match_span(PiiKind::Email, from, to);
     }
-    // Further names with a spelled dot between them.
+    // The local part may have more names, with a spelled dot between them.
     for _ in 0..4 {
         let Some(next) = skip_spelled_char(scanner, local, SPELLED_LOCAL_CHARS) else { break };
         let end = scanner.scan_at_most(next, 64, is_local_part_char);
@@ -210,7 +216,7 @@ const SPELLED_DOTS: &str = "point dot";
 const SPELLED_LOCAL_CHARS: &str = "point dot underscore tiret dash";
 const SPELLED_ATS: &str = "arobase arobas arrobase arobaze at";
 
-/// After a spelled sign with blanks around it.
+/// Returns the position after a spelled character with spaces around it.
 fn skip_spelled_char(scanner: &Scanner<'_>, pos: usize, words: &str) -> Option<usize> {
     let from = scanner.skip_spaces(pos);
     let (word, to) = scanner.word_at(from);
@@ -218,9 +224,10 @@ fn skip_spelled_char(scanner: &Scanner<'_>, pos: usize, words: &str) -> Option<u
     (from > pos && next > to && word.is_in(words)).then_some(next)
 }
 
-/// The rest of an address that is spelled, or has blanks, after its local part. With a bare `at`,
-/// which every English sentence has, a dot must be spelled too, or the words before must speak of
-/// e-mail.
+/// Matches the rest of an address that is spelled out, or has spaces, after its local part.
+///
+/// A bare `at` is frequent in English sentences. So with it a dot must be spelled too, or a word
+/// before must refer to e-mail.
 fn match_spelled_host(scanner: &Scanner<'_>, from: usize, local: usize) -> Option<PiiMatch> {
     let at_sign_pos = scanner.skip_spaces(local);
     let (mut pos, is_explicit) = if scanner.char_at(at_sign_pos) == '@' {
@@ -230,14 +237,15 @@ fn match_spelled_host(scanner: &Scanner<'_>, from: usize, local: usize) -> Optio
         let is_mail_host = MAIL_HOSTS.iter().any(|host| scanner.starts_with(pos, host));
         (pos, is_mail_host || !scanner.starts_with(at_sign_pos, "at "))
     };
-    // « at a dot com café » has one letter.
+    // The host in « at a dot com café » has one letter, so it does not count.
     let host_letters = scanner.scan_at_most(pos, 64, is_label_char) - pos;
     let (mut spelled_dots, mut has_french_dot) = (0, false);
     let mut end = None;
     for index in 0..6 {
         let label = scanner.scan_at_most(pos, 64, |ch| is_label_char(ch) || ch == '_');
         let (word, word_end) = scanner.word_at(pos);
-        // « at this point in life »: the English sign and the French dot leave only plain ends.
+        // No address: « at this point in life ». After the English « at » and the French dot only
+        // unambiguous top-level domains count.
         let more = (is_explicit || !has_french_dot) && word.is_in(OTHER_TLDS);
         let is_tld_word = word_end == label && (more || word.is_in(UNAMBIGUOUS_TLDS));
         if index > 0 && is_tld_word {
@@ -246,7 +254,7 @@ fn match_spelled_host(scanner: &Scanner<'_>, from: usize, local: usize) -> Optio
         let dot = scanner.skip_spaces(label);
         pos = if scanner.char_at(dot) == '.' {
             let next = scanner.skip_spaces(dot + 1);
-            // « … @ gmail.com. Merci »: a full stop, not a dot.
+            // In « … @ gmail.com. Merci » the last one is a full stop.
             if label == pos || (end.is_some() && next > dot + 1) {
                 break;
             }
@@ -268,7 +276,7 @@ fn match_spelled_host(scanner: &Scanner<'_>, from: usize, local: usize) -> Optio
         .then(|| scanner.match_span(PiiKind::Email, from, to))?
 }
 
-/// Words behind an `@` that name nobody: parts of code, and everybody.
+/// Words after an `@` that name no person: parts of code, places, and groups such as `everyone`.
 const NON_HANDLES: &str = "all after angular app app* autowired babel before bean channel charset chez \
                       class classmethod component controller dataclass deprecated entity everyone \
                       extend font fontface gmail hotmail here home import include inject injectable \
@@ -278,7 +286,8 @@ const NON_HANDLES: &str = "all after angular app app* autowired babel before bea
                       supports suppresswarnings tailwind test throws todo type typedef types version \
                       vue work";
 
-/// A handle: `@jeanne_d`, `@user@instance.social`. Not `@5pm`, `@Override` or `@scope/package`.
+/// Matches a handle: `@jeanne_d`, `@user@instance.social`. It does not match `@5pm`, `@Override` or
+/// `@scope/package`.
 pub(super) fn match_handle(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
     let before = scanner.char_before(pos);
     if scanner.char_at(pos) != '@'
@@ -313,13 +322,13 @@ pub(super) fn match_handle(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch
     (!is_code && !is_non_handle).then(|| scanner.match_span(PiiKind::Handle, pos, to))?
 }
 
-/// Words that say of four numbers with dots that they are no address.
+/// Words before four numbers with dots that mark a version or a section instead of an address.
 const VERSION_CUES: &str = "version versions v ver release build firmware maj update patch section sections \
                      chapter chapitre article annexe figure paragraph paragraphe clause alinea rev \
                      revision driver pilote";
 
-/// An IPv4 address: four numbers to 255 without leading zeros. What a word before calls a version or
-/// a section stays.
+/// Matches an IPv4 address: four numbers to 255 without leading zeros. A version or section number,
+/// by the word before it, stays.
 pub(super) fn match_ipv4(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
     let before = scanner.char_before(pos);
     let inner =
@@ -348,7 +357,8 @@ pub(super) fn match_ipv4(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> 
     is_ipv4.then(|| scanner.match_span(PiiKind::Ip, pos, to))?
 }
 
-/// An IPv6 address. `a::b`, as code has it, is none: three groups, or a digit, must be there.
+/// Matches an IPv6 address. Code such as `a::b` does not match: three groups are needed, or a
+/// digit.
 pub(super) fn match_ipv6(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
     let first = scanner.char_at(pos);
     let before = scanner.char_before(pos);
@@ -381,7 +391,8 @@ pub(super) fn match_ipv6(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> 
     scanner.match_span(PiiKind::Ipv6, pos, if zone > to + 1 { zone } else { to })
 }
 
-/// A MAC address: six pairs with `:` or `-` between, or three groups of four with dots.
+/// Matches a MAC address: six pairs separated by `:` or `-`, or three groups of four separated by
+/// dots.
 pub(super) fn match_mac(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
     let hex = |pos: usize, count: usize| {
         (pos..pos + count).all(|pos| scanner.char_at(pos).is_ascii_hexdigit())
@@ -404,7 +415,7 @@ pub(super) fn match_mac(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
     let to = pos + count * (size + 1) - 1;
     let is_continued = !scanner.is_word_end(to)
         || (scanner.char_at(to) == separator && scanner.char_at(to + 1).is_ascii_hexdigit());
-    // Digits alone may be a thing's number, when a word says so.
+    // Digits alone may be an order or product number, when a word says so.
     let letter = scanner.chars(pos, to).any(|ch| ch.is_alphabetic());
     let sure = separator == ':'
         || letter

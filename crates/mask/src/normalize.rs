@@ -1,31 +1,35 @@
-//! A text as the recognisers see it: plain signs, each with its place in the original.
+//! Normalises a text for the recognisers: plain characters, each with its byte range in the
+//! original.
 //!
-//! Full-width, mathematical and foreign digits become ASCII digits, every blank a space, every dash
-//! a `-`, look-alike letters of Greek and Cyrillic their Latin twins, `%40`, `&#64;`, `[at]` and
-//! `(dot)` the sign they stand for. Marks without width (joiners, soft hyphens, accents that
-//! combine, the frame of a keycap) belong to the sign before them. Only where a match begins and
-//! ends leaves this view.
+//! Full-width, mathematical and foreign digits become ASCII digits. Every space becomes a plain
+//! space and every dash a `-`. Look-alike letters of Greek and Cyrillic become Latin ones, and
+//! `%40`, `&#64;`, `[at]` and `(dot)` become the character that they mean. Marks without width
+//! (joiners, soft hyphens, combining accents, the frame of a keycap) belong to the character before
+//! them. Recognisers see only normalised characters; matches are mapped back to the original bytes.
 
 use super::PiiKind;
 
-/// One sign of the view.
+/// One character of the normalised text.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct NormalizedChar {
-    /// What it stands for; [`BARRIER`] for a placeholder.
+    /// Normalised character; [`BARRIER`] for a placeholder.
     pub(super) ch: char,
-    /// Whether it was written as an escape, so that a blank in a URL is told from one after it.
+    /// True for a character that was written as an escape. It tells a space inside a URL from the
+    /// space after the URL.
     pub(super) is_escaped: bool,
-    /// First byte in the original.
+    /// First byte in the original text.
     pub(super) start: usize,
-    /// The byte after it.
+    /// First byte after the character in the original text.
     pub(super) end: usize,
 }
 
-/// Stands for a placeholder, of the text itself or of a match: nothing is matched across it. Not a
-/// character, so that no text can hold it (it is mapped away below).
+/// Marks a placeholder, from the text itself or from an earlier match. No match crosses it.
+///
+/// U+10FFFF is not a valid character, and `normalise` replaces it by U+FFFD, so no text can contain
+/// it.
 pub(super) const BARRIER: char = '\u{10FFFF}';
 
-/// The view of `text`.
+/// Returns the normalised characters of `text`.
 pub(super) fn normalise(text: &str) -> Vec<NormalizedChar> {
     let bytes = text.as_bytes();
     let mut chars: Vec<NormalizedChar> = Vec::with_capacity(text.len());
@@ -56,13 +60,13 @@ pub(super) fn normalise(text: &str) -> Vec<NormalizedChar> {
     chars
 }
 
-/// Bytes of the placeholder that stands at the start.
+/// Returns the length of a placeholder at the start, in bytes.
 fn placeholder_len(bytes: &[u8]) -> Option<usize> {
     let mut placeholders = PiiKind::ALL.iter().map(|kind| kind.placeholder());
     placeholders.find(|placeholder| bytes.starts_with(placeholder.as_bytes())).map(str::len)
 }
 
-/// Spelled signs in brackets: of an address that its owner hid from machines.
+/// Spelled characters in brackets, as in an address that its owner hid from programs.
 const BRACKETED: [(&[u8], char); 9] = [
     (b"at", '@'),
     (b"arobase", '@'),
@@ -75,7 +79,8 @@ const BRACKETED: [(&[u8], char); 9] = [
     (b":", ':'),
 ];
 
-/// The sign that an escape at the start stands for, and its length: `%40`, `&#64;`, `&#x40;`, `[at]`.
+/// Returns the character that an escape at the start means, and the length in bytes: `%40`,
+/// `&#64;`, `&#x40;`, `[at]`.
 fn decode_escape(bytes: &[u8]) -> Option<(char, usize)> {
     let printable = |code: u32| u8::try_from(code).ok().filter(|code| (b' '..0x7f).contains(code));
     match bytes {
@@ -108,7 +113,7 @@ fn decode_escape(bytes: &[u8]) -> Option<(char, usize)> {
     }
 }
 
-/// What one character stands for; `None` when it belongs to the one before it.
+/// Returns the normalised form of one character; `None` when it belongs to the character before it.
 fn normalise_char(ch: char) -> Option<char> {
     if ch.is_ascii() {
         return match ch {
@@ -134,7 +139,7 @@ fn normalise_char(ch: char) -> Option<char> {
         '\u{2018}' | '\u{2019}' => '\'',
         // ASCII in full width.
         '\u{ff01}'..='\u{ff5e}' => char::from_u32(code - 0xfee0).unwrap_or(ch),
-        // ① to ⑨, and ⓪.
+        // Digits in circles: ① to ⑨, and ⓪.
         '\u{2460}'..='\u{2468}' => char::from_digit(code - 0x245f, 10).unwrap_or(ch),
         '\u{24ea}' => '0',
         // Mathematical letters: 26 capitals and 26 small ones in each style.
@@ -151,12 +156,12 @@ fn normalise_char(ch: char) -> Option<char> {
     })
 }
 
-/// Code points of the digit zero whose nine successors are 1 to 9: Arabic, Persian, Devanagari,
-/// Bengali, Thai, full width, and the five mathematical styles.
+/// Code points of the digit zero; the nine code points after each are 1 to 9. Scripts: Arabic,
+/// Persian, Devanagari, Bengali, Thai, full width, and the five mathematical styles.
 const DIGIT_ZEROS: [u32; 11] =
     [0x660, 0x6f0, 0x966, 0x9e6, 0xe50, 0xff10, 0x1d7ce, 0x1d7d8, 0x1d7e2, 0x1d7ec, 0x1d7f6];
 
-/// Letters that look like Latin ones, in the order of their code points.
+/// Letters that look like Latin ones, in the order of their code points, for a binary search.
 const HOMOGLYPHS: [(char, char); 44] = [
     ('Α', 'A'),
     ('Β', 'B'),
@@ -204,7 +209,7 @@ const HOMOGLYPHS: [(char, char); 44] = [
     ('ј', 'j'),
 ];
 
-/// A letter without its accent, in lower case; what is no Latin letter stays.
+/// Returns a letter in lower case without its accent. Other characters stay.
 pub(super) fn fold_char(ch: char) -> char {
     match ch {
         'a'..='z' => ch,

@@ -1,8 +1,8 @@
-//! Numbers that were given to somebody: telephones, cards, accounts, social security, companies.
+//! Finds numbers of persons and companies: telephones, cards, accounts, social security.
 //!
-//! A run of digits is read with what stands between them; each rule says which lengths, groups and
-//! check it needs. Where a number without a check could be an order as well, the words before it
-//! decide, the nearest one first.
+//! A run of digits is read with the separators between them. Each rule defines the lengths, groups
+//! and check digit that it needs. A number without a check digit could be an order number as well.
+//! Then the words before it decide, the nearest one first.
 
 use super::checks::{
     has_nir_shape, iban_length, is_french_vat, is_iban, is_nir, is_siret, passes_luhn,
@@ -10,26 +10,26 @@ use super::checks::{
 use super::scanner::{Scanner, is_word_char};
 use super::{PiiKind, PiiMatch};
 
-/// Digits that are read at most: an IBAN's have letters and are read elsewhere.
+/// Most digits that are read in one run. IBANs contain letters, so they are read elsewhere.
 const DIGITS_MAX: usize = 24;
 
-/// What stands between two digits.
+/// Separator between two digits of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum DigitSeparator {
-    /// Nothing.
+    /// The digits are adjacent, without a separator.
     None,
-    /// One blank, or several.
+    /// One space or several spaces.
     Space,
     LineBreak,
     Dash,
     Dot,
     Parenthesis,
     Slash,
-    /// Punctuation and a blank: two numbers, unless one is cut by a line.
+    /// Punctuation with a space: two numbers, unless a line break cuts one number.
     Boundary,
 }
 
-/// Digits with what stands before each and where each ends.
+/// Run of digits, with the separator before each digit and the position after it.
 struct DigitRun {
     digits: [u8; DIGITS_MAX],
     separators: [DigitSeparator; DIGITS_MAX],
@@ -66,14 +66,15 @@ impl DigitRun {
         &self.digits[..self.len]
     }
 
-    /// Whether a number can end after so many digits.
+    /// Returns whether a number can end after `count` digits: the run ends there, or a separator
+    /// follows.
     fn can_end_after(&self, count: usize) -> bool {
         count > 0
             && count <= self.len
             && (count == self.len || self.separators[count] != DigitSeparator::None)
     }
 
-    /// Digits of each group among the first `count`.
+    /// Returns the number of digits in each group among the first `count` digits.
     fn group_lengths(&self, count: usize) -> Vec<usize> {
         let mut groups = Vec::new();
         for index in 0..count {
@@ -85,14 +86,14 @@ impl DigitRun {
         groups
     }
 
-    /// Whether what stands between the first `count` digits is among these.
+    /// Returns whether all separators between the first `count` digits are among `allowed`.
     fn separators_are_among(&self, count: usize, allowed: &[DigitSeparator]) -> bool {
         self.separators[1..count]
             .iter()
             .all(|gap| *gap == DigitSeparator::None || allowed.contains(gap))
     }
 
-    /// Whether groups break only before these digits, or where a line breaks.
+    /// Returns whether groups break only before the digits at `indexes`, or at a line break.
     fn breaks_only_before(&self, count: usize, indexes: &[usize]) -> bool {
         (1..count).all(|index| {
             matches!(self.separators[index], DigitSeparator::None | DigitSeparator::LineBreak)
@@ -121,12 +122,12 @@ fn separator_between(scanner: &Scanner<'_>, from: usize, to: usize) -> DigitSepa
 const GROUP_SEPARATORS: [DigitSeparator; 4] =
     [DigitSeparator::Space, DigitSeparator::LineBreak, DigitSeparator::Dash, DigitSeparator::Dot];
 
-/// Words that say a number is somebody's telephone.
+/// Words before a number that mark it as a telephone.
 const PHONE_CUES: &str = "tel telephone telephones tels phone phones mobile mobiles portable portables cell \
                       cellphone fax whatsapp sms call* ring text appel* rappel* joindre joignable fixe gsm \
                       numero contact* dial reach";
 
-/// Words that say a number is a thing's.
+/// Words before a number that mark it as an order, a product, an amount or another thing.
 pub(super) const NON_PERSONAL_CUES: &str = "commande commandes cmd order orders ordre ref reference references ticket tickets dossier \
                      dossiers facture factures invoice invoices colis tracking suivi parcel isbn ean upc sku article \
                      articles id ids identifiant build version timestamp epoch serie serial lot batch contrat contract \
@@ -138,7 +139,7 @@ const COMPANY_CUES: &str =
     "siren siret sirene rcs entreprise societe company insee etablissement registre immatricul*";
 const SOCIAL_SECURITY_CUES: &str = "ssn social security securite secu sociale nir insee assure*";
 
-/// Numbers that begin with a digit, a `+` or a bracket.
+/// Matches a number that begins with a digit, a `+` or a bracket.
 pub(super) fn match_number(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
     let ch = scanner.char_at(pos);
     let before = scanner.char_before(pos);
@@ -146,7 +147,8 @@ pub(super) fn match_number(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch
     {
         return None;
     }
-    // The rest of a decimal, of a date, of a range; but not the second of « 0612…/0755… ».
+    // The digits continue a decimal, a date or a range. The second telephone of « 0612…/0755… »
+    // does not.
     let inner = matches!(before, '.' | ',' | '/' | '-' | ':' | '\'')
         && pos > 1
         && scanner.char_at(pos - 2).is_ascii_digit()
@@ -166,7 +168,8 @@ pub(super) fn match_number(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch
         };
     }
     if follows_letter {
-        // « appelle0612345678 »; but not an order `CMD0612345678`.
+        // A telephone may follow a word directly, as in « appelle0612345678 »; `CMD0612345678` is
+        // an order.
         return if before.is_lowercase() && ch == '0' { match_phone(scanner, pos) } else { None };
     }
     let run = DigitRun::read(scanner, pos);
@@ -181,7 +184,7 @@ pub(super) fn match_number(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch
         .or_else(|| match_phone(scanner, pos))
 }
 
-/// Whether ten digits in one begin there as those of a French telephone do.
+/// Returns whether ten adjacent digits that begin like a French telephone start at `pos`.
 fn is_ten_digit_phone(scanner: &Scanner<'_>, pos: usize) -> bool {
     scanner.char_at(pos) == '0'
         && matches!(scanner.char_at(pos + 1), '1'..='9')
@@ -189,7 +192,7 @@ fn is_ten_digit_phone(scanner: &Scanner<'_>, pos: usize) -> bool {
         && scanner.scan_at_most(pos, 11, |ch| ch.is_ascii_digit()) == pos + 10
 }
 
-/// A payment card: a prefix of its brand, one of its lengths, and Luhn.
+/// Matches a payment card: the prefix of a brand, one of its lengths, and Luhn.
 fn match_card(scanner: &Scanner<'_>, pos: usize, run: &DigitRun) -> Option<PiiMatch> {
     let number = |from: usize, to: usize| {
         run.digits()[from..to.min(run.len)].iter().fold(0, |n, d| n * 10 + u32::from(*d))
@@ -209,7 +212,8 @@ fn match_card(scanner: &Scanner<'_>, pos: usize, run: &DigitRun) -> Option<PiiMa
         _ => return None,
     };
     let cue = scanner.nearest_cue(pos, CARD_CUES, COMPANY_CUES);
-    // Digit by digit, or in pairs, where it is called one.
+    // Groups of one or two digits are accepted when a word marks the number as a card, or when a
+    // line break cuts it.
     let any_groups = |count: usize| {
         cue == Some(true) || run.separators[1..count].contains(&DigitSeparator::LineBreak)
     };
@@ -220,7 +224,7 @@ fn match_card(scanner: &Scanner<'_>, pos: usize, run: &DigitRun) -> Option<PiiMa
             && groups.iter().rev().skip(1).all(|group| *group >= 3 || any_groups(**count))
             && passes_luhn(&run.digits[..**count])
     })?;
-    // A SIRET is fourteen digits too; most end in 00 and three more.
+    // A SIRET has fourteen digits too; in most of them the last five begin with 00.
     let establishment = cue == Some(false) || run.digits[9..11] == [0, 0];
     if count == 14
         && cue != Some(true)
@@ -229,7 +233,7 @@ fn match_card(scanner: &Scanner<'_>, pos: usize, run: &DigitRun) -> Option<PiiMa
     {
         return None;
     }
-    // Thirteen digits are an EAN as well; a bare number may be an order's.
+    // An EAN has thirteen digits too, and a number without groups may be an order number.
     let bare = run.group_lengths(count).len() == 1;
     let is_ean = count == 13
         && run.digits[0] != 4
@@ -244,8 +248,8 @@ fn match_card(scanner: &Scanner<'_>, pos: usize, run: &DigitRun) -> Option<PiiMa
     scanner.match_span(PiiKind::Card, pos, run.ends[count - 1])
 }
 
-/// Whether fifteen digits that could be a NIR are rather a card: Luhn, the prefix of one, and neither
-/// the groups of a NIR nor a word for it.
+/// Returns whether fifteen digits that could be a NIR are a card instead: a brand's prefix and
+/// Luhn, without the groups of a NIR and without a word for it.
 fn is_fifteen_digit_card(scanner: &Scanner<'_>, pos: usize, run: &DigitRun) -> bool {
     let groups = run.group_lengths(run.len.min(15));
     !matches!(groups[0], 1 | 13)
@@ -254,7 +258,7 @@ fn is_fifteen_digit_card(scanner: &Scanner<'_>, pos: usize, run: &DigitRun) -> b
         && !scanner.has_cue(pos, SOCIAL_SECURITY_CUES)
 }
 
-/// The check digit of an EAN or an ISBN of thirteen: weights 1 and 3 (GS1).
+/// Returns whether the check digit of an EAN-13 or ISBN-13 is correct: weights 1 and 3 (GS1).
 fn is_ean13(digits: &[u8]) -> bool {
     let weighed = digits
         .iter()
@@ -263,7 +267,7 @@ fn is_ean13(digits: &[u8]) -> bool {
     weighed.sum::<u32>() % 10 == 0
 }
 
-/// Whether the run is part of something longer: `1234-5678-…`.
+/// Returns whether the run is part of something longer, as `1234-5678-…`.
 fn is_continued(scanner: &Scanner<'_>, run: &DigitRun, count: usize) -> bool {
     let end = run.ends[count - 1];
     let continues = matches!(scanner.char_at(end), '-' | '/' | '.' | ',')
@@ -271,7 +275,7 @@ fn is_continued(scanner: &Scanner<'_>, run: &DigitRun, count: usize) -> bool {
     continues || scanner.char_at(end).is_alphanumeric()
 }
 
-/// SIRET and SIREN: Luhn, groups of three, and of five at the end.
+/// Matches a SIRET or SIREN: Luhn, in groups of three with five digits at the end.
 fn match_company(scanner: &Scanner<'_>, pos: usize, run: &DigitRun) -> Option<PiiMatch> {
     let inner = |index: &usize| matches!(index, 3 | 6 | 9);
     let grouped = |count: usize| {
@@ -314,7 +318,7 @@ fn match_company(scanner: &Scanner<'_>, pos: usize, run: &DigitRun) -> Option<Pi
     (!is_excluded).then(|| scanner.match_span(PiiKind::Siren, pos, run.ends[8]))?
 }
 
-/// Whether a unit follows: money, people, distance.
+/// Returns whether a unit follows: money, people, distance.
 fn is_quantity(scanner: &Scanner<'_>, pos: usize) -> bool {
     let pos = scanner.skip_spaces(pos);
     let units = "euro euros eur usd dollar dollars f francs km kg g m habitants inhabitants people personnes \
@@ -323,8 +327,11 @@ fn is_quantity(scanner: &Scanner<'_>, pos: usize) -> bool {
         || scanner.word_at(pos).0.is_in(units)
 }
 
-/// An American social security number: 3, 2 and 4 digits with the same sign between, of those that
-/// are given out (<https://www.ssa.gov/employer/randomization.html>); nine in one where it is called so.
+/// Matches an American social security number.
+///
+/// It has 3, 2 and 4 digits with the same separator, and only issued areas, groups and serials
+/// (<https://www.ssa.gov/employer/randomization.html>). Nine adjacent digits match when a word
+/// marks them.
 fn match_ssn(scanner: &Scanner<'_>, pos: usize, run: &DigitRun) -> Option<PiiMatch> {
     if run.len < 9 || !run.can_end_after(9) {
         return None;
@@ -349,7 +356,9 @@ fn match_ssn(scanner: &Scanner<'_>, pos: usize, run: &DigitRun) -> Option<PiiMat
         .then(|| scanner.match_span(PiiKind::Ssn, pos, run.ends[8]))?
 }
 
-/// A French NIR: fifteen signs, blanks among them or not; thirteen where it is called so.
+/// Matches a French NIR of fifteen characters, with or without separators. Thirteen characters
+/// match when the key follows separately, when they have the usual groups, or when a word marks
+/// them.
 fn match_nir(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
     let mut chars = Vec::with_capacity(15);
     let mut ends = Vec::with_capacity(15);
@@ -372,7 +381,7 @@ fn match_nir(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
         if let Some(end) = separate_nir_key_end(scanner, &chars, ends[12]) {
             return scanner.match_span(PiiKind::Nir, pos, end);
         }
-        // Written in its own groups: 1 84 12 76 451 089.
+        // The usual groups: 1 84 12 76 451 089.
         let grouped = [1, 3, 5, 7, 10].iter().all(|place| ends[*place] - ends[place - 1] > 1);
         if grouped && ends[12] - pos == 18 {
             return scanner.match_span(PiiKind::Nir, pos, ends[12]);
@@ -387,7 +396,8 @@ fn match_nir(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
     })?
 }
 
-/// After a NIR's key that is named or bracketed: « 1 84 12 76 451 089 clé 35 », « (35) ».
+/// Returns the end of a NIR key that is named or bracketed: « 1 84 12 76 451 089 clé 35 », « (35)
+/// ».
 fn separate_nir_key_end(scanner: &Scanner<'_>, chars: &[char], end: usize) -> Option<usize> {
     let skip = |pos| scanner.scan_at_most(pos, 3, |ch| matches!(ch, ' ' | '(' | '|' | ':' | ','));
     let pos = skip(end);
@@ -398,8 +408,8 @@ fn separate_nir_key_end(scanner: &Scanner<'_>, chars: &[char], end: usize) -> Op
     (from > end && to - from == 2 && is_nir(&nir_chars)).then_some(to)
 }
 
-/// A telephone: international with `+` or `00`, or national of France, Britain or North America;
-/// any other where it is called so.
+/// Matches a telephone: international with `+` or `00`, or national of France, Britain or North
+/// America. Any other one needs a word that marks it.
 fn match_phone(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
     let mut from = pos;
     let mut bracket = false;
@@ -436,7 +446,8 @@ fn match_phone(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
     scanner.match_span(PiiKind::Phone, pos, phone_extension_end(scanner, end))
 }
 
-/// After an extension: `x123`, `ext. 12`, `poste 5`.
+/// Returns the end of an extension such as `x123`, `ext. 12` or `poste 5`, or `end` without an
+/// extension.
 fn phone_extension_end(scanner: &Scanner<'_>, end: usize) -> usize {
     let pos = scanner.scan_at_most(end, 2, |ch| matches!(ch, ' ' | ','));
     let (word, mut next) = scanner.word_at(pos);
@@ -448,7 +459,7 @@ fn phone_extension_end(scanner: &Scanner<'_>, end: usize) -> usize {
     if (1..=5).contains(&(to - next)) { to } else { end }
 }
 
-/// Whether a unit of time follows: « 35 ans », « 18h ».
+/// Returns whether a unit of time follows: « 35 ans », « 18h ».
 fn is_followed_by_time(scanner: &Scanner<'_>, pos: usize) -> bool {
     let (word, _) = scanner.word_at(scanner.scan_at_most(pos, 1, |ch| ch == ' '));
     word.is_in("an ans h heure heures min minutes mn")
@@ -463,8 +474,11 @@ const PHONE_SEPARATORS: [DigitSeparator; 6] = [
     DigitSeparator::Slash,
 ];
 
-/// Digits of an international number whose country code starts after `skip` digits (E.164: fifteen
-/// at most). France, North America and Britain have one length; of others all that follows is taken.
+/// Returns the number of digits of an international number whose country code starts after `skip`
+/// digits.
+///
+/// E.164 allows fifteen digits. France, North America and Britain have known lengths, which are
+/// tried first. Otherwise the longest possible count of 8 to 15 digits is taken.
 fn international_digit_count(scanner: &Scanner<'_>, run: &DigitRun, skip: usize) -> Option<usize> {
     let digits = run.digits().get(skip..)?;
     let trunk = |index: usize| {
@@ -485,17 +499,18 @@ fn international_digit_count(scanner: &Scanner<'_>, run: &DigitRun, skip: usize)
     let exact_count = exact.iter().map(|count| count + skip).find(|count| is_allowed(count));
     let longest_count = || (skip + 8..=skip + 15).rev().find(|count| is_allowed(count));
     let count = exact_count.or_else(longest_count)?;
-    // `00…` begins many an order number: more digits, or a word before, are asked of it.
+    // Many order numbers begin with `00…`. So these need at least eleven digits, and no word that
+    // marks an order.
     let start = run.ends[0] - 1;
     let is_accepted = skip == 0
         || count >= 11 && scanner.nearest_cue(start, PHONE_CUES, NON_PERSONAL_CUES) != Some(false);
     is_accepted.then_some(count)
 }
 
-/// Digits of a number as France, Britain and North America write theirs at home.
+/// Returns the number of digits of a national number of France, Britain or North America.
 fn national_digit_count(scanner: &Scanner<'_>, pos: usize, run: &DigitRun) -> Option<usize> {
     let digits = run.digits();
-    // A mobile in one run is an order only where it is called so at once.
+    // An ungrouped mobile number is an order number only when a word says so in the same clause.
     let mobile = matches!(digits, [0, 6 | 7, ..]);
     let cue = || match mobile && run.can_end_after(10) && run.group_lengths(10).len() == 1 {
         true => scanner.nearest_cue_in_clause(pos, PHONE_CUES, NON_PERSONAL_CUES),
@@ -508,12 +523,12 @@ fn national_digit_count(scanner: &Scanner<'_>, pos: usize, run: &DigitRun) -> Op
     let is_not_excluded = |count: usize| !bare(count) || cue() != Some(false);
     if let [0, 1..=9, ..] = digits {
         let groups = run.group_lengths(run.len);
-        // Six pairs or more are no telephone, unless they are two, or a mobile and an age or an hour; a day, a month
-        // and a year are a date.
+        // Six pairs or more are no telephone, except two telephones in a row, or a mobile number
+        // before an age or an hour. A day, a month and a year are a date.
         let two =
             groups.len() == 10 && groups.iter().all(|group| *group == 2) && digits[10] == 0 && {
                 let pair = |index: usize| 10 * digits[2 * index] + digits[2 * index + 1];
-                // « 01 02 03 04 … » counts.
+                // « 01 02 03 04 … » is counting.
                 pair(1) != pair(0) + 1
             };
         let aged =
@@ -524,7 +539,7 @@ fn national_digit_count(scanner: &Scanner<'_>, pos: usize, run: &DigitRun) -> Op
             && !(two || aged);
         let date =
             groups.len() > 2 && groups[..3] == [2, 2, 4] && matches!(digits[4..6], [1, 9] | [2, 0]);
-        // « 0 6 1 2 … »; from 0 1 on, somebody counts.
+        // « 0 6 1 2 … » can be a telephone; single digits from « 0 1 » on are counting.
         let single = matches!(digits[1], 6 | 7) && run.group_lengths(10.min(run.len)).len() == 10;
         let wide = groups.iter().take(5).all(|group| *group >= 2);
         let counting = groups.starts_with(&[2, 2])
@@ -564,7 +579,7 @@ fn national_digit_count(scanner: &Scanner<'_>, pos: usize, run: &DigitRun) -> Op
         && run.separators[skip + 6] != DigitSeparator::None;
     let bracket = run.separators[skip + 3] == DigitSeparator::Parenthesis;
     let has_american_shape = match (split || bracket, bare(count)) {
-        // With dashes or dots three, three and four digits are nothing else.
+        // With dashes or dots, groups of three, three and four digits can only be a telephone.
         (true, _) => {
             area(0)
                 || bracket
@@ -580,7 +595,7 @@ fn national_digit_count(scanner: &Scanner<'_>, pos: usize, run: &DigitRun) -> Op
         .then_some(count)
 }
 
-/// Whether two pairs of digits stand before: then this is the end of a longer row.
+/// Returns whether two pairs of digits precede `pos`. Then the digits end a longer row.
 fn follows_two_pairs(scanner: &Scanner<'_>, pos: usize) -> bool {
     let pair = |end: usize| {
         end >= 3
@@ -592,7 +607,7 @@ fn follows_two_pairs(scanner: &Scanner<'_>, pos: usize) -> bool {
     pair(pos) && pair(pos - 3)
 }
 
-/// Whether a whole telephone in pairs stands before.
+/// Returns whether a whole telephone in pairs precedes `pos`.
 fn follows_five_pairs(scanner: &Scanner<'_>, pos: usize) -> bool {
     let Some(from) = pos.checked_sub(15) else { return false };
     let pair = |index: usize| {
@@ -607,7 +622,8 @@ fn follows_five_pairs(scanner: &Scanner<'_>, pos: usize) -> bool {
         && (0..5).all(|number| pair(from + 3 * number))
 }
 
-/// Whether the same sign stands between all groups, but where a line breaks or a bracket closes.
+/// Returns whether all groups have the same separator. One may differ; line breaks and brackets do
+/// not count.
 fn has_uniform_separators(run: &DigitRun, count: usize) -> bool {
     let mut kinds = run.separators[1..count].iter().filter(|gap| {
         matches!(
@@ -623,7 +639,8 @@ fn has_uniform_separators(run: &DigitRun, count: usize) -> bool {
     other <= 1
 }
 
-/// Seven to thirteen digits behind a word that says they are a telephone.
+/// Returns the digit count, seven to thirteen, of a number after a word that marks it as a
+/// telephone.
 fn called_digit_count(scanner: &Scanner<'_>, pos: usize, run: &DigitRun) -> Option<usize> {
     let strong = "tel telephone phone mobile portable cell cellphone fax whatsapp sms gsm call calling appelez \
                   appeler appelle rappeler rappelez joindre dial";
@@ -637,7 +654,7 @@ fn called_digit_count(scanner: &Scanner<'_>, pos: usize, run: &DigitRun) -> Opti
     (has_phone_cue && !date && !is_quantity(scanner, run.ends[count - 1])).then_some(count)
 }
 
-/// Numbers that begin with letters: IBAN, French VAT, NINO.
+/// Matches a number that begins with letters: IBAN, French VAT, NINO.
 pub(super) fn match_lettered_number(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
     let letters = [scanner.char_at(pos), scanner.char_at(pos + 1)];
     if !letters.iter().all(char::is_ascii_alphabetic) || is_word_char(scanner.char_before(pos)) {
@@ -648,7 +665,8 @@ pub(super) fn match_lettered_number(scanner: &Scanner<'_>, pos: usize) -> Option
         .or_else(|| match_nino(scanner, pos, letters))
 }
 
-/// The next `count` letters and digits with where the last ends; one sign or two may stand between.
+/// Returns the next `count` letters and digits and the end of the last one. One or two separators
+/// may be between them.
 fn read_compact(scanner: &Scanner<'_>, pos: usize, count: usize) -> Option<(Vec<char>, usize)> {
     let mut chars = Vec::with_capacity(count);
     let mut next = pos;
@@ -671,7 +689,7 @@ fn match_iban(scanner: &Scanner<'_>, pos: usize, country: [char; 2]) -> Option<P
         return None;
     }
     let (chars, to) = read_compact(scanner, pos, iban_length(&country)?)?;
-    // « is 40 … »: small letters only without blanks.
+    // « is 40 … » is no IBAN: small letters match only without spaces.
     let capitals = country.iter().all(char::is_ascii_uppercase);
     let small = country.iter().all(char::is_ascii_lowercase) && to - pos == chars.len();
     let same = chars.iter().all(|ch| ch.is_ascii_digit() || ch.is_ascii_uppercase() == capitals);
@@ -688,7 +706,7 @@ fn match_vat(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
         .then(|| scanner.match_span(PiiKind::Vat, pos, to))?
 }
 
-/// A British National Insurance number: letters that are given out, six digits, A to D
+/// Matches a British National Insurance number: letters that are issued, six digits, A to D
 /// (<https://www.gov.uk/hmrc-internal-manuals/national-insurance-manual/nim39110>).
 fn match_nino(scanner: &Scanner<'_>, pos: usize, letters: [char; 2]) -> Option<PiiMatch> {
     let [first, second] = letters.map(|ch| ch.to_ascii_uppercase());
@@ -702,7 +720,7 @@ fn match_nino(scanner: &Scanner<'_>, pos: usize, letters: [char; 2]) -> Option<P
     let (chars, to) = read_compact(scanner, pos, 9)?;
     let digits = chars[2..8].iter().all(char::is_ascii_digit);
     let last = matches!(chars[8].to_ascii_uppercase(), 'A'..='D');
-    // « au 12 34 56 a »: small letters only without blanks.
+    // « au 12 34 56 a » is no NINO: small letters match only without spaces.
     let small = chars.iter().any(char::is_ascii_lowercase) && to - pos > 9;
     (digits && last && !small && scanner.is_word_end(to))
         .then(|| scanner.match_span(PiiKind::Nino, pos, to))?

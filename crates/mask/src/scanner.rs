@@ -1,14 +1,16 @@
-//! A view with the questions that all recognisers ask of it.
+//! Read access to the normalised characters, with the queries that all recognisers share.
+//!
+//! A position outside the text reads as [`BARRIER`], so recognisers need no bounds checks.
 
 use super::normalize::{BARRIER, NormalizedChar, fold_char};
 use super::{PiiKind, PiiMatch};
 
-/// The signs of a text.
+/// Normalised characters of one text or of the rest of it.
 pub(super) struct Scanner<'a> {
     chars: &'a [NormalizedChar],
 }
 
-/// A word in small letters without accents, at most [`FoldedWord::MAX`] of them.
+/// Word in small letters without accents, of at most [`FoldedWord::MAX`] letters.
 #[derive(Clone, Copy)]
 pub(super) struct FoldedWord {
     letters: [u8; Self::MAX],
@@ -16,15 +18,15 @@ pub(super) struct FoldedWord {
 }
 
 impl FoldedWord {
-    /// Longer than every word of the lists here.
+    /// Longest word that is read, in letters. No listed word is longer.
     const MAX: usize = 16;
 
     pub(super) fn as_str(&self) -> &str {
         std::str::from_utf8(&self.letters[..self.len]).unwrap_or_default()
     }
 
-    /// Whether it stands in a list of words with blanks between; `call*` stands for all that begin
-    /// with `call`.
+    /// Returns whether the word is in a list of words separated by spaces. An entry `call*` matches
+    /// every word that begins with `call`.
     pub(super) fn is_in(&self, list: &str) -> bool {
         let word = self.as_str();
         !word.is_empty()
@@ -35,7 +37,8 @@ impl FoldedWord {
     }
 }
 
-/// How far before a number a word may say what it is, in signs and in words.
+/// Greatest distance, in characters, between a number and a word that marks it. The next two limits
+/// count words.
 const CUE_CHARS_MAX: usize = 48;
 const CUE_WORDS_MAX: usize = 5;
 const CLAUSE_CUE_WORDS_MAX: usize = 2;
@@ -49,12 +52,12 @@ impl<'a> Scanner<'a> {
         self.chars.len()
     }
 
-    /// The sign there; [`BARRIER`] outside the text.
+    /// Character at `pos`; [`BARRIER`] outside the text.
     pub(super) fn char_at(&self, pos: usize) -> char {
         self.chars.get(pos).map_or(BARRIER, |c| c.ch)
     }
 
-    /// The sign before; [`BARRIER`] at the start.
+    /// Character before `pos`; [`BARRIER`] at the start.
     pub(super) fn char_before(&self, pos: usize) -> char {
         pos.checked_sub(1).map_or(BARRIER, |pos| self.char_at(pos))
     }
@@ -67,17 +70,17 @@ impl<'a> Scanner<'a> {
         (to > from && to <= self.len()).then_some(PiiMatch { kind, start: from, end: to })
     }
 
-    /// Whether no word goes on from the left.
+    /// Returns whether no word continues from the left.
     pub(super) fn is_word_start(&self, pos: usize) -> bool {
         !is_word_char(self.char_before(pos))
     }
 
-    /// Whether no word goes on to the right.
+    /// Returns whether no word continues to the right.
     pub(super) fn is_word_end(&self, pos: usize) -> bool {
         !is_word_char(self.char_at(pos))
     }
 
-    /// Where the run of signs that pass ends.
+    /// Returns the end of the run of characters that satisfy `predicate`.
     pub(super) fn scan_while(&self, mut pos: usize, predicate: impl Fn(char) -> bool) -> usize {
         while pos < self.len() && predicate(self.char_at(pos)) {
             pos += 1;
@@ -85,7 +88,7 @@ impl<'a> Scanner<'a> {
         pos
     }
 
-    /// The same, at most `most` signs on.
+    /// Returns the same end as [`Scanner::scan_while`], at most `chars_max` characters further.
     pub(super) fn scan_at_most(
         &self,
         pos: usize,
@@ -99,7 +102,8 @@ impl<'a> Scanner<'a> {
         to
     }
 
-    /// After blanks, and one line break among them.
+    /// Returns the position after up to three spaces, and after one line break with the spaces
+    /// behind it.
     pub(super) fn skip_spaces(&self, pos: usize) -> usize {
         let to = self.scan_at_most(pos, 3, |ch| ch == ' ');
         if self.char_at(to) == '\n' { self.scan_at_most(to + 1, 3, |ch| ch == ' ') } else { to }
@@ -109,7 +113,8 @@ impl<'a> Scanner<'a> {
         self.chars[from.min(to)..to.min(self.len())].iter().map(|c| c.ch)
     }
 
-    /// The word of letters that starts there, and where it ends. Too long a one is empty.
+    /// Returns the word of letters that starts at `pos`, and its end. A word longer than
+    /// [`FoldedWord::MAX`] is returned empty.
     pub(super) fn word_at(&self, pos: usize) -> (FoldedWord, usize) {
         let mut word = FoldedWord { letters: [0; FoldedWord::MAX], len: 0 };
         let end = self.scan_at_most(pos, FoldedWord::MAX + 1, char::is_alphabetic);
@@ -122,17 +127,18 @@ impl<'a> Scanner<'a> {
         (word, end)
     }
 
-    /// Whether these letters stand there, as they are written or in capitals.
+    /// Returns whether the characters at `pos` are `text`, without regard to case and accents.
     pub(super) fn starts_with(&self, pos: usize, text: &str) -> bool {
         text.chars().enumerate().all(|(index, ch)| fold_char(self.char_at(pos + index)) == ch)
     }
 
-    /// The nearest word before that stands in a list, of two: `Some(true)` for the first.
+    /// Finds the nearest listed word before `pos`: `Some(true)` when it is in `positive`,
+    /// `Some(false)` when it is in `negative`.
     pub(super) fn nearest_cue(&self, pos: usize, positive: &str, negative: &str) -> Option<bool> {
         self.find_cue(pos, CUE_WORDS_MAX, positive, negative)
     }
 
-    /// The same in the same clause, among the two words before.
+    /// Finds the nearest listed word among the two words before `pos`, within the same clause.
     pub(super) fn nearest_cue_in_clause(
         &self,
         pos: usize,
@@ -180,13 +186,13 @@ impl<'a> Scanner<'a> {
         None
     }
 
-    /// Whether a word of the list stands shortly before.
+    /// Returns whether a word of the list is shortly before `pos`.
     pub(super) fn has_cue(&self, pos: usize, list: &str) -> bool {
         self.nearest_cue(pos, list, "") == Some(true)
     }
 }
 
-/// A sign of a word or a number.
+/// Returns whether `ch` can be part of a word or a number.
 pub(super) fn is_word_char(ch: char) -> bool {
     ch.is_alphanumeric() || ch == '_'
 }

@@ -1,5 +1,7 @@
-//! Secrets and addresses of money: by the word before them, by how their issuers begin them, by
-//! their check, by looking like nothing that a person writes.
+//! Finds secrets and cryptocurrency addresses.
+//!
+//! They are recognised by a name before the value, the prefix of an issuer, a checksum, or a
+//! sequence of characters that no person writes.
 
 use super::checks::{Base58Payload, decode_base58check, is_bech32};
 use super::scanner::{Scanner, is_word_char};
@@ -17,7 +19,7 @@ pub(super) fn match_secret(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch
     letter.then(|| match_named_secret(scanner, pos)).flatten().or_else(|| match_token(scanner, pos))
 }
 
-/// A private key in PEM: to its end, or to the text's.
+/// Matches a private key in PEM, up to its end line or to the end of the text.
 fn match_pem(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
     const BEGIN: &str = "-----begin ";
     if scanner.char_before(pos) == '-' || !scanner.starts_with(pos, BEGIN) {
@@ -36,17 +38,17 @@ fn match_pem(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
     scanner.match_span(PiiKind::Secret, pos, to)
 }
 
-/// Words that a secret is called by.
+/// Words that name a secret; the value follows the name.
 const SECRET_NAMES: &str = "password passwords passwd passphrase pwd pass pw mdp motdepasse secret secrets token tokens \
                      apikey bearer passcode credential credentials psk pin otp";
 
-/// Those behind which a value needs nothing that ties it: « mdp Azerty!99 ».
+/// Names after which a value needs no link such as `:` or `=`: « mdp Azerty!99 ».
 const PASSWORD_NAMES: &str = "password passwd passphrase pwd pw mdp motdepasse passcode";
 
-/// Those whose values are short and of digits.
+/// Names whose values are short and consist of digits.
 const PIN_NAMES: &str = "pin otp";
 
-/// Two or three words that a secret is called by.
+/// Names of a secret with two or three words.
 const SECRET_PHRASES: [&str; 25] = [
     "mot de passe",
     "mot-de-passe",
@@ -75,8 +77,11 @@ const SECRET_PHRASES: [&str; 25] = [
     "code secret",
 ];
 
-/// A value behind its name: `password=hunter2`, `mot de passe : soleil42`, `Bearer abc…`. It has six
-/// signs or more and among them a digit or a sign that words do not have.
+/// Matches a value after its name: `password=hunter2`, `mot de passe : soleil42`, `Bearer abc…`.
+///
+/// A linked value, or one that can only be a password, needs at least six characters; any other
+/// value needs 16. Among them must be a digit or a character that words do not have, or a random
+/// mix of cases. A linked PIN has four to eight digits.
 fn match_named_secret(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
     let (word, mut end) = scanner.word_at(pos);
     let mut is_named = word.is_in(SECRET_NAMES);
@@ -86,7 +91,8 @@ fn match_named_secret(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
         password = name.starts_with("mot");
         pin = name.contains("pin") || name.contains("ation");
     }
-    // `client_secret`, `DB_PASSWORD` begin earlier; `secret_key_base` goes on.
+    // Names may be part of a longer identifier: `client_secret` and `DB_PASSWORD` begin earlier,
+    // `secret_key_base` continues.
     for _ in 0..4 {
         if scanner.char_at(end) != '_' && scanner.char_at(end) != '-' {
             break;
@@ -102,10 +108,10 @@ fn match_named_secret(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
     }
     let skip = |pos: usize| skip_quotes(scanner, pos);
     let mut from = skip(end);
-    // `"token": "…"` closes its name's quotation mark first.
+    // In `"token": "…"` the quotation mark of the name closes first.
     let linked_value = find_linked_value(scanner, end);
     from = linked_value.unwrap_or(from);
-    // `password "…"`: the quotation marks tie it as well.
+    // In `password "…"` the quotation marks link the value to the name.
     let quoted =
         from > end + 1 && scanner.char_before(from) == '"' && scanner.char_before(end) != '"';
     let is_linked = linked_value.is_some() || quoted;
@@ -119,7 +125,7 @@ fn match_named_secret(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
     while to > from
         && matches!(scanner.char_at(to - 1), '.' | ',' | ';' | ')' | '?' | ':' | '\'' | '}' | ']')
     {
-        // A password may end so, but a sentence does more often.
+        // A password may end like this, but a sentence does so more often.
         to -= 1;
     }
     let digits = scanner.chars(from, to).filter(|ch| ch.is_ascii_digit()).count();
@@ -127,7 +133,7 @@ fn match_named_secret(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
     let has_symbol = scanner
         .chars(from, to)
         .any(|ch| matches!(ch, '!' | '@' | '#' | '$' | '%' | '&' | '*' | '_' | '+' | '='));
-    // « mdp Azerty!99 » needs no link: nothing but a password has all three.
+    // « mdp Azerty!99 » needs no link, because only a password has digits, letters and symbols.
     let sure = password && digits > 0 && letters > 0 && has_symbol;
     let short = pin && is_linked && (4..=8).contains(&digits) && digits == to - from;
     if short {
@@ -144,13 +150,13 @@ fn match_named_secret(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
         .then(|| scanner.match_span(PiiKind::Secret, from, to))?
 }
 
-/// After blanks and quotation marks.
+/// Returns the position after up to three spaces and quotation marks.
 fn skip_quotes(scanner: &Scanner<'_>, pos: usize) -> usize {
     scanner.scan_at_most(pos, 3, |ch| matches!(ch, ' ' | '"' | '\'' | '`' | '«' | '“'))
 }
 
-/// Where the value starts that `:`, `=` or a verb ties to a name that ends here; a few words may stand
-/// between: « le mot de passe du wifi est … ».
+/// Returns the start of a value that `:`, `=` or a verb links to the name ending at `end`. A few
+/// words may come between: « le mot de passe du wifi est … ».
 fn find_linked_value(scanner: &Scanner<'_>, end: usize) -> Option<usize> {
     let mut from = skip_quotes(scanner, end);
     for _ in 0..5 {
@@ -182,7 +188,7 @@ fn find_linked_value(scanner: &Scanner<'_>, end: usize) -> Option<usize> {
     None
 }
 
-/// How issuers begin their keys, with the fewest signs that follow.
+/// Prefixes of issued keys, each with the smallest number of characters after it.
 const TOKEN_PREFIXES: [(&str, usize); 48] = [
     ("sk-", 20),
     ("sk_live_", 10),
@@ -234,17 +240,18 @@ const TOKEN_PREFIXES: [(&str, usize); 48] = [
     ("key-", 28),
 ];
 
-/// Shortest run of signs that is a secret by its looks alone.
+/// Shortest run of characters that is a secret by its randomness alone.
 const RANDOM_CHARS_MIN: usize = 20;
 
-/// Longest run that is read: what is longer and looks so at its start is one.
+/// Longest run that is checked. A longer run counts as random when its start does.
 const RANDOM_CHARS_MAX: usize = 512;
 
 fn is_token_char(ch: char) -> bool {
     ch.is_ascii_alphanumeric() || matches!(ch, '_' | '-' | '+' | '/' | '=')
 }
 
-/// Signs that follow another as in no name of code: a capital after a capital, a letter after a digit.
+/// Counts the pairs that are rare in identifiers: a capital after a capital, a letter after a
+/// digit.
 fn count_odd_pairs(scanner: &Scanner<'_>, from: usize, to: usize) -> usize {
     let pairs = scanner.chars(from, to).zip(scanner.chars(from + 1, to));
     let odd = |(before, ch): &(char, char)| match before {
@@ -255,7 +262,7 @@ fn count_odd_pairs(scanner: &Scanner<'_>, from: usize, to: usize) -> usize {
     pairs.filter(odd).count()
 }
 
-/// Whether letters alone look drawn: both cases, mixed as no name of code has them.
+/// Returns whether letters alone look random: both cases, mixed as in no identifier.
 fn has_random_case(scanner: &Scanner<'_>, from: usize, to: usize) -> bool {
     let small = scanner.chars(from, to).filter(char::is_ascii_lowercase).count();
     let capitals = scanner.chars(from, to).filter(char::is_ascii_uppercase).count();
@@ -263,7 +270,7 @@ fn has_random_case(scanner: &Scanner<'_>, from: usize, to: usize) -> bool {
 }
 
 fn match_token(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
-    // A token with dots is one whole, as a JSON web token is.
+    // A token with dots is read as a whole, as for a JSON web token.
     let is_dotted_token_char = |ch: char| is_token_char(ch) || matches!(ch, '.' | '~');
     let mut to = scanner.scan_at_most(pos, RANDOM_CHARS_MAX, is_dotted_token_char);
     if matches!(scanner.char_before(pos), '+' | '/' | '=' | '~' | '.' | '-')
@@ -282,7 +289,8 @@ fn match_token(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
             && to - pos >= prefix.len() + chars_min
     };
     if let Some((prefix, _)) = TOKEN_PREFIXES.iter().find(|prefix| has_prefix(prefix)) {
-        // Where words could follow so short a beginning, a digit or a mix of cases must too.
+        // After a short prefix ordinary words are possible, so a digit or a mix of cases is needed
+        // too.
         let digit = scanner.chars(pos, to).any(|ch| ch.is_ascii_digit());
         let looks_random =
             digit || prefix.len() > 4 || *prefix == "AKIA" || has_random_case(scanner, pos, to);
@@ -322,8 +330,8 @@ fn match_token(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
     })?
 }
 
-/// The end of a match whose reading stopped at [`RANDOM_CHARS_MAX`]: read on only now, so that no sign is
-/// read often.
+/// Returns the end of a match that was checked up to [`RANDOM_CHARS_MAX`] only. It reads on after
+/// the match is certain, so that no character is read often.
 fn scan_to_token_end(scanner: &Scanner<'_>, to: usize, predicate: impl Fn(char) -> bool) -> usize {
     let mut end = scanner.scan_while(to, predicate);
     while end > to && matches!(scanner.char_at(end - 1), '.' | '/' | '-') {
@@ -332,13 +340,13 @@ fn scan_to_token_end(scanner: &Scanner<'_>, to: usize, predicate: impl Fn(char) 
     end
 }
 
-/// Whether what stands before the punctuation before is a word too: then the run began earlier and
-/// was judged whole.
+/// Returns whether a word precedes the punctuation before `pos`. Then the run began earlier and was
+/// checked as a whole.
 fn follows_word(scanner: &Scanner<'_>, pos: usize) -> bool {
     pos > 1 && is_word_char(scanner.char_at(pos - 2))
 }
 
-/// An address or a key with a check, or of a shape that nothing else has.
+/// Matches an address or a key that has a checksum, or a form that nothing else has.
 fn match_checksummed(scanner: &Scanner<'_>, pos: usize, to: usize) -> Option<(PiiKind, usize)> {
     let text: Vec<char> = scanner.chars(pos, to).collect();
     if is_word_char(scanner.char_at(to)) {
@@ -348,7 +356,7 @@ fn match_checksummed(scanner: &Scanner<'_>, pos: usize, to: usize) -> Option<(Pi
     match (text.len(), hex) {
         (42, true) => return Some((PiiKind::Crypto, to)),
         (66, true) => return Some((PiiKind::Secret, to)),
-        // Monero: 95 signs of base58, whose check is Keccak's.
+        // Monero: 95 characters of base58. Their Keccak checksum is not verified.
         (95, false) if matches!(text[0], '4' | '8') => return Some((PiiKind::Crypto, to)),
         (25..=112, false) => {}
         _ => return None,
@@ -360,13 +368,15 @@ fn match_checksummed(scanner: &Scanner<'_>, pos: usize, to: usize) -> Option<(Pi
     }
 }
 
-/// Words before a run of hexadecimal digits that say it is public.
+/// Words before a run of hexadecimal digits that mark it as public.
 const PUBLIC_HASH_CUES: &str = "commit commits sha md hash hachage checksum checksums digest empreinte etag \
                       revision rev integrity somme uuid guid fingerprint image tree";
 
-/// Whether signs look drawn: letters and digits both, and the class (capital, small, digit) changing
-/// from one sign to the next as often as in a drawn text, which is 0.62 for base62 and 0.47 for
-/// hexadecimal; in names of code, words with a number, IBANs or paths it is below 0.25.
+/// Returns whether characters look random: letters and digits, with frequent changes of class
+/// (capital, small, digit) from one character to the next.
+///
+/// The rate of changes is 0.62 in random base62 and 0.47 in random hexadecimal. In identifiers,
+/// words with a number, IBANs or paths it is below 0.25.
 fn is_random(scanner: &Scanner<'_>, pos: usize, to: usize) -> bool {
     let to = to.min(pos + RANDOM_CHARS_MAX);
     let class = |ch: char| match ch {
@@ -402,7 +412,7 @@ fn is_random(scanner: &Scanner<'_>, pos: usize, to: usize) -> bool {
     if digits < 2 {
         return changes * 100 >= pairs * 30 && has_random_case(scanner, pos, to);
     }
-    // A product key: five groups of five.
+    // A product key: five groups of five characters.
     let is_product_key =
         to - pos == 29 && (5..29).step_by(6).all(|index| scanner.char_at(pos + index) == '-');
     let one_case = small == 0 || capitals == 0;
@@ -414,7 +424,8 @@ fn is_random(scanner: &Scanner<'_>, pos: usize, to: usize) -> bool {
             && (one_case || count_odd_pairs(scanner, pos, to) >= 3))
 }
 
-/// Eight, four, four, four and twelve hexadecimal digits: an id, which opens nothing.
+/// Returns whether the characters are a UUID: 8, 4, 4, 4 and 12 hexadecimal digits. A UUID is an id
+/// and grants no access.
 fn is_uuid(scanner: &Scanner<'_>, pos: usize, to: usize) -> bool {
     let dash = |index: usize| matches!(index, 8 | 13 | 18 | 23);
     to - pos == 36

@@ -1,4 +1,7 @@
-//! What all recognisers do together.
+//! Tests of all recognisers together.
+//!
+//! Tables give one text and its masked form; properties check that masking twice changes nothing
+//! and that ranges fit the text.
 
 use proptest::prelude::*;
 
@@ -118,7 +121,7 @@ fn a_preview_has_fifty_characters_and_whole_placeholders() {
     }
 }
 
-/// Texts made of what recognisers look for, in any order.
+/// Generates texts from pieces that recognisers look for, in any order.
 fn any_pieces() -> impl Strategy<Value = String> {
     let pieces = [
         "06",

@@ -1,9 +1,10 @@
-//! The model worker: one fetch handler over [`Service`].
+//! The model worker: one fetch handler over [`ClassifierService`].
 //!
-//! It reads heads, bounded bodies, variables, clock and randomness, and sends what the service
-//! replies; it decides nothing. The model loads when the module starts, before the first request,
-//! where a worker may neither fetch nor draw random bytes (see `random.rs`). After a panic the
-//! platform makes a new instance for the next request, which then waits for the load.
+//! The handler reads request heads, bounded bodies, variables, the clock and random bytes, and
+//! sends the service's replies; it decides nothing. The model loads when the module starts, before
+//! the first request, when a Worker may neither fetch nor draw random bytes
+//! (`crates/wasm-host/src/random.rs`). After a panic the platform makes a new instance for the next
+//! request, which waits for the load.
 
 use std::cell::RefCell;
 
@@ -20,17 +21,17 @@ use jeffrey_terms::UnixMs;
 use jeffrey_wasm_host::{panics, random};
 
 thread_local! {
-    /// Borrowed between awaits only, never across one.
+    /// A borrow of the service never lasts across an `.await`.
     static SERVICE: RefCell<ClassifierService> = RefCell::new(load_service());
 }
 
 const BUILD: BuildInfo =
     BuildInfo { version: env!("CARGO_PKG_VERSION"), commit: jeffrey_shipped::COMMIT };
 
-/// Loads the model before the first request.
+/// Loads the model when the module starts, before the first request.
 #[event(start)]
 fn start() {
-    panics::report_places_only();
+    panics::install_panic_hook();
     SERVICE.with_borrow(ClassifierService::warm_up);
 }
 
@@ -44,8 +45,8 @@ fn load_service() -> ClassifierService {
 
 #[event(fetch)]
 async fn fetch(mut request: Request, env: Env, _: Context) -> Result<Response> {
-    panics::report_places_only_from_now();
-    random::ask_the_host();
+    panics::reinstall_panic_hook_once();
+    random::use_host_randomness();
 
     let settings = ModelWorkerSettings::parse(&read_variables(&env));
     let (method, path) = (request.inner().method(), request.path());
@@ -73,8 +74,10 @@ async fn fetch(mut request: Request, env: Env, _: Context) -> Result<Response> {
     }
 }
 
-/// Reads a body chunk by chunk and keeps none above the limit. As much again is read and dropped: a
-/// caller that is answered in the middle of its body may see a broken connection instead.
+/// Reads a body chunk by chunk and keeps at most [`BODY_BYTES_MAX`] bytes.
+///
+/// A longer body is read and dropped until it exceeds twice the limit: a caller that is answered in
+/// the middle of its body may see a broken connection instead of the reply.
 async fn read_body(request: &mut Request) -> RequestBody {
     let mut body = Vec::new();
     let mut bytes_read = 0;
@@ -92,7 +95,8 @@ async fn read_body(request: &mut Request) -> RequestBody {
     if bytes_read > BODY_BYTES_MAX { RequestBody::TooLarge } else { RequestBody::Complete(body) }
 }
 
-/// A file of the page with its headers, or what the service says where there is none.
+/// Serves a file of the page with [`PAGE_HEADERS`], or the service's reply if there is no such
+/// file.
 async fn serve_page(
     request: Request,
     env: &Env,
@@ -101,7 +105,7 @@ async fn serve_page(
 ) -> Result<Response> {
     let file = match env.assets("ASSETS") {
         Ok(assets) => Some(assets.fetch_request(request).await?),
-        // A worker without a page.
+        // This deployment has no `ASSETS` binding, so no page.
         Err(_) => None,
     };
     let status = file.as_ref().map_or(404, Response::status_code);
@@ -145,7 +149,7 @@ fn read_variables(env: &Env) -> ModelWorkerVariables {
     }
 }
 
-/// The only clock and the only dice of this shell.
+/// Reads the clock and draws ten random bytes. This Worker does neither anywhere else.
 fn new_id_seed() -> Result<IdSeed> {
     let mut random = [0; 10];
     getrandom::fill(&mut random).map_err(|error| worker::Error::RustError(error.to_string()))?;

@@ -1,4 +1,7 @@
-//! The shipped model's files as bytes (`models/shipped` names the model), and the commit of the build.
+//! The shipped model's files as bytes, and the commit of the build.
+//!
+//! `models/shipped` names the model. The files are embedded at compile time; nothing is read or
+//! checked at run time. The build fails if a file is missing.
 
 use jeffrey_classifier::ModelFiles;
 
@@ -8,10 +11,10 @@ macro_rules! model_file {
     };
 }
 
-/// The first twelve digits of the commit that was built; `unknown` without git.
+/// First twelve hexadecimal digits of the built commit; `unknown` without git.
 pub const COMMIT: &str = env!("JEFFREY_COMMIT");
 
-/// The shipped model's files.
+/// Returns the shipped model's six files.
 pub fn model_files() -> ModelFiles<'static> {
     ModelFiles {
         manifest: model_file!("manifest.json"),

@@ -1,13 +1,14 @@
-//! The glossary as types: the words that every other module uses.
+//! The terms of the glossary as types, which all other crates use.
 //!
-//! Loose input is checked here, once. What a `InputText` or a `Label` is, is not asked again after it.
+//! Raw input is checked once, when one of these types is built. Code that receives an
+//! [`InputText`], a [`Subject`] or a [`Share`] does not check it again.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// One of the eight emotions, in the order that every array of scores keeps.
+/// One of the eight emotions, in the order of every array of scores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Label {
@@ -17,20 +18,20 @@ pub enum Label {
     Sadness,
     /// Directed hostility, outrage, fury.
     Anger,
-    /// Fright, worry, nervousness.
+    /// Fright, worry or nervousness.
     Fear,
     /// The unexpected, good or bad.
     Surprise,
     /// Repulsion, physical or moral.
     Disgust,
-    /// Factual, no feeling.
+    /// Factual text without a feeling.
     Neutral,
     /// Blocked, annoyed, fed up, disappointed, without rage.
     Frustration,
 }
 
 impl Label {
-    /// All labels, in their order.
+    /// All labels in the order of their indexes.
     pub const ALL: [Self; 8] = [
         Self::Joy,
         Self::Sadness,
@@ -42,12 +43,12 @@ impl Label {
         Self::Frustration,
     ];
 
-    /// The label's place in an array of scores, 0 to 7.
+    /// Index of the label in an array of scores, 0 to 7.
     pub const fn index(self) -> usize {
         self as usize
     }
 
-    /// The lower-case name used in every file and answer.
+    /// Lower-case name of the label in every file and response.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Joy => "joy",
@@ -61,7 +62,7 @@ impl Label {
         }
     }
 
-    /// The label with exactly this name.
+    /// Returns the label with exactly this name; `None` for any other text.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|label| label.name() == name)
     }
@@ -75,8 +76,8 @@ impl fmt::Display for Label {
 
 /// Text to classify: UTF-8, at most [`InputText::BYTES_MAX`] bytes.
 ///
-/// Somebody's words: it has no `Display` and no `Serialize`, and its `Debug` prints the length only,
-/// so that it cannot reach a log by accident.
+/// The text may be personal. So the type has no `Display` and no `Serialize`, and its `Debug`
+/// prints the length only: the text cannot reach a log by accident.
 ///
 /// ```
 /// use jeffrey_terms::InputText;
@@ -89,11 +90,11 @@ impl fmt::Display for Label {
 pub struct InputText(String);
 
 impl InputText {
-    /// The longest text, in bytes. Far above what the encoder reads (128 tokens); it bounds the
-    /// work of normalising and tokenising.
+    /// Longest accepted text, in bytes. This is far above what the encoder reads (128 tokens); it
+    /// bounds the work of normalising and tokenising.
     pub const BYTES_MAX: usize = 64 * 1024;
 
-    /// Checks the length.
+    /// Accepts a text that is not too long.
     ///
     /// # Errors
     /// [`InputTextError`] when `text` is longer than [`InputText::BYTES_MAX`].
@@ -105,7 +106,7 @@ impl InputText {
         Ok(Self(text))
     }
 
-    /// The words themselves, for the classifier and the mask only.
+    /// Returns the text itself. Callers must not log it.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -117,40 +118,40 @@ impl fmt::Debug for InputText {
     }
 }
 
-/// A text longer than [`InputText::BYTES_MAX`].
+/// Refusal of a text longer than [`InputText::BYTES_MAX`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("text of {bytes} bytes is above the limit of {} bytes", InputText::BYTES_MAX)]
 pub struct InputTextError {
     bytes: usize,
 }
 
-/// Milliseconds since 1970-01-01T00:00Z. Shells read it from their clock; the core is handed it.
+/// Milliseconds since 1970-01-01T00:00Z. The shells read their clock and pass the time to the core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct UnixMs(pub u64);
 
-/// The id of one answer: a UUID version 7 (RFC 9562), so ids sort by time.
+/// Id of one response: a UUID version 7 (RFC 9562), so ids sort by time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResponseId(uuid::Uuid);
 
 impl ResponseId {
-    /// Builds the id from the time and ten random bytes, both handed in by a shell.
+    /// Builds the id from the time and ten random bytes; the shell supplies both.
     pub fn new(now: UnixMs, random: [u8; 10]) -> Self {
         Self(uuid::Builder::from_unix_timestamp_millis(now.0, &random).into_uuid())
     }
 
-    /// The id of these bytes, when they are a UUID of version 7.
+    /// Returns the id of these bytes; `None` unless they are a UUID of version 7.
     pub fn from_bytes(bytes: [u8; 16]) -> Option<Self> {
         let uuid = uuid::Uuid::from_bytes(bytes);
         (uuid.get_version_num() == 7).then_some(Self(uuid))
     }
 
-    /// Its sixteen bytes.
+    /// The sixteen bytes of the id.
     pub const fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()
     }
 
-    /// When it was made: its first 48 bits (RFC 9562, section 5.7).
+    /// Creation time, from the first 48 bits (RFC 9562, section 5.7).
     pub fn created_at(&self) -> UnixMs {
         let [a, b, c, d, e, f, ..] = *self.as_bytes();
         UnixMs(u64::from_be_bytes([0, 0, a, b, c, d, e, f]))
@@ -163,21 +164,21 @@ impl fmt::Display for ResponseId {
     }
 }
 
-/// Who is asked for: the sticky key of a caller, from a header, a field or a cookie.
+/// Sticky key of a caller, from a header, a field or a cookie.
 ///
-/// It may name a person: it has no `Display` and no `Serialize`, and its `Debug` prints the length
-/// only. What leaves is a keyed hash of it.
+/// A subject may name a person. So the type has no `Display` and no `Serialize`, and its `Debug`
+/// prints the length only. Logs and stored events contain only a keyed hash of it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Subject(String);
 
 impl Subject {
-    /// The longest subject, in bytes.
+    /// Longest accepted subject, in bytes.
     pub const BYTES_MAX: usize = 256;
 
-    /// Checks the length.
+    /// Accepts a subject that is neither empty nor too long.
     ///
     /// # Errors
-    /// [`SubjectError`] when it is empty or longer than [`Subject::BYTES_MAX`].
+    /// [`SubjectError`] when `subject` is empty or longer than [`Subject::BYTES_MAX`].
     pub fn parse(subject: impl Into<String>) -> Result<Self, SubjectError> {
         let subject = subject.into();
         match subject.len() {
@@ -187,7 +188,7 @@ impl Subject {
         }
     }
 
-    /// The key itself, for hashes only.
+    /// Returns the key itself, to hash it. Callers must not log it.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -199,21 +200,21 @@ impl fmt::Debug for Subject {
     }
 }
 
-/// What is no subject.
+/// Reason why a text is not a [`Subject`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SubjectError {
-    /// There is nothing to hash.
+    /// The subject is empty, so there is nothing to hash.
     #[error("subject is empty")]
     Empty,
-    /// Longer than [`Subject::BYTES_MAX`].
+    /// The subject is longer than [`Subject::BYTES_MAX`].
     #[error("subject of {bytes} bytes is above the limit of {} bytes", Subject::BYTES_MAX)]
     TooLong {
-        /// Its length.
+        /// Length of the refused subject.
         bytes: usize,
     },
 }
 
-/// Part of the traffic in basis points: 0 is none, 10,000 is all.
+/// Part of the traffic in basis points, 0 (no request) to 10,000 (every request).
 ///
 /// ```
 /// use jeffrey_terms::Share;
@@ -227,12 +228,12 @@ pub enum SubjectError {
 pub struct Share(u16);
 
 impl Share {
-    /// Nobody.
+    /// Share of 0 basis points: no subject.
     pub const NONE: Self = Self(0);
-    /// Everybody.
+    /// Share of 10,000 basis points: every subject.
     pub const ALL: Self = Self(10_000);
 
-    /// The share of so many in ten thousand.
+    /// Builds a share from basis points.
     ///
     /// # Errors
     /// [`ShareError::AboveAll`] above 10,000.
@@ -241,7 +242,7 @@ impl Share {
         if points > Self::ALL.0 { Err(ShareError::AboveAll { share }) } else { Ok(Self(points)) }
     }
 
-    /// 0 to 10,000.
+    /// The share in basis points, 0 to 10,000.
     pub const fn basis_points(self) -> u16 {
         self.0
     }
@@ -264,7 +265,8 @@ impl From<Share> for u16 {
 impl FromStr for Share {
     type Err = ShareError;
 
-    /// A percentage, with a sign or without, of up to two decimals: `10%`, `10 %`, `0.25`.
+    /// Parses a percentage of up to two decimals, with or without a percent sign: `10%`, `10 %`,
+    /// `0.25`.
     fn from_str(text: &str) -> Result<Self, ShareError> {
         let share = || text.to_owned();
         let number = text.trim().strip_suffix('%').unwrap_or(text).trim();
@@ -294,22 +296,22 @@ impl fmt::Display for Share {
     }
 }
 
-/// What is no share.
+/// Reason why a value is not a [`Share`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ShareError {
-    /// More than everybody.
+    /// The share is above 100 %.
     #[error("share {share} is above 100%")]
     AboveAll {
         /// The share as given.
         share: String,
     },
-    /// No number in percent.
+    /// The text is not a number in percent.
     #[error("share `{share}` is not a percentage such as 10% or 0.25%")]
     NotAPercentage {
         /// The share as given.
         share: String,
     },
-    /// Finer than a basis point.
+    /// The share is finer than one basis point.
     #[error("share {share} is finer than a hundredth of a percent")]
     TooFine {
         /// The share as given.
@@ -317,18 +319,18 @@ pub enum ShareError {
     },
 }
 
-/// The two groups of a release.
+/// Group of a release that a request is assigned to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Cohort {
-    /// Answered by the new release.
+    /// Assigned to the new release.
     Canary,
-    /// Answered by the old system.
+    /// Assigned to the legacy system.
     Stable,
 }
 
 impl Cohort {
-    /// The lower-case name used in every file and answer.
+    /// Lower-case name of the cohort in every file and response.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Canary => "canary",
@@ -336,7 +338,7 @@ impl Cohort {
         }
     }
 
-    /// The cohort with exactly this name.
+    /// Returns the cohort with exactly this name; `None` for any other text.
     pub fn from_name(name: &str) -> Option<Self> {
         [Self::Canary, Self::Stable].into_iter().find(|cohort| cohort.name() == name)
     }
@@ -371,10 +373,10 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_id_is_a_uuid_of_version_7_that_sorts_by_time() {
+    fn a_response_id_is_a_uuid_of_version_7_that_sorts_by_time() {
         let early = ResponseId::new(UnixMs(1_645_557_742_000), [0xff; 10]).to_string();
         let late = ResponseId::new(UnixMs(1_645_557_742_001), [0; 10]).to_string();
-        // The time of RFC 9562's example, appendix A.6.
+        // The time is that of RFC 9562's example, appendix A.6.
         assert!(early.starts_with("017f22e2-79b0-7"), "{early}");
         assert!(early < late);
         let id = ResponseId::new(UnixMs(1_645_557_742_000), [7; 10]);

@@ -1,51 +1,53 @@
-//! A file of texts: the rows that it has, and the table of their answers.
+//! Rows of texts from a file, and a CSV table of their predictions.
 //!
-//! CSV with a column `text` or with one column, between commas, semicolons or tabs; or plain lines. What is wrong with
-//! a file or a row is said by its line, never by its words.
+//! Input is plain lines, or a table whose cells are separated by commas, semicolons or tabs. A
+//! table has a column called `text`, or one column only. An error names the line of a fault and
+//! never quotes the text.
 
 use jeffrey_terms::{InputText, InputTextError};
 
 pub use self::answers::ClassifiedRows;
 
-/// One row.
+/// One row of a file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TextRow {
-    /// The line it begins in, counted from 1.
+    /// Line in which the row begins, counted from 1.
     pub line: u64,
-    /// What is to be classified, or why it cannot be.
+    /// The text to classify, or the reason why it cannot be classified.
     pub text: Result<InputText, InputTextError>,
 }
 
-/// Why a file has no rows.
+/// Reason why a file is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SheetError {
-    /// A table of several columns, none of them called `text`.
+    /// The table has several columns, and no column is called `text`.
     #[error("the first line names {columns} columns, and none of them `text`")]
     NoColumn {
-        /// Those that it names.
+        /// Number of columns in the first line.
         columns: usize,
     },
-    /// No row that is not blank.
+    /// The file has no row, or only blank ones.
     #[error("no row in it")]
     Empty,
-    /// More than [`ROWS_MAX`].
+    /// The file has more than [`ROWS_MAX`] rows.
     #[error("{rows} rows are above the limit of {ROWS_MAX}")]
     TooMany {
-        /// Those that it has.
+        /// Number of rows that are not blank.
         rows: usize,
     },
 }
 
-/// The most rows of one file.
+/// Largest number of rows in one file, blank ones not counted.
 pub const ROWS_MAX: usize = 100_000;
 
-/// The column that is read.
+/// Name of the column that is read; case is ignored.
 const TEXT_COLUMN: &str = "text";
 
-/// The rows of a file, blank ones passed over: a table where its name ends so, else a text a line.
+/// Parses the rows of a file, without blank ones. A name that ends in `.csv` or `.tsv` means a
+/// table; in any other file each line is a text.
 ///
 /// # Errors
-/// As of [`parse_table`].
+/// [`SheetError`] if the file has no rows, too many rows, or (in a table) no column of texts.
 pub fn parse_file(name: &str, content: &str) -> Result<Vec<TextRow>, SheetError> {
     let name = name.to_ascii_lowercase();
     if name.ends_with(".csv") || name.ends_with(".tsv") {
@@ -57,15 +59,15 @@ pub fn parse_file(name: &str, content: &str) -> Result<Vec<TextRow>, SheetError>
     )
 }
 
-/// The rows of a table, blank ones passed over.
+/// Parses the rows of a table, without blank ones.
 ///
 /// # Errors
-/// [`SheetError`] when there are none, or too many, or no column of texts.
+/// [`SheetError`] if the table has no rows, too many rows, or no column of texts.
 pub fn parse_table(content: &str) -> Result<Vec<TextRow>, SheetError> {
     check_row_count(parse_csv(strip_bom(content))?)
 }
 
-/// Without the mark that some programs begin a file of UTF-8 with.
+/// Strips the byte order mark that some programs write at the start of a UTF-8 file.
 fn strip_bom(content: &str) -> &str {
     content.strip_prefix('\u{feff}').unwrap_or(content)
 }
@@ -80,7 +82,7 @@ fn check_row_count(rows: Vec<TextRow>) -> Result<Vec<TextRow>, SheetError> {
 
 fn parse_csv(content: &str) -> Result<Vec<TextRow>, SheetError> {
     let first_line = content.lines().next().unwrap_or_default();
-    // Spreadsheets of half of Europe write semicolons. Of equals the comma.
+    // Spreadsheets in much of Europe write semicolons. On a tie the comma wins.
     let count = |candidate: u8| first_line.bytes().filter(|byte| *byte == candidate).count();
     let delimiter =
         [b'\t', b';', b','].into_iter().max_by_key(|candidate| count(*candidate)).unwrap_or(b',');
@@ -89,7 +91,7 @@ fn parse_csv(content: &str) -> Result<Vec<TextRow>, SheetError> {
         .has_headers(false)
         .flexible(true)
         .from_reader(content.as_bytes());
-    // Reading from memory as text can fail at nothing: UTF-8 comes in, and rows may have any length.
+    // Reading cannot fail: the input is UTF-8 in memory, and rows may have any length.
     let mut records = reader.records().filter_map(Result::ok).peekable();
     let find_text_column = |record: &csv::StringRecord| {
         record.iter().position(|cell| cell.trim().eq_ignore_ascii_case(TEXT_COLUMN))
@@ -106,7 +108,7 @@ fn parse_csv(content: &str) -> Result<Vec<TextRow>, SheetError> {
     };
     let (mut scanned, mut line) = (0, 1);
     let to_row = |record: csv::StringRecord| {
-        // The reader's own numbers count the two signs of a line's end one record late.
+        // The reader's own line numbers are one record late for two-byte line ends.
         let mut start = record.position().map_or(0, |position| position.byte() as usize);
         while matches!(content.as_bytes().get(start), Some(b'\r' | b'\n')) {
             start += 1;
@@ -121,7 +123,7 @@ fn parse_csv(content: &str) -> Result<Vec<TextRow>, SheetError> {
     Ok(records.filter_map(to_row).collect())
 }
 
-/// A cell that no spreadsheet takes for a formula.
+/// Puts a space before a text that a spreadsheet would take for a formula.
 pub fn escape_formula(text: &str) -> String {
     let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
     if is_formula { format!(" {text}") } else { text.to_owned() }
@@ -132,7 +134,7 @@ mod answers {
     use jeffrey_classifier::{Prediction, TieBreakRule};
     use jeffrey_terms::{InputText, Label};
 
-    /// Rows and, as far as they were asked for, their answers.
+    /// Rows of a file, with the predictions made so far.
     pub struct ClassifiedRows {
         /// The rows of the file, in their order.
         pub rows: Vec<TextRow>,
@@ -140,13 +142,14 @@ mod answers {
     }
 
     impl ClassifiedRows {
-        /// Rows of which none is answered yet.
+        /// Wraps rows that have no prediction yet.
         pub fn new(rows: Vec<TextRow>) -> Self {
             let predictions = vec![None; rows.len()];
             Self { rows, predictions }
         }
 
-        /// The answer of a row, and keeps it; `None` where there is no such row or no text in it.
+        /// Classifies a row, keeps the prediction and returns it; `None` if there is no such row or
+        /// it holds no valid text.
         pub fn classify_row(
             &mut self,
             index: usize,
@@ -156,7 +159,8 @@ mod answers {
             Some(self.predictions[index].insert(classify(text)))
         }
 
-        /// The rows that were answered, and those that cannot be, as CSV.
+        /// Returns all rows as CSV; `None` if writing fails. A row without a prediction has empty
+        /// cells, and a row without a valid text has its error in the last cell.
         pub fn to_csv(&self) -> Option<String> {
             let mut csv = csv::Writer::from_writer(Vec::new());
             let labels = Label::ALL.map(Label::name);
@@ -170,7 +174,8 @@ mod answers {
         }
     }
 
-    /// The cells of a row; of one that was not asked for all but its line and text are empty.
+    /// Returns the cells of a row. Without a prediction, all cells but line, text and error are
+    /// empty.
     fn csv_record(row: &TextRow, prediction: Option<&Prediction>) -> Vec<String> {
         let text =
             row.text.as_ref().map_or_else(|_| String::new(), |text| escape_formula(text.expose()));

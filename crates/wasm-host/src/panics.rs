@@ -1,4 +1,7 @@
-//! What a worker says when it panics: where, and nothing else.
+//! Panic hook of the Workers: it prints the place of a panic and never its message.
+//!
+//! A panic message may quote the text that was being read. The hook also marks the instance as
+//! broken, so that the next request starts a new one (`crates/wasm-host/recovery.js`).
 
 use std::panic::{self, PanicHookInfo};
 use std::sync::Once;
@@ -11,26 +14,27 @@ extern "C" {
     fn console_error(message: &str);
 }
 
-/// Sets the hook while the module starts.
-pub fn report_places_only() {
-    panic::set_hook(Box::new(report));
+/// Installs the panic hook. A Worker calls this while its module starts.
+pub fn install_panic_hook() {
+    panic::set_hook(Box::new(report_panic));
 }
 
-/// Sets it once more with the first request: the runtime's own start hook may run after ours, and its
-/// panic hook prints messages.
-pub fn report_places_only_from_now() {
+/// Installs the panic hook again with the first request, once per instance: the start hook of the
+/// `worker` crate may run after this crate's, and its panic hook prints messages.
+pub fn reinstall_panic_hook_once() {
     static HOOK: Once = Once::new();
-    HOOK.call_once(report_places_only);
+    HOOK.call_once(install_panic_hook);
 }
 
-/// Prints where a panic happened and nothing it says: a message may quote what was being read.
+/// Prints the place of a panic without its message, which may quote the text that was being read.
 ///
-/// It replaces the hook of the `worker` crate, which prints the message, and does the other half of
-/// that hook's work (its `init.rs`): the flag that makes the next request start a new instance.
-fn report(panic: &PanicHookInfo<'_>) {
+/// This hook replaces the hook of the `worker` crate, which prints the message. It also does the
+/// other half of that hook's work (`init.rs` of that crate): it sets the flag that makes the next
+/// request start a new instance.
+fn report_panic(panic: &PanicHookInfo<'_>) {
     match panic.location() {
         Some(place) => {
-            console_error(&format!("panic at {}:{}", within(place.file()), place.line()));
+            console_error(&format!("panic at {}:{}", strip_build_path(place.file()), place.line()));
         }
         None => console_error("panic at an unknown place"),
     }
@@ -40,8 +44,9 @@ fn report(panic: &PanicHookInfo<'_>) {
     }
 }
 
-/// A source file without the folder of the machine that compiled it.
-fn within(file: &str) -> &str {
-    let in_registry = file.split_once("/registry/src/").map(|(_, rest)| rest);
-    in_registry.and_then(|rest| rest.split_once('/')).map_or(file, |(_, rest)| rest)
+/// Returns a source path without the build machine's registry folder. A path outside the registry
+/// stays as it is.
+fn strip_build_path(file: &str) -> &str {
+    let registry_path = file.split_once("/registry/src/").map(|(_, path)| path);
+    registry_path.and_then(|path| path.split_once('/')).map_or(file, |(_, path)| path)
 }

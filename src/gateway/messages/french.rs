@@ -1,4 +1,8 @@
-//! The same sentences in French, for the page.
+//! Writes the sentences of the parent module in French, for the dashboard.
+//!
+//! The functions mirror those of the parent module and of `webhook.rs`; a new sentence there needs
+//! its translation here. Numbers have a decimal comma. Reasons and names that people entered are
+//! not translated.
 
 use super::format_utc_minute;
 use crate::rollout::advance_checks::{AdvanceBlocked, WebhookResponse, WebhookVerdict};
@@ -10,7 +14,7 @@ use crate::rollout::release_state::HardFailureKind;
 use crate::rollout::status::RolloutStatus;
 use jeffrey_terms::{Share, UnixMs};
 
-/// Where a release stands, in one line.
+/// Describes the state of a release in one line.
 pub(super) fn status_line(
     release: &str,
     share: Share,
@@ -41,7 +45,7 @@ fn hold_reason(status: &RolloutStatus) -> Option<String> {
     }
 }
 
-/// What happened, as a clause.
+/// Describes the input of a history entry as a clause.
 pub(super) fn describe_input(input: &RolloutInput) -> String {
     let actor = |by: &str| if by.is_empty() { "quelqu’un".to_owned() } else { by.to_owned() };
     match input {
@@ -62,7 +66,8 @@ pub(super) fn describe_input(input: &RolloutInput) -> String {
     }
 }
 
-/// What followed, as a clause.
+/// Describes the actions of a history entry as a clause. Without actions, the clause is the phase
+/// after the entry.
 pub(super) fn describe_effects(entry: &HistoryEntry) -> String {
     let effects = entry.actions.iter().filter_map(|action| match action {
         RolloutAction::Alert(RolloutAlert::Refused(command)) => {

@@ -1,10 +1,13 @@
-//! A gate's evidence, minute by minute, and the finding it amounts to.
+//! A gate's evidence, folded minute by minute, and the finding that follows from it.
 //!
-//! Where the question is "did it get worse", every minute of a day may be the start of the change
-//! ([`ChangePointEProcess`]); a day opens a new mixture with its own budget, and what the closed ones came to is kept
-//! but not multiplied. Subjects have one such mixture for each hour, over the minutes of that hour, on
-//! those whose first error since then it was. Where the question is "is it good enough", the evidence is
-//! that of the stage.
+//! `AtMost`, `AtLeast` and `Compared` ask whether something got worse. For them, every minute of a
+//! day may be the start of the change ([`ChangePointEProcess`]). Each day opens a new mixture with
+//! its own error budget; the evidence of closed days is kept, but not multiplied into the new one.
+//! Subjects have one such mixture for each hour: its start minutes lie within that hour, and its
+//! data are the subjects that the metric hits for the first time since that hour began.
+//!
+//! `NotWorse` and `Estimated` ask whether the canary is good enough. Their evidence is that of the
+//! current stage.
 
 use std::collections::VecDeque;
 
@@ -21,22 +24,24 @@ use jeffrey_anytime::{
 };
 use jeffrey_terms::{Cohort, Share};
 
-/// What a gate remembers.
+/// The evidence of one gate, as it is stored between minutes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GateEvaluator {
-    /// Since the stage began: the canary, stable.
+    /// Counts since the stage began: the canary's, then stable's.
     seen: [Proportion; 2],
     odds: MantelHaenszelOddsRatio,
-    /// The last minute with a request of the canary's.
+    /// Latest minute with canary data for this gate, in minutes since 1970; `None` before the
+    /// first.
     last_sample: Option<u64>,
-    /// The minute it failed; stays until a person resumes.
+    /// Minute in which the gate began to fail. A gate that rolls back keeps it until an operator
+    /// resumes the release; any other gate drops it when it no longer fails.
     crossed: Option<u64>,
     one_client: bool,
     memory: GateState,
 }
 
-/// What depends on the kind of rule.
+/// Evidence that depends on the kind of rule.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 enum GateState {
@@ -53,26 +58,26 @@ enum GateState {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ChangeEvidence {
-    /// The first minute of the day in force.
+    /// First minute of the current day, in minutes since 1970; `None` before the first minute.
     day: Option<u64>,
     requests: ChangePointEProcess,
-    /// One an hour.
+    /// One mixture for each clock hour, at most [`SUBJECT_HOURS_PER_DAY`] of them.
     subjects: Vec<HourEvidence>,
-    /// At 100 % without a holdout.
+    /// Takes the place of `requests` while the share is 100 % and there is no holdout.
     detector: EDetector,
     segment: ChangeSegment,
-    /// What closed days came to, in thousandths of a nat; the latest last.
+    /// Evidence with which each closed day ended, in thousandths of a nat; the latest day is last.
     closed: VecDeque<i64>,
 }
 
-/// Subjects whose first error since this hour is evidence.
+/// Evidence from subjects that the metric hits for the first time since one hour began.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct HourEvidence {
     hour: u64,
     starts: ChangePointEProcess,
-    /// Of the subjects affected since: by how many the canary's are fewer than its chance makes, and the
-    /// variance of that.
+    /// Expected number of canary subjects among those affected since the hour began, minus the
+    /// actual number; then the variance of that difference.
     lack: HexFloats<2>,
 }
 
@@ -81,9 +86,9 @@ impl HourEvidence {
         Self { hour, starts: ChangePointEProcess::new(), lack: HexFloats([0.0; 2]) }
     }
 
-    /// Whether stable's subjects were used up faster than chance does it, as by an outage of the old
-    /// system: of those left more are the canary's than its share, and what begins now would take them for
-    /// the canary's fault.
+    /// Returns whether stable's subjects were used up faster than chance explains, as in an outage
+    /// of the old system. Of the subjects that are left, more are the canary's than its share, so
+    /// the evidence would blame the canary for a change that starts now.
     fn is_depleted(&self) -> bool {
         let [lack, variance] = self.lack.0;
         lack > DEPLETED_DEVIATIONS_MIN * libm::sqrt(variance)
@@ -101,8 +106,8 @@ impl HourEvidence {
     }
 }
 
-/// The stretch that a change most likely lies in: since a sum of logarithms was last at 0 (Page 1954,
-/// "Continuous inspection schemes", Biometrika 41:100–115).
+/// The period in which a change most likely lies: the minutes since a sum of logarithms was last at
+/// 0 (Page 1954, "Continuous inspection schemes", Biometrika 41:100–115).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ChangeSegment {
@@ -131,7 +136,7 @@ impl ChangeSegment {
 }
 
 impl GateEvaluator {
-    /// Nothing seen.
+    /// Returns the evidence before the first minute, for a gate with this rule.
     pub fn new(rule: &GateRule) -> Self {
         let memory = match rule {
             GateRule::AtMost(_) | GateRule::AtLeast(_) | GateRule::Compared(_) => {
@@ -153,7 +158,7 @@ impl GateEvaluator {
         }
     }
 
-    /// A stage begins: what has to be shown of a stage starts anew; evidence of a change runs on.
+    /// Starts a new stage: evidence that belongs to a stage is reset, evidence of a change is kept.
     pub fn enter_stage(&mut self) {
         self.seen = [Proportion::default(); 2];
         self.odds = MantelHaenszelOddsRatio::default();
@@ -162,8 +167,10 @@ impl GateEvaluator {
         }
     }
 
-    /// Folds one minute; that it is a new one has been seen to. `of_stage` says whether the stage had begun before it: a
-    /// minute of the stage before that comes late shows nothing of this one.
+    /// Folds one minute into the evidence. The caller makes sure that the minute is new.
+    ///
+    /// `in_stage` says whether the current stage had begun before the minute. A late minute of an
+    /// earlier stage is no evidence about the current one.
     pub fn fold_minute(
         &mut self,
         gate: &Gate,
@@ -174,13 +181,14 @@ impl GateEvaluator {
         let proportions =
             [Cohort::Canary, Cohort::Stable].map(|cohort| gate.metric.proportion(minute, cohort));
         let [canary, stable] = proportions;
-        // Of a minute with two shares nobody can say who should have been drawn.
+        // A minute with two shares has no expected sample ratio.
         let has_known_share = gate.rule != GateRule::SampleRatio || minute.share.is_some();
         if in_stage && has_known_share {
             self.seen = [self.seen[0].merge(canary), self.seen[1].merge(stable)];
             self.odds = self.odds.with_block(canary, stable);
         }
-        // What is judged over a stage need not come every minute; that the canary is there has to.
+        // A rule that is judged over a stage does not need data in every minute, but the canary has
+        // to have requests.
         let tolerates_gaps = matches!(
             gate.rule,
             GateRule::Estimated { .. } | GateRule::SampleRatio | GateRule::Never
@@ -210,7 +218,7 @@ impl GateEvaluator {
             _ => {}
         }
         let has_failed = self.evaluate(gate, minute.share).0 == GateVerdict::Fail;
-        // A warning ends with its cause; what rolls back stays until a person resumes.
+        // A warning ends with its cause; a gate that rolls back fails until an operator resumes.
         if !has_failed && gate.effect != GateEffect::RollBack {
             self.crossed = None;
         } else if has_failed && self.crossed.is_none() {
@@ -218,7 +226,8 @@ impl GateEvaluator {
         }
     }
 
-    /// What it comes to at the end of minute `now`, with the share in force.
+    /// Returns the gate's finding at the end of minute `now_minute`; `share` is the canary's
+    /// current share.
     pub fn assess(&self, gate: &Gate, now_minute: u64, share: Option<Share>) -> GateFinding {
         let (raw_verdict, note) = self.evaluate(gate, share);
         let is_silent = self
@@ -254,7 +263,8 @@ impl GateEvaluator {
         }
     }
 
-    /// The verdict on what was seen, silence aside.
+    /// Returns the verdict of the evidence alone: a silent canary and an earlier failure are not
+    /// considered.
     fn evaluate(&self, gate: &Gate, share: Option<Share>) -> (GateVerdict, Option<VerdictReason>) {
         let [canary, stable] = self.seen;
         match (&self.memory, gate.rule) {
@@ -262,7 +272,7 @@ impl GateEvaluator {
                 change.evaluate(gate, rule, self.seen, self.one_client)
             }
             (GateState::NotWorse { equal, below }, _) => {
-                // The error is split over the two ways.
+                // The error budget is split over the two proofs.
                 let threshold = -ln(gate.budget / 2.0);
                 let is_proven = equal.ln_e() >= threshold || below.ln_e() >= threshold;
                 (if is_proven { GateVerdict::Pass } else { GateVerdict::Hold }, None)
@@ -271,7 +281,8 @@ impl GateEvaluator {
                 let has_enough_samples =
                     canary.of >= samples && (compared.is_none() || stable.of >= samples);
                 let rate = canary.rate().unwrap_or(1.0);
-                // A ratio of few is above any limit now and then: it holds when it is no chance, too.
+                // A ratio of few requests is above any limit now and then: it counts only if it is
+                // significant.
                 let exceeds_limit = |most: f64| {
                     let is_significant =
                         ln_mean_exp(&odds::ln_e_higher_odds(canary, stable)) >= -ln(gate.budget);
@@ -302,7 +313,8 @@ impl GateEvaluator {
         }
     }
 
-    /// Evidence and what it has to reach; of two levels the one that is nearer.
+    /// Returns the log evidence and its threshold. If requests and subjects are both evidence, it
+    /// returns the pair that is closer to its threshold.
     fn nearest_evidence(&self, gate: &Gate, share: Option<Share>) -> (Option<f64>, Option<f64>) {
         match &self.memory {
             GateState::Change(change) => {
@@ -406,7 +418,7 @@ impl ChangeEvidence {
             };
             let affected = minute.first_affected.iter().find(is_of_hour);
             let subjects = affected.map(|entry| entry.subjects).unwrap_or_default();
-            // Starts lie within the hour; a later change is found by a later hour's subjects.
+            // Start minutes lie within the hour; a later hour's mixture finds a later change.
             let may_start = hour_evidence.hour == hour && !hour_evidence.is_depleted();
             let stake = if may_start { 1.0 / 60.0 } else { 0.0 };
             if may_start || subjects != CountByCohort::default() {
@@ -415,7 +427,8 @@ impl ChangeEvidence {
         }
     }
 
-    /// The hours' evidence, each with the same weight; an hour to come counts as 1.
+    /// Returns the logarithm of the mean evidence of the day's hours. All hours have the same
+    /// weight; an hour that has not begun counts as 1.
     fn ln_subject_evidence(&self) -> f64 {
         let opened = self.subjects.len() as u64;
         let hours_to_come = (0..SUBJECT_HOURS_PER_DAY.saturating_sub(opened)).map(|_| 0.0);
@@ -451,7 +464,8 @@ impl ChangeEvidence {
         let proven_by_subjects = reaches(self.ln_subject_evidence(), gate.subject_ln_threshold());
         let proven_by_requests =
             reaches(self.requests.ln_e(alternative_weights(rule)), gate.request_ln_threshold());
-        // The detector is wrong once in `A` minutes on average: a day's budget is a day's part of it.
+        // The detector gives a false alarm once in `A` minutes on average. With `A` = minutes of a
+        // day / daily budget, the false alarms of a day are the daily budget on average.
         let detector_threshold =
             gate.request_ln_threshold().map(|threshold| threshold + ln(MINUTES_PER_DAY as f64));
         let proven_by_detector =
@@ -492,12 +506,13 @@ impl ChangeEvidence {
     }
 }
 
-/// How the alternatives are weighed.
+/// Returns the weights of the alternatives for this rule; they add up to 1.
 fn alternative_weights(rule: GateRule) -> &'static [f64; ALTERNATIVE_COUNT] {
     if matches!(rule, GateRule::Compared(_)) { &EQUAL_WEIGHTS } else { &NEAR_LIMIT_WEIGHTS }
 }
 
-/// The chance that a subject, the holdout's counted as stable, is the canary's.
+/// Returns the probability, 0 to 1, that a subject is in the canary; subjects of the holdout count
+/// as stable.
 pub fn canary_probability(share: Share, holdout: Share) -> f64 {
     let fraction =
         |share: Share| f64::from(share.basis_points()) / f64::from(Share::ALL.basis_points());
@@ -559,7 +574,8 @@ fn rule_limit(rule: GateRule) -> Option<f64> {
     }
 }
 
-/// At the pace of the segment.
+/// Estimates the minutes until the evidence reaches the threshold, at the average gain of the
+/// segment; `None` if the threshold is reached or the evidence does not grow.
 fn estimate_remaining_minutes(
     evidence: Option<f64>,
     threshold: Option<f64>,
@@ -570,18 +586,21 @@ fn estimate_remaining_minutes(
     (missing > 0.0 && ln_per_minute > 0.0).then(|| libm::ceil(missing / ln_per_minute) as u64)
 }
 
-/// After so long without a request of the canary's a gate says nothing.
+/// Minutes without canary data after which a gate holds with [`VerdictReason::NoData`].
 pub const SILENT_AFTER_MINUTES: u64 = 5;
-/// A mixture's horizon.
+/// Horizon of one mixture over start minutes: a day, in minutes.
 pub const MINUTES_PER_DAY: u64 = 24 * 60;
-/// Mixtures of subjects a day.
+/// Most hourly mixtures over subjects in one day: a day that begins within an hour touches 25 clock
+/// hours.
 pub const SUBJECT_HOURS_PER_DAY: u64 = 25;
-/// The watch lasts seven days; a slow release a few more.
+/// Most closed days that are kept. The last stage takes seven days, a slow release a few more.
 const CLOSED_DAYS_MAX: usize = 32;
-/// How far beyond chance stable's affected subjects have to be ahead.
+/// Standard deviations by which stable's affected subjects have to exceed chance for an hour to
+/// count as depleted.
 const DEPLETED_DEVIATIONS_MIN: f64 = 3.0;
-/// The alternative that marks a stretch: the usual tolerance of half as much again.
+/// Index in [`ALTERNATIVE_RATIOS`] of the alternative that delimits a segment: 1.5, the usual
+/// tolerance of +50 %.
 const SEGMENT_ALTERNATIVE: usize = 1;
-/// Fewer hits make no estimate.
+/// Fewest canary hits for an estimate of the odds ratio to count.
 const HITS_MIN: u64 = 5;
 const _: () = assert!(ALTERNATIVE_RATIOS[SEGMENT_ALTERNATIVE] == odds::NON_INFERIORITY_MARGIN);

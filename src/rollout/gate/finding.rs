@@ -1,11 +1,14 @@
-//! What a gate has found, and the worst of several.
+//! The finding of one gate, and the worst verdict of several gates.
+//!
+//! A finding is a verdict with the numbers that it rests on: the observed value, the limit, the
+//! evidence and its threshold. The status, the history and alerts show it as it is.
 
 use serde::{Deserialize, Serialize};
 
 use super::GateEffect;
 use crate::rollout::counts::Metric;
 
-/// Ordered from best to worst, so that `max` is the overall verdict.
+/// Verdict of a gate, ordered from best to worst, so that `max` is the overall verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GateVerdict {
@@ -18,7 +21,7 @@ pub enum GateVerdict {
 }
 
 impl GateVerdict {
-    /// The lower-case name used in every answer.
+    /// Returns the lower-case name that every response uses.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Pass => "pass",
@@ -28,60 +31,69 @@ impl GateVerdict {
     }
 }
 
-/// The worst verdict; with no gates there is no evidence, so `HoldReason`.
+/// Returns the worst verdict; without gates there is no evidence, so it returns `Hold`.
 pub fn worst_verdict(verdicts: impl IntoIterator<Item = GateVerdict>) -> GateVerdict {
     verdicts.into_iter().max().unwrap_or(GateVerdict::Hold)
 }
 
-/// What a gate says now, and on what grounds.
+/// The current verdict of one gate, with the numbers that it rests on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GateFinding {
-    /// The gate's name.
+    /// Name of the gate in the plan.
     pub gate: String,
-    /// What is counted.
+    /// Metric that the gate counts.
     pub metric: Metric,
-    /// What follows.
+    /// Effect of the gate on the release.
     pub effect: GateEffect,
-    /// The verdict.
+    /// Verdict at the end of the minute that was asked for.
     pub verdict: GateVerdict,
-    /// Why it is not a plain pass or fail.
+    /// Reason for a verdict that is not a plain pass or fail; `None` for a plain one.
     pub note: Option<VerdictReason>,
-    /// The rate or ratio seen: since the change that the evidence speaks of, or since the stage began.
+    /// Observed value of the metric: a rate (0 to 1), a ratio to stable, or a count. It covers the
+    /// minutes since the change that the evidence points to, or else since the stage began; for a
+    /// window rule, the window. `None` without data.
     pub value: Option<f64>,
-    /// What it is held against.
+    /// Limit that the value is compared with, in the same unit; `None` for a sample ratio.
     pub limit: Option<f64>,
-    /// Of the canary, since the stage began.
+    /// Number of canary samples since the stage began, in the unit of the metric.
     pub samples: u64,
-    /// Of them, those that hit.
+    /// Number of these samples that hit.
     pub hits: u64,
-    /// Logarithm of the evidence, where there is such a thing.
+    /// Natural logarithm of the evidence; `None` for rules that accumulate none.
     pub ln_evidence: Option<f64>,
-    /// What it has to reach.
+    /// Natural logarithm that the evidence has to reach; `None` if there is no evidence.
     pub ln_threshold: Option<f64>,
-    /// Minutes until it does, at the pace of the last change; `None` while it does not move there.
+    /// Estimated minutes until the evidence reaches the threshold, at its growth since the last
+    /// change; `None` if it does not grow or has reached the threshold.
     pub decides_in_minutes: Option<u64>,
-    /// The minute in which it began to fail.
+    /// Minute in which the gate began to fail, in minutes since 1970; `None` if its own evidence
+    /// does not fail.
     pub crossed: Option<u64>,
-    /// The minute of the change that the value speaks of.
+    /// Minute of the change that `value` covers, in minutes since 1970; `None` without such a
+    /// change.
     pub since: Option<u64>,
 }
 
-/// Why a verdict is what it is.
+/// Reasons for a verdict that is not a plain pass or fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum VerdictReason {
-    /// The old system does not say: held against the absolute limit instead.
+    /// The old system does not report the metric: the canary is compared with the absolute limit
+    /// instead.
     AbsoluteLimit,
-    /// The old system does not say.
+    /// The old system does not report the metric, and the gate has no absolute limit.
     NotAvailable,
-    /// No request of the canary's counted for some minutes, or ever.
+    /// The canary has no data for this gate in the last minutes (`SILENT_AFTER_MINUTES`), or never
+    /// had any.
     NoData,
-    /// At most two subjects make the difference.
+    /// At most two subjects account for the difference.
     OneClient,
-    /// Not enough alone, but with the other warnings (e-BH).
+    /// The evidence is below the gate's own threshold, but together with the other warnings it is
+    /// enough (e-BH).
     Together,
-    /// Worse than stable for certain, but within what is tolerated.
+    /// The canary is proven to be worse than stable, but the estimate is within the tolerance or
+    /// has too few hits.
     Tolerated,
 }
 

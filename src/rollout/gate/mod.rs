@@ -1,7 +1,8 @@
-//! One rule of a release: a metric, what it may be, and what follows when it is not.
+//! A gate: one rule of a plan, with a metric, a limit and an effect.
 //!
-//! A [`Gate`] is read from the plan; a [`evaluator::GateEvaluator`] folds minutes into its evidence; a
-//! [`finding::GateFinding`] says what that comes to. Nothing here acts: the state machine does.
+//! A [`Gate`] is read from the plan. A [`evaluator::GateEvaluator`] folds minutes into its
+//! evidence. A [`finding::GateFinding`] is the verdict that follows. Nothing here acts on a
+//! verdict: the state machine in `progress.rs` does.
 
 pub mod finding;
 
@@ -11,115 +12,120 @@ use serde::{Deserialize, Serialize};
 
 use super::counts::Metric;
 
-/// One rule.
+/// One rule of a plan: a metric, a limit, and the effect of the verdict.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Gate {
-    /// Its name in plans, findings and alerts.
+    /// Name in plans, findings and alerts; unique within a plan.
     pub name: String,
-    /// What is counted.
+    /// Metric that the gate counts.
     pub metric: Metric,
-    /// What it may be.
+    /// Condition that the metric has to meet.
     pub rule: GateRule,
-    /// What follows.
+    /// Effect of the verdict on the release.
     pub effect: GateEffect,
-    /// Whether requests, subjects or both are evidence.
+    /// Unit of evidence: requests, newly affected subjects, or both.
     pub level: EvidenceUnit,
-    /// For [`GateRule::Compared`]: the canary's rate may be at most so much while the old system does not
-    /// give the metric.
+    /// For [`GateRule::Compared`]: highest rate of the canary (0 to 1) while the old system does
+    /// not report the metric. Without it, the gate holds then.
     pub or_at_most: Option<f64>,
-    /// The chance, each day (a stage, for [`GateRule::NotWorse`]), that it fails (passes) although it should
-    /// not.
+    /// Probability of a wrong verdict: each day, that the gate fails although it should not; for
+    /// [`GateRule::NotWorse`], each stage, that it passes although it should not.
     pub budget: f64,
 }
 
-/// What a metric may be. Rates are parts of 1.
+/// Condition on a metric. Rates are fractions from 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum GateRule {
-    /// The canary's rate may be at most so much: fails when more is proven.
+    /// Fails when the canary's rate is proven to be above this one.
     AtMost(f64),
-    /// At least so much: fails when less is proven.
+    /// Fails when the canary's rate is proven to be below this one.
     AtLeast(f64),
-    /// The canary's odds may be so many times stable's: fails when higher odds are proven and the
-    /// estimate is at least that; proven and below, it holds.
+    /// Fails when the canary's odds are proven to be higher than stable's and the estimated odds
+    /// ratio is at least this one. Holds when they are proven to be higher and the estimate is
+    /// below it.
     Compared(f64),
-    /// For a rise: passes when the estimate since the stage began is within both, on enough of them;
-    /// holds otherwise. A ratio has to be above 1 by more than chance as well. No error is bounded.
+    /// For advancing: passes when the estimates since the stage began are within both limits, on
+    /// enough samples; holds otherwise. A ratio above its limit counts only if it is above 1 by
+    /// more than chance. No error probability is bounded.
     Estimated {
-        /// The highest rate.
+        /// Highest rate of the canary (0 to 1); `None` for no limit.
         at_most: Option<f64>,
-        /// The highest odds ratio against stable.
+        /// Highest odds ratio against stable; `None` for no comparison.
         compared: Option<f64>,
-        /// How many each cohort needs.
+        /// Fewest samples of the canary and, with `compared`, of stable.
         samples: u64,
     },
-    /// Not even once.
+    /// Fails at the canary's first hit.
     Never,
-    /// For a rise: passes when odds of less than so many times stable's are proven for this stage, or a
-    /// rate below the ceiling is.
+    /// For advancing: passes when it is proven for this stage that the canary's odds are less than
+    /// `odds` times stable's, or that its rate is below the ceiling; holds otherwise.
     NotWorse {
-        /// The odds ratio that would be worse.
+        /// Odds ratio from which the canary counts as worse; above 1.
         odds: f64,
-        /// The rate below which no comparison is needed.
+        /// Rate (0 to 1) below which no comparison is needed; `None` for no ceiling.
         ceiling: Option<f64>,
     },
-    /// New subjects are the canary's with the chance of the share.
+    /// Fails when the canary's fraction of the new subjects is proven to differ from its share.
     SampleRatio,
-    /// The literal rule: fails when the rate over the last so many minutes is outside, whatever the
-    /// traffic. It is wrong often; `statistics.md` says how often.
+    /// Literal rule: fails when the value over the last `minutes` is outside the limit, whatever
+    /// the traffic. It is often wrong; `jeffrey plan explain` prints the fraction of healthy days
+    /// on which it fails.
     Window {
-        /// How many closed minutes.
+        /// Length of the window, in closed minutes.
         minutes: u32,
-        /// The outside.
+        /// Limit for the value over the window.
         limit: WindowLimit,
     },
 }
 
-/// The outside of a literal rule.
+/// Limit of a literal window rule.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum WindowLimit {
-    /// Above this rate.
+    /// Fails when the canary's rate (0 to 1) is above this one.
     AtMost(f64),
-    /// Below this rate.
+    /// Fails when the canary's rate (0 to 1) is below this one.
     AtLeast(f64),
-    /// Above so many times stable's rate.
+    /// Fails when the canary's rate is above this many times stable's.
     Compared(f64),
 }
 
-/// What follows from a gate.
+/// Effect of a gate on the release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GateEffect {
-    /// Nothing rises unless it passes.
+    /// The release advances only while the gate passes.
     Advance,
-    /// Its failing rolls back.
+    /// The release rolls back when the gate fails.
     RollBack,
-    /// Its failing is told.
+    /// A failure is shown as a warning and changes nothing.
     Warn,
 }
 
-/// What is evidence for a comparison.
+/// Unit of evidence for a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EvidenceUnit {
-    /// Newly affected subjects; requests too, at [`REQUEST_STRICTNESS_FACTOR`] times the strictness and unless
-    /// they are one client's.
+    /// Newly affected subjects. Requests count as well, with a threshold that is
+    /// [`REQUEST_STRICTNESS_FACTOR`] times as strict, and unless they come from one client.
     Both,
-    /// Requests.
+    /// All requests of both cohorts.
     Requests,
-    /// Newly affected subjects.
+    /// Newly affected subjects: those that the metric hits for the first time since an hour began.
     Subjects,
 }
 
-/// Requests of one heavy user are not independent: alone, they have to prove this much more.
+/// Factor by which requests alone have to prove more than subjects: requests of one heavy user are
+/// not independent.
 pub const REQUEST_STRICTNESS_FACTOR: f64 = 10.0;
 
 impl Gate {
-    /// What subjects have to reach, as a logarithm; `None` where they are no evidence.
+    /// Returns the natural logarithm that the subjects' evidence has to reach; `None` if subjects
+    /// are no evidence.
     pub fn subject_ln_threshold(&self) -> Option<f64> {
-        // Both parts together spend the budget.
+        // Subjects and requests together spend the budget.
         let budget_fraction = match self.level {
             EvidenceUnit::Both => REQUEST_STRICTNESS_FACTOR / (REQUEST_STRICTNESS_FACTOR + 1.0),
             EvidenceUnit::Requests => return None,
@@ -128,7 +134,8 @@ impl Gate {
         Some(-jeffrey_anytime::ln(self.budget * budget_fraction))
     }
 
-    /// What requests have to reach, as a logarithm; `None` where they are no evidence.
+    /// Returns the natural logarithm that the requests' evidence has to reach; `None` if requests
+    /// are no evidence.
     pub fn request_ln_threshold(&self) -> Option<f64> {
         let budget_fraction = match self.level {
             EvidenceUnit::Both => 1.0 / (REQUEST_STRICTNESS_FACTOR + 1.0),

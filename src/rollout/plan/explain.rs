@@ -1,10 +1,11 @@
-//! What a plan can find, and how fast, before it is used: expectations worked out from its gates.
+//! Expected times of a plan's gates before the plan is used: which changes each gate finds in each
+//! stage, and how fast.
 //!
-//! Evidence grows by so many nats a minute on average (Kullback and Leibler's divergence times the requests),
-//! and has to reach its threshold, which the search over start minutes and alternatives raises by the
-//! logarithm of their weights. The quotient is the time that is printed: a little more than the median, since
-//! of many start minutes the luckiest counts.
-//! `jeffrey simulate` measures the same.
+//! Evidence grows by an average number of nats a minute (the Kullback-Leibler divergence times the
+//! requests). It has to reach the gate's threshold, which the search over start minutes and
+//! alternatives raises by the logarithm of their weights. The printed time is the quotient: a
+//! little more than the median, because the luckiest of many start minutes counts. `jeffrey
+//! simulate` measures the same times by simulation.
 
 use serde::Serialize;
 
@@ -16,46 +17,49 @@ use jeffrey_anytime::odds::NON_INFERIORITY_ALTERNATIVES;
 use jeffrey_anytime::{ALTERNATIVE_RATIOS, EQUAL_WEIGHTS, NEAR_LIMIT_WEIGHTS, exp, ln};
 use jeffrey_terms::Share;
 
-/// How many times as bad the canary is in the columns of an explanation.
+/// Factors by which the canary is worse, one for each column of an explanation.
 pub const DEGRADATION_FACTORS: [f64; 5] = [1.5, 2.0, 3.0, 5.0, 10.0];
 
-/// What one stage can find.
+/// Expected times of one stage.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StageExplanation {
-    /// The canary's share.
+    /// The canary's share in the stage.
     #[serde(rename = "share_basis_points")]
     pub share: Share,
     /// The canary's requests a minute.
     pub canary_per_minute: f64,
-    /// The shortest time in it.
+    /// Shortest time in the stage, in minutes.
     pub at_least_minutes: u64,
-    /// When its samples are there; `None` when never.
+    /// Minutes until the stage has its samples; `None` if it never has them.
     pub samples_after_minutes: Option<u64>,
-    /// Gate by gate, in the plan's order.
+    /// Expected times of each gate, in the plan's order.
     pub gates: Vec<GateExplanation>,
 }
 
-/// What one gate can find in a stage.
+/// Expected times of one gate in one stage.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct GateExplanation {
-    /// Its name.
+    /// Name of the gate in the plan.
     pub gate: String,
-    /// What is counted.
+    /// Metric that the gate counts.
     pub metric: Metric,
-    /// What follows.
+    /// Effect of the gate on the release.
     pub effect: GateEffect,
-    /// The least number of minutes in which it could decide, were every request a hit (for a rise: none).
+    /// Fewest minutes in which the gate can decide, if every request is a hit (for advancing: if
+    /// none is); `None` if it cannot decide.
     pub earliest_minutes: Option<u64>,
-    /// For each of [`DEGRADATION_FACTORS`]: minutes until it fails when the canary is so many times as far from the limit,
-    /// or as bad as stable; `None` where it never does.
+    /// For each of [`DEGRADATION_FACTORS`]: minutes until the gate fails when the canary's rate is
+    /// that many times an upper limit (or that fraction of a lower one), or its odds are that many
+    /// times stable's; `None` if it never fails.
     pub finds_after_minutes: [Option<u64>; DEGRADATION_FACTORS.len()],
-    /// Minutes until it passes when the canary is like stable at the usual rate; `None` where it never
-    /// does, or need not be shown.
+    /// Minutes until the gate passes when the canary is like stable at the usual rate; `None` if it
+    /// never does, or has nothing to prove.
     pub shown_after_minutes: Option<u64>,
 }
 
-/// The usual rate of a metric in either cohort, unless something else is said: errors of 1 %, routes and
-/// rules as in the reference's published log, 3.2 % above 200 ms (a P95 of 180 ms).
+/// Returns a metric's usual rate (0 to 1) in either cohort, the default of an explanation: errors
+/// of 1 %, routes and rules as in the published log of the v2.4.2 reference service, 3.2 % above
+/// 200 ms (a P95 of 180 ms).
 pub const fn baseline_rate(metric: Metric) -> f64 {
     match metric {
         Metric::Errors => 0.01,
@@ -72,7 +76,8 @@ pub const fn baseline_rate(metric: Metric) -> f64 {
     }
 }
 
-/// What each stage can find at so many requests a minute, of all cohorts, with these usual rates.
+/// Explains each stage of a plan at a number of requests a minute, of both cohorts together, with
+/// `baseline` as the usual rates.
 pub fn explain(
     plan: &Plan,
     requests_per_minute: f64,
@@ -99,7 +104,7 @@ pub fn explain(
     plan.stages.iter().map(stage).collect()
 }
 
-/// Requests a minute.
+/// Requests a minute of each cohort.
 #[derive(Clone, Copy)]
 struct TrafficSplit {
     canary: f64,
@@ -129,7 +134,7 @@ impl TrafficSplit {
             GateRule::Estimated { samples, compared, .. } => {
                 let smaller_cohort =
                     if compared.is_some() { self.canary.min(self.stable) } else { self.canary };
-                // Verdicts are rare: how many readers give one is not known here.
+                // User feedback is rare, and how many users give it is not known here.
                 let is_predictable = gate.metric != Metric::FeedbackBad;
                 let after =
                     minutes_until(samples as f64, smaller_cohort).filter(|_| is_predictable);
@@ -153,7 +158,7 @@ impl TrafficSplit {
         }
     }
 
-    /// Until a rate of the canary's is proven to be beyond the limit.
+    /// Returns the minutes until the canary's rate is proven to be beyond the limit.
     fn minutes_to_prove_rate(self, gate: &Gate, rate: f64) -> Option<u64> {
         let threshold = gate.request_ln_threshold()? + ln(MINUTES_PER_DAY as f64);
         let alternatives =
@@ -171,8 +176,8 @@ impl TrafficSplit {
         alternatives.flatten().min()
     }
 
-    /// Until odds of the canary's so many times stable's are proven to be higher; each hit counts as a
-    /// subject of its own.
+    /// Returns the minutes until the canary's odds, `odds` times stable's, are proven to be higher.
+    /// Each hit counts as a subject of its own.
     fn minutes_to_prove_odds(self, gate: &Gate, baseline: f64, odds: f64) -> Option<u64> {
         let rate = if odds.is_finite() {
             odds * baseline / (1.0 - baseline + odds * baseline)
@@ -202,7 +207,7 @@ impl TrafficSplit {
         alternatives.flatten().min()
     }
 
-    /// Until a canary with this rate, as stable has it, is proven not to be worse.
+    /// Returns the minutes until a canary with stable's rate is proven not to be worse.
     fn minutes_to_show_not_worse(
         self,
         gate: &Gate,
@@ -234,7 +239,8 @@ impl TrafficSplit {
     }
 }
 
-/// Nats that one draw gains on average for the chance `other` against `null`, when it hits with `rate`.
+/// Returns the nats that one draw gains on average for the probability `alternative` against
+/// `null`, if it hits with probability `rate`.
 fn expected_ln_gain(rate: f64, null: f64, alternative: f64) -> f64 {
     let term = |probability: f64, alternative: f64, null: f64| {
         if probability > 0.0 { probability * ln(alternative / null) } else { 0.0 }
@@ -242,8 +248,9 @@ fn expected_ln_gain(rate: f64, null: f64, alternative: f64) -> f64 {
     term(rate, alternative, null) + term(1.0 - rate, 1.0 - alternative, 1.0 - null)
 }
 
-/// As [`minutes_until`], for a change at an unknown start: the starts around it add up, the later by a pace less
-/// each, to `1 / (1 - exp(-pace))` times one.
+/// Returns the minutes of [`minutes_until`] for a change at an unknown start. The starts around it
+/// add up, each later one weaker by one minute's gain, to `1 / (1 - exp(-ln_per_minute))` times one
+/// start.
 fn minutes_to_find_change(ln_needed: f64, ln_per_minute: f64) -> Option<u64> {
     let ln_start_bonus = -ln(1.0 - exp(-ln_per_minute));
     (ln_per_minute > 0.0)
@@ -251,7 +258,8 @@ fn minutes_to_find_change(ln_needed: f64, ln_per_minute: f64) -> Option<u64> {
         .flatten()
 }
 
-/// How many minutes so much takes at a pace; `None` when it never comes, or not in ten years.
+/// Returns the minutes until `amount` is reached at `per_minute`; `None` if it is never reached, or
+/// not within ten years.
 fn minutes_until(amount: f64, per_minute: f64) -> Option<u64> {
     let minutes = libm::ceil(amount / per_minute);
     (per_minute > 0.0 && minutes < 5_000_000.0).then(|| (minutes as u64).max(1))
@@ -270,7 +278,8 @@ mod tests {
         stage.gates.iter().find(|gate| gate.gate == name).unwrap()
     }
 
-    /// Medians of simulations with the shipped plan at 600 a minute and 10 % (`docs/proof.md`).
+    /// Medians of simulations with the shipped plan at 600 requests a minute and 10 %
+    /// (`docs/proof.md`).
     #[test]
     fn the_times_are_near_those_that_simulations_find() {
         let stages = explain_default_plan(600.0);
@@ -304,19 +313,19 @@ mod tests {
     fn what_can_never_be_shown_or_found_has_no_time() {
         let plan = DEFAULT_PLAN_TOML.replace("holdout = \"1%\"", "holdout = \"0%\"");
         let stages = explain(&Plan::read(&plan).unwrap(), 600.0, &baseline_rate);
-        // All traffic is the canary's: nothing to compare with, and 1 % is not below 0.5 %.
+        // The canary has all traffic: there is nothing to compare with, and 1 % is not below 0.5 %.
         let last = stages.last().unwrap();
         assert_eq!(
             find_gate(last, "errors against stable").finds_after_minutes,
             [None; DEGRADATION_FACTORS.len()]
         );
         assert_eq!(find_gate(last, "errors not worse").shown_after_minutes, None);
-        // Rare errors are shown to be below the ceiling, not to be like stable's.
+        // Rare errors are proven to be below the ceiling, not to be like stable's.
         let rare = |metric| if metric == Metric::Errors { 0.0001 } else { baseline_rate(metric) };
         let stages = explain(&Plan::read(&plan).unwrap(), 600.0, &rare);
         let shown = find_gate(&stages[0], "errors not worse").shown_after_minutes.unwrap();
         assert!((10..60).contains(&shown), "{shown}");
-        // A margin of +50 % tolerates what is below it.
+        // A tolerance of +150 % allows all that is below it.
         let wide = plan.replace("compared = \"+50%\"", "compared = \"+150%\"");
         let stages = explain(&Plan::read(&wide).unwrap(), 600.0, &baseline_rate);
         let errors = find_gate(&stages[0], "errors against stable").finds_after_minutes;

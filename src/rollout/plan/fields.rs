@@ -1,4 +1,7 @@
-//! Fields of a TOML table as values with units; what they are not is a fault with its line.
+//! Fields of a TOML table as checked values with units.
+//!
+//! A value of the wrong form is reported as a fault with its line, and reading goes on: one reading
+//! finds all faults of a plan.
 
 use std::fmt;
 
@@ -10,14 +13,14 @@ use super::freeze::Zone;
 use crate::rollout::bucket::ReleaseName;
 use jeffrey_terms::Share;
 
-/// The text, and what was found wrong so far.
+/// Text of a plan, and the faults found in it so far.
 pub(super) struct PlanReader<'a> {
     pub(super) text: &'a str,
     pub(super) errors: Vec<PlanError>,
 }
 
 impl PlanReader<'_> {
-    /// One more fault, at a place of the text.
+    /// Reports a fault at a byte offset of the text.
     pub(super) fn report_error(&mut self, offset: usize, message: impl fmt::Display) {
         let before = self.text.get(..offset).unwrap_or(self.text);
         let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
@@ -25,11 +28,11 @@ impl PlanReader<'_> {
     }
 }
 
-/// One table, and what of it was asked for.
+/// One table of the plan. It records the keys that were read, so that unknown ones can be reported.
 pub(super) struct TableFields<'a> {
     table_name: &'static str,
     table: &'a DeTable<'a>,
-    /// Where it begins.
+    /// Byte offset at which the table begins.
     pub(super) offset: usize,
     known_keys: Vec<&'static str>,
 }
@@ -73,7 +76,8 @@ impl<'a> TableFields<'a> {
         }
     }
 
-    /// A value of the kind that `parse` makes of it, or a fault that says what it should be.
+    /// Reads a field with `parse`. A value that `parse` refuses is reported with `should_be`; a
+    /// missing field is `None` without a report.
     pub(super) fn parse_field<T>(
         &mut self,
         reader: &mut PlanReader<'_>,
@@ -133,7 +137,7 @@ impl<'a> TableFields<'a> {
         })
     }
 
-    /// A rate, 0 to 1.
+    /// Reads a rate such as `2%` as a fraction, 0 to 1.
     pub(super) fn parse_rate(
         &mut self,
         reader: &mut PlanReader<'_>,
@@ -144,7 +148,7 @@ impl<'a> TableFields<'a> {
         })
     }
 
-    /// How many times as much: `+50%` is 1.5.
+    /// Reads a surplus as a factor of at least 1: `+50%` is 1.5.
     pub(super) fn parse_factor(
         &mut self,
         reader: &mut PlanReader<'_>,
@@ -170,7 +174,7 @@ impl<'a> TableFields<'a> {
                 "d" => 24 * 60,
                 _ => return None,
             };
-            // Ten years are enough, and no product of them overflows.
+            // Ten years are enough, and no product of such times overflows.
             number.parse::<u64>().ok()?.checked_mul(unit).filter(|minutes| *minutes < 5_000_000)
         })
     }
@@ -260,15 +264,15 @@ impl<'a> TableFields<'a> {
     }
 }
 
-/// `2%` is 0.02.
+/// Parses a percentage as a fraction: `2%` is 0.02.
 fn parse_percent(text: &str) -> Option<f64> {
     let number = text.trim().strip_suffix('%')?.trim();
-    // Not "inf", not "1e3".
+    // Neither `inf` nor `1e3` is a percentage.
     let digits = number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     number.parse::<f64>().ok().filter(|_| digits).map(|percent| percent / 100.0)
 }
 
-/// `16:30` is 990.
+/// Parses a time of day as minutes: `16:30` is 990.
 pub(super) fn parse_clock_minutes(text: &str) -> Option<u16> {
     let (hours, minutes) = text.split_once(':')?;
     let number = |text: &str| text.parse::<u16>().ok().filter(|_| text.len() == 2);

@@ -1,4 +1,7 @@
-//! Times of the week when nothing rises: Fridays after four, nights, holidays' eves.
+//! Freezes: times of the week at which no share increases, such as nights and weekends.
+//!
+//! A freeze does not stop gates and rollbacks. Its times are read in its own time zone; the tz
+//! database is compiled in, so that a plan means the same on every host.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,32 +13,33 @@ use serde::{Deserialize, Serialize};
 
 use jeffrey_terms::UnixMs;
 
-/// Days of the week, from a time of day to another; past midnight when the second is the earlier.
+/// Days of the week and the time of day at which a freeze begins and ends. It ends on the next day
+/// if `to` is not after `from`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Freeze {
-    /// Days it begins on: Monday first.
+    /// Days on which it begins, Monday first.
     pub days: [bool; 7],
-    /// Minute of the day, 0 to 1,439, at which it begins.
+    /// Minute of the day at which it begins, 0 to 1,439.
     pub from: u16,
-    /// Minute of the day at which it ends; 1,440 is midnight.
+    /// Minute of the day at which it ends, up to 1,440 for midnight.
     pub to: u16,
-    /// Whose clock these times are read on.
+    /// Time zone of `from` and `to`.
     pub zone: Zone,
 }
 
-/// A place's clock: an offset from UTC, or the rules of a zone by its name in the tz database, summer
-/// time included. The database is compiled in, so that a plan means the same on every host.
+/// Time zone: an offset from UTC, or the rules of a zone in the tz database, daylight saving time
+/// included.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Zone {
-    /// The zone of this name, as the database spells it.
+    /// Name of the zone, as the database spells it.
     Named(String),
     /// Minutes to add to UTC, −720 to 840.
     Offset(i16),
 }
 
-/// Neither an offset from UTC nor the name of a zone.
+/// Error for a text that is neither an offset from UTC nor the name of a zone.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("zone `{text}` is neither an offset such as +01:00 nor a name such as Europe/Paris")]
 pub struct ZoneError {
@@ -43,10 +47,10 @@ pub struct ZoneError {
 }
 
 impl Zone {
-    /// UTC.
+    /// Coordinated universal time, the default of a freeze.
     pub const UTC: Self = Self::Offset(0);
 
-    /// Minutes to add to UTC at a moment.
+    /// Returns the minutes to add to UTC at a time.
     pub fn offset_minutes(&self, time: UnixMs) -> i64 {
         let name = match self {
             Self::Offset(minutes) => return i64::from(*minutes),
@@ -109,15 +113,15 @@ impl fmt::Display for Zone {
 }
 
 impl Freeze {
-    /// Whether nothing rises now.
+    /// Returns whether the freeze is active at `now`.
     pub fn is_active(&self, now: UnixMs) -> bool {
-        // 1970-01-01 was a Thursday, day 3 from Monday.
+        // 1970-01-01 was a Thursday: day 3, counted from Monday.
         let minutes = (now.0 / 60_000) as i64 + self.zone.offset_minutes(now) + 3 * 1_440;
         self.is_active_at(minutes.rem_euclid(i64::from(MINUTES_PER_WEEK)) as u32)
     }
 
-    /// Whether the two share a minute of some week; the zones' rules are looked at over 2026 and
-    /// 2027.
+    /// Returns whether two freezes have a minute of some week in common. The zones' rules are
+    /// compared over 2026 and 2027.
     pub fn overlaps(&self, other: &Self) -> bool {
         let shift = |day: u64| {
             let time = UnixMs(day * 86_400_000);
@@ -139,7 +143,7 @@ impl Freeze {
         })
     }
 
-    /// Minutes of the week, the end left out; the end may lie in the next week.
+    /// Returns the spans in minutes of the week, the end excluded; an end may lie in the next week.
     fn weekly_spans(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
         let length = match (u32::from(self.to), u32::from(self.from)) {
             (to, from) if to > from => to - from,
@@ -152,7 +156,8 @@ impl Freeze {
     }
 }
 
-/// Two years from 2026 on, in days since 1970: every state of two zones' summer times side by side.
+/// The two years from 2026 on, in days since 1970: they contain every combination of two zones'
+/// daylight saving times.
 const DAYS_COMPARED: std::ops::Range<u64> = 20_454..21_184;
 const MINUTES_PER_DAY: u32 = 24 * 60;
 const MINUTES_PER_WEEK: u32 = 7 * MINUTES_PER_DAY;
@@ -186,7 +191,7 @@ mod tests {
             (time_at(30, 59), true),
             (time_at(31, 0), false),
             (time_at(39, 0), true),
-            // Sunday's lasts into Monday morning.
+            // The freeze of Sunday lasts into Monday morning.
             (time_at(72 + 6, 59), true),
             (time_at(72 + 7, 0), false),
             (time_at(72 + 15, 0), false),
@@ -202,7 +207,7 @@ mod tests {
     #[test]
     fn a_named_zone_keeps_its_summer_time() {
         let paris: Zone = "Europe/Paris".parse().unwrap();
-        // 2026-03-29 01:00 UTC and 2026-10-25 01:00 UTC are the changes.
+        // Paris changes its clocks at 2026-03-29 01:00 UTC and 2026-10-25 01:00 UTC.
         let rows = [
             (1_774_745_999_000, 60),
             (1_774_746_000_000, 120),
@@ -236,7 +241,7 @@ mod tests {
 
     #[test]
     fn freezes_that_share_a_minute_overlap() {
-        // Sunday's lasts until Monday 08:00.
+        // The freeze of Sunday lasts until Monday 08:00.
         let early = monday(0, 480, Zone::Offset(60));
         assert!(weekend().overlaps(&early));
         assert!(early.overlaps(&weekend()));

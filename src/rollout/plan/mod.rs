@@ -1,7 +1,7 @@
-//! The plan of a release: stages, gates, budgets; checked once, whole.
+//! The plan of a release: stages, gates, error budgets and freezes.
 //!
-//! A plan is read from TOML by [`Plan::read`], which reports every fault with its line. What stands in a
-//! [`Plan`] is then not asked again.
+//! [`Plan::read`] reads a plan from TOML and reports every fault with its line. A [`Plan`] has
+//! therefore passed all checks, and no other module checks it again.
 
 pub mod explain;
 
@@ -18,87 +18,88 @@ use crate::rollout::bucket::ReleaseName;
 use crate::rollout::gate::Gate;
 use jeffrey_terms::Share;
 
-/// How a release rises, and what stops it.
+/// Plan of a release: how its share increases, and what stops it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
-    /// The release that it is for; `None` for any.
+    /// Release that the plan is for; `None` for any release.
     pub release: Option<ReleaseName>,
-    /// Rungs, each higher than the one before; at least one.
+    /// Stages, each with a larger share than the one before; at least one.
     pub stages: Vec<Stage>,
-    /// Rules; names are unique.
+    /// Gates of the plan; their names are unique.
     pub gates: Vec<Gate>,
-    /// Stays stable through every stage.
+    /// Share of the subjects that stay stable in every stage.
     #[serde(rename = "holdout_basis_points")]
     pub holdout: Share,
-    /// What the old system itself may be while something rises.
+    /// Limits of the old system; above them no share increases.
     pub stable: StableLimits,
-    /// Requests a minute, of all cohorts, that are expected when it is quiet; 0 when not said.
+    /// Expected requests a minute, of both cohorts, at a quiet time; 0 if the plan does not say.
     pub traffic_per_minute: f64,
-    /// After so long in one stage a person is asked; 0 is never.
+    /// Minutes after which an undecided stage asks an operator; 0 for never.
     pub deadline_minutes: u64,
-    /// When nothing rises.
+    /// Times of the week at which no share increases.
     pub freezes: Vec<Freeze>,
-    /// Who is told; names that the shell knows.
+    /// Names of the webhook targets to alert; `log` is the worker's log, `all` is every target.
     pub notify: Vec<String>,
 }
 
-/// One rung.
+/// One stage of a plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stage {
-    /// The canary's share.
+    /// The canary's share in the stage.
     #[serde(rename = "share_basis_points")]
     pub share: Share,
-    /// The shortest time in it.
+    /// Shortest time in the stage, in minutes.
     pub at_least_minutes: u64,
-    /// The fewest requests of the canary's.
+    /// Fewest canary requests before the release may advance.
     pub samples: u64,
-    /// Whether a person has to agree before it is left.
+    /// Whether an operator has to approve before the release leaves the stage.
     pub approval: bool,
 }
 
-/// Parts of stable's requests above which nothing rises.
+/// Fractions of stable's requests (0 to 1) above which no share increases.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StableLimits {
-    /// Errors.
+    /// Highest fraction of requests with an error.
     pub errors: f64,
-    /// Slow requests.
+    /// Highest fraction of slow requests.
     pub slow: f64,
 }
 
-/// What is wrong with one line of a plan.
+/// One fault of a plan, with its line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {message}")]
 pub struct PlanError {
-    /// From 1.
+    /// Line of the plan's text, from 1.
     pub line: usize,
-    /// What, in lower case.
+    /// Description of the fault, in lower case.
     pub message: String,
 }
 
-/// Everything that is wrong with a plan, by line.
+/// All faults of a plan, sorted by line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{} faults, the first in line {}", .errors.len(), .errors.first().map_or(0, |fault| fault.line))]
 pub struct PlanErrors {
-    /// At least one.
+    /// The faults; at least one.
     pub errors: Vec<PlanError>,
 }
 
-/// The shipped default: the reference's stages and rules.
+/// The shipped plan, with the stages and rules of the v2.4.2 reference service.
 pub const DEFAULT_PLAN_TOML: &str = include_str!("../../../rollout.toml");
 
 impl Plan {
-    /// Reads and checks a plan.
+    /// Reads a plan from TOML and checks it.
     ///
     /// # Errors
-    /// [`PlanErrors`] with all faults.
+    /// [`PlanErrors`] with all faults when the text is not a valid plan.
     pub fn read(text: &str) -> Result<Self, PlanErrors> {
         read::read_plan(text)
     }
 
-    /// The stage of this number; the last one for a number beyond.
+    /// Returns the stage with this index, or the last one for a larger index; `None` if there is no
+    /// stage.
     pub fn stage(&self, index: usize) -> Option<&Stage> {
         self.stages.get(index).or(self.stages.last())
     }
@@ -149,7 +150,8 @@ mod tests {
         assert!((spent - 0.01).abs() < 1e-12, "{spent}");
     }
 
-    /// Plans with one fault each: what follows the sound head, the line, part of the message.
+    /// Plans with one fault each: the text after a valid beginning, the line, a part of the
+    /// message.
     #[test]
     fn every_fault_is_reported_with_its_line() {
         let rows = [

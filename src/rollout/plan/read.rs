@@ -1,4 +1,8 @@
-//! TOML to a plan, with every fault and its line.
+//! Reads a plan from TOML.
+//!
+//! Every fault is collected with its line, those of the syntax included: a plan is returned only if
+//! there is none. Two kinds of faults are found: values that cannot be read, and rules that can be
+//! read but can never fire.
 
 use toml::de::DeTable;
 
@@ -9,7 +13,7 @@ use crate::rollout::counts::{Metric, SUBJECT_METRICS};
 use crate::rollout::gate::{EvidenceUnit, Gate, GateEffect, GateRule, WindowLimit};
 use jeffrey_terms::Share;
 
-/// Reads a whole plan.
+/// Reads a plan and returns it, or all its faults.
 pub(super) fn read_plan(text: &str) -> Result<Plan, PlanErrors> {
     let (table, errors) = DeTable::parse_recoverable(text);
     let mut reader = PlanReader { text, errors: Vec::new() };
@@ -63,7 +67,8 @@ pub(super) fn read_plan(text: &str) -> Result<Plan, PlanErrors> {
     Err(PlanErrors { errors: reader.errors })
 }
 
-/// Chances of error.
+/// Error probabilities that the gates of each effect share: a day for `roll_back` and `warn`, a
+/// stage for `advance`.
 #[derive(Clone, Copy, Debug)]
 struct ErrorBudgets {
     roll_back: f64,
@@ -77,7 +82,7 @@ impl Default for ErrorBudgets {
     }
 }
 
-/// A gate whose budget is still a weight.
+/// A gate whose budget is not yet computed from its weight.
 struct WeightedGate {
     gate: Gate,
     weight: f64,
@@ -213,7 +218,7 @@ impl PlanReader<'_> {
         })
     }
 
-    /// The one rule of a gate, by the key that names it.
+    /// Reads the one rule of a gate, by the key that names it.
     fn read_rule(&mut self, fields: &mut TableFields<'_>) -> Option<GateRule> {
         let offset = fields.offset;
         let keys = fields.keys();
@@ -260,7 +265,7 @@ impl PlanReader<'_> {
         }
         match rules[..] {
             [rule] => Some(rule),
-            // A rule that was given and could not be read has had its fault.
+            // A rule that was given and could not be read has been reported.
             [] if RULE_KEYS.iter().any(|rule| keys.contains(rule)) => None,
             [] => {
                 self.report_error(
@@ -276,7 +281,7 @@ impl PlanReader<'_> {
         }
     }
 
-    /// What can be read, and can never fire or has no meaning.
+    /// Reports a gate that can be read but can never fire or has no meaning.
     fn check_gate(
         &mut self,
         name: &str,
@@ -346,7 +351,7 @@ impl PlanReader<'_> {
         }
     }
 
-    /// The limit that takes the place of a comparison.
+    /// Checks `or_at_most`, the absolute limit that takes the place of a comparison.
     fn check_fallback(&mut self, name: &str, rule: GateRule, rate: f64, offset: usize) {
         if !matches!(rule, GateRule::Compared(_)) {
             self.report_error(
@@ -364,7 +369,7 @@ impl PlanReader<'_> {
         }
     }
 
-    /// Parts the budgets by the weights.
+    /// Splits the budgets over the gates by weight, and reports doubled names.
     fn split_budgets(&mut self, gates: Vec<WeightedGate>, budgets: &ErrorBudgets) -> Vec<Gate> {
         let spends_budget = |gate: &Gate| {
             matches!(gate.rule, GateRule::AtMost(_) | GateRule::AtLeast(_) | GateRule::Compared(_))
@@ -423,7 +428,7 @@ impl PlanReader<'_> {
     }
 }
 
-/// The keys that are rules.
+/// Keys of a gate that name its rule.
 const RULE_KEYS: [&str; 8] = [
     "at_most",
     "at_least",
@@ -435,5 +440,5 @@ const RULE_KEYS: [&str; 8] = [
     "sample_ratio",
 ];
 
-/// Where nothing is said.
+/// Limits of the old system for a plan without `[stable]`: 5 % errors, 20 % slow requests.
 const DEFAULT_STABLE_LIMITS: StableLimits = StableLimits { errors: 0.05, slow: 0.2 };

@@ -1,8 +1,9 @@
-//! What `make bench` times of the gate: all that it computes for one classify call (the head's kind, the
-//! body, the subject, the decision, the header changes, the masked preview, the event, the signed id),
-//! and the mask alone on long texts.
+//! Gateway work that `make bench` times.
 //!
-//! It returns how many calls were the canary's, which the bench compares with the share.
+//! [`decisions`] runs everything that the gateway computes for one classify call: the head's kind,
+//! the body, the subject, the assignment, the header changes, the masked preview, the event and the
+//! signed id. It returns how many calls were the canary's, which the bench compares with the share.
+//! [`masked`] runs the mask alone on long texts.
 
 use std::hint::black_box;
 
@@ -18,7 +19,8 @@ use jeffrey_terms::{Cohort, ResponseId, Share, UnixMs};
 
 const NOW: UnixMs = UnixMs(1_790_000_000_000);
 
-/// Decides so many calls at 10 %, each by another subject.
+/// Assigns `count` calls at a share of 10 %, each of another subject, and returns how many are
+/// canary.
 #[expect(unsafe_code, reason = "an export without bindings has to keep its name")]
 #[unsafe(no_mangle)]
 pub extern "C" fn decisions(count: u32) -> u32 {
@@ -35,8 +37,8 @@ pub extern "C" fn decisions(count: u32) -> u32 {
     calls.map(|cohort| u32::from(cohort == Cohort::Canary)).sum()
 }
 
-/// Masks a text of about so many bytes, made of one of `PATTERNS` again and again; returns the length of
-/// what is left.
+/// Masks a text of about `bytes` bytes that repeats one of the six patterns, chosen by `pattern`
+/// modulo six. Returns the length of the masked text in bytes.
 #[expect(unsafe_code, reason = "an export without bindings has to keep its name")]
 #[unsafe(no_mangle)]
 pub extern "C" fn masked(bytes: u32, pattern: u32) -> u32 {
@@ -45,7 +47,8 @@ pub extern "C" fn masked(bytes: u32, pattern: u32) -> u32 {
     u32::try_from(mask(&text).as_str().len()).unwrap_or(u32::MAX)
 }
 
-/// Words of people, and beginnings of things that never end.
+/// A realistic sentence, then beginnings of matches that never complete: the worst cases of the
+/// mask.
 const PATTERNS: [&str; 6] = [
     "Bonjour, rappelez-moi au 06 12 34 56 78 ou à jo@example.org, c’est la commande 4012345678. ",
     "1 2-3.4 ",

@@ -1,12 +1,13 @@
 //! Ten thousand evidence values on drawn counts, and a hash of all their bits.
 //!
-//! A decision of the gates has to replay to the same bits natively and in wasm.
+//! A replayed gate decision must have the same bits natively and in wasm. The hash on record is in
+//! `tests/wasm/src/evidence.txt`.
 
 use jeffrey_anytime::change_point::{ChangePointEProcess, EDetector, ProductEProcess};
 use jeffrey_anytime::odds::NON_INFERIORITY_MARGIN;
 use jeffrey_anytime::{EQUAL_WEIGHTS, NEAR_LIMIT_WEIGHTS, Proportion, beta, bounds, limit, odds};
 
-/// 64 bits, FNV-1a over all values.
+/// Returns the 64-bit FNV-1a hash of all values.
 #[cfg_attr(target_arch = "wasm32", allow(unsafe_code, reason = "an export that any host can call"))]
 #[cfg_attr(target_arch = "wasm32", unsafe(no_mangle))]
 pub extern "C" fn evidence_digest() -> u64 {
@@ -45,13 +46,13 @@ pub extern "C" fn evidence_digest() -> u64 {
     hash
 }
 
-/// Some hits of at least one, up to so many.
+/// Draws a total from 1 to `total_max`, and a number of hits from 0 to that total.
 fn draw_proportion(seed: &mut u64, total_max: u64) -> Proportion {
     let total = 1 + next_random(seed) % total_max;
     Proportion::new(next_random(seed) % (total + 1), total)
 }
 
-/// 31 bits of a linear congruential generator (Knuth's MMIX).
+/// Returns 31 bits of a linear congruential generator (Knuth's MMIX).
 fn next_random(seed: &mut u64) -> u64 {
     *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
     *seed >> 33

@@ -1,12 +1,13 @@
 //! Every kernel on drawn numbers, and a hash of all the bits that come out.
 //!
-//! The arithmetic is meant to give the same bits on every platform.
+//! The arithmetic must give the same bits on every platform. The hash on record is in
+//! `tests/wasm/src/kernels.txt`.
 
 use jeffrey_kernels::{
     EmbeddingTable, QuantizedLinear, add, attention, exp, gated_convolution, layer_norm, pool, relu,
 };
 
-/// 64 bits, FNV-1a over all outputs.
+/// Returns the 64-bit FNV-1a hash of all outputs.
 #[cfg_attr(target_arch = "wasm32", allow(unsafe_code, reason = "an export that any host can call"))]
 #[cfg_attr(target_arch = "wasm32", unsafe(no_mangle))]
 pub extern "C" fn kernels_digest() -> u64 {
@@ -60,12 +61,12 @@ fn run_linear(seed: &mut u64, inputs: usize, outputs: usize, x: &[f32]) -> Vec<f
     out
 }
 
-/// Between -1 and 1.
+/// Draws `count` floats between -1 and 1.
 fn draw_floats(seed: &mut u64, count: usize) -> Vec<f32> {
     (0..count).map(|_| next_random(seed) as f32 / (1u32 << 30) as f32 - 1.0).collect()
 }
 
-/// 31 bits of a linear congruential generator (Knuth's MMIX).
+/// Returns 31 bits of a linear congruential generator (Knuth's MMIX).
 fn next_random(seed: &mut u64) -> u32 {
     *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
     (*seed >> 33) as u32

@@ -1,8 +1,9 @@
-//! Functions of the libraries as exports that any WebAssembly host can call.
+//! Library functions as exports that any WebAssembly host can call.
 //!
-//! [`kernels`] and [`evidence`] hash the bits of many results. The tests below compare them with the
-//! record natively, `tests/worker/kernels.test.js` and `evidence.test.js` in Node and in workerd.
-//! [`decision`] is what `make bench` times.
+//! [`kernels`] and [`evidence`] hash the bits of many results. The tests below compare the hashes
+//! with the ones on record natively; `tests/worker/kernels.test.js` and
+//! `tests/worker/evidence.test.js` compare them in Node and in workerd. `make bench` times
+//! [`decision`].
 
 pub mod decision;
 

@@ -1,10 +1,13 @@
-//! Graphs that are whole, and graphs that are wrong in one place each.
+//! Tests of the encoder's graph checks.
+//!
+//! One graph is valid and runs at every length. The others have exactly one fault each, and the
+//! error names its place.
 
 use super::*;
 use crate::onnx::written::{GraphBuilder, float_weight, int8_weight};
 
 const VOCABULARY: usize = 3;
-/// Floats of a token, and of the embedding.
+/// Floats of a token row, and of the embedding.
 const EMBEDDING_WIDTH: usize = 4;
 
 fn manifest() -> ModelManifest {
@@ -15,7 +18,7 @@ fn manifest() -> ModelManifest {
     serde_json::from_value(json).expect("a manifest")
 }
 
-/// Every layer once: a table of three rows, a block, attention, pooling.
+/// Returns a graph that uses every layer once: a table of three rows, a block, attention, pooling.
 fn valid_graph() -> GraphBuilder {
     let w = EMBEDDING_WIDTH;
     let mut graph = GraphBuilder::new("ids", "embedding");

@@ -1,5 +1,7 @@
-//! What several test files need: the shipped model's files, to be read or to be broken, and the
-//! golden rows.
+//! Helpers of several test files: the shipped model's files, to be loaded or broken, and golden
+//! rows.
+//!
+//! A [`ModelCopy`] lets a test change one file while the manifest stays consistent.
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
 #![allow(dead_code, reason = "each test file uses its part")]
 
@@ -14,26 +16,26 @@ use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-/// Files named in a manifest.
+/// Names of the files in a manifest.
 pub(crate) const MANIFEST_FILES: [&str; 5] =
     ["config.json", "tokenizer.json", "onnx/model_quantized.onnx", "head.json", "prototypes.json"];
 
-/// The project's folder.
+/// Root folder of the repository.
 pub(crate) fn project_root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// The folder of the shipped model.
+/// Folder of the shipped model.
 pub(crate) fn model_dir() -> PathBuf {
     let shipped = fs::read_to_string(project_root().join("models/shipped")).unwrap();
     project_root().join("models").join(shipped.trim())
 }
 
-/// The shipped model without a rule, loaded once for all tests of a file.
+/// Shipped model with the tie-break off, loaded once for all tests of a file.
 pub(crate) static CLASSIFIER: LazyLock<Classifier> =
     LazyLock::new(|| ModelCopy::shipped().load().expect("the shipped model passes its checks"));
 
-/// A model in memory whose files can be changed.
+/// Model in memory whose files can be changed.
 #[derive(Clone)]
 pub(crate) struct ModelCopy {
     pub(crate) manifest: Vec<u8>,
@@ -50,7 +52,7 @@ impl ModelCopy {
         }
     }
 
-    /// Changes a JSON file and gives the manifest its new hash and size.
+    /// Changes a JSON file and updates its hash and size in the manifest.
     pub(crate) fn edit_file(mut self, name: &'static str, change: impl FnOnce(&mut Value)) -> Self {
         let mut value: Value = serde_json::from_slice(&self.files[name]).unwrap();
         change(&mut value);
@@ -58,7 +60,7 @@ impl ModelCopy {
         self
     }
 
-    /// Puts other bytes in a file's place and gives the manifest their hash and size.
+    /// Replaces the bytes of a file and updates its hash and size in the manifest.
     pub(crate) fn replace_file(&mut self, name: &'static str, bytes: Vec<u8>) {
         let mut manifest: Value = serde_json::from_slice(&self.manifest).unwrap();
         let sha256: String =
@@ -68,7 +70,7 @@ impl ModelCopy {
         self.files.insert(name, bytes);
     }
 
-    /// Changes the manifest itself.
+    /// Changes the manifest itself, without updating anything else.
     pub(crate) fn edit_manifest(mut self, change: impl FnOnce(&mut Value)) -> Self {
         let mut value: Value = serde_json::from_slice(&self.manifest).unwrap();
         change(&mut value);
@@ -76,7 +78,7 @@ impl ModelCopy {
         self
     }
 
-    /// Loads it with the tie-break off.
+    /// Loads the model with the tie-break off.
     pub(crate) fn load(&self) -> Result<Classifier, ModelLoadError> {
         let files = ModelFiles {
             manifest: &self.manifest,
@@ -89,7 +91,7 @@ impl ModelCopy {
         Classifier::from_bytes(&files, TieBreak::disabled())
     }
 
-    /// Writes it to a folder, as `--model` reads it.
+    /// Writes the model to a folder, in the layout that `--model` reads.
     pub(crate) fn write(&self, dir: &Path) {
         fs::create_dir_all(dir.join("onnx")).unwrap();
         fs::write(dir.join("manifest.json"), &self.manifest).unwrap();
@@ -108,7 +110,7 @@ pub(crate) struct GoldenRow {
     pub(crate) ids: Vec<i64>,
     pub(crate) truncated: bool,
     pub(crate) label: Label,
-    /// Of the linear head, before any rule; `None` for a text without anything to read.
+    /// Scores of the linear head, before any rule; `None` for a text that is only white space.
     pub(crate) scores: Option<[f32; 8]>,
 }
 

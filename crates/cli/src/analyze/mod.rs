@@ -1,4 +1,8 @@
-//! `jeffrey analyze`: what a log of predictions amounts to, and whether a release may go on.
+//! `jeffrey analyze`: summarises a prediction log and rates whether a release may go on.
+//!
+//! Reads version 3 events and the log of the v2.4.2 reference service (schema 2), from a file, a
+//! pipe or a gateway, in constant memory. Malformed lines are counted and listed by number, never
+//! quoted. The rating is the exit code.
 
 mod plot;
 
@@ -18,41 +22,41 @@ use jeffrey_edge::telemetry::analysis::{
 };
 use jeffrey_terms::Cohort;
 
-/// Say what a log of predictions amounts to: READY, MOSTLY READY or NOT READY
+/// Summarise a prediction log and rate the release READY, MOSTLY READY or NOT READY
 #[derive(clap::Args)]
 #[command(
-    after_help = "Reads events of version 3 (a sink's NDJSON, the gate's admin/events) and the reference's log, \
-                  schema 2, one JSON object a line, plain or gzip. A URL is read page by page, with \
-                  JEFFREY_ADMIN_TOKEN. Lines that cannot be read are counted and named by number.\n\n\
-                  Exit codes: 0 READY, 1 MOSTLY READY, 2 NOT READY, or usage or file error.\n\n\
+    after_help = "Reads version 3 events (NDJSON from a sink or from the gateway's admin/events) and schema 2 logs of \
+                  the legacy system, one JSON object a line, plain or gzip. A URL is read page by page with \
+                  JEFFREY_ADMIN_TOKEN. Unreadable lines are counted and listed by line number.\n\n\
+                  Exit codes: 0 READY; 1 MOSTLY READY; 2 NOT READY, or usage, file or connection error.\n\n\
                   Examples:\n  \
                   jeffrey analyze events.ndjson.gz --plot out.svg\n  \
                   jeffrey analyze https://gate.example/_jeffrey/v1/admin/events --json\n  \
                   tail -n 10000 predictions.log | jeffrey analyze -"
 )]
 pub(super) struct AnalyzeArguments {
-    /// A file, a URL, or `-` for standard input
+    /// File, URL, or `-` for standard input
     #[arg(value_name = "FILE|URL|-", default_value = "-", value_hint = clap::ValueHint::FilePath)]
     source: String,
-    /// Whose answers: events name who gave them, the reference's log is one system's
+    /// Cohort to analyse; schema 2 logs have no cohort and are always included
     #[arg(long, value_enum, default_value_t = CohortFilter::Canary)]
     of: CohortFilter,
-    /// Draw confidence, labels and latency, as SVG
+    /// Write charts of confidence, labels and latency to FILE (SVG)
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     plot: Option<PathBuf>,
-    /// One JSON object instead of tables
+    /// Print one JSON object instead of tables
     #[arg(long)]
     json: bool,
 }
 
-/// Whose answers are looked at.
+/// Cohort whose responses are analysed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum CohortFilter {
-    /// Everybody's
+    /// Responses of both cohorts
     All,
-    /// The model's
+    /// Responses of the new model
     Canary,
-    /// The old system's
+    /// Responses of the legacy system
     Stable,
 }
 
@@ -71,10 +75,10 @@ struct AnalyzeOutput {
     #[serde(flatten)]
     findings: LogAnalysisReport,
     lines: usize,
-    /// Events that are no prediction, or another's.
+    /// Events without a prediction, or of a cohort that was not asked for.
     left_out: usize,
     broken: usize,
-    /// The first of them.
+    /// First malformed lines, at most [`MALFORMED_LINES_SHOWN_MAX`].
     broken_lines: Vec<MalformedLine>,
 }
 
@@ -133,7 +137,7 @@ pub(super) fn run(arguments: &AnalyzeArguments) -> Result<ExitStatus, CliError> 
     })
 }
 
-/// So many broken lines are named.
+/// Most malformed lines that a report lists by number.
 const MALFORMED_LINES_SHOWN_MAX: usize = 10;
 
 impl fmt::Display for AnalyzeOutput {

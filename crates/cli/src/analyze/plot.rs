@@ -1,4 +1,7 @@
-//! Three plots of a log in one file: confidence, labels, latency over time.
+//! Charts of a prediction log in one SVG file: confidence, labels, and latency over time.
+//!
+//! Confidence is a histogram with 50 bins and a mark at 0.4. Labels are shares of the predictions.
+//! Latency has P50 and P95 in milliseconds, over the hours since the first prediction.
 
 use std::path::Path;
 
@@ -6,7 +9,7 @@ use crate::CliError;
 use crate::plot::{Chart, write_charts};
 use jeffrey_edge::telemetry::analysis::{LogAnalysis, LogAnalysisReport};
 
-/// Writes the file anew.
+/// Writes the charts to the file at `path`, and replaces the file if it exists.
 pub(super) fn write_plots(
     analysis: &LogAnalysis,
     findings: &LogAnalysisReport,
@@ -59,7 +62,7 @@ pub(super) fn write_plots(
     )
 }
 
-/// The outline of bars of one width, from their left ends.
+/// Returns the outline of bars of equal width as points; each bar is its left edge and its height.
 fn bar_outlines(bars: impl Iterator<Item = (f64, f64)>, width: f64) -> Vec<(f64, f64)> {
     bars.flat_map(|(left, height)| {
         [(left, 0.0), (left, height), (left + width, height), (left + width, 0.0)]

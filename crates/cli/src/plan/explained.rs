@@ -1,4 +1,7 @@
-//! A plan's expectations for the eye, and how often its literal rules are false.
+//! Output of `jeffrey plan explain`: detection times, and false alarms of fixed windows.
+//!
+//! Detection times come from `jeffrey_edge::rollout::plan::explain`. False alarms are simulated
+//! over 1,000 days with a constant seed, while both cohorts have the baseline rate.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -20,18 +23,18 @@ use jeffrey_edge::rollout::plan::explain::{
 #[derive(Serialize)]
 pub(super) struct PlanExplainOutput {
     traffic_per_minute: f64,
-    /// How many times as bad the columns of `finds_after_minutes` are.
+    /// Degradation factors of the columns of `finds_after_minutes`.
     times: [f64; DEGRADATION_FACTORS.len()],
     stages: Vec<StageExplanation>,
     windows: Vec<WindowFalseAlarms>,
 }
 
-/// A literal rule on days on which both cohorts have the usual rate.
+/// False alarms of one fixed window in one stage, while both cohorts have the baseline rate.
 #[derive(Serialize)]
 struct WindowFalseAlarms {
     gate: String,
     share_basis_points: u16,
-    /// Part of the days on which it fails.
+    /// Share of days on which the gate fails, 0 to 1.
     false_days: f64,
 }
 
@@ -54,7 +57,8 @@ impl PlanExplainOutput {
     }
 }
 
-/// The part of drawn days on which a literal rule fails at least once; `None` for other rules.
+/// Returns the share of simulated days on which a fixed window fails at least once; `None` for
+/// other rules.
 fn estimate_false_days(gate: &Gate, canary: f64, stable: f64, rate: f64) -> Option<f64> {
     let GateRule::Window { minutes, limit } = gate.rule else { return None };
     let mut rng = Pcg64::seed_from_u64(1);
@@ -99,7 +103,7 @@ fn estimate_false_days(gate: &Gate, canary: f64, stable: f64, rate: f64) -> Opti
     )
 }
 
-/// Enough for a figure within three points.
+/// Number of simulated days: enough for a rate within three percentage points.
 const SIMULATED_DAYS: u32 = 1_000;
 
 impl fmt::Display for PlanExplainOutput {
@@ -108,14 +112,15 @@ impl fmt::Display for PlanExplainOutput {
             let samples = format_minutes(stage.samples_after_minutes);
             writeln!(
                 f,
-                "stage of {}: {:.1} of {} requests a minute, at least {}, its samples after {samples}",
+                "stage at {}: {:.1} of {} requests per minute on the canary, minimum duration {}, minimum \
+                 samples after {samples}",
                 stage.share,
                 stage.canary_per_minute,
                 self.traffic_per_minute,
                 format_minutes(Some(stage.at_least_minutes)),
             )?;
             let mut table = TextTable::new([
-                "gate", "then", "earliest", "1.5×", "2×", "3×", "5×", "10×", "shown",
+                "gate", "effect", "earliest", "1.5×", "2×", "3×", "5×", "10×", "proven",
             ]);
             for gate in &stage.gates {
                 table.push_row(gate_row(gate));
@@ -125,19 +130,20 @@ impl fmt::Display for PlanExplainOutput {
         for WindowFalseAlarms { gate, share_basis_points, false_days } in &self.windows {
             let share = f64::from(*share_basis_points) / 10_000.0;
             let (share, days) = (format_percent(share), format_percent(*false_days));
-            writeln!(f, "{gate} at {share}: a literal window, false on {days} of healthy days")?;
+            writeln!(f, "{gate} at {share}: fixed window, false alarm on {days} of healthy days")?;
         }
         writeln!(
             f,
-            "1.5× and so on: how long until it fails when the canary is so many times beyond the limit, or as \
-             bad as\nstable. shown: how long until a canary like stable has passed. –: never, or not so."
+            "1.5× to 10×: time until the gate fails if the canary is this many times beyond the limit, or this \
+             many\ntimes as bad as stable. proven: time until the gate passes if the canary is like stable. \
+             –: never, or does not apply."
         )
     }
 }
 
 fn gate_row(gate: &GateExplanation) -> Vec<String> {
     let effect = match gate.effect {
-        GateEffect::Advance => "advance",
+        GateEffect::Advance => "block advance",
         GateEffect::RollBack => "roll back",
         GateEffect::Warn => "warn",
     };
@@ -147,7 +153,7 @@ fn gate_row(gate: &GateExplanation) -> Vec<String> {
     row
 }
 
-/// Minutes as a person says them.
+/// Formats minutes in the unit that fits (min, h, d); a dash for `None`.
 fn format_minutes(minutes: Option<u64>) -> String {
     match minutes {
         None => "–".into(),
@@ -163,14 +169,15 @@ mod tests {
 
     #[test]
     fn a_trailing_window_is_false_as_often_as_simulations_say() {
-        // 600 requests a minute, 10 %, a rate of 1 % against 2 %: 78 % of days (shared figures: 78 to 80).
+        // 600 requests per minute, a share of 10 %, a rate of 1 % against a limit of 2 %: 78 % of
+        // days (separate simulations gave 78 % to 80 %).
         let gate = "[[gate]]\nmetric = \"errors\"\nat_most = \"2%\"\nmethod = \"window\"\neffect = \"roll_back\"";
         let plan = Plan::read(&format!("[[stage]]\nshare = \"10%\"\n{gate}\n")).unwrap();
         let days_share = estimate_false_days(&plan.gates[0], 60.0, 540.0, 0.01).unwrap();
         assert!((0.70..0.86).contains(&days_share), "{days_share}");
         assert_eq!(estimate_false_days(&plan.gates[0], 600.0, 5_400.0, 0.001), Some(0.0));
         let text = PlanExplainOutput::new(&plan, 600.0, &explain::baseline_rate).to_string();
-        assert!(text.contains("false on 7") || text.contains("false on 8"), "{text}");
+        assert!(text.contains("alarm on 7") || text.contains("alarm on 8"), "{text}");
     }
 
     #[test]

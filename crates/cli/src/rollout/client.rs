@@ -1,4 +1,8 @@
-//! A gate over HTTP, with a token of the environment.
+//! Client for the gateway's admin API over HTTP, with tokens from the environment.
+//!
+//! Reads use the viewer token, or the admin token if there is no viewer token; commands use the
+//! admin token. A status other than 200 is an error with the gateway's message; 409, the refusal of
+//! a command, is returned to the caller.
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -19,10 +23,11 @@ use jeffrey_edge::rollout::controller::HistoryEntry;
 const ADMIN_TOKEN_VARIABLE: &str = "JEFFREY_ADMIN_TOKEN";
 const VIEWER_TOKEN_VARIABLE: &str = "JEFFREY_VIEWER_TOKEN";
 
-/// How long the gate may take: those who are asked before a rise may take five seconds.
+/// Longest duration of one request. The gateway may wait five seconds for its traffic increase
+/// webhooks before it answers.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Largest answer that is read: a page of the history.
+/// Largest response body that is read, in bytes: enough for a page of the history.
 const RESPONSE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 pub(crate) struct GatewayClient {
@@ -32,7 +37,7 @@ pub(crate) struct GatewayClient {
     viewer_token: Option<String>,
 }
 
-/// Whether one who is told has a test's notice.
+/// Result of a test notification to one alert webhook; `status` is `None` without a response.
 #[derive(Deserialize)]
 pub(super) struct TestAlertDelivery {
     pub(super) name: String,
@@ -41,20 +46,23 @@ pub(super) struct TestAlertDelivery {
 }
 
 impl GatewayClient {
+    /// Creates a client for the admin API at `url`, with the tokens from the environment.
+    ///
     /// # Errors
-    /// When the URL is none, or no token is set.
+    /// Returns [`CliError::Usage`] if the URL is not `http://` or `https://`, or if neither token
+    /// is set.
     pub(crate) fn new(url: &str) -> Result<Self, CliError> {
         let token = |name| std::env::var(name).ok().filter(|token| !token.is_empty());
         let (admin_token, viewer_token) =
             (token(ADMIN_TOKEN_VARIABLE), token(VIEWER_TOKEN_VARIABLE));
         if !(url.starts_with("http://") || url.starts_with("https://")) {
             return Err(CliError::Usage(
-                "--gate is not http:// or https:// with the gate's own prefix behind",
+                "the gateway URL must be http:// or https:// and end in the admin prefix",
             ));
         }
         if admin_token.is_none() && viewer_token.is_none() {
             return Err(CliError::Usage(
-                "the gate is asked with JEFFREY_ADMIN_TOKEN or JEFFREY_VIEWER_TOKEN; neither is set",
+                "set JEFFREY_ADMIN_TOKEN or JEFFREY_VIEWER_TOKEN: neither is set",
             ));
         }
         let url = url.trim_end_matches('/').to_owned();
@@ -66,14 +74,15 @@ impl GatewayClient {
         })
     }
 
-    /// Where the release stands.
+    /// Returns the status of the release as JSON.
     pub(crate) fn fetch_status(&self) -> Result<Value, CliError> {
         let (status, body) = self.get("/v1/rollout")?;
         check_status(status, &body)?;
         parse_body(&body)
     }
 
-    /// Hands each entry of the history after a number to `each`, with the line it stands in, until that says stop.
+    /// Passes each history entry after `since` to `on_entry`, with its line, until `on_entry`
+    /// breaks or the history ends.
     pub(super) fn visit_history(
         &self,
         mut since: u64,
@@ -98,7 +107,7 @@ impl GatewayClient {
         }
     }
 
-    /// The history's entries after a number.
+    /// Returns the history entries after the entry with id `since`.
     pub(crate) fn fetch_history(&self, since: u64) -> Result<Vec<HistoryEntry>, CliError> {
         let mut entries = Vec::new();
         self.visit_history(since, |entry, _| {
@@ -108,7 +117,7 @@ impl GatewayClient {
         Ok(entries)
     }
 
-    /// What both cohorts did in some minutes.
+    /// Returns the totals of both cohorts over the minutes of `span`.
     pub(crate) fn fetch_totals(&self, span: MinuteRange) -> Result<TotalsByCohort, CliError> {
         let MinuteRange { after: since, before } = span;
         let (status, body) = self.get(&format!("/v1/totals?since={since}&before={before}"))?;
@@ -116,7 +125,7 @@ impl GatewayClient {
         parse_body(&body)
     }
 
-    /// Passes a wish on; the inner error is the gate's refusal.
+    /// Sends a command; the inner error is the gateway's reason for a refusal.
     pub(super) fn send_command(&self, command: &Value) -> Result<Result<Value, String>, CliError> {
         let (status, body) = self.post("/v1/admin/rollout", command.to_string().as_bytes())?;
         if status == 409 {
@@ -132,7 +141,7 @@ impl GatewayClient {
         parse_body(&body)
     }
 
-    /// Hands over a release check.
+    /// Posts the JSON report of a release check.
     pub(crate) fn post_validation(&self, report: &[u8]) -> Result<(), CliError> {
         let (status, body) = self.post("/v1/admin/validation", report)?;
         check_status(status, &body)
@@ -147,7 +156,9 @@ impl GatewayClient {
 
     fn post(&self, path: &str, body: &[u8]) -> Result<(u16, Vec<u8>), CliError> {
         if self.admin_token.is_none() {
-            return Err(CliError::Usage("this needs JEFFREY_ADMIN_TOKEN, which is not set"));
+            return Err(CliError::Usage(
+                "this command needs JEFFREY_ADMIN_TOKEN, which is not set",
+            ));
         }
         let request = self.agent.post(format!("{}{path}", self.url));
         let request = request.header("authorization", bearer_header(self.admin_token.as_ref()));
@@ -172,13 +183,13 @@ fn check_status(status: u16, body: &[u8]) -> Result<(), CliError> {
     if status == 200 {
         return Ok(());
     }
-    let message = error_message(body).unwrap_or_else(|| "nothing".to_owned());
-    Err(CliError::Gateway(format!("answered {status}: {message}")))
+    let message = error_message(body).unwrap_or_else(|| "no message".to_owned());
+    Err(CliError::Gateway(format!("HTTP {status}: {message}")))
 }
 
 fn parse_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, CliError> {
     serde_json::from_slice(body)
-        .map_err(|_| CliError::Gateway("answered something else".to_owned()))
+        .map_err(|_| CliError::Gateway("unexpected response body".to_owned()))
 }
 
 fn error_message(body: &[u8]) -> Option<String> {

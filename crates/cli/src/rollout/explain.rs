@@ -1,4 +1,7 @@
-//! Entries of a history for the eye.
+//! History entries as text: a table of many entries, or the description of one.
+//!
+//! Entries that only count a closed minute have no row in a table. The sentences about inputs and
+//! effects are those of the gateway's messages.
 
 use std::fmt::Write;
 
@@ -8,12 +11,12 @@ use jeffrey_edge::rollout::controller::{HistoryEntry, RolloutInput};
 use jeffrey_edge::rollout::gate::finding::GateVerdict;
 use jeffrey_terms::UnixMs;
 
-/// An empty table of entries.
+/// Returns a table of history entries without rows.
 pub(super) fn empty_history_table() -> TextTable {
-    TextTable::new(["id", "when", "what", "share", "then"])
+    TextTable::new(["id", "when", "event", "share", "result"])
 }
 
-/// Adds an entry, unless it is a minute in which nothing was decided.
+/// Adds a row for an entry, unless the entry only counts a closed minute.
 pub(super) fn push_entry(table: &mut TextTable, entry: &HistoryEntry) {
     if matches!(entry.what, RolloutInput::Minute { .. }) {
         return;
@@ -27,7 +30,7 @@ pub(super) fn push_entry(table: &mut TextTable, entry: &HistoryEntry) {
     ]);
 }
 
-/// The last few of some entries.
+/// Formats a table of the last `entries_max` entries that do more than count a minute.
 pub(super) fn format_last_entries(entries: &[HistoryEntry], entries_max: usize) -> String {
     let decided: Vec<&HistoryEntry> =
         entries.iter().filter(|entry| !matches!(entry.what, RolloutInput::Minute { .. })).collect();
@@ -38,14 +41,14 @@ pub(super) fn format_last_entries(entries: &[HistoryEntry], entries_max: usize) 
     table.to_string()
 }
 
-/// Two sentences and a table.
+/// Describes an entry in two sentences, with a table of its gate findings.
 pub(super) fn format_entry(entry: &HistoryEntry) -> String {
     let mut text = String::new();
     let stage = entry.state.stage + 1;
     // Writing into a String cannot fail.
     let _ = writeln!(
         text,
-        "Entry {} of {}: {}. The release is {} now, at stage {stage} with a share of {}: {}.",
+        "Entry {} at {}: {}. Release is now {} in stage {stage}, traffic share {}: {}.",
         entry.seq,
         format_utc_minute(entry.now),
         describe_input(&entry.what),
@@ -59,7 +62,7 @@ pub(super) fn format_entry(entry: &HistoryEntry) -> String {
         };
         let _ = writeln!(
             text,
-            "Since the stage began: {} canary requests with {} errors, {} of stable's with {}.\n",
+            "Since the stage began: {} canary requests with {} errors, {} stable requests with {}.\n",
             canary.requests,
             count_errors(canary),
             stable.requests,
@@ -68,7 +71,15 @@ pub(super) fn format_entry(entry: &HistoryEntry) -> String {
     }
     if let Some(gates) = &entry.gates {
         let mut table = TextTable::new([
-            "gate", "says", "value", "limit", "samples", "hits", "evidence", "needed", "crossed",
+            "gate",
+            "verdict",
+            "value",
+            "limit",
+            "samples",
+            "hits",
+            "evidence",
+            "needed",
+            "crossed at",
         ]);
         for finding in &gates.findings {
             table.push_row(vec![

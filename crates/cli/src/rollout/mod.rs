@@ -1,4 +1,8 @@
-//! `jeffrey rollout`: where a release stands at a gate, and a person's words to it.
+//! `jeffrey rollout`: shows a rollout at its gateway and sends commands to it.
+//!
+//! A command goes to the gateway with an actor and a reason, which the gateway records in the
+//! history; the gateway accepts or refuses it. `replay` needs no gateway: it runs an exported
+//! history again.
 
 mod client;
 
@@ -24,18 +28,18 @@ use super::{CliError, ExitStatus};
 use jeffrey_edge::rollout::controller::{HistoryEntry, replay};
 use jeffrey_edge::rollout::progress::{RolloutAction, RolloutAlert};
 
-/// Where a release stands at a gate, and a person's words to it
+/// Show and control a rollout
 #[derive(clap::Args)]
 #[command(
-    after_help = "The gate is asked with JEFFREY_ADMIN_TOKEN, or with JEFFREY_VIEWER_TOKEN where that is enough.\n\
-                  Exit codes of `status` and `watch`: 0 fine; 1 it waits, holds or warns; 2 it was taken back or \
-                  ended. Of the others: 1 what was asked is not done, 2 usage or connection.\n\n\
+    after_help = "Authenticates with JEFFREY_ADMIN_TOKEN; JEFFREY_VIEWER_TOKEN is enough for read-only commands.\n\
+                  Exit codes of `status` and `watch`: 0 success; 1 waiting, paused, holding or warning; 2 rolled \
+                  back, aborted or killed. Other commands: 1 refused or failed, 2 usage or connection error.\n\n\
                   Examples:\n  jeffrey rollout start --plan rollout.toml\n  jeffrey rollout watch\n  \
                   jeffrey rollout rollback --reason \"support says so\"\n  \
                   jeffrey rollout history --json > history.ndjson && jeffrey rollout replay history.ndjson"
 )]
 pub(super) struct RolloutArguments {
-    /// The gate, up to its own prefix
+    /// Base URL of the gateway admin API
     #[arg(long, global = true, value_name = "URL", env = "JEFFREY_GATE")]
     #[arg(default_value = "http://127.0.0.1:8787/_jeffrey")]
     gate: String,
@@ -45,71 +49,71 @@ pub(super) struct RolloutArguments {
 
 #[derive(clap::Subcommand)]
 enum RolloutSubcommand {
-    /// Begin: the first stage of the plan
+    /// Start the rollout at the first stage of the plan
     Start(StartArguments),
-    /// Put a plan into force and ask for nothing else
+    /// Apply a plan without starting a rollout
     Plan(ApplyPlanArguments),
-    /// Where it stands, both cohorts and each gate
+    /// Show the rollout: stage, both cohorts, all gates
     Status {
-        /// The whole view as one JSON object
+        /// Print the full status as one JSON object
         #[arg(long)]
         json: bool,
     },
-    /// The same, again and again, until it is through or was taken back
+    /// Show the status continuously until the release is promoted, rolled back or aborted
     Watch {
-        /// How often, in seconds
+        /// Refresh interval in seconds
         #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=3600))]
         every: u64,
-        /// How long at most, as 90s, 30m or 2h: what it waits for is said then, and the exit code is 1 where it were 0
+        /// Give up after this long (90s, 30m, 2h), print what is pending, exit 1
         #[arg(long, value_name = "TIME", value_parser = parse_duration)]
         within: Option<Duration>,
     },
-    /// Agree to the next stage
+    /// Approve the next stage
     Approve(ActorArguments),
-    /// Stop where it is; its traffic and its gates go on
+    /// Pause at the current stage; traffic and gates continue
     Pause(ReasonArguments),
-    /// Go on after a pause; begin again after it was taken back or ended
+    /// Resume after a pause, or restart after a rollback or abort
     Resume(ResumeArguments),
-    /// Go to the next stage before its time
+    /// Go to the next stage now, without waiting for minimum duration, samples or gates
     Advance(ReasonArguments),
-    /// Take it back
+    /// Roll back: send all traffic to stable
     Rollback(ReasonArguments),
-    /// End it
+    /// Abort the rollout in any phase: end it and send all traffic to stable
     Abort(ReasonArguments),
-    /// What happened, and what decided
+    /// Show past commands, plans, hard failures and decisions
     History {
-        /// After the entry of this number
+        /// Show only entries after this id
         #[arg(long, value_name = "ID", default_value_t = 0)]
         since: u64,
-        /// Every entry as it is kept, one a line: for `replay`
+        /// Print raw entries, one JSON object per line (input for `replay`)
         #[arg(long)]
         json: bool,
     },
-    /// One entry in two sentences and a table; the last decision without a number
+    /// Explain one history entry [default: the last decision]
     Explain {
-        /// The entry's number, as `history` shows it
+        /// Entry id, as shown by `history`
         id: Option<u64>,
     },
-    /// Decide everything again that an exported history records, and compare to the last bit
+    /// Re-run all decisions of an exported history and fail on any difference
     Replay {
-        /// What `history --json` wrote; - is standard input
+        /// Output of `history --json`, or `-` for standard input
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
-    /// Send a test to everybody who is told
+    /// Send a test notification to every alert webhook
     TestAlert,
 }
 
 #[derive(clap::Args)]
 struct ActorArguments {
-    /// Who asks, for the history
+    /// Your name, recorded in the history
     #[arg(long, value_name = "NAME", env = "USER", default_value = "")]
     by: String,
 }
 
 #[derive(clap::Args)]
 struct ReasonArguments {
-    /// Why, for the history
+    /// Reason, recorded in the history
     #[arg(long, value_name = "TEXT")]
     reason: String,
     #[command(flatten)]
@@ -118,7 +122,7 @@ struct ReasonArguments {
 
 #[derive(clap::Args)]
 struct StartArguments {
-    /// The plan's file; without it the one in force, or the shipped one
+    /// Plan file [default: the active plan, else the built-in one]
     #[arg(long, value_name = "FILE")]
     plan: Option<PathBuf>,
     #[command(flatten)]
@@ -127,7 +131,7 @@ struct StartArguments {
 
 #[derive(clap::Args)]
 struct ResumeArguments {
-    /// Why, for the history
+    /// Reason, recorded in the history
     #[arg(long, value_name = "TEXT")]
     reason: String,
     #[command(flatten)]
@@ -136,7 +140,7 @@ struct ResumeArguments {
 
 #[derive(clap::Args)]
 struct ApplyPlanArguments {
-    /// The plan's file
+    /// Path of the plan file (TOML)
     #[arg(value_name = "FILE")]
     plan: PathBuf,
     #[command(flatten)]
@@ -210,7 +214,8 @@ fn print_status(gate: &GatewayClient, json: bool) -> Result<ExitStatus, CliError
     Ok(status.exit_status())
 }
 
-/// On a terminal the view in place; elsewhere a line whenever something changed.
+/// Shows the status until the rollout ends or `timeout` passes: on a terminal in place, elsewhere
+/// as one line per change.
 fn watch_status(
     gate: &GatewayClient,
     interval: Duration,
@@ -223,7 +228,7 @@ fn watch_status(
     loop {
         let status = ReleaseStatus::from_json(gate.fetch_status()?)?;
         if is_terminal {
-            // Home, the view, and whatever the last one had below it gone.
+            // Cursor home, the status, and everything below it from the last frame cleared.
             let events = gate.fetch_history(status.seq().saturating_sub(40))?;
             let frame = format!("{status}\n{}", explain::format_last_entries(&events, 6));
             let lines = frame.lines().map(|line| format!("{line}\x1b[K\r\n")).collect::<String>();
@@ -242,7 +247,8 @@ fn watch_status(
         let remaining = timeout.map(|timeout| timeout.saturating_sub(started.elapsed()));
         if remaining.is_some_and(|remaining| remaining.is_zero()) {
             write!(output, "{status}")?;
-            super::print_to_stderr(format_args!("it is not through within the time of --within"));
+            let phase = status.rollout.as_ref().map_or("idle", |rollout| rollout.phase.as_str());
+            super::print_to_stderr(format_args!("timed out; rollout is still {phase}"));
             return Ok(status.exit_status().max(ExitStatus::Negative));
         }
         thread::sleep(remaining.map_or(interval, |remaining| interval.min(remaining)));
@@ -270,7 +276,7 @@ fn explain_entry(gate: &GatewayClient, id: Option<u64>) -> Result<ExitStatus, Cl
     let mut selected: Option<HistoryEntry> = None;
     gate.visit_history(id.map_or(0, |id| id.saturating_sub(1)), |entry, _| {
         match id {
-            // The first after the one before it.
+            // The first entry after `id - 1`.
             Some(id) => {
                 selected = Some(entry).filter(|entry| entry.seq == id);
                 return Ok(ControlFlow::Break(()));
@@ -286,13 +292,17 @@ fn explain_entry(gate: &GatewayClient, id: Option<u64>) -> Result<ExitStatus, Cl
             Ok(ExitStatus::Success)
         }
         None => {
-            super::print_to_stderr(format_args!("nothing of that number is in the history"));
+            let message = match id {
+                Some(_) => "no history entry with this id",
+                None => "no decision in the history",
+            };
+            super::print_to_stderr(format_args!("{message}"));
             Ok(ExitStatus::Negative)
         }
     }
 }
 
-/// Whether something was decided, and not only refused.
+/// Returns whether an action follows from a decision, rather than from a refused command.
 const fn is_decision(action: &RolloutAction) -> bool {
     !matches!(action, RolloutAction::Alert(RolloutAlert::Refused(_)))
 }
@@ -307,10 +317,7 @@ fn replay_history(file: &PathBuf) -> Result<ExitStatus, CliError> {
     match replay(text.lines()) {
         Ok(replayed) => {
             let (entries, decisions) = (replayed.entries, replayed.decisions);
-            writeln!(
-                io::stdout(),
-                "{entries} entries, {decisions} decisions: the same again, to the last bit"
-            )?;
+            writeln!(io::stdout(), "{entries} entries, {decisions} decisions replayed: identical")?;
             Ok(ExitStatus::Success)
         }
         Err(mismatch) => {
@@ -324,13 +331,13 @@ fn send_test_alert(gate: &GatewayClient) -> Result<ExitStatus, CliError> {
     let deliveries = gate.send_test_alert()?;
     let mut output = io::stdout().lock();
     if deliveries.is_empty() {
-        super::print_to_stderr(format_args!("nobody is told: the gate has no ALERTS"));
+        super::print_to_stderr(format_args!("no alert webhooks configured (ALERTS is not set)"));
         return Ok(ExitStatus::Negative);
     }
     for delivery in &deliveries {
         let status_text =
-            delivery.status.map_or("no answer".to_owned(), |status| status.to_string());
-        let outcome = if delivery.delivered { "has it" } else { "has it not" };
+            delivery.status.map_or("no response".to_owned(), |status| status.to_string());
+        let outcome = if delivery.delivered { "delivered" } else { "not delivered" };
         writeln!(output, "{}: {outcome} ({status_text})", delivery.name)?;
     }
     Ok(if deliveries.iter().all(|delivery| delivery.delivered) {

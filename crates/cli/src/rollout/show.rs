@@ -1,4 +1,7 @@
-//! A release's standing for the eye.
+//! The status of a release as text, for `jeffrey rollout status` and `watch`.
+//!
+//! Shows a summary line, the stages, the counts of both cohorts and the findings of all gates. The
+//! exit status of both commands follows from the phase and from failed warning gates.
 
 use std::fmt;
 
@@ -17,10 +20,10 @@ use jeffrey_edge::rollout::progress::Phase;
 use jeffrey_edge::rollout::status::RolloutStatus;
 use jeffrey_terms::{Share, UnixMs};
 
-/// Signs of a bar.
+/// Width of an evidence bar, in characters.
 const BAR_WIDTH: usize = 10;
 
-/// What the gate says of a release.
+/// Status of a release, as the gateway's admin API returns it.
 #[derive(Deserialize)]
 pub(crate) struct ReleaseStatus {
     pub(crate) release: String,
@@ -28,7 +31,8 @@ pub(crate) struct ReleaseStatus {
     pub(crate) share: Share,
     killed: bool,
     pub(crate) rollout: Option<RolloutStatus>,
-    /// What both cohorts did since the stage began; `None` where the ledger is away.
+    /// Summary of both cohorts since the stage began; `None` without a plan, or if the event
+    /// store did not respond.
     figures: Option<SummaryByCohort>,
 }
 
@@ -37,7 +41,7 @@ impl ReleaseStatus {
         Ok(serde_json::from_value(status)?)
     }
 
-    /// The time that stages are counted by, where a plan is in force.
+    /// Returns the time by which stages are measured; `None` if no plan is active.
     pub(crate) fn now(&self) -> Option<UnixMs> {
         self.rollout.as_ref().map(|rollout| rollout.now)
     }
@@ -46,7 +50,7 @@ impl ReleaseStatus {
         self.rollout.as_ref().map_or(0, |rollout| rollout.seq)
     }
 
-    /// Whether nothing more happens by itself.
+    /// Returns whether the rollout has ended, so that only a command can change it.
     pub(super) fn has_ended(&self) -> bool {
         self.rollout.as_ref().is_some_and(|rollout| {
             matches!(
@@ -75,7 +79,7 @@ impl ReleaseStatus {
         }
     }
 
-    /// All in one line.
+    /// Returns a summary of the release in one line.
     pub(super) fn summary_line(&self) -> String {
         messages::status_line(&self.release, self.share, self.killed, self.rollout.as_ref())
     }
@@ -98,9 +102,11 @@ impl fmt::Display for ReleaseStatus {
         });
         write!(f, "{}", stage_marks.collect::<Vec<_>>().join("  "))?;
         match rollout.minutes_left {
-            Some(0) => {
-                write!(f, "   {} in this stage, its time is over", format_minutes(rollout.minutes))?
-            }
+            Some(0) => write!(
+                f,
+                "   {} in this stage, minimum duration reached",
+                format_minutes(rollout.minutes)
+            )?,
             Some(left) => write!(
                 f,
                 "   {} in this stage, {} to go",
@@ -110,21 +116,21 @@ impl fmt::Display for ReleaseStatus {
             None => {}
         }
         if rollout.time_factor > 1 {
-            write!(f, "   (a rehearsal, {} times as fast)", rollout.time_factor)?;
+            write!(f, "   (test mode, time scale {}×)", rollout.time_factor)?;
         }
         let samples_needed =
             rollout.stages.get(rollout.state.stage).map_or(0, |stage| stage.samples);
         writeln!(f, "\n\n{}", cohorts_table(rollout, self.figures.as_ref()))?;
         writeln!(
             f,
-            "{} of {samples_needed} requests that this stage needs\n",
+            "{} of {samples_needed} minimum samples of this stage\n",
             rollout.gates.samples
         )?;
         write!(f, "{}", gates_table(rollout))
     }
 }
 
-/// Both cohorts side by side, since the stage began.
+/// Returns a table of both cohorts side by side, counted since the stage began.
 fn cohorts_table(rollout: &RolloutStatus, figures: Option<&SummaryByCohort>) -> TextTable {
     let mut table = TextTable::new(["since the stage began", "canary", "stable"]);
     let count = |pick: fn(&CohortCounts) -> u64| [pick(&rollout.canary), pick(&rollout.stable)];
@@ -165,15 +171,15 @@ fn cohorts_table(rollout: &RolloutStatus, figures: Option<&SummaryByCohort>) -> 
     table
 }
 
-/// Each gate, and how near it is to what it looks for.
+/// Returns a table of all gates, with the evidence of each relative to its threshold.
 fn gates_table(rollout: &RolloutStatus) -> TextTable {
     let mut table =
-        TextTable::new(["gate", "does", "says", "value", "limit", "evidence", "decides in"]);
+        TextTable::new(["gate", "effect", "verdict", "value", "limit", "evidence", "decides in"]);
     for finding in &rollout.gates.findings {
         let effect = match finding.effect {
             GateEffect::RollBack => "roll back",
             GateEffect::Warn => "warn",
-            GateEffect::Advance => "rise",
+            GateEffect::Advance => "block advance",
         };
         table.push_row(vec![
             finding.gate.clone(),
@@ -188,7 +194,7 @@ fn gates_table(rollout: &RolloutStatus) -> TextTable {
     table
 }
 
-/// Evidence against what it has to reach, as a bar.
+/// Draws the evidence relative to its threshold as a bar; a dash without evidence.
 fn evidence_bar(finding: &GateFinding) -> String {
     let (Some(evidence), Some(threshold)) = (finding.ln_evidence, finding.ln_threshold) else {
         return "–".to_owned();
@@ -198,7 +204,7 @@ fn evidence_bar(finding: &GateFinding) -> String {
     format!("{}{} {:3.0} %", "█".repeat(filled), "░".repeat(BAR_WIDTH - filled), 100.0 * progress)
 }
 
-/// A time of minutes for the eye.
+/// Formats minutes as text, such as `12 min`, `9 h 12 min` or `2 d 3 h`.
 fn format_minutes(minutes: u64) -> String {
     match minutes {
         0..60 => format!("{minutes} min"),

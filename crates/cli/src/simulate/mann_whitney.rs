@@ -1,14 +1,14 @@
-//! A judge in the manner of Kayenta: Mann and Whitney's test of two cohorts' rates, minute by minute.
+//! Canary judge like Kayenta's: the Mann-Whitney test on both cohorts' rates per minute.
 //!
-//! After its published description (<https://spinnaker.io/docs/guides/user/canary/judge/>): a metric is "high"
-//! when the interval of the shift, at 98 %, lies above a quarter of the estimated shift; with one critical
-//! metric a high one fails the canary. The interval is Hodges and Lehmann's, by the normal approximation with
-//! ties (Mann & Whitney 1947, Ann. Math. Statist. 18:50–60; Hodges & Lehmann 1963, 34:598–611). The tool
-//! itself was not run.
+//! Follows the published description (<https://spinnaker.io/docs/guides/user/canary/judge/>): a
+//! metric is "high" when the 98 % interval of the shift lies above a quarter of the estimated
+//! shift. With one critical metric, a high one fails the canary. The interval is that of Hodges and
+//! Lehmann, by the normal approximation with ties (Mann & Whitney 1947, Ann. Math. Statist.
+//! 18:50–60; Hodges & Lehmann 1963, 34:598–611). The tool itself was not run.
 
 use jeffrey_anytime::Proportion;
 
-/// The minutes of both cohorts so far.
+/// Rates of one metric in both cohorts, one for each minute with requests.
 #[derive(Clone, Debug, Default)]
 pub(super) struct MannWhitneyTest {
     canary: Vec<f64>,
@@ -16,20 +16,21 @@ pub(super) struct MannWhitneyTest {
 }
 
 impl MannWhitneyTest {
-    /// One more minute.
+    /// Adds one minute of both cohorts; a cohort without requests adds nothing.
     pub(super) fn fold_minute(&mut self, canary: Proportion, stable: Proportion) {
         self.canary.extend(canary.rate());
         self.stable.extend(stable.rate());
     }
 
-    /// Whether the canary's rate is judged to be higher.
+    /// Returns whether the canary's rate is significantly higher; `false` with too few minutes.
     pub(super) fn is_canary_higher(&self) -> bool {
         let mut canary = self.canary.clone();
         let mut stable = self.stable.clone();
         canary.sort_unstable_by(f64::total_cmp);
         stable.sort_unstable_by(f64::total_cmp);
         let Some(rank) = lower_rank(&canary, &stable) else { return false };
-        // The `rank`-th smallest difference is above 0 only if fewer are not; the rest is rarely needed.
+        // The `rank`-th smallest difference is above 0 only if fewer than `rank` differences are
+        // not. This cheap check mostly settles the result.
         let (mut below, mut not_above) = (0, 0);
         for rate in &stable {
             while canary.get(below).is_some_and(|other| other <= rate) {
@@ -49,7 +50,8 @@ impl MannWhitneyTest {
     }
 }
 
-/// The rank of the difference that is the lower end of the interval; `None` when the samples are too few.
+/// Returns the rank of the difference that is the lower end of the interval; `None` when the
+/// samples are too small.
 fn lower_rank(canary: &[f64], stable: &[f64]) -> Option<usize> {
     let (m, n) = (canary.len() as f64, stable.len() as f64);
     let total = m + n;
@@ -67,8 +69,9 @@ fn lower_rank(canary: &[f64], stable: &[f64]) -> Option<usize> {
     (total > 2.0 && rank >= 1.0).then_some(rank as usize)
 }
 
-/// 99th percentile of the normal law: an interval of 98 % leaves 1 % on each side.
+/// 99th percentile of the standard normal distribution: a 98 % interval leaves 1 % on each side.
 const Z_98: f64 = 2.326_347_874_040_841;
+/// Part of the estimated shift that the lower end of the interval must exceed.
 const SHIFT_TOLERANCE: f64 = 0.25;
 
 #[cfg(test)]
@@ -96,7 +99,7 @@ mod tests {
 
     #[test]
     fn the_rank_is_that_of_the_tables() {
-        // Without ties, 10 and 10: 50 - 2.326 sqrt(175) = 19.2.
+        // Two samples of 10 without ties: 50 - 2.326 sqrt(175) = 19.2.
         let a: Vec<f64> = (0..10).map(f64::from).collect();
         let b: Vec<f64> = (0..10).map(|i| f64::from(i) + 0.5).collect();
         assert_eq!(lower_rank(&a, &b), Some(19));

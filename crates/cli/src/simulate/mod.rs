@@ -1,7 +1,10 @@
-//! `jeffrey simulate`: the gates and the state machine on simulated minutes.
+//! `jeffrey simulate`: runs a plan's gates and state machine on simulated traffic.
 //!
-//! `scenario` says what happens, `world` draws the counters, `trial` runs one release through them by the
-//! same code that runs in the worker, `report` counts what came of many.
+//! Takes a plan, scenarios and a seed, and prints a report on many simulated releases, as a table
+//! or as JSON. `scenario` gives the rates of each minute, `traffic_simulator` draws the counters,
+//! and `release_simulation` feeds them to the code that also runs in the gateway.
+//! `comparison_rules` applies the rules of other tools to the same minutes, and `report` summarizes
+//! the runs.
 
 mod mann_whitney;
 
@@ -30,61 +33,67 @@ use super::{CliError, ExitStatus, print_report};
 use jeffrey_edge::rollout::plan::Stage;
 use jeffrey_terms::Share;
 
-/// Run a plan's gates on simulated traffic, and count what they do
+/// Run a plan's gates on simulated traffic and report how often and how fast they roll back
 #[derive(clap::Args)]
-#[command(
-    after_help = "Scenarios: healthy, METRIC:FROM:TO[@MINUTE] (errors, regex, slow, low_confidence, \
-                  rule_applied, …) at once or over /MINUTES, latency:MS:MS[@MINUTE] by P95, \
-                  drift:METRIC:FROM:TO of both over a day, burst:TIMES[@MINUTE] of traffic, \
-                  client[@MINUTE] that always fails, outage:canary[@MINUTE], outage:stable[@MINUTE], \
-                  silence[@MINUTE], skew:MINUTES of the canary's clock; several may be given. The change \
-                  is the canary's, at minute 360 unless said otherwise. The same seed gives the same \
+#[command(after_help = "Scenarios:\n  \
+                  `healthy` changes nothing.\n  \
+                  `METRIC:FROM:TO[@MINUTE][/MINUTES]` moves the canary's rate of a metric (errors, \
+                  regex, slow, low_confidence, rule_applied, …) from FROM to TO, at once or over \
+                  MINUTES.\n  \
+                  `latency:MS:MS[@MINUTE]` changes the canary's p95 latency.\n  \
+                  `drift:METRIC:FROM:TO` moves both cohorts' rate over one day.\n  \
+                  `burst:FACTOR[@MINUTE]` multiplies the traffic for 30 minutes every 4 hours.\n  \
+                  `client[@MINUTE]` makes the canary's most active user always fail.\n  \
+                  `outage:canary[@MINUTE]` and `outage:stable[@MINUTE]` make half of that cohort's \
+                  requests fail for 30 minutes.\n  \
+                  `silence[@MINUTE]` drops all canary counters.\n  \
+                  `skew:MINUTES` delays the canary's clock.\n\n\
+                  Without @MINUTE a change starts at minute 360. The same seed gives the same \
                   runs.\n\n\
                   Examples:\n  \
                   jeffrey simulate --share 10% --traffic 600 --runs 300\n  \
-                  jeffrey simulate --scenario errors:1%:3% --share 10% --traffic 600 --json"
-)]
+                  jeffrey simulate --scenario errors:1%:3% --share 10% --traffic 600 --json")]
 pub(super) struct SimulateArguments {
-    /// What happens
+    /// Scenario to simulate; repeat the option to combine several (see below)
     #[arg(long, value_name = "SCENARIO", default_value = "healthy")]
     scenario: Vec<Scenario>,
-    /// Requests a minute, of both cohorts
+    /// Mean requests per minute, canary and stable together
     #[arg(long, value_name = "N", default_value_t = 600.0, value_parser = parse_positive)]
     traffic: f64,
-    /// One stage of this share for the whole time, instead of the plan's stages
+    /// Run a single stage at this traffic share instead of the plan's stages
     #[arg(long, value_name = "SHARE")]
     share: Option<Share>,
-    /// How long
+    /// Simulated time in hours
     #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u64).range(1..=1_000))]
     hours: u64,
-    /// How many releases
+    /// Number of simulated releases
     #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     runs: u64,
-    /// Where the draws begin
+    /// Random seed; the same seed gives the same runs
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// How many subjects there are
+    /// Number of distinct users
     #[arg(long, value_name = "N", default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     users: u32,
-    /// Exponent of Zipf's law for how often each comes; 0 is all alike
+    /// Zipf exponent of requests per user; 0 means that all users send equally often
     #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = parse_exponent)]
     zipf: f64,
-    /// Part of the subjects whose requests fail one time in four in either cohort, such as 2%
+    /// Share of users whose requests fail 25 % of the time in either cohort, such as 2%
     #[arg(long, value_name = "RATE", default_value = "0%", value_parser = parse_rate)]
     broken: f64,
-    /// How far the day's highest traffic lies above the mean, such as 60%
+    /// Amplitude of the daily traffic curve: how far the peak lies above the mean, such as 60%
     #[arg(long, value_name = "RATE", default_value = "0%", value_parser = parse_rate)]
     daily: f64,
-    /// Part of the minutes that are doubled, late or missing
+    /// Share of minutes delivered twice, late or never
     #[arg(long, value_name = "RATE", default_value = "0%", value_parser = parse_rate)]
     disorder: f64,
-    /// Draw when each rule rolled back, as SVG
+    /// Write an SVG chart of when each rule rolled back
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     plot: Option<PathBuf>,
-    /// A plan instead of the shipped one
+    /// Plan file to use instead of the built-in plan
     #[arg(long, value_name = "FILE")]
     plan: Option<PathBuf>,
-    /// One JSON object instead of columns
+    /// Print the report as one JSON object
     #[arg(long)]
     json: bool,
 }
@@ -132,7 +141,9 @@ pub(super) fn run(arguments: &SimulateArguments) -> Result<ExitStatus, CliError>
     Ok(ExitStatus::Success)
 }
 
-/// Every run has a seed of its own, so that it does not matter which core takes which.
+/// Runs `runs` simulated releases on all cores and returns the outcomes in the order of the runs.
+///
+/// Each run has its own seed, so the result does not depend on which core takes which run.
 fn run_on_all_cores(
     simulation: &ReleaseSimulation<'_>,
     seed: u64,
@@ -180,5 +191,5 @@ fn parse_rate(text: &str) -> Result<f64, String> {
     scenario::parse_rate(text).ok_or_else(|| format!("`{text}` is not a rate such as 2%"))
 }
 
-/// Seeds of two simulations lie so far apart (a prime above any number of runs).
+/// Distance between the seeds of two simulations: a prime above the largest value of `--runs`.
 const SEED_STRIDE: u64 = 1_000_000_007;

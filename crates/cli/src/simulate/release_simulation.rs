@@ -1,4 +1,10 @@
-//! One release, from its start to the end of the simulated time.
+//! One simulated release, from its start to the end of the simulated time.
+//!
+//! Draws the counters of each minute, delivers them with optional faults, and feeds them to the
+//! evidence and the state machine that also run in the gateway. A stage that needs an approval gets
+//! it one minute later; a release with undecided gates is not approved. The comparison rules get
+//! every minute without delivery faults, also after a rollback. Returns a [`SimulationOutcome`];
+//! the same seed gives the same outcome.
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
@@ -16,27 +22,30 @@ use jeffrey_edge::rollout::progress::{
 };
 use jeffrey_terms::{Cohort, Share, UnixMs};
 
-/// What is tried.
+/// Parameters of the simulated releases; only the seed differs between runs.
 pub(super) struct ReleaseSimulation<'a> {
     pub(super) plan: &'a Plan,
     pub(super) scenarios: &'a ScenarioSet,
     pub(super) population: UserPopulation,
+    /// Simulated time in minutes.
     pub(super) minutes: u64,
+    /// Probability (0 to 1) that a minute is delivered twice, late or never.
     pub(super) disorder_rate: f64,
 }
 
-/// What came of it.
+/// Result of one simulated release.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct SimulationOutcome {
-    /// The minute, and the gate's name.
+    /// Minute of the rollback and name of the gate that caused it; `None` without a rollback.
     pub(super) rollback: Option<(u64, String)>,
-    /// How many minutes each stage took that was left upwards.
+    /// Duration in minutes of each stage that ended with an advance or with the promotion, in
+    /// order.
     pub(super) stage_minutes: Vec<u64>,
-    /// Whether a person had to be asked.
+    /// Whether the release awaited an operator's approval because the gates were undecided.
     pub(super) undecided: bool,
-    /// Gates that rises wait for, at the end.
+    /// Gates that did not pass at the end, warnings left out; empty after a rollback.
     pub(super) open_gates: Vec<String>,
-    /// When each peer rule would have rolled back.
+    /// Minute in which each comparison rule would have rolled back; `None` when it never did.
     pub(super) comparison_rollbacks: [Option<u64>; comparison_rules::COMPARISON_RULE_COUNT],
 }
 
@@ -71,7 +80,7 @@ impl ReleaseSimulation<'_> {
                 };
                 state = state.next(plan, &input, minute_start).0;
             }
-            // After a rollback the peers go on at the share that they would have kept.
+            // After a rollback the comparison rules keep running at the last share.
             share = if outcome.rollback.is_none() { state.share(plan) } else { share };
             let minute = simulator.draw_minute(minute_index, share);
             let proportions =
@@ -129,9 +138,10 @@ impl ReleaseSimulation<'_> {
     }
 }
 
-/// Minutes on their way: some come twice, some later, some never.
+/// Delivery of closed minutes with faults: a minute may arrive twice, late or never.
 struct UnreliableDelivery {
     rng: Pcg64,
+    /// Held-back minutes, each with the minute in which it is delivered.
     late: Vec<(u64, ClosedMinute)>,
 }
 
@@ -217,7 +227,8 @@ mod tests {
 
     #[test]
     fn an_outage_of_stable_and_a_silent_canary_roll_nothing_back() {
-        // An outage within an hour uses up stable's subjects: what is left is the canary's more often.
+        // After an outage most stable subjects are already affected, so newly affected subjects are
+        // more often the canary's.
         for outcome in outcomes("outage:stable@60", 3, 600, 0.0) {
             assert_eq!(outcome.rollback, None);
         }

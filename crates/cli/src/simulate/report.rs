@@ -1,4 +1,8 @@
-//! What came of many runs.
+//! Report on many simulated releases: rollbacks, detection delays and stage durations.
+//!
+//! Takes the outcomes of all runs and returns a [`SimulationReport`], printed as a table or as
+//! JSON, and a chart. A rollback before the scenario's change, or without a change, is a false
+//! rollback. The comparison rules get the same statistics as the plan's gates.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,14 +23,15 @@ pub(super) struct SimulationReport {
     seed: u64,
     #[serde(flatten)]
     gates: RollbackStats,
-    /// Rises, over all runs.
+    /// Stage advances and promotions, in all runs.
     advances: usize,
-    /// Runs that rose at least once.
+    /// Runs with at least one stage advance.
     runs_advanced: usize,
-    /// Runs that asked a person because the gates could not decide.
+    /// Runs that awaited an operator's approval because the gates were undecided.
     runs_undecided: usize,
     rollbacks_by_gate: BTreeMap<String, usize>,
-    /// Gates that rises waited for at the end, and in how many runs.
+    /// Gates that did not pass at the end, with the number of runs; runs with a rollback do not
+    /// count.
     open_at_the_end: BTreeMap<String, usize>,
     stages: Vec<StageDurations>,
     peers: BTreeMap<&'static str, RollbackStats>,
@@ -36,11 +41,13 @@ pub(super) struct SimulationReport {
 #[derive(Serialize)]
 struct RollbackStats {
     rollbacks: usize,
-    /// Before the change, or without one.
+    /// Rollbacks before the scenario's change, or without a change.
     false_rollbacks: usize,
-    /// Upper end of the 95 % confidence interval (one-sided, Clopper & Pearson) of their rate.
+    /// Upper end of the one-sided 95 % confidence interval (Clopper & Pearson) of the rate of false
+    /// rollbacks.
     false_rate_upper_95: f64,
-    /// From the change, of the runs that were not rolled back before; `null` when fewer are found.
+    /// Minutes from the change to the rollback, over the runs without a false rollback. A quantile
+    /// is `null` when too few of these runs were rolled back.
     delay_min: DetectionDelay,
 }
 
@@ -50,7 +57,7 @@ struct DetectionDelay {
     p90: Option<u64>,
 }
 
-/// How long runs stayed in a stage that they left upwards.
+/// Minutes that runs spent in one stage before they advanced or were promoted.
 #[derive(Serialize)]
 struct StageDurations {
     share_basis_points: u16,
@@ -106,7 +113,7 @@ impl SimulationReport {
     }
 }
 
-/// What part of the runs each rule had rolled back by which minute.
+/// Draws the share of runs that the gates and each comparison rule had rolled back by each minute.
 pub(super) fn plot_rollbacks<'a>(
     scenarios: &ScenarioSet,
     title: &'a str,
@@ -140,7 +147,7 @@ pub(super) fn plot_rollbacks<'a>(
     Chart {
         title,
         x_label: "minute",
-        y_label: "part of the runs rolled back",
+        y_label: "share of runs rolled back",
         series: lines,
         marked_x: mark,
     }
@@ -160,7 +167,7 @@ impl RollbackStats {
             .collect();
         delays.sort_unstable();
         let runs_until_change = rollback_minutes.len() - false_rollbacks;
-        // Runs in which nothing was found stand at the end.
+        // Runs without a rollback come last, as the longest delays.
         let quantile = |probability: f64| {
             let rank = (probability * runs_until_change as f64).ceil().max(1.0) as usize;
             delays.get(rank - 1).copied()
@@ -195,8 +202,14 @@ fn stage_durations(plan: &Plan, outcomes: &[SimulationOutcome]) -> Vec<StageDura
 
 impl fmt::Display for SimulationReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut table =
-            TextTable::new(["rule", "rolled back", "falsely", "up to", "p50 min", "p90 min"]);
+        let mut table = TextTable::new([
+            "rule",
+            "rolled back",
+            "false",
+            "upper 95 %",
+            "delay p50 min",
+            "delay p90 min",
+        ]);
         let format_minutes =
             |minutes: Option<u64>| minutes.map_or("–".to_owned(), |m| m.to_string());
         let mut row = |name: &str, stats: &RollbackStats| {
@@ -216,17 +229,21 @@ impl fmt::Display for SimulationReport {
         }
         write!(f, "{table}")?;
         let (advances, runs) = (self.advances, self.runs);
-        writeln!(f, "{advances} rises in {runs} runs, {} undecided", self.runs_undecided)?;
+        writeln!(
+            f,
+            "{advances} stage advances in {runs} runs; {} runs awaited approval with undecided gates",
+            self.runs_undecided
+        )?;
         for (gate, count) in &self.rollbacks_by_gate {
-            writeln!(f, "{count} by {gate}")?;
+            writeln!(f, "{count} rolled back by {gate}")?;
         }
         for (gate, count) in &self.open_at_the_end {
-            writeln!(f, "{count} waiting at the end for {gate}")?;
+            writeln!(f, "{count} still waiting for {gate} at the end")?;
         }
         for stage in &self.stages {
             writeln!(
                 f,
-                "stage of {} bp, at least {} min: left {} times, after {} min (p50), {} at most",
+                "stage at {} bp, minimum {} min: advanced in {} runs, after {} min (p50), {} min (max)",
                 stage.share_basis_points,
                 stage.at_least_minutes,
                 stage.left,

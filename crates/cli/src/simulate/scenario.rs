@@ -1,4 +1,8 @@
-//! What is simulated: the rates of every metric in each cohort and minute.
+//! Scenarios of a simulation: the rate of every metric in each cohort and minute.
+//!
+//! Parses the values of `--scenario` and returns the rates, the traffic factor and the counter
+//! faults that all given scenarios have in a minute. Refuses unknown metrics and values out of
+//! range. Nothing is random here: `traffic_simulator` draws the counters.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,26 +11,28 @@ use jeffrey_edge::rollout::counts::{Metric, SLOW_MS};
 use jeffrey_edge::rollout::plan::explain::baseline_rate;
 use jeffrey_terms::Cohort;
 
-/// One thing that happens.
+/// One change of a simulation, from its value of `--scenario`.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Scenario {
-    /// Traffic so many times as high for half an hour, every four hours from a minute on.
+    /// Multiplies the traffic by `times` (1 to 100) for 30 minutes, every 4 hours from `minute` on.
     Burst { times: f64, minute: u64 },
-    /// From a minute on all requests of one subject fail: the canary's that comes most often.
+    /// From `minute` on, every request of the canary's most active user fails.
     FailingClient { minute: u64 },
-    /// The rate of both moves from one value to another over a day.
+    /// Moves the rate of both cohorts from `from` to `to` over the first day, linearly.
     Drift { metric: Metric, from: f64, to: f64 },
-    /// Nothing.
+    /// Changes nothing: both cohorts keep the healthy rates.
     Healthy,
-    /// The P95 latency of both, and from a minute on the canary's.
+    /// Sets the p95 latency of both cohorts to `from_ms`, and the canary's to `to_ms` from `minute`
+    /// on.
     Latency { from_ms: f64, to_ms: f64, minute: u64 },
-    /// Half of a cohort's requests fail for half an hour.
+    /// Half of a cohort's requests fail for 30 minutes from `minute` on.
     Outage { cohort: Cohort, minute: u64 },
-    /// The rate of both, and from a minute on the canary's: at once, or rising over some minutes.
+    /// Sets the rate of both cohorts to `from` and moves the canary's to `to` from `minute` on: at
+    /// once when `over_minutes` is 0, else linearly over that time.
     MetricRate { metric: Metric, from: f64, to: f64, minute: u64, over_minutes: u64 },
-    /// From a minute on nothing of the canary's is counted.
+    /// From `minute` on, no canary request is counted.
     Silence { minute: u64 },
-    /// The canary's counters arrive under a minute that is so much later: a clock that is wrong.
+    /// The canary's clock is wrong: its counters are reported `minutes` (0 to 30) later.
     ClockSkew { minutes: u64 },
 }
 
@@ -92,7 +98,7 @@ impl FromStr for Scenario {
 }
 
 impl fmt::Display for Scenario {
-    /// As it is read.
+    /// Writes the scenario in the syntax that [`FromStr`] parses.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let percent = |rate: f64| format!("{}%", (1e6 * rate).round() / 1e4);
         match *self {
@@ -116,11 +122,11 @@ impl fmt::Display for Scenario {
     }
 }
 
-/// What is no scenario.
+/// A value of `--scenario` that is misspelt or out of range; the message lists the syntax.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "scenario `{text}` is none of healthy, METRIC:FROM:TO[@MINUTE][/MINUTES] with rates such as 1%, \
-     latency:MS:MS[@MINUTE], drift:METRIC:FROM:TO, burst:TIMES[@MINUTE] with 1 to 100 times, \
+    "unknown scenario `{text}`; expected healthy, METRIC:FROM:TO[@MINUTE][/MINUTES] with rates such as 1%, \
+     latency:MS:MS[@MINUTE], drift:METRIC:FROM:TO, burst:FACTOR[@MINUTE] with a factor from 1 to 100, \
      client[@MINUTE], outage:canary[@MINUTE], outage:stable[@MINUTE], silence[@MINUTE], skew:MINUTES up to 30; \
      metrics are errors, feedback_bad, low_confidence, mismatches, prototypes, regex, rule_applied, slow"
 )]
@@ -128,7 +134,7 @@ pub(super) struct ScenarioError {
     text: String,
 }
 
-/// `1%` or `0.01`, 0 to 1.
+/// Parses a rate from 0 to 1, written as `1%` or `0.01`; `None` for anything else.
 pub(super) fn parse_rate(text: &str) -> Option<f64> {
     let rate = match text.strip_suffix('%') {
         Some(percent) => percent.parse::<f64>().ok()? / 100.0,
@@ -137,7 +143,7 @@ pub(super) fn parse_rate(text: &str) -> Option<f64> {
     (0.0..=1.0).contains(&rate).then_some(rate)
 }
 
-/// All that happens in one simulation.
+/// All scenarios of one simulation; of two that set the same rate, the last one counts.
 #[derive(Clone, Debug)]
 pub(super) struct ScenarioSet {
     scenarios: Vec<Scenario>,
@@ -148,19 +154,21 @@ impl ScenarioSet {
         Self { scenarios: scenarios.to_vec() }
     }
 
-    /// The minute at which the canary becomes worse, if it does.
+    /// Returns the first minute in which a rollback is correct: a canary rate changes, its latency
+    /// rises or its outage begins. `None` when every rollback is false.
     pub(super) fn change_minute(&self) -> Option<u64> {
         let change_minutes = self.scenarios.iter().filter_map(|scenario| match *scenario {
             Scenario::MetricRate { from, to, minute, .. } if from != to => Some(minute),
             Scenario::Latency { from_ms, to_ms, minute } if from_ms < to_ms => Some(minute),
             Scenario::Outage { cohort: Cohort::Canary, minute } => Some(minute),
-            // One client is no reason to roll back.
+            // One failing client is no reason to roll back.
             _ => None,
         });
         change_minutes.min()
     }
 
-    /// The chance of a hit.
+    /// Returns the probability (0 to 1) that a request of this cohort counts for `metric` in
+    /// `minute`.
     pub(super) fn rate(&self, metric: Metric, cohort: Cohort, minute: u64) -> f64 {
         let canary = cohort == Cohort::Canary;
         let mut rate = healthy_rate(metric);
@@ -208,7 +216,7 @@ impl ScenarioSet {
         rate
     }
 
-    /// How many times its usual height the traffic has.
+    /// Returns the factor on the usual traffic in minute `now`; 1 without a burst.
     pub(super) fn traffic_factor(&self, now: u64) -> f64 {
         let times = self.scenarios.iter().filter_map(|scenario| match *scenario {
             Scenario::Burst { times, minute } => {
@@ -220,13 +228,13 @@ impl ScenarioSet {
         times.fold(1.0, f64::max)
     }
 
-    /// Whether all requests of one of the canary's subjects fail.
+    /// Returns whether every request of the canary's most active user fails in minute `now`.
     pub(super) fn client_fails(&self, now: u64) -> bool {
         let has_failing_client = |scenario: &Scenario| matches!(scenario, Scenario::FailingClient { minute } if now >= *minute);
         self.scenarios.iter().any(has_failing_client)
     }
 
-    /// By how many minutes the canary's clock is late.
+    /// Returns how many minutes late the canary's counters are reported; 0 without a skew.
     pub(super) fn skew_minutes(&self) -> u64 {
         let minutes = self.scenarios.iter().map(|scenario| match scenario {
             Scenario::ClockSkew { minutes } => *minutes,
@@ -235,14 +243,15 @@ impl ScenarioSet {
         minutes.max().unwrap_or(0)
     }
 
-    /// Whether nothing of the canary's is counted.
+    /// Returns whether the canary's counters are missing in minute `now`.
     pub(super) fn is_canary_silent(&self, now: u64) -> bool {
         self.scenarios
             .iter()
             .any(|scenario| matches!(scenario, Scenario::Silence { minute } if now >= *minute))
     }
 
-    /// The metric that the story is about, and the limit of a literal rule for it.
+    /// Returns the metric of the first scenario that changes one, and the limit (0 to 1) that the
+    /// comparison rules apply to it. Without such a scenario the metric is `Errors`.
     pub(super) fn metric_and_limit(&self) -> (Metric, f64) {
         let scenario_metric = self.scenarios.iter().find_map(|scenario| match scenario {
             Scenario::Drift { metric, .. } | Scenario::MetricRate { metric, .. } => Some(*metric),
@@ -258,7 +267,7 @@ impl ScenarioSet {
     }
 }
 
-/// The metrics that a scenario may move.
+/// Metrics that a scenario can change.
 const SCENARIO_METRICS: [Metric; 8] = [
     Metric::Errors,
     Metric::FeedbackBad,
@@ -270,7 +279,8 @@ const SCENARIO_METRICS: [Metric; 8] = [
     Metric::Slow,
 ];
 
-/// What both cohorts do when nothing is said.
+/// Returns the rate of both cohorts when no scenario changes it: for slow requests that of a p95
+/// latency of 180 ms, for every other metric its [`baseline_rate`].
 fn healthy_rate(metric: Metric) -> f64 {
     match metric {
         Metric::Slow => probability_above(SLOW_MS as f64, 180.0),
@@ -278,16 +288,20 @@ fn healthy_rate(metric: Metric) -> f64 {
     }
 }
 
-/// The chance of a latency above `ms` with this P95: a log-normal law whose spread gives 3.2 % above
-/// 200 ms at a P95 of 180 ms, and 10 % at 240 ms (`statistics.md`, 4.6).
+/// Returns the probability of a latency above `ms` when the p95 latency is `p95_ms`.
+///
+/// The latency is log-normal. Its spread gives 3.2 % above 200 ms at a p95 of 180 ms, and 10 % at
+/// 240 ms.
 fn probability_above(ms: f64, p95_ms: f64) -> f64 {
     let z = Z_95 + libm::log(ms / p95_ms) / LATENCY_LOG_STD_DEV;
     0.5 * libm::erfc(z / std::f64::consts::SQRT_2)
 }
 
+/// 95th percentile of the standard normal distribution.
 const Z_95: f64 = 1.644_853_626_951_472_7;
+/// Standard deviation of the logarithm of the latency, the spread in [`probability_above`].
 const LATENCY_LOG_STD_DEV: f64 = 0.509;
-/// Hour 6, as in `statistics.md`.
+/// Minute in which a change starts without `@MINUTE`: hour 6.
 const CHANGE_MINUTE_DEFAULT: u64 = 360;
 const OUTAGE_MINUTES: u64 = 30;
 const BURST_MINUTES: u64 = 30;

@@ -1,7 +1,9 @@
-//! Simulated minutes: users with cohorts, and counters drawn for all of them at once.
+//! Simulated traffic: users with cohorts, and each minute's counters for all users at once.
 //!
-//! Requests are independent draws of users, so the counters of a minute are binomial, and only the users
-//! behind errors are drawn one by one. A user's cohort is that of a bucket, drawn once.
+//! Takes the scenarios, the users and a seed, and returns [`ClosedMinute`]s. Requests are
+//! independent draws of users, so the counters of a minute are binomial. Only users with errors are
+//! drawn one by one, and users with hits of other metrics where a gate counts subjects. A user's
+//! cohort follows from a bucket that is drawn once.
 
 use std::collections::VecDeque;
 
@@ -19,40 +21,42 @@ use jeffrey_edge::rollout::gate::{EvidenceUnit, evaluator};
 use jeffrey_edge::rollout::plan::Plan;
 use jeffrey_terms::{Cohort, Share};
 
-/// Who comes, and how often.
+/// Users of a simulation and the traffic that they send.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct UserPopulation {
-    /// Requests a minute, on average over a day.
+    /// Mean requests per minute over a day, both cohorts together.
     pub(super) requests_per_minute: f64,
-    /// How many subjects there are.
+    /// Number of distinct users; each one is a subject.
     pub(super) user_count: u32,
-    /// Exponent of Zipf's law; 0 is all alike.
+    /// Zipf exponent of requests per user; 0 means that all users send equally often.
     pub(super) zipf_exponent: f64,
-    /// Part of the users whose requests fail one time in four, whatever the cohort.
+    /// Share of users, 0 to 1, whose requests fail one time in four in either cohort.
     pub(super) failing_user_share: f64,
-    /// How far the day's highest traffic lies above the mean, 0 to 1.
+    /// Amplitude of the daily traffic curve: how far the peak lies above the mean, 0 to 1.
     pub(super) daily_amplitude: f64,
-    /// The share that stays stable.
+    /// Share of users that stay stable in every stage.
     pub(super) holdout: Share,
 }
 
-/// One simulated release's traffic.
+/// Generator of the minutes of one simulated release.
 pub(super) struct TrafficSimulator<'a> {
     scenarios: &'a ScenarioSet,
     population: UserPopulation,
     rng: Pcg64,
     users: Vec<SimulatedUser>,
-    /// Users in the order of their first request.
+    /// Minute of the first request and index of each user, in ascending order.
     first_requests: Vec<(u64, u32)>,
+    /// Number of entries of `first_requests` that are already counted.
     first_requests_counted: usize,
     share: Share,
-    /// Canary then stable; broken ones apart.
+    /// Users by cohort (canary, stable), then by group (healthy, failing).
     user_groups: [[WeightedUsers; 2]; 2],
-    /// The metrics, errors aside, whose subjects some gate looks at: only those are drawn.
+    /// Metrics other than errors for which a gate counts subjects; only their subjects are drawn.
     drawn_subject_metrics: Vec<Metric>,
-    /// Counters of the canary's that its clock holds back.
+    /// Canary counters that the clock skew holds back, oldest first.
     delayed_counts: VecDeque<CohortCounts>,
-    /// The canary's erring users of the last hour, minute by minute, and both cohorts' counters.
+    /// For each of the last 60 minutes: the canary users with errors, once per error, and the
+    /// counters of both cohorts.
     last_hour: VecDeque<(Vec<u32>, TopSubjects)>,
 }
 
@@ -62,14 +66,15 @@ struct SimulatedUser {
     bucket: u16,
     is_holdout: bool,
     is_failing: bool,
-    /// For each of [`SUBJECT_METRICS`]: the minute after the last hit; 0 without one.
+    /// For each of [`SUBJECT_METRICS`]: the minute after the user's last hit; 0 without a hit.
     affected_until: [u64; SUBJECT_METRICS.len()],
 }
 
-/// Subjects newly affected in one minute, by metric and by the age of the hour, of one cohort.
+/// Newly affected subjects of one cohort in one minute, by metric and by age of the hour (0 is the
+/// current hour).
 type NewlyAffectedCounts = [[u64; HOURS_TRACKED]; SUBJECT_METRICS.len()];
 
-/// Users drawn by their weight.
+/// Users that are drawn with a probability proportional to their weight.
 #[derive(Default)]
 struct WeightedUsers {
     users: Vec<u32>,
@@ -138,7 +143,7 @@ impl<'a> TrafficSimulator<'a> {
         }
     }
 
-    /// The counters of a minute under a share.
+    /// Draws the counters of `minute` at this traffic share of the canary.
     pub(super) fn draw_minute(&mut self, minute: u64, share: Share) -> ClosedMinute {
         if share != self.share || minute == 0 {
             self.share = share;
@@ -227,7 +232,7 @@ impl<'a> TrafficSimulator<'a> {
         let [healthy_weight, failing_weight] =
             self.user_groups[cohort_index].each_ref().map(WeightedUsers::total_weight);
         let cohort_weight = (healthy_weight + failing_weight).max(f64::MIN_POSITIVE);
-        // A story may make everybody fail; a broken user is never better for it.
+        // A scenario may make all requests fail; a failing user never has fewer errors than others.
         let (healthy_error_rate, failing_error_rate) = (
             healthy_weight / cohort_weight * error_rate,
             failing_weight / cohort_weight * error_rate.max(FAILING_USER_ERROR_RATE),
@@ -241,7 +246,7 @@ impl<'a> TrafficSimulator<'a> {
             failing_users.push(user_index);
             self.mark_affected(user_index, ERRORS_INDEX, minute, affected);
         }
-        // The sound one that comes most often: its part of what has not failed anyway.
+        // The most active healthy user: all of its requests fail that have not failed already.
         let client_fails = cohort == Cohort::Canary && self.scenarios.client_fails(minute);
         if let Some(user_index) =
             self.user_groups[cohort_index][0].users.first().copied().filter(|_| client_fails)
@@ -297,7 +302,8 @@ impl<'a> TrafficSimulator<'a> {
         counts
     }
 
-    /// A hit of a user's: newly affected since every hour that began after the last one.
+    /// Records a hit of a user. The user is newly affected since every hour that began after the
+    /// last hit, as in [`newly_affected_hours`].
     fn mark_affected(
         &mut self,
         user_index: u32,
@@ -366,14 +372,14 @@ impl<'a> TrafficSimulator<'a> {
     }
 }
 
-/// The place of [`Metric::Errors`] among [`SUBJECT_METRICS`].
+/// Index of [`Metric::Errors`] in [`SUBJECT_METRICS`].
 const ERRORS_INDEX: usize = 0;
 const _: () = assert!(matches!(SUBJECT_METRICS[ERRORS_INDEX], Metric::Errors));
-/// Hours whose newly affected subjects are counted.
+/// Number of past hours for which newly affected subjects are counted.
 const HOURS_TRACKED: usize = evaluator::SUBJECT_HOURS_PER_DAY as usize;
-/// How often a broken user's request fails (`statistics.md`, 4.6).
+/// Error rate of a failing user: one request in four.
 const FAILING_USER_ERROR_RATE: f64 = 0.25;
-/// How many readers say what they think of an answer.
+/// Share of answers that get feedback from a reader.
 const FEEDBACK_RATE: f64 = 0.005;
 
 #[cfg(test)]

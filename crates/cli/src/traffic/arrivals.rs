@@ -1,7 +1,8 @@
-//! Who comes when with what: a seed in, a stream of arrivals out; no clock, no network.
+//! Arrivals of a load test: which user sends which text at what time.
 //!
-//! Arrivals are a Poisson process (gaps drawn from an exponential law) with bursts laid over it.
-//! Users follow Zipf's law: few come often, most rarely. The same seed gives the same stream.
+//! Takes a seed and returns a stream of arrivals; uses no clock and no network. Arrivals are a
+//! Poisson process (gaps drawn from an exponential distribution) with additional bursts. Users
+//! follow Zipf's law: few send often, most send rarely. The same seed gives the same stream.
 
 use std::time::Duration;
 
@@ -11,31 +12,31 @@ use rand_pcg::Pcg64;
 
 use super::texts::{TextGenerator, TextKind};
 
-/// How often somebody arrives.
+/// Rate of the arrivals, with bursts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct ArrivalPattern {
-    /// On average a second, bursts aside; above 0.
+    /// Mean arrivals per second without bursts; above 0.
     pub(super) rate_per_second: f64,
-    /// So many at once; 0 is no burst.
+    /// Requests in one burst; 0 disables bursts.
     pub(super) burst_size: u32,
-    /// From one burst to the next, and from the start to the first; above 0.
+    /// Time between two bursts, and from the start to the first burst; above 0.
     pub(super) burst_interval: Duration,
 }
 
-/// One request to be made.
+/// One request that the load test sends.
 #[derive(Clone, PartialEq)]
 pub(super) struct Arrival {
-    /// After the start.
+    /// Time of the arrival after the start.
     pub(super) offset: Duration,
-    /// 1 to the number of users; the lower, the more often.
+    /// Number of the user, from 1; lower numbers send more often.
     pub(super) user: u32,
-    /// What the text tries.
+    /// Kind of the text to send.
     pub(super) kind: TextKind,
-    /// What is sent.
+    /// Text to send; may be empty.
     pub(super) text: String,
 }
 
-/// An endless stream of arrivals.
+/// Endless stream of arrivals in order of time.
 pub(super) struct ArrivalStream {
     times: ArrivalTimes,
     users: UserSampler,
@@ -43,9 +44,10 @@ pub(super) struct ArrivalStream {
 }
 
 impl ArrivalStream {
-    /// `None` for a pace or a number of users out of range.
+    /// Creates the stream of a seed; `None` when the pattern or the number of users is out of
+    /// range.
     pub(super) fn new(seed: u64, pattern: ArrivalPattern, users: u32) -> Option<Self> {
-        // One generator each: more users, or another pace, leaves the texts as they were.
+        // Each part has its own generator: more users or another rate do not change the texts.
         let mut seeds = Pcg64::seed_from_u64(seed);
         let mut rng = || Pcg64::from_rng(&mut seeds);
         Some(Self {
@@ -67,16 +69,17 @@ impl Iterator for ArrivalStream {
     }
 }
 
-/// When they arrive, in order.
+/// Times of the arrivals after the start, in ascending order.
 struct ArrivalTimes {
     rng: Pcg64,
     gaps: Exp<f64>,
-    /// The next one of the process, in seconds.
+    /// Time of the next arrival outside bursts, in seconds.
     next_single_seconds: f64,
     burst_size: u32,
     burst_interval: Duration,
-    /// The next burst, and who of it is still to come.
+    /// Time of the current or next burst.
     next_burst: Duration,
+    /// Requests of that burst that are not returned yet.
     burst_remaining: u32,
 }
 
@@ -103,7 +106,7 @@ impl ArrivalTimes {
 impl Iterator for ArrivalTimes {
     type Item = Duration;
 
-    /// `None` beyond what a [`Duration`] can hold.
+    /// Returns the next time; `None` when a [`Duration`] cannot hold it.
     fn next(&mut self) -> Option<Duration> {
         let single = Duration::try_from_secs_f64(self.next_single_seconds).ok()?;
         if self.burst_size == 0 || single < self.next_burst {
@@ -120,7 +123,7 @@ impl Iterator for ArrivalTimes {
     }
 }
 
-/// Who arrives.
+/// Sampler of user numbers by Zipf's law.
 struct UserSampler {
     rng: Pcg64,
     distribution: Zipf<f64>,
@@ -140,8 +143,8 @@ impl Iterator for UserSampler {
     }
 }
 
-/// Of Zipf's law: a little steeper than the 1 of words, so that with 1,000 users the most frequent
-/// one makes 18 % of the requests.
+/// Exponent of Zipf's law. It is a little above the 1 of word frequencies, so that with 1,000 users
+/// the most active user sends 18 % of the requests.
 const ZIPF_EXPONENT: f64 = 1.1;
 
 #[cfg(test)]
@@ -171,7 +174,7 @@ mod tests {
     fn another_rate_or_more_users_leave_the_texts_as_they_were() {
         let texts = |pattern, users| -> Vec<String> {
             let traffic = ArrivalStream::new(7, pattern, users).unwrap();
-            // Within the first second the limit on personal data cannot tell the paces apart.
+            // Within the first second the limit on personal data does not depend on the rate.
             traffic.take(20).map(|arrival| arrival.text).collect()
         };
         let faster = ArrivalPattern { rate_per_second: 40.0, ..PATTERN };
@@ -194,7 +197,7 @@ mod tests {
 
     #[test]
     fn gaps_spread_as_far_as_their_mean() {
-        // An exponential law's standard deviation is its mean:
+        // The standard deviation of an exponential distribution is its mean:
         // https://en.wikipedia.org/wiki/Exponential_distribution
         let times = ArrivalTimes::new(rng(), ArrivalPattern { burst_size: 0, ..PATTERN }).unwrap();
         let times: Vec<f64> = times.take(100_000).map(|time| time.as_secs_f64()).collect();

@@ -1,10 +1,10 @@
-//! The requests themselves: a pool of threads that ask, each one answer at a time.
+//! HTTP client of the load test: a pool of threads, each with one request at a time.
 //!
-//! The pool is an open loop: an arrival is handed over on its time, whatever earlier answers do. One
-//! that finds all threads busy waits, and its latency runs from its arrival, not from its sending;
-//! otherwise a slow endpoint would slow the questions, and its worst moments would go unmeasured
-//! ("coordinated omission", <https://www.scylladb.com/2021/04/22/on-coordinated-omission/>). An
-//! answer keeps no text.
+//! The pool is an open loop: each request is enqueued when it is due, whatever became of earlier
+//! requests. A request that finds all threads busy waits, and its latency is measured from its
+//! arrival, not from its sending. Otherwise a slow endpoint would slow the requests down, and its
+//! worst moments would go unmeasured ("coordinated omission",
+//! <https://www.scylladb.com/2021/04/22/on-coordinated-omission/>). An outcome contains no text.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -22,70 +22,70 @@ use super::target::LoadTestTarget;
 use crate::progress::monotonic_now;
 use jeffrey_terms::{Cohort, Label};
 
-/// How a request is made.
+/// Settings of every request of a load test.
 #[derive(Clone, Debug)]
 pub(super) struct RequestOptions {
-    /// The JSON field of the text.
+    /// Name of the JSON field that holds the text.
     pub(super) text_field: String,
-    /// Where the user stands.
+    /// Part of the request that carries the user ID.
     pub(super) user_field: UserField,
-    /// How long a user waits, from the arrival on.
+    /// Request timeout, measured from the scheduled arrival.
     pub(super) timeout: Duration,
-    /// Requests in flight at most; above 0.
+    /// Maximum number of concurrent requests; above 0.
     pub(super) concurrency: usize,
 }
 
-/// Where a request names its user.
+/// Part of a request that carries the user ID; the values of `--user-field`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum UserField {
-    /// In `user_id`, beside the text.
+    /// In the `user_id` field of the JSON body
     Body,
-    /// In the header `x-user-id`.
+    /// In the `x-user-id` request header
     Header,
-    /// Nowhere.
+    /// No user ID is sent
     None,
 }
 
-/// What became of one request.
+/// Outcome of one request: the response without its text, or a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LoadTestOutcome {
-    /// As in the arrival.
+    /// Number of the user, from 1, as in the arrival.
     pub(super) user: u32,
-    /// Who answered, where the answer says so.
+    /// Cohort that answered; `None` when the response does not name one.
     pub(super) cohort: Option<Cohort>,
-    /// The status, or why there is none.
+    /// HTTP status of the response, or the reason why there is no response.
     pub(super) result: Result<StatusCode, RequestFailure>,
-    /// From the arrival to the last byte, or to the end of the patience. A failed connection has
-    /// none: it is no answer, and it is quick.
+    /// Time from the scheduled arrival to the last byte or to the timeout. `None` for connection
+    /// and protocol failures, which are fast and would lower the quantiles.
     pub(super) latency: Option<Duration>,
-    /// The label that a 2xx answer carries.
+    /// Label of a 2xx response; `None` when the body has no label.
     pub(super) label: Option<ResponseLabel>,
 }
 
-/// A label as an endpoint gives it.
+/// Label of a response, as the endpoint names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ResponseLabel {
-    /// One of the eight.
+    /// One of the eight labels.
     Known(Label),
-    /// Another word, which is not kept: it could be anything.
+    /// Any other string; it is not kept, because it could contain a text.
     Other,
 }
 
-/// Why there is no answer.
+/// Reason why a request got no response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RequestFailure {
-    /// No connection, or one that broke.
+    /// The connection could not be opened, or it broke.
     Connection,
-    /// Something that is not HTTP, or not TLS.
+    /// The endpoint did not speak valid HTTP or TLS.
     Protocol,
-    /// Not within the timeout.
+    /// The response was not complete within the timeout.
     Timeout,
 }
 
-/// Threads that ask.
+/// Pool of threads that send the requests.
 pub(super) struct RequestPool {
     queue: Sender<RequestJob>,
-    /// Handed over and not yet answered.
+    /// Number of enqueued requests without an outcome.
     in_flight: Arc<AtomicUsize>,
     concurrency: usize,
 }
@@ -96,10 +96,11 @@ struct RequestJob {
 }
 
 impl RequestPool {
-    /// The pool and its answers. Once `stopped`, no further request is made.
+    /// Starts the threads and returns the pool with the receiver of the outcomes. Once `stopped` is
+    /// true, no further request is sent.
     ///
     /// # Errors
-    /// What the system says when it has no thread left.
+    /// The [`io::Error`] of the operating system when it cannot start a thread.
     pub(super) fn start(
         target: &LoadTestTarget,
         options: &RequestOptions,
@@ -125,10 +126,11 @@ impl RequestPool {
         Ok((Self { queue, in_flight, concurrency: options.concurrency }, outcome_receiver))
     }
 
-    /// Hands an arrival over, `due` at this moment. Says whether a thread was free for it.
+    /// Enqueues a request that is due now (`due`), and returns whether a thread was free for it.
     pub(super) fn enqueue(&self, arrival: Arrival, due: Instant) -> bool {
         let in_flight_before = self.in_flight.fetch_add(1, Ordering::Relaxed);
-        // Fails only when no thread is left, and then no answer comes, which the report counts.
+        // Sending fails only when all threads have ended; the report counts the request as
+        // unanswered.
         let _ = self.queue.send(RequestJob { arrival, due });
         in_flight_before < self.concurrency
     }
@@ -145,10 +147,11 @@ struct PoolThread {
 }
 
 impl PoolThread {
-    /// Until the pool is dropped and its queue is empty.
+    /// Sends queued requests until the pool is dropped and its queue is empty, or `stopped` is
+    /// true.
     fn run(&self) {
         loop {
-            // A thread waits inside the lock, the others for the lock: one at a time takes a job.
+            // One thread waits for a job with the lock held; the others wait for the lock.
             let job = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let Ok(RequestJob { arrival, due }) = job else { return };
             if self.stopped.load(Ordering::Relaxed) {
@@ -171,7 +174,7 @@ impl PoolThread {
             label: None,
         };
         let waited = monotonic_now().saturating_duration_since(due);
-        // Who has waited that long has gone, and asks no more.
+        // A request that has waited longer than its timeout is not sent.
         if let Some(remaining) =
             self.options.timeout.checked_sub(waited).filter(|left| !left.is_zero())
         {
@@ -214,7 +217,7 @@ impl PoolThread {
         let (head, mut body) = request.send(Value::Object(fields).to_string())?.into_parts();
         let body_bytes = body.with_config().limit(BODY_BYTES_MAX).read_to_vec();
         let body = match body_bytes {
-            // It has answered; its label stays unknown.
+            // The endpoint has answered; the label stays unknown.
             Err(ureq::Error::BodyExceedsLimit(_)) => Vec::new(),
             other => other?,
         };
@@ -222,12 +225,13 @@ impl PoolThread {
     }
 }
 
-/// One connection a thread; no redirect, which could lead to a stranger, and no proxy.
+/// Builds an HTTP agent with one connection per thread. It follows no redirect, which could lead to
+/// another host, and uses no proxy.
 pub(crate) fn build_agent(concurrency: usize, is_https: bool) -> Agent {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls = TlsConfig::builder().unversioned_rustls_crypto_provider(provider);
-    // Reading them takes a while, which only TLS has use for. What cannot be read is not trusted, and
-    // a handshake that lacks it fails.
+    // Loading the root certificates takes a while, and only TLS needs them. A certificate that
+    // cannot be read is not trusted, and a handshake that needs it fails.
     let roots = if is_https { rustls_native_certs::load_native_certs().certs } else { Vec::new() };
     let roots = roots.iter().map(|root| Certificate::from_der(root).to_owned());
     Agent::config_builder()
@@ -248,7 +252,7 @@ fn read_cohort<T>(response: &Response<T>) -> Option<Cohort> {
     [Cohort::Canary, Cohort::Stable].into_iter().find(|cohort| cohort.name().as_bytes() == name)
 }
 
-/// By `/prediction/primary`, else `/primary`.
+/// Reads the label at `/prediction/primary`, else at `/primary`; `None` when there is no string.
 fn read_label(body: &[u8]) -> Option<ResponseLabel> {
     let body: Value = serde_json::from_slice(body).ok()?;
     let pointers = ["/prediction/primary", "/primary"];
@@ -272,17 +276,18 @@ fn classify_failure(error: &ureq::Error) -> RequestFailure {
     }
 }
 
-/// The field that names the user in a body.
+/// JSON body field that holds the user ID.
 pub(super) const USER_ID_FIELD: &str = "user_id";
 
-/// The header by which a gate says who answered.
+/// Response header in which the gateway names the cohort that answered.
 const COHORT_HEADER: &str = "x-jeffrey-cohort";
 
-/// Largest answer that is read: eight scores need a thousandth of it.
+/// Largest response body that is read, in bytes; eight scores need a thousandth of it.
 const BODY_BYTES_MAX: u64 = 1024 * 1024;
 
-/// How long a connection may wait for its next request. Node closes one after 5 s
-/// (`server.keepAliveTimeout`), and a request that crosses with that fails without anybody's fault.
+/// Longest time that an idle connection is kept. Node closes an idle connection after 5 s
+/// (`server.keepAliveTimeout`), and a request sent at that moment fails although neither side is at
+/// fault.
 const IDLE_CONNECTION_AGE_MAX: Duration = Duration::from_secs(3);
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
-//! `jeffrey traffic`: invented traffic against a classify endpoint, to see a release work before
-//! its users do.
+//! `jeffrey traffic`: a load test of a classify endpoint with generated traffic, to check a release
+//! before its users do.
 //!
-//! A seed decides who arrives when with what (`arrivals`, `texts`); threads ask (`client`); answers
-//! become figures (`report`). Nothing that is printed holds a text or a user.
+//! A seed decides which user sends which text at what time (`arrivals`, `texts`). A pool of threads
+//! sends the requests (`client`), and the responses become counts and quantiles (`report`). The
+//! output contains neither a text nor a user ID.
 
 mod arrivals;
 
@@ -35,85 +36,86 @@ use super::progress::monotonic_now;
 use super::{CliError, ExitStatus, print_json};
 use jeffrey_terms::Share;
 
-/// Rehearse a release with invented traffic
+/// Load-test a classify endpoint with generated traffic
 #[derive(clap::Args)]
 #[command(
-    after_help = "Sends invented French and English texts: 70 % plain, 20 % borderline, 5 % with \
-                  personal data that belongs to nobody (2 a minute at most), 5 % edge cases. Users \
-                  are `rehearsal-1` to `rehearsal-<USERS>`, few of them often, most of them rarely. \
-                  The same seed sends the same.\n\n\
-                  Arrivals do not wait for answers. One that finds all --concurrency busy is `late`, \
-                  and its latency counts from its arrival. Cohorts are read from the answers' \
-                  `x-jeffrey-cohort`. A user who meets both has `moved`, as some do when a share \
-                  rises.\n\n\
-                  Ends after --duration or --count, whichever comes first, or on Ctrl-C, with the \
-                  report. Exit codes: 0 fine; 1 more 5xx and failures than --errors-max, or a user \
-                  moved under --sticky; 2 usage error, or nobody listens there.\n\n\
+    after_help = "Sends generated French and English texts: 70 % plain, 20 % borderline, 5 % with \
+                  fictitious personal data (at most 2 per minute), 5 % edge cases. Users are \
+                  `rehearsal-1` to `rehearsal-<USERS>`; their request rates follow Zipf's law. \
+                  The same seed sends the same requests.\n\n\
+                  Open loop: arrivals do not wait for responses. A request that finds all \
+                  --concurrency slots busy counts as `late`; its latency includes the wait. The \
+                  cohort comes from the response header `x-jeffrey-cohort`. A user served by both \
+                  cohorts counts as `moved`; some do whenever the traffic share increases.\n\n\
+                  Stops after --duration or --count, whichever comes first, or on Ctrl-C, and prints \
+                  the report. Exit codes: 0 passed; 1 error rate above --errors-max, or a user \
+                  moved with --sticky; 2 usage error or endpoint unreachable.\n\n\
                   Examples:\n  \
                   jeffrey traffic http://127.0.0.1:8787/predict --rate 20 --duration 5m\n  \
                   jeffrey traffic http://localhost:8788/predict --field inputs --count 200 --json"
 )]
 pub(super) struct LoadTestArguments {
-    /// Endpoint that takes a POST of JSON, such as http://127.0.0.1:8787/predict
+    /// URL of the endpoint; takes a JSON POST, such as http://127.0.0.1:8787/predict
     #[arg(value_name = "URL")]
     url: String,
-    /// Arrivals a second on average, bursts aside; 10000 at most
+    /// Mean arrivals per second without bursts; at most 10000
     #[arg(long, value_name = "N", value_parser = parse_rate, default_value = "5")]
     rate: f64,
-    /// Arrivals at once in a burst; 0 for none
+    /// Requests in one burst; 0 disables bursts
     #[arg(long, value_name = "SIZE", default_value = "10")]
     #[arg(value_parser = clap::value_parser!(u32).range(0..=10_000))]
     burst: u32,
-    /// From one burst to the next
+    /// Time between two bursts
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "30s")]
     burst_every: Duration,
-    /// How long, such as 90s, 5m or 1h [default: 60s, without --count]
+    /// Duration of the test, such as 90s, 5m or 1h [default: 60s, unless --count is given]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     duration: Option<Duration>,
-    /// How many arrivals
+    /// Stop after this many requests
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
-    /// What decides all that is drawn
+    /// Random seed; the same seed sends the same requests
     #[arg(long, value_name = "N", default_value = "1")]
     seed: u64,
-    /// How many users there are
+    /// Number of distinct users
     #[arg(long, value_name = "N", default_value = "1000")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     users: u32,
-    /// Where a request names its user: `x-user-id`, `user_id` beside the text, or nowhere
+    /// Where to send the user ID: in the `x-user-id` header, in the `user_id` body field, or not at
+    /// all
     #[arg(long, value_name = "WHERE", default_value = "header")]
     user_field: UserField,
-    /// JSON field of the text
+    /// JSON field that holds the text
     #[arg(long, value_name = "NAME", default_value = "text")]
     field: String,
-    /// Requests in flight at most
+    /// Maximum number of concurrent requests
     #[arg(long, value_name = "N", default_value = "64")]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=1024))]
     concurrency: u16,
-    /// How long a user waits for an answer, from the arrival on
+    /// Request timeout, measured from the scheduled arrival
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "10s")]
     timeout: Duration,
-    /// Part of the requests that may be 5xx or fail, such as 0.5%
+    /// Highest share of 5xx responses and failed requests that still passes, such as 0.5%
     #[arg(long, value_name = "SHARE", default_value = "0%")]
     errors_max: Share,
-    /// Fail when a user meets both cohorts
+    /// Fail if any user is served by both cohorts
     #[arg(long)]
     sticky: bool,
-    /// Also send to a machine that is not this one
+    /// Allow a target other than localhost
     #[arg(long)]
     allow_remote: bool,
-    /// One JSON object instead of tables
+    /// Print the report as one JSON object
     #[arg(long)]
     json: bool,
 }
 
-/// Arrivals a second.
+/// Parses a mean arrival rate in requests per second, above 0 and at most [`RATE_MAX`].
 fn parse_rate(text: &str) -> Result<f64, ArrivalRateError> {
     let rate = text.parse().ok().filter(|rate| *rate > 0.0 && *rate <= RATE_MAX);
     rate.ok_or_else(|| ArrivalRateError { rate: text.to_owned() })
 }
 
-/// What is no rate.
+/// A value of `--rate` that is not a number or is out of range.
 #[derive(Debug, thiserror::Error)]
 #[error("rate `{rate}` is not a number above 0 and at most {RATE_MAX}")]
 struct ArrivalRateError {
@@ -126,7 +128,7 @@ pub(super) fn run(arguments: &LoadTestArguments) -> Result<ExitStatus, CliError>
         return Err(CliError::Usage("--field is empty"));
     }
     if arguments.user_field == UserField::Body && arguments.field == USER_ID_FIELD {
-        return Err(CliError::Usage("--field user_id is taken by --user-field body"));
+        return Err(CliError::Usage("--field user_id conflicts with --user-field body"));
     }
     let target = LoadTestTarget::parse(&arguments.url, arguments.allow_remote)?;
     let LoadTestArguments { rate, burst, burst_every, .. } = *arguments;
@@ -135,12 +137,11 @@ pub(super) fn run(arguments: &LoadTestArguments) -> Result<ExitStatus, CliError>
         ArrivalPattern { rate_per_second: rate, burst_size: burst, burst_interval: burst_every },
         users,
     );
-    let arrivals =
-        arrivals.ok_or(CliError::Usage("no traffic of this rate and number of users"))?;
+    let arrivals = arrivals.ok_or(CliError::Usage("--rate or --users is out of range"))?;
     target.check_reachable(timeout)?;
 
     let stopped =
-        stop_on_interrupt().map_err(|_| CliError::Usage("Ctrl-C cannot be listened to"))?;
+        stop_on_interrupt().map_err(|_| CliError::Usage("cannot install the Ctrl-C handler"))?;
     let options = RequestOptions {
         text_field: arguments.field.clone(),
         user_field: arguments.user_field,
@@ -148,7 +149,7 @@ pub(super) fn run(arguments: &LoadTestArguments) -> Result<ExitStatus, CliError>
         concurrency: arguments.concurrency.into(),
     };
     let (pool, outcomes) = RequestPool::start(&target, &options, &stopped)
-        .map_err(|_| CliError::Usage("no thread is left: choose fewer by --concurrency"))?;
+        .map_err(|_| CliError::Usage("cannot start a thread: lower --concurrency"))?;
     let started = monotonic_now();
     let load_test = LoadTest { pool, outcomes, stopped, started };
     let report = load_test.run(arrivals, arguments);
@@ -166,10 +167,11 @@ pub(super) fn run(arguments: &LoadTestArguments) -> Result<ExitStatus, CliError>
     Ok(if report.passes(limits) { ExitStatus::Success } else { ExitStatus::Negative })
 }
 
-/// Becomes true on Ctrl-C. The second one ends the process where it stands.
+/// Returns a flag that the first Ctrl-C sets to true; the second Ctrl-C ends the process at once.
 fn stop_on_interrupt() -> io::Result<Arc<AtomicBool>> {
     let stopped = Arc::new(AtomicBool::new(false));
-    // In this order: at the first Ctrl-C the flag is not yet set when the shutdown looks at it.
+    // The order matters: at the first Ctrl-C the shutdown handler must read the flag before it is
+    // set.
     signal_hook::flag::register_conditional_shutdown(
         SIGINT,
         EXIT_CODE_SIGINT,
@@ -179,7 +181,7 @@ fn stop_on_interrupt() -> io::Result<Arc<AtomicBool>> {
     Ok(stopped)
 }
 
-/// A run in progress.
+/// A load test in progress, with its threads and its start time.
 struct LoadTest {
     pool: RequestPool,
     outcomes: Receiver<LoadTestOutcome>,
@@ -188,8 +190,9 @@ struct LoadTest {
 }
 
 impl LoadTest {
-    /// Sends each arrival on its time, then waits for what is still unanswered: no longer than one
-    /// timeout, because an arrival's patience runs from its own time on.
+    /// Sends each request when it is due, then waits for the responses that are missing. The wait
+    /// takes at most one timeout, because a timeout is measured from the scheduled arrival; after
+    /// Ctrl-C it takes at most [`GRACE_PERIOD`].
     fn run(&self, arrivals: ArrivalStream, arguments: &LoadTestArguments) -> LoadTestReport {
         let mut report = LoadTestReport::new(arguments.users);
         let mut progress = LoadTestProgress::new();
@@ -210,7 +213,7 @@ impl LoadTest {
             if self.is_stopped() {
                 break;
             }
-            // Under a rate that leaves no pause, answers come in here.
+            // At a high rate the loop above never waits, so the responses are folded in here.
             self.outcomes.try_iter().for_each(|outcome| report.fold_outcome(&outcome));
             let kind = arrival.kind;
             let thread_was_free = self.pool.enqueue(arrival, due);
@@ -232,8 +235,8 @@ impl LoadTest {
         report
     }
 
-    /// Folds the next answer, if one comes until then or within a tick; false when none can come any
-    /// more.
+    /// Folds the next outcome into the report if it arrives before `until` and within
+    /// [`POLL_INTERVAL`]. Returns `false` when no more outcomes can arrive.
     fn receive_outcome(&self, until: Instant, report: &mut LoadTestReport) -> bool {
         let wait = until.saturating_duration_since(monotonic_now()).min(POLL_INTERVAL);
         match self.outcomes.recv_timeout(wait) {
@@ -249,7 +252,7 @@ impl LoadTest {
     }
 }
 
-/// A line on standard error, when somebody is there to see it.
+/// Progress line on standard error, shown only on a terminal.
 struct LoadTestProgress {
     bar: Option<ProgressBar>,
     last_shown: Instant,
@@ -264,7 +267,7 @@ impl LoadTestProgress {
         Self { bar, last_shown: monotonic_now() }
     }
 
-    /// At most every [`REDRAW_INTERVAL`]: quantiles cost more than an answer.
+    /// Redraws at most once per [`REDRAW_INTERVAL`], because quantiles cost more than a response.
     fn show(&mut self, report: &LoadTestReport) {
         let Some(bar) = &self.bar else { return };
         let now = monotonic_now();
@@ -285,16 +288,16 @@ impl Drop for LoadTestProgress {
 
 const DURATION_DEFAULT: Duration = Duration::from_secs(60);
 
-/// What one thread can hand over in time, with room.
+/// Highest mean arrival rate per second; one thread can enqueue that many in time, with a margin.
 const RATE_MAX: f64 = 10_000.0;
 
-/// How soon Ctrl-C is seen.
+/// Longest time until a Ctrl-C takes effect.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How long answers may still come after Ctrl-C.
+/// Longest wait for missing responses after Ctrl-C.
 const GRACE_PERIOD: Duration = Duration::from_secs(1);
 
 const REDRAW_INTERVAL: Duration = Duration::from_millis(250);
 
-/// What a shell calls the end by SIGINT: 128 and the signal's 2.
+/// Exit code that shells report after SIGINT: 128 plus the signal number 2.
 const EXIT_CODE_SIGINT: i32 = 130;

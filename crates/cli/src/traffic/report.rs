@@ -1,7 +1,7 @@
-//! Answers folded into figures, per cohort.
+//! Report of a load test: outcomes folded into counts and latency quantiles, per cohort.
 //!
-//! Answers in, counts and quantiles out. Keeps which cohorts each user has met, as two bits; no
-//! report names a user or holds a text.
+//! Takes arrivals and outcomes and returns a text report or JSON. It stores which cohorts have
+//! served each user, as two bits. The report names no user and contains no text.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
@@ -16,31 +16,31 @@ use super::texts::TextKind;
 use crate::table::TextTable;
 use jeffrey_terms::{Cohort, Label, Share};
 
-/// Everything that is kept of a rehearsal.
+/// All counters of one load test.
 pub(super) struct LoadTestReport {
-    /// In the order of [`COHORTS`].
+    /// Responses by cohort, in the order of [`COHORTS`].
     by_cohort: [CohortResponses; COHORTS.len()],
-    /// Arrivals by kind, in the order of [`TextKind::ALL`].
+    /// Arrivals by kind of text, in the order of [`TextKind::ALL`].
     arrivals_by_kind: [u64; TextKind::ALL.len()],
-    /// Arrivals that found all busy.
+    /// Arrivals that found all threads busy.
     late_arrivals: u64,
-    /// In the order of [`FAILURES`].
+    /// Failed requests by reason, in the order of [`FAILURES`].
     failures: [u64; FAILURES.len()],
-    /// By user: a bit for each cohort met.
+    /// Cohorts that served each user, by user number: 0 unknown, 1 canary, 2 stable, 3 both.
     cohorts_met: Vec<u8>,
 }
 
-/// When a rehearsal was fine.
+/// Limits that a load test must keep to pass.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LoadTestLimits {
-    /// Largest part of the requests that is 5xx or failed.
+    /// Highest share of 5xx responses and failed requests that still passes.
     pub(super) errors_max: Share,
-    /// No user may meet both cohorts.
+    /// Whether the test fails if any user is served by both cohorts.
     pub(super) require_sticky: bool,
 }
 
 impl LoadTestReport {
-    /// For users from 1 to this number.
+    /// Creates an empty report for the users 1 to `users`.
     pub(super) fn new(users: u32) -> Self {
         Self {
             by_cohort: [(); COHORTS.len()].map(|()| CohortResponses::new()),
@@ -51,7 +51,7 @@ impl LoadTestReport {
         }
     }
 
-    /// Counts an arrival; `free` says whether a thread was free for it.
+    /// Counts an arrival; it is late unless a thread was free for it.
     pub(super) fn count_arrival(&mut self, kind: TextKind, thread_was_free: bool) {
         self.late_arrivals += u64::from(!thread_was_free);
         for (count, counted_kind) in self.arrivals_by_kind.iter_mut().zip(TextKind::ALL) {
@@ -59,7 +59,7 @@ impl LoadTestReport {
         }
     }
 
-    /// Folds an answer in.
+    /// Folds the outcome of one request into the counters.
     pub(super) fn fold_outcome(&mut self, outcome: &LoadTestOutcome) {
         if let Err(failure) = outcome.result {
             for (count, (counted_failure, _)) in self.failures.iter_mut().zip(FAILURES) {
@@ -81,22 +81,22 @@ impl LoadTestReport {
         }
     }
 
-    /// Handed over so far.
+    /// Returns the number of requests enqueued so far.
     pub(super) fn arrivals(&self) -> u64 {
         self.arrivals_by_kind.iter().sum()
     }
 
-    /// Answered or failed so far.
+    /// Returns the number of requests answered or failed so far.
     pub(super) fn requests(&self) -> u64 {
         self.by_cohort.iter().map(|responses| responses.requests).sum()
     }
 
-    /// Users that met both cohorts.
+    /// Returns the number of users served by both cohorts.
     pub(super) fn moved_users(&self) -> usize {
         self.cohorts_met.iter().filter(|met| **met == 3).count()
     }
 
-    /// 5xx or failed.
+    /// Returns the number of 5xx responses and failed requests.
     fn errors(&self) -> u64 {
         self.by_cohort
             .iter()
@@ -104,14 +104,14 @@ impl LoadTestReport {
             .sum()
     }
 
-    /// Whether the limits are kept; no request breaks none.
+    /// Returns whether the test keeps its limits; a test without requests does.
     pub(super) fn passes(&self, limits: LoadTestLimits) -> bool {
         let allowed = u64::from(limits.errors_max.basis_points()) * self.requests();
         let all = u64::from(Share::ALL.basis_points());
         self.errors() * all <= allowed && !(limits.require_sticky && self.moved_users() > 0)
     }
 
-    /// One line while it runs.
+    /// Returns the progress line that is shown during the test.
     pub(super) fn progress_line(&self) -> String {
         let total = self.total();
         let mut line = format!("{} sent, {} errors", self.arrivals(), self.errors());
@@ -125,7 +125,7 @@ impl LoadTestReport {
         line
     }
 
-    /// All cohorts together.
+    /// Returns the responses of all cohorts together.
     fn total(&self) -> CohortResponses {
         let mut total = CohortResponses::new();
         for responses in &self.by_cohort {
@@ -134,7 +134,7 @@ impl LoadTestReport {
         total
     }
 
-    /// As one JSON object.
+    /// Returns the report in the form that `--json` prints.
     pub(super) fn to_json(
         &self,
         seed: u64,
@@ -166,15 +166,15 @@ impl LoadTestReport {
         }
     }
 
-    /// Users of whom a cohort is known.
+    /// Returns the number of users with a known cohort.
     fn users_with_cohort(&self) -> usize {
         self.cohorts_met.iter().filter(|met| **met != 0).count()
     }
 
-    /// As tables for the eye.
+    /// Returns the report as text with tables.
     pub(super) fn to_text(&self, seed: u64, elapsed: Duration, limits: LoadTestLimits) -> String {
         let mut text = String::new();
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = self.write_text(&mut text, seed, elapsed, limits);
         text
     }
@@ -211,19 +211,19 @@ impl LoadTestReport {
         }
         writeln!(
             output,
-            "late {}: arrivals that found all busy; their wait is in the latency",
+            "late {}: arrivals that had to wait for a free connection; their latency includes the wait",
             self.late_arrivals
         )?;
         if arrivals > self.requests() {
-            writeln!(output, "unanswered {} when it was ended", arrivals - self.requests())?;
+            writeln!(output, "unanswered {} when the test ended", arrivals - self.requests())?;
         }
         writeln!(
             output,
-            "moved {} of {} users whose cohort is known",
+            "moved {} of {} users with a known cohort",
             self.moved_users(),
             self.users_with_cohort()
         )?;
-        let verdict = if self.passes(limits) { "fine" } else { "FAIL" };
+        let verdict = if self.passes(limits) { "PASS" } else { "FAIL" };
         let (errors, requests, max) = (self.errors(), self.requests(), limits.errors_max);
         let sticky = if limits.require_sticky { ", no user moved" } else { "" };
         writeln!(output, "{verdict}: {errors} errors in {requests} requests, limit {max}{sticky}")
@@ -258,15 +258,15 @@ impl LoadTestReport {
     }
 }
 
-/// What one cohort answered.
+/// Responses and failures of one cohort.
 struct CohortResponses {
     requests: u64,
-    /// 2xx, 3xx, 4xx, 5xx; ureq never gives a 1xx as the answer.
+    /// Responses by status class: 2xx, 3xx, 4xx, 5xx; ureq never returns a 1xx as the response.
     status_class_counts: [u64; 4],
     failed: u64,
-    /// In microseconds.
+    /// Latencies in microseconds, measured from the scheduled arrival.
     latency_us: Histogram<u64>,
-    /// In the order of [`Label::ALL`], and what is none of them.
+    /// Labels in the order of [`Label::ALL`], then all other strings.
     label_counts: [u64; Label::ALL.len() + 1],
 }
 
@@ -277,7 +277,7 @@ impl CohortResponses {
             requests: 0,
             status_class_counts: [0; 4],
             failed: 0,
-            // Constant bounds: 1 to an hour, and 3 digits of the 5 that the library can.
+            // The bounds are constant and valid: 1 µs to 1 hour, and 3 of at most 5 digits.
             latency_us: histogram.expect("bounds of a histogram"),
             label_counts: [0; Label::ALL.len() + 1],
         }
@@ -311,11 +311,11 @@ impl CohortResponses {
         for (sum, count) in self.label_counts.iter_mut().zip(other.label_counts) {
             *sum += count;
         }
-        // The same bounds: nothing can lie outside.
+        // Both histograms have the same bounds, so no value can lie outside.
         let _ = self.latency_us.add(&other.latency_us);
     }
 
-    /// p50, p95, p99 and the largest.
+    /// Returns p50, p95, p99 and the maximum in milliseconds; `None` without a latency.
     fn latencies_ms(&self) -> [Option<f64>; 4] {
         let to_ms = |us: u64| (!self.latency_us.is_empty()).then_some(us as f64 / 1_000.0);
         let quantile_ms = |quantile| to_ms(self.latency_us.value_at_quantile(quantile));
@@ -344,7 +344,7 @@ impl CohortResponses {
     }
 }
 
-/// The report for a program. A latency is `null` where nothing was answered.
+/// JSON form of the report; a latency is `null` for a cohort without one.
 #[derive(Serialize)]
 pub(super) struct LoadTestJson {
     seed: u64,
@@ -398,10 +398,10 @@ const FAILURES: [(RequestFailure, &str); 3] = [
     (RequestFailure::Timeout, "timeout"),
 ];
 
-/// The place of 5xx among the classes of status.
+/// Index of 5xx in `status_class_counts`.
 const STATUS_CLASS_5XX: usize = 3;
 
-/// What is slower counts as an hour.
+/// Longest recorded latency in microseconds; a longer one counts as one hour.
 const LATENCY_US_MAX: u64 = 60 * 60 * 1_000_000;
 
 #[cfg(test)]
@@ -524,7 +524,7 @@ mod tests {
         assert!(text.starts_with(start), "{text}");
         assert!(text.contains("\ncanary         1    1    0    0    0       0    10.0"), "{text}");
         assert!(text.contains("\nlate 1: ") && text.contains("\nunanswered 1 "), "{text}");
-        assert!(text.ends_with("\nfine: 0 errors in 1 requests, limit 0.00%\n"), "{text}");
+        assert!(text.ends_with("\nPASS: 0 errors in 1 requests, limit 0.00%\n"), "{text}");
         assert!(!text.contains("failed by") && !text.contains("\nstable  "), "{text}");
         assert_eq!(report.progress_line(), "2 sent, 0 errors, 1 canary, p50 10.0 ms, p95 10.0 ms");
     }

@@ -1,27 +1,28 @@
-//! The sentences of a rehearsal: templates whose `{slots}` are filled by chance, in two languages.
+//! Sentence templates of a load test in two languages; their `{slots}` are filled at random.
 //!
-//! Written for this file. They share no four words in a row with the sets that judge a model
-//! (`texts.rs` tests it), so a rehearsal never shows a model what it will be judged on. What looks
-//! personal belongs to nobody: mail and web addresses under the names that RFC 2606 reserves, IP
-//! addresses of RFC 5737 and RFC 3849, telephone numbers that Arcep and Ofcom keep for fiction.
+//! The sentences were written for this file. They share no run of four words with the sets that
+//! evaluate a model (tested in `texts.rs`), so a load test never shows a model its evaluation data.
+//! All personal data is fictitious: mail and web addresses use the names that RFC 2606 reserves, IP
+//! addresses are those of RFC 5737 and RFC 3849, and telephone numbers are those that Arcep and
+//! Ofcom reserve for fiction.
 
-/// What one language has to say.
+/// Templates and slot values of one language.
 pub(super) struct SentenceTemplates {
-    /// One clear tone, or none.
+    /// Sentences with one clear emotion, and neutral ones.
     pub(super) plain: &'static [&'static str],
-    /// Anger against frustration, and feelings that are mixed.
+    /// Sentences between anger and frustration, and sentences with mixed feelings.
     pub(super) borderline: &'static [&'static str],
-    /// With something that has to be masked; `#` is any digit.
+    /// Sentences with personal data that has to be masked; `#` is any digit.
     pub(super) personal: &'static [&'static str],
-    /// As friends write.
+    /// Sentences in slang, as friends write them.
     pub(super) slang: &'static [&'static str],
-    /// Meant the other way round.
+    /// Sentences that mean the opposite of their words.
     pub(super) sarcasm: &'static [&'static str],
-    /// What each slot may hold, with bars between; `#` is any digit.
+    /// Name of each slot and its values, separated by `|`; `#` is any digit.
     pub(super) slots: &'static [(&'static str, &'static str)],
 }
 
-/// English.
+/// English templates and slot values.
 pub(super) const ENGLISH: SentenceTemplates = SentenceTemplates {
     plain: &[
         "{who} got the job in {city}, we opened a bottle {when}!",
@@ -160,7 +161,7 @@ pub(super) const ENGLISH: SentenceTemplates = SentenceTemplates {
     ],
 };
 
-/// French.
+/// French templates and slot values.
 pub(super) const FRENCH: SentenceTemplates = SentenceTemplates {
     plain: &[
         "Champagne, {who} décroche enfin son diplôme à {city} !",
@@ -299,7 +300,7 @@ pub(super) const FRENCH: SentenceTemplates = SentenceTemplates {
     ],
 };
 
-/// Both languages in one sentence; the slots are French ones.
+/// Sentences with both languages; their slots get French values.
 pub(super) const MIXED_LANGUAGES: &[&str] = &[
     "Sorry mais {service} is down, c'est relou.",
     "So happy, {who} vient enfin me voir à {city} !",
@@ -311,6 +312,6 @@ pub(super) const MIXED_LANGUAGES: &[&str] = &[
     "Je flippe, someone is hiding {where}, help me.",
 ];
 
-/// Pictures that stand alone or in a row, with blanks between.
+/// Emoji, separated by spaces; a text of emoji has 1 to 5 of them.
 pub(super) const EMOJI: &str =
     "😀 😂 🥰 😢 😭 😡 🤬 😱 😨 😮 🤯 🤢 🤮 😐 🙃 😤 😩 🎉 ❤️ 💔 👍 👎 🙏 👩‍👧 🇫🇷";

@@ -1,4 +1,7 @@
-//! Where a rehearsal goes: a URL of this machine, or of another on purpose.
+//! Target of a load test: the URL of a classify endpoint.
+//!
+//! Parses a URL and checks that its endpoint accepts connections. Refuses a URL without `http` or
+//! `https` or with credentials, and, unless `--allow-remote` is given, any host but localhost.
 
 use std::io;
 use std::net::{IpAddr, TcpStream, ToSocketAddrs};
@@ -6,20 +9,22 @@ use std::time::Duration;
 
 use ureq::http::Uri;
 
-/// The endpoint under rehearsal.
+/// Endpoint that a load test sends its requests to.
 #[derive(Debug)]
 pub(crate) struct LoadTestTarget {
     url: Uri,
-    /// Without the brackets of an IPv6 address.
+    /// Host name or address, without the brackets of an IPv6 address.
     host: String,
     port: u16,
 }
 
 impl LoadTestTarget {
-    /// Only `http` and `https`, with a host; only this machine unless another is allowed.
+    /// Parses an `http` or `https` URL. The host must be localhost unless `allow_remote` is set.
     ///
     /// # Errors
-    /// [`LoadTestTargetError::InvalidUrl`], [`LoadTestTargetError::Credentials`] or [`LoadTestTargetError::RemoteHost`].
+    /// [`LoadTestTargetError::InvalidUrl`] without such a scheme, a host or a valid port,
+    /// [`LoadTestTargetError::Credentials`] when the URL contains credentials, and
+    /// [`LoadTestTargetError::RemoteHost`] when the host is not allowed.
     pub(super) fn parse(url: &str, allow_remote: bool) -> Result<Self, LoadTestTargetError> {
         let invalid_url = || LoadTestTargetError::InvalidUrl;
         let url: Uri = url.parse().map_err(|_| invalid_url())?;
@@ -44,20 +49,22 @@ impl LoadTestTarget {
         Ok(Self { host, port, url })
     }
 
-    /// The whole URL.
+    /// Returns the complete URL of the endpoint.
     pub(super) fn url(&self) -> &Uri {
         &self.url
     }
 
-    /// Whether it is asked over TLS.
+    /// Returns whether the requests use TLS.
     pub(super) fn is_https(&self) -> bool {
         self.url.scheme_str() == Some("https")
     }
 
-    /// Opens a connection and closes it: better one error now than a report of nothing else.
+    /// Opens a connection and closes it: one error now is better than a report that contains only
+    /// failures.
     ///
     /// # Errors
-    /// [`LoadTestTargetError::Unreachable`] when no address of the host takes one.
+    /// [`LoadTestTargetError::Unreachable`] when no address of the host accepts a connection within
+    /// `timeout`.
     pub(super) fn check_reachable(&self, timeout: Duration) -> Result<(), LoadTestTargetError> {
         let unreachable = |kind| LoadTestTargetError::Unreachable {
             host: self.host.clone(),
@@ -77,7 +84,8 @@ impl LoadTestTarget {
     }
 }
 
-/// By name or by address; other names that happen to lead here do not count.
+/// Returns whether the host is `localhost` or a loopback address; other names that resolve to this
+/// machine do not count.
 fn is_loopback(host: &str) -> bool {
     match host.parse::<IpAddr>() {
         Ok(address) => address.is_loopback(),
@@ -85,29 +93,29 @@ fn is_loopback(host: &str) -> bool {
     }
 }
 
-/// Why no traffic can go there.
+/// Reason why a load test cannot send to a URL.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum LoadTestTargetError {
-    /// A name or a password in the URL, which the list of processes would show.
-    #[error("the URL holds a name or a password before `@`")]
+    /// The URL contains a name or a password, which the process list would show.
+    #[error("the URL contains credentials before `@`")]
     Credentials,
-    /// No URL of a kind that can be asked.
+    /// The text is not an `http` or `https` URL with a host and a valid port.
     #[error("the URL does not start with http:// or https:// and a host")]
     InvalidUrl,
-    /// Somebody else's machine.
-    #[error("host `{host}` is not this machine: --allow-remote sends the traffic there")]
+    /// The host is not localhost, and `--allow-remote` is not given.
+    #[error("host `{host}` is not localhost; pass --allow-remote to send traffic there")]
     RemoteHost {
-        /// The host.
+        /// Host name or address from the URL.
         host: String,
     },
-    /// Nobody listens.
+    /// No address of the host accepts a connection.
     #[error("cannot reach port {port} of `{host}`: {kind}")]
     Unreachable {
-        /// The host.
+        /// Host name or address from the URL.
         host: String,
-        /// The port.
+        /// TCP port from the URL, or the default of its scheme.
         port: u16,
-        /// What the system says.
+        /// Kind of the last I/O error; `NotFound` when the host name does not resolve.
         kind: io::ErrorKind,
     },
 }
@@ -151,7 +159,7 @@ mod tests {
             );
         }
         let error = LoadTestTarget::parse("http://me:geheimnis@127.0.0.1/", true).unwrap_err();
-        assert_eq!(error.to_string(), "the URL holds a name or a password before `@`");
+        assert_eq!(error.to_string(), "the URL contains credentials before `@`");
     }
 
     #[test]

@@ -1,7 +1,8 @@
-//! What is sent: a kind by its share, a language by a coin, a template by chance.
+//! Texts of a load test, drawn at random: the kind by its share, then the language and a template.
 //!
-//! Seeded generators and the arrival's time in, a text out; no clock. Texts with personal data are
-//! at most [`PERSONAL_TEXTS_PER_MINUTE_MAX`]: the excess becomes plain.
+//! Takes seeded generators and the time of the arrival, and returns a text; uses no clock. At most
+//! [`PERSONAL_TEXTS_PER_MINUTE_MAX`] texts per minute have personal data; the excess becomes plain
+//! texts.
 
 use std::time::Duration;
 
@@ -10,25 +11,25 @@ use rand_pcg::Pcg64;
 
 use super::sentences::{EMOJI, ENGLISH, FRENCH, MIXED_LANGUAGES, SentenceTemplates};
 
-/// What a text tries.
+/// Kind of a text, by the behaviour that it tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TextKind {
-    /// One clear tone, or none.
+    /// A text with one clear emotion, or a neutral one.
     Plain,
-    /// Anger against frustration, mixed feelings.
+    /// A text between anger and frustration, or with mixed feelings.
     Borderline,
-    /// Invented personal data, to be masked.
+    /// A text with fictitious personal data, which has to be masked.
     PersonalData,
-    /// Empty, pictures only, slang, two languages, capitals, sarcasm, long.
+    /// An unusual text: blank, emoji only, slang, two languages, capitals, sarcasm or long.
     EdgeCase,
 }
 
 impl TextKind {
-    /// In the order of their shares.
+    /// All kinds, in the order of their shares.
     pub(super) const ALL: [Self; 4] =
         [Self::Plain, Self::Borderline, Self::PersonalData, Self::EdgeCase];
 
-    /// The name in a report.
+    /// Returns the name in reports.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Plain => "plain",
@@ -38,7 +39,7 @@ impl TextKind {
         }
     }
 
-    /// 70 % plain, 20 % borderline, 5 % personal, 5 % edge.
+    /// Draws a kind: 70 % plain, 20 % borderline, 5 % personal data, 5 % edge case.
     fn draw(rng: &mut Pcg64) -> Self {
         match rng.random_range(0..100_u32) {
             0..70 => Self::Plain,
@@ -49,8 +50,8 @@ impl TextKind {
     }
 }
 
-/// A stream of texts. The kinds have a generator of their own, so that a changed sentence leaves
-/// them as they were.
+/// Generator of the texts. The kinds have their own random generator, so that a changed sentence
+/// does not change the kinds.
 pub(super) struct TextGenerator {
     kind_rng: Pcg64,
     text_rng: Pcg64,
@@ -62,7 +63,8 @@ impl TextGenerator {
         Self { kind_rng, text_rng, personal_data_limit: PersonalDataLimit::default() }
     }
 
-    /// The text that arrives `at` this time after the start; times do not go back.
+    /// Returns the kind and the text of the arrival at `offset` after the start; the offset must
+    /// not decrease from call to call.
     pub(super) fn next_text(&mut self, offset: Duration) -> (TextKind, String) {
         let kind = match TextKind::draw(&mut self.kind_rng) {
             TextKind::PersonalData if !self.personal_data_limit.try_acquire(offset) => {
@@ -74,10 +76,10 @@ impl TextGenerator {
     }
 }
 
-/// At most so many within any minute.
+/// Limit on the texts with personal data within any minute.
 #[derive(Default)]
 struct PersonalDataLimit {
-    /// The last ones that were allowed, the oldest first.
+    /// Offsets of the last texts that were allowed, oldest first.
     recent_offsets: [Option<Duration>; PERSONAL_TEXTS_PER_MINUTE_MAX],
 }
 
@@ -102,7 +104,7 @@ fn generate_text(kind: TextKind, rng: &mut Pcg64) -> String {
     }
 }
 
-/// One of seven edges, each as often.
+/// Generates one of seven edge cases, all equally likely.
 fn generate_edge_case(language: &SentenceTemplates, rng: &mut Pcg64) -> String {
     match rng.random_range(0..7_u32) {
         0 => " ".repeat(rng.random_range(0..3)),
@@ -125,7 +127,7 @@ fn generate_edge_case(language: &SentenceTemplates, rng: &mut Pcg64) -> String {
     }
 }
 
-/// One of the templates, filled; it opens with a capital where it opens with a slot.
+/// Fills one of the templates; a sentence that begins with a slot begins with a capital letter.
 fn generate_sentence(templates: &[&str], language: &SentenceTemplates, rng: &mut Pcg64) -> String {
     let template = choose(templates, rng);
     let text = fill_template(template, language, rng);
@@ -136,7 +138,7 @@ fn generate_sentence(templates: &[&str], language: &SentenceTemplates, rng: &mut
     }
 }
 
-/// The template with a choice for each `{slot}` and a digit for each `#`.
+/// Replaces each `{slot}` of the template by a random value and each `#` by a random digit.
 fn fill_template(template: &str, language: &SentenceTemplates, rng: &mut Pcg64) -> String {
     let mut text = String::with_capacity(2 * template.len());
     let mut remaining = template;
@@ -160,8 +162,9 @@ fn fill_template(template: &str, language: &SentenceTemplates, rng: &mut Pcg64) 
     text
 }
 
-/// An account at a bank that does not exist, with check digits that are right (ISO 7064, mod 97-10:
-/// <https://en.wikipedia.org/wiki/International_Bank_Account_Number>), in groups of four.
+/// Generates the account number of a bank that does not exist, in groups of four. The check digits
+/// are valid (ISO 7064, mod 97-10:
+/// <https://en.wikipedia.org/wiki/International_Bank_Account_Number>).
 fn generate_iban(country: &str, bank: &str, digits: usize, rng: &mut Pcg64) -> String {
     let account: String = (0..digits).map(|_| random_digit(rng)).collect();
     let bban = format!("{bank}{account}");
@@ -171,7 +174,7 @@ fn generate_iban(country: &str, bank: &str, digits: usize, rng: &mut Pcg64) -> S
     groups.join(" ")
 }
 
-/// The remainder by 97, letters read as 10 to 35.
+/// Returns the remainder by 97, with letters read as 10 to 35.
 fn mod_97(text: &str) -> u32 {
     let values = text.chars().filter_map(|char| char.to_digit(36));
     values.fold(0, |sum, value| (sum * if value < 10 { 10 } else { 100 } + value) % 97)
@@ -185,13 +188,13 @@ fn choose<'a>(items: &[&'a str], rng: &mut Pcg64) -> &'a str {
     items[rng.random_range(0..items.len())]
 }
 
-/// Texts with personal data within any minute: a rehearsal shows that they are masked, it does not
-/// fill a log with them.
+/// Highest number of texts with personal data within any minute. A load test shows that they are
+/// masked; it must not fill a log with them.
 const PERSONAL_TEXTS_PER_MINUTE_MAX: usize = 2;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// What counts as a long text, in characters.
+/// Minimum length of a long text, in characters.
 const LONG_TEXT_CHARS_MIN: usize = 200;
 
 #[cfg(test)]
@@ -225,7 +228,7 @@ mod tests {
         let mut texts = TextGenerator::new(rng(1), rng(2));
         let mut personal_offsets = Vec::new();
         let mut with_digits = 0;
-        // Half an hour at 40 a second.
+        // Half an hour at 40 texts per second.
         for step in 0..72_000 {
             let offset = Duration::from_millis(25 * step);
             let (kind, text) = texts.next_text(offset);
@@ -289,7 +292,8 @@ mod tests {
 
     #[test]
     fn invented_accounts_have_right_check_digits() {
-        // The example of ISO 13616's registry: moved to the end, country and check leave 1.
+        // Example of the ISO 13616 registry: with the country and the check digits moved to the
+        // end, the remainder is 1.
         assert_eq!(mod_97("WEST12345698765432GB82"), 1);
         let mut rng = rng(7);
         for (country, bank, digits) in [("FR", "99999", 18), ("GB", "ZZZZ", 14)] {
@@ -333,13 +337,13 @@ mod tests {
             .collect()
     }
 
-    /// Split at apostrophes, as `training/text.py` does for its own check.
+    /// Returns all runs of four words; words are split at apostrophes, as in `training/text.py`.
     fn four_word_runs(text: &str) -> impl Iterator<Item = Vec<String>> + use<> {
         let text = text.to_lowercase();
         let tokens = text.split(|char: char| !char.is_alphanumeric());
         let words: Vec<String> =
             tokens.filter(|word| !word.is_empty()).map(str::to_owned).collect();
-        // Digits do not count: a range of telephone numbers for fiction is everybody's.
+        // Runs with digits do not count: other texts may use the fictitious telephone numbers, too.
         let has_no_digits =
             |words: &&[String]| !words.concat().contains(|c: char| c.is_ascii_digit());
         let runs: Vec<Vec<String>> =

@@ -1,4 +1,9 @@
-//! Batches to the sinks, each at its own pace.
+//! Delivery of stored events to the sinks, in batches.
+//!
+//! Each sink has a [`DeliveryCursor`]: its position, counters, and the time of its next attempt.
+//! The position moves on when the sink accepts a batch or refuses it for good, so a sink gets an
+//! event at least once. A batch that fails otherwise is sent again after a pause that doubles each
+//! time.
 
 use worker::{AnalyticsEngineDataPointBuilder, AnalyticsEngineDataset, Bucket, Env, Result};
 
@@ -11,16 +16,16 @@ use jeffrey_edge::gateway::sink::{ANALYTICS_SINK, ARCHIVE_SINK, Sink, SinkKind};
 use jeffrey_edge::gateway::{cloudflare_export, otlp};
 use jeffrey_terms::UnixMs;
 
-/// How long a sink may take to answer.
+/// Time limit for a sink's response, in milliseconds; head and body each have it.
 const SINK_TIMEOUT_MS: u64 = 10_000;
 
-/// How far a sink's answer is read.
+/// Largest response of a sink that is read, in bytes.
 const SINK_RESPONSE_BYTES_MAX: usize = 64 * 1024;
 
-/// Batches for one sink in one alarm.
+/// Largest number of batches for one sink in one alarm.
 const BATCHES_MAX: usize = 20;
 
-/// The platform's own stores, where they are bound.
+/// The platform's own stores; `None` for a store that is not bound.
 pub(super) struct PlatformSinks {
     archive: Option<Bucket>,
     analytics: Option<AnalyticsEngineDataset>,
@@ -34,7 +39,7 @@ impl PlatformSinks {
         }
     }
 
-    /// What is bound, as sinks.
+    /// Returns the bound stores as sinks.
     pub(super) fn sinks(&self) -> impl Iterator<Item = Sink> + use<> {
         let archive = self.archive.is_some().then_some((ARCHIVE_SINK, SinkKind::Archive));
         let analytics = self.analytics.is_some().then_some((ANALYTICS_SINK, SinkKind::Analytics));
@@ -48,7 +53,8 @@ impl PlatformSinks {
 }
 
 impl LedgerObject {
-    /// Hands a sink what waits for it, until nothing does or it wants a pause.
+    /// Delivers pending events to a sink until nothing is pending, a delivery fails, or the sink
+    /// has to be left alone for a while; at most [`BATCHES_MAX`] batches.
     pub(super) async fn deliver_pending(&self, sink: &Sink) -> Result<()> {
         for _ in 0..BATCHES_MAX {
             let cursor = self.delivery_cursor(sink)?;
@@ -56,7 +62,7 @@ impl LedgerObject {
                 break;
             }
             let (last_seq, event_count, outcome) = if sink.kind == SinkKind::OtlpMetrics {
-                // Not the events: the sums that they have made so far.
+                // This sink gets the counters, not the events.
                 let (last_seq, event_count) = (self.last_seq()?, self.count_pending(&cursor)?);
                 if event_count == 0 {
                     break;
@@ -116,7 +122,7 @@ impl LedgerObject {
         Ok(())
     }
 
-    /// How long until the next alarm, in milliseconds.
+    /// Returns the delay until the next alarm, in milliseconds.
     pub(super) fn next_alarm_delay_ms(&self) -> Result<i64> {
         let mut delay_ms = IDLE_INTERVAL_MS;
         let now = now();
@@ -131,10 +137,10 @@ impl LedgerObject {
         Ok(delay_ms)
     }
 
-    /// One batch to one sink.
+    /// Sends one batch of events to one sink.
     async fn send_batch(&self, sink: &Sink, rows: &[EventRow]) -> DeliveryOutcome {
         let events: Vec<&str> = rows.iter().map(|row| row.json.as_str()).collect();
-        if let (SinkKind::Analytics, Some(dataset)) = (sink.kind, &self.bound.analytics) {
+        if let (SinkKind::Analytics, Some(dataset)) = (sink.kind, &self.platform_sinks.analytics) {
             let points = events.iter().filter_map(|event| cloudflare_export::data_point(event));
             for point in points {
                 let data = AnalyticsEngineDataPointBuilder::new()
@@ -147,11 +153,11 @@ impl LedgerObject {
             }
             return DeliveryOutcome::Delivered;
         }
-        // A batch of which nothing is for this sink is as good as sent.
+        // A batch without an event for this sink counts as delivered.
         let Some((content_type, body)) = sink.kind.encode_batch(&events) else {
             return DeliveryOutcome::Delivered;
         };
-        match (sink.kind, &self.bound.archive, rows.first()) {
+        match (sink.kind, &self.platform_sinks.archive, rows.first()) {
             (SinkKind::Archive, Some(bucket), Some(first_row)) => {
                 let key = cloudflare_export::object_key(
                     &self.state.id().to_string(),
@@ -168,7 +174,7 @@ impl LedgerObject {
     }
 }
 
-/// Sends a body to a sink's address.
+/// Posts a body to a sink's URL and interprets the response.
 async fn post_to_sink(
     sink: &Sink,
     (content_type, body): (&str, &str),

@@ -1,4 +1,7 @@
-//! Minutes and subjects: what the events counted for.
+//! Minute stats and subjects of one shard.
+//!
+//! Every new event adds to the [`CohortStats`] of its release, minute, cohort and share, and to the
+//! tables of subjects that were seen or affected. The gateway merges the minutes of all shards.
 
 use std::collections::BTreeMap;
 
@@ -14,10 +17,10 @@ use jeffrey_edge::rollout::counts::{CountByCohort, Metric, TopSubjects};
 use jeffrey_edge::telemetry::latency_sketch::LatencySketch;
 use jeffrey_terms::{Cohort, Share};
 
-/// How many minutes a minute has been closed when its sums are kept: later ones come seldom.
+/// Minutes after the close of a minute until its sums are cached: later events are rare.
 const CACHE_AFTER_MINUTES: u64 = 10;
 
-/// Which minutes are asked for.
+/// Release and minutes that a request asks for.
 #[derive(Deserialize)]
 pub(super) struct ShardMinutesRequest {
     pub(super) release: String,
@@ -25,7 +28,7 @@ pub(super) struct ShardMinutesRequest {
 }
 
 impl LedgerObject {
-    /// Adds what some events counted for.
+    /// Adds the stats of new events to the stored stats of their minutes.
     pub(super) fn add_cohort_stats(
         &self,
         cohort_stats: BTreeMap<CohortStatsKey, CohortStats>,
@@ -46,12 +49,13 @@ impl LedgerObject {
             let mut values = key_values();
             values.push(serde_json::to_string(&stats)?.into());
             self.execute("INSERT OR REPLACE INTO tally VALUES (?, ?, ?, ?, ?)", values)?;
-            self.settled.borrow_mut().invalidate_minute(&release, minute);
+            self.closed_minutes.borrow_mut().invalidate_minute(&release, minute);
         }
         Ok(())
     }
 
-    /// Who was seen and affected before is known here alone.
+    /// Records that a contribution's subject was seen and affected. Only this shard knows the
+    /// subject's earlier events.
     pub(super) fn store_subject(&self, contribution: &EventContribution) -> Result<()> {
         let Some(subject) = contribution.subject.as_deref() else { return Ok(()) };
         let (release, cohort) = (contribution.release.as_str(), contribution.cohort.name());
@@ -95,7 +99,7 @@ impl LedgerObject {
         Ok(())
     }
 
-    /// The tallies of a minute.
+    /// Returns the stats of a minute by cohort and share.
     fn minute_stats(
         &self,
         release: &str,
@@ -115,7 +119,7 @@ impl LedgerObject {
             .collect()
     }
 
-    /// Stable's latencies of a minute.
+    /// Returns stable's latency sketch of a minute.
     pub(super) fn stable_latency(&self, release: &str, minute: u64) -> Result<LatencySketch> {
         let mut latency = LatencySketch::default();
         let minute_stats = self.minute_stats(release, minute)?;
@@ -125,7 +129,8 @@ impl LedgerObject {
         Ok(latency)
     }
 
-    /// What the canary and stable did after a minute and before another.
+    /// Returns the stats of canary and stable, in this order, after minute `since` and before
+    /// minute `before`. Earlier minutes come from the cache.
     pub(super) fn totals_between(
         &self,
         release: &str,
@@ -134,7 +139,7 @@ impl LedgerObject {
     ) -> Result<[CohortStats; 2]> {
         let open_from =
             self.settings.time_scale.first_open_minute(now()).saturating_sub(CACHE_AFTER_MINUTES);
-        self.settled.borrow_mut().totals_between(
+        self.closed_minutes.borrow_mut().totals_between(
             release,
             (since, before),
             open_from,
@@ -158,7 +163,8 @@ impl LedgerObject {
         Ok([sum_cohort(Cohort::Canary)?, sum_cohort(Cohort::Stable)?])
     }
 
-    /// The numbers of the minutes between two that have something here, the earliest first.
+    /// Returns the minutes after `since` and before `before` that have stats here, earliest first,
+    /// at most [`MINUTES_MAX`].
     pub(super) fn minutes_between(
         &self,
         release: &str,
@@ -173,7 +179,7 @@ impl LedgerObject {
         Ok(rows.iter().filter_map(|row| row.number).collect())
     }
 
-    /// What is here of some minutes.
+    /// Returns what this shard counted in each minute.
     pub(super) fn shard_minutes(&self, release: &str, minutes: &[u64]) -> Result<Vec<ShardMinute>> {
         minutes.iter().map(|minute| self.shard_minute(release, *minute)).collect()
     }
@@ -211,7 +217,7 @@ impl LedgerObject {
         })
     }
 
-    /// Requests and errors of the hour that ends with a minute.
+    /// Returns both cohorts' requests and errors in the hour that ends with `last_minute`.
     fn concentration(&self, release: &str, last_minute: u64) -> Result<TopSubjects> {
         let mut concentration = TopSubjects::default();
         for minute in last_minute.saturating_sub(59)..=last_minute {
@@ -230,7 +236,8 @@ impl LedgerObject {
         Ok(concentration)
     }
 
-    /// Errors of the two canary subjects that had most in that hour.
+    /// Returns the errors of the two canary subjects with the most in the hour that ends with
+    /// `last_minute`.
     fn top_error_counts(&self, release: &str, last_minute: u64) -> Result<Vec<u64>> {
         let query = "SELECT SUM(number) AS number FROM erring \
                      WHERE release = ? AND minute > ? AND minute <= ? \

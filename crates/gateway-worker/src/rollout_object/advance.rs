@@ -1,4 +1,8 @@
-//! What is asked before a share rises.
+//! Inputs of the checks before a share increase.
+//!
+//! The checks need the last validation, the deployed model's sha256, the readiness of the stage's
+//! canary responses, and the verdicts of webhooks. [`check_advance`] decides. The webhooks are
+//! called only if everything else passes.
 
 use futures_util::future::join_all;
 use serde::Deserialize;
@@ -14,14 +18,16 @@ use jeffrey_edge::rollout::advance_checks::{
     AdvanceBlocked, AdvanceInputs, WebhookResponse, WebhookVerdict, check_advance,
 };
 
-/// How long the model worker or somebody who is asked may take.
+/// Time limit for the model worker and for each webhook, in milliseconds; head and body each have
+/// it.
 const CHECK_TIMEOUT_MS: u64 = 5_000;
 
-/// How far their answers are read.
+/// Largest response that is read, in bytes.
 const RESPONSE_BYTES_MAX: usize = 64 * 1024;
 
 impl RolloutObject {
-    /// Why no share may rise now, beside what the gates say.
+    /// Returns the reason, apart from the gates, why the share may not increase now; `None` if it
+    /// may.
     pub(super) async fn advance_blocked_by(&self) -> Option<AdvanceBlocked> {
         let planned_release = self.planned_release().ok().flatten();
         let planned_release = planned_release.as_deref();
@@ -33,7 +39,7 @@ impl RolloutObject {
                 let minutes = (controller.entered_after, MINUTE_MAX);
                 let stats =
                     event_store::totals_between(&self.env, &self.settings.release, minutes).await;
-                // What cannot be read is not ready.
+                // Stats that cannot be read are not ready.
                 Some(
                     stats
                         .map(|[canary, _]| canary.prediction_sums())
@@ -70,7 +76,8 @@ impl RolloutObject {
         check_advance(&AdvanceInputs { webhook_responses: &responses, ..inputs }, now())
     }
 
-    /// Sha256 of the deployed model, as its worker says.
+    /// Returns the deployed model's sha256 from the model worker's `/health`; `None` if it does not
+    /// report one in time.
     async fn deployed_model_sha256(&self) -> Option<String> {
         #[derive(Deserialize)]
         struct ModelHealth {
@@ -103,7 +110,7 @@ async fn ask_webhook(target: &WebhookTarget, body: &str) -> WebhookResponse {
     WebhookResponse { name: target.name.clone(), answer: verdict }
 }
 
-/// What a receiver said, if it did in time.
+/// Posts a body to a webhook target and returns its response; `None` if no response came in time.
 pub(super) async fn post_webhook(target: &WebhookTarget, body: &[u8]) -> Option<HttpResponse> {
     let endpoint = (target.url.as_str(), target.authorization.as_deref());
     http::post(endpoint, ("application/json", body), CHECK_TIMEOUT_MS, RESPONSE_BYTES_MAX)

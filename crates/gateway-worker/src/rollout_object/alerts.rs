@@ -1,4 +1,8 @@
-//! Telling people: what is to be told is stored with what it is about, and delivered beside everything else.
+//! Notifications: stored with the history entry that caused them, and delivered in the background.
+//!
+//! An alert is sent once when it is raised and once when it is resolved. Each webhook target gets
+//! its notifications in order. A failed delivery is tried again after a pause, and delays no other
+//! target.
 
 use serde::{Deserialize, Serialize};
 use worker::{Result, SqlStorage, console_log};
@@ -13,14 +17,14 @@ use jeffrey_edge::rollout::controller::HistoryEntry;
 use jeffrey_edge::rollout::plan::Plan;
 use jeffrey_edge::rollout::progress::{Phase, RolloutAlert};
 
-/// Names in a plan's `notify` that are no receiver: the worker's log, and everybody.
+/// Names in a plan's `notify` that are not webhook targets: the Worker's log, and all targets.
 const LOG: &str = "log";
 const ALL_TARGETS: &str = "all";
 
-/// How long a delivery has before it is tried again.
+/// Time after which an unfinished delivery is tried again, in milliseconds.
 const LEASE_MS: u64 = 30_000;
 
-/// Whether a receiver has a test's notice.
+/// Result of a test alert for one webhook target.
 #[derive(Serialize)]
 pub(super) struct TestAlertResult {
     name: String,
@@ -34,7 +38,7 @@ struct ActiveAlertRow {
     json: String,
 }
 
-/// The first notice that a receiver does not have.
+/// The oldest notification that a webhook target does not have yet.
 #[derive(Deserialize)]
 struct PendingNotification {
     id: u64,
@@ -44,7 +48,8 @@ struct PendingNotification {
 }
 
 impl RolloutObject {
-    /// Takes down what an entry tells people; what they know already is not told again, and what is over is.
+    /// Queues the notifications of a history entry: a new alert, resolved alerts and a promotion.
+    /// An alert that is active already is not queued again.
     pub(super) fn queue_notifications(
         &self,
         plan: &Plan,
@@ -129,7 +134,8 @@ impl RolloutObject {
         Ok(self.query_number("SELECT COUNT(*) AS number FROM notice", vec![])? > 0)
     }
 
-    /// Hands out what is due, beside whatever comes next: nobody waits for a receiver. Each has its notices in order.
+    /// Starts a delivery for each webhook target with a due notification. Nothing waits for a
+    /// target, and each gets its notifications in order.
     pub(super) fn deliver_notifications(&self) -> Result<()> {
         for target in &self.settings.alert_webhooks {
             if let Some(pending) = lease_next(&self.sql(), target)? {
@@ -139,7 +145,7 @@ impl RolloutObject {
         Ok(())
     }
 
-    /// Tells everybody at once that this is a test, and says who has it.
+    /// Sends a test notification to every webhook target and returns the results.
     pub(super) async fn send_test_alert(&self) -> Result<Vec<TestAlertResult>> {
         let notification = Notification {
             key: "test".to_owned(),
@@ -164,8 +170,8 @@ impl RolloutObject {
     }
 }
 
-/// The first notice that a receiver does not have, when it is due, for whoever asks first: it is nobody else's until
-/// its time is over.
+/// Returns a target's oldest notification if it is due, and leases it: no other delivery takes it
+/// for [`LEASE_MS`].
 fn lease_next(sql: &SqlStorage, target: &WebhookTarget) -> Result<Option<PendingNotification>> {
     let query =
         "SELECT id, json, failures, next_ms FROM notice WHERE receiver = ? ORDER BY id LIMIT 1";
@@ -180,7 +186,8 @@ fn lease_next(sql: &SqlStorage, target: &WebhookTarget) -> Result<Option<Pending
     Ok(Some(pending))
 }
 
-/// One notice to one receiver, and then the next of its. What cannot be written is tried again when its time is over.
+/// Delivers a notification to a target, then the target's next ones that are due. If the outcome
+/// cannot be stored, the notification is delivered again after its lease.
 async fn deliver_to_target(target: WebhookTarget, pending: PendingNotification, sql: SqlStorage) {
     let mut current = Some(pending);
     while let Some(PendingNotification { id, json, failures, .. }) = current.take() {

@@ -1,4 +1,8 @@
-//! The object's tables.
+//! Tables of the rollout object, and typed access to them.
+//!
+//! The release state, the plan's text, the controller and the last validation are single values.
+//! The history only grows. Values are stored as JSON; a stored value that cannot be parsed is an
+//! error.
 
 use std::rc::Rc;
 
@@ -12,10 +16,10 @@ use jeffrey_edge::rollout::controller::HistoryEntry;
 use jeffrey_edge::rollout::plan::Plan;
 use jeffrey_edge::rollout::release_state::ReleaseState;
 
-/// The most entries of the history that are read at once.
+/// Largest number of history entries in one page.
 const PAGE_MAX: u64 = 1_000;
 
-/// `one` holds single values by name, each as JSON; `plan` as the text that it is.
+/// Table `one` holds single values by name, each as JSON; `plan` is the plan's text as it was sent.
 const TABLES: [&str; 5] = [
     "CREATE TABLE IF NOT EXISTS standing (id INTEGER PRIMARY KEY CHECK (id = 1), json TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS one (name TEXT PRIMARY KEY, json TEXT NOT NULL)",
@@ -38,11 +42,11 @@ impl SqlTables for RolloutObject {
 
 impl RolloutObject {
     pub(super) fn create_tables(&self) -> Result<()> {
-        if !self.prepared.get() {
+        if !self.is_prepared.get() {
             for table in TABLES {
                 self.execute(table, vec![])?;
             }
-            self.prepared.set(true);
+            self.is_prepared.set(true);
         }
         Ok(())
     }
@@ -61,9 +65,9 @@ impl RolloutObject {
         Ok(())
     }
 
-    /// The release as a plan moves it; `None` before the first plan.
+    /// Returns the plan and its controller; `None` before the first plan.
     pub(super) fn planned_release(&self) -> Result<Option<Rc<PlannedRelease>>> {
-        let cached = self.planned.borrow().clone();
+        let cached = self.planned_release.borrow().clone();
         if cached.is_some() {
             return Ok(cached);
         }
@@ -76,19 +80,19 @@ impl RolloutObject {
             .map_err(|_| worker::Error::RustError("the stored plan is none".to_owned()))?;
         let controller = serde_json::from_str(&controller_json)?;
         let loaded = Some(Rc::new(PlannedRelease { plan: Rc::new(plan), controller }));
-        self.planned.borrow_mut().clone_from(&loaded);
+        self.planned_release.borrow_mut().clone_from(&loaded);
         Ok(loaded)
     }
 
-    /// Stores a plan's text; [`RolloutObject::store_control`] follows.
+    /// Stores a plan's text; [`RolloutObject::store_controller`] follows.
     pub(super) fn store_plan(&self, text: &str) -> Result<()> {
         self.store_value("plan", text)
     }
 
-    /// Stores how a release stands under the plan that is stored.
+    /// Stores the controller of the release under the stored plan.
     pub(super) fn store_controller(&self, planned_release: PlannedRelease) -> Result<()> {
         self.store_value("control", &serde_json::to_string(&planned_release.controller)?)?;
-        *self.planned.borrow_mut() = Some(Rc::new(planned_release));
+        *self.planned_release.borrow_mut() = Some(Rc::new(planned_release));
         Ok(())
     }
 
@@ -103,14 +107,14 @@ impl RolloutObject {
         self.store_value("validation", &serde_json::to_string(validation)?)
     }
 
-    /// Adds a line to the history; none is ever changed.
+    /// Appends an entry to the history. An entry never changes.
     pub(super) fn append_history(&self, entry: &HistoryEntry) -> Result<()> {
         let values = vec![sql_integer(entry.seq), serde_json::to_string(entry)?.into()];
         self.execute("INSERT INTO history VALUES (?, ?)", values)?;
         Ok(())
     }
 
-    /// The lines after a number.
+    /// Returns the entries after entry `since` as lines of JSON, at most [`PAGE_MAX`].
     pub(super) fn history_lines(&self, since: u64, limit: u64) -> Result<String> {
         let values = vec![sql_integer(since), sql_integer(limit.min(PAGE_MAX))];
         let query = "SELECT json FROM history WHERE seq > ? ORDER BY seq LIMIT ?";

@@ -1,4 +1,7 @@
-//! The whole door without its platform: heads and bodies in, replies out.
+//! Tests of the whole service without its platform: heads and bodies in, replies out.
+//!
+//! No model is loaded, so texts are classified by keyword patterns. The tests cover formats, status
+//! codes, headers, counters, and that no reply quotes a bad request.
 
 use serde_json::{Value, json};
 
@@ -8,7 +11,7 @@ use jeffrey_terms::UnixMs;
 
 const BUILD: BuildInfo = BuildInfo { version: "0.0.0", commit: "none" };
 
-/// A service whose model failed its checks: what is tested here does not depend on a model.
+/// Returns a service whose model failed its checks: these tests do not depend on a model.
 fn new_service() -> ClassifierService {
     let empty: &[u8] = b"";
     ClassifierService::load(
