@@ -15,7 +15,7 @@ const HELP = `node deploy/run.js: deploys the model worker and the gate
   --dry-run      builds what would be uploaded, prints each step, reaches nobody
   --build DIR    where \`make workers\` put them [build/edge]
   --vars FILE    the gate's variables there, one NAME=value a line [deploy/ENV.vars]
-  --beside NAME  at the end of all names, such as e1: a release of its own beside the others
+  --suffix NAME  at the end of all names, such as e1: a release of its own beside the others
   --help         this
 
 Exit codes: 0 deployed; 1 a step failed, what came before it is done; 2 usage.
@@ -32,7 +32,7 @@ const options = /** @type {const} */ ({
   "dry-run": { type: "boolean", default: false },
   build: { type: "string", default: "build/edge" },
   vars: { type: "string" },
-  beside: { type: "string", default: "" },
+  suffix: { type: "string", default: "" },
   help: { type: "boolean", default: false },
 });
 
@@ -44,7 +44,7 @@ function main() {
   const file = values.vars ?? `deploy/${env}.vars`;
   const variables = variablesOf(file);
   if (!variables.has("LEGACY_ORIGIN") && !variables.has(SERVICE)) fail(2, `${file} has no LEGACY_ORIGIN: the gate would not know the old system`);
-  if (!/^[a-z0-9]{0,20}$/.test(values.beside)) fail(2, `--beside of ${values.beside} is not up to 20 small letters or digits`);
+  if (!/^[a-z0-9]{0,20}$/.test(values.suffix)) fail(2, `--suffix of ${values.suffix} is not up to 20 small letters or digits`);
   const secret = SECRETS.find((name) => variables.has(name));
   if (secret) fail(2, `${file} has ${secret}: a secret is set with \`wrangler secret put\`, not in a file`);
   for (const worker of ["gate", "model"]) {
@@ -52,7 +52,7 @@ function main() {
   }
   if (!dry && !process.env.CLOUDFLARE_API_TOKEN) fail(2, "CLOUDFLARE_API_TOKEN is not set: docs/operate.md says which permissions it needs");
 
-  const suffix = (env === "production" ? "" : `-${env}`) + (values.beside && `-${values.beside}`);
+  const suffix = (env === "production" ? "" : `-${env}`) + (values.suffix && `-${values.suffix}`);
   const [model, gate] = configs(suffix, build, variables);
   const step = stepper(dry);
   step("the release checks of the model", () => run("jeffrey validate", [join(ROOT, jeffrey()), "validate"]));
@@ -60,11 +60,11 @@ function main() {
     step(`queue ${queue}, unless it is there`, () => dry || createQueue(queue));
   }
   step(`model worker jeffrey-model${suffix}`, () => wrangler("deploy", "--config", model, ...(dry ? ["--dry-run"] : [])));
-  step(`gate jeffrey-gate${suffix}, with its objects' migrations`, () => wrangler("deploy", "--config", gate, ...(dry ? ["--dry-run"] : [])));
+  step(`gate jeffrey-gateway${suffix}, with its objects' migrations`, () => wrangler("deploy", "--config", gate, ...(dry ? ["--dry-run"] : [])));
   step("the gate's secrets", () => dry || secretsOf(gate));
   console.log(dry
     ? `\nNothing was changed. Without --dry-run: CLOUDFLARE_API_TOKEN, and \`make deploy ENV=${env}\`.`
-    : `\nDeployed, with the share of the rollout as it was. Next:\n  jeffrey validate --post GATE/_jeffrey\n  jeffrey rollout start --plan rollout.toml --gate GATE/_jeffrey`);
+    : `\nDeployed, with the share of the rollout as it was. Next:\n  jeffrey validate --post GATE/_jeffrey\n  jeffrey rollout start --plan rollout.toml --gateway GATE/_jeffrey`);
 }
 
 function parsed() {
@@ -105,7 +105,7 @@ function configs(suffix, build, variables) {
   const folder = join(ROOT, "build/deploy", `jeffrey${suffix}`);
   mkdirSync(folder, { recursive: true });
   const named = (/** @type {string} */ toml) =>
-    ["jeffrey-gate", "jeffrey-model", "jeffrey-events-dead", "jeffrey-events"].reduce((text, name) => text.replaceAll(`= "${name}"`, `= "${name}${suffix}"`), toml);
+    ["jeffrey-gateway", "jeffrey-model", "jeffrey-events-dead", "jeffrey-events"].reduce((text, name) => text.replaceAll(`= "${name}"`, `= "${name}${suffix}"`), toml);
   const write = (/** @type {string} */ name, /** @type {string} */ toml) => {
     writeFileSync(join(folder, name), toml);
     return join(folder, name);

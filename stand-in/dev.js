@@ -53,7 +53,7 @@ async function main() {
     DEBUG_HEADERS: "on",
     LOG_EVENTS: "on",
     PLAYGROUND: "on",
-    PREVIEW: "on",
+    LOG_TEXT_PREVIEW: "on",
   };
   makeSecrets();
   const vars = Object.entries(variables).flatMap(([name, value]) => ["--var", `${name}:${value}`]);
@@ -157,7 +157,7 @@ async function answered(port) {
 /** @param {{ gate: number, model: number, legacy: number }} ports */
 function welcome({ gate, model, legacy }) {
   return `
-  gate           http://localhost:${gate}     in front of the old system, ${"`jeffrey traffic http://localhost:" + gate + "/predict`"} rehearses
+  gate           http://localhost:${gate}     in front of the old system, ${"`jeffrey loadtest http://localhost:" + gate + "/predict`"} rehearses
   model worker   http://localhost:${model}     the page and the API
   old system     http://localhost:${legacy}     a stand-in for v2.4.2
 

@@ -23,5 +23,5 @@ export default class extends WorkerEntrypoint {
   }
 }
 
-export const LedgerObject = durableObject(wasm.LedgerObject, ["fetch", "alarm"]);
+export const EventStoreObject = durableObject(wasm.EventStoreObject, ["fetch", "alarm"]);
 export const RolloutObject = durableObject(wasm.RolloutObject, ["fetch", "alarm"]);

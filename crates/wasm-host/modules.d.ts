@@ -15,7 +15,7 @@ declare module "wasm" {
   export const fetch: Handler;
   export const queue: Handler;
   export const scheduled: Handler;
-  export const LedgerObject: ObjectClass;
+  export const EventStoreObject: ObjectClass;
   export const RolloutObject: ObjectClass;
   export function __worker_init_state(): import("./recovery.js").State;
   export function __wbg_reset_state(): void;

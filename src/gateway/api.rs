@@ -1,4 +1,4 @@
-//! HTTP API of the gateway itself, below `OWN_PREFIX`: health, rollout status, metrics, manual
+//! HTTP API of the gateway itself, below `ADMIN_PREFIX`: health, rollout status, metrics, manual
 //! changes, rollout commands, feedback and erasure.
 //!
 //! It also serves the assignment to OpenFeature clients (OFREP,
@@ -280,28 +280,28 @@ impl ApiError {
         match self {
             Self::Access(AccessError::TokenMissing) => (401, "token_missing"),
             Self::Access(AccessError::Disabled { .. }) => (403, "switched_off"),
-            Self::Access(AccessError::TokenInvalid) => (403, "token_wrong"),
+            Self::Access(AccessError::TokenInvalid) => (403, "token_invalid"),
             Self::Change(ReleaseChangeError::Conflict { .. }) => (409, "version_conflict"),
             Self::Change(ReleaseChangeError::Empty) => (400, "change_empty"),
-            Self::Change(ReleaseChangeError::PlanActive) => (409, "plan_moves_share"),
+            Self::Change(ReleaseChangeError::PlanActive) => (409, "plan_active"),
             Self::Change(ReleaseChangeError::Share(_)) => (400, "share_invalid"),
-            Self::FeedbackExists => (409, "verdict_given"),
-            Self::EventStoreUnavailable => (503, "ledger_away"),
+            Self::FeedbackExists => (409, "feedback_exists"),
+            Self::EventStoreUnavailable => (503, "event_store_unavailable"),
             Self::RateLimited { .. } => (429, "too_many_requests"),
             Self::MethodNotAllowed { .. } => (405, "method_not_allowed"),
             Self::KeyNotSet => (403, "switched_off"),
-            Self::LegacyNotConfigured => (503, "old_system_unset"),
+            Self::LegacyNotConfigured => (503, "legacy_not_configured"),
             Self::CommandRejected { .. } => (409, "not_done"),
             Self::NotFound => (404, "not_found"),
             Self::InvalidBody { .. } => (400, "body_invalid"),
-            Self::LegacyTimeout { .. } => (504, "old_system_slow"),
-            Self::LegacyUnreachable => (502, "old_system_unreachable"),
+            Self::LegacyTimeout { .. } => (504, "legacy_timeout"),
+            Self::LegacyUnreachable => (502, "legacy_unreachable"),
             Self::SignedId(SignedIdError::InFuture { .. } | SignedIdError::Malformed) => {
                 (400, "id_invalid")
             }
             Self::SignedId(SignedIdError::Forged) => (403, "id_forged"),
-            Self::SignedId(SignedIdError::Expired { .. }) => (410, "id_old"),
-            Self::RolloutUnavailable => (503, "rollout_away"),
+            Self::SignedId(SignedIdError::Expired { .. }) => (410, "id_expired"),
+            Self::RolloutUnavailable => (503, "rollout_unavailable"),
             Self::InvalidShard { .. } => (400, "shard_invalid"),
             Self::BodyTooLarge { .. } => (413, "body_too_large"),
             Self::UnknownId => (404, "id_unknown"),

@@ -35,7 +35,7 @@ pub struct ClassifyEvent {
     unsticky: bool,
     /// Keyed hash of the subject; `None` if no key is set or the caller has no subject.
     subject: Option<String>,
-    /// Masked beginning of the text; `None` unless `PREVIEW` is on.
+    /// Masked beginning of the text; `None` unless `LOG_TEXT_PREVIEW` is on.
     preview: Option<MaskedText>,
     destination: Cohort,
     fallback: Option<String>,

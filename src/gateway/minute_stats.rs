@@ -103,9 +103,9 @@ fn count_call(call: &StoredCall, time_scale: TimeScale) -> EventContribution {
         prototypes: as_count(route == Some(ReportedRoute::Prototypes)),
         low_confidence: as_count(low_confidence),
         rule_applied: as_count(rule_applied),
-        mismatches: as_count(call.fallback.as_deref() == Some("dimension_mismatch")),
+        dimension_mismatches: as_count(call.fallback.as_deref() == Some("dimension_mismatch")),
         slow: as_count(is_slow),
-        slow_beside_stable: as_count(slower_than_stable),
+        slower_than_stable: as_count(slower_than_stable),
         ..CohortCounts::default()
     };
     if let Some(label) = call.label.filter(|_| has_answer) {
@@ -138,7 +138,7 @@ fn count_call(call: &StoredCall, time_scale: TimeScale) -> EventContribution {
         (Metric::LowConfidence, low_confidence),
         (Metric::RuleApplied, rule_applied),
         (Metric::Slow, is_slow),
-        (Metric::SlowBesideStable, slower_than_stable),
+        (Metric::SlowerThanStable, slower_than_stable),
     ];
     EventContribution {
         release: call.release.clone(),
@@ -336,7 +336,7 @@ mod tests {
         let mut expected = CohortCounts {
             requests: 1,
             answers: 1,
-            slow_beside_stable: 1,
+            slower_than_stable: 1,
             ..CohortCounts::default()
         };
         expected.labels[0] = 1;
@@ -349,7 +349,7 @@ mod tests {
             (contribution.stats.linear_head, contribution.stats.confidence_millionths),
             (1, 900_000)
         );
-        assert_eq!(contribution.affected_metrics, [Metric::SlowBesideStable]);
+        assert_eq!(contribution.affected_metrics, [Metric::SlowerThanStable]);
     }
 
     #[test]
@@ -375,7 +375,7 @@ mod tests {
             call["destination"] = json!("stable");
             call["fallback"] = json!("dimension_mismatch");
         });
-        assert_eq!((mismatch.mismatches, mismatch.failed_open), (1, 1));
+        assert_eq!((mismatch.dimension_mismatches, mismatch.failed_open), (1, 1));
         let stable = |edit: &dyn Fn(&mut Value)| {
             counts_of(&|call| {
                 call["cohort"] = json!("stable");
@@ -385,9 +385,9 @@ mod tests {
         };
         assert_eq!(stable(&|call| call["status"] = json!(500)).errors_5xx, 1);
         assert_eq!(stable(&|call| call["status"] = json!(499)).errors_5xx, 0);
-        assert_eq!(stable(&|call| call["latency_ms"] = json!(100)).slow_beside_stable, 0);
-        assert_eq!(stable(&|call| call["latency_ms"] = json!(101)).slow_beside_stable, 1);
-        assert_eq!(counts_of(&|call| call["latency_ms"] = json!(120)).slow_beside_stable, 0);
+        assert_eq!(stable(&|call| call["latency_ms"] = json!(100)).slower_than_stable, 0);
+        assert_eq!(stable(&|call| call["latency_ms"] = json!(101)).slower_than_stable, 1);
+        assert_eq!(counts_of(&|call| call["latency_ms"] = json!(120)).slower_than_stable, 0);
         assert_eq!(counts_of(&|call| call["latency_ms"] = json!(200)).slow, 0);
         assert_eq!(counts_of(&|call| call["latency_ms"] = json!(201)).slow, 1);
         assert_eq!(counts_of(&|call| call["route"] = json!("prototypes")).prototypes, 1);
@@ -404,7 +404,7 @@ mod tests {
             call["thresholds"]["stable_p95_ms"] = Value::Null;
             call["thresholds"]["canary_slow_ms"] = Value::Null;
         });
-        assert_eq!(before_any.slow_beside_stable, 0);
+        assert_eq!(before_any.slower_than_stable, 0);
     }
 
     #[test]

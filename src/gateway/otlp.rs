@@ -245,32 +245,32 @@ mod tests {
     #[test]
     fn sums_are_cumulative_metrics_of_one_instance() {
         let totals: Vec<(String, u64)> = [
-            ("jeffrey_verdicts_total{cohort=\"canary\",good=\"true\"}", 4),
-            ("jeffrey_sink_waiting{sink=\"logs\"}", 7),
+            ("jeffrey_feedback_total{cohort=\"canary\",good=\"true\"}", 4),
+            ("jeffrey_sink_pending_events{sink=\"logs\"}", 7),
             ("jeffrey_request_duration_seconds_bucket{cohort=\"stable\",le=\"0.2\"}", 3),
             ("jeffrey_request_duration_seconds_bucket{cohort=\"stable\",le=\"+Inf\"}", 1),
             ("jeffrey_request_duration_seconds_sum{cohort=\"stable\"}", 12_500),
         ]
         .map(|(name, number)| (name.to_owned(), number))
         .into();
-        let body = encode_metrics(&totals, "ledger-1", UnixMs(1_000), UnixMs(61_000));
+        let body = encode_metrics(&totals, "event-store-1", UnixMs(1_000), UnixMs(61_000));
         let body: Value = serde_json::from_str(&body).unwrap();
         let resource = &body["resourceMetrics"][0];
-        assert_eq!(resource["resource"]["attributes"][1]["value"]["stringValue"], "ledger-1");
+        assert_eq!(resource["resource"]["attributes"][1]["value"]["stringValue"], "event-store-1");
         let metrics = resource["scopeMetrics"][0]["metrics"].as_array().unwrap();
         let metric = |name: &str| metrics.iter().find(|metric| metric["name"] == name).unwrap();
-        let verdicts = &metric("jeffrey_verdicts")["sum"];
+        let feedback = &metric("jeffrey_feedback")["sum"];
         assert_eq!(
-            (&verdicts["aggregationTemporality"], &verdicts["isMonotonic"]),
+            (&feedback["aggregationTemporality"], &feedback["isMonotonic"]),
             (&2.into(), &true.into())
         );
-        let point = &verdicts["dataPoints"][0];
+        let point = &feedback["dataPoints"][0];
         assert_eq!(
             (&point["asInt"], &point["startTimeUnixNano"]),
             (&"4".into(), &"1000000000".into())
         );
         assert_eq!(attribute_value(point, "good"), json!({"stringValue": "true"}));
-        assert_eq!(metric("jeffrey_sink_waiting")["gauge"]["dataPoints"][0]["asInt"], "7");
+        assert_eq!(metric("jeffrey_sink_pending_events")["gauge"]["dataPoints"][0]["asInt"], "7");
         let latency = metric("jeffrey_request_duration");
         assert_eq!(latency["unit"], "s");
         let point = &latency["histogram"]["dataPoints"][0];

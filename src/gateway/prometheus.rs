@@ -19,24 +19,24 @@ pub const LATENCY_BOUNDS_MS: [u64; 11] =
 
 /// Name, type and help text of each metric family, sorted by name.
 const METRIC_FAMILIES: [(&str, &str, &str); 20] = [
-    ("jeffrey_answers_total", "counter", "Answers that could be read, by the part that gave them."),
-    ("jeffrey_breaches", "gauge", "Breakers opened since the release was last changed."),
-    ("jeffrey_events_broken_total", "counter", "Lines that were no event."),
-    ("jeffrey_events_dead_total", "counter", "Events that the queue had given up before."),
+    (
+        "jeffrey_predictions_total",
+        "counter",
+        "Answers that could be read, by the part that gave them.",
+    ),
+    ("jeffrey_hard_failures", "gauge", "Breakers opened since the release was last changed."),
+    ("jeffrey_events_malformed_total", "counter", "Lines that were no event."),
+    ("jeffrey_events_dead_lettered_total", "counter", "Events that the queue had given up before."),
     (
         "jeffrey_events_erased_total",
         "counter",
         "Events of a subject that was erased while they were on their way.",
     ),
     ("jeffrey_events_lost_total", "counter", "Events that never reached the ledger."),
-    (
-        "jeffrey_failed_open_total",
-        "counter",
-        "Canary calls that the old system answered, by reason.",
-    ),
+    ("jeffrey_fallbacks_total", "counter", "Canary calls that the old system answered, by reason."),
     ("jeffrey_labels_total", "counter", "Answers that could be read, by label."),
     ("jeffrey_low_confidence_total", "counter", "Answers below the confidence limit."),
-    ("jeffrey_queue_failed_total", "counter", "Events that the queue did not take."),
+    ("jeffrey_queue_send_failures_total", "counter", "Events that the queue did not take."),
     ("jeffrey_queue_lag_seconds", "gauge", "Age of the oldest event in the queue's last batch."),
     (
         "jeffrey_request_duration_seconds",
@@ -53,8 +53,8 @@ const METRIC_FAMILIES: [(&str, &str, &str); 20] = [
     ("jeffrey_share_ratio", "gauge", "The canary's share, 0 to 1."),
     ("jeffrey_sink_delivered_total", "counter", "Events that a sink has taken."),
     ("jeffrey_sink_dropped_total", "counter", "Events that a sink refused or was too late for."),
-    ("jeffrey_sink_waiting", "gauge", "Events that wait for a sink."),
-    ("jeffrey_verdicts_total", "counter", "Readers' verdicts on answers."),
+    ("jeffrey_sink_pending_events", "gauge", "Events that wait for a sink."),
+    ("jeffrey_feedback_total", "counter", "Readers' verdicts on answers."),
 ];
 
 /// Series that holds the queue's lag in milliseconds. The `/metrics` output converts it to seconds.
@@ -70,7 +70,7 @@ pub fn series_increments(event: &str) -> Vec<(String, u64)> {
         Ok(StoredEvent::Classify(call)) => call.series_increments(),
         Ok(StoredEvent::Verdict(StoredFeedback { cohort, good, .. })) => {
             let good = good.map_or("unknown", |good| if good { "true" } else { "false" });
-            vec![(format!("jeffrey_verdicts_total{{cohort=\"{cohort}\",good=\"{good}\"}}"), 1)]
+            vec![(format!("jeffrey_feedback_total{{cohort=\"{cohort}\",good=\"{good}\"}}"), 1)]
         }
         Err(_) => Vec::new(),
     }
@@ -96,11 +96,11 @@ impl StoredCall {
         let le = bound.map_or("+Inf".to_owned(), format_seconds);
         increment("jeffrey_request_duration_seconds_bucket", format!("{cohort_label},le=\"{le}\""));
         if let Some(fallback) = &self.fallback {
-            increment("jeffrey_failed_open_total", format!("reason=\"{fallback}\""));
+            increment("jeffrey_fallbacks_total", format!("reason=\"{fallback}\""));
         }
         if let Some(route) = self.route.as_deref().and_then(ReportedRoute::from_name) {
             increment(
-                "jeffrey_answers_total",
+                "jeffrey_predictions_total",
                 format!("{cohort_label},route=\"{}\"", route.name()),
             );
         }
@@ -127,7 +127,7 @@ pub fn rollout_gauges(share: Share, hard_failures: u64) -> Vec<(String, f64)> {
     let ratio = f64::from(share.basis_points()) / f64::from(Share::ALL.basis_points());
     vec![
         ("jeffrey_share_ratio".to_owned(), ratio),
-        ("jeffrey_breaches".to_owned(), hard_failures as f64),
+        ("jeffrey_hard_failures".to_owned(), hard_failures as f64),
     ]
 }
 
@@ -287,8 +287,8 @@ mod tests {
         let text = write_exposition(&totals(&[CALL]), &[]);
         for line in [
             "jeffrey_requests_total{cohort=\"canary\",destination=\"stable\",code=\"200\",counts=\"true\"} 1",
-            "jeffrey_failed_open_total{reason=\"timeout\"} 1",
-            "jeffrey_answers_total{cohort=\"canary\",route=\"linear_head\"} 1",
+            "jeffrey_fallbacks_total{reason=\"timeout\"} 1",
+            "jeffrey_predictions_total{cohort=\"canary\",route=\"linear_head\"} 1",
             "jeffrey_labels_total{cohort=\"canary\",label=\"joy\"} 1",
             "jeffrey_low_confidence_total{cohort=\"canary\"} 1",
             "jeffrey_shadow_total{agrees=\"unknown\"} 1",
@@ -327,7 +327,7 @@ mod tests {
     fn families_hold_all_totals_of_the_event_store() {
         let mut totals = totals(&[CALL, &CALL.replace("201", "60000")]);
         totals.push((QUEUE_LAG_SERIES.to_owned(), 1_250));
-        totals.push(("jeffrey_sink_waiting{sink=\"logs\"}".to_owned(), 3));
+        totals.push(("jeffrey_sink_pending_events{sink=\"logs\"}".to_owned(), 3));
         let families = group_by_family(&totals);
         let points_of =
             |name| families.iter().find(|family| family.name == name).map(|family| &family.points);
@@ -343,7 +343,7 @@ mod tests {
             Some(&MetricPoints::Gauges(vec![(vec![], 1_250)]))
         );
         let waiting = vec![(vec![("sink", "logs")], 3)];
-        assert_eq!(points_of("jeffrey_sink_waiting"), Some(&MetricPoints::Gauges(waiting)));
+        assert_eq!(points_of("jeffrey_sink_pending_events"), Some(&MetricPoints::Gauges(waiting)));
         let mut histogram = LatencyHistogram { sum_ms: 60_201, ..LatencyHistogram::default() };
         histogram.counts[6] = 1;
         histogram.counts[11] = 1;
@@ -376,6 +376,8 @@ mod tests {
             assert!(METRIC_FAMILIES.iter().any(|(family, ..)| *family == base), "{base}");
         }
         let text = write_exposition(&[], &rollout_gauges("12.5%".parse().unwrap(), 2));
-        assert!(text.contains("jeffrey_share_ratio 0.125") && text.contains("jeffrey_breaches 2"));
+        assert!(
+            text.contains("jeffrey_share_ratio 0.125") && text.contains("jeffrey_hard_failures 2")
+        );
     }
 }

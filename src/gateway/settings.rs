@@ -19,13 +19,28 @@ use jeffrey_terms::{Cohort, Share, ShareError, Subject, SubjectError};
 #[derive(Clone, Default)]
 pub struct GatewayVariables(pub BTreeMap<&'static str, String>);
 
+/// Variables as they were named before version 0.2 and as they are named now. A platform passes these
+/// too, so that [`GatewaySettings::parse`] can report one that is still set.
+pub const RENAMED_VARIABLES: [(&str, &str); 10] = [
+    ("ALERTS", ALERT_WEBHOOKS),
+    ("ASK_BEFORE_RISE", CONFIRM_TRAFFIC_INCREASE_WEBHOOKS),
+    ("FORCED_SUBJECTS", COHORT_OVERRIDES),
+    ("LEDGER_DAYS", EVENT_STORE_RETENTION_DAYS),
+    ("LEDGER_MB", EVENT_STORE_MAX_MB),
+    ("LEDGER_SHARDS", EVENT_STORE_SHARDS),
+    ("OWN_PREFIX", ADMIN_PREFIX),
+    ("PREVIEW", LOG_TEXT_PREVIEW),
+    ("RESPONSE_SHAPE", RESPONSE_FORMAT),
+    ("TIME_FACTOR", TIME_SCALE),
+];
+
 /// Name and default of every variable and secret that the gateway reads.
 pub const VARIABLES: [(&str, &str); 39] = [
-    (ALERTS, ""),
-    (ASK_BEFORE_RISE, ""),
+    (ALERT_WEBHOOKS, ""),
+    (CONFIRM_TRAFFIC_INCREASE_WEBHOOKS, ""),
     (CORS_ORIGINS, ""),
     (DEBUG_HEADERS, "off"),
-    (FORCED_SUBJECTS, ""),
+    (COHORT_OVERRIDES, ""),
     (HOLDOUT, "0%"),
     (INITIAL_SHARE, "0%"),
     (JEFFREY_ADMIN_TOKEN, ""),
@@ -33,9 +48,9 @@ pub const VARIABLES: [(&str, &str); 39] = [
     (JEFFREY_OVERRIDE_KEY, ""),
     (JEFFREY_VIEWER_TOKEN, ""),
     (KILL_SWITCH, "off"),
-    (LEDGER_DAYS, "7"),
-    (LEDGER_MB, "1000"),
-    (LEDGER_SHARDS, "1"),
+    (EVENT_STORE_RETENTION_DAYS, "7"),
+    (EVENT_STORE_MAX_MB, "1000"),
+    (EVENT_STORE_SHARDS, "1"),
     (LEGACY_CLASSIFY, "POST /predict"),
     (LEGACY_CONFIDENCE, "/prediction/confidence"),
     (LEGACY_LABEL, "/prediction/primary"),
@@ -48,25 +63,25 @@ pub const VARIABLES: [(&str, &str); 39] = [
     (LEGACY_USER, "/user_id"),
     (LOG_EVENTS, "off"),
     (MODEL_TIMEOUT_MS, "2000"),
-    (OWN_PREFIX, "/_jeffrey"),
+    (ADMIN_PREFIX, "/_jeffrey"),
     (PLAYGROUND, "off"),
-    (PREVIEW, "off"),
+    (LOG_TEXT_PREVIEW, "off"),
     (RATE_LIMITS, "on"),
     (RELEASE, "e1-small"),
-    (RESPONSE_SHAPE, "v2.4.2"),
+    (RESPONSE_FORMAT, "v2.4.2"),
     (SHADOW_SHARE, "0%"),
     (SINKS, ""),
     (SUBJECT_COOKIE, "classify"),
     (SUBJECT_COOKIE_DAYS, "30"),
     (SUBJECT_HEADER, "x-user-id"),
-    (TIME_FACTOR, "1"),
+    (TIME_SCALE, "1"),
 ];
 
-const ALERTS: &str = "ALERTS";
-const ASK_BEFORE_RISE: &str = "ASK_BEFORE_RISE";
+const ALERT_WEBHOOKS: &str = "ALERT_WEBHOOKS";
+const CONFIRM_TRAFFIC_INCREASE_WEBHOOKS: &str = "CONFIRM_TRAFFIC_INCREASE_WEBHOOKS";
 const CORS_ORIGINS: &str = "CORS_ORIGINS";
 const DEBUG_HEADERS: &str = "DEBUG_HEADERS";
-const FORCED_SUBJECTS: &str = "FORCED_SUBJECTS";
+const COHORT_OVERRIDES: &str = "COHORT_OVERRIDES";
 const HOLDOUT: &str = "HOLDOUT";
 const INITIAL_SHARE: &str = "INITIAL_SHARE";
 const JEFFREY_ADMIN_TOKEN: &str = "JEFFREY_ADMIN_TOKEN";
@@ -74,9 +89,9 @@ const JEFFREY_KEY: &str = "JEFFREY_KEY";
 const JEFFREY_OVERRIDE_KEY: &str = "JEFFREY_OVERRIDE_KEY";
 const JEFFREY_VIEWER_TOKEN: &str = "JEFFREY_VIEWER_TOKEN";
 const KILL_SWITCH: &str = "KILL_SWITCH";
-const LEDGER_DAYS: &str = "LEDGER_DAYS";
-const LEDGER_MB: &str = "LEDGER_MB";
-const LEDGER_SHARDS: &str = "LEDGER_SHARDS";
+const EVENT_STORE_RETENTION_DAYS: &str = "EVENT_STORE_RETENTION_DAYS";
+const EVENT_STORE_MAX_MB: &str = "EVENT_STORE_MAX_MB";
+const EVENT_STORE_SHARDS: &str = "EVENT_STORE_SHARDS";
 const LEGACY_CLASSIFY: &str = "LEGACY_CLASSIFY";
 const LEGACY_CONFIDENCE: &str = "LEGACY_CONFIDENCE";
 const LEGACY_LABEL: &str = "LEGACY_LABEL";
@@ -89,18 +104,18 @@ const LEGACY_TIMEOUT_MS: &str = "LEGACY_TIMEOUT_MS";
 const LEGACY_USER: &str = "LEGACY_USER";
 const LOG_EVENTS: &str = "LOG_EVENTS";
 const MODEL_TIMEOUT_MS: &str = "MODEL_TIMEOUT_MS";
-const OWN_PREFIX: &str = "OWN_PREFIX";
+const ADMIN_PREFIX: &str = "ADMIN_PREFIX";
 const PLAYGROUND: &str = "PLAYGROUND";
-const PREVIEW: &str = "PREVIEW";
+const LOG_TEXT_PREVIEW: &str = "LOG_TEXT_PREVIEW";
 const RATE_LIMITS: &str = "RATE_LIMITS";
 const RELEASE: &str = "RELEASE";
-const RESPONSE_SHAPE: &str = "RESPONSE_SHAPE";
+const RESPONSE_FORMAT: &str = "RESPONSE_FORMAT";
 const SHADOW_SHARE: &str = "SHADOW_SHARE";
 const SINKS: &str = "SINKS";
 const SUBJECT_COOKIE: &str = "SUBJECT_COOKIE";
 const SUBJECT_COOKIE_DAYS: &str = "SUBJECT_COOKIE_DAYS";
 const SUBJECT_HEADER: &str = "SUBJECT_HEADER";
-const TIME_FACTOR: &str = "TIME_FACTOR";
+const TIME_SCALE: &str = "TIME_SCALE";
 
 /// Settings of the gateway. A refused variable has its default here and an entry in `errors`.
 #[derive(Clone, Debug)]
@@ -209,6 +224,8 @@ pub struct GatewaySettingError {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 enum VariableError {
+    #[error("it is called {name} now")]
+    Renamed { name: &'static str },
     #[error("`{value}` is not one of {expected}")]
     UnknownChoice { value: String, expected: &'static str },
     #[error("`{value}` is not METHOD /path, or several of them with commas between")]
@@ -250,7 +267,14 @@ enum VariableError {
 impl GatewaySettings {
     /// Parses all variables and records every error in `errors`.
     pub fn parse(variables: &GatewayVariables) -> Self {
-        let mut variable_reader = VariableReader { variables, errors: Vec::new() };
+        let renamed = RENAMED_VARIABLES
+            .into_iter()
+            .filter(|(old, _)| variables.0.contains_key(old))
+            .map(|(variable, name)| GatewaySettingError {
+                variable,
+                reason: VariableError::Renamed { name },
+            });
+        let mut variable_reader = VariableReader { variables, errors: renamed.collect() };
         let classify = variable_reader.parse_variable(LEGACY_CLASSIFY, parse_classify_routes);
         let text = variable_reader.parse_variable(LEGACY_TEXT, |text| {
             parse_pointer(text)?.ok_or(VariableError::MissingTextPointer)
@@ -274,7 +298,7 @@ impl GatewaySettings {
                 .parse_variable(LEGACY_TIMEOUT_MS, |ms| parse_number(ms, 100, 60_000)),
             model_timeout_ms: variable_reader
                 .parse_variable(MODEL_TIMEOUT_MS, |ms| parse_number(ms, 50, 30_000)),
-            response_format: variable_reader.parse_variable(RESPONSE_SHAPE, |shape| {
+            response_format: variable_reader.parse_variable(RESPONSE_FORMAT, |shape| {
                 parse_choice(
                     shape,
                     "v2.4.2, native, huggingface",
@@ -285,7 +309,7 @@ impl GatewaySettings {
                     ],
                 )
             }),
-            admin_prefix: variable_reader.parse_variable(OWN_PREFIX, parse_prefix),
+            admin_prefix: variable_reader.parse_variable(ADMIN_PREFIX, parse_prefix),
             subject_header: variable_reader.parse_variable(SUBJECT_HEADER, parse_header_name),
             subject_cookie: variable_reader.parse_variable(SUBJECT_COOKIE, |who| {
                 parse_choice(
@@ -305,28 +329,33 @@ impl GatewaySettings {
             initial_share: variable_reader.parse_variable(INITIAL_SHARE, parse_share),
             shadow_share: variable_reader.parse_variable(SHADOW_SHARE, parse_share),
             cohort_overrides: variable_reader
-                .parse_variable(FORCED_SUBJECTS, parse_cohort_overrides),
+                .parse_variable(COHORT_OVERRIDES, parse_cohort_overrides),
             kill_switch_enabled: variable_reader.parse_variable(KILL_SWITCH, parse_switch),
             cors_origins: variable_reader.parse_variable(CORS_ORIGINS, parse_origins),
             debug_headers_enabled: variable_reader.parse_variable(DEBUG_HEADERS, parse_switch),
             event_logging_enabled: variable_reader.parse_variable(LOG_EVENTS, parse_switch),
             playground_enabled: variable_reader.parse_variable(PLAYGROUND, parse_switch),
-            text_preview_enabled: variable_reader.parse_variable(PREVIEW, parse_switch),
+            text_preview_enabled: variable_reader.parse_variable(LOG_TEXT_PREVIEW, parse_switch),
             alert_webhooks: variable_reader
-                .parse_variable(ALERTS, |value| Ok(webhook::parse_targets(value)?)),
+                .parse_variable(ALERT_WEBHOOKS, |value| Ok(webhook::parse_targets(value)?)),
             traffic_increase_webhooks: variable_reader
-                .parse_variable(ASK_BEFORE_RISE, |value| Ok(webhook::parse_targets(value)?)),
-            time_scale: variable_reader.parse_variable(TIME_FACTOR, |times| {
+                .parse_variable(CONFIRM_TRAFFIC_INCREASE_WEBHOOKS, |value| {
+                    Ok(webhook::parse_targets(value)?)
+                }),
+            time_scale: variable_reader.parse_variable(TIME_SCALE, |times| {
                 Ok(TimeScale::new(parse_number(times, 1, TimeScale::FACTOR_MAX)?))
             }),
             sinks: variable_reader.parse_variable(SINKS, |value| Ok(sink::parse_sinks(value)?)),
             // Days become milliseconds. The platform gives a Durable Object, and so a shard, 10 GB.
             event_retention_ms: variable_reader
-                .parse_variable(LEDGER_DAYS, |days| Ok(parse_number(days, 1, 90)? * 86_400_000)),
-            event_store_bytes_max: variable_reader
-                .parse_variable(LEDGER_MB, |mb| Ok(parse_number(mb, 1, 9_000)? * 1_000_000)),
+                .parse_variable(EVENT_STORE_RETENTION_DAYS, |days| {
+                    Ok(parse_number(days, 1, 90)? * 86_400_000)
+                }),
+            event_store_bytes_max: variable_reader.parse_variable(EVENT_STORE_MAX_MB, |mb| {
+                Ok(parse_number(mb, 1, 9_000)? * 1_000_000)
+            }),
             event_store_shards: variable_reader
-                .parse_variable(LEDGER_SHARDS, |shards| parse_number(shards, 1, SHARDS_MAX)),
+                .parse_variable(EVENT_STORE_SHARDS, |shards| parse_number(shards, 1, SHARDS_MAX)),
             rate_limits_enabled: variable_reader.parse_variable(RATE_LIMITS, parse_switch),
             signing_keys: variable_reader.parse_variable(JEFFREY_KEY, parse_keys),
             override_keys: variable_reader.parse_variable(JEFFREY_OVERRIDE_KEY, parse_keys),
@@ -537,8 +566,8 @@ mod tests {
         let rows = [
             (CORS_ORIGINS, "https://a, b", "`b` is not http:// or https:// with a host"),
             (DEBUG_HEADERS, "yes", "`yes` is not one of on, off"),
-            (FORCED_SUBJECTS, "a=canary,b", "entry 2 is not SUBJECT=canary or SUBJECT=stable"),
-            (FORCED_SUBJECTS, "=canary", "entry 1: subject is empty"),
+            (COHORT_OVERRIDES, "a=canary,b", "entry 2 is not SUBJECT=canary or SUBJECT=stable"),
+            (COHORT_OVERRIDES, "=canary", "entry 1: subject is empty"),
             (HOLDOUT, "101%", "share 101% is above 100%"),
             (JEFFREY_KEY, "short", "key of 5 bytes is below the least of 16"),
             (LEGACY_CLASSIFY, "/predict", "`/predict` is not METHOD /path, or several"),
@@ -549,11 +578,11 @@ mod tests {
             (LEGACY_TEXT, "-", "a text is needed to classify"),
             (LEGACY_TIMEOUT_MS, "99", "`99` is not a whole number from 100 to 60000"),
             (MODEL_TIMEOUT_MS, "1e3", "`1e3` is not a whole number from 50 to 30000"),
-            (OWN_PREFIX, "/", "`/` is not a path such as /_jeffrey"),
-            (OWN_PREFIX, "x/", "`x/` is not a path such as /_jeffrey"),
+            (ADMIN_PREFIX, "/", "`/` is not a path such as /_jeffrey"),
+            (ADMIN_PREFIX, "x/", "`x/` is not a path such as /_jeffrey"),
             (PLAYGROUND, "yes", "`yes` is not one of on, off"),
             (RELEASE, "a b", "release `a b` is not 1 to 64 letters"),
-            (RESPONSE_SHAPE, "v2", "`v2` is not one of v2.4.2, native, huggingface"),
+            (RESPONSE_FORMAT, "v2", "`v2` is not one of v2.4.2, native, huggingface"),
             (SINKS, "logs", "not a list such as"),
             (SUBJECT_COOKIE, "on", "`on` is not one of off, classify, all"),
             (SUBJECT_COOKIE_DAYS, "401", "`401` is not a whole number from 1 to 400"),
@@ -572,13 +601,26 @@ mod tests {
     }
 
     #[test]
+    fn a_variable_under_its_former_name_is_an_error_that_names_the_new_one() {
+        let settings = parse(&[("PREVIEW", "on"), (LOG_EVENTS, "off")]);
+        assert_eq!(settings.errors.len(), 1);
+        assert_eq!(settings.errors[0].to_string(), "PREVIEW: it is called LOG_TEXT_PREVIEW now");
+        assert!(!settings.text_preview_enabled && settings.is_canary_disabled());
+        let taken = RENAMED_VARIABLES.iter().find(|(old, new)| {
+            let is_name = |name| VARIABLES.iter().any(|(known, _)| *known == name);
+            is_name(*old) || !is_name(*new)
+        });
+        assert_eq!(taken, None);
+    }
+
+    #[test]
     fn variables_that_are_set_are_used() {
         let settings = parse(&[
             (LEGACY_CLASSIFY, "POST /predict, PUT /v1/emotion"),
             (LEGACY_USER, "-"),
             (LEGACY_ORIGIN, "https://old.example:8443/"),
             (SUBJECT_HEADER, "X-Account"),
-            (FORCED_SUBJECTS, "a=b=canary, é = stable"),
+            (COHORT_OVERRIDES, "a=b=canary, é = stable"),
             (JEFFREY_KEY, "0123456789abcdef, 0123456789abcdeg"),
             (KILL_SWITCH, "on"),
         ]);
@@ -598,7 +640,7 @@ mod tests {
     fn an_error_shows_no_secret_and_no_subject() {
         let settings = parse(&[
             (JEFFREY_ADMIN_TOKEN, "hunter2"),
-            (FORCED_SUBJECTS, "alice@example.org=nobody"),
+            (COHORT_OVERRIDES, "alice@example.org=nobody"),
             (JEFFREY_KEY, "0123456789abcdef"),
         ]);
         let text = format!("{settings:?} {}", settings.errors[0]);

@@ -39,7 +39,7 @@ pub enum SinkKind {
     Ndjson,
     /// Lines in the log format of the v2.4.2 reference service, sent like [`SinkKind::Ndjson`].
     /// Feedback and answers that could not be read have no line in that format.
-    NdjsonSchema2,
+    NdjsonLegacy,
     /// OpenTelemetry log records, sent as `application/json` to a collector's `/v1/logs`.
     OtlpLogs,
     /// Totals of the event store as OpenTelemetry metrics, sent as `application/json` to a
@@ -94,7 +94,7 @@ impl SinkKind {
         let join_lines = |lines: Vec<&str>| lines.iter().map(|line| format!("{line}\n")).collect();
         match self {
             Self::Ndjson => Some((NDJSON_CONTENT_TYPE, join_lines(events.to_vec()))),
-            Self::NdjsonSchema2 => {
+            Self::NdjsonLegacy => {
                 let legacy_lines: Vec<String> =
                     events.iter().filter_map(|event| legacy_log::format_line(event)).collect();
                 let body = join_lines(legacy_lines.iter().map(String::as_str).collect());
@@ -299,7 +299,7 @@ mod tests {
             SinkKind::Ndjson.encode_batch(&[event]),
             Some((NDJSON_CONTENT_TYPE, format!("{event}\n")))
         );
-        assert_eq!(SinkKind::NdjsonSchema2.encode_batch(&[event]), None);
+        assert_eq!(SinkKind::NdjsonLegacy.encode_batch(&[event]), None);
         let (content_type, body) = SinkKind::OtlpLogs.encode_batch(&[event]).unwrap();
         assert!(content_type == "application/json" && body.contains("jeffrey.verdict"), "{body}");
         let partial_success = br#"{"partialSuccess":{"rejectedLogRecords":"2"}}"#;
@@ -321,10 +321,10 @@ mod tests {
             assert_eq!(outcome, expected, "{kind:?} {status:?}");
         }
         let names: Vec<SinkKind> =
-            serde_json::from_str(r#"["ndjson","ndjson-schema2","otlp-logs","otlp-metrics"]"#)
+            serde_json::from_str(r#"["ndjson","ndjson-legacy","otlp-logs","otlp-metrics"]"#)
                 .unwrap();
         let kinds =
-            [SinkKind::Ndjson, SinkKind::NdjsonSchema2, SinkKind::OtlpLogs, SinkKind::OtlpMetrics];
+            [SinkKind::Ndjson, SinkKind::NdjsonLegacy, SinkKind::OtlpLogs, SinkKind::OtlpMetrics];
         assert_eq!(names, kinds);
     }
 

@@ -1,7 +1,7 @@
 //! Webhooks: targets that are notified about a rollout, and targets that are asked before a share
 //! rises.
 //!
-//! The input is the variables `ALERTS` and `ASK_BEFORE_RISE`, alerts of the rollout, and responses
+//! The input is the variables `ALERT_WEBHOOKS` and `CONFIRM_TRAFFIC_INCREASE_WEBHOOKS`, alerts of the rollout, and responses
 //! of the targets. The output is [`WebhookTarget`]s, [`Notification`]s and verdicts. A notification
 //! contains no data of any request. A list of targets is refused as a whole at its first fault. A
 //! response that cannot be read counts as the verdict "wait".

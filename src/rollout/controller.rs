@@ -630,7 +630,8 @@ mod tests {
             time_at(1),
         )
         .unwrap();
-        let plan = DEFAULT_PLAN_TOML.replacen("at_least = \"24h\"", "at_least = \"23h\"", 1);
+        let plan =
+            DEFAULT_PLAN_TOML.replacen("min_duration = \"24h\"", "min_duration = \"23h\"", 1);
         run.plan = Plan::read(&plan).unwrap();
         let plan_input =
             RolloutInput::Planned { by: "test".to_owned(), plan, closed: first_minute() };
@@ -730,9 +731,9 @@ mod tests {
             )
         };
         let later_stage_plan =
-            DEFAULT_PLAN_TOML.replacen("at_least = \"9h\"", "at_least = \"8h\"", 1);
+            DEFAULT_PLAN_TOML.replacen("min_duration = \"9h\"", "min_duration = \"8h\"", 1);
         let current_stage_plan =
-            DEFAULT_PLAN_TOML.replacen("at_least = \"24h\"", "at_least = \"23h\"", 1);
+            DEFAULT_PLAN_TOML.replacen("min_duration = \"24h\"", "min_duration = \"23h\"", 1);
         let gate_plan = DEFAULT_PLAN_TOML.replacen("compared = \"+50%\"", "compared = \"+60%\"", 1);
         for text in [&later_stage_plan, &current_stage_plan, &gate_plan] {
             assert!(validate(&run, text).is_ok(), "nothing flows");

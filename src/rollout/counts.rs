@@ -31,12 +31,12 @@ pub struct CohortCounts {
     /// Answers that the tie-break changed.
     pub rule_applied: u64,
     /// Requests whose embedding had another size than the head or the prototypes.
-    pub mismatches: u64,
+    pub dimension_mismatches: u64,
     /// Requests that took longer than [`SLOW_MS`].
     pub slow: u64,
     /// Canary requests above 1.2 times stable's P95, or stable requests above stable's P95. The P95
     /// is the one known before the minute began.
-    pub slow_beside_stable: u64,
+    pub slower_than_stable: u64,
     /// User feedback that called an answer right.
     pub feedback_good: u64,
     /// User feedback that called an answer wrong.
@@ -57,9 +57,9 @@ impl CohortCounts {
             prototypes,
             low_confidence,
             rule_applied,
-            mismatches,
+            dimension_mismatches,
             slow,
-            slow_beside_stable,
+            slower_than_stable,
             feedback_good,
             feedback_bad,
             labels,
@@ -73,9 +73,9 @@ impl CohortCounts {
             (prototypes, other.prototypes),
             (low_confidence, other.low_confidence),
             (rule_applied, other.rule_applied),
-            (mismatches, other.mismatches),
+            (dimension_mismatches, other.dimension_mismatches),
             (slow, other.slow),
-            (slow_beside_stable, other.slow_beside_stable),
+            (slower_than_stable, other.slower_than_stable),
             (feedback_good, other.feedback_good),
             (feedback_bad, other.feedback_bad),
         ] {
@@ -176,7 +176,7 @@ pub const SUBJECT_METRICS: [Metric; 5] = [
     Metric::LowConfidence,
     Metric::RuleApplied,
     Metric::Slow,
-    Metric::SlowBesideStable,
+    Metric::SlowerThanStable,
 ];
 
 /// Metric that a gate counts, as a fraction of requests, answers, feedback or subjects.
@@ -192,7 +192,7 @@ pub enum Metric {
     /// Answers with low confidence, of all answers.
     LowConfidence,
     /// Requests with an embedding of the wrong size, of all requests.
-    Mismatches,
+    DimensionMismatches,
     /// Answers given by prototypes or keywords, of all answers.
     NotLinearHead,
     /// Answers given by prototypes, of all answers.
@@ -209,7 +209,7 @@ pub enum Metric {
     /// Requests that took longer than [`SLOW_MS`], of all requests.
     Slow,
     /// Requests above stable's P95 (stable) or 1.2 times that (the canary), of all requests.
-    SlowBesideStable,
+    SlowerThanStable,
 }
 
 impl Metric {
@@ -219,7 +219,7 @@ impl Metric {
         Self::FailedOpen,
         Self::FeedbackBad,
         Self::LowConfidence,
-        Self::Mismatches,
+        Self::DimensionMismatches,
         Self::NotLinearHead,
         Self::Prototypes,
         Self::Regex,
@@ -227,7 +227,7 @@ impl Metric {
         Self::SampleRatio,
         Self::ShadowWorse,
         Self::Slow,
-        Self::SlowBesideStable,
+        Self::SlowerThanStable,
     ];
 
     /// Returns the name in plans, findings and every response.
@@ -237,7 +237,7 @@ impl Metric {
             Self::FailedOpen => "failed_open",
             Self::FeedbackBad => "feedback_bad",
             Self::LowConfidence => "low_confidence",
-            Self::Mismatches => "mismatches",
+            Self::DimensionMismatches => "dimension_mismatches",
             Self::NotLinearHead => "not_linear_head",
             Self::Prototypes => "prototypes",
             Self::Regex => "regex",
@@ -245,7 +245,7 @@ impl Metric {
             Self::SampleRatio => "sample_ratio",
             Self::ShadowWorse => "shadow_worse",
             Self::Slow => "slow",
-            Self::SlowBesideStable => "slow_beside_stable",
+            Self::SlowerThanStable => "slower_than_stable",
         }
     }
 
@@ -263,9 +263,9 @@ impl Metric {
             | Self::LowConfidence
             | Self::RuleApplied
             | Self::Slow
-            | Self::SlowBesideStable => true,
+            | Self::SlowerThanStable => true,
             Self::FailedOpen
-            | Self::Mismatches
+            | Self::DimensionMismatches
             | Self::NotLinearHead
             | Self::Prototypes
             | Self::Regex
@@ -289,7 +289,7 @@ impl Metric {
                 Proportion::new(counts.feedback_bad, counts.feedback_bad + counts.feedback_good)
             }
             Self::LowConfidence => per_answers(counts.low_confidence),
-            Self::Mismatches => per_requests(counts.mismatches),
+            Self::DimensionMismatches => per_requests(counts.dimension_mismatches),
             Self::NotLinearHead => per_answers(counts.prototypes + counts.regex),
             Self::Prototypes => per_answers(counts.prototypes),
             Self::Regex => per_answers(counts.regex),
@@ -297,7 +297,7 @@ impl Metric {
             Self::SampleRatio => cohort_proportion(minute.first_seen, cohort),
             Self::ShadowWorse => cohort_proportion(minute.discordant, cohort),
             Self::Slow => per_requests(counts.slow),
-            Self::SlowBesideStable => per_requests(counts.slow_beside_stable),
+            Self::SlowerThanStable => per_requests(counts.slower_than_stable),
         }
     }
 }

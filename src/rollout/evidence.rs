@@ -60,8 +60,9 @@ impl GateSummary {
 
     /// Returns whether the gates allow the release to advance.
     pub fn allows_advance(&self) -> bool {
-        let required =
-            self.verdicts_of(GateEffect::RollBack).chain(self.verdicts_of(GateEffect::Advance));
+        let required = self
+            .verdicts_of(GateEffect::RollBack)
+            .chain(self.verdicts_of(GateEffect::BlockAdvance));
         worst_verdict(required) == GateVerdict::Pass && !self.stable_breached && !self.silent
     }
 
@@ -249,7 +250,7 @@ mod tests {
             low_confidence: requests / 5,
             rule_applied: requests / 50,
             slow: requests / 50,
-            slow_beside_stable: requests / 20,
+            slower_than_stable: requests / 20,
             ..CohortCounts::default()
         }
     }
@@ -388,7 +389,7 @@ mod tests {
         let compared = "metric = \"errors\"\ncompared = \"+50%\"";
         let text = DEFAULT_PLAN_TOML.replace("level = \"subjects\"", "level = \"requests\"");
         let without = Plan::read(&text).unwrap();
-        let text = text.replace(compared, &format!("{compared}\nor_at_most = \"3%\""));
+        let text = text.replace(compared, &format!("{compared}\nor_max = \"3%\""));
         let with = Plan::read(&text).unwrap();
         let alone =
             |at, errors| ClosedMinute { stable: CohortCounts::default(), ..minute(at, errors, 0) };
@@ -413,7 +414,7 @@ mod tests {
     fn warnings_that_miss_their_own_limit_may_reach_it_together() {
         let gate = |name, limit| {
             format!(
-                "[[gate]]\nname = \"{name}\"\nmetric = \"low_confidence\"\nat_most = \"{limit}%\"\neffect = \"warn\"\n"
+                "[[gate]]\nname = \"{name}\"\nmetric = \"low_confidence\"\nmax = \"{limit}%\"\neffect = \"warn\"\n"
             )
         };
         let text = |gates: &str| format!("[[stage]]\nshare = \"10%\"\n{gates}");
@@ -479,7 +480,7 @@ mod tests {
     fn a_mismatch_rolls_back_at_once_and_stays() {
         let plan = plan();
         let mut bad = minute(1, 0, 5);
-        bad.canary.mismatches = 1;
+        bad.canary.dimension_mismatches = 1;
         let minutes = [minute(0, 0, 5), bad, minute(2, 0, 5)];
         let result = finding(&fold_all(&plan, minutes), &plan, "dimension mismatch", 2);
         assert_eq!(

@@ -357,10 +357,10 @@ impl PlanProgress {
             return (self.clone(), Vec::new());
         };
         let minutes = now.0.saturating_sub(self.stage_entered_at.0) / 60_000;
-        let is_due = minutes >= stage.at_least_minutes;
-        let has_passed = gates.allows_advance() && gates.samples >= stage.samples;
+        let is_due = minutes >= stage.min_duration_minutes;
+        let has_passed = gates.allows_advance() && gates.samples >= stage.min_samples;
         let is_past_deadline = plan.deadline_minutes > 0
-            && minutes >= plan.deadline_minutes.max(stage.at_least_minutes);
+            && minutes >= plan.deadline_minutes.max(stage.min_duration_minutes);
         let awaits_approval = matches!(self.phase, Phase::AwaitingApproval { .. });
         // Promotion after the last stage does not increase the share, so no advance check blocks
         // it.
@@ -504,7 +504,7 @@ mod tests {
             findings: vec![
                 finding(GateEffect::RollBack, critical),
                 finding(GateEffect::Warn, GateVerdict::Fail),
-                finding(GateEffect::Advance, advance),
+                finding(GateEffect::BlockAdvance, advance),
             ],
             stable_breached: false,
             silent: false,

@@ -84,7 +84,7 @@ pub fn build_status(
         share: state.share(plan),
         stages: plan.stages.clone(),
         minutes,
-        minutes_left: stage.map(|stage| stage.at_least_minutes.saturating_sub(minutes)),
+        minutes_left: stage.map(|stage| stage.min_duration_minutes.saturating_sub(minutes)),
         gates: controller.summarize_gates(plan, last_complete_minute),
         counted_after: *entered_after,
         canary: *canary,

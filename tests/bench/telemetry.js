@@ -61,7 +61,7 @@ function event(at) {
 /** Lines a second and the largest memory, in MB, of one run over a pipe. */
 async function analyzed() {
   const some = `${Array.from({ length: 10_000 }, (_, at) => event(at)).join("\n")}\n`;
-  const child = spawn("target/release/jeffrey", ["analyze", "-", "--of", "all", "--json"], { stdio: ["pipe", "pipe", "inherit"] });
+  const child = spawn("target/release/jeffrey", ["analyze", "-", "--cohort", "all", "--json"], { stdio: ["pipe", "pipe", "inherit"] });
   let output = "";
   child.stdout.setEncoding("utf8").on("data", (chunk) => (output += chunk));
   const ended = once(child, "close");
@@ -105,7 +105,7 @@ async function costs() {
   const variables = { INITIAL_SHARE: "0%", LOG_EVENTS: "off", DEBUG_HEADERS: "off" };
   const none = (/** @type {string} */ toml) => toml
     .replace(/^\[\[queues\.(producers|consumers)\]\]\n(?:\w+ = .*\n)*/gm, "")
-    .replace('[[durable_objects.bindings]]\nname = "LEDGER"\nclass_name = "LedgerObject"\n', "");
+    .replace('[[durable_objects.bindings]]\nname = "EVENT_STORE"\nclass_name = "EventStoreObject"\n', "");
   const gates = {
     on: await startGate(variables, { model: "none", build: BUILD }),
     off: await startGate(variables, { model: "none", build: BUILD, configure: none }),

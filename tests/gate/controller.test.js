@@ -13,8 +13,8 @@ const OPTIONS = { timeout: 3 * PATIENCE_MS };
 /** @type {Awaited<ReturnType<typeof startCollector>>} */
 let onCall;
 const begin = () => startGates({
-  healthy: walkable({ PREVIEW: "on", SHADOW_SHARE: "20%" }),
-  wrong: walkable({ ALERTS: JSON.stringify([{ name: "on-call", url: onCall.url }]) }),
+  healthy: walkable({ LOG_TEXT_PREVIEW: "on", SHADOW_SHARE: "20%" }),
+  wrong: walkable({ ALERT_WEBHOOKS: JSON.stringify([{ name: "on-call", url: onCall.url }]) }),
 });
 /** @type {Awaited<ReturnType<typeof begin>>} */
 let session;
@@ -68,7 +68,7 @@ describe("a healthy release", OPTIONS, () => {
     }
     const { share_basis_points } = await gate.reaches("watching", 10_000);
     assert.equal(share_basis_points, 10_000);
-    const watched = await gate.words(["watch", "--every", "1"]);
+    const watched = await gate.words(["watch", "--interval", "1"]);
     assert.deepEqual([watched.code, watched.stderr], [0, ""]);
     assert.match(watched.stdout, /^e1-small at 100\.00%, stage 5 of 5, watching/m);
     assert.match(watched.stdout, /^e1-small at 100\.00%, stage 5 of 5, promoted$/m);
@@ -104,7 +104,7 @@ describe("a healthy release", OPTIONS, () => {
     assert.deepEqual([refused.code, refused.stderr], [1, "`approve` is not possible while the release is promoted\n"]);
     const nobody = await gate.words(["status"], { env: { JEFFREY_ADMIN_TOKEN: "", JEFFREY_VIEWER_TOKEN: "" } });
     assert.deepEqual([nobody.code, /neither is set/.test(nobody.stderr)], [2, true]);
-    const away = await gate.words(["status"], { env: { JEFFREY_GATE: "http://127.0.0.1:1/_jeffrey" } });
+    const away = await gate.words(["status"], { env: { JEFFREY_GATEWAY_URL: "http://127.0.0.1:1/_jeffrey" } });
     assert.deepEqual([away.code, /^error: gateway: /.test(away.stderr)], [2, true]);
   });
 
@@ -144,7 +144,7 @@ describe("a healthy release", OPTIONS, () => {
     assert.match(first, /^"Call me on \[PHONE\], ""they"" said, fine",fear,,corrected,/);
     assert.ok(!stdout.includes("12 34"));
     const off = await gate.command(["export", "--for-annotation", "-"], { input: '{"event":"classify","id":"a","time_ms":1,"destination":"canary","preview":null}\n' });
-    assert.deepEqual([off.code, off.stderr], [1, "no event has a text preview: PREVIEW is off at the gateway\n"]);
+    assert.deepEqual([off.code, off.stderr], [1, "no event has a text preview: LOG_TEXT_PREVIEW is off at the gateway\n"]);
   });
 });
 

@@ -9,7 +9,7 @@ import { PATIENCE_MS, SECRETS, startGates, until } from "../support/gate.js";
 import { JEFFREY, TEXT, buckets, call, each, idBytes, token } from "../support/gate-calls.js";
 import { ask } from "../support/raw.js";
 
-const FORCED = { FORCED_SUBJECTS: "forced-canary = canary, forced-stable=stable" };
+const FORCED = { COHORT_OVERRIDES: "forced-canary = canary, forced-stable=stable" };
 const COOKIE = "jeffrey_subject=";
 const [OLD_KEY, NEXT_KEY] = ["the old key of the tests", "the next key of the tests"];
 
@@ -144,11 +144,11 @@ describe("at a share of 50 %", { timeout: PATIENCE_MS }, () => {
     }
   });
 
-  test("a rehearsal by `jeffrey traffic` moves nobody and has no error, and fails where the old system does", async () => {
+  test("a rehearsal by `jeffrey loadtest` moves nobody and has no error, and fails where the old system does", async () => {
     const rehearse = async (/** @type {number} */ error_rate) => {
       await fetch(`${gate.standIn.origin}/_stand-in/settings`, { method: "PUT", body: JSON.stringify({ error_rate }) });
       // Beside this process, which is the old system as well.
-      const args = ["traffic", `${gate.origin}/predict`, "--rate", "20", "--count", "80", "--users", "40", "--seed", "4", "--sticky", "--json"];
+      const args = ["loadtest", `${gate.origin}/predict`, "--rate", "20", "--count", "80", "--users", "40", "--seed", "4", "--require-sticky", "--json"];
       const child = spawn(JEFFREY, args, { stdio: ["ignore", "pipe", "inherit"] });
       let out = "";
       child.stdout.on("data", (chunk) => (out += chunk));
@@ -378,7 +378,7 @@ test("while a key is replaced, the old one's tokens and ids are taken beside the
     [old, 0, taken],
     [next, 0, taken],
     [next, 7 * day - 60_000, taken],
-    [next, 7 * day + 60_000, [410, "id_old"]],
+    [next, 7 * day + 60_000, [410, "id_expired"]],
     [next, -60 * 60_000, [400, "id_invalid"]],
     [SECRETS.JEFFREY_KEY, 0, [403, "id_forged"]],
   ];

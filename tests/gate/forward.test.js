@@ -322,7 +322,7 @@ describe("a request and its answer", { timeout: PATIENCE_MS }, () => {
         const failed = () => gate.events().filter(({ status }) => status === 502);
         const before = failed().length;
         const reply = await classify(gate, { headers: { "x-stand-in": order } });
-        assert.deepEqual(refusal(reply), [502, "old_system_unreachable"], order);
+        assert.deepEqual(refusal(reply), [502, "legacy_unreachable"], order);
         const [found] = await until(() => failed().length > before && failed().slice(before));
         assert.deepEqual([found.destination, found.unobserved, found.label], ["stable", "failed", null], order);
       }
@@ -331,7 +331,7 @@ describe("a request and its answer", { timeout: PATIENCE_MS }, () => {
   });
 
   test("an answer that never comes is 502, one that breaks off breaks off", async () => {
-    for (const path of ["/reset", "/garbled"]) assert.deepEqual(refusal(await ask(gate.origin, path)), [502, "old_system_unreachable"], path);
+    for (const path of ["/reset", "/garbled"]) assert.deepEqual(refusal(await ask(gate.origin, path)), [502, "legacy_unreachable"], path);
     // Only the length tells: of a chunked answer that breaks off workerd makes a whole one, also in a
     // worker that does nothing but forward.
     await assert.rejects(ask(gate.standIn.origin, "/half"));
@@ -360,7 +360,7 @@ test("an old system that is away is 502, for every path", { timeout: PATIENCE_MS
   const { away: gate } = session.gates;
   const before = gate.events().length;
   for (const reply of [await classify(gate), await ask(gate.origin, "/"), await ask(gate.origin, "/upload", { method: "POST", body: "x" })]) {
-    assert.deepEqual(refusal(reply), [502, "old_system_unreachable"]);
+    assert.deepEqual(refusal(reply), [502, "legacy_unreachable"]);
     assert.doesNotMatch(reply.body.toString(), /127\.0\.0\.1|furieux/);
   }
   const [found] = (await gate.eventsOf(before + 1)).slice(before);
@@ -372,7 +372,7 @@ test("an old system that is slow is 504 on a classify call, and waited for elsew
   const { slow: gate } = session.gates;
   const before = gate.events().length;
   const reply = await classify(gate, { headers: { "x-stand-in": "slow:60000" } });
-  assert.deepEqual(refusal(reply), [504, "old_system_slow"]);
+  assert.deepEqual(refusal(reply), [504, "legacy_timeout"]);
   assert.match(JSON.parse(reply.body.toString()).error.message, /300 ms/);
   const found = (await gate.eventsOf(before + 1)).at(-1);
   assert.deepEqual([found.destination, found.status, found.unobserved], ["stable", 504, "failed"]);

@@ -50,8 +50,8 @@ const begin = () => {
   return startGates({
     // The first one, as it alone has rate limits.
     limited: [{ RATE_LIMITS: "on" }, { configure: (toml) => toml.replace("limit = 100", "limit = 3") }],
-    unseen: [{ PREVIEW: "off", INITIAL_SHARE: "0%" }],
-    seen: [{ PREVIEW: "on", INITIAL_SHARE: "0%" }],
+    unseen: [{ LOG_TEXT_PREVIEW: "off", INITIAL_SHARE: "0%" }],
+    seen: [{ LOG_TEXT_PREVIEW: "on", INITIAL_SHARE: "0%" }],
     moody: [{ INITIAL_SHARE: "50%", SINKS: JSON.stringify([...configured, away]) }],
   });
 };
@@ -186,7 +186,7 @@ describe("a ledger with sinks of many moods", { timeout: PATIENCE_MS }, () => {
     assert.equal(sum("jeffrey_request_duration_seconds_bucket", (labels) => labels.includes('le="+Inf"')), CALLS);
     assert.equal(sum("jeffrey_labels_total", (labels) => labels.includes('label="joy"')), CALLS);
     assert.equal(sum("jeffrey_sink_delivered_total", (labels) => labels.includes('"well"')), CALLS);
-    assert.equal(sum("jeffrey_sink_waiting", (labels) => labels.includes('"away"')), CALLS);
+    assert.equal(sum("jeffrey_sink_pending_events", (labels) => labels.includes('"away"')), CALLS);
     assert.equal(sum("jeffrey_share_ratio"), 0.5);
     for (const line of text.trimEnd().split("\n")) assert.match(line, /^(# (HELP|TYPE) jeffrey_\w+ .+|jeffrey_\w+(\{.+\})? [0-9.]+)$/);
   });
@@ -199,7 +199,7 @@ describe("a ledger with sinks of many moods", { timeout: PATIENCE_MS }, () => {
     };
     const id = (/** @type {number} */ at) => answers[at].headers.get("x-jeffrey-id");
     assert.deepEqual(await say({ id: id(0), ok: true }), [200, undefined]);
-    assert.deepEqual(await say({ id: id(0), ok: false }), [409, "verdict_given"]);
+    assert.deepEqual(await say({ id: id(0), ok: false }), [409, "feedback_exists"]);
     assert.deepEqual(await say({ id: id(1), correct_label: "fear" }), [200, undefined]);
     const forged = String(id(2)).replace(/^.../, (start) => (start === "AAA" ? "BBB" : "AAA"));
     assert.ok([400, 403].includes(Number((await say({ id: forged, ok: true }))[0])));

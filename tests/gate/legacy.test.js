@@ -7,10 +7,10 @@ import { PATIENCE_MS, startGates } from "../support/gate.js";
 const options = { timeout: PATIENCE_MS };
 
 const begin = () => startGates({
-  // The first one's second gate is `jeffrey-gate-two`.
+  // The first one's second gate is `jeffrey-gateway-two`.
   over: [
     { INITIAL_SHARE: "0%", SUBJECT_COOKIE: "all" },
-    { model: "none", two: true, configure: (toml) => `${toml}\n[[services]]\nbinding = "LEGACY"\nservice = "jeffrey-gate-two"\n` },
+    { model: "none", two: true, configure: (toml) => `${toml}\n[[services]]\nbinding = "LEGACY"\nservice = "jeffrey-gateway-two"\n` },
   ],
   beside: [
     {
@@ -20,7 +20,7 @@ const begin = () => startGates({
       LEGACY_CONFIDENCE: "/confidence",
       LEGACY_LOW_CONFIDENCE: "/low_confidence",
       LEGACY_RULE: "/rule_applied",
-      RESPONSE_SHAPE: "native",
+      RESPONSE_FORMAT: "native",
       INITIAL_SHARE: "50%",
     },
     { configure: (toml) => `${toml}\n[[services]]\nbinding = "LEGACY"\nservice = "jeffrey-model"\n` },
@@ -81,6 +81,6 @@ test("a gate before nothing says so, on every path", options, async () => {
   for (const path of ["/", "/predict"]) {
     const response = await fetch(gate.origin + path, { method: "POST", body: "{}" });
     const { error } = /** @type {any} */ (await response.json());
-    assert.deepEqual([response.status, error.code], [503, "old_system_unset"], path);
+    assert.deepEqual([response.status, error.code], [503, "legacy_not_configured"], path);
   }
 });

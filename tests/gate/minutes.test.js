@@ -25,7 +25,7 @@ describe("closed minutes", { timeout: PATIENCE_MS }, () => {
   /** @type {any[]} */
   let minutes;
   const state = mkdtempSync(join(tmpdir(), "jeffrey-ledger-"));
-  const variables = { INITIAL_SHARE: "50%", HOLDOUT: "10%", SHADOW_SHARE: "100%", FORCED_SUBJECTS: "chosen=canary", MODEL_TIMEOUT_MS: "30000" };
+  const variables = { INITIAL_SHARE: "50%", HOLDOUT: "10%", SHADOW_SHARE: "100%", COHORT_OVERRIDES: "chosen=canary", MODEL_TIMEOUT_MS: "30000" };
 
   before(async () => {
     gate = await startGate(variables, { model: "faulty", state });
@@ -135,7 +135,7 @@ describe("closed minutes", { timeout: PATIENCE_MS }, () => {
     for (const { statements, minutes } of versions) {
       await gate.stop();
       const folder = join(state, "v3/do");
-      const file = readdirSync(folder, { recursive: true }).map(String).find((name) => name.includes("LedgerObject") && name.endsWith(".sqlite") && !name.includes("metadata"));
+      const file = readdirSync(folder, { recursive: true }).map(String).find((name) => name.includes("EventStoreObject") && name.endsWith(".sqlite") && !name.includes("metadata"));
       assert.ok(file, "the ledger's file");
       const back = `
 import sqlite3, sys

@@ -16,13 +16,13 @@ const user_id = "somebody";
 /** @type {[Record<string, string>, import("../support/gate.js").GateOptions]} */
 const PATIENT = [{ MODEL_TIMEOUT_MS: "30000" }, { model: "faulty" }];
 const begin = () => startGates({
-  failing: [{ MODEL_TIMEOUT_MS: "1000", FORCED_SUBJECTS: "stays=stable" }, { model: "faulty" }],
+  failing: [{ MODEL_TIMEOUT_MS: "1000", COHORT_OVERRIDES: "stays=stable" }, { model: "faulty" }],
   // A breaker opens for 30 s: each breach has a gate of its own.
   ...{ trapping: PATIENT, throwing: PATIENT, refusing: PATIENT, infinite: PATIENT, mismatching: PATIENT, trapped: PATIENT },
   missing: [{ LEGACY_TIMEOUT_MS: "3000" }, { model: "none" }],
-  native: [{ RESPONSE_SHAPE: "native", DEBUG_HEADERS: "off", JEFFREY_KEY: "", FORCED_SUBJECTS: "stays=stable" }],
-  huggingface: [{ RESPONSE_SHAPE: "huggingface", LEGACY_TEXT: "/inputs" }],
-  shadow: [{ INITIAL_SHARE: "0%", SHADOW_SHARE: "100%", FORCED_SUBJECTS: "chosen=canary", MODEL_TIMEOUT_MS: "30000" }, { model: "faulty" }],
+  native: [{ RESPONSE_FORMAT: "native", DEBUG_HEADERS: "off", JEFFREY_KEY: "", COHORT_OVERRIDES: "stays=stable" }],
+  huggingface: [{ RESPONSE_FORMAT: "huggingface", LEGACY_TEXT: "/inputs" }],
+  shadow: [{ INITIAL_SHARE: "0%", SHADOW_SHARE: "100%", COHORT_OVERRIDES: "chosen=canary", MODEL_TIMEOUT_MS: "30000" }, { model: "faulty" }],
 });
 /** @type {Awaited<ReturnType<typeof begin>>} */
 let session;
@@ -244,9 +244,9 @@ test("without a model worker everybody has the old system's answer", { timeout: 
   assert.deepEqual(await healthOf(gate), [200, "degraded", "trap"]);
   // Where the old system fails as well, that is counted for the cohort that was assigned.
   for (const [order, status, code] of /** @type {[string, number, string][]} */ ([
-    ["reset", 502, "old_system_unreachable"],
-    ["garbled", 502, "old_system_unreachable"],
-    ["slow:60000", 504, "old_system_slow"],
+    ["reset", 502, "legacy_unreachable"],
+    ["garbled", 502, "legacy_unreachable"],
+    ["slow:60000", 504, "legacy_timeout"],
   ])) {
     const before = gate.events().length;
     const answer = await gate.classify({ text: TEXT, user_id }, { "x-stand-in": order });

@@ -22,7 +22,7 @@ test("a promoted release is the old system of the next one, and a rollback of th
     assert.equal(status, 200, text);
     return json.encoder;
   });
-  const before = { JEFFREY_GATE: `${gate.origin}/_previous` };
+  const before = { JEFFREY_GATEWAY_URL: `${gate.origin}/_previous` };
   try {
     // The first one walks its plan, seen through the gate of the second, which nobody has begun.
     const report = JSON.stringify(validation());
@@ -32,7 +32,7 @@ test("a promoted release is the old system of the next one, and a rollback of th
     const plan = held.replaceAll("e1-small", "e0-small");
     const wish = await fetch(`${gate.origin}/_previous/v1/admin/rollout`, { method: "POST", headers: { authorization: `Bearer ${SECRETS.JEFFREY_ADMIN_TOKEN}` }, body: JSON.stringify({ command: "start", by: "test", plan }) });
     assert.equal(wish.status, 200, await wish.text());
-    const watched = await gate.words(["watch", "--every", "1", "--within", "4m"], { env: before });
+    const watched = await gate.words(["watch", "--interval", "1", "--timeout", "4m"], { env: before });
     assert.deepEqual([watched.code, watched.stderr], [0, ""], watched.stdout);
     assert.match(watched.stdout, /^e0-small at 100\.00%, stage 2 of 2, promoted$/m);
 

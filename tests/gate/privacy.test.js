@@ -66,20 +66,20 @@ function begin() {
   const authorization = `Bearer ${mark("a sink's authorization")}`;
   return startGates({
     kinds: [{
-      SINKS: JSON.stringify(["ndjson", "ndjson-schema2", "otlp-logs"].map((kind) => ({ name: kind, kind, url: sinks.kinds.url }))),
+      SINKS: JSON.stringify(["ndjson", "ndjson-legacy", "otlp-logs"].map((kind) => ({ name: kind, kind, url: sinks.kinds.url }))),
       ...KEYS,
       ...SHADOWED,
-      FORCED_SUBJECTS: `${PEOPLE.canary}=canary, ${PEOPLE.stable}=stable`,
+      COHORT_OVERRIDES: `${PEOPLE.canary}=canary, ${PEOPLE.stable}=stable`,
     }, { model: "faulty" }],
     marked: [{
-      SINKS: JSON.stringify(["ndjson", "ndjson-schema2", "otlp-logs", "otlp-metrics"].map((kind) => ({ name: kind, kind, url, authorization }))),
+      SINKS: JSON.stringify(["ndjson", "ndjson-legacy", "otlp-logs", "otlp-metrics"].map((kind) => ({ name: kind, kind, url, authorization }))),
       ...SHADOWED,
-      FORCED_SUBJECTS: `${mark("a forced subject")}=canary`,
+      COHORT_OVERRIDES: `${mark("a forced subject")}=canary`,
     }, { model: "faulty" }],
-    ids: [{ FORCED_SUBJECTS: "stays=stable" }],
+    ids: [{ COHORT_OVERRIDES: "stays=stable" }],
     refused: [{
       JEFFREY_KEY: "Hunter2-9",
-      FORCED_SUBJECTS: "Philomene-4474=nobody, Hyacinthe-5585",
+      COHORT_OVERRIDES: "Philomene-4474=nobody, Hyacinthe-5585",
       JEFFREY_OVERRIDE_KEY: "Civet-4456-of-overrides, Genet-5567-of-overrides, Serval-6678-of-overrides",
     }, { model: "none" }],
     credentials: [{ LEGACY_ORIGIN: "https://caracal:Hunter2-9@old.example" }, { model: "none" }],
@@ -402,7 +402,7 @@ test("a refused secret is named and not shown", { timeout: PATIENCE_MS }, async 
   const body = await response.text();
   assert.equal(response.status, 503);
   const { faults } = JSON.parse(body);
-  assert.deepEqual(faults.map((/** @type {string} */ fault) => fault.split(":")[0]), ["FORCED_SUBJECTS", "JEFFREY_KEY", "JEFFREY_OVERRIDE_KEY"]);
+  assert.deepEqual(faults.map((/** @type {string} */ fault) => fault.split(":")[0]), ["COHORT_OVERRIDES", "JEFFREY_KEY", "JEFFREY_OVERRIDE_KEY"]);
   const answer = await gate.classify({ text: TEXT, user_id: "Philomene-4474" });
   assert.deepEqual([answer.status, answer.cohort], [200, "stable"]);
   await gate.eventsOf(1);

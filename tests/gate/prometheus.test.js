@@ -52,7 +52,7 @@ scrape_configs:
     assert.equal(await until(() => ask("sum(jeffrey_requests_total)")), String(CALLS));
     assert.equal(await ask("up{job=\"gate\"}"), "1");
     assert.equal(await ask("jeffrey_share_ratio"), "0.5");
-    assert.equal(await ask("sum(jeffrey_verdicts_total{good=\"true\"})"), "1");
+    assert.equal(await ask("sum(jeffrey_feedback_total{good=\"true\"})"), "1");
     assert.equal(await ask("sum(jeffrey_request_duration_seconds_count)"), String(CALLS));
     // The limit of the plan is a bound, so that the share of slow answers is exact.
     assert.ok(await ask("sum(jeffrey_request_duration_seconds_bucket{le=\"0.2\"}) / sum(jeffrey_request_duration_seconds_count)"));

@@ -51,7 +51,7 @@ describe("the queue", { timeout: PATIENCE_MS }, () => {
     const calls = Array.from({ length: 150 }, (_, at) => ({ text: TEXT, user_id: `user-${at}` }));
     await each(calls, (body) => gate.classify(body));
     await until(async () => (await standing(gate)).events === calls.length);
-    assert.equal(await metric(gate, "jeffrey_queue_failed_total"), 0);
+    assert.equal(await metric(gate, "jeffrey_queue_send_failures_total"), 0);
     assert.ok(await metric(gate, "jeffrey_queue_lag_seconds") > 0);
   });
 
@@ -65,7 +65,7 @@ describe("the queue", { timeout: PATIENCE_MS }, () => {
     const fresh = JSON.stringify({ ...JSON.parse(known[0]), id: randomUUID(), time_ms: Date.now() - 600_000 });
     await gate.feed([...known, ...known, fresh, fresh, "no event", "{}", `{"event":"classify","id":"${randomUUID()}"`, "a\nb"]);
     await gate.feed([{ event: "classify" }, 7, null]);
-    await until(async () => (await metric(gate, "jeffrey_events_broken_total")) === 7);
+    await until(async () => (await metric(gate, "jeffrey_events_malformed_total")) === 7);
     assert.equal((await standing(gate)).events, before + 1);
     const requests = await (await gate.own("/metrics", VIEWER)).text();
     const counted = [...requests.matchAll(/^jeffrey_requests_total\{.*\} (\d+)$/gm)].reduce((sum, [, number]) => sum + Number(number), 0);
@@ -80,7 +80,7 @@ test("without a queue each event is written at once", { timeout: PATIENCE_MS }, 
   const { unqueued: gate } = session.gates;
   await gate.classify({ text: TEXT, user_id: "somebody" });
   await until(async () => (await standing(gate)).events === 1);
-  assert.equal(await metric(gate, "jeffrey_queue_failed_total"), 0);
+  assert.equal(await metric(gate, "jeffrey_queue_send_failures_total"), 0);
   assert.equal(await metric(gate, "jeffrey_queue_lag_seconds"), 0);
 });
 
@@ -89,7 +89,7 @@ test("what was given up comes to the ledger all the same, and is counted", { tim
   await gate.classify({ text: TEXT, user_id: "somebody" });
   const [event] = await gate.eventsOf(1);
   await gate.feed([JSON.stringify({ ...event, id: randomUUID() }), JSON.stringify(event)]);
-  await until(async () => (await metric(gate, "jeffrey_events_dead_total")) === 2);
+  await until(async () => (await metric(gate, "jeffrey_events_dead_lettered_total")) === 2);
   await until(async () => (await standing(gate)).events === 2);
 });
 

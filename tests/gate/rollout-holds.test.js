@@ -28,10 +28,10 @@ let mute;
 const state = mkdtempSync(join(tmpdir(), "jeffrey-holds-"));
 const start = () => startGates({
   holding: walkable({
-    ASK_BEFORE_RISE: JSON.stringify([{ name: "change-board", url: change.url, authorization: "Bearer of the board" }]),
-    ALERTS: JSON.stringify([{ name: "chat", shape: "slack", url: chat.url }]),
+    CONFIRM_TRAFFIC_INCREASE_WEBHOOKS: JSON.stringify([{ name: "change-board", url: change.url, authorization: "Bearer of the board" }]),
+    ALERT_WEBHOOKS: JSON.stringify([{ name: "chat", shape: "slack", url: chat.url }]),
   }),
-  surviving: walkable({ ALERTS: JSON.stringify([{ name: "mute", url: mute.url }]) }),
+  surviving: walkable({ ALERT_WEBHOOKS: JSON.stringify([{ name: "mute", url: mute.url }]) }),
 }, { state });
 /** @type {Awaited<ReturnType<typeof start>>} */
 let session;
@@ -183,7 +183,7 @@ test("a rollout survives a dead receiver, a killed session, a faulty plan and an
     const judged = await gate.wish({ command: "plan", plan: plan.replace("+50%", "+500%") });
     assert.match(judged.json.error.message, /canary traffic flows/);
     const by_hand = await gate.own("/v1/admin/share", { method: "PUT", token: "an admin of the tests", body: '{"version":1,"share":"100%"}' });
-    assert.deepEqual([by_hand.status, /** @type {any} */ (await by_hand.json()).error.code], [409, "plan_moves_share"]);
+    assert.deepEqual([by_hand.status, /** @type {any} */ (await by_hand.json()).error.code], [409, "plan_active"]);
     const before = await gate.view();
     assert.deepEqual([before.rollout.phase, before.share_basis_points], ["ramping", 5_000]);
 

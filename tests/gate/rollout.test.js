@@ -23,7 +23,7 @@ const limited = (limit) => (/** @type {string} */ toml) => {
 const begin = () => startGates({
   limited: [{ RATE_LIMITS: "on" }, { configure: limited(100), model: "none" }],
   standing: [{ INITIAL_SHARE: "50%", JEFFREY_VIEWER_TOKEN: `${VIEWER}, ${NEXT_VIEWER}`, JEFFREY_ADMIN_TOKEN: `${ADMIN},${NEXT_ADMIN}` }],
-  elsewhere: [{ JEFFREY_VIEWER_TOKEN: "", JEFFREY_ADMIN_TOKEN: "", OWN_PREFIX: "/gate/of-ours" }, { model: "none" }],
+  elsewhere: [{ JEFFREY_VIEWER_TOKEN: "", JEFFREY_ADMIN_TOKEN: "", ADMIN_PREFIX: "/gate/of-ours" }, { model: "none" }],
   paired: [{}, { two: true }],
   unreachable: [{}, { rollout: "faulty", model: "none" }],
 });
@@ -69,7 +69,7 @@ describe("the standing of a release", { timeout: PATIENCE_MS }, () => {
     }
     for (const token of [VIEWER, NEXT_VIEWER]) {
       const { status, code } = await refused(await write(token, { version: 2, share: "100%" }));
-      assert.deepEqual([status, code], [403, "token_wrong"]);
+      assert.deepEqual([status, code], [403, "token_invalid"]);
     }
     assert.equal((await standing()).version, 2, "a viewer changed nothing");
   });
@@ -84,7 +84,7 @@ describe("the standing of a release", { timeout: PATIENCE_MS }, () => {
     for (const token of ["", "x", VIEWER.slice(1), `${VIEWER}s`, VIEWER.toUpperCase(), `${VIEWER}, ${NEXT_VIEWER}`, SECRETS.JEFFREY_KEY]) {
       const response = await read(token);
       // `Bearer ` loses its space on the way and is no bearer token at all.
-      const expected = token === "" ? [401, "token_missing"] : [403, "token_wrong"];
+      const expected = token === "" ? [401, "token_missing"] : [403, "token_invalid"];
       assert.deepEqual([response.status, (await refused(response)).code], expected, token);
     }
     const before = await standing();
@@ -314,9 +314,9 @@ test("without its object a gate keeps the last share for 30 s, then is closed un
   await fetch(`${gate.origin}/rollout-away`);
   const away = Date.now();
   const read = await refused(await gate.own("/v1/rollout", { token: VIEWER }));
-  assert.deepEqual([read.status, read.code], [503, "rollout_away"]);
+  assert.deepEqual([read.status, read.code], [503, "rollout_unavailable"]);
   const change = await refused(await gate.own("/v1/admin/share", { token: ADMIN, method: "PUT", body: '{"version":2,"share":"1%"}' }));
-  assert.deepEqual([change.status, change.code], [503, "rollout_away"]);
+  assert.deepEqual([change.status, change.code], [503, "rollout_unavailable"]);
   const kept = [heard];
   const closed = await until(async () => {
     const event = await by();

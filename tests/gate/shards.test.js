@@ -44,7 +44,7 @@ describe("a ledger in four parts", { timeout: PATIENCE_MS }, () => {
     lines = await startCollector([{ status: 200 }]);
     metrics = await startCollector([{ status: 500 }, { status: 200 }]);
     const sinks = [{ name: "lines", kind: "ndjson", url: lines.url }, { name: "metrics", kind: "otlp-metrics", url: metrics.url }];
-    const variables = { LEDGER_SHARDS: String(SHARDS), INITIAL_SHARE: "50%", SUBJECT_COOKIE: "off", TIME_FACTOR: "60", SINKS: JSON.stringify(sinks) };
+    const variables = { EVENT_STORE_SHARDS: String(SHARDS), INITIAL_SHARE: "50%", SUBJECT_COOKIE: "off", TIME_SCALE: "60", SINKS: JSON.stringify(sinks) };
     gate = await startGate(variables, { model: "none", state, feeder: "jeffrey-events", configure: (toml) => toml + BOUND });
     const people = Array.from({ length: PEOPLE }, (_, at) => ({ text: TEXT, user_id: `user-${at}` }));
     // Twice each, and some that nobody knows.
@@ -62,7 +62,7 @@ describe("a ledger in four parts", { timeout: PATIENCE_MS }, () => {
   /** @param {number} shard @param {number} [since] */
   async function page(shard, since = 0) {
     const response = await gate.own(`/admin/events?shard=${shard}&since=${since}`, ADMIN);
-    assert.equal(response.headers.get("jeffrey-shards"), String(SHARDS));
+    assert.equal(response.headers.get("x-jeffrey-shards"), String(SHARDS));
     return (await response.text()).split("\n").filter(Boolean).map((line) => JSON.parse(line));
   }
   const ids = (/** @type {any[]} */ found) => found.map(({ id }) => id).sort();
@@ -86,7 +86,7 @@ describe("a ledger in four parts", { timeout: PATIENCE_MS }, () => {
   test("a double counts once in whatever part it is", async () => {
     for (let round = 0; round < 2; round += 1) await gate.feed(events.map((event) => JSON.stringify(event)));
     await gate.feed(["no event"]);
-    await until(async () => /^jeffrey_events_broken_total 1$/m.test(await (await gate.own("/metrics", VIEWER)).text()));
+    await until(async () => /^jeffrey_events_malformed_total 1$/m.test(await (await gate.own("/metrics", VIEWER)).text()));
     assert.equal((await status()).events, CALLS);
   });
 
@@ -135,7 +135,7 @@ describe("a ledger in four parts", { timeout: PATIENCE_MS }, () => {
 
   test("`jeffrey analyze` reads all parts", async () => {
     const env = { ...process.env, JEFFREY_ADMIN_TOKEN: SECRETS.JEFFREY_ADMIN_TOKEN };
-    const run = promisify(execFile)(JEFFREY, ["analyze", `${gate.origin}/_jeffrey/v1/admin/events`, "--of", "all", "--json"], { env });
+    const run = promisify(execFile)(JEFFREY, ["analyze", `${gate.origin}/_jeffrey/v1/admin/events`, "--cohort", "all", "--json"], { env });
     const { stdout } = await run.catch((error) => error);
     const found = JSON.parse(stdout);
     // Verdicts are lines as well, and no predictions.

@@ -25,7 +25,7 @@ describe("sinks of other formats", { timeout: PATIENCE_MS }, () => {
     sinks.broken = await startCollector([{ status: 500 }, { status: 200 }]);
     sinks.old = await startCollector([{ status: 200 }]);
     sinks.mute = await startCollector([{ status: 0 }, { status: 200 }]);
-    const kinds = { otel: "otlp-logs", broken: "otlp-logs", old: "ndjson-schema2", mute: "ndjson" };
+    const kinds = { otel: "otlp-logs", broken: "otlp-logs", old: "ndjson-legacy", mute: "ndjson" };
     const configured = Object.entries(kinds).map(([name, kind]) => ({ name, kind, url: sinks[name].url }));
     gate = await startGate({ SINKS: JSON.stringify(configured), INITIAL_SHARE: "50%" });
     await each(Array.from({ length: CALLS }, (_, at) => at), (at) => gate.classify({ text: TEXT, user_id: `user-${at}` }));

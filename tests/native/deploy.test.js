@@ -29,7 +29,7 @@ test("a dry run builds both workers for their environment, the model first, and 
     "queue jeffrey-events-staging, unless it is there",
     "queue jeffrey-events-dead-staging, unless it is there",
     "model worker jeffrey-model-staging",
-    "gate jeffrey-gate-staging, with its objects' migrations",
+    "gate jeffrey-gateway-staging, with its objects' migrations",
     "the gate's secrets",
   ]);
   assert.equal(staging.stdout.match(/--dry-run: exiting now/g)?.length, 2);
@@ -37,13 +37,13 @@ test("a dry run builds both workers for their environment, the model first, and 
     assert.match(staging.stdout, binding);
   }
   const toml = readFileSync(join(ROOT, "build/deploy/jeffrey-staging/wrangler.toml"), "utf8");
-  assert.match(toml, /^PREVIEW = "\$1 \\"on\\""$/m);
+  assert.match(toml, /^LOG_TEXT_PREVIEW = "\$1 \\"on\\""$/m);
   assert.match(toml, /^RELEASE = "e1-small"$/m);
   // Nothing of staging has a name of production's.
   assert.doesNotMatch(toml, /= "jeffrey-(gate|model|events|events-dead)"/);
-  const next = deploy(["--env", "staging", "--beside", "e2", "--dry-run"], "LEGACY_SERVICE=jeffrey-gate-staging-e1\n");
+  const next = deploy(["--env", "staging", "--suffix", "e2", "--dry-run"], "LEGACY_SERVICE=jeffrey-gateway-staging-e1\n");
   assert.equal(next.code, 0, next.stderr);
-  for (const binding of [/LEGACY \(jeffrey-gate-staging-e1\)/, /MODEL \(jeffrey-model-staging-e2\)/]) assert.match(next.stdout, binding);
+  for (const binding of [/LEGACY \(jeffrey-gateway-staging-e1\)/, /MODEL \(jeffrey-model-staging-e2\)/]) assert.match(next.stdout, binding);
   const production = deploy(["--env", "production", "--dry-run"], "LEGACY_ORIGIN=https://old.example\nRELEASE=e2\n");
   assert.equal(production.code, 0, production.stderr);
   assert.match(production.stdout, /^4\. model worker jeffrey-model \(dry run\)$/m);
@@ -55,12 +55,12 @@ test("it refuses what it cannot do, and says which value and what to do", () => 
     [["--env", "prod"], undefined, /^--env is prod: staging or production$/m],
     [[], undefined, /^--env is not given: staging or production$/m],
     [["--env", "staging"], undefined, /^CLOUDFLARE_API_TOKEN is not set/m],
-    [["--env", "staging", "--dry-run"], "PREVIEW=on\n", /has no LEGACY_ORIGIN/],
+    [["--env", "staging", "--dry-run"], "LOG_TEXT_PREVIEW=on\n", /has no LEGACY_ORIGIN/],
     [["--env", "staging", "--dry-run"], "LEGACY_ORIGIN=https://x.example\nJEFFREY_KEY=abc\n", /has JEFFREY_KEY: a secret is set with `wrangler secret put`/],
     [["--env", "staging", "--dry-run"], "# words\nlegacy = x\n", /line 2 is not NAME=value/],
     [["--env", "staging", "--dry-run", "--build", "build/none"], undefined, /^build\/none\/gate\/index\.js is missing: make PROFILE=edge workers$/m],
     [["--environment", "staging"], undefined, /--environment/],
-    [["--env", "staging", "--dry-run", "--beside", "E2!"], undefined, /^--beside of E2! is not up to 20/m],
+    [["--env", "staging", "--dry-run", "--suffix", "E2!"], undefined, /^--suffix of E2! is not up to 20/m],
   ])) {
     const refused = deploy(args, vars);
     assert.deepEqual([refused.code, refused.stdout], [2, ""], args.join(" "));

@@ -130,7 +130,7 @@ function quoted(lines) {
 
 /** @param {string} input @returns {{masked: string, found: Span[]}[]} */
 function run(input) {
-  const output = execFileSync(BINARY, ["mask", "--json", "--quoted", "-"], { input, maxBuffer: 1 << 28, encoding: "utf8" });
+  const output = execFileSync(BINARY, ["mask", "--json", "--json-strings", "-"], { input, maxBuffer: 1 << 28, encoding: "utf8" });
   return output.trim().split("\n").map((line) => JSON.parse(line));
 }
 

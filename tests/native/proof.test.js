@@ -25,7 +25,7 @@ test("a row is missed by a method that bounds nothing", () => {
   const plan = `
 [[gate]]
 metric = "errors"
-at_most = "2%"
+max = "2%"
 method = "window"
 window = "15m"
 effect = "roll_back"

@@ -5,7 +5,7 @@
  * @typedef {{ p50: number | null, p90: number | null }} Delay
  * @typedef {{ rollbacks: number, false_rollbacks: number, false_rate_upper_95: number, delay_min: Delay }} Figures
  * @typedef {Figures & { runs: number, advances: number, runs_advanced: number, runs_undecided: number,
- *   stages: { share_basis_points: number, at_least_minutes: number, left: number, max_minutes: number }[],
+ *   stages: { share_basis_points: number, min_duration_minutes: number, left: number, max_minutes: number }[],
  *   peers: Record<string, Figures> }} Report
  */
 
@@ -48,8 +48,8 @@ const budget = {
 
 const kinds = [
   ["healthy", "--scenario healthy"],
-  ["healthy, Zipf users, 2 % of them broken", "--scenario healthy --users 5000 --zipf 0.9 --broken 2%"],
-  ["healthy, a daily curve of ±60 %", "--scenario healthy --daily 60%"],
+  ["healthy, Zipf users, 2 % of them broken", "--scenario healthy --users 5000 --zipf-exponent 0.9 --failing-users 2%"],
+  ["healthy, a daily curve of ±60 %", "--scenario healthy --daily-amplitude 60%"],
   [
     "every gate at its limit",
     "--scenario errors:1%:1% --scenario slow:5%:5% --scenario regex:2%:2% --scenario rule_applied:10%:10%",
@@ -60,7 +60,7 @@ const kinds = [
 const nulls = kinds.flatMap(([name, scenario]) =>
   [60, 600, 6000].map((traffic) => ({
     name: `${name}, ${traffic} a minute`,
-    arguments: `${scenario} --traffic ${traffic} --share 10% --hours 24`,
+    arguments: `${scenario} --requests-per-minute ${traffic} --share 10% --hours 24`,
     runs: 5000,
     short: traffic === 6000 ? 4 : 20,
     ...budget,
@@ -73,9 +73,9 @@ const harmless = [
   ["the canary is silent from hour 6 on", "--scenario silence"],
   ["errors of both rise from 1 to 3 % over the day", "--scenario drift:errors:1%:3%"],
   ["ten times the traffic every four hours", "--scenario burst:10"],
-  ["one client of many fails always", "--scenario client --users 5000 --zipf 0.9"],
-  ["the canary's clock is 2 minutes late", "--scenario skew:2"],
-  ["a tenth of the minutes late, doubled or missing", "--scenario healthy --disorder 10%"],
+  ["one client of many fails always", "--scenario failing_client --users 5000 --zipf-exponent 0.9"],
+  ["the canary's clock is 2 minutes late", "--scenario clock_skew:2"],
+  ["a tenth of the minutes late, doubled or missing", "--scenario healthy --delivery-faults 10%"],
 ];
 
 /** @param {string} name @param {string} scenario @param {number} p50 @param {number} [p90] @returns {Row} */
@@ -92,13 +92,13 @@ const found = (name, scenario, p50, p90) => ({
 
 /** @type {Row[]} */
 const delays = [
-  { ...found("errors 1 → 3 %, 600 a minute, 50,000 users", "--scenario errors:1%:3% --traffic 600 --hours 12", 22, 35), plot: "proof-errors.svg" },
-  found("the same, 5,000 Zipf users", "--scenario errors:1%:3% --traffic 600 --users 5000 --zipf 0.9 --hours 14", 45),
-  found("errors 1 → 5 %, 600 a minute", "--scenario errors:1%:5% --traffic 600 --hours 9", 10),
-  { ...found("errors 1 → 3 %, 6,000 a minute", "--scenario errors:1%:3% --traffic 6000 --hours 8", 5), short: 6 },
-  { ...found("P95 180 → 240 ms, 600 a minute", "--scenario latency:180:240 --traffic 600 --hours 10", 12), plot: "proof-latency.svg" },
-  found("regex 1 → 3 % against its limit of 2 %, 600 a minute", "--scenario regex:1%:3% --traffic 600 --hours 12", 90),
-  found("errors 1 → 3 %, rising over two hours, 600 a minute", "--scenario errors:1%:3%@360/120 --traffic 600 --hours 14", 120),
+  { ...found("errors 1 → 3 %, 600 a minute, 50,000 users", "--scenario errors:1%:3% --requests-per-minute 600 --hours 12", 22, 35), plot: "proof-errors.svg" },
+  found("the same, 5,000 Zipf users", "--scenario errors:1%:3% --requests-per-minute 600 --users 5000 --zipf-exponent 0.9 --hours 14", 45),
+  found("errors 1 → 5 %, 600 a minute", "--scenario errors:1%:5% --requests-per-minute 600 --hours 9", 10),
+  { ...found("errors 1 → 3 %, 6,000 a minute", "--scenario errors:1%:3% --requests-per-minute 6000 --hours 8", 5), short: 6 },
+  { ...found("P95 180 → 240 ms, 600 a minute", "--scenario latency:180:240 --requests-per-minute 600 --hours 10", 12), plot: "proof-latency.svg" },
+  found("regex 1 → 3 % against its limit of 2 %, 600 a minute", "--scenario regex:1%:3% --requests-per-minute 600 --hours 12", 90),
+  found("errors 1 → 3 %, rising over two hours, 600 a minute", "--scenario errors:1%:3%@360/120 --requests-per-minute 600 --hours 14", 120),
 ];
 
 /** Only what a rise needs: nothing rolls back before it could rise falsely. */
@@ -108,7 +108,7 @@ name = "${metric} not worse"
 metric = "${metric}"
 not_worse = "+50%"
 ceiling = "${ceiling}"
-effect = "advance"
+effect = "block_advance"
 `;
 
 /** @type {Row[]} */
@@ -118,7 +118,7 @@ const advances = [
   ["slow answers 4 → 5.88 % (odds ratio 1.5)", "slow", "slow:4%:5.882%@0", "5%", 600],
 ].map(([name, metric, scenario, ceiling, traffic]) => ({
   name: String(name),
-  arguments: `--scenario ${scenario} --traffic ${traffic} --share 10% --hours 24`,
+  arguments: `--scenario ${scenario} --requests-per-minute ${traffic} --share 10% --hours 24`,
   plan: needs(String(metric), String(ceiling)),
   runs: 2000,
   short: 20,
@@ -130,16 +130,16 @@ const advances = [
 /** @type {Row} */
 const ladder = {
   name: "healthy, 0.01 % errors, 600 a minute: the whole shipped plan",
-  arguments: "--scenario errors:0.01%:0.01% --traffic 600 --hours 300",
+  arguments: "--scenario errors:0.01%:0.01% --requests-per-minute 600 --hours 300",
   runs: 200,
   short: 2,
   bar: "every stage left within its minimum and 6 h",
   found: ({ runs, stages, rollbacks }) =>
-    `${stages.at(-1)?.left ?? 0} of ${runs} promoted, ${rollbacks} rolled back; longest beyond the minimum: ${Math.max(...stages.map((stage) => stage.max_minutes - stage.at_least_minutes))} min`,
+    `${stages.at(-1)?.left ?? 0} of ${runs} promoted, ${rollbacks} rolled back; longest beyond the minimum: ${Math.max(...stages.map((stage) => stage.max_minutes - stage.min_duration_minutes))} min`,
   // A rollback that is the budget's is none of this row's.
   holds: ({ runs, stages, rollbacks }) =>
     stages.length === 5 && (stages.at(-1)?.left ?? 0) + rollbacks === runs && rollbacks <= atMost(12 * runs)
-    && stages.every((stage) => stage.max_minutes - stage.at_least_minutes <= 360),
+    && stages.every((stage) => stage.max_minutes - stage.min_duration_minutes <= 360),
 };
 
 /** @type {[string, Row[]][]} */
@@ -147,7 +147,7 @@ export const TABLES = [
   ["False rollbacks in a day", nulls],
   ["False rollbacks when something happens that is not the canary's fault", harmless.map(([name, scenario]) => ({
     name,
-    arguments: `${scenario} --traffic 600 --share 10% --hours 24`,
+    arguments: `${scenario} --requests-per-minute 600 --share 10% --hours 24`,
     runs: 1000,
     short: 10,
     ...budget,

@@ -32,7 +32,7 @@ const BUILD = mkdtempSync(join(tmpdir(), "jeffrey-soak-"));
 for (const part of ["gate", "model", "pages", "www"]) cpSync(join("build", part), join(BUILD, part), { recursive: true });
 const onCall = await startCollector([{ status: 200 }]);
 const gate = await startGate(
-  { LOG_EVENTS: "off", INITIAL_SHARE: "0%", SUBJECT_COOKIE: "off", MODEL_TIMEOUT_MS: "5000", ALERTS: JSON.stringify([{ name: "on-call", url: onCall.url }]) },
+  { LOG_EVENTS: "off", INITIAL_SHARE: "0%", SUBJECT_COOKIE: "off", MODEL_TIMEOUT_MS: "5000", ALERT_WEBHOOKS: JSON.stringify([{ name: "on-call", url: onCall.url }]) },
   { model: "faulty", two: true, build: BUILD },
 );
 const { traffic, stop } = startTraffic(gate.origin, {
@@ -98,7 +98,7 @@ async function run() {
   }
   for (const fault of traffic.faults) console.log(fault);
   console.log(`${traffic.calls} calls, ${traffic.failed} failed, ${JSON.stringify({ ...status, shards: undefined })}`);
-  const history = await jeffrey(["rollout", "history", "--json", "--gate", `${gate.origin}/_jeffrey`], "", { JEFFREY_VIEWER_TOKEN: SECRETS.JEFFREY_VIEWER_TOKEN });
+  const history = await jeffrey(["rollout", "history", "--json", "--gateway", `${gate.origin}/_jeffrey`], "", { JEFFREY_VIEWER_TOKEN: SECRETS.JEFFREY_VIEWER_TOKEN });
   const again = await jeffrey(["rollout", "replay", "-"], history.stdout, {});
   const told = onCall.asked.map(({ body }) => JSON.parse(body)).filter(({ key, resolved }) => key === "rolled_back" && !resolved).length;
   const times = taken.map(({ ms }) => ms).sort((a, b) => a - b);

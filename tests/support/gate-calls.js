@@ -49,7 +49,7 @@ export function buckets(ids, share, { release = "e1-small", holdout = "0%" } = {
 
 /** A token by `jeffrey token`. @param {{ release?: string, key?: string, valid?: string, reopens?: boolean }} [options] */
 export function token({ release = "e1-small", key = SECRETS.JEFFREY_OVERRIDE_KEY, valid = "1h", reopens = false } = {}) {
-  const args = ["token", "--release", release, "--valid", valid, "--json", ...(reopens ? ["--allow-rolled-back"] : [])];
+  const args = ["token", "--release", release, "--expires-in", valid, "--json", ...(reopens ? ["--allow-rolled-back"] : [])];
   /** @type {{ token: string, expires_ms: number }} */
   const made = JSON.parse(jeffrey(args, "", { JEFFREY_OVERRIDE_KEY: key }));
   return made;

@@ -59,9 +59,9 @@ export async function startGate(variables = {}, { build, state, ...options } = {
 
 /**
  * Starts several gates in one session. Each has an old system, objects, queues and an origin of its own; those with a model
- * worker share it. The first one is `jeffrey-gate` and the session's first worker: nothing stands before it but
+ * worker share it. The first one is `jeffrey-gateway` and the session's first worker: nothing stands before it but
  * `wrangler dev` itself, and it alone has rate limits, which wrangler takes away from all other workers. Any other is
- * `jeffrey-gate-NAME`, and the first one's worker hands on to it what is for its host.
+ * `jeffrey-gateway-NAME`, and the first one's worker hands on to it what is for its host.
  *
  * @template {string} Name
  * @param {Record<Name, Wanted>} wanted by name, in small letters
@@ -72,7 +72,7 @@ export async function startGates(wanted, { build = "build", state } = {}) {
     if (!existsSync(resolve(ROOT, build, file))) throw new Error(`${build}/${file} is missing: run make workers`);
   }
   const all = /** @type {[Name, Wanted][]} */ (Object.entries(wanted));
-  const folder = await mkdtemp(join(tmpdir(), "jeffrey-gate-"));
+  const folder = await mkdtemp(join(tmpdir(), "jeffrey-gateway-"));
   /** What ends with the session. @type {(() => Promise<unknown>)[]} */
   const ends = [() => rm(folder, { recursive: true, force: true })];
   const clean = () => Promise.all(ends.map((end) => end()));
@@ -87,9 +87,9 @@ export async function startGates(wanted, { build = "build", state } = {}) {
       ends.push(standIn.stop);
       const door = at === 0 ? null : await startDoor();
       if (door) ends.push(door.stop);
-      const worker = at === 0 ? "jeffrey-gate" : `jeffrey-gate-${name}`;
+      const worker = at === 0 ? "jeffrey-gateway" : `jeffrey-gateway-${name}`;
       await world.gate(name, worker, door?.host, { LEGACY_ORIGIN: standIn.origin, ...VARIABLES, ...variables }, options);
-      before.push({ name, worker, standIn, door, prefix: variables.OWN_PREFIX ?? "/_jeffrey" });
+      before.push({ name, worker, standIn, door, prefix: variables.ADMIN_PREFIX ?? "/_jeffrey" });
     }
     await world.models();
     await world.front();
@@ -145,11 +145,11 @@ class World {
       ['main = "build/gate/index.js"', `main = ${JSON.stringify(main)}`],
       ['directory = "build/pages"', `directory = ${JSON.stringify(this.pages)}`],
       [/^\[vars\]\n(?:\w+ = .*\n)*/m, `[vars]\n${"RELEASE" in given ? "" : 'RELEASE = "e1-small"\n'}${vars.join("")}`],
-      ...(worker === "jeffrey-gate" ? [] : /** @type {[string | RegExp, string][]} */ ([['name = "jeffrey-gate"', `name = "${worker}"`]])),
+      ...(worker === "jeffrey-gateway" ? [] : /** @type {[string | RegExp, string][]} */ ([['name = "jeffrey-gateway"', `name = "${worker}"`]])),
       ...(model === "real" ? [] : /** @type {[string | RegExp, string][]} */ ([['service = "jeffrey-model"', `service = "jeffrey-model-${model}"`]])),
     ]);
     // Queues are a session's: each gate has its own.
-    const queues = (/** @type {string} */ text) => (worker === "jeffrey-gate" ? text : text.replace(/"jeffrey-events(-dead)?"/g, (_, dead = "") => `"${worker}-events${dead}"`));
+    const queues = (/** @type {string} */ text) => (worker === "jeffrey-gateway" ? text : text.replace(/"jeffrey-events(-dead)?"/g, (_, dead = "") => `"${worker}-events${dead}"`));
     if (model !== "none") this.asked.add(model);
     await this.config(`${worker}.toml`, queues(configure(previous ? `${toml}\n[[services]]\nbinding = "LEGACY"\nservice = "${worker}-previous"\n` : toml)));
     const route = (this.routes[host ?? ""] = /** @type {import("./front.js").Route} */ ({ one: worker }));
@@ -159,7 +159,7 @@ class World {
       await this.config(`${worker}.two.toml`, queues(replaced(toml, [
         [`name = "${worker}"`, `name = "${route.two}"`],
         ['class_name = "RolloutObject"', `class_name = "RolloutObject"\nscript_name = "${worker}"`],
-        ['class_name = "LedgerObject"', `class_name = "LedgerObject"\nscript_name = "${worker}"`],
+        ['class_name = "EventStoreObject"', `class_name = "EventStoreObject"\nscript_name = "${worker}"`],
         [/^\[\[migrations\]\]\n(?:\w+ = .*\n)*/m, ""],
         // A queue has one consumer.
         [CONSUMER, ""],

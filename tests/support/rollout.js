@@ -11,7 +11,7 @@ const VIEWER = { token: SECRETS.JEFFREY_VIEWER_TOKEN };
 
 /** The shipped plan's critical gates over short stages, each of so many minutes at least. @param {{ stages?: string[], minutes?: number, more?: string, stage?: string, slow?: string }} [options] `slow`: what part may take longer than 200 ms */
 export function planOf({ stages = ["10%", "20%", "50%", "75%", "100%"], minutes = 8, more = "", stage = "", slow = "5%" } = {}) {
-  const rungs = stages.map((share) => `[[stage]]\nshare = "${share}"\nat_least = "${minutes}m"\nsamples = 20\n${stage}`);
+  const rungs = stages.map((share) => `[[stage]]\nshare = "${share}"\nmin_duration = "${minutes}m"\nmin_samples = 20\n${stage}`);
   return `release = "e1-small"
 holdout = "1%"
 traffic_per_minute = 25
@@ -35,31 +35,31 @@ weight = 4
 [[gate]]
 name = "P95 above 200 ms"
 metric = "slow"
-at_most = "${slow}"
+max = "${slow}"
 effect = "roll_back"
 weight = 6
 [[gate]]
 name = "regex above 2 %"
 metric = "regex"
-at_most = "2%"
+max = "2%"
 effect = "roll_back"
 weight = 8
 [[gate]]
 name = "rule applied above 10 %"
 metric = "rule_applied"
-at_most = "10%"
+max = "10%"
 effect = "roll_back"
 weight = 2
 [[gate]]
 name = "dimension mismatch"
-metric = "mismatches"
+metric = "dimension_mismatches"
 never = true
 effect = "roll_back"
 [[gate]]
 name = "sample ratio"
 metric = "sample_ratio"
 sample_ratio = true
-effect = "advance"
+effect = "block_advance"
 ${more}`;
 }
 
@@ -77,7 +77,7 @@ export function validation() {
  * @returns {[Record<string, string>, Options]}
  */
 export const walkable = (variables = {}, options = {}) =>
-  [{ TIME_FACTOR: String(PACE), LOG_EVENTS: "off", INITIAL_SHARE: "0%", MODEL_TIMEOUT_MS: "5000", ...variables }, { model: "faulty", ...options }];
+  [{ TIME_SCALE: String(PACE), LOG_EVENTS: "off", INITIAL_SHARE: "0%", MODEL_TIMEOUT_MS: "5000", ...variables }, { model: "faulty", ...options }];
 
 /**
  * The same in a session of its own.
@@ -97,7 +97,7 @@ export function walk(gate) {
   const view = async () => (await json(await gate.own("/v1/rollout", VIEWER))).json;
   /** The binary at this gate. @param {string[]} args @param {{ input?: string, env?: Record<string, string> }} [options] */
   const command = (args, { input = "", env = {} } = {}) => jeffrey(args, input, {
-    JEFFREY_GATE: `${gate.origin}/_jeffrey`,
+    JEFFREY_GATEWAY_URL: `${gate.origin}/_jeffrey`,
     JEFFREY_ADMIN_TOKEN: SECRETS.JEFFREY_ADMIN_TOKEN,
     JEFFREY_VIEWER_TOKEN: SECRETS.JEFFREY_VIEWER_TOKEN,
     USER: "somebody",

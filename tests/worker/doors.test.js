@@ -236,7 +236,7 @@ describe("a model worker", { timeout: PATIENCE_MS }, () => {
     assert.match(response.headers.get("content-type") ?? "", /^text\/plain; version=0\.0\.4/);
     const text = await response.text();
     assert.match(text, /^jeffrey_requests_total\{endpoint="classify",code="200"\} [1-9]/m);
-    assert.match(text, /^jeffrey_answers_total\{route="linear_head"\} [1-9]/m);
+    assert.match(text, /^jeffrey_predictions_total\{route="linear_head"\} [1-9]/m);
     assert.match(text, /^jeffrey_model_loaded 1$/m);
     assert.doesNotMatch(text, /Zanzibar/);
   });

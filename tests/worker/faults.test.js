@@ -99,7 +99,7 @@ test("a panic answers 500, tells nobody the input, and the next request is serve
   });
   assert.doesNotMatch(log, /Zanzibar|planted|luggage/);
   const metrics = await (await fetch(`${worker.origin}/metrics`)).text();
-  assert.match(metrics, /^jeffrey_answers_total\{route="linear_head"\} 1$/m, "not a new instance");
+  assert.match(metrics, /^jeffrey_predictions_total\{route="linear_head"\} 1$/m, "not a new instance");
 });
 
 test("a damaged model leaves a worker that answers by keywords and says so", options, async () => {

@@ -57,7 +57,7 @@ test("the tie-break's variables change the answers without a new build", options
 
   const refused = await ask(workers.refused.origin);
   for (const { error } of refused) {
-    assert.equal(error.code, "bad_setting");
+    assert.equal(error.code, "invalid_setting");
     assert.equal(error.message, "JEFFREY_TIEBREAK_DELTA of `1.5` is not a number from 0 to 1");
   }
 });
@@ -68,12 +68,12 @@ test("every refused variable is named at once, and nothing is classified until i
   const health = await response.json();
   assert.deepEqual([response.status, health.status], [503, "failed"]);
   const messages = health.faults.map((/** @type {any} */ fault) => `${fault.code} ${fault.message}`).join("\n");
-  assert.match(messages, /^bad_setting JEFFREY_TIEBREAK_EXTENDED_DELTA of `0\.01` is not a number from 0\.05 to 1$/m);
-  assert.match(messages, /^bad_setting ALLOWED_ORIGINS: `https:\/\/a\.example\/` is not an origin/m);
-  assert.match(messages, /^bad_setting JEFFREY_FAULT_INJECTION of `yes` is neither `on` nor `off`$/m);
+  assert.match(messages, /^invalid_setting JEFFREY_TIEBREAK_EXTENDED_DELTA of `0\.01` is not a number from 0\.05 to 1$/m);
+  assert.match(messages, /^invalid_setting ALLOWED_ORIGINS: `https:\/\/a\.example\/` is not an origin/m);
+  assert.match(messages, /^invalid_setting JEFFREY_FAULT_INJECTION of `yes` is neither `on` nor `off`$/m);
 
   const own = await post(`${worker.origin}/v1/classify`, { text: "a" });
-  assert.deepEqual([own.status, own.json.error.code], [500, "bad_setting"]);
+  assert.deepEqual([own.status, own.json.error.code], [500, "invalid_setting"]);
   const hub = await post(worker.origin, { inputs: "a" });
   assert.deepEqual([hub.status, hub.json.error_type], [500, "Unhealthy"]);
   assert.equal((await post(`${worker.origin}/v1/fault/panic`, "a")).status, 404);

@@ -19,7 +19,7 @@ use jeffrey_text_table::escape_formula;
 #[derive(clap::Args)]
 #[command(
     after_help = "Reads version 3 events (NDJSON from a sink or from the gateway), plain or gzip. A URL is read page \
-                  by page with JEFFREY_ADMIN_TOKEN. Only events with a masked text preview (PREVIEW=on) can be \
+                  by page with JEFFREY_ADMIN_TOKEN. Only events with a masked text preview (LOG_TEXT_PREVIEW=on) can be \
                   labelled.\n\n\
                   The CSV columns are text, label, lang, and for the annotator why, guess, confidence, second \
                   and time_ms. `label` is set if feedback gave or confirmed it. Fill in the other labels, and \
@@ -85,7 +85,7 @@ pub(super) fn run(arguments: &ExportArguments) -> Result<ExitStatus, CliError> {
     }
     if rows.is_empty() {
         let message = if events_without_preview > 0 {
-            "no event has a text preview: PREVIEW is off at the gateway"
+            "no event has a text preview: LOG_TEXT_PREVIEW is off at the gateway"
         } else {
             "nothing to label"
         };

@@ -46,7 +46,7 @@ mod table;
 
 mod token;
 
-mod traffic;
+mod loadtest;
 
 mod validate;
 
@@ -59,7 +59,7 @@ use std::{fmt, fs};
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 
-use self::traffic::LoadTestTargetError;
+use self::loadtest::LoadTestTargetError;
 use jeffrey_classifier::{
     Classifier, ModelFiles, ModelLoadError, ModelManifest, TieBreak, TieBreakSettingError,
 };
@@ -100,7 +100,7 @@ enum CliCommand {
     Rollout(rollout::RolloutArguments),
     Simulate(simulate::SimulateArguments),
     Token(token::TokenArguments),
-    Traffic(traffic::LoadTestArguments),
+    Loadtest(loadtest::LoadTestArguments),
     Validate(validate::ValidateArguments),
 }
 
@@ -308,7 +308,7 @@ fn run(cli: &Cli) -> Result<ExitStatus, CliError> {
         CliCommand::Rollout(arguments) => rollout::run(arguments),
         CliCommand::Simulate(arguments) => simulate::run(arguments),
         CliCommand::Token(arguments) => token::run(arguments),
-        CliCommand::Traffic(arguments) => traffic::run(arguments),
+        CliCommand::Loadtest(arguments) => loadtest::run(arguments),
         CliCommand::Validate(arguments) => validate::run(arguments, &cli.classifier_flags),
     }
 }

@@ -25,8 +25,8 @@ use jeffrey_edge::rollout::plan::{DEFAULT_PLAN_TOML, Plan};
                   Examples:\n  \
                   jeffrey plan check rollout.toml\n  \
                   jeffrey plan show\n  \
-                  jeffrey plan explain --traffic 600\n  \
-                  jeffrey plan explain rollout.toml --traffic 60 --usual errors=0.1%"
+                  jeffrey plan explain --requests-per-minute 600\n  \
+                  jeffrey plan explain rollout.toml --requests-per-minute 60 --baseline errors=0.1%"
 )]
 pub(super) struct PlanArguments {
     #[command(subcommand)]
@@ -48,10 +48,10 @@ enum PlanSubcommand {
         file: Option<PathBuf>,
         /// Requests per minute over both cohorts [default: `traffic_per_minute` of the plan]
         #[arg(long, value_name = "N", value_parser = parse_traffic)]
-        traffic: Option<f64>,
+        requests_per_minute: Option<f64>,
         /// Baseline rate of a metric, such as errors=0.1%; may be repeated
         #[arg(long, value_name = "METRIC=RATE", value_parser = parse_baseline)]
-        usual: Vec<(Metric, f64)>,
+        baseline: Vec<(Metric, f64)>,
         /// Print one JSON object
         #[arg(long)]
         json: bool,
@@ -79,17 +79,17 @@ pub(super) fn run(arguments: &PlanArguments) -> Result<ExitStatus, CliError> {
         return Ok(ExitStatus::Negative);
     };
     match &arguments.subcommand {
-        PlanSubcommand::Explain { traffic, usual, json, .. } => {
-            let traffic =
-                traffic.or(Some(plan.traffic_per_minute).filter(|traffic| *traffic > 0.0));
+        PlanSubcommand::Explain { requests_per_minute, baseline, json, .. } => {
+            let traffic = requests_per_minute
+                .or(Some(plan.traffic_per_minute).filter(|traffic| *traffic > 0.0));
             let Some(traffic) = traffic else {
                 print_to_stderr(format_args!(
-                    "the plan has no `traffic_per_minute`: pass --traffic"
+                    "the plan has no `traffic_per_minute`: pass --requests-per-minute"
                 ));
                 return Ok(ExitStatus::Negative);
             };
             let baseline_rate = |metric| {
-                let flag_rate = usual
+                let flag_rate = baseline
                     .iter()
                     .rfind(|(flag_metric, _)| *flag_metric == metric)
                     .map(|(_, rate)| *rate);
@@ -162,8 +162,8 @@ fn write_plan(plan: &Plan, output: &mut impl Write) -> Result<(), CliError> {
         stages.push_row(vec![
             format!("{number}"),
             stage.share.to_string(),
-            format!("{} min", stage.at_least_minutes),
-            stage.samples.to_string(),
+            format!("{} min", stage.min_duration_minutes),
+            stage.min_samples.to_string(),
             if stage.approval { "yes".into() } else { "no".into() },
         ]);
     }
@@ -171,7 +171,7 @@ fn write_plan(plan: &Plan, output: &mut impl Write) -> Result<(), CliError> {
     let mut gates = TextTable::new(["gate", "metric", "rule", "effect", "budget"]);
     for gate in &plan.gates {
         let effect = match gate.effect {
-            GateEffect::Advance => "block advance",
+            GateEffect::BlockAdvance => "block advance",
             GateEffect::RollBack => "roll back",
             GateEffect::Warn => "warn",
         };
@@ -200,7 +200,7 @@ fn describe_rule(gate: &Gate) -> String {
                 EvidenceUnit::Subjects => "by subjects",
             };
             let alternative =
-                gate.or_at_most.map(|limit| format!(", or at most {}", format_rate(limit)));
+                gate.or_max.map(|limit| format!(", or at most {}", format_rate(limit)));
             format!("stable {}, {unit}{}", format_surplus(times), alternative.unwrap_or_default())
         }
         GateRule::Estimated { at_most, compared, samples } => {
@@ -254,9 +254,9 @@ fn describe_caveat(gate: &Gate) -> Option<&'static str> {
         | GateRule::Estimated { compared: Some(_), .. }
             if matches!(gate.metric, Metric::LowConfidence | Metric::RuleApplied) =>
         {
-            Some(match gate.or_at_most {
+            Some(match gate.or_max {
                 Some(_) => {
-                    "`or_at_most` applies while the legacy system's responses do not report this metric"
+                    "`or_max` applies while the legacy system's responses do not report this metric"
                 }
                 None => {
                     "`not available` while the legacy system's responses do not report this metric"

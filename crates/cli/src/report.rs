@@ -24,23 +24,23 @@ use jeffrey_terms::{Label, UnixMs};
                   Exit codes: 0 success; 1 no requests in the period; 2 usage or connection error.\n\n\
                   Examples:\n  \
                   jeffrey report --week > week.md\n  \
-                  jeffrey report --week --json --gate https://gate.example/_jeffrey"
+                  jeffrey report --week --json --gateway https://gate.example/_jeffrey"
 )]
 pub(super) struct ReportArguments {
     /// Report the last seven days
     #[arg(long, required = true)]
     week: bool,
     /// Base URL of the gateway admin API
-    #[arg(long, value_name = "URL", env = "JEFFREY_GATE")]
+    #[arg(long, value_name = "URL", env = "JEFFREY_GATEWAY_URL")]
     #[arg(default_value = "http://127.0.0.1:8787/_jeffrey")]
-    gate: String,
+    gateway: String,
     /// Print one JSON object instead of Markdown
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn run(arguments: &ReportArguments) -> Result<ExitStatus, CliError> {
-    let gate = GatewayClient::new(&arguments.gate)?;
+    let gate = GatewayClient::new(&arguments.gateway)?;
     let status: Standing = serde_json::from_value(gate.fetch_status()?)?;
     let now = status.now().unwrap_or_else(super::token::wall_clock_now);
     let week = MinuteRange::week_ending_at(now.0 / 60_000);
@@ -173,7 +173,7 @@ fn render_markdown(report: &WeeklyReport) -> String {
     push_line("\n## To do\n".to_owned());
     let low_confidence_answers = week.canary.low_confidence_answers;
     push_line(format!(
-        "- {low_confidence_answers} answers with low confidence, {} verdicts: `jeffrey export --for-annotation`, where PREVIEW is on.",
+        "- {low_confidence_answers} answers with low confidence, {} verdicts: `jeffrey export --for-annotation`, where LOG_TEXT_PREVIEW is on.",
         week.canary.verdicts
     ));
     if report.leaks > 0 {

@@ -11,7 +11,7 @@ use std::path::Path;
 use serde::Deserialize;
 use ureq::Agent;
 
-use crate::traffic::client::build_agent;
+use crate::loadtest::client::build_agent;
 use crate::{CliError, rows};
 
 /// Byte stream of log lines.
@@ -117,7 +117,8 @@ impl EventPages {
             404 => return Err(io::ErrorKind::NotFound.into()),
             _ => return Err(io::ErrorKind::ConnectionAborted.into()),
         }
-        let shards = response.headers().get("jeffrey-shards").and_then(|value| value.to_str().ok());
+        let shards =
+            response.headers().get("x-jeffrey-shards").and_then(|value| value.to_str().ok());
         let shards = shards.and_then(|value| value.parse().ok()).unwrap_or(1);
         let limited_body = response.body_mut().with_config().limit(PAGE_BYTES_MAX);
         let page = limited_body.read_to_vec().map_err(io::Error::other)?;

@@ -24,7 +24,7 @@ const KEY_VARIABLE: &str = "JEFFREY_OVERRIDE_KEY";
                   valid for one release and expires. Send it in `x-jeffrey-token`, together with \
                   `x-jeffrey-cohort: canary` or `stable`.\n\n\
                   Example:\n  \
-                  jeffrey token --release e1-small --valid 30m"
+                  jeffrey token --release e1-small --expires-in 30m"
 )]
 pub(super) struct TokenArguments {
     /// Release that the token is valid for
@@ -32,7 +32,7 @@ pub(super) struct TokenArguments {
     release: ReleaseName,
     /// Lifetime, such as 90s, 30m or 24h (maximum 24h)
     #[arg(long, value_name = "TIME", value_parser = parse_validity, default_value = "1h")]
-    valid: Duration,
+    expires_in: Duration,
     /// Also allow canary responses of a release that was killed or rolled back
     #[arg(long)]
     allow_rolled_back: bool,
@@ -82,8 +82,8 @@ pub(super) fn run(arguments: &TokenArguments) -> Result<ExitStatus, CliError> {
         .map_err(|_| CliError::Usage("JEFFREY_OVERRIDE_KEY is not set"))?;
     let key =
         SigningKey::parse(key).map_err(|error| CliError::Key { name: KEY_VARIABLE, error })?;
-    let TokenArguments { release, valid, allow_rolled_back, json } = arguments;
-    let expires = UnixMs(wall_clock_now().0 + valid.as_millis() as u64);
+    let TokenArguments { release, expires_in, allow_rolled_back, json } = arguments;
+    let expires = UnixMs(wall_clock_now().0 + expires_in.as_millis() as u64);
     let permission = OverridePermission {
         release: release.clone(),
         expires_at: expires,

@@ -136,9 +136,9 @@ fn a_large_packed_log_is_read_whole_and_another_systems_answers_are_left_out() {
     assert!((p95 / 189.0 - 1.0).abs() < 0.06, "{p95}");
     let svg = fs::read_to_string(&plot).unwrap();
     assert!(svg.contains("confidence") && svg.contains("latency") && svg.contains("frustration"));
-    let stable = stdout_json(&run(&[name, "--of", "stable", "--json"]));
+    let stable = stdout_json(&run(&[name, "--cohort", "stable", "--json"]));
     assert_eq!((&stable["predictions"], &stable["verdict"]), (&1_000.into(), &"NOT READY".into()));
-    assert_eq!(stdout_json(&run(&[name, "--of", "all", "--json"]))["predictions"], 201_000);
+    assert_eq!(stdout_json(&run(&[name, "--cohort", "all", "--json"]))["predictions"], 201_000);
     // A truncated file is an error, not a shorter log.
     let bytes = fs::read(&path).unwrap();
     fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();

@@ -204,7 +204,7 @@ fn texts_and_lines_are_masked_in_their_order() {
 #[test]
 fn a_line_that_cannot_be_masked_is_named_and_never_shown() {
     let input = format!("\"06 12\\n34 56 78\"\n{SECRET}\n\"{SECRET}\\q\"\n\"end\"\n");
-    let output = run_with_stdin(&["mask", "--quoted"], input.as_bytes());
+    let output = run_with_stdin(&["mask", "--json-strings"], input.as_bytes());
     assert_exit(&output, 1);
     assert_eq!(stdout_text(&output), "[PHONE]\nend\n");
     assert!(!stderr_text(&output).contains(SECRET), "{}", stderr_text(&output));
@@ -531,7 +531,8 @@ fn token_signs_a_permission_that_its_key_opens() {
         jeffrey_command(&arguments).env("JEFFREY_OVERRIDE_KEY", SECRET_KEY).output().unwrap()
     };
     let token_json =
-        &stdout_json_lines(&make_token(&["--valid", "30m", "--allow-rolled-back", "--json"]))[0];
+        &stdout_json_lines(&make_token(&["--expires-in", "30m", "--allow-rolled-back", "--json"]))
+            [0];
     let expires = token_json["expires_ms"].as_u64().unwrap();
     let token = token_json["token"].as_str().unwrap();
     let key = SigningKey::parse(SECRET_KEY).unwrap();
@@ -544,10 +545,10 @@ fn token_signs_a_permission_that_its_key_opens() {
     assert!(verify_at(expires).is_err());
 
     for (arguments, expected) in [
-        (["--valid", "25h"], "time 25h is not above 0 and at most 24h"),
-        (["--valid", "0s"], "time 0s is not above 0"),
-        (["--valid", "1d"], "time `1d` is not a whole number of s, m or h"),
-        (["--valid", "99999999999999999h"], "time 99999999999999999h is not above 0"),
+        (["--expires-in", "25h"], "time 25h is not above 0 and at most 24h"),
+        (["--expires-in", "0s"], "time 0s is not above 0"),
+        (["--expires-in", "1d"], "time `1d` is not a whole number of s, m or h"),
+        (["--expires-in", "99999999999999999h"], "time 99999999999999999h is not above 0"),
     ] {
         let output = make_token(&arguments);
         assert_exit(&output, 2);

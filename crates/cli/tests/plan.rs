@@ -30,7 +30,7 @@ fn every_error_of_a_plan_is_reported_with_its_line() {
     let path = folder.path().join("plan.toml");
     let path = path.to_str().unwrap();
     let plan = "[[stage]]\nshare = \"20%\"\n[[stage]]\nshare = \"10%\"\n[[gate]]\nmetric = \"errers\"\n\
-                at_most = \"2%\"\neffect = \"warn\"\n[[freeze]]\nzone = \"Europe/Pari\"\n";
+                max = \"2%\"\neffect = \"warn\"\n[[freeze]]\nzone = \"Europe/Pari\"\n";
     fs::write(path, plan).unwrap();
     for action in
         [&["plan", "check", path][..], &["plan", "explain", path], &["simulate", "--plan", path]]
@@ -72,7 +72,7 @@ fn check_warns_about_metrics_the_legacy_system_may_not_report() {
         )
     };
     for (extra_line, note) in
-        [("", "`not available` while"), ("or_at_most = \"25%\"\n", "`or_at_most` applies")]
+        [("", "`not available` while"), ("or_max = \"25%\"\n", "`or_max` applies")]
     {
         fs::write(&path, gate(extra_line)).unwrap();
         let output = run(&["plan", "check", path.to_str().unwrap()]);
@@ -85,32 +85,43 @@ fn check_warns_about_metrics_the_legacy_system_may_not_report() {
 
 #[test]
 fn explain_reports_detection_times_and_false_alarms() {
-    let table = utf8(&run(&["plan", "explain", "--traffic", "600"]).stdout);
+    let table = utf8(&run(&["plan", "explain", "--requests-per-minute", "600"]).stdout);
     assert!(table.starts_with("stage at 10.00%: 59.4 of 600 requests per minute"), "{table}");
-    let report =
-        stdout_json(&["plan", "explain", "--traffic", "600", "--usual", "errors=0.01%", "--json"]);
+    let report = stdout_json(&[
+        "plan",
+        "explain",
+        "--requests-per-minute",
+        "600",
+        "--baseline",
+        "errors=0.01%",
+        "--json",
+    ]);
     let errors_gate = |report: &Value| {
         let gates = report["stages"][0]["gates"].as_array().unwrap().clone();
         gates.into_iter().find(|gate| gate["gate"] == "errors not worse").unwrap()
     };
     // The ceiling of 0.5 % proves it within the hour; at 1 % the comparison takes longer.
     assert!(errors_gate(&report)["shown_after_minutes"].as_u64().unwrap() < 60);
-    let usual = stdout_json(&["plan", "explain", "--traffic", "600", "--json"]);
+    let usual = stdout_json(&["plan", "explain", "--requests-per-minute", "600", "--json"]);
     assert!(errors_gate(&usual)["shown_after_minutes"].as_u64().unwrap() > 60);
     assert_eq!(usual["times"][0], 1.5);
 
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("plan.toml");
-    let window = "[[stage]]\nshare = \"10%\"\n[[gate]]\nname = \"literal\"\nmetric = \"errors\"\nat_most = \"2%\"\n\
+    let window = "[[stage]]\nshare = \"10%\"\n[[gate]]\nname = \"literal\"\nmetric = \"errors\"\nmax = \"2%\"\n\
                   method = \"window\"\neffect = \"roll_back\"\n";
     fs::write(&path, window).unwrap();
     let path = path.to_str().unwrap();
-    let report = stdout_json(&["plan", "explain", path, "--traffic", "60", "--json"]);
+    let report = stdout_json(&["plan", "explain", path, "--requests-per-minute", "60", "--json"]);
     assert!(report["windows"][0]["false_days"].as_f64().unwrap() > 0.99, "{report}");
     let output = run(&["plan", "explain", path]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(utf8(&output.stderr).contains("pass --traffic"));
-    for bad in [&["--traffic", "0"][..], &["--usual", "errors"], &["--usual", "errors=100%"]] {
+    assert!(utf8(&output.stderr).contains("pass --requests-per-minute"));
+    for bad in [
+        &["--requests-per-minute", "0"][..],
+        &["--baseline", "errors"],
+        &["--baseline", "errors=100%"],
+    ] {
         let mut arguments = vec!["plan", "explain"];
         arguments.extend(bad);
         assert_eq!(run(&arguments).status.code(), Some(2), "{bad:?}");

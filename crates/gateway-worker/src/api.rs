@@ -46,7 +46,7 @@ pub(super) async fn handle(
             let (lines, shards) =
                 event_store::fetch_events(&context.env, shard, since, limit).await?;
             let headers =
-                vec![("content-type", NDJSON.to_owned()), ("jeffrey-shards", shards.to_string())];
+                vec![("content-type", NDJSON.to_owned()), ("x-jeffrey-shards", shards.to_string())];
             ApiResponse { headers, ..json_reply(lines) }
         }
         GatewayEndpoint::Feedback => {
@@ -80,7 +80,7 @@ pub(super) async fn handle(
                 // Gauges are recognised by their names; all other numbers are counters.
                 if name == prometheus::QUEUE_LAG_SERIES {
                     gauges.push(("jeffrey_queue_lag_seconds".to_owned(), number as f64 / 1_000.0));
-                } else if name.starts_with("jeffrey_sink_waiting") {
+                } else if name.starts_with("jeffrey_sink_pending_events") {
                     gauges.push((name, number as f64));
                 } else {
                     totals.push((name, number));

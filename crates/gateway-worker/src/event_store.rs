@@ -27,8 +27,8 @@ use jeffrey_edge::telemetry::latency_sketch::LatencySketch;
 use jeffrey_terms::{ResponseId, Subject};
 
 /// Name of the binding, and of the first shard's object; each further shard adds its number.
-const BINDING: &str = "LEDGER";
-const OBJECT_NAME: &str = "ledger";
+const BINDING: &str = "EVENT_STORE";
+const OBJECT_NAME: &str = "event-store";
 
 /// Time limit for a request to a shard, in milliseconds, and how often an isolate tries to store an
 /// event.
@@ -179,7 +179,8 @@ async fn fetch_shard_minutes(
     }
     let body =
         serde_json::to_vec(&ShardMinutesQuery { release, minutes: &minutes }).unwrap_or_default();
-    let requests = (0..shard_count).map(|shard| query_shard(env, shard, "POST", "/parts", &body));
+    let requests =
+        (0..shard_count).map(|shard| query_shard(env, shard, "POST", "/shard-minutes", &body));
     let mut shard_minutes: Vec<Vec<ShardMinute>> = Vec::new();
     for response in join_all(requests).await {
         shard_minutes.push(parse_json(&response?.1)?);
@@ -199,7 +200,8 @@ pub(super) async fn totals_between(
     release: &ReleaseName,
     (since, before): (u64, u64),
 ) -> EventStoreResult<[CohortStats; 2]> {
-    let path = format!("/between?release={}&since={since}&before={before}", release.as_str());
+    let path =
+        format!("/totals-between?release={}&since={since}&before={before}", release.as_str());
     let mut totals = <[CohortStats; 2]>::default();
     for shard_totals in query_all_shards::<[CohortStats; 2]>(env, shard_count(env), &path).await? {
         totals.iter_mut().zip(&shard_totals).for_each(|(total, addition)| total.add(addition));
@@ -215,7 +217,7 @@ pub(super) async fn record_feedback(
     verdict: Feedback,
 ) -> EventStoreResult<()> {
     let body = serde_json::to_vec(&verdict).unwrap_or_default();
-    let path = format!("/verdict?of={id}");
+    let path = format!("/feedback?id={id}");
     // An id says nothing about its subject's shard: all shards are asked, and the one with the
     // response stores the feedback.
     let requests = (0..shard_count(env)).map(|shard| query_shard(env, shard, "POST", &path, &body));
@@ -298,7 +300,7 @@ async fn query_shard(
     body: &[u8],
 ) -> EventStoreResult<(u16, Vec<u8>)> {
     let name = if shard == 0 { OBJECT_NAME.to_owned() } else { format!("{OBJECT_NAME}-{shard}") };
-    let url = format!("http://ledger{path}");
+    let url = format!("http://event-store{path}");
     let body = if method == "GET" { OutboundBody::None } else { OutboundBody::Buffered(body) };
     http::call_object(env, (BINDING, &name), (method, &url), body, TIMEOUT_MS, RESPONSE_BYTES_MAX)
         .await

@@ -39,9 +39,9 @@ use jeffrey_terms::{Cohort, ResponseId, Share, Subject};
 
 /// Counters that are not derived from stored events.
 const EVENTS_LOST: &str = "jeffrey_events_lost_total";
-const EVENTS_BROKEN: &str = "jeffrey_events_broken_total";
-const EVENTS_DEAD_LETTERED: &str = "jeffrey_events_dead_total";
-const QUEUE_FAILED: &str = "jeffrey_queue_failed_total";
+const EVENTS_BROKEN: &str = "jeffrey_events_malformed_total";
+const EVENTS_DEAD_LETTERED: &str = "jeffrey_events_dead_lettered_total";
+const QUEUE_FAILED: &str = "jeffrey_queue_send_failures_total";
 const EVENTS_ERASED: &str = "jeffrey_events_erased_total";
 
 /// How long an erased subject's hash is kept, in milliseconds: an event of that subject may still
@@ -57,7 +57,7 @@ const IDLE_INTERVAL_MS: i64 = 60 * 60 * 1_000;
 
 /// Shard of the event store; it holds events of all releases.
 #[durable_object(alarm)]
-pub struct LedgerObject {
+pub struct EventStoreObject {
     state: State,
     settings: GatewaySettings,
     sinks: Vec<Sink>,
@@ -69,7 +69,7 @@ pub struct LedgerObject {
     closed_minutes: RefCell<ClosedMinuteCache>,
 }
 
-impl DurableObject for LedgerObject {
+impl DurableObject for EventStoreObject {
     fn new(state: State, env: Env) -> Self {
         // Whether a legacy system is configured does not matter here.
         let settings = read_settings(&env, true);
@@ -108,9 +108,9 @@ impl DurableObject for LedgerObject {
                 self.ensure_alarm().await?;
                 Response::from_json(&inserted)
             }
-            "/verdict" => {
+            "/feedback" => {
                 let (Some(event_id), Ok(verdict)) =
-                    (head.query_param("of"), serde_json::from_slice(&body))
+                    (head.query_param("id"), serde_json::from_slice(&body))
                 else {
                     return Response::error("no verdict", 400);
                 };
@@ -123,13 +123,13 @@ impl DurableObject for LedgerObject {
                     (query_number("since").unwrap_or(0), query_number("before").unwrap_or(0));
                 Response::from_json(&self.minutes_between(release, since, before)?)
             }
-            "/parts" => match serde_json::from_slice::<ShardMinutesRequest>(&body) {
+            "/shard-minutes" => match serde_json::from_slice::<ShardMinutesRequest>(&body) {
                 Ok(ShardMinutesRequest { release, minutes }) => {
                     Response::from_json(&self.shard_minutes(&release, &minutes)?)
                 }
                 Err(_) => Response::error("no minutes", 400),
             },
-            "/between" => {
+            "/totals-between" => {
                 let (since, before) =
                     (query_number("since").unwrap_or(0), query_number("before").unwrap_or(0));
                 Response::from_json(&self.totals_between(release, since, before)?)
@@ -203,13 +203,13 @@ struct SqlText {
     text: String,
 }
 
-impl SqlTables for LedgerObject {
+impl SqlTables for EventStoreObject {
     fn sql(&self) -> SqlStorage {
         self.state.storage().sql()
     }
 }
 
-impl LedgerObject {
+impl EventStoreObject {
     fn migrate_tables(&self) -> Result<()> {
         if self.is_prepared.get() {
             return Ok(());
@@ -395,7 +395,7 @@ impl LedgerObject {
             for (family, number) in [
                 ("jeffrey_sink_delivered_total", cursor.delivered),
                 ("jeffrey_sink_dropped_total", cursor.dropped),
-                ("jeffrey_sink_waiting", pending),
+                ("jeffrey_sink_pending_events", pending),
             ] {
                 totals.push((format!("{family}{{sink=\"{name}\"}}"), number));
             }

@@ -24,7 +24,6 @@ mod rollout_object;
 mod sql;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use worker::js_sys;
@@ -42,7 +41,7 @@ use jeffrey_edge::gateway::event::ClassifyEvent;
 use jeffrey_edge::gateway::forwarded_headers;
 use jeffrey_edge::gateway::request::{RequestHead, RequestKind, request_kind};
 use jeffrey_edge::gateway::settings::{
-    GatewaySettings, GatewayVariables, SubjectCookiePolicy, VARIABLES,
+    GatewaySettings, GatewayVariables, RENAMED_VARIABLES, SubjectCookiePolicy, VARIABLES,
 };
 use jeffrey_edge::gateway::subject;
 use jeffrey_edge::rollout::share_cache::{CachedShare, EffectiveShare, Refresh, effective_share};
@@ -346,12 +345,10 @@ fn cached_settings(env: &Env) -> Rc<GatewaySettings> {
 }
 
 fn read_settings(env: &Env, has_legacy_binding: bool) -> GatewaySettings {
-    let read_variable = |(name, _): &(&'static str, &str)| {
-        // `var` reads variables and secrets alike.
-        Some((*name, env.var(name).ok()?.to_string()))
-    };
-    let variables =
-        GatewayVariables(VARIABLES.iter().filter_map(read_variable).collect::<BTreeMap<_, _>>());
+    let names = VARIABLES.iter().chain(&RENAMED_VARIABLES).map(|(name, _)| *name);
+    // `var` reads variables and secrets alike.
+    let read_variable = |name: &'static str| Some((name, env.var(name).ok()?.to_string()));
+    let variables = GatewayVariables(names.filter_map(read_variable).collect());
     let settings = GatewaySettings::parse(&variables).with_legacy_binding(has_legacy_binding);
     for fault in &settings.errors {
         console_error!("refused, nobody is canary until it is corrected: {}", fault);

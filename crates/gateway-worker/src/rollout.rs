@@ -63,16 +63,16 @@ impl RolloutRequest {
 
     const fn path(self) -> &'static str {
         match self {
-            Self::HardFailure => "/breach",
-            Self::ManualChange => "/change",
+            Self::HardFailure => "/hard-failure",
+            Self::ManualChange => "/manual-change",
             Self::History => "/history",
             Self::StableP95 => "/stable-p95",
-            Self::ReleaseSnapshot => "/standing",
+            Self::ReleaseSnapshot => "/snapshot",
             Self::TestAlert => "/test-alert",
             Self::Validation => "/validation",
-            Self::Status => "/view",
+            Self::Status => "/status",
             Self::Wake => "/wake",
-            Self::Command => "/wish",
+            Self::Command => "/command",
         }
     }
 

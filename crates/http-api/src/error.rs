@@ -168,10 +168,10 @@ impl ClassifyApiError {
     /// change.
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::BadSetting { .. } => "bad_setting",
+            Self::BadSetting { .. } => "invalid_setting",
             Self::BatchEmpty => "batch_empty",
             Self::BatchTooLong { .. } => "batch_too_long",
-            Self::BodyBroken => "body_broken",
+            Self::BodyBroken => "incomplete_body",
             Self::BodyTooLarge { .. } => "body_too_large",
             Self::DuplicateField { .. } => "duplicate_field",
             Self::InvalidUtf8 { .. } => "invalid_utf8",

@@ -78,7 +78,7 @@ impl<'a> HealthResponse<'a> {
             status = HealthStatus::Degraded;
         }
         for fault in &settings.faults {
-            faults.push(HealthFault { code: "bad_setting", message: fault.to_string() });
+            faults.push(HealthFault { code: "invalid_setting", message: fault.to_string() });
             status = HealthStatus::Failed;
         }
         let model = classifier.manifest().zip(classifier.sha256());

@@ -46,20 +46,25 @@ impl RequestCounters {
         }
         write_header(
             &mut out,
-            "jeffrey_answers_total",
+            "jeffrey_predictions_total",
             "Texts classified, by the route that answered.",
         );
         for route in ClassifierRoute::ALL {
             let count = self.predictions.get(&route).copied().unwrap_or_default();
-            let _ = writeln!(out, "jeffrey_answers_total{{route=\"{}\"}} {count}", route.name());
+            let _ =
+                writeln!(out, "jeffrey_predictions_total{{route=\"{}\"}} {count}", route.name());
         }
-        write_header(&mut out, "jeffrey_skips_total", "Routes that did not answer, by reason.");
+        write_header(
+            &mut out,
+            "jeffrey_skipped_routes_total",
+            "Routes that did not answer, by reason.",
+        );
         for ((route, reason), count) in &self.skips {
             let labels = format!("route=\"{}\",reason=\"{}\"", route.name(), reason.name());
-            let _ = writeln!(out, "jeffrey_skips_total{{{labels}}} {count}");
+            let _ = writeln!(out, "jeffrey_skipped_routes_total{{{labels}}} {count}");
         }
-        write_header(&mut out, "jeffrey_truncated_total", "Texts cut at the token limit.");
-        let _ = writeln!(out, "jeffrey_truncated_total {}", self.truncations);
+        write_header(&mut out, "jeffrey_truncated_texts_total", "Texts cut at the token limit.");
+        let _ = writeln!(out, "jeffrey_truncated_texts_total {}", self.truncations);
         let _ = writeln!(
             out,
             "# HELP jeffrey_model_loaded Whether the model passed its checks.\n\

@@ -252,7 +252,7 @@ impl GateEvaluator {
             verdict,
             note,
             value: self.observed_value(gate, &segment),
-            limit: gate.or_at_most.filter(|_| self.seen[1].of == 0).or(rule_limit(gate.rule)),
+            limit: gate.or_max.filter(|_| self.seen[1].of == 0).or(rule_limit(gate.rule)),
             samples: self.seen[0].of,
             hits: self.seen[0].hits,
             ln_evidence: evidence,
@@ -345,12 +345,8 @@ impl GateEvaluator {
         let has_change = segment.canary.of > 0;
         match gate.rule {
             GateRule::AtMost(_) | GateRule::AtLeast(_) if has_change => segment.canary.rate(),
-            GateRule::Compared(_) if gate.or_at_most.is_some() && self.seen[1].of == 0 => {
-                if has_change {
-                    segment.canary.rate()
-                } else {
-                    self.seen[0].rate()
-                }
+            GateRule::Compared(_) if gate.or_max.is_some() && self.seen[1].of == 0 => {
+                if has_change { segment.canary.rate() } else { self.seen[0].rate() }
             }
             GateRule::Compared(_) if has_change => segment.odds.estimate(),
             GateRule::Compared(_) | GateRule::NotWorse { .. } => self.odds.estimate(),
@@ -384,7 +380,7 @@ impl ChangeEvidence {
         let (ln_e, alternative) = match rule {
             GateRule::AtMost(rate) => (limit::ln_e_above_limit(canary, rate), SEGMENT_ALTERNATIVE),
             GateRule::AtLeast(rate) => (limit::ln_e_below_limit(canary, rate), SEGMENT_ALTERNATIVE),
-            _ => match gate.or_at_most.filter(|_| stable.of == 0) {
+            _ => match gate.or_max.filter(|_| stable.of == 0) {
                 Some(rate) => (limit::ln_e_above_limit(canary, rate), SEGMENT_ALTERNATIVE),
                 None => (odds::ln_e_higher_odds(canary, stable), SEGMENT_ALTERNATIVE),
             },
@@ -481,7 +477,7 @@ impl ChangeEvidence {
         {
             return (GateVerdict::Hold, Some(VerdictReason::OneClient));
         }
-        let absolute_limit = gate.or_at_most.filter(|_| stable.of == 0);
+        let absolute_limit = gate.or_max.filter(|_| stable.of == 0);
         if proven_by_subjects || proven_by_requests {
             if let Some(limit) = absolute_limit {
                 let exceeds_limit = self.segment.canary.rate().is_some_and(|rate| rate > limit);

@@ -28,7 +28,7 @@ pub struct Gate {
     pub level: EvidenceUnit,
     /// For [`GateRule::Compared`]: highest rate of the canary (0 to 1) while the old system does
     /// not report the metric. Without it, the gate holds then.
-    pub or_at_most: Option<f64>,
+    pub or_max: Option<f64>,
     /// Probability of a wrong verdict: each day, that the gate fails although it should not; for
     /// [`GateRule::NotWorse`], each stage, that it passes although it should not.
     pub budget: f64,
@@ -97,7 +97,7 @@ pub enum WindowLimit {
 #[serde(rename_all = "snake_case")]
 pub enum GateEffect {
     /// The release advances only while the gate passes.
-    Advance,
+    BlockAdvance,
     /// The release rolls back when the gate fails.
     RollBack,
     /// A failure is shown as a warning and changes nothing.

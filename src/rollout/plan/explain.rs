@@ -29,7 +29,7 @@ pub struct StageExplanation {
     /// The canary's requests a minute.
     pub canary_per_minute: f64,
     /// Shortest time in the stage, in minutes.
-    pub at_least_minutes: u64,
+    pub min_duration_minutes: u64,
     /// Minutes until the stage has its samples; `None` if it never has them.
     pub samples_after_minutes: Option<u64>,
     /// Expected times of each gate, in the plan's order.
@@ -71,8 +71,8 @@ pub const fn baseline_rate(metric: Metric) -> f64 {
         Metric::RuleApplied => 0.017,
         Metric::ShadowWorse => 0.5,
         Metric::Slow => 0.032,
-        Metric::SlowBesideStable => 0.05,
-        Metric::FailedOpen | Metric::Mismatches | Metric::SampleRatio => 0.0,
+        Metric::SlowerThanStable => 0.05,
+        Metric::FailedOpen | Metric::DimensionMismatches | Metric::SampleRatio => 0.0,
     }
 }
 
@@ -92,8 +92,8 @@ pub fn explain(
         StageExplanation {
             share: stage.share,
             canary_per_minute: split.canary,
-            at_least_minutes: stage.at_least_minutes,
-            samples_after_minutes: minutes_until(stage.samples as f64, split.canary),
+            min_duration_minutes: stage.min_duration_minutes,
+            samples_after_minutes: minutes_until(stage.min_samples as f64, split.canary),
             gates: plan
                 .gates
                 .iter()

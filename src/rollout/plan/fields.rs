@@ -13,6 +13,18 @@ use super::freeze::Zone;
 use crate::rollout::bucket::ReleaseName;
 use jeffrey_terms::Share;
 
+/// Keys by their table, as plans named them before version 0.2 and as they are named now.
+const RENAMED_KEYS: [(&str, &str, &str); 8] = [
+    ("budget", "advance", "block_advance"),
+    ("gate", "at_least", "min"),
+    ("gate", "at_most", "max"),
+    ("gate", "estimated_at_most", "estimated_max"),
+    ("gate", "or_at_most", "or_max"),
+    ("gate", "samples", "estimate_samples"),
+    ("stage", "at_least", "min_duration"),
+    ("stage", "samples", "min_samples"),
+];
+
 /// Text of a plan, and the faults found in it so far.
 pub(super) struct PlanReader<'a> {
     pub(super) text: &'a str,
@@ -68,9 +80,14 @@ impl<'a> TableFields<'a> {
         for key in self.table.keys() {
             if !self.known_keys.contains(&key.get_ref().as_ref()) {
                 let (name, table_name) = (key.get_ref(), self.table_name);
+                let renamed = RENAMED_KEYS
+                    .iter()
+                    .find(|(table, old, _)| *table == table_name && *old == name.as_ref());
+                let hint =
+                    renamed.map_or(String::new(), |(.., new)| format!("; it is `{new}` now"));
                 reader.report_error(
                     key.span().start,
-                    format_args!("unknown field `{name}` in {table_name}"),
+                    format_args!("unknown field `{name}` in {table_name}{hint}"),
                 );
             }
         }

@@ -51,9 +51,9 @@ pub struct Stage {
     #[serde(rename = "share_basis_points")]
     pub share: Share,
     /// Shortest time in the stage, in minutes.
-    pub at_least_minutes: u64,
+    pub min_duration_minutes: u64,
     /// Fewest canary requests before the release may advance.
-    pub samples: u64,
+    pub min_samples: u64,
     /// Whether an operator has to approve before the release leaves the stage.
     pub approval: bool,
 }
@@ -124,7 +124,7 @@ mod tests {
             assert!(is_present, "{effect:?} {metric:?} {rule:?}");
         };
         assert_has(GateEffect::RollBack, Metric::Regex, GateRule::AtMost(0.02));
-        assert_has(GateEffect::RollBack, Metric::Mismatches, GateRule::Never);
+        assert_has(GateEffect::RollBack, Metric::DimensionMismatches, GateRule::Never);
         assert_has(GateEffect::RollBack, Metric::Errors, GateRule::Compared(1.5));
         assert_has(GateEffect::RollBack, Metric::RuleApplied, GateRule::AtMost(0.1));
         assert_has(GateEffect::RollBack, Metric::Slow, GateRule::AtMost(0.05));
@@ -132,7 +132,7 @@ mod tests {
         assert_has(GateEffect::Warn, Metric::RuleApplied, GateRule::AtMost(0.05));
         assert_has(GateEffect::Warn, Metric::RuleApplied, GateRule::AtLeast(0.005));
         assert_has(
-            GateEffect::Advance,
+            GateEffect::BlockAdvance,
             Metric::Errors,
             GateRule::NotWorse { odds: 1.5, ceiling: Some(0.005) },
         );
@@ -156,30 +156,22 @@ mod tests {
     fn every_fault_is_reported_with_its_line() {
         let rows = [
             (
-                "[[gate]]\nmetric = \"errers\"\nat_most = \"2%\"\neffect = \"warn\"",
+                "[[gate]]\nmetric = \"errers\"\nmax = \"2%\"\neffect = \"warn\"",
                 5,
                 "unknown metric `errers`",
             ),
             (
-                "[[gate]]\nmetric = \"regex\"\nat_most = \"200%\"\neffect = \"warn\"",
+                "[[gate]]\nmetric = \"regex\"\nmax = \"200%\"\neffect = \"warn\"",
                 6,
-                "`at_most` is not a rate",
+                "`max` is not a rate",
             ),
+            ("[[gate]]\nmetric = \"regex\"\nmax = 2\neffect = \"warn\"", 6, "`max` is not a rate"),
             (
-                "[[gate]]\nmetric = \"regex\"\nat_most = 2\neffect = \"warn\"",
-                6,
-                "`at_most` is not a rate",
-            ),
-            (
-                "[[gate]]\nmetric = \"regex\"\nat_most = \"100%\"\neffect = \"warn\"",
+                "[[gate]]\nmetric = \"regex\"\nmax = \"100%\"\neffect = \"warn\"",
                 4,
                 "no rate is above 100%",
             ),
-            (
-                "[[gate]]\nmetric = \"regex\"\nat_least = \"0%\"\neffect = \"warn\"",
-                4,
-                "can never fire",
-            ),
+            ("[[gate]]\nmetric = \"regex\"\nmin = \"0%\"\neffect = \"warn\"", 4, "can never fire"),
             (
                 "[[gate]]\nmetric = \"regex\"\ncompared = \"+50%\"\neffect = \"warn\"",
                 4,
@@ -187,7 +179,7 @@ mod tests {
             ),
             ("[[gate]]\nmetric = \"regex\"\neffect = \"warn\"", 4, "without a rule"),
             (
-                "[[gate]]\nmetric = \"regex\"\nat_most = \"2%\"\nnever = true\neffect = \"warn\"",
+                "[[gate]]\nmetric = \"regex\"\nmax = \"2%\"\nnever = true\neffect = \"warn\"",
                 4,
                 "more than one rule",
             ),
@@ -197,30 +189,41 @@ mod tests {
                 "subjects are not counted",
             ),
             (
-                "[[gate]]\nmetric = \"slow\"\nnot_worse = \"+0%\"\neffect = \"advance\"",
+                "[[gate]]\nmetric = \"slow\"\nnot_worse = \"+0%\"\neffect = \"block_advance\"",
                 4,
                 "cannot be told",
             ),
             (
-                "[[gate]]\nmetric = \"slow\"\nat_most = \"5%\"\neffect = \"warn\"\nweight = 0",
+                "[[gate]]\nmetric = \"slow\"\nmax = \"5%\"\neffect = \"warn\"\nweight = 0",
                 4,
                 "its weight is 0",
             ),
             (
-                "[[gate]]\nmetric = \"slow\"\nat_most = \"5%\"\neffect = \"stop\"",
+                "[[gate]]\nmetric = \"slow\"\nmax = \"5%\"\neffect = \"stop\"",
                 7,
                 "`effect` is not one of",
             ),
             (
-                "[[gate]]\nmetric = \"slow\"\nat_most = \"5%\"\neffect = \"warn\"\nlimit = 3",
+                "[[gate]]\nmetric = \"slow\"\nmax = \"5%\"\neffect = \"warn\"\nlimit = 3",
                 8,
                 "unknown field `limit`",
             ),
+            (
+                "[[stage]]\nshare = \"20%\"\nat_least = \"24h\"",
+                6,
+                "unknown field `at_least` in stage; it is `min_duration` now",
+            ),
+            (
+                "[[gate]]\nmetric = \"slow\"\nmax = \"5%\"\neffect = \"warn\"\nat_least = \"1%\"",
+                8,
+                "unknown field `at_least` in gate; it is `min` now",
+            ),
+            ("[budget]\nadvance = \"5%\"", 5, "it is `block_advance` now"),
             ("[[stage]]\nshare = \"10%\"", 4, "does not rise above"),
             ("[[stage]]\nshare = \"5%\"", 4, "does not rise above"),
             ("[[stage]]\nshare = \"101%\"", 5, "`share` is not a share"),
             (
-                "[[stage]]\nshare = \"20%\"\nat_least = \"1h\"\nsamples = 121",
+                "[[stage]]\nshare = \"20%\"\nmin_duration = \"1h\"\nmin_samples = 121",
                 4,
                 "more than the 120 expected",
             ),
@@ -256,7 +259,7 @@ mod tests {
 
     #[test]
     fn all_faults_are_reported_not_the_first() {
-        let text = "[[gate]]\nmetric = \"x\"\nat_most = \"300%\"\neffect = \"y\"\n\nextra = 1\n";
+        let text = "[[gate]]\nmetric = \"x\"\nmax = \"300%\"\neffect = \"y\"\n\nextra = 1\n";
         let error = Plan::read(text).unwrap_err();
         let lines: Vec<usize> = error.errors.iter().map(|fault| fault.line).collect();
         assert_eq!(lines, [1, 2, 3, 4, 6], "{:?}", error.errors);

@@ -68,17 +68,17 @@ pub(super) fn read_plan(text: &str) -> Result<Plan, PlanErrors> {
 }
 
 /// Error probabilities that the gates of each effect share: a day for `roll_back` and `warn`, a
-/// stage for `advance`.
+/// stage for `block_advance`.
 #[derive(Clone, Copy, Debug)]
 struct ErrorBudgets {
     roll_back: f64,
     warn: f64,
-    advance: f64,
+    block_advance: f64,
 }
 
 impl Default for ErrorBudgets {
     fn default() -> Self {
-        Self { roll_back: 0.01, warn: 0.01, advance: 0.05 }
+        Self { roll_back: 0.01, warn: 0.01, block_advance: 0.05 }
     }
 }
 
@@ -106,7 +106,7 @@ impl PlanReader<'_> {
         let budgets = ErrorBudgets {
             roll_back: read_chance(self, "roll_back", default.roll_back),
             warn: read_chance(self, "warn", default.warn),
-            advance: read_chance(self, "advance", default.advance),
+            block_advance: read_chance(self, "block_advance", default.block_advance),
         };
         fields.reject_unknown_keys(self);
         budgets
@@ -126,11 +126,11 @@ impl PlanReader<'_> {
         if share.is_none() && !fields.has("share") {
             self.report_error(fields.offset, "a stage without `share`");
         }
-        let at_least_minutes = fields.parse_minutes(self, "at_least").unwrap_or(0);
-        let samples = fields.parse_number(self, "samples").unwrap_or(0.0) as u64;
+        let min_duration_minutes = fields.parse_minutes(self, "min_duration").unwrap_or(0);
+        let min_samples = fields.parse_number(self, "min_samples").unwrap_or(0.0) as u64;
         let approval = fields.parse_flag(self, "approval").unwrap_or(false);
         fields.reject_unknown_keys(self);
-        Some((Stage { share: share?, at_least_minutes, samples, approval }, fields.offset))
+        Some((Stage { share: share?, min_duration_minutes, min_samples, approval }, fields.offset))
     }
 
     fn check_stages(&mut self, stages: &[(Stage, usize)], traffic: f64) {
@@ -149,14 +149,14 @@ impl PlanReader<'_> {
         }
         for (stage, offset) in stages {
             let share = f64::from(stage.share.basis_points()) / 10_000.0;
-            let expected_samples = traffic * share * stage.at_least_minutes as f64;
-            if traffic > 0.0 && stage.samples as f64 > expected_samples {
+            let expected_samples = traffic * share * stage.min_duration_minutes as f64;
+            if traffic > 0.0 && stage.min_samples as f64 > expected_samples {
                 self.report_error(
                     *offset,
                     format_args!(
                         "{} samples are more than the {expected_samples:.0} expected in {} minutes at {} of \
                          {traffic} requests a minute",
-                        stage.samples, stage.at_least_minutes, stage.share,
+                        stage.min_samples, stage.min_duration_minutes, stage.share,
                     ),
                 );
             }
@@ -181,13 +181,13 @@ impl PlanReader<'_> {
         }
         let name = fields.parse_string(self, "name").map(|(name, _)| name.to_owned());
         let effects = [
-            ("advance", GateEffect::Advance),
+            ("block_advance", GateEffect::BlockAdvance),
             ("roll_back", GateEffect::RollBack),
             ("warn", GateEffect::Warn),
         ];
         let effect = fields.parse_choice(self, "effect", &effects);
         if effect.is_none() && !fields.has("effect") {
-            self.report_error(offset, "a gate without `effect`: advance, roll_back or warn");
+            self.report_error(offset, "a gate without `effect`: block_advance, roll_back or warn");
         }
         let levels = [
             ("both", EvidenceUnit::Both),
@@ -196,13 +196,13 @@ impl PlanReader<'_> {
         ];
         let level = fields.parse_choice(self, "level", &levels).unwrap_or(EvidenceUnit::Requests);
         let rule = self.read_rule(&mut fields);
-        let or_at_most = fields.parse_rate(self, "or_at_most");
+        let or_max = fields.parse_rate(self, "or_max");
         let weight = fields.parse_number(self, "weight").unwrap_or(1.0);
         fields.reject_unknown_keys(self);
         let (metric, rule, effect) = (metric?, rule?, effect?);
         let name = name.unwrap_or_else(|| metric.name().to_owned());
         self.check_gate(&name, metric, rule, effect, level, offset);
-        if let Some(rate) = or_at_most {
+        if let Some(rate) = or_max {
             self.check_fallback(&name, rule, rate, offset);
         }
         if weight <= 0.0 {
@@ -212,7 +212,7 @@ impl PlanReader<'_> {
             );
         }
         Some(WeightedGate {
-            gate: Gate { name, metric, rule, effect, level, or_at_most, budget: 0.0 },
+            gate: Gate { name, metric, rule, effect, level, or_max, budget: 0.0 },
             weight,
             offset,
         })
@@ -227,14 +227,14 @@ impl PlanReader<'_> {
         let window = fields.parse_choice(self, "method", &methods).unwrap_or(false);
         let minutes = fields.parse_minutes(self, "window").unwrap_or(15) as u32;
         let window_rule = |limit: WindowLimit| GateRule::Window { minutes, limit };
-        if let Some(rate) = fields.parse_rate(self, "at_most") {
+        if let Some(rate) = fields.parse_rate(self, "max") {
             rules.push(if window {
                 window_rule(WindowLimit::AtMost(rate))
             } else {
                 GateRule::AtMost(rate)
             });
         }
-        if let Some(rate) = fields.parse_rate(self, "at_least") {
+        if let Some(rate) = fields.parse_rate(self, "min") {
             rules.push(if window {
                 window_rule(WindowLimit::AtLeast(rate))
             } else {
@@ -251,10 +251,10 @@ impl PlanReader<'_> {
         if let Some(odds) = fields.parse_factor(self, "not_worse") {
             rules.push(GateRule::NotWorse { odds, ceiling: fields.parse_rate(self, "ceiling") });
         }
-        let at_most = fields.parse_rate(self, "estimated_at_most");
+        let at_most = fields.parse_rate(self, "estimated_max");
         let compared = fields.parse_factor(self, "estimated_compared");
         if at_most.is_some() || compared.is_some() {
-            let samples = fields.parse_number(self, "samples").unwrap_or(1_000.0) as u64;
+            let samples = fields.parse_number(self, "estimate_samples").unwrap_or(1_000.0) as u64;
             rules.push(GateRule::Estimated { at_most, compared, samples });
         }
         if fields.parse_flag(self, "never") == Some(true) {
@@ -344,27 +344,25 @@ impl PlanReader<'_> {
             report_never_fires("`sample_ratio` is a metric and a rule that belong together");
         }
         let blocks_advance = matches!(rule, GateRule::NotWorse { .. } | GateRule::Estimated { .. });
-        if blocks_advance && effect != GateEffect::Advance {
+        if blocks_advance && effect != GateEffect::BlockAdvance {
             report_never_fires(
                 "what has to be shown before a rise never fails; its effect is `advance`",
             );
         }
     }
 
-    /// Checks `or_at_most`, the absolute limit that takes the place of a comparison.
+    /// Checks `or_max`, the absolute limit that takes the place of a comparison.
     fn check_fallback(&mut self, name: &str, rule: GateRule, rate: f64, offset: usize) {
         if !matches!(rule, GateRule::Compared(_)) {
             self.report_error(
                 offset,
-                format_args!("gate `{name}`: `or_at_most` goes with `compared` only"),
+                format_args!("gate `{name}`: `or_max` goes with `compared` only"),
             );
         } else if rate <= 0.0 || rate >= 1.0 {
             let percent = 100.0 * rate;
             self.report_error(
                 offset,
-                format_args!(
-                    "gate `{name}`: `or_at_most` of {percent}% is not between 0% and 100%"
-                ),
+                format_args!("gate `{name}`: `or_max` of {percent}% is not between 0% and 100%"),
             );
         }
     }
@@ -390,7 +388,7 @@ impl PlanReader<'_> {
             }
         }
         let budget = |weighted: &WeightedGate| match weighted.gate.effect {
-            GateEffect::Advance => budgets.advance,
+            GateEffect::BlockAdvance => budgets.block_advance,
             GateEffect::RollBack if spends_budget(&weighted.gate) => {
                 budgets.roll_back * weighted.weight / roll_back
             }
@@ -430,11 +428,11 @@ impl PlanReader<'_> {
 
 /// Keys of a gate that name its rule.
 const RULE_KEYS: [&str; 8] = [
-    "at_most",
-    "at_least",
+    "max",
+    "min",
     "compared",
     "not_worse",
-    "estimated_at_most",
+    "estimated_max",
     "estimated_compared",
     "never",
     "sample_ratio",

@@ -40,7 +40,7 @@ pub(super) struct AnalyzeArguments {
     source: String,
     /// Cohort to analyse; schema 2 logs have no cohort and are always included
     #[arg(long, value_enum, default_value_t = CohortFilter::Canary)]
-    of: CohortFilter,
+    cohort: CohortFilter,
     /// Write charts of confidence, labels and latency to FILE (SVG)
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     plot: Option<PathBuf>,
@@ -112,7 +112,7 @@ pub(super) fn run(arguments: &AnalyzeArguments) -> Result<ExitStatus, CliError> 
         report.lines += 1;
         match parsed {
             Ok(LogLine::Prediction(prediction))
-                if arguments.of.includes(prediction.destination) =>
+                if arguments.cohort.includes(prediction.destination) =>
             {
                 analysis.add(&prediction);
             }

@@ -117,7 +117,7 @@ impl fmt::Display for PlanExplainOutput {
                 stage.share,
                 stage.canary_per_minute,
                 self.traffic_per_minute,
-                format_minutes(Some(stage.at_least_minutes)),
+                format_minutes(Some(stage.min_duration_minutes)),
             )?;
             let mut table = TextTable::new([
                 "gate", "effect", "earliest", "1.5×", "2×", "3×", "5×", "10×", "proven",
@@ -143,7 +143,7 @@ impl fmt::Display for PlanExplainOutput {
 
 fn gate_row(gate: &GateExplanation) -> Vec<String> {
     let effect = match gate.effect {
-        GateEffect::Advance => "block advance",
+        GateEffect::BlockAdvance => "block advance",
         GateEffect::RollBack => "roll back",
         GateEffect::Warn => "warn",
     };
@@ -171,7 +171,7 @@ mod tests {
     fn a_trailing_window_is_false_as_often_as_simulations_say() {
         // 600 requests per minute, a share of 10 %, a rate of 1 % against a limit of 2 %: 78 % of
         // days (separate simulations gave 78 % to 80 %).
-        let gate = "[[gate]]\nmetric = \"errors\"\nat_most = \"2%\"\nmethod = \"window\"\neffect = \"roll_back\"";
+        let gate = "[[gate]]\nmetric = \"errors\"\nmax = \"2%\"\nmethod = \"window\"\neffect = \"roll_back\"";
         let plan = Plan::read(&format!("[[stage]]\nshare = \"10%\"\n{gate}\n")).unwrap();
         let days_share = estimate_false_days(&plan.gates[0], 60.0, 540.0, 0.01).unwrap();
         assert!((0.70..0.86).contains(&days_share), "{days_share}");

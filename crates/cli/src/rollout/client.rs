@@ -15,7 +15,7 @@ use ureq::Body;
 use ureq::http::Response;
 
 use crate::CliError;
-use crate::traffic::client::build_agent;
+use crate::loadtest::client::build_agent;
 use jeffrey_edge::gateway::minute_stats::TotalsByCohort;
 use jeffrey_edge::gateway::weekly_report::MinuteRange;
 use jeffrey_edge::rollout::controller::HistoryEntry;

@@ -40,9 +40,9 @@ use jeffrey_edge::rollout::progress::{RolloutAction, RolloutAlert};
 )]
 pub(super) struct RolloutArguments {
     /// Base URL of the gateway admin API
-    #[arg(long, global = true, value_name = "URL", env = "JEFFREY_GATE")]
+    #[arg(long, global = true, value_name = "URL", env = "JEFFREY_GATEWAY_URL")]
     #[arg(default_value = "http://127.0.0.1:8787/_jeffrey")]
-    gate: String,
+    gateway: String,
     #[command(subcommand)]
     subcommand: RolloutSubcommand,
 }
@@ -63,10 +63,10 @@ enum RolloutSubcommand {
     Watch {
         /// Refresh interval in seconds
         #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=3600))]
-        every: u64,
+        interval: u64,
         /// Give up after this long (90s, 30m, 2h), print what is pending, exit 1
         #[arg(long, value_name = "TIME", value_parser = parse_duration)]
-        within: Option<Duration>,
+        timeout: Option<Duration>,
     },
     /// Approve the next stage
     Approve(ActorArguments),
@@ -108,7 +108,7 @@ enum RolloutSubcommand {
 struct ActorArguments {
     /// Your name, recorded in the history
     #[arg(long, value_name = "NAME", env = "USER", default_value = "")]
-    by: String,
+    actor: String,
 }
 
 #[derive(clap::Args)]
@@ -151,10 +151,10 @@ pub(super) fn run(arguments: &RolloutArguments) -> Result<ExitStatus, CliError> 
     if let RolloutSubcommand::Replay { file } = &arguments.subcommand {
         return replay_history(file);
     }
-    let gate = GatewayClient::new(&arguments.gate)?;
+    let gate = GatewayClient::new(&arguments.gateway)?;
     let command_json =
-        |command: &str, actor: &ActorArguments| json!({"command": command, "by": actor.by});
-    let command_with_reason = |command: &str, flags: &ReasonArguments| json!({"command": command, "by": flags.actor.by, "reason": flags.reason});
+        |command: &str, actor: &ActorArguments| json!({"command": command, "by": actor.actor});
+    let command_with_reason = |command: &str, flags: &ReasonArguments| json!({"command": command, "by": flags.actor.actor, "reason": flags.reason});
     let command = match &arguments.subcommand {
         RolloutSubcommand::Start(StartArguments { plan, actor }) => {
             attach_plan(command_json("start", actor), plan.as_ref())?
@@ -171,12 +171,12 @@ pub(super) fn run(arguments: &RolloutArguments) -> Result<ExitStatus, CliError> 
             reason,
             start: StartArguments { plan, actor },
         }) => {
-            let with_reason = json!({"command": "resume", "by": actor.by, "reason": reason});
+            let with_reason = json!({"command": "resume", "by": actor.actor, "reason": reason});
             attach_plan(with_reason, plan.as_ref())?
         }
         RolloutSubcommand::Status { json } => return print_status(&gate, *json),
-        RolloutSubcommand::Watch { every, within } => {
-            return watch_status(&gate, Duration::from_secs(*every), *within);
+        RolloutSubcommand::Watch { interval, timeout } => {
+            return watch_status(&gate, Duration::from_secs(*interval), *timeout);
         }
         RolloutSubcommand::History { since, json } => return print_history(&gate, *since, *json),
         RolloutSubcommand::Explain { id } => return explain_entry(&gate, *id),
@@ -331,7 +331,9 @@ fn send_test_alert(gate: &GatewayClient) -> Result<ExitStatus, CliError> {
     let deliveries = gate.send_test_alert()?;
     let mut output = io::stdout().lock();
     if deliveries.is_empty() {
-        super::print_to_stderr(format_args!("no alert webhooks configured (ALERTS is not set)"));
+        super::print_to_stderr(format_args!(
+            "no alert webhooks configured (ALERT_WEBHOOKS is not set)"
+        ));
         return Ok(ExitStatus::Negative);
     }
     for delivery in &deliveries {

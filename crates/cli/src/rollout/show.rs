@@ -119,7 +119,7 @@ impl fmt::Display for ReleaseStatus {
             write!(f, "   (test mode, time scale {}×)", rollout.time_factor)?;
         }
         let samples_needed =
-            rollout.stages.get(rollout.state.stage).map_or(0, |stage| stage.samples);
+            rollout.stages.get(rollout.state.stage).map_or(0, |stage| stage.min_samples);
         writeln!(f, "\n\n{}", cohorts_table(rollout, self.figures.as_ref()))?;
         writeln!(
             f,
@@ -179,7 +179,7 @@ fn gates_table(rollout: &RolloutStatus) -> TextTable {
         let effect = match finding.effect {
             GateEffect::RollBack => "roll back",
             GateEffect::Warn => "warn",
-            GateEffect::Advance => "block advance",
+            GateEffect::BlockAdvance => "block advance",
         };
         table.push_row(vec![
             finding.gate.clone(),

@@ -43,23 +43,23 @@ use jeffrey_terms::Share;
                   `latency:MS:MS[@MINUTE]` changes the canary's p95 latency.\n  \
                   `drift:METRIC:FROM:TO` moves both cohorts' rate over one day.\n  \
                   `burst:FACTOR[@MINUTE]` multiplies the traffic for 30 minutes every 4 hours.\n  \
-                  `client[@MINUTE]` makes the canary's most active user always fail.\n  \
+                  `failing_client[@MINUTE]` makes the canary's most active user always fail.\n  \
                   `outage:canary[@MINUTE]` and `outage:stable[@MINUTE]` make half of that cohort's \
                   requests fail for 30 minutes.\n  \
                   `silence[@MINUTE]` drops all canary counters.\n  \
-                  `skew:MINUTES` delays the canary's clock.\n\n\
+                  `clock_skew:MINUTES` delays the canary's clock.\n\n\
                   Without @MINUTE a change starts at minute 360. The same seed gives the same \
                   runs.\n\n\
                   Examples:\n  \
-                  jeffrey simulate --share 10% --traffic 600 --runs 300\n  \
-                  jeffrey simulate --scenario errors:1%:3% --share 10% --traffic 600 --json")]
+                  jeffrey simulate --share 10% --requests-per-minute 600 --runs 300\n  \
+                  jeffrey simulate --scenario errors:1%:3% --share 10% --requests-per-minute 600 --json")]
 pub(super) struct SimulateArguments {
     /// Scenario to simulate; repeat the option to combine several (see below)
     #[arg(long, value_name = "SCENARIO", default_value = "healthy")]
     scenario: Vec<Scenario>,
     /// Mean requests per minute, canary and stable together
     #[arg(long, value_name = "N", default_value_t = 600.0, value_parser = parse_positive)]
-    traffic: f64,
+    requests_per_minute: f64,
     /// Run a single stage at this traffic share instead of the plan's stages
     #[arg(long, value_name = "SHARE")]
     share: Option<Share>,
@@ -77,16 +77,16 @@ pub(super) struct SimulateArguments {
     users: u32,
     /// Zipf exponent of requests per user; 0 means that all users send equally often
     #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = parse_exponent)]
-    zipf: f64,
+    zipf_exponent: f64,
     /// Share of users whose requests fail 25 % of the time in either cohort, such as 2%
     #[arg(long, value_name = "RATE", default_value = "0%", value_parser = parse_rate)]
-    broken: f64,
+    failing_users: f64,
     /// Amplitude of the daily traffic curve: how far the peak lies above the mean, such as 60%
     #[arg(long, value_name = "RATE", default_value = "0%", value_parser = parse_rate)]
-    daily: f64,
+    daily_amplitude: f64,
     /// Share of minutes delivered twice, late or never
     #[arg(long, value_name = "RATE", default_value = "0%", value_parser = parse_rate)]
-    disorder: f64,
+    delivery_faults: f64,
     /// Write an SVG chart of when each rule rolled back
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     plot: Option<PathBuf>,
@@ -108,16 +108,16 @@ pub(super) fn run(arguments: &SimulateArguments) -> Result<ExitStatus, CliError>
         return Ok(ExitStatus::Negative);
     };
     if let Some(share) = arguments.share {
-        let at_least_minutes = 60 * arguments.hours;
-        plan.stages = vec![Stage { share, at_least_minutes, samples: 0, approval: false }];
+        let min_duration_minutes = 60 * arguments.hours;
+        plan.stages = vec![Stage { share, min_duration_minutes, min_samples: 0, approval: false }];
     }
     let scenarios = ScenarioSet::new(&arguments.scenario);
     let population = UserPopulation {
-        requests_per_minute: arguments.traffic,
+        requests_per_minute: arguments.requests_per_minute,
         user_count: arguments.users,
-        zipf_exponent: arguments.zipf,
-        failing_user_share: arguments.broken,
-        daily_amplitude: arguments.daily,
+        zipf_exponent: arguments.zipf_exponent,
+        failing_user_share: arguments.failing_users,
+        daily_amplitude: arguments.daily_amplitude,
         holdout: plan.holdout,
     };
     let simulation = ReleaseSimulation {
@@ -125,7 +125,7 @@ pub(super) fn run(arguments: &SimulateArguments) -> Result<ExitStatus, CliError>
         scenarios: &scenarios,
         population,
         minutes: 60 * arguments.hours,
-        disorder_rate: arguments.disorder,
+        disorder_rate: arguments.delivery_faults,
     };
     let outcomes = run_on_all_cores(&simulation, arguments.seed, arguments.runs);
     let report = SimulationReport::new(&scenarios, &plan, arguments.seed, &outcomes);

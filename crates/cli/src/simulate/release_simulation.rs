@@ -179,7 +179,8 @@ mod tests {
     ) -> Vec<SimulationOutcome> {
         let mut plan = Plan::read(DEFAULT_PLAN_TOML).unwrap();
         let share = "10%".parse().unwrap();
-        plan.stages = vec![Stage { share, at_least_minutes: 10_000, samples: 0, approval: false }];
+        plan.stages =
+            vec![Stage { share, min_duration_minutes: 10_000, min_samples: 0, approval: false }];
         let scenarios = ScenarioSet::new(&[scenario.parse().unwrap()]);
         let holdout = Share::NONE;
         let population = UserPopulation {
@@ -232,7 +233,9 @@ mod tests {
         for outcome in outcomes("outage:stable@60", 3, 600, 0.0) {
             assert_eq!(outcome.rollback, None);
         }
-        for scenario in ["outage:stable@30", "silence@30", "client@30", "skew:5", "burst:10@30"] {
+        for scenario in
+            ["outage:stable@30", "silence@30", "failing_client@30", "clock_skew:5", "burst:10@30"]
+        {
             for outcome in outcomes(scenario, 3, 120, 0.0) {
                 assert_eq!((outcome.rollback, outcome.stage_minutes), (None, vec![]), "{scenario}");
             }

@@ -61,7 +61,7 @@ struct DetectionDelay {
 #[derive(Serialize)]
 struct StageDurations {
     share_basis_points: u16,
-    at_least_minutes: u64,
+    min_duration_minutes: u64,
     left: usize,
     p50_minutes: u64,
     max_minutes: u64,
@@ -191,7 +191,7 @@ fn stage_durations(plan: &Plan, outcomes: &[SimulationOutcome]) -> Vec<StageDura
         minutes.sort_unstable();
         Some(StageDurations {
             share_basis_points: stage.share.basis_points(),
-            at_least_minutes: stage.at_least_minutes,
+            min_duration_minutes: stage.min_duration_minutes,
             left: minutes.len(),
             p50_minutes: *minutes.get(minutes.len() / 2)?,
             max_minutes: *minutes.last()?,
@@ -245,7 +245,7 @@ impl fmt::Display for SimulationReport {
                 f,
                 "stage at {} bp, minimum {} min: advanced in {} runs, after {} min (p50), {} min (max)",
                 stage.share_basis_points,
-                stage.at_least_minutes,
+                stage.min_duration_minutes,
                 stage.left,
                 stage.p50_minutes,
                 stage.max_minutes,

@@ -65,7 +65,7 @@ impl FromStr for Scenario {
                 let times = times.parse().ok().filter(|times| (1.0..=100.0).contains(times));
                 Ok(Self::Burst { times: times.ok_or_else(error)?, minute })
             }
-            ["client"] => Ok(Self::FailingClient { minute }),
+            ["failing_client"] => Ok(Self::FailingClient { minute }),
             ["drift", metric, from, to] => {
                 let (from, to) =
                     (parse_rate(from).ok_or_else(error)?, parse_rate(to).ok_or_else(error)?);
@@ -73,7 +73,7 @@ impl FromStr for Scenario {
             }
             ["healthy"] => Ok(Self::Healthy),
             ["silence"] => Ok(Self::Silence { minute }),
-            ["skew", minutes] => {
+            ["clock_skew", minutes] => {
                 let minutes = number(minutes)?;
                 if minutes <= SKEW_MINUTES_MAX {
                     Ok(Self::ClockSkew { minutes })
@@ -103,7 +103,7 @@ impl fmt::Display for Scenario {
         let percent = |rate: f64| format!("{}%", (1e6 * rate).round() / 1e4);
         match *self {
             Self::Burst { times, minute } => write!(f, "burst:{times}@{minute}"),
-            Self::FailingClient { minute } => write!(f, "client@{minute}"),
+            Self::FailingClient { minute } => write!(f, "failing_client@{minute}"),
             Self::Drift { metric, from, to } => {
                 write!(f, "drift:{}:{}:{}", metric.name(), percent(from), percent(to))
             }
@@ -117,7 +117,7 @@ impl fmt::Display for Scenario {
                 if over > 0 { write!(f, "/{over}") } else { Ok(()) }
             }
             Self::Silence { minute } => write!(f, "silence@{minute}"),
-            Self::ClockSkew { minutes } => write!(f, "skew:{minutes}"),
+            Self::ClockSkew { minutes } => write!(f, "clock_skew:{minutes}"),
         }
     }
 }
@@ -127,8 +127,8 @@ impl fmt::Display for Scenario {
 #[error(
     "unknown scenario `{text}`; expected healthy, METRIC:FROM:TO[@MINUTE][/MINUTES] with rates such as 1%, \
      latency:MS:MS[@MINUTE], drift:METRIC:FROM:TO, burst:FACTOR[@MINUTE] with a factor from 1 to 100, \
-     client[@MINUTE], outage:canary[@MINUTE], outage:stable[@MINUTE], silence[@MINUTE], skew:MINUTES up to 30; \
-     metrics are errors, feedback_bad, low_confidence, mismatches, prototypes, regex, rule_applied, slow"
+     failing_client[@MINUTE], outage:canary[@MINUTE], outage:stable[@MINUTE], silence[@MINUTE], clock_skew:MINUTES up to 30; \
+     metrics are errors, feedback_bad, low_confidence, dimension_mismatches, prototypes, regex, rule_applied, slow"
 )]
 pub(super) struct ScenarioError {
     text: String,
@@ -199,7 +199,7 @@ impl ScenarioSet {
                     let factor = if canary { 1.2 } else { 1.0 };
                     match metric {
                         Metric::Slow => rate = probability_above(SLOW_MS as f64, p95),
-                        Metric::SlowBesideStable => rate = probability_above(factor * from_ms, p95),
+                        Metric::SlowerThanStable => rate = probability_above(factor * from_ms, p95),
                         _ => {}
                     }
                 }
@@ -272,7 +272,7 @@ const SCENARIO_METRICS: [Metric; 8] = [
     Metric::Errors,
     Metric::FeedbackBad,
     Metric::LowConfidence,
-    Metric::Mismatches,
+    Metric::DimensionMismatches,
     Metric::Prototypes,
     Metric::Regex,
     Metric::RuleApplied,
@@ -322,12 +322,12 @@ mod tests {
         assert_eq!("errors:1%:3%@5/120".parse(), Ok(slow_rise));
         assert_eq!("drift:errors:1%:3%".parse(), Ok(Scenario::Drift { metric, from, to }));
         assert_eq!("burst:5@10".parse(), Ok(Scenario::Burst { times: 5.0, minute: 10 }));
-        assert_eq!("skew:2".parse(), Ok(Scenario::ClockSkew { minutes: 2 }));
+        assert_eq!("clock_skew:2".parse(), Ok(Scenario::ClockSkew { minutes: 2 }));
         let stable = Scenario::Outage { cohort: Cohort::Stable, minute: 7 };
         assert_eq!("outage:stable@7".parse(), Ok(stable));
         for text in [
             "burst:5@10",
-            "client@7",
+            "failing_client@7",
             "drift:regex:0.1%:2%",
             "healthy",
             "latency:180:240@360",
@@ -335,7 +335,7 @@ mod tests {
             "slow:3.2%:10%@360",
             "errors:1%:3%@5/120",
             "silence@9",
-            "skew:2",
+            "clock_skew:2",
         ] {
             assert_eq!(text.parse::<Scenario>().unwrap().to_string(), text);
         }
@@ -350,7 +350,7 @@ mod tests {
             "healthy/3",
             "errors:1%:2%@3/x",
             "burst:0.5",
-            "skew:31",
+            "clock_skew:31",
             "drift:errors:1%",
         ] {
             assert!(invalid.parse::<Scenario>().is_err(), "{invalid}");

@@ -272,9 +272,9 @@ impl<'a> TrafficSimulator<'a> {
             prototypes: draw(Metric::Prototypes, answers),
             low_confidence: draw(Metric::LowConfidence, answers),
             rule_applied: draw(Metric::RuleApplied, answers),
-            mismatches: draw(Metric::Mismatches, requests),
+            dimension_mismatches: draw(Metric::DimensionMismatches, requests),
             slow: draw(Metric::Slow, requests),
-            slow_beside_stable: draw(Metric::SlowBesideStable, requests),
+            slower_than_stable: draw(Metric::SlowerThanStable, requests),
             ..CohortCounts::default()
         };
         for metric in self.drawn_subject_metrics.clone() {
@@ -282,7 +282,7 @@ impl<'a> TrafficSimulator<'a> {
                 Metric::LowConfidence => counts.low_confidence,
                 Metric::RuleApplied => counts.rule_applied,
                 Metric::Slow => counts.slow,
-                Metric::SlowBesideStable => counts.slow_beside_stable,
+                Metric::SlowerThanStable => counts.slower_than_stable,
                 _ => continue,
             };
             let metric_index = SUBJECT_METRICS.iter().position(|candidate| *candidate == metric);
@@ -455,11 +455,11 @@ mod tests {
             );
             (0..120).map(|minute| simulator.draw_minute(minute, share)).collect::<Vec<_>>()
         };
-        let (on_time, delayed) = (minutes("skew:0"), minutes("skew:3"));
+        let (on_time, delayed) = (minutes("clock_skew:0"), minutes("clock_skew:3"));
         assert_eq!(delayed[2].canary, CohortCounts::default());
         assert_eq!(delayed[50].canary, on_time[47].canary);
         assert_eq!(delayed[50].stable, on_time[50].stable);
-        let failing_client = minutes("client@60");
+        let failing_client = minutes("failing_client@60");
         assert!(!failing_client[59].concentration.is_one_client());
         assert!(
             failing_client[119].concentration.is_one_client(),

@@ -7,7 +7,7 @@
 
 use worker::{AnalyticsEngineDataPointBuilder, AnalyticsEngineDataset, Bucket, Env, Result};
 
-use super::{BATCH_DELAY_MS, EventRow, IDLE_INTERVAL_MS, LedgerObject, SqlText};
+use super::{BATCH_DELAY_MS, EventRow, EventStoreObject, IDLE_INTERVAL_MS, SqlText};
 use crate::http::{self, HttpResponse, PostError};
 use crate::sql::{SqlTables, sql_integer};
 use crate::{now, random_bytes};
@@ -52,7 +52,7 @@ impl PlatformSinks {
     }
 }
 
-impl LedgerObject {
+impl EventStoreObject {
     /// Delivers pending events to a sink until nothing is pending, a delivery fails, or the sink
     /// has to be left alone for a while; at most [`BATCHES_MAX`] batches.
     pub(super) async fn deliver_pending(&self, sink: &Sink) -> Result<()> {

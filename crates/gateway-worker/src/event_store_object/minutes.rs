@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use worker::{Result, SqlStorageValue};
 
-use super::{CohortStatsKey, LedgerObject, SqlText};
+use super::{CohortStatsKey, EventStoreObject, SqlText};
 use crate::now;
 use crate::sql::{SqlNumber, SqlTables, sql_integer};
 use jeffrey_edge::gateway::minute_stats::{CohortStats, EventContribution, newly_affected_hours};
@@ -27,7 +27,7 @@ pub(super) struct ShardMinutesRequest {
     pub(super) minutes: Vec<u64>,
 }
 
-impl LedgerObject {
+impl EventStoreObject {
     /// Adds the stats of new events to the stored stats of their minutes.
     pub(super) fn add_cohort_stats(
         &self,

@@ -257,7 +257,7 @@ fn a_refused_variable_answers_500_and_is_named_in_health() {
     let reply = send_with(&bad, &request_head("GET", "/health"), b"");
     assert_eq!((reply.status, &json_body(&reply)["status"]), (503, &json!("failed")));
     let fault = json!({
-        "code": "bad_setting",
+        "code": "invalid_setting",
         "message": "JEFFREY_TIEBREAK_DELTA of `2` is not a number from 0 to 1",
     });
     assert!(json_body(&reply)["faults"].as_array().unwrap().contains(&fault));
@@ -329,8 +329,8 @@ fn metrics_count_replies_and_routes_and_nothing_else() {
     for line in [
         "jeffrey_requests_total{endpoint=\"classify\",code=\"200\"} 1",
         "jeffrey_requests_total{endpoint=\"classify\",code=\"400\"} 1",
-        "jeffrey_answers_total{route=\"regex\"} 1",
-        "jeffrey_skips_total{route=\"linear_head\",reason=\"no_model\"} 1",
+        "jeffrey_predictions_total{route=\"regex\"} 1",
+        "jeffrey_skipped_routes_total{route=\"linear_head\",reason=\"no_model\"} 1",
         "jeffrey_model_loaded 0",
     ] {
         assert!(text.lines().any(|text_line| text_line == line), "{line}\n{text}");
@@ -355,8 +355,8 @@ fn the_description_names_every_endpoint_and_the_manual_every_code() {
     assert_eq!(paths, expected);
     let manual = include_str!("../../../../docs/api.md");
     let codes = [
-        "bad_setting",
-        "body_broken",
+        "invalid_setting",
+        "incomplete_body",
         "body_too_large",
         "duplicate_field",
         "invalid_utf8",

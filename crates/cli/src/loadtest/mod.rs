@@ -1,4 +1,4 @@
-//! `jeffrey traffic`: a load test of a classify endpoint with generated traffic, to check a release
+//! `jeffrey loadtest`: a load test of a classify endpoint with generated traffic, to check a release
 //! before its users do.
 //!
 //! A seed decides which user sends which text at what time (`arrivals`, `texts`). A pool of threads
@@ -48,11 +48,11 @@ use jeffrey_terms::Share;
                   cohort comes from the response header `x-jeffrey-cohort`. A user served by both \
                   cohorts counts as `moved`; some do whenever the traffic share increases.\n\n\
                   Stops after --duration or --count, whichever comes first, or on Ctrl-C, and prints \
-                  the report. Exit codes: 0 passed; 1 error rate above --errors-max, or a user \
-                  moved with --sticky; 2 usage error or endpoint unreachable.\n\n\
+                  the report. Exit codes: 0 passed; 1 error rate above --error-rate-max, or a user \
+                  moved with --require-sticky; 2 usage error or endpoint unreachable.\n\n\
                   Examples:\n  \
-                  jeffrey traffic http://127.0.0.1:8787/predict --rate 20 --duration 5m\n  \
-                  jeffrey traffic http://localhost:8788/predict --field inputs --count 200 --json"
+                  jeffrey loadtest http://127.0.0.1:8787/predict --rate 20 --duration 5m\n  \
+                  jeffrey loadtest http://localhost:8788/predict --text-field inputs --count 200 --json"
 )]
 pub(super) struct LoadTestArguments {
     /// URL of the endpoint; takes a JSON POST, such as http://127.0.0.1:8787/predict
@@ -64,10 +64,10 @@ pub(super) struct LoadTestArguments {
     /// Requests in one burst; 0 disables bursts
     #[arg(long, value_name = "SIZE", default_value = "10")]
     #[arg(value_parser = clap::value_parser!(u32).range(0..=10_000))]
-    burst: u32,
+    burst_size: u32,
     /// Time between two bursts
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "30s")]
-    burst_every: Duration,
+    burst_interval: Duration,
     /// Duration of the test, such as 90s, 5m or 1h [default: 60s, unless --count is given]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     duration: Option<Duration>,
@@ -84,10 +84,10 @@ pub(super) struct LoadTestArguments {
     /// Where to send the user ID: in the `x-user-id` header, in the `user_id` body field, or not at
     /// all
     #[arg(long, value_name = "WHERE", default_value = "header")]
-    user_field: UserField,
+    user_id_in: UserField,
     /// JSON field that holds the text
     #[arg(long, value_name = "NAME", default_value = "text")]
-    field: String,
+    text_field: String,
     /// Maximum number of concurrent requests
     #[arg(long, value_name = "N", default_value = "64")]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -97,10 +97,10 @@ pub(super) struct LoadTestArguments {
     timeout: Duration,
     /// Highest share of 5xx responses and failed requests that still passes, such as 0.5%
     #[arg(long, value_name = "SHARE", default_value = "0%")]
-    errors_max: Share,
+    error_rate_max: Share,
     /// Fail if any user is served by both cohorts
     #[arg(long)]
-    sticky: bool,
+    require_sticky: bool,
     /// Allow a target other than localhost
     #[arg(long)]
     allow_remote: bool,
@@ -124,14 +124,14 @@ struct ArrivalRateError {
 
 pub(super) fn run(arguments: &LoadTestArguments) -> Result<ExitStatus, CliError> {
     let LoadTestArguments { seed, users, timeout, .. } = *arguments;
-    if arguments.field.is_empty() {
-        return Err(CliError::Usage("--field is empty"));
+    if arguments.text_field.is_empty() {
+        return Err(CliError::Usage("--text-field is empty"));
     }
-    if arguments.user_field == UserField::Body && arguments.field == USER_ID_FIELD {
-        return Err(CliError::Usage("--field user_id conflicts with --user-field body"));
+    if arguments.user_id_in == UserField::Body && arguments.text_field == USER_ID_FIELD {
+        return Err(CliError::Usage("--text-field user_id conflicts with --user-id-in body"));
     }
     let target = LoadTestTarget::parse(&arguments.url, arguments.allow_remote)?;
-    let LoadTestArguments { rate, burst, burst_every, .. } = *arguments;
+    let LoadTestArguments { rate, burst_size: burst, burst_interval: burst_every, .. } = *arguments;
     let arrivals = ArrivalStream::new(
         seed,
         ArrivalPattern { rate_per_second: rate, burst_size: burst, burst_interval: burst_every },
@@ -143,8 +143,8 @@ pub(super) fn run(arguments: &LoadTestArguments) -> Result<ExitStatus, CliError>
     let stopped =
         stop_on_interrupt().map_err(|_| CliError::Usage("cannot install the Ctrl-C handler"))?;
     let options = RequestOptions {
-        text_field: arguments.field.clone(),
-        user_field: arguments.user_field,
+        text_field: arguments.text_field.clone(),
+        user_field: arguments.user_id_in,
         timeout,
         concurrency: arguments.concurrency.into(),
     };
@@ -155,8 +155,10 @@ pub(super) fn run(arguments: &LoadTestArguments) -> Result<ExitStatus, CliError>
     let report = load_test.run(arrivals, arguments);
 
     let elapsed = monotonic_now().saturating_duration_since(started);
-    let limits =
-        LoadTestLimits { errors_max: arguments.errors_max, require_sticky: arguments.sticky };
+    let limits = LoadTestLimits {
+        errors_max: arguments.error_rate_max,
+        require_sticky: arguments.require_sticky,
+    };
     if arguments.json {
         print_json(&report.to_json(seed, elapsed, limits))?;
     } else {

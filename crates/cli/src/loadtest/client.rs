@@ -35,7 +35,7 @@ pub(super) struct RequestOptions {
     pub(super) concurrency: usize,
 }
 
-/// Part of a request that carries the user ID; the values of `--user-field`.
+/// Part of a request that carries the user ID; the values of `--user-id-in`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum UserField {
     /// In the `user_id` field of the JSON body

@@ -1,4 +1,4 @@
-//! Tests of `jeffrey traffic` against a real HTTP server on this machine.
+//! Tests of `jeffrey loadtest` against a real HTTP server on this machine.
 //!
 //! They check the requests that are sent, the report and the exit codes. Texts and user ids must
 //! not appear in any output.
@@ -116,7 +116,7 @@ fn serve(
 
 fn traffic_command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_jeffrey"));
-    command.arg("traffic").args(arguments).stdin(Stdio::null());
+    command.arg("loadtest").args(arguments).stdin(Stdio::null());
     // A load test goes to its URL, even if a proxy is set.
     command.env("HTTP_PROXY", "http://127.0.0.1:9").env("ALL_PROXY", "http://127.0.0.1:9");
     command
@@ -151,7 +151,8 @@ fn a_fine_load_test_counts_every_answer_by_its_cohort() {
         MockReply::ok(if is_canary_user { "canary" } else { "stable" })
     });
     let url = server.url();
-    let arguments = [&url, "--rate", "300", "--count", "200", "--seed", "3", "--sticky", "--json"];
+    let arguments =
+        [&url, "--rate", "300", "--count", "200", "--seed", "3", "--require-sticky", "--json"];
     let output = run(&arguments);
     assert_exit(&output, 0);
     assert_eq!(stderr_text(&output), "");
@@ -224,7 +225,7 @@ fn a_server_error_is_the_commands_own_negative_answer_up_to_its_limit() {
     let url = server.url();
     let rows = [("0%", 1), ("5%", 1), ("20%", 0)];
     for (errors_max, code) in rows {
-        let output = run(&[&url, "--rate", "500", "--count", "50", "--errors-max", errors_max]);
+        let output = run(&[&url, "--rate", "500", "--count", "50", "--error-rate-max", errors_max]);
         assert_exit(&output, code);
         let verdict = if code == 0 { "PASS" } else { "FAIL" };
         let last = format!("{verdict}: 5 errors in 50 requests, limit {errors_max}");
@@ -245,7 +246,7 @@ fn a_user_in_both_cohorts_has_moved_which_only_sticky_forbids() {
     let output = run(&arguments);
     assert_exit(&output, 0);
     assert_eq!(stdout_json(&output)["moved"], 1);
-    let output = run(&[&arguments[..], &["--sticky"]].concat());
+    let output = run(&[&arguments[..], &["--require-sticky"]].concat());
     assert_exit(&output, 1);
     assert_eq!(stdout_json(&output)["passed"], false);
 }
@@ -282,15 +283,15 @@ fn a_burst_comes_at_once_and_the_body_can_name_text_and_user() {
         &url,
         "--rate",
         "0.001",
-        "--burst",
+        "--burst-size",
         "7",
-        "--burst-every",
+        "--burst-interval",
         "200ms",
         "--duration",
         "500ms",
-        "--user-field",
+        "--user-id-in",
         "body",
-        "--field",
+        "--text-field",
         "inputs",
         "--json",
     ]);
@@ -321,10 +322,10 @@ fn usage_errors_and_an_unreachable_endpoint_exit_with_2_and_send_nothing() {
             "error: the URL does not start with http:// or https:// and a host\n",
         ),
         (&["http://me:geheimnis@127.0.0.1/"], "error: the URL contains credentials before `@`\n"),
-        (&[&closed, "--field", ""], "error: --field is empty\n"),
+        (&[&closed, "--text-field", ""], "error: --text-field is empty\n"),
         (
-            &[&closed, "--user-field", "body", "--field", "user_id"],
-            "error: --field user_id conflicts with --user-field body\n",
+            &[&closed, "--user-id-in", "body", "--text-field", "user_id"],
+            "error: --text-field user_id conflicts with --user-id-in body\n",
         ),
         (
             &[&closed, "--rate", "0"],
