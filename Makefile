@@ -1,5 +1,4 @@
-# The only commands: dev, test, bench, timings, prove, train, build, deploy (and `make help`). Each step is a file target:
-# what is there is not fetched or built again.
+# `make help` lists the commands. Each build step is a file target, so nothing is fetched or built twice.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -8,7 +7,7 @@ SHELL := bash
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 .DEFAULT_GOAL := help
 
-# Pinned tools live outside the clone, under their versions; clones share them.
+# Pinned tools are installed outside the clone, by version, so that clones share them.
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/jeffrey-edge/tools
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
@@ -18,7 +17,7 @@ export JEFFREY_COMMIT := $(shell git rev-parse --short=12 HEAD 2>/dev/null || ec
 export WRANGLER_SEND_METRICS := false
 export DO_NOT_TRACK := 1
 
-# `fast-release` links in seconds and is what dev and test run; `edge` is what is shipped and measured.
+# `dev` and `test` use `fast-release`, which links in seconds. `deploy` and `bench` use `edge`.
 PROFILE ?= fast-release
 OUT := $(if $(filter edge,$(PROFILE)),build/edge,build)
 
@@ -37,25 +36,25 @@ ID ?= $(MODEL_ID)
 SHARE ?= 10%
 
 .PHONY: help
-help: ## this list
+help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
 
 .PHONY: dev
-dev: workers ## build everything and run it: gate on 8787, model worker 8788, old system 8789 (SHARE=10%)
+dev: workers ## build and run everything: gateway on 8787, model worker on 8788, mock legacy system on 8789 (SHARE=10%)
 	exec node stand-in/dev.js --share $(SHARE)
 
 .PHONY: test
-test: workers build/native.stamp tests/.venv/stamp | chromium prometheus ## all checks and tests
+test: workers build/native.stamp tests/.venv/stamp | chromium prometheus ## run all checks and tests
 	node tests/run.js
 
 .PHONY: build
-build: target/release/jeffrey ## the native binary, target/release/jeffrey
+build: target/release/jeffrey ## build the command line, target/release/jeffrey
 
 .PHONY: workers
-workers: $(OUT)/gate/index.js $(OUT)/model/index.js $(OUT)/www/index.html $(OUT)/pages/dashboard/index.html $(OUT)/wasm-tests.wasm ## the workers and the page, in build/
+workers: $(OUT)/gate/index.js $(OUT)/model/index.js $(OUT)/www/index.html $(OUT)/pages/dashboard/index.html $(OUT)/wasm-tests.wasm ## build both workers, the playground and the dashboard into build/
 
 .PHONY: bench
-bench: node_modules/.stamp tests/bench/.venv/stamp | chromium nginx ## speed, start, memory, size, the gate's cost, the pages, beside their peers
+bench: node_modules/.stamp tests/bench/.venv/stamp | chromium nginx ## measure speed, start, memory, size, gateway overhead and pages, beside their peers (ten minutes)
 	$(MAKE) PROFILE=edge workers
 	node tests/bench/run.js
 	node tests/bench/gate.js
@@ -65,7 +64,7 @@ bench: node_modules/.stamp tests/bench/.venv/stamp | chromium nginx ## speed, st
 	node tests/bench/pages.js
 
 .PHONY: timings
-timings: need-node ## how long a newcomer waits: each build from nothing, in a fresh clone, a quarter of an hour
+timings: need-node ## measure each build from nothing in a fresh clone (ten minutes)
 	node tests/bench/timings.js
 
 .PHONY: wasm-build-command
@@ -73,45 +72,45 @@ wasm-build-command:
 	@echo $(WASM_BUILD)
 
 .PHONY: prove
-prove: target/release/jeffrey build/native.stamp workers ## the gates' statistics in full and an hour's soak, an hour and a half; docs/proof.md, docs/soak.md
+prove: target/release/jeffrey build/native.stamp workers ## test the gates' statistics and soak the gateway for an hour; writes docs/proof.md and docs/soak.md (an hour and a half)
 	node tests/prove/run.js
 	node tests/prove/soak.js
 
 .PHONY: train
-train: training/.venv/stamp ## train from DATA and BASE to models/ID (EXTRA=file.csv adds rows)
+train: training/.venv/stamp ## train models/ID from DATA and BASE (EXTRA=file.csv adds rows); see training/README.md
 	@for folder in $(DATA) $(BASE); do [ -d $$folder ] \
 		|| { echo "missing: $$folder — name the folders with DATA=… and BASE=…" >&2; exit 1; }; done
 	training/.venv/bin/python -m training.run --data $(DATA) --base $(BASE) --id $(ID) \
 		$(if $(EXTRA),--extra $(EXTRA))
 
 .PHONY: frontier
-frontier: training/.venv/stamp node_modules/.stamp ## after train: other sizes of student, plotted into models/ID
+frontier: training/.venv/stamp node_modules/.stamp ## after train: train students of other sizes and plot them into models/ID
 	training/.venv/bin/python -m training.frontier train --data $(DATA) --base $(BASE) --id $(ID)
 	$(MAKE) PROFILE=edge build/edge/browser/jeffrey_edge.js
 	node tests/bench/frontier.js training/work/frontier
 	training/.venv/bin/python -m training.frontier plot --data $(DATA) --base $(BASE) --id $(ID)
 
 .PHONY: deploy
-deploy: node_modules/.stamp target/release/jeffrey ## both workers to Cloudflare: ENV=staging or production, DRY_RUN=1 reaches nobody
+deploy: node_modules/.stamp target/release/jeffrey ## deploy both workers to Cloudflare: ENV=staging or production; DRY_RUN=1 uploads nothing
 	$(MAKE) PROFILE=edge workers
 	node deploy/run.js --env "$(ENV)" $(if $(DRY_RUN),--dry-run)
 
 .PHONY: licences
-licences: $(CARGO_DENY) ## which licences and sources the dependencies have, by cargo deny
+licences: $(CARGO_DENY) ## check the licences and sources of the dependencies with cargo deny
 	$(CARGO_DENY) check licenses bans sources
 
 .PHONY: deps
-deps: chromium nginx prometheus ## system packages (chromium, nginx, prometheus), by apt when root
+deps: chromium nginx prometheus ## install chromium, nginx and prometheus with apt if root, else print the command
 
 .PHONY: clean
-clean: ## remove what was built here (tools in the cache stay)
+clean: ## remove build outputs, packages and local worker state; training/ and cached tools stay
 	rm -rf build target node_modules tests/.venv tests/bench/.venv .wrangler
 
 # --- prerequisites ---------------------------------------------------------------------------------
 
 NEED = @command -v $(1) >/dev/null || { echo "missing: $(1) — $(2)" >&2; exit 1; }
 
-# A program by its package, where this may install one.
+# Installs a program from its package if the user is root; otherwise prints the command.
 define PACKAGE
 @if command -v $(1) >/dev/null; then exit 0; fi; \
 if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
@@ -144,7 +143,7 @@ $(WASM_TARGET): | need-rust
 	rustup target add wasm32-unknown-unknown
 	@mkdir -p $(@D) && touch $@
 
-# A debug build: it runs for seconds and compiles for minutes.
+# A debug build, because cargo-deny runs for seconds and compiles for minutes.
 $(CARGO_DENY): | need-rust
 	CARGO_TARGET_DIR=$(CACHE)/build-cargo-deny cargo install cargo-deny --version $(CARGO_DENY_VERSION) \
 		--locked --debug --quiet --root $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)
@@ -165,7 +164,7 @@ target/release/jeffrey: $(CRATES) | need-rust
 	cargo build --release --package cli
 	@touch $@
 
-# The binary that the tests run, and the tests themselves, before anything is timed.
+# Builds the tests and the binary that they run, before anything is timed.
 build/native.stamp: $(CRATES) $(shell find tests -maxdepth 1 -name '*.rs') | need-rust
 	cargo test --no-run
 	@mkdir -p $(@D) && touch $@
@@ -175,8 +174,8 @@ $(BINDGEN): Cargo.toml Cargo.lock $(shell find crates/bindgen -type f) | need-ru
 	cargo build --profile tool --package bindgen
 	@touch $@
 
-# All wasm packages are always built in one call: cargo unifies features within a call, so a package built alone would
-# compile its dependencies again. `worker` needs the variable: it changes the output of wasm-bindgen's macros.
+# One call builds all wasm packages: cargo unifies features within a call, so a package built alone would compile its
+# dependencies again. The crate `worker` needs the variable, which changes the output of wasm-bindgen's macros.
 WASM_DIR := target/wasm32-unknown-unknown/$(PROFILE)
 WASM_BUILD := build --target wasm32-unknown-unknown --profile $(PROFILE) \
 	--package gateway-worker --package model-worker --package browser --package wasm-tests
@@ -184,13 +183,13 @@ $(OUT)/wasm.stamp: $(CRATES) $(WASM_TARGET)
 	WASM_BINDGEN_USE_JS_SYS=1 cargo $(WASM_BUILD)
 	@mkdir -p $(@D) && touch $@
 
-# The page's module.
+# The wasm module of the playground.
 $(OUT)/browser/jeffrey_edge.js: $(OUT)/wasm.stamp $(BINDGEN)
 	$(BINDGEN) page jeffrey_edge $(WASM_DIR)/browser.wasm $(@D)
 	@touch $@
 
-# A worker: its module, and its entry bundled into one file. The runtime does not know `import source` yet, so that
-# becomes `import`.
+# A worker: its wasm module, and its entry bundled into one file. The runtime does not know `import source` yet, so sed
+# replaces it by `import`.
 $(OUT)/gate/index.js: WORKER := gateway-worker
 $(OUT)/model/index.js: WORKER := model-worker
 $(OUT)/gate/index.js $(OUT)/model/index.js: $(OUT)/%/index.js: $(OUT)/wasm.stamp $(BINDGEN) node_modules/.stamp \
@@ -202,11 +201,11 @@ $(OUT)/gate/index.js $(OUT)/model/index.js: $(OUT)/%/index.js: $(OUT)/wasm.stamp
 	sed -i 's/import source /import /' $@
 	mv $(@D)/bindgen/index_bg.wasm $(@D)/ && rm -r $(@D)/bindgen
 
-# Digests for the tests of equal bits, and the gate's work for one call, for the bench.
+# Digests that must be equal on every host (tests), and the gateway's work for one call (bench).
 $(OUT)/wasm-tests.wasm: $(OUT)/wasm.stamp
 	cp $(WASM_DIR)/wasm_tests.wasm $@
 
-# What the model worker serves: the page, the module, the model's files.
+# Files of the model worker: the playground, its wasm module and the model.
 $(OUT)/www/index.html: $(PAGE) $(OUT)/browser/jeffrey_edge.js $(MODEL_FILES)
 	rm -rf $(OUT)/www && mkdir -p $(OUT)/www/wasm $(OUT)/www/models/$(MODEL_ID)/onnx
 	cp -r www/. $(OUT)/www/ && rm -r $(OUT)/www/dashboard
@@ -216,7 +215,7 @@ $(OUT)/www/index.html: $(PAGE) $(OUT)/browser/jeffrey_edge.js $(MODEL_FILES)
 		$(MODEL_ID) $$(stat -c %s $$wasm) $$(sha256sum < $$wasm | cut -d' ' -f1) > $(OUT)/www/models/index.json
 	@touch $@
 
-# What the gate serves below its prefix, in a folder of its name: the dashboard, with its one library and that one's licence.
+# Files of the gateway below ADMIN_PREFIX: the dashboard, its one library and the licence of that library.
 UPLOT := node_modules/uplot
 $(OUT)/pages/dashboard/index.html: $(DASHBOARD) www/style.css www/icon.svg node_modules/.stamp
 	rm -rf $(OUT)/pages/dashboard && mkdir -p $(OUT)/pages/dashboard/vendor

@@ -244,7 +244,7 @@ pub enum ApiError {
     #[error("the ledger did not answer")]
     EventStoreUnavailable,
     /// The response already has feedback, and each response accepts it once.
-    #[error("this answer has its verdict already")]
+    #[error("this response has its feedback already")]
     FeedbackExists,
     /// `JEFFREY_KEY` is not set, so the gateway never issued a signed id.
     #[error("no JEFFREY_KEY is set, so this is switched off")]
@@ -420,7 +420,7 @@ pub fn health_response(
         status: &'static str,
         release: &'a str,
         share_basis_points: u16,
-        closed: bool,
+        disabled: bool,
         breaker: Option<&'static str>,
         faults: Vec<String>,
         /// Describes how to make a classify call, for the page that makes one.
@@ -456,7 +456,7 @@ pub fn health_response(
         status,
         release: settings.release.as_str(),
         share_basis_points: effective.share.basis_points(),
-        closed: effective.disabled || settings.is_canary_disabled(),
+        disabled: effective.disabled || settings.is_canary_disabled(),
         breaker: opened_by.map(|kind| kind.name()),
         faults,
         classify,
@@ -480,11 +480,11 @@ pub fn status_response(
         #[serde(flatten)]
         state: &'a ReleaseState,
         /// Status of the release as one English sentence.
-        says: String,
-        says_fr: String,
+        message: String,
+        message_fr: String,
         /// Commands that are allowed while the release has no plan. With a plan, `rollout` lists
         /// them.
-        can: &'a [&'a str],
+        allowed_commands: &'a [&'a str],
         rollout: Option<&'a RolloutStatus>,
         figures: Option<&'a SummaryByCohort>,
     }
@@ -497,9 +497,9 @@ pub fn status_response(
         &RolloutStatusBody {
             release,
             state,
-            says: message,
-            says_fr: message_fr,
-            can: allowed_commands,
+            message,
+            message_fr,
+            allowed_commands,
             rollout: status,
             figures,
         },
@@ -517,7 +517,7 @@ pub struct RolloutCommand {
     pub reason: String,
     /// Name of the operator, at most 500 characters. It is recorded as given and not verified.
     #[serde(default)]
-    pub by: String,
+    pub actor: String,
     /// Text of a plan to activate. Without it the current plan stays; `start` uses the shipped plan
     /// if the release has none yet.
     pub plan: Option<String>,
@@ -563,11 +563,11 @@ impl RolloutCommand {
 /// operator's name is longer than 500 characters.
 pub fn parse_rollout_command(body: &[u8]) -> Result<RolloutCommand, ApiError> {
     const EXPECTED: &str = "{\"command\": \"start\", \"plan\", \"approve\", \"pause\", \"resume\", \"advance\", \"rollback\" or \
-                            \"abort\", \"reason\"?: up to 500 characters, \"by\"?: the same, \"plan\"?: a plan's text}";
+                            \"abort\", \"reason\"?: up to 500 characters, \"actor\"?: the same, \"plan\"?: a plan's text}";
     let expected = ApiError::InvalidBody { expected: EXPECTED };
     let command: RolloutCommand = serde_json::from_slice(body).map_err(|_| expected.clone())?;
     let is_within_limit = |text: &str| text.chars().count() <= 500;
-    if is_within_limit(&command.reason) && is_within_limit(&command.by) {
+    if is_within_limit(&command.reason) && is_within_limit(&command.actor) {
         Ok(command)
     } else {
         Err(expected)
@@ -689,7 +689,7 @@ struct FlagEvaluation<'a> {
 
 #[derive(Serialize)]
 struct EvaluationMetadata {
-    by: &'static str,
+    assignment_reason: &'static str,
     bucket: Option<u16>,
 }
 
@@ -710,7 +710,7 @@ fn flag_evaluation<'a>(flag_key: &'a str, decision: &Assignment) -> FlagEvaluati
         variant: decision.cohort,
         reason,
         metadata: EvaluationMetadata {
-            by: decision.reason.name(),
+            assignment_reason: decision.reason.name(),
             bucket: decision.bucket.map(|bucket| bucket.place()),
         },
     }
@@ -792,7 +792,10 @@ mod tests {
         };
         let all = body_json(&evaluate(10_000, r#"{"context":{"targetingKey":"alice"}}"#));
         assert_eq!((&all["value"], &all["variant"]), (&true.into(), &"canary".into()));
-        assert_eq!((&all["reason"], &all["metadata"]["by"]), (&"SPLIT".into(), &"bucket".into()));
+        assert_eq!(
+            (&all["reason"], &all["metadata"]["assignment_reason"]),
+            (&"SPLIT".into(), &"bucket".into())
+        );
         let none = body_json(&evaluate(0, r#"{"context":{"targetingKey":"alice"}}"#));
         assert_eq!((&none["value"], &none["variant"]), (&false.into(), &"stable".into()));
         for (body, code) in [
@@ -839,7 +842,7 @@ mod tests {
         let response =
             health_response(&settings, effective_share(1_000), &CircuitBreaker::default());
         assert_eq!(response.status, 503);
-        assert_eq!(body_json(&response)["closed"], true);
+        assert_eq!(body_json(&response)["disabled"], true);
         assert!(
             body_json(&response)["faults"][0]
                 .as_str()

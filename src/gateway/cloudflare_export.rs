@@ -40,7 +40,7 @@ pub struct AnalyticsDataPoint {
 pub const BLOBS: [&str; 11] = [
     "event",
     "cohort",
-    "by",
+    "reason",
     "destination",
     "fallback",
     "label",
@@ -58,7 +58,7 @@ pub const DOUBLES: [&str; 8] = [
     "confidence",
     "low_confidence",
     "rule_applied",
-    "counts",
+    "is_evidence",
     "truncated",
     "good",
 ];
@@ -83,8 +83,8 @@ pub fn data_point(event: &str) -> Option<AnalyticsDataPoint> {
 mod tests {
     use super::*;
 
-    const EVENT: &str = r#"{"event":"classify","time_ms":1795514400500,"release":"e1","cohort":"canary","by":"bucket",
-        "counts":true,"subject":"5ab1","preview":"hello","destination":"canary","status":200,"latency_ms":41,
+    const EVENT: &str = r#"{"event":"classify","time_ms":1795514400500,"release":"e1","cohort":"canary","reason":"bucket",
+        "is_evidence":true,"subject":"5ab1","preview":"hello","destination":"canary","status":200,"latency_ms":41,
         "label":"joy","confidence":0.9,"low_confidence":false,"rule":null,"truncated":null}"#;
 
     #[test]

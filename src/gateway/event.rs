@@ -27,12 +27,12 @@ pub struct ClassifyEvent {
     release: String,
     /// Assigned cohort; it stays the same when the other cohort answered.
     cohort: Cohort,
-    by: &'static str,
+    reason: &'static str,
     /// Whether the call counts as evidence for or against the release.
-    counts: bool,
+    is_evidence: bool,
     /// Whether the subject is a cookie that was created for this call, so it may never be seen
     /// again.
-    unsticky: bool,
+    new_cookie: bool,
     /// Keyed hash of the subject; `None` if no key is set or the caller has no subject.
     subject: Option<String>,
     /// Masked beginning of the text; `None` unless `LOG_TEXT_PREVIEW` is on.
@@ -44,7 +44,7 @@ pub struct ClassifyEvent {
     /// headers if the body was not read. Includes a failed attempt to use the model.
     latency_ms: u64,
     /// Reason why the legacy system's response was not read; `None` if it was read.
-    unobserved: Option<&'static str>,
+    unread_reason: Option<&'static str>,
     label: Option<Label>,
     confidence: Option<f64>,
     low_confidence: Option<bool>,
@@ -123,9 +123,9 @@ impl UnreadReason {
     /// Returns the name used in every event.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::ConnectionLost => "broken",
-            Self::Compressed => "encoded",
-            Self::ErrorStatus => "failed",
+            Self::ConnectionLost => "connection_lost",
+            Self::Compressed => "compressed",
+            Self::ErrorStatus => "error_status",
             Self::NotJson => "not_json",
             Self::TooLarge => "too_large",
         }
@@ -153,16 +153,16 @@ impl ClassifyEvent {
             time_ms: time.0,
             release: release.as_str().to_owned(),
             cohort: decision.cohort,
-            by: decision.reason.name(),
-            counts: decision.is_evidence,
-            unsticky: is_bucketed && !decision.is_evidence,
+            reason: decision.reason.name(),
+            is_evidence: decision.is_evidence,
+            new_cookie: is_bucketed && !decision.is_evidence,
             subject,
             preview,
             destination: Cohort::Stable,
             fallback: None,
             status: 0,
             latency_ms: 0,
-            unobserved: None,
+            unread_reason: None,
             label: None,
             confidence: None,
             low_confidence: None,
@@ -220,7 +220,7 @@ impl ClassifyEvent {
                 self.rule_applied = response.rule_applied;
                 self.rule = response.rule.map(ReportedRule::name);
             }
-            Err(reason) => self.unobserved = Some(reason.name()),
+            Err(reason) => self.unread_reason = Some(reason.name()),
         }
     }
 
@@ -246,7 +246,7 @@ pub enum StoredEvent {
     /// Record of one classify call.
     Classify(Box<StoredCall>),
     /// User feedback on one classify call.
-    Verdict(StoredFeedback),
+    Feedback(StoredFeedback),
 }
 
 /// Classify call as it is read back; the fields are those of [`ClassifyEvent`].
@@ -256,8 +256,8 @@ pub struct StoredCall {
     pub time_ms: u64,
     pub release: String,
     pub cohort: Cohort,
-    pub by: String,
-    pub counts: bool,
+    pub reason: String,
+    pub is_evidence: bool,
     pub subject: Option<String>,
     pub destination: Cohort,
     pub fallback: Option<String>,
@@ -301,8 +301,8 @@ pub struct StoredFeedback {
     pub time_ms: u64,
     pub release: String,
     pub cohort: Cohort,
-    pub counts: bool,
-    #[serde(default = "nobody", rename = "share_basis_points")]
+    pub is_evidence: bool,
+    #[serde(default = "no_share", rename = "share_basis_points")]
     pub share: Share,
     pub good: Option<bool>,
 }
@@ -313,7 +313,7 @@ pub fn event_age_ms(event: &str, now: UnixMs) -> u64 {
     key.map_or(0, |key| now.0.saturating_sub(key.time_ms))
 }
 
-fn nobody() -> Share {
+fn no_share() -> Share {
     Share::NONE
 }
 
@@ -340,10 +340,10 @@ pub struct FeedbackEvent {
     id: String,
     time_ms: u64,
     /// Id of the classify event of the rated response.
-    of: String,
+    classify_id: String,
     release: String,
     cohort: Cohort,
-    counts: bool,
+    is_evidence: bool,
     /// Traffic share of the canary when the response was given, in basis points.
     #[serde(rename = "share_basis_points")]
     share: Share,
@@ -362,7 +362,7 @@ impl FeedbackEvent {
             id: String,
             release: String,
             cohort: Cohort,
-            counts: bool,
+            is_evidence: bool,
             subject: Option<String>,
             label: Option<Label>,
             #[serde(default = "Thresholds::unknown")]
@@ -370,14 +370,14 @@ impl FeedbackEvent {
         }
         let call: RatedCall = serde_json::from_str(call_json).ok()?;
         Some(Self {
-            event: "verdict",
+            event: "feedback",
             schema_version: SCHEMA_VERSION,
             id: id.to_string(),
             time_ms: time.0,
-            of: call.id,
+            classify_id: call.id,
             release: call.release,
             cohort: call.cohort,
-            counts: call.counts,
+            is_evidence: call.is_evidence,
             share: call.thresholds.share,
             subject: call.subject,
             label: call.label,
@@ -434,8 +434,8 @@ mod tests {
         let json = serde_json::to_value(&event).unwrap();
         assert_eq!((&json["cohort"], &json["destination"]), (&"canary".into(), &"stable".into()));
         assert_eq!((&json["fallback"], &json["latency_ms"]), (&"timeout".into(), &2_041.into()));
-        assert_eq!(json["counts"], true);
-        assert_eq!((&json["schema_version"], &json["unsticky"]), (&3.into(), &false.into()));
+        assert_eq!(json["is_evidence"], true);
+        assert_eq!((&json["schema_version"], &json["new_cookie"]), (&3.into(), &false.into()));
         assert_eq!(json["thresholds"]["canary_slow_ms"], 120.0);
         assert!(serde_json::from_value::<StoredEvent>(json).is_ok(), "what is written can be read");
     }
@@ -451,7 +451,7 @@ mod tests {
         );
         event.record_shadow(&invalid, 7);
         let shadow = event.shadow.unwrap();
-        assert_eq!((shadow.agrees, shadow.fallback.as_deref()), (None, Some("garbled")));
+        assert_eq!((shadow.agrees, shadow.fallback.as_deref()), (None, Some("invalid_response")));
     }
 
     #[test]
@@ -463,10 +463,10 @@ mod tests {
         let feedback = Feedback { ok: Some(false), correct_label: None };
         let feedback_event = FeedbackEvent::new(id, UnixMs(2), &call_json, feedback).unwrap();
         assert_eq!(
-            (feedback_event.cohort, feedback_event.counts, feedback_event.good),
+            (feedback_event.cohort, feedback_event.is_evidence, feedback_event.good),
             (Cohort::Canary, true, Some(false))
         );
-        assert_eq!(feedback_event.of, key.id);
+        assert_eq!(feedback_event.classify_id, key.id);
         let feedback_json = serde_json::to_string(&feedback_event).unwrap();
         assert!(
             serde_json::from_str::<EventKey>(&feedback_json).is_ok(),

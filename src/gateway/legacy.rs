@@ -14,7 +14,7 @@ use jeffrey_terms::{InputText, Label, Subject};
 /// Describes the classify calls of the legacy system and the JSON pointers into them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LegacyContract {
-    /// Method and exact path of each classify call; never empty when parsed from `LEGACY_CLASSIFY`.
+    /// Method and exact path of each classify call; never empty when parsed from `LEGACY_CLASSIFY_ROUTES`.
     pub classify_calls: Vec<(String, String)>,
     /// Pointer to the text in a request.
     pub text_pointer: JsonPointer,

@@ -95,6 +95,6 @@ mod tests {
             \"all_scores_top5\":[[\"anger\",0.812],[\"frustration\",0.1]]}";
         assert_eq!(line, expected);
         assert!(matches!(analysis::LogLine::parse(&line), Ok(analysis::LogLine::Prediction(_))));
-        assert_eq!(format_line(r#"{"event":"verdict","time_ms":1}"#), None);
+        assert_eq!(format_line(r#"{"event":"feedback","time_ms":1}"#), None);
     }
 }

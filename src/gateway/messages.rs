@@ -110,26 +110,26 @@ pub fn hold_reason(status: &RolloutStatus) -> Option<String> {
     match &status.state.phase {
         Phase::RolledBack { cause } => Some(describe_cause(cause)),
         Phase::Paused { reason } | Phase::Aborted { reason } => Some(reason.clone()),
-        _ => status.told.as_ref().and_then(notification_for).map(|(_, _, text, _)| text),
+        _ => status.active_alert.as_ref().and_then(notification_for).map(|(_, _, text, _)| text),
     }
 }
 
 /// Describes a history entry as a decision; `None` for a minute that led to no action.
 pub fn summarize_entry(entry: &HistoryEntry) -> Option<DecisionSummary> {
-    let decided = !matches!(entry.what, RolloutInput::Minute { .. }) || !entry.actions.is_empty();
+    let decided = !matches!(entry.input, RolloutInput::Minute { .. }) || !entry.actions.is_empty();
     decided.then(|| DecisionSummary {
         id: entry.seq,
         at_ms: entry.now.0,
-        what: describe_input(&entry.what),
+        what: describe_input(&entry.input),
         then: describe_effects(entry),
         fr: DecisionText {
-            what: french::describe_input(&entry.what),
+            what: french::describe_input(&entry.input),
             then: french::describe_effects(entry),
         },
         phase: entry.state.phase.name().to_owned(),
         share: entry.share,
         gates: entry.gates.clone(),
-        counted: entry.counted,
+        counted: entry.counts,
     })
 }
 
@@ -137,15 +137,15 @@ pub fn summarize_entry(entry: &HistoryEntry) -> Option<DecisionSummary> {
 pub fn describe_input(input: &RolloutInput) -> String {
     let actor = |by: &str| if by.is_empty() { "somebody".to_owned() } else { by.to_owned() };
     match input {
-        RolloutInput::Asked { by, command, .. } => {
+        RolloutInput::Command { actor: by, command, .. } => {
             format!("{} asked to {}", actor(by), command.name())
         }
-        RolloutInput::Breach { kind, .. } => format!("an isolate saw: {}", kind.name()),
+        RolloutInput::HardFailure { kind, .. } => format!("an isolate saw: {}", kind.name()),
         RolloutInput::Minute { minute } => {
             format!("the minute {} was counted", format_utc_minute(UnixMs(minute.minute * 60_000)))
         }
-        RolloutInput::Planned { by, .. } => format!("{} brought a plan", actor(by)),
-        RolloutInput::Tick { withheld: Some(blocked_by), .. } => {
+        RolloutInput::PlanApplied { actor: by, .. } => format!("{} brought a plan", actor(by)),
+        RolloutInput::Tick { blocked_by: Some(blocked_by), .. } => {
             format!("its minutes were looked at; {blocked_by}")
         }
         RolloutInput::Tick { .. } => "its minutes were looked at".to_owned(),
@@ -159,12 +159,12 @@ pub fn describe_effects(entry: &HistoryEntry) -> String {
         RolloutAction::Alert(RolloutAlert::RolledBack(cause)) => {
             Some(format!("rolled back: {}", describe_cause(cause)))
         }
-        RolloutAction::Alert(RolloutAlert::Refused(command)) => {
+        RolloutAction::Alert(RolloutAlert::CommandRefused(command)) => {
             Some(format!("{} was refused", command.name()))
         }
         RolloutAction::Alert(alert) => notification_for(alert).map(|(_, _, text, _)| text),
         RolloutAction::SetShare(share) => Some(format!("the share is set to {share}")),
-        RolloutAction::EnterStage | RolloutAction::ForgetEvidence => None,
+        RolloutAction::EnterStage | RolloutAction::ResetEvidence => None,
     });
     let effects: Vec<String> = effects.collect();
     match (effects.is_empty(), &entry.state.phase) {
@@ -193,11 +193,11 @@ mod tests {
     fn minutes_without_a_decision_are_skipped() {
         let plan = Plan::read(DEFAULT_PLAN_TOML).unwrap();
         let now = UnixMs(60_000 * 100);
-        let start_command = RolloutInput::Asked {
-            by: String::new(),
+        let start_command = RolloutInput::Command {
+            actor: String::new(),
             command: OperatorCommand::Start,
-            withheld: None,
-            closed: 99,
+            blocked_by: None,
+            last_complete_minute: 99,
         };
         let (mut control, first_entry) =
             RolloutController::new(&plan, now, 0).apply(&plan, &start_command, now);

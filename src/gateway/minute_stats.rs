@@ -72,8 +72,10 @@ pub struct EventContribution {
 /// Returns the counts that an event adds; `None` if it is no evidence for or against a release.
 pub fn count_event(event: &StoredEvent, time_scale: TimeScale) -> Option<EventContribution> {
     match event {
-        StoredEvent::Classify(call) => call.counts.then(|| count_call(call, time_scale)),
-        StoredEvent::Verdict(verdict) => verdict.counts.then(|| count_verdict(verdict, time_scale)),
+        StoredEvent::Classify(call) => call.is_evidence.then(|| count_call(call, time_scale)),
+        StoredEvent::Feedback(verdict) => {
+            verdict.is_evidence.then(|| count_verdict(verdict, time_scale))
+        }
     }
 }
 
@@ -147,7 +149,7 @@ fn count_call(call: &StoredCall, time_scale: TimeScale) -> EventContribution {
         share: call.thresholds.share,
         stats,
         subject: call.subject.clone(),
-        in_holdout: call.by == "holdout",
+        in_holdout: call.reason == "holdout",
         affected_metrics: affected_metrics
             .into_iter()
             .filter_map(|(metric, is_affected)| is_affected.then_some(metric))
@@ -316,7 +318,7 @@ mod tests {
     fn recorded_call(edit: impl FnOnce(&mut Value)) -> StoredEvent {
         let mut event = json!({
             "event": "classify", "id": "x", "time_ms": 120_500, "release": "e1", "cohort": "canary",
-            "by": "bucket", "counts": true, "subject": "5ab1", "destination": "canary", "fallback": null,
+            "reason": "bucket", "is_evidence": true, "subject": "5ab1", "destination": "canary", "fallback": null,
             "status": 200, "latency_ms": 150, "label": "joy", "confidence": 0.9, "low_confidence": false,
             "route": "linear_head", "rule_applied": false, "rule": null, "shadow": null,
             "thresholds": {"slow_ms": 200, "stable_p95_ms": 100.0, "canary_slow_ms": 120.0,
@@ -410,7 +412,10 @@ mod tests {
     #[test]
     fn an_event_that_is_not_evidence_counts_for_nothing() {
         assert_eq!(
-            count_event(&recorded_call(|call| call["counts"] = json!(false)), TimeScale::REAL_TIME),
+            count_event(
+                &recorded_call(|call| call["is_evidence"] = json!(false)),
+                TimeScale::REAL_TIME
+            ),
             None
         );
     }
@@ -437,8 +442,8 @@ mod tests {
     #[test]
     fn a_verdict_counts_for_the_cohort_and_share_of_its_answer() {
         let verdict = |good: Value| {
-            let verdict = json!({"event": "verdict", "id": "y", "time_ms": 180_000, "of": "x", "release": "e1",
-                "cohort": "stable", "counts": true, "share_basis_points": 2000, "good": good});
+            let verdict = json!({"event": "feedback", "id": "y", "time_ms": 180_000, "classify_id": "x", "release": "e1",
+                "cohort": "stable", "is_evidence": true, "share_basis_points": 2000, "good": good});
             count_event(&serde_json::from_value(verdict).unwrap(), TimeScale::REAL_TIME).unwrap()
         };
         let contribution = verdict(json!(false));

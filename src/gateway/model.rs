@@ -77,7 +77,7 @@ pub enum Fallback {
     #[error("breaker_open")]
     BreakerOpen,
     /// The body is not a valid model response, is too large, or names an unknown route.
-    #[error("garbled")]
+    #[error("invalid_response")]
     InvalidResponse,
     /// The model worker replied with this status, which is neither 200 nor 5xx.
     #[error("refused")]

@@ -128,7 +128,7 @@ fn to_log_record(event: &str) -> Option<Value> {
     ] {
         add(key, fields.get(field).unwrap_or(&Value::Null));
     }
-    if let Some(assigned_by) = text_field("by") {
+    if let Some(assigned_by) = text_field("reason") {
         add("feature_flag.result.reason", &json!(evaluation_reason(assigned_by)));
     }
     if let Some(ms) = fields.get("latency_ms").and_then(Value::as_f64) {
@@ -151,7 +151,7 @@ fn to_log_record(event: &str) -> Option<Value> {
     }
     let name = match text_field("event") {
         Some("classify") => "feature_flag.evaluation",
-        _ => "jeffrey.verdict",
+        _ => "jeffrey.feedback",
     };
     Some(json!({
         "timeUnixNano": nanos,
@@ -163,11 +163,11 @@ fn to_log_record(event: &str) -> Option<Value> {
 }
 
 /// Maps the reason of an assignment to the name that OpenFeature gives it.
-fn evaluation_reason(by: &str) -> &'static str {
-    match by {
+fn evaluation_reason(assignment_reason: &str) -> &'static str {
+    match assignment_reason {
         "bucket" | "holdout" => "split",
-        "forced" | "override" => "targeting_match",
-        "closed" => "disabled",
+        "cohort_override" | "override_token" => "targeting_match",
+        "disabled" => "disabled",
         _ => "default",
     }
 }
@@ -201,7 +201,7 @@ mod tests {
     use super::*;
 
     const EVENT: &str = r#"{"event":"classify","schema_version":3,"id":"x","time_ms":1795514400500,"release":"e1",
-        "cohort":"canary","by":"bucket","counts":true,"subject":"5ab1","preview":null,"destination":"canary",
+        "cohort":"canary","reason":"bucket","is_evidence":true,"subject":"5ab1","preview":null,"destination":"canary",
         "status":200,"latency_ms":41,"confidence":0.9,"top2":[["joy",0.9],["neutral",0.05]],
         "thresholds":{"slow_ms":200,"stable_p95_ms":null}}"#;
 
@@ -228,7 +228,7 @@ mod tests {
             ("feature_flag.context.id", json!({"stringValue": "5ab1"})),
             ("http.response.status_code", json!({"intValue": "200"})),
             ("http.server.request.duration", json!({"doubleValue": 0.041})),
-            ("jeffrey.counts", json!({"boolValue": true})),
+            ("jeffrey.is_evidence", json!({"boolValue": true})),
             ("jeffrey.confidence", json!({"doubleValue": 0.9})),
             ("jeffrey.thresholds.slow_ms", json!({"intValue": "200"})),
             ("jeffrey.thresholds.stable_p95_ms", Value::Null),

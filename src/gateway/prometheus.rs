@@ -68,7 +68,7 @@ const DURATION_SUM_SERIES: &str = "jeffrey_request_duration_seconds_sum";
 pub fn series_increments(event: &str) -> Vec<(String, u64)> {
     match serde_json::from_str(event) {
         Ok(StoredEvent::Classify(call)) => call.series_increments(),
-        Ok(StoredEvent::Verdict(StoredFeedback { cohort, good, .. })) => {
+        Ok(StoredEvent::Feedback(StoredFeedback { cohort, good, .. })) => {
             let good = good.map_or("unknown", |good| if good { "true" } else { "false" });
             vec![(format!("jeffrey_feedback_total{{cohort=\"{cohort}\",good=\"{good}\"}}"), 1)]
         }
@@ -78,13 +78,13 @@ pub fn series_increments(event: &str) -> Vec<(String, u64)> {
 
 impl StoredCall {
     fn series_increments(&self) -> Vec<(String, u64)> {
-        let Self { cohort, counts, destination, status, latency_ms, .. } = self;
+        let Self { cohort, is_evidence, destination, status, latency_ms, .. } = self;
         let cohort_label = format!("cohort=\"{cohort}\"");
         let mut increments = vec![
             (
                 format!(
                     "jeffrey_requests_total{{{cohort_label},destination=\"{destination}\",code=\"{status}\",\
-                     counts=\"{counts}\"}}"
+                     is_evidence=\"{is_evidence}\"}}"
                 ),
                 1,
             ),
@@ -269,7 +269,7 @@ fn format_seconds(ms: u64) -> String {
 mod tests {
     use super::*;
 
-    const CALL: &str = r#"{"event":"classify","id":"x","time_ms":1,"release":"e1","cohort":"canary","by":"bucket","counts":true,
+    const CALL: &str = r#"{"event":"classify","id":"x","time_ms":1,"release":"e1","cohort":"canary","reason":"bucket","is_evidence":true,
         "destination":"stable","fallback":"timeout","status":200,"latency_ms":201,"label":"joy",
         "low_confidence":true,"route":"linear_head","rule_applied":false,"truncated":null,
         "shadow":{"label":"joy","agrees":null,"fallback":null,"latency_ms":3}}"#;
@@ -286,7 +286,7 @@ mod tests {
     fn an_event_adds_to_each_series_that_it_belongs_to() {
         let text = write_exposition(&totals(&[CALL]), &[]);
         for line in [
-            "jeffrey_requests_total{cohort=\"canary\",destination=\"stable\",code=\"200\",counts=\"true\"} 1",
+            "jeffrey_requests_total{cohort=\"canary\",destination=\"stable\",code=\"200\",is_evidence=\"true\"} 1",
             "jeffrey_fallbacks_total{reason=\"timeout\"} 1",
             "jeffrey_predictions_total{cohort=\"canary\",route=\"linear_head\"} 1",
             "jeffrey_labels_total{cohort=\"canary\",label=\"joy\"} 1",
@@ -335,7 +335,7 @@ mod tests {
             ("cohort", "canary"),
             ("destination", "stable"),
             ("code", "200"),
-            ("counts", "true"),
+            ("is_evidence", "true"),
         ];
         assert_eq!(points_of("jeffrey_requests"), Some(&MetricPoints::Sums(vec![(requests, 2)])));
         assert_eq!(
@@ -367,7 +367,7 @@ mod tests {
         for malformed in ["", "{}", "[]", r#"{"event":"other"}"#, r#"{"event":"classify"}"#] {
             assert_eq!(series_increments(malformed), Vec::new(), "{malformed}");
         }
-        let verdict = r#"{"event":"verdict","time_ms":1,"release":"e1","cohort":"stable","counts":true,"good":false}"#;
+        let verdict = r#"{"event":"feedback","time_ms":1,"release":"e1","cohort":"stable","is_evidence":true,"good":false}"#;
         let names = [series_increments(CALL), series_increments(verdict)].concat();
         for (name, _) in names {
             let base = name.split('{').next().unwrap();

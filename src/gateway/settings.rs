@@ -21,10 +21,11 @@ pub struct GatewayVariables(pub BTreeMap<&'static str, String>);
 
 /// Variables as they were named before version 0.2 and as they are named now. A platform passes these
 /// too, so that [`GatewaySettings::parse`] can report one that is still set.
-pub const RENAMED_VARIABLES: [(&str, &str); 10] = [
+pub const RENAMED_VARIABLES: [(&str, &str); 11] = [
     ("ALERTS", ALERT_WEBHOOKS),
     ("ASK_BEFORE_RISE", CONFIRM_TRAFFIC_INCREASE_WEBHOOKS),
     ("FORCED_SUBJECTS", COHORT_OVERRIDES),
+    ("LEGACY_CLASSIFY", LEGACY_CLASSIFY_ROUTES),
     ("LEDGER_DAYS", EVENT_STORE_RETENTION_DAYS),
     ("LEDGER_MB", EVENT_STORE_MAX_MB),
     ("LEDGER_SHARDS", EVENT_STORE_SHARDS),
@@ -51,7 +52,7 @@ pub const VARIABLES: [(&str, &str); 39] = [
     (EVENT_STORE_RETENTION_DAYS, "7"),
     (EVENT_STORE_MAX_MB, "1000"),
     (EVENT_STORE_SHARDS, "1"),
-    (LEGACY_CLASSIFY, "POST /predict"),
+    (LEGACY_CLASSIFY_ROUTES, "POST /predict"),
     (LEGACY_CONFIDENCE, "/prediction/confidence"),
     (LEGACY_LABEL, "/prediction/primary"),
     (LEGACY_LOW_CONFIDENCE, "/prediction/low_confidence"),
@@ -92,7 +93,7 @@ const KILL_SWITCH: &str = "KILL_SWITCH";
 const EVENT_STORE_RETENTION_DAYS: &str = "EVENT_STORE_RETENTION_DAYS";
 const EVENT_STORE_MAX_MB: &str = "EVENT_STORE_MAX_MB";
 const EVENT_STORE_SHARDS: &str = "EVENT_STORE_SHARDS";
-const LEGACY_CLASSIFY: &str = "LEGACY_CLASSIFY";
+const LEGACY_CLASSIFY_ROUTES: &str = "LEGACY_CLASSIFY_ROUTES";
 const LEGACY_CONFIDENCE: &str = "LEGACY_CONFIDENCE";
 const LEGACY_LABEL: &str = "LEGACY_LABEL";
 const LEGACY_LOW_CONFIDENCE: &str = "LEGACY_LOW_CONFIDENCE";
@@ -275,7 +276,8 @@ impl GatewaySettings {
                 reason: VariableError::Renamed { name },
             });
         let mut variable_reader = VariableReader { variables, errors: renamed.collect() };
-        let classify = variable_reader.parse_variable(LEGACY_CLASSIFY, parse_classify_routes);
+        let classify =
+            variable_reader.parse_variable(LEGACY_CLASSIFY_ROUTES, parse_classify_routes);
         let text = variable_reader.parse_variable(LEGACY_TEXT, |text| {
             parse_pointer(text)?.ok_or(VariableError::MissingTextPointer)
         });
@@ -570,7 +572,7 @@ mod tests {
             (COHORT_OVERRIDES, "=canary", "entry 1: subject is empty"),
             (HOLDOUT, "101%", "share 101% is above 100%"),
             (JEFFREY_KEY, "short", "key of 5 bytes is below the least of 16"),
-            (LEGACY_CLASSIFY, "/predict", "`/predict` is not METHOD /path, or several"),
+            (LEGACY_CLASSIFY_ROUTES, "/predict", "`/predict` is not METHOD /path, or several"),
             (LEGACY_LABEL, "label", "`label` is not a JSON pointer such as /prediction/primary"),
             (LEGACY_ORIGIN, "http://h/path", "`http://h/path` is not http:// or https://"),
             (LEGACY_ORIGIN, "ftp://h", "`ftp://h` is not http:// or https://"),
@@ -616,7 +618,7 @@ mod tests {
     #[test]
     fn variables_that_are_set_are_used() {
         let settings = parse(&[
-            (LEGACY_CLASSIFY, "POST /predict, PUT /v1/emotion"),
+            (LEGACY_CLASSIFY_ROUTES, "POST /predict, PUT /v1/emotion"),
             (LEGACY_USER, "-"),
             (LEGACY_ORIGIN, "https://old.example:8443/"),
             (SUBJECT_HEADER, "X-Account"),

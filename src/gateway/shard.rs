@@ -48,7 +48,7 @@ pub struct ShardMinute {
     /// Newly affected subjects: metric, hour since whose beginning this is their first hit (minutes
     /// since 1970, divided by 60), cohort, number of subjects.
     pub first_affected: Vec<(Metric, u64, Cohort, u64)>,
-    /// Requests and errors of the 60 minutes that end with this minute; `of_two` is set only when
+    /// Requests and errors of the 60 minutes that end with this minute; `top_two_errors` is set only when
     /// shards are merged.
     pub concentration: TopSubjects,
     /// Errors of the shard's two canary subjects with the most errors in those 60 minutes; shorter
@@ -64,14 +64,14 @@ pub fn merge_shards(minute: u64, shards: &[ShardMinute]) -> ClosedMinute {
     for ShardMinute { first_seen, concentration, most: shard_errors, .. } in shards {
         merged.first_seen.canary += first_seen.canary;
         merged.first_seen.stable += first_seen.stable;
-        merged.concentration.requests += concentration.requests;
-        merged.concentration.errors += concentration.errors;
-        merged.concentration.stable_requests += concentration.stable_requests;
-        merged.concentration.stable_errors += concentration.stable_errors;
+        merged.top_subjects.requests += concentration.requests;
+        merged.top_subjects.errors += concentration.errors;
+        merged.top_subjects.stable_requests += concentration.stable_requests;
+        merged.top_subjects.stable_errors += concentration.stable_errors;
         top_errors.extend(shard_errors);
     }
     top_errors.sort_unstable_by(|a: &u64, b| b.cmp(a));
-    merged.concentration.of_two = top_errors.iter().take(2).sum();
+    merged.top_subjects.top_two_errors = top_errors.iter().take(2).sum();
     merged.first_affected =
         sum_newly_affected(shards.iter().flat_map(|shard| shard.first_affected.iter().copied()));
     merged
@@ -138,7 +138,7 @@ mod tests {
             |most: &[u64]| ShardMinute { most: most.to_vec(), ..ShardMinute::default() };
         let merged =
             merge_shards(7, &[shard_minute(&[9, 2]), shard_minute(&[8, 7]), shard_minute(&[])]);
-        assert_eq!((merged.minute, merged.concentration.of_two), (7, 17));
+        assert_eq!((merged.minute, merged.top_subjects.top_two_errors), (7, 17));
     }
 
     #[test]

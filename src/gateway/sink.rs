@@ -294,14 +294,14 @@ mod tests {
 
     #[test]
     fn each_kind_has_its_body_and_its_own_reading_of_a_response() {
-        let event = r#"{"event":"verdict","time_ms":1,"good":true}"#;
+        let event = r#"{"event":"feedback","time_ms":1,"good":true}"#;
         assert_eq!(
             SinkKind::Ndjson.encode_batch(&[event]),
             Some((NDJSON_CONTENT_TYPE, format!("{event}\n")))
         );
         assert_eq!(SinkKind::NdjsonLegacy.encode_batch(&[event]), None);
         let (content_type, body) = SinkKind::OtlpLogs.encode_batch(&[event]).unwrap();
-        assert!(content_type == "application/json" && body.contains("jeffrey.verdict"), "{body}");
+        assert!(content_type == "application/json" && body.contains("jeffrey.feedback"), "{body}");
         let partial_success = br#"{"partialSuccess":{"rejectedLogRecords":"2"}}"#;
         let rows = [
             (SinkKind::OtlpLogs, Some(200), DeliveryOutcome::PartlyDelivered { rejected: 2 }),

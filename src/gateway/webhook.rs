@@ -4,7 +4,7 @@
 //! The input is the variables `ALERT_WEBHOOKS` and `CONFIRM_TRAFFIC_INCREASE_WEBHOOKS`, alerts of the rollout, and responses
 //! of the targets. The output is [`WebhookTarget`]s, [`Notification`]s and verdicts. A notification
 //! contains no data of any request. A list of targets is refused as a whole at its first fault. A
-//! response that cannot be read counts as the verdict "wait".
+//! response that cannot be read counts as the verdict "retry".
 
 use std::fmt;
 
@@ -194,16 +194,21 @@ pub fn notification_for(
     const EXPLAIN: &str = "jeffrey rollout explain";
     const STATUS: &str = "jeffrey rollout status";
     Some(match alert {
-        RolloutAlert::ApprovalWanted(gates_undecided) => {
+        RolloutAlert::ApprovalRequired(gates_undecided) => {
             let reason = if *gates_undecided {
                 "the gates could not decide in time"
             } else {
                 "the gates pass and the plan wants a person's word"
             };
             let commands = vec!["jeffrey rollout approve", STATUS];
-            ("approval", Severity::Warning, format!("waits for approval: {reason}"), commands)
+            (
+                "awaiting_approval",
+                Severity::Warning,
+                format!("waits for approval: {reason}"),
+                commands,
+            )
         }
-        RolloutAlert::Held(findings) => {
+        RolloutAlert::Holding(findings) => {
             let open_gates: Vec<&str> =
                 findings.iter().map(|finding| finding.gate.as_str()).take(5).collect();
             let text = if open_gates.is_empty() {
@@ -211,13 +216,13 @@ pub fn notification_for(
             } else {
                 format!("holds: {} do not pass yet", open_gates.join(", "))
             };
-            ("held", Severity::Warning, text, vec![STATUS])
+            ("holding", Severity::Warning, text, vec![STATUS])
         }
         RolloutAlert::NoData => {
             let text = "holds: no canary request was counted for some minutes".to_owned();
             ("no_data", Severity::Warning, text, vec![STATUS])
         }
-        RolloutAlert::Refused(_) => return None,
+        RolloutAlert::CommandRefused(_) => return None,
         RolloutAlert::RolledBack(cause) => {
             let text = format!("rolled back: {}", describe_cause(cause));
             (
@@ -227,14 +232,14 @@ pub fn notification_for(
                 vec![EXPLAIN, "jeffrey rollout resume --reason …"],
             )
         }
-        RolloutAlert::StableBreached => {
+        RolloutAlert::StableOutsideLimits => {
             let text =
                 "holds: the old system itself is outside the plan's limits for it".to_owned();
-            ("stable", Severity::Warning, text, vec![STATUS])
+            ("stable_unhealthy", Severity::Warning, text, vec![STATUS])
         }
-        RolloutAlert::Withheld(withheld) => {
+        RolloutAlert::AdvanceBlocked(withheld) => {
             let commands = withheld.suggested_command().into_iter().chain([STATUS]).collect();
-            ("withheld", Severity::Warning, format!("holds: {withheld}"), commands)
+            ("advance_blocked", Severity::Warning, format!("holds: {withheld}"), commands)
         }
     })
 }
@@ -242,7 +247,7 @@ pub fn notification_for(
 /// Describes the cause of a rollback, as the text that follows "rolled back: ".
 pub fn describe_cause(cause: &RollbackCause) -> String {
     match cause {
-        RollbackCause::Breach(kind) => {
+        RollbackCause::HardFailure(kind) => {
             format!("the canary did what none may do once: {}", kind.name())
         }
         RollbackCause::Gate(finding) => {
@@ -257,22 +262,22 @@ pub fn describe_cause(cause: &RollbackCause) -> String {
                 finding.samples
             )
         }
-        RollbackCause::Person { reason } => format!("a person: {reason}"),
+        RollbackCause::Operator { reason } => format!("a person: {reason}"),
     }
 }
 
 /// Parses the verdict of a webhook target. A status other than 200 and an unreadable body count as
-/// [`WebhookVerdict::Wait`].
+/// [`WebhookVerdict::Retry`].
 pub fn parse_verdict(status: u16, body: &[u8]) -> WebhookVerdict {
     #[derive(Deserialize)]
     struct WebhookResponseBody {
-        answer: WebhookVerdict,
+        verdict: WebhookVerdict,
     }
     if status != 200 {
-        return WebhookVerdict::Wait;
+        return WebhookVerdict::Retry;
     }
     serde_json::from_slice(body)
-        .map_or(WebhookVerdict::Wait, |response: WebhookResponseBody| response.answer)
+        .map_or(WebhookVerdict::Retry, |response: WebhookResponseBody| response.verdict)
 }
 
 #[cfg(test)]
@@ -282,7 +287,7 @@ mod tests {
 
     #[test]
     fn a_hold_without_open_gates_says_that_requests_are_missing() {
-        let (_, _, text, _) = notification_for(&RolloutAlert::Held(Vec::new())).unwrap();
+        let (_, _, text, _) = notification_for(&RolloutAlert::Holding(Vec::new())).unwrap();
         assert_eq!(text, "holds: the stage has not had the requests that it needs");
     }
 
@@ -320,7 +325,7 @@ mod tests {
     #[test]
     fn a_notification_has_its_reason_and_its_commands_in_both_formats() {
         let (key, severity, text, commands) =
-            notification_for(&RolloutAlert::RolledBack(RollbackCause::Person {
+            notification_for(&RolloutAlert::RolledBack(RollbackCause::Operator {
                 reason: "<b> & more".to_owned(),
             }))
             .unwrap();
@@ -349,7 +354,7 @@ mod tests {
         );
         assert!(text.contains("`jeffrey rollout explain`"), "{text}");
         assert!(
-            notification_for(&RolloutAlert::RolledBack(RollbackCause::Breach(
+            notification_for(&RolloutAlert::RolledBack(RollbackCause::HardFailure(
                 HardFailureKind::Trap
             )))
             .unwrap()
@@ -361,12 +366,12 @@ mod tests {
     #[test]
     fn an_unreadable_response_means_retry() {
         let rows: [(u16, &[u8], WebhookVerdict); 6] = [
-            (200, br#"{"answer":"go"}"#, WebhookVerdict::Go),
-            (200, br#"{"answer":"stop","reason":"x"}"#, WebhookVerdict::Stop),
-            (200, br#"{"answer":"wait"}"#, WebhookVerdict::Wait),
-            (200, br#"{"answer":"maybe"}"#, WebhookVerdict::Wait),
-            (200, b"go", WebhookVerdict::Wait),
-            (500, br#"{"answer":"go"}"#, WebhookVerdict::Wait),
+            (200, br#"{"verdict":"approve"}"#, WebhookVerdict::Approve),
+            (200, br#"{"verdict":"halt","reason":"x"}"#, WebhookVerdict::Halt),
+            (200, br#"{"verdict":"retry"}"#, WebhookVerdict::Retry),
+            (200, br#"{"verdict":"maybe"}"#, WebhookVerdict::Retry),
+            (200, b"approve", WebhookVerdict::Retry),
+            (500, br#"{"verdict":"approve"}"#, WebhookVerdict::Retry),
         ];
         for (status, body, expected) in rows {
             assert_eq!(

@@ -34,7 +34,7 @@ pub struct WebhookResponse {
     /// Name of the webhook target.
     pub name: String,
     /// Verdict of the webhook.
-    pub answer: WebhookVerdict,
+    pub verdict: WebhookVerdict,
 }
 
 /// Verdict of a webhook that is asked before a share increase.
@@ -42,11 +42,11 @@ pub struct WebhookResponse {
 #[serde(rename_all = "snake_case")]
 pub enum WebhookVerdict {
     /// The share may increase.
-    Go,
+    Approve,
     /// The share may not increase now; a webhook that does not answer counts as this.
-    Wait,
+    Retry,
     /// The share may not increase until an operator resumes the release.
-    Stop,
+    Halt,
 }
 
 /// Facts that decide whether a share may increase.
@@ -67,15 +67,15 @@ pub struct AdvanceInputs<'a> {
 #[serde(rename_all = "snake_case")]
 pub enum AdvanceBlocked {
     /// The canary answers of the current stage are not ready.
-    Analysis,
+    AnalysisNotReady,
     /// The model worker does not report which model it has.
     ModelUnknown,
-    /// A webhook answered `wait` or `stop`, or did not answer.
-    Said(WebhookResponse),
+    /// A webhook answered `retry` or `halt`, or did not answer.
+    Webhook(WebhookResponse),
     /// The release check failed for the deployed model.
     ValidationFailed,
     /// The release check was of another model than the deployed one.
-    ValidationForeign {
+    ValidationOfOtherModel {
         /// Sha256 of the model that was checked.
         checked: String,
         /// Sha256 of the model that is deployed.
@@ -98,7 +98,7 @@ pub fn check_advance(inputs: &AdvanceInputs<'_>, now: UnixMs) -> Option<AdvanceB
     let Some(deployed) = inputs.deployed_model else { return Some(AdvanceBlocked::ModelUnknown) };
     if validation.model_sha256 != deployed {
         let (checked, deployed) = (validation.model_sha256.clone(), deployed.to_owned());
-        return Some(AdvanceBlocked::ValidationForeign { checked, deployed });
+        return Some(AdvanceBlocked::ValidationOfOtherModel { checked, deployed });
     }
     if !validation.passed {
         return Some(AdvanceBlocked::ValidationFailed);
@@ -108,29 +108,29 @@ pub fn check_advance(inputs: &AdvanceInputs<'_>, now: UnixMs) -> Option<AdvanceB
         return Some(AdvanceBlocked::ValidationStale { hours: age_ms / 3_600_000 });
     }
     if inputs.readiness == Some(Readiness::NotReady) {
-        return Some(AdvanceBlocked::Analysis);
+        return Some(AdvanceBlocked::AnalysisNotReady);
     }
     let response_with =
-        |verdict| inputs.webhook_responses.iter().find(|response| response.answer == verdict);
-    response_with(WebhookVerdict::Stop)
-        .or_else(|| response_with(WebhookVerdict::Wait))
+        |verdict| inputs.webhook_responses.iter().find(|response| response.verdict == verdict);
+    response_with(WebhookVerdict::Halt)
+        .or_else(|| response_with(WebhookVerdict::Retry))
         .cloned()
-        .map(AdvanceBlocked::Said)
+        .map(AdvanceBlocked::Webhook)
 }
 
 impl AdvanceBlocked {
     /// Returns whether only an operator can let the release go on.
     pub const fn needs_operator(&self) -> bool {
-        matches!(self, Self::Said(WebhookResponse { answer: WebhookVerdict::Stop, .. }))
+        matches!(self, Self::Webhook(WebhookResponse { verdict: WebhookVerdict::Halt, .. }))
     }
 
     /// Returns the command that removes the obstacle; `None` if no command helps.
     pub const fn suggested_command(&self) -> Option<&'static str> {
         match self {
-            Self::Analysis => Some("jeffrey analyze URL"),
-            Self::ModelUnknown | Self::Said(_) => None,
+            Self::AnalysisNotReady => Some("jeffrey analyze URL"),
+            Self::ModelUnknown | Self::Webhook(_) => None,
             Self::ValidationFailed
-            | Self::ValidationForeign { .. }
+            | Self::ValidationOfOtherModel { .. }
             | Self::ValidationMissing
             | Self::ValidationStale { .. } => Some("jeffrey validate --post URL"),
         }
@@ -141,14 +141,16 @@ impl fmt::Display for AdvanceBlocked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shorten = |sha: &str| sha.chars().take(12).collect::<String>();
         match self {
-            Self::Analysis => f.write_str("the stage's own answers are NOT READY"),
+            Self::AnalysisNotReady => f.write_str("the stage's own answers are NOT READY"),
             Self::ModelUnknown => f.write_str("the model worker does not say which model it has"),
-            Self::Said(WebhookResponse { name, answer: WebhookVerdict::Stop }) => {
-                write!(f, "`{name}` says stop")
+            Self::Webhook(WebhookResponse { name, verdict: WebhookVerdict::Halt }) => {
+                write!(f, "`{name}` answered halt")
             }
-            Self::Said(WebhookResponse { name, .. }) => write!(f, "`{name}` says wait, or nothing"),
+            Self::Webhook(WebhookResponse { name, .. }) => {
+                write!(f, "`{name}` answered retry, or not at all")
+            }
             Self::ValidationFailed => f.write_str("the release check of this model failed"),
-            Self::ValidationForeign { checked, deployed } => write!(
+            Self::ValidationOfOtherModel { checked, deployed } => write!(
                 f,
                 "the release check was of model {}, deployed is {}",
                 shorten(checked),
@@ -186,18 +188,19 @@ mod tests {
         };
         assert_eq!(check_advance(&inputs, now), None);
         assert_eq!(check_advance(&AdvanceInputs { readiness: None, ..inputs }, now), None);
-        let response = |name: &str, answer| WebhookResponse { name: name.to_owned(), answer };
+        let response =
+            |name: &str, answer| WebhookResponse { name: name.to_owned(), verdict: answer };
         let responses = [
-            response("a", WebhookVerdict::Go),
-            response("b", WebhookVerdict::Wait),
-            response("c", WebhookVerdict::Stop),
+            response("a", WebhookVerdict::Approve),
+            response("b", WebhookVerdict::Retry),
+            response("c", WebhookVerdict::Halt),
         ];
         let rows = [
             (AdvanceInputs { validation: None, ..inputs }, AdvanceBlocked::ValidationMissing),
             (AdvanceInputs { deployed_model: None, ..inputs }, AdvanceBlocked::ModelUnknown),
             (
                 AdvanceInputs { deployed_model: Some("cd"), ..inputs },
-                AdvanceBlocked::ValidationForeign {
+                AdvanceBlocked::ValidationOfOtherModel {
                     checked: deployed.clone(),
                     deployed: "cd".into(),
                 },
@@ -212,15 +215,15 @@ mod tests {
             ),
             (
                 AdvanceInputs { readiness: Some(Readiness::NotReady), ..inputs },
-                AdvanceBlocked::Analysis,
+                AdvanceBlocked::AnalysisNotReady,
             ),
             (
                 AdvanceInputs { webhook_responses: &responses[..2], ..inputs },
-                AdvanceBlocked::Said(responses[1].clone()),
+                AdvanceBlocked::Webhook(responses[1].clone()),
             ),
             (
                 AdvanceInputs { webhook_responses: &responses, ..inputs },
-                AdvanceBlocked::Said(responses[2].clone()),
+                AdvanceBlocked::Webhook(responses[2].clone()),
             ),
         ];
         for (inputs, expected) in rows {
@@ -228,7 +231,7 @@ mod tests {
             assert!(!expected.to_string().is_empty());
             assert_eq!(
                 expected.needs_operator(),
-                expected == AdvanceBlocked::Said(responses[2].clone())
+                expected == AdvanceBlocked::Webhook(responses[2].clone())
             );
         }
         assert_eq!(

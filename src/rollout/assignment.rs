@@ -103,13 +103,13 @@ impl AssignmentReason {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Bucket => "bucket",
-            Self::ReleaseDisabled => "closed",
-            Self::CohortOverride => "forced",
+            Self::ReleaseDisabled => "disabled",
+            Self::CohortOverride => "cohort_override",
             Self::ForeignOrigin => "foreign_origin",
             Self::Holdout => "holdout",
             Self::NoSubject => "no_subject",
             Self::NoText => "no_text",
-            Self::OverrideToken => "override",
+            Self::OverrideToken => "override_token",
             Self::Streamed => "streamed",
         }
     }

@@ -28,42 +28,42 @@ pub struct RolloutController {
     pub evidence: GateEvidence,
     /// Latest minute that was folded, in minutes since 1970; the event store is asked for later
     /// ones.
-    pub after: u64,
+    pub last_minute: u64,
     /// Counts of the canary since the stage began.
     pub canary: CohortCounts,
     /// Counts of stable since the stage began.
     pub stable: CohortCounts,
     /// Minute in which the stage began, in minutes since 1970; only later minutes are counted for
     /// it.
-    pub entered_after: u64,
+    pub stage_entered_after_minute: u64,
     /// Latest alert, refused commands aside; `None` if the current phase and stage have raised
     /// none.
-    pub told: Option<RolloutAlert>,
+    pub active_alert: Option<RolloutAlert>,
     /// Number of the last history entry; 0 before the first.
     pub seq: u64,
 }
 
 /// Input of the controller: an event that happens to a release.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "input", deny_unknown_fields)]
+#[serde(rename_all = "snake_case", tag = "type", deny_unknown_fields)]
 pub enum RolloutInput {
     /// An operator gives a command.
-    Asked {
+    Command {
         /// Name that the operator gave; it is not verified.
-        by: String,
+        actor: String,
         /// Command that the operator gave.
         command: OperatorCommand,
         /// Advance check that forbids a share increase; `None` if all checks pass.
-        withheld: Option<AdvanceBlocked>,
+        blocked_by: Option<AdvanceBlocked>,
         /// Last closed minute, in minutes since 1970.
-        closed: u64,
+        last_complete_minute: u64,
     },
     /// An isolate reported a hard failure.
-    Breach {
+    HardFailure {
         /// Kind of the hard failure.
         kind: HardFailureKind,
         /// Last closed minute, in minutes since 1970.
-        closed: u64,
+        last_complete_minute: u64,
     },
     /// A closed minute was counted.
     Minute {
@@ -71,20 +71,20 @@ pub enum RolloutInput {
         minute: Box<ClosedMinute>,
     },
     /// A plan replaces the current one.
-    Planned {
+    PlanApplied {
         /// Name that the operator gave; it is not verified.
-        by: String,
+        actor: String,
         /// Text of the plan, as TOML.
         plan: String,
         /// Last closed minute, in minutes since 1970.
-        closed: u64,
+        last_complete_minute: u64,
     },
     /// Time passed: the gates and the clock may move the release.
     Tick {
         /// Advance check that forbids a share increase; `None` if all checks pass.
-        withheld: Option<AdvanceBlocked>,
+        blocked_by: Option<AdvanceBlocked>,
         /// Last closed minute, in minutes since 1970.
-        closed: u64,
+        last_complete_minute: u64,
     },
 }
 
@@ -98,7 +98,7 @@ pub struct HistoryEntry {
     #[serde(rename = "now_ms")]
     pub now: UnixMs,
     /// Input that the entry records.
-    pub what: RolloutInput,
+    pub input: RolloutInput,
     /// State of the release after the input.
     pub state: PlanProgress,
     /// The canary's share after the input.
@@ -110,7 +110,7 @@ pub struct HistoryEntry {
     pub gates: Option<GateSummary>,
     /// Counts of the canary and of stable since the stage began; `None` if the input decided
     /// nothing.
-    pub counted: Option<[CohortCounts; 2]>,
+    pub counts: Option<[CohortCounts; 2]>,
 }
 
 /// Reasons why a plan is rejected; the current plan stays.
@@ -156,11 +156,11 @@ impl RolloutController {
         Self {
             state: PlanProgress::idle(now),
             evidence: GateEvidence::new(plan),
-            after: last_complete_minute,
+            last_minute: last_complete_minute,
             canary: CohortCounts::default(),
             stable: CohortCounts::default(),
-            entered_after: last_complete_minute,
-            told: None,
+            stage_entered_after_minute: last_complete_minute,
+            active_alert: None,
             seq: 0,
         }
     }
@@ -211,7 +211,7 @@ impl RolloutController {
     /// Returns the release after one input, and its history entry if the input changed anything or
     /// has to be answered.
     ///
-    /// The new plan of [`RolloutInput::Planned`] is `plan`; the caller has checked it with
+    /// The new plan of [`RolloutInput::PlanApplied`] is `plan`; the caller has checked it with
     /// [`RolloutController::validate_plan_change`].
     #[must_use]
     pub fn apply(
@@ -227,9 +227,9 @@ impl RolloutController {
                 let entry = (next != *self).then(|| next.record_entry(plan, input, now, None));
                 return (next, entry);
             }
-            RolloutInput::Planned { closed, .. } => {
+            RolloutInput::PlanApplied { last_complete_minute: closed, .. } => {
                 if self.state.share(plan) == Share::NONE {
-                    let after = self.after.max(*closed);
+                    let after = self.last_minute.max(*closed);
                     // The evidence is reset; a rolled-back release stays rolled back.
                     let (state, seq) = (self.state.clone(), self.seq);
                     next = Self { state, seq, ..Self::new(plan, now, after) };
@@ -237,11 +237,18 @@ impl RolloutController {
                 let entry = next.record_entry(plan, input, now, None);
                 return (next, Some(entry));
             }
-            RolloutInput::Asked { command, withheld, closed, .. } => {
-                ((Some(command.clone()), None, withheld.clone()), *closed)
+            RolloutInput::Command {
+                command,
+                blocked_by: withheld,
+                last_complete_minute: closed,
+                ..
+            } => ((Some(command.clone()), None, withheld.clone()), *closed),
+            RolloutInput::HardFailure { kind, last_complete_minute: closed } => {
+                ((None, Some(*kind), None), *closed)
             }
-            RolloutInput::Breach { kind, closed } => ((None, Some(*kind), None), *closed),
-            RolloutInput::Tick { withheld, closed } => ((None, None, withheld.clone()), *closed),
+            RolloutInput::Tick { blocked_by: withheld, last_complete_minute: closed } => {
+                ((None, None, withheld.clone()), *closed)
+            }
         };
         let gates = self.evidence.summarize(plan, last_complete_minute);
         let (command, hard_failure, blocked_by) = step;
@@ -251,21 +258,22 @@ impl RolloutController {
             return (next, None);
         }
         if state.phase != self.state.phase || state.stage != self.state.stage {
-            next.told = None;
+            next.active_alert = None;
         }
         next.state = state;
         let counted = [next.canary, next.stable];
         for action in &actions {
             match action {
                 RolloutAction::EnterStage => next.enter_stage(now),
-                RolloutAction::ForgetEvidence => {
+                RolloutAction::ResetEvidence => {
                     next.evidence = GateEvidence::new(plan);
                     // The minute in which the release starts may hold requests of before its
                     // rollback.
-                    next.after = next.after.max(now.0 / 60_000);
+                    next.last_minute = next.last_minute.max(now.0 / 60_000);
                 }
-                RolloutAction::Alert(RolloutAlert::Refused(_)) | RolloutAction::SetShare(_) => {}
-                RolloutAction::Alert(alert) => next.told = Some(alert.clone()),
+                RolloutAction::Alert(RolloutAlert::CommandRefused(_))
+                | RolloutAction::SetShare(_) => {}
+                RolloutAction::Alert(alert) => next.active_alert = Some(alert.clone()),
             }
         }
         let entry = next.record_entry(plan, input, now, Some((actions, gates, counted)));
@@ -279,7 +287,7 @@ impl RolloutController {
         now: UnixMs,
         last_complete_minute: u64,
     ) -> bool {
-        let tick = RolloutInput::Tick { withheld: None, closed: last_complete_minute };
+        let tick = RolloutInput::Tick { blocked_by: None, last_complete_minute };
         let (next, _) = self.apply(plan, &tick, now);
         next.state.share(plan) > self.state.share(plan)
     }
@@ -304,9 +312,9 @@ impl RolloutController {
 
     fn fold_minute(&mut self, plan: &Plan, minute: &ClosedMinute) {
         let before = self.evidence.clone();
-        self.after = self.after.max(minute.minute);
+        self.last_minute = self.last_minute.max(minute.minute);
         self.evidence = self.evidence.clone().fold_minute(plan, minute);
-        if self.evidence != before && minute.minute > self.entered_after {
+        if self.evidence != before && minute.minute > self.stage_entered_after_minute {
             self.canary.add(&minute.canary);
             self.stable.add(&minute.stable);
         }
@@ -316,7 +324,7 @@ impl RolloutController {
         self.evidence = self.evidence.clone().enter_stage(now.0 / 60_000);
         self.canary = CohortCounts::default();
         self.stable = CohortCounts::default();
-        self.entered_after = now.0 / 60_000;
+        self.stage_entered_after_minute = now.0 / 60_000;
     }
 
     fn record_entry(
@@ -334,12 +342,12 @@ impl RolloutController {
         HistoryEntry {
             seq: self.seq,
             now,
-            what: input.clone(),
+            input: input.clone(),
             state: self.state.clone(),
             share: self.state.share(plan),
             actions,
             gates,
-            counted,
+            counts: counted,
         }
     }
 }
@@ -395,9 +403,9 @@ pub fn explain_refusal(
         }
     } else if plan.freezes.iter().any(|freeze| freeze.is_active(now)) {
         "the plan freezes this time of the week".to_owned()
-    } else if gates.stable_breached {
+    } else if gates.stable_outside_limits {
         "the old system itself is outside the plan's limits for it".to_owned()
-    } else if gates.silent {
+    } else if gates.no_canary_data {
         "no canary request was counted for some minutes".to_owned()
     } else {
         "a critical gate fails".to_owned()
@@ -407,7 +415,7 @@ pub fn explain_refusal(
 
 /// Counts of a history that was replayed without a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ReplaySummary {
+pub struct HistoryReplaySummary {
     /// Number of history entries.
     pub entries: u64,
     /// Number of entries that led to an action.
@@ -462,14 +470,14 @@ pub enum ReplayMismatch {
 /// line.
 pub fn replay<'a>(
     lines: impl IntoIterator<Item = &'a str>,
-) -> Result<ReplaySummary, ReplayMismatch> {
+) -> Result<HistoryReplaySummary, ReplayMismatch> {
     let mut current: Option<(Plan, RolloutController)> = None;
-    let mut summary = ReplaySummary { entries: 0, decisions: 0 };
+    let mut summary = HistoryReplaySummary { entries: 0, decisions: 0 };
     for (text, line) in lines.into_iter().filter(|line| !line.trim().is_empty()).zip(1..) {
         let recorded: HistoryEntry =
             serde_json::from_str(text).map_err(|_| ReplayMismatch::Malformed { line })?;
         let read_plan = |text: &str| Plan::read(text).map_err(|_| ReplayMismatch::Plan { line });
-        if let RolloutInput::Planned { plan: text, .. } = &recorded.what {
+        if let RolloutInput::PlanApplied { plan: text, .. } = &recorded.input {
             let plan = read_plan(text)?;
             // Before the first plan, the release has not started.
             let controller = match current.take() {
@@ -485,7 +493,7 @@ pub fn replay<'a>(
             let (expected, found) = (controller.seq + 1, recorded.seq);
             return Err(ReplayMismatch::Gap { line, expected, found });
         }
-        let (next, entry) = controller.apply(plan, &recorded.what, recorded.now);
+        let (next, entry) = controller.apply(plan, &recorded.input, recorded.now);
         let decided = entry.map_or("nothing".to_owned(), |entry| {
             serde_json::to_string(&entry).unwrap_or_default()
         });
@@ -533,7 +541,12 @@ mod tests {
     }
 
     fn command_input(command: OperatorCommand, closed: u64) -> RolloutInput {
-        RolloutInput::Asked { by: "test".to_owned(), command, withheld: None, closed }
+        RolloutInput::Command {
+            actor: "test".to_owned(),
+            command,
+            blocked_by: None,
+            last_complete_minute: closed,
+        }
     }
 
     /// A release with its history, as it is exported.
@@ -548,10 +561,10 @@ mod tests {
             let plan = Plan::read(text).unwrap();
             let controller = RolloutController::new(&plan, NOW, 0);
             let mut run = Self { plan, controller, lines: Vec::new() };
-            let plan_input = RolloutInput::Planned {
-                by: "test".to_owned(),
+            let plan_input = RolloutInput::PlanApplied {
+                actor: "test".to_owned(),
                 plan: text.to_owned(),
-                closed: first_minute(),
+                last_complete_minute: first_minute(),
             };
             run.feed(&plan_input, NOW);
             run
@@ -567,7 +580,7 @@ mod tests {
             entry
         }
 
-        fn replay(&self) -> Result<ReplaySummary, ReplayMismatch> {
+        fn replay(&self) -> Result<HistoryReplaySummary, ReplayMismatch> {
             replay(self.lines.iter().map(String::as_str))
         }
     }
@@ -590,16 +603,21 @@ mod tests {
                 time_at(number + 1),
             );
             run.feed(
-                &RolloutInput::Tick { withheld: None, closed: first_minute() + number },
+                &RolloutInput::Tick {
+                    blocked_by: None,
+                    last_complete_minute: first_minute() + number,
+                },
                 time_at(number + 1),
             );
         }
         assert_eq!(run.controller.counts(Cohort::Canary).requests, 39 * 60);
-        let hard_failure =
-            RolloutInput::Breach { kind: HardFailureKind::Trap, closed: first_minute() + 39 };
+        let hard_failure = RolloutInput::HardFailure {
+            kind: HardFailureKind::Trap,
+            last_complete_minute: first_minute() + 39,
+        };
         let entry = run.feed(&hard_failure, time_at(41)).unwrap();
         assert_eq!(entry.share, Share::NONE);
-        assert!(entry.gates.is_some() && entry.counted.unwrap()[0].requests == 39 * 60);
+        assert!(entry.gates.is_some() && entry.counts.unwrap()[0].requests == 39 * 60);
         assert!(run.feed(&hard_failure, time_at(42)).is_none(), "latched, and once is enough");
         let replayed = run.replay().unwrap();
         assert_eq!(replayed.entries, run.lines.len() as u64);
@@ -610,14 +628,20 @@ mod tests {
     fn what_a_release_did_before_a_rollback_is_not_held_against_it_again() {
         let mut run = ReplayHarness::new(DEFAULT_PLAN_TOML);
         run.feed(&command_input(OperatorCommand::Start, first_minute()), NOW);
-        let hard_failure =
-            RolloutInput::Breach { kind: HardFailureKind::Trap, closed: first_minute() + 5 };
+        let hard_failure = RolloutInput::HardFailure {
+            kind: HardFailureKind::Trap,
+            last_complete_minute: first_minute() + 5,
+        };
         run.feed(&hard_failure, time_at(6)).unwrap();
         // Some minutes in which the canary had traffic are not closed yet.
         let resume = OperatorCommand::Resume { reason: "mended".to_owned() };
         run.feed(&command_input(resume, first_minute() + 5), time_at(7)).unwrap();
-        assert_eq!(run.controller.after, first_minute() + 7, "the ledger is asked for later ones");
-        assert_eq!(run.controller.entered_after, first_minute() + 7);
+        assert_eq!(
+            run.controller.last_minute,
+            first_minute() + 7,
+            "the ledger is asked for later ones"
+        );
+        assert_eq!(run.controller.stage_entered_after_minute, first_minute() + 7);
         run.replay().unwrap();
     }
 
@@ -626,21 +650,27 @@ mod tests {
         let mut run = ReplayHarness::new(DEFAULT_PLAN_TOML);
         run.feed(&command_input(OperatorCommand::Start, first_minute()), NOW);
         run.feed(
-            &RolloutInput::Breach { kind: HardFailureKind::Trap, closed: first_minute() },
+            &RolloutInput::HardFailure {
+                kind: HardFailureKind::Trap,
+                last_complete_minute: first_minute(),
+            },
             time_at(1),
         )
         .unwrap();
         let plan =
             DEFAULT_PLAN_TOML.replacen("min_duration = \"24h\"", "min_duration = \"23h\"", 1);
         run.plan = Plan::read(&plan).unwrap();
-        let plan_input =
-            RolloutInput::Planned { by: "test".to_owned(), plan, closed: first_minute() };
+        let plan_input = RolloutInput::PlanApplied {
+            actor: "test".to_owned(),
+            plan,
+            last_complete_minute: first_minute(),
+        };
         run.feed(&plan_input, time_at(2)).unwrap();
         let start =
             run.feed(&command_input(OperatorCommand::Start, first_minute()), time_at(3)).unwrap();
         assert_eq!(
             start.actions,
-            [RolloutAction::Alert(RolloutAlert::Refused(OperatorCommand::Start))]
+            [RolloutAction::Alert(RolloutAlert::CommandRefused(OperatorCommand::Start))]
         );
         let resume = OperatorCommand::Resume { reason: "mended".to_owned() };
         let resumed = run.feed(&command_input(resume, first_minute()), time_at(4)).unwrap();
@@ -714,8 +744,11 @@ mod tests {
             "`advance` is not done now: no canary request was counted for some minutes"
         );
         let entry = run.feed(&command_input(advance("hurry"), first_minute()), time_at(1)).unwrap();
-        assert_eq!(entry.actions, [RolloutAction::Alert(RolloutAlert::Refused(advance("hurry")))]);
-        assert_eq!(run.controller.told, None);
+        assert_eq!(
+            entry.actions,
+            [RolloutAction::Alert(RolloutAlert::CommandRefused(advance("hurry")))]
+        );
+        assert_eq!(run.controller.active_alert, None);
     }
 
     #[test]
@@ -756,10 +789,10 @@ mod tests {
         // The evidence of the current stage outlives a change of a later one.
         run.feed(&RolloutInput::Minute { minute: minute(first_minute() + 1, 0) }, time_at(2));
         run.plan = validate(&run, &later_stage_plan).unwrap();
-        let plan_input = RolloutInput::Planned {
-            by: "test".to_owned(),
+        let plan_input = RolloutInput::PlanApplied {
+            actor: "test".to_owned(),
             plan: later_stage_plan,
-            closed: first_minute() + 1,
+            last_complete_minute: first_minute() + 1,
         };
         run.feed(&plan_input, time_at(3)).unwrap();
         assert_eq!(run.controller.counts(Cohort::Canary).requests, 60);
@@ -786,8 +819,8 @@ mod tests {
                     1 => command_input(OperatorCommand::Resume { reason }, closed),
                     2 => command_input(OperatorCommand::Pause { reason }, closed),
                     3 => command_input(OperatorCommand::Advance { reason }, closed),
-                    4 => RolloutInput::Breach { kind: HardFailureKind::Trap, closed },
-                    5 => RolloutInput::Tick { withheld, closed },
+                    4 => RolloutInput::HardFailure { kind: HardFailureKind::Trap, last_complete_minute: closed },
+                    5 => RolloutInput::Tick { blocked_by: withheld, last_complete_minute: closed },
                     _ => RolloutInput::Minute { minute: minute(closed.saturating_sub(errors), errors) },
                 };
                 let entry = run.feed(&input, time_at(clock + 1));

@@ -121,7 +121,7 @@ pub struct TopSubjects {
     /// All errors of the canary.
     pub errors: u64,
     /// Errors of the two canary subjects with the most errors.
-    pub of_two: u64,
+    pub top_two_errors: u64,
     /// All requests of stable.
     pub stable_requests: u64,
     /// All errors of stable.
@@ -135,7 +135,7 @@ impl TopSubjects {
         let stable = Proportion::new(self.stable_errors, self.stable_requests);
         let expected = stable.rate().unwrap_or(0.0) * self.requests as f64;
         let excess = self.errors as f64 - expected;
-        self.of_two > 2 && excess > 0.0 && self.of_two as f64 > excess / 2.0
+        self.top_two_errors > 2 && excess > 0.0 && self.top_two_errors as f64 > excess / 2.0
     }
 }
 
@@ -166,7 +166,7 @@ pub struct ClosedMinute {
     pub discordant: CountByCohort,
     /// Concentration of the canary's errors over the last sixty minutes.
     #[serde(default)]
-    pub concentration: TopSubjects,
+    pub top_subjects: TopSubjects,
 }
 
 /// Metrics whose subjects are counted: those that the old system reports too, except feedback,
@@ -340,7 +340,7 @@ mod tests {
         let row = |errors, of_two| TopSubjects {
             requests: 3_600,
             errors,
-            of_two,
+            top_two_errors: of_two,
             stable_requests: 32_400,
             stable_errors: 324,
         };

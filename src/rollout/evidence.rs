@@ -45,9 +45,9 @@ pub struct GateSummary {
     /// Findings of the gates, in the plan's order.
     pub findings: Vec<GateFinding>,
     /// Whether the old system is outside the plan's limits for it.
-    pub stable_breached: bool,
+    pub stable_outside_limits: bool,
     /// Whether no canary request was counted for [`SILENT_AFTER_MINUTES`].
-    pub silent: bool,
+    pub no_canary_data: bool,
     /// The canary's requests since the stage began.
     pub samples: u64,
 }
@@ -63,7 +63,9 @@ impl GateSummary {
         let required = self
             .verdicts_of(GateEffect::RollBack)
             .chain(self.verdicts_of(GateEffect::BlockAdvance));
-        worst_verdict(required) == GateVerdict::Pass && !self.stable_breached && !self.silent
+        worst_verdict(required) == GateVerdict::Pass
+            && !self.stable_outside_limits
+            && !self.no_canary_data
     }
 
     /// Returns the first failing gate that rolls back; `None` if there is none.
@@ -173,8 +175,8 @@ impl GateEvidence {
         apply_e_bh(plan, &mut findings);
         GateSummary {
             findings,
-            stable_breached: self.is_stable_breached(plan),
-            silent: is_silent(self.canary),
+            stable_outside_limits: self.is_stable_breached(plan),
+            no_canary_data: is_silent(self.canary),
             samples: self.samples,
         }
     }
@@ -204,7 +206,7 @@ fn apply_e_bh(plan: &Plan, findings: &mut [GateFinding]) {
     let mut order: Vec<(usize, f64)> = findings
         .iter()
         .enumerate()
-        .filter(|(_, finding)| finding.effect == GateEffect::Warn && finding.note.is_none())
+        .filter(|(_, finding)| finding.effect == GateEffect::Warn && finding.reason.is_none())
         .filter_map(|(index, finding)| Some((index, missing(finding)?)))
         .collect();
     order.sort_by(|(_, a), (_, b)| a.total_cmp(b));
@@ -220,7 +222,7 @@ fn apply_e_bh(plan: &Plan, findings: &mut [GateFinding]) {
         });
         if finding.verdict == GateVerdict::Pass && exceeds_limit {
             finding.verdict = GateVerdict::Fail;
-            finding.note = Some(VerdictReason::Together);
+            finding.reason = Some(VerdictReason::CombinedEvidence);
         }
     }
 }
@@ -294,11 +296,14 @@ mod tests {
         let evidence = fold_all(&plan, quiet.chain(bad));
         let result = finding(&evidence, &plan, ERRORS, 179);
         assert_eq!(result.verdict, GateVerdict::Fail);
-        let crossed = result.crossed.unwrap();
+        let crossed = result.failed_at_minute.unwrap();
         assert!((122..140).contains(&crossed), "{crossed}");
         assert!(result.ln_evidence > result.ln_threshold, "{result:?}");
         // The estimate covers the change, not the two quiet hours before it.
-        assert!(result.value.unwrap() > 4.0 && result.since.unwrap() >= 118, "{result:?}");
+        assert!(
+            result.value.unwrap() > 4.0 && result.changed_at_minute.unwrap() >= 118,
+            "{result:?}"
+        );
         assert_eq!(evidence.summarize(&plan, 179).first_failure().unwrap().gate, ERRORS);
     }
 
@@ -324,18 +329,21 @@ mod tests {
     fn no_data_neither_passes_nor_fails() {
         let plan = plan();
         let none = GateEvidence::new(&plan).summarize(&plan, 0);
-        assert!(none.silent && !none.allows_advance() && none.first_failure().is_none());
+        assert!(none.no_canary_data && !none.allows_advance() && none.first_failure().is_none());
         assert!(none.findings.iter().all(|found| found.verdict == GateVerdict::Hold));
         let fine = fold_all(&plan, (0..30).map(|at| minute(at, 0, 5)));
         assert_eq!(finding(&fine, &plan, ERRORS, 33).verdict, GateVerdict::Pass);
         let silent = finding(&fine, &plan, ERRORS, 34);
-        assert_eq!((silent.verdict, silent.note), (GateVerdict::Hold, Some(VerdictReason::NoData)));
-        assert!(fine.summarize(&plan, 34).silent);
+        assert_eq!(
+            (silent.verdict, silent.reason),
+            (GateVerdict::Hold, Some(VerdictReason::NoData))
+        );
+        assert!(fine.summarize(&plan, 34).no_canary_data);
         // Empty minutes are neither data nor evidence.
         let empty =
             (30..40).map(|at| ClosedMinute { canary: CohortCounts::default(), ..minute(at, 0, 5) });
         let evidence = empty.fold(fine, |evidence, minute| evidence.fold_minute(&plan, &minute));
-        assert!(evidence.summarize(&plan, 39).silent);
+        assert!(evidence.summarize(&plan, 39).no_canary_data);
     }
 
     #[test]
@@ -346,22 +354,26 @@ mod tests {
             let concentration = TopSubjects {
                 requests: 3_600,
                 errors: of_two + 30,
-                of_two,
+                top_two_errors: of_two,
                 stable_requests: 32_400,
                 stable_errors: 324,
             };
             // The same subject fails again and again: it is newly affected once.
-            ClosedMinute { first_affected: Vec::new(), concentration, ..minute(number, 4, 5) }
+            ClosedMinute {
+                first_affected: Vec::new(),
+                top_subjects: concentration,
+                ..minute(number, 4, 5)
+            }
         };
         let evidence = fold_all(&plan, (1..90).map(by_one));
         let result = finding(&evidence, &plan, ERRORS, 89);
         assert_eq!(
-            (result.verdict, result.note),
+            (result.verdict, result.reason),
             (GateVerdict::Hold, Some(VerdictReason::OneClient))
         );
         // The same errors of many clients roll back.
         let many =
-            (1..90).map(|at| ClosedMinute { concentration: TopSubjects::default(), ..by_one(at) });
+            (1..90).map(|at| ClosedMinute { top_subjects: TopSubjects::default(), ..by_one(at) });
         assert_eq!(finding(&fold_all(&plan, many), &plan, ERRORS, 89).verdict, GateVerdict::Fail);
     }
 
@@ -378,7 +390,7 @@ mod tests {
         });
         let result = finding(&fold_all(&plan, minutes), &plan, ERRORS, 1_399);
         assert_eq!(
-            (result.verdict, result.note),
+            (result.verdict, result.reason),
             (GateVerdict::Hold, Some(VerdictReason::Tolerated))
         );
         assert!((result.value.unwrap() - 1.45).abs() < 0.2, "{result:?}");
@@ -397,7 +409,7 @@ mod tests {
             let evidence =
                 fold_all(plan, (0..240).map(|at| alone(at, errors * u64::from(at % 2 == 0))));
             let result = finding(&evidence, plan, ERRORS, 239);
-            (result.verdict, result.note, result.limit)
+            (result.verdict, result.reason, result.limit)
         };
         assert_eq!(
             assess(&with, 2),
@@ -406,7 +418,7 @@ mod tests {
         assert_eq!(assess(&with, 12), (GateVerdict::Fail, None, Some(0.03)));
         assert_eq!(
             assess(&without, 12),
-            (GateVerdict::Hold, Some(VerdictReason::NotAvailable), Some(1.5))
+            (GateVerdict::Hold, Some(VerdictReason::NoStableData), Some(1.5))
         );
     }
 
@@ -442,8 +454,11 @@ mod tests {
         assert_eq!(alone, together);
         let evidence = fold_all(&three, (0..together).map(high));
         let result = finding(&evidence, &three, "a", together - 1);
-        assert_eq!(result.note, Some(VerdictReason::Together));
-        assert!(result.ln_evidence < result.ln_threshold && result.crossed.is_none(), "{result:?}");
+        assert_eq!(result.reason, Some(VerdictReason::CombinedEvidence));
+        assert!(
+            result.ln_evidence < result.ln_threshold && result.failed_at_minute.is_none(),
+            "{result:?}"
+        );
         // One of three gates is not enough.
         let mixed = text(&[gate("a", 25), gate("b", 60), gate("c", 60)].concat());
         let mixed = Plan::read(&mixed).unwrap();
@@ -484,7 +499,7 @@ mod tests {
         let minutes = [minute(0, 0, 5), bad, minute(2, 0, 5)];
         let result = finding(&fold_all(&plan, minutes), &plan, "dimension mismatch", 2);
         assert_eq!(
-            (result.verdict, result.crossed, result.value),
+            (result.verdict, result.failed_at_minute, result.value),
             (GateVerdict::Fail, Some(1), Some(1.0))
         );
     }
@@ -493,10 +508,10 @@ mod tests {
     fn stable_that_breaks_its_own_limits_is_reported_and_lets_nothing_rise() {
         let plan = plan();
         let fine = fold_all(&plan, (0..30).map(|at| minute(at, 0, 5)));
-        assert!(!fine.summarize(&plan, 29).stable_breached);
+        assert!(!fine.summarize(&plan, 29).stable_outside_limits);
         let broken = fine.fold_minute(&plan, &minute(30, 0, 300));
         let summary = broken.summarize(&plan, 30);
-        assert!(summary.stable_breached && !summary.allows_advance());
+        assert!(summary.stable_outside_limits && !summary.allows_advance());
         assert!(summary.first_failure().is_none());
     }
 

@@ -53,11 +53,11 @@ pub enum Phase {
     /// The release may not advance now; its traffic continues.
     Holding {
         /// Reason why the release holds.
-        why: HoldReason,
+        reason: HoldReason,
     },
     /// The release has not started; it has no traffic.
     Idle,
-    /// An operator, or a webhook that answered `stop`, stopped the release at its current share.
+    /// An operator, or a webhook that answered `halt`, stopped the release at its current share.
     /// Traffic continues, and so do the gates.
     Paused {
         /// Reason given by the operator, or the advance check that needs an operator.
@@ -86,9 +86,9 @@ pub enum HoldReason {
     /// No canary request was counted for some minutes.
     NoData,
     /// The old system is outside the plan's limits for it.
-    StableBreached,
+    StableOutsideLimits,
     /// The gates pass, but an advance check blocks the share increase.
-    Withheld(AdvanceBlocked),
+    AdvanceBlocked(AdvanceBlocked),
 }
 
 impl Phase {
@@ -114,11 +114,11 @@ impl Phase {
 #[serde(rename_all = "snake_case")]
 pub enum RollbackCause {
     /// A hard failure: an event that no canary may cause even once.
-    Breach(HardFailureKind),
+    HardFailure(HardFailureKind),
     /// A critical gate failed; this is its finding.
     Gate(GateFinding),
     /// An operator rolled the release back.
-    Person {
+    Operator {
         /// Reason that the operator gave.
         reason: String,
     },
@@ -198,7 +198,7 @@ pub enum RolloutAction {
     /// Starts a new stage: resets the counts and the evidence that belong to a stage.
     EnterStage,
     /// Resets all evidence of the release.
-    ForgetEvidence,
+    ResetEvidence,
     /// Sets the canary's share of the traffic.
     SetShare(Share),
 }
@@ -208,19 +208,19 @@ pub enum RolloutAction {
 #[serde(rename_all = "snake_case")]
 pub enum RolloutAlert {
     /// An operator has to approve; `true` if the gates could not decide before the deadline.
-    ApprovalWanted(bool),
+    ApprovalRequired(bool),
     /// The release holds because of these gates, which do not pass.
-    Held(Vec<GateFinding>),
+    Holding(Vec<GateFinding>),
     /// No canary request was counted for some minutes.
     NoData,
     /// The command is not possible now.
-    Refused(OperatorCommand),
+    CommandRefused(OperatorCommand),
     /// The release was rolled back for this cause.
     RolledBack(RollbackCause),
     /// The old system is outside the plan's limits for it.
-    StableBreached,
+    StableOutsideLimits,
     /// The gates pass, but this advance check blocks the share increase.
-    Withheld(AdvanceBlocked),
+    AdvanceBlocked(AdvanceBlocked),
 }
 
 impl PlanProgress {
@@ -267,11 +267,11 @@ impl PlanProgress {
         if self.share(plan) == Share::NONE {
             return None;
         }
-        let hard_failure = input.hard_failure.map(RollbackCause::Breach);
+        let hard_failure = input.hard_failure.map(RollbackCause::HardFailure);
         let gate = || input.gates.first_failure().cloned().map(RollbackCause::Gate);
         let person = || match &input.command {
             Some(OperatorCommand::RollBack { reason }) => {
-                Some(RollbackCause::Person { reason: reason.clone() })
+                Some(RollbackCause::Operator { reason: reason.clone() })
             }
             _ => None,
         };
@@ -288,10 +288,15 @@ impl PlanProgress {
     ) -> (Self, Vec<RolloutAction>) {
         let has_traffic = self.share(plan) > Share::NONE;
         let is_frozen = plan.freezes.iter().any(|freeze| freeze.is_active(now));
-        let may_start = !is_frozen && !input.gates.stable_breached && input.blocked_by.is_none();
-        let may_advance = may_start && !input.gates.silent;
-        let refuse =
-            || (self.clone(), vec![RolloutAction::Alert(RolloutAlert::Refused(command.clone()))]);
+        let may_start =
+            !is_frozen && !input.gates.stable_outside_limits && input.blocked_by.is_none();
+        let may_advance = may_start && !input.gates.no_canary_data;
+        let refuse = || {
+            (
+                self.clone(),
+                vec![RolloutAction::Alert(RolloutAlert::CommandRefused(command.clone()))],
+            )
+        };
         match (command, &self.phase) {
             (OperatorCommand::Abort { reason }, phase)
                 if !matches!(phase, Phase::Aborted { .. }) =>
@@ -369,10 +374,10 @@ impl PlanProgress {
             let phase = if blocker.needs_operator() {
                 Phase::Paused { reason: blocker.to_string() }
             } else {
-                Phase::Holding { why: HoldReason::Withheld(blocker.clone()) }
+                Phase::Holding { reason: HoldReason::AdvanceBlocked(blocker.clone()) }
             };
             let alert = (phase != self.phase)
-                .then_some(RolloutAction::Alert(RolloutAlert::Withheld(blocker)));
+                .then_some(RolloutAction::Alert(RolloutAlert::AdvanceBlocked(blocker)));
             return (self.keep_or_enter_phase(phase, now), alert.into_iter().collect());
         }
         if is_due && has_passed && stage.approval {
@@ -388,15 +393,16 @@ impl PlanProgress {
             return self.transition(Phase::AwaitingApproval { undecided: true }, gates, now);
         }
         let is_healthy = gates.critical_verdict() == GateVerdict::Pass
-            && !gates.stable_breached
-            && !gates.silent;
-        let why = match (gates.silent, gates.stable_breached) {
+            && !gates.stable_outside_limits
+            && !gates.no_canary_data;
+        let why = match (gates.no_canary_data, gates.stable_outside_limits) {
             (true, _) => HoldReason::NoData,
-            (false, true) => HoldReason::StableBreached,
+            (false, true) => HoldReason::StableOutsideLimits,
             (false, false) => HoldReason::Gates,
         };
         let must_hold = is_due || !is_healthy || awaits_approval;
-        let phase = if must_hold { Phase::Holding { why } } else { self.running_phase(plan) };
+        let phase =
+            if must_hold { Phase::Holding { reason: why } } else { self.running_phase(plan) };
         self.transition(phase, gates, now)
     }
 
@@ -420,15 +426,17 @@ impl PlanProgress {
             return (self.clone(), Vec::new());
         }
         let alert = match &phase {
-            Phase::AwaitingApproval { undecided } => Some(RolloutAlert::ApprovalWanted(*undecided)),
-            Phase::Holding { why: HoldReason::NoData } => Some(RolloutAlert::NoData),
-            Phase::Holding { why: HoldReason::StableBreached } => {
-                Some(RolloutAlert::StableBreached)
+            Phase::AwaitingApproval { undecided } => {
+                Some(RolloutAlert::ApprovalRequired(*undecided))
+            }
+            Phase::Holding { reason: HoldReason::NoData } => Some(RolloutAlert::NoData),
+            Phase::Holding { reason: HoldReason::StableOutsideLimits } => {
+                Some(RolloutAlert::StableOutsideLimits)
             }
             Phase::Holding { .. } => {
                 let open_findings =
                     gates.findings.iter().filter(|finding| finding.verdict != GateVerdict::Pass);
-                Some(RolloutAlert::Held(open_findings.cloned().collect()))
+                Some(RolloutAlert::Holding(open_findings.cloned().collect()))
             }
             _ => None,
         };
@@ -453,7 +461,7 @@ impl PlanProgress {
 /// Enters the first stage; `None` if the plan has no stage.
 fn start_release(plan: &Plan, now: UnixMs) -> Option<(PlanProgress, Vec<RolloutAction>)> {
     let (state, mut actions) = enter_stage(plan, 0, plan.stages.first()?, now);
-    actions.push(RolloutAction::ForgetEvidence);
+    actions.push(RolloutAction::ResetEvidence);
     Some((state, actions))
 }
 
@@ -486,7 +494,7 @@ mod tests {
             metric: Metric::Errors,
             effect,
             verdict,
-            note: None,
+            reason: None,
             value: None,
             limit: None,
             samples: 0,
@@ -494,8 +502,8 @@ mod tests {
             ln_evidence: None,
             ln_threshold: None,
             decides_in_minutes: None,
-            crossed: None,
-            since: None,
+            failed_at_minute: None,
+            changed_at_minute: None,
         }
     }
 
@@ -506,8 +514,8 @@ mod tests {
                 finding(GateEffect::Warn, GateVerdict::Fail),
                 finding(GateEffect::BlockAdvance, advance),
             ],
-            stable_breached: false,
-            silent: false,
+            stable_outside_limits: false,
+            no_canary_data: false,
             samples: 1_000_000,
         }
     }
@@ -519,8 +527,8 @@ mod tests {
             for advance in [GateVerdict::Pass, GateVerdict::Hold] {
                 for bits in 0..8_u8 {
                     let mut gates = summary(critical, advance);
-                    gates.stable_breached = bits & 1 > 0;
-                    gates.silent = bits & 2 > 0;
+                    gates.stable_outside_limits = bits & 1 > 0;
+                    gates.no_canary_data = bits & 2 > 0;
                     gates.samples = if bits & 4 > 0 { 0 } else { 1_000_000 };
                     all.push(gates);
                 }
@@ -535,12 +543,14 @@ mod tests {
             Phase::AwaitingApproval { undecided: false },
             Phase::AwaitingApproval { undecided: true },
             Phase::Frozen,
-            Phase::Holding { why: HoldReason::Gates },
+            Phase::Holding { reason: HoldReason::Gates },
             Phase::Idle,
             Phase::Paused { reason: "x".into() },
             Phase::Promoted,
             Phase::Ramping,
-            Phase::RolledBack { cause: Box::new(RollbackCause::Breach(HardFailureKind::Trap)) },
+            Phase::RolledBack {
+                cause: Box::new(RollbackCause::HardFailure(HardFailureKind::Trap)),
+            },
             Phase::Watching,
         ]
     }
@@ -640,8 +650,8 @@ mod tests {
             }
             increases += 1;
             let began = before == Share::NONE;
-            assert!(!input.gates.stable_breached, "{state:?} {input:?}");
-            assert!(began || !input.gates.silent, "{state:?} {input:?}");
+            assert!(!input.gates.stable_outside_limits, "{state:?} {input:?}");
+            assert!(began || !input.gates.no_canary_data, "{state:?} {input:?}");
             // Without a command, the share increases only when all gates pass and the stage was
             // long enough.
             assert!(input.blocked_by.is_none(), "{state:?} {input:?}");
@@ -672,7 +682,7 @@ mod tests {
                 Some(OperatorCommand::Resume { reason }) => {
                     assert!(!reason.trim().is_empty());
                     assert_eq!(next.stage, 0);
-                    assert!(actions.contains(&RolloutAction::ForgetEvidence));
+                    assert!(actions.contains(&RolloutAction::ResetEvidence));
                 }
                 other => panic!("{other:?} ended a rollback"),
             }
@@ -723,7 +733,7 @@ mod tests {
     fn the_same_hold_alerts_once() {
         let plan = plan();
         let mut gates = summary(GateVerdict::Pass, GateVerdict::Pass);
-        gates.silent = true;
+        gates.no_canary_data = true;
         let state = PlanProgress { phase: Phase::Ramping, ..PlanProgress::idle(NOW) };
         let input =
             StepInput { gates: &gates, command: None, hard_failure: None, blocked_by: None };

@@ -24,9 +24,9 @@ pub struct ReleaseState {
     #[serde(rename = "changed_ms")]
     pub changed_at: UnixMs,
     /// Hard failures that isolates reported since the last manual change or share increase.
-    pub breaches: u64,
+    pub hard_failures: u64,
     /// Latest of these hard failures; `None` without one.
-    pub last_breach: Option<HardFailure>,
+    pub last_hard_failure: Option<HardFailure>,
 }
 
 /// An event that stops a canary at once, as an isolate reports it.
@@ -107,8 +107,8 @@ impl ReleaseState {
             share,
             killed: false,
             changed_at: UnixMs(0),
-            breaches: 0,
-            last_breach: None,
+            hard_failures: 0,
+            last_hard_failure: None,
         }
     }
 
@@ -135,8 +135,8 @@ impl ReleaseState {
             share: share.unwrap_or(self.share),
             killed: change.killed.unwrap_or(self.killed),
             changed_at: now,
-            breaches: 0,
-            last_breach: None,
+            hard_failures: 0,
+            last_hard_failure: None,
         })
     }
 
@@ -148,8 +148,8 @@ impl ReleaseState {
             version: self.version + 1,
             share,
             changed_at: now,
-            breaches: if is_increase { 0 } else { self.breaches },
-            last_breach: self.last_breach.filter(|_| !is_increase),
+            hard_failures: if is_increase { 0 } else { self.hard_failures },
+            last_hard_failure: self.last_hard_failure.filter(|_| !is_increase),
             ..self.clone()
         }
     }
@@ -157,8 +157,8 @@ impl ReleaseState {
     /// Returns the state after an isolate reported a hard failure. The share stays: an isolate
     /// speaks for itself only.
     pub fn record_hard_failure(&self, hard_failure: HardFailure) -> Self {
-        let breaches = self.breaches.saturating_add(1);
-        Self { breaches, last_breach: Some(hard_failure), ..self.clone() }
+        let breaches = self.hard_failures.saturating_add(1);
+        Self { hard_failures: breaches, last_hard_failure: Some(hard_failure), ..self.clone() }
     }
 }
 
@@ -180,11 +180,14 @@ mod tests {
             .record_hard_failure(hard_failure);
         let rolled_back = ramping.apply_planned_share(Share::NONE, NOW);
         assert_eq!(
-            (rolled_back.version, rolled_back.breaches, rolled_back.last_breach),
+            (rolled_back.version, rolled_back.hard_failures, rolled_back.last_hard_failure),
             (2, 1, Some(hard_failure))
         );
         let resumed = rolled_back.apply_planned_share(Share::ALL, NOW);
-        assert_eq!((resumed.version, resumed.breaches, resumed.last_breach), (3, 0, None));
+        assert_eq!(
+            (resumed.version, resumed.hard_failures, resumed.last_hard_failure),
+            (3, 0, None)
+        );
     }
 
     #[test]
@@ -219,12 +222,12 @@ mod tests {
             .record_hard_failure(hard_failure)
             .record_hard_failure(hard_failure);
         assert_eq!(
-            (release.breaches, release.last_breach, release.version),
+            (release.hard_failures, release.last_hard_failure, release.version),
             (2, Some(hard_failure), 0)
         );
         assert_eq!(release.share, Share::ALL);
         let after = release.apply_change(&change(0, None, Some(false)), NOW).unwrap();
-        assert_eq!((after.breaches, after.last_breach), (0, None));
+        assert_eq!((after.hard_failures, after.last_hard_failure), (0, None));
     }
 
     #[test]

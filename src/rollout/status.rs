@@ -39,9 +39,9 @@ pub struct RolloutStatus {
     /// Counts of stable since the stage began.
     pub stable: CohortCounts,
     /// Names of the commands that fit the current phase.
-    pub can: Vec<String>,
+    pub allowed_commands: Vec<String>,
     /// Latest alert of the current phase and stage; `None` if there is none.
-    pub told: Option<RolloutAlert>,
+    pub active_alert: Option<RolloutAlert>,
     /// Latest release check that the gateway received; `None` if it never received one.
     pub validation: Option<ModelValidation>,
     /// Number of the last history entry; 0 before the first.
@@ -50,7 +50,7 @@ pub struct RolloutStatus {
     #[serde(rename = "now_ms")]
     pub now: UnixMs,
     /// Factor by which this time passes faster than the clock; 1 outside of a rehearsal.
-    pub time_factor: u64,
+    pub time_scale: u64,
 }
 
 /// Every command, in the order in which they are offered; the operator adds the reason.
@@ -72,7 +72,15 @@ pub fn build_status(
     time_factor: u64,
     (now, last_complete_minute): (UnixMs, u64),
 ) -> RolloutStatus {
-    let RolloutController { state, canary, stable, told, seq, entered_after, .. } = controller;
+    let RolloutController {
+        state,
+        canary,
+        stable,
+        active_alert: told,
+        seq,
+        stage_entered_after_minute: entered_after,
+        ..
+    } = controller;
     let minutes = now.0.saturating_sub(state.stage_entered_at.0) / 60_000;
     let is_progressing = !matches!(
         state.phase,
@@ -89,17 +97,17 @@ pub fn build_status(
         counted_after: *entered_after,
         canary: *canary,
         stable: *stable,
-        can: COMMANDS
+        allowed_commands: COMMANDS
             .map(|command| command())
             .iter()
             .filter(|command| is_allowed(controller, plan, command))
             .map(|command| command.name().to_owned())
             .collect(),
-        told: told.clone(),
+        active_alert: told.clone(),
         validation,
         seq: *seq,
         now,
-        time_factor,
+        time_scale: time_factor,
         state: state.clone(),
     }
 }

@@ -108,7 +108,7 @@ impl LogLine {
         let tag: LogLineTag =
             serde_json::from_str(text).map_err(|_| LogLineError::NotJsonObject)?;
         match (tag.event.as_deref(), tag.schema_version) {
-            (Some("verdict"), _) => Ok(Self::Other),
+            (Some("feedback"), _) => Ok(Self::Other),
             (Some("classify"), _) => {
                 let line: LogLineV3 =
                     serde_json::from_str(text).map_err(|_| LogLineError::InvalidFields)?;
@@ -523,7 +523,7 @@ mod tests {
         let legacy = prediction(LEGACY_LINE);
         assert_eq!((legacy.time_ms, legacy.label), (Some(1_795_514_400_500), Some(Label::Anger)));
         assert_eq!(legacy.rule.as_deref(), Some("tiebreak_anger_keyword_standard"));
-        assert_eq!(LogLine::parse(r#"{"event":"verdict","good":true}"#), Ok(LogLine::Other));
+        assert_eq!(LogLine::parse(r#"{"event":"feedback","good":true}"#), Ok(LogLine::Other));
         // The old system's answer could not be read.
         let unread = EVENT_LINE.replace(r#""linear_head""#, "null").replace(r#""joy""#, "null");
         assert_eq!(LogLine::parse(&unread), Ok(LogLine::Other));

@@ -58,7 +58,7 @@ pub struct AnnotationSet {
 struct AnnotationCandidate {
     row: AnnotationRow,
     low_confidence: bool,
-    has_verdict: bool,
+    has_feedback: bool,
 }
 
 /// Fields of an event that the selection uses.
@@ -75,8 +75,8 @@ enum AnnotationEvent {
         low_confidence: Option<bool>,
         top2: Option<[(Label, f64); 2]>,
     },
-    Verdict {
-        of: String,
+    Feedback {
+        classify_id: String,
         correct_label: Option<Label>,
         good: Option<bool>,
     },
@@ -116,14 +116,14 @@ impl AnnotationSet {
                 self.candidates.entry(id).or_insert(AnnotationCandidate {
                     row,
                     low_confidence,
-                    has_verdict: false,
+                    has_feedback: false,
                 });
             }
-            Ok(AnnotationEvent::Verdict { of, correct_label, good }) => {
-                if let Some(AnnotationCandidate { row, has_verdict, .. }) =
-                    self.candidates.get_mut(&of)
+            Ok(AnnotationEvent::Feedback { classify_id, correct_label, good }) => {
+                if let Some(AnnotationCandidate { row, has_feedback, .. }) =
+                    self.candidates.get_mut(&classify_id)
                 {
-                    *has_verdict = true;
+                    *has_feedback = true;
                     (row.why, row.label) = match (good, correct_label) {
                         (Some(true), _) => (AnnotationReason::Confirmed, row.guess),
                         (_, Some(label)) => (AnnotationReason::Corrected, Some(label)),
@@ -142,7 +142,7 @@ impl AnnotationSet {
         let chosen = self
             .candidates
             .into_values()
-            .filter(|candidate| candidate.low_confidence || candidate.has_verdict);
+            .filter(|candidate| candidate.low_confidence || candidate.has_feedback);
         let mut rows: Vec<AnnotationRow> =
             chosen.map(|candidate| candidate.row).filter(|row| !row.text.is_empty()).collect();
         rows.sort_by(|a, b| {
@@ -178,7 +178,7 @@ mod tests {
     }
 
     fn verdict_event(of: &str, correct: Value, good: Value) -> String {
-        json!({"event": "verdict", "id": "v", "of": of, "correct_label": correct, "good": good})
+        json!({"event": "feedback", "id": "v", "classify_id": of, "correct_label": correct, "good": good})
             .to_string()
     }
 

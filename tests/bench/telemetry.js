@@ -51,8 +51,8 @@ function event(at) {
   const [label, second] = at % 3 ? ["joy", "neutral"] : ["anger", "frustration"];
   return JSON.stringify({
     event: "classify", schema_version: 3, id: randomUUID(), time_ms: Date.now(), release: "e1-small", cohort: at % 10 ? "stable" : "canary",
-    by: "bucket", counts: true, unsticky: false, subject: (at % 997).toString(16).padStart(32, "0"), preview: "Hello [EMAIL]", destination: at % 10 ? "stable" : "canary",
-    fallback: null, status: 200, latency_ms: at % 250, unobserved: null, label, confidence: 0.8, low_confidence: false, route: "linear_head",
+    reason: "bucket", is_evidence: true, new_cookie: false, subject: (at % 997).toString(16).padStart(32, "0"), preview: "Hello [EMAIL]", destination: at % 10 ? "stable" : "canary",
+    fallback: null, status: 200, latency_ms: at % 250, unread_reason: null, label, confidence: 0.8, low_confidence: false, route: "linear_head",
     rule_applied: false, rule: null, top2: [[label, 0.8], [second, 0.1]], truncated: false, model: "e1-small", model_sha256: null,
     thresholds: { slow_ms: 200, stable_p95_ms: 90.5, canary_slow_ms: 108.6, share_basis_points: 1000, stage: null }, shadow: null,
   });

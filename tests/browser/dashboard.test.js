@@ -210,7 +210,7 @@ describe("the dashboard", { skip, timeout: 4 * PATIENCE_MS }, () => {
     const begin = () => startGate({ LOG_EVENTS: "off", INITIAL_SHARE: "0%" }, { model: "none", state });
     let other = await begin();
     const wish = async (/** @type {object} */ body) => {
-      const response = await other.own("/v1/admin/rollout", { token: ADMIN, method: "POST", body: JSON.stringify({ by: "test", ...body }) });
+      const response = await other.own("/v1/admin/rollout", { token: ADMIN, method: "POST", body: JSON.stringify({ actor: "test", ...body }) });
       assert.ok([200, 409].includes(response.status), await response.text());
     };
     const between = await relay(other.origin);

@@ -165,8 +165,8 @@ describe("a release that goes wrong", OPTIONS, () => {
     ["fault:rule", "gate", "rule applied above 10 %"],
     ["fault:slow:250", "gate", "P95 above 200 ms"],
     ["fault:refuse:422", "gate", "errors against stable"],
-    ["fault:mismatch", "breach", "dimension_mismatch"],
-    ["fault:trap", "breach", "trap"],
+    ["fault:mismatch", "hard_failure", "dimension_mismatch"],
+    ["fault:trap", "hard_failure", "trap"],
   ]) {
     test(`is taken back by itself: ${of}`, async () => {
       gate.traffic.text = TEXT;
@@ -174,8 +174,8 @@ describe("a release that goes wrong", OPTIONS, () => {
       const begin = (await gate.view()).rollout === null ? { command: "start", plan: planOf({ stages: ["50%", "100%"], minutes: 600 }) } : { command: "resume", reason: "tried again" };
       // After a breach the isolate's breaker cools down for 30 s of its clock, half an hour of the rehearsal's: whoever resumes
       // before that fails open, and is taken back for it.
-      const { last_breach } = await gate.view();
-      await until(() => last_breach === null || Date.now() > last_breach.at_ms + 31_000);
+      const { last_hard_failure } = await gate.view();
+      await until(() => last_hard_failure === null || Date.now() > last_hard_failure.at_ms + 31_000);
       const begun = await gate.wish(begin);
       assert.equal(begun.status, 200, JSON.stringify(begun.json));
       const canary = gate.traffic.canary;
@@ -189,11 +189,11 @@ describe("a release that goes wrong", OPTIONS, () => {
       const decided = entry.state.phase.cause ?? found;
       if (cause === "gate") {
         assert.equal(decided.gate.gate, of);
-        assert.ok(decided.gate.hits > 0 && decided.gate.crossed > 0, JSON.stringify(decided));
+        assert.ok(decided.gate.hits > 0 && decided.gate.failed_at_minute > 0, JSON.stringify(decided));
       } else {
-        assert.equal(decided.breach, of);
+        assert.equal(decided.hard_failure, of);
       }
-      assert.ok(entry.counted[0].requests > 0 || cause === "breach");
+      assert.ok(entry.counts[0].requests > 0 || cause === "hard_failure");
       // It stays taken back, and everybody is told once.
       await until(() => notices().filter(({ key, resolved }) => key === "rolled_back" && !resolved).length === told + 1);
       assert.equal((await gate.wish({ command: "resume", reason: " " })).status, 409);

@@ -104,13 +104,13 @@ describe("at a share of 50 %", { timeout: PATIENCE_MS }, () => {
     const first = await call(gate, { text: TEXT });
     const set = given(first);
     assert.match(String(set), /^jeffrey_subject=[\w-]{22}; Path=\/; Max-Age=2592000; HttpOnly; SameSite=Lax$/);
-    assert.deepEqual([first.event.by, first.event.counts], ["bucket", false], "nobody knows whether it comes back");
+    assert.deepEqual([first.event.reason, first.event.is_evidence], ["bucket", false], "nobody knows whether it comes back");
     const cookie = String(set).split(";")[0];
     for (let round = 0; round < 5; round += 1) {
       const next = await call(gate, { text: TEXT }, { cookie });
       assert.equal(given(next), null);
       assert.equal(next.cohort, first.cohort);
-      assert.deepEqual([next.event.subject, next.event.counts], [first.event.subject, true]);
+      assert.deepEqual([next.event.subject, next.event.is_evidence], [first.event.subject, true]);
     }
     assert.equal(first.cohort, buckets([cookie.slice(COOKIE.length)], "50%")[0]);
     const other = String(given(await gate.classify({ text: TEXT }))).split(";")[0];
@@ -171,7 +171,7 @@ describe("at a share of 50 %", { timeout: PATIENCE_MS }, () => {
       await gate.change({ share });
       for (const cohort of ["canary", "stable"]) {
         const { event, ...answer } = await call(gate, { text: TEXT, user_id: `forced-${cohort}` });
-        assert.deepEqual([answer.cohort, event.cohort, event.by, event.counts], [cohort, cohort, "forced", false], share);
+        assert.deepEqual([answer.cohort, event.cohort, event.reason, event.is_evidence], [cohort, cohort, "cohort_override", false], share);
       }
     }
   });
@@ -184,7 +184,7 @@ describe("at a share of 50 %", { timeout: PATIENCE_MS }, () => {
         const headers = { "x-jeffrey-cohort": cohort, "x-jeffrey-token": shown };
         for (const user_id of ["anyone", "forced-canary", "forced-stable"]) {
           const { event, ...answer } = await call(gate, { text: TEXT, user_id }, headers);
-          assert.deepEqual([answer.cohort, event.by, event.counts], [cohort, "override", false], `${share} ${user_id}`);
+          assert.deepEqual([answer.cohort, event.reason, event.is_evidence], [cohort, "override_token", false], `${share} ${user_id}`);
           assert.equal(answer.headers.get("x-jeffrey-override"), null);
         }
       }
@@ -222,7 +222,7 @@ describe("at a share of 50 %", { timeout: PATIENCE_MS }, () => {
         assert.match(answer.headers.get("x-jeffrey-override") ?? "", reason, name);
       }
       const { event } = await call(gate, { text: TEXT, user_id: ids[0] }, { "x-jeffrey-cohort": "canary", "x-jeffrey-token": shown });
-      assert.deepEqual([event.by, event.counts], ["bucket", true], name);
+      assert.deepEqual([event.reason, event.is_evidence], ["bucket", true], name);
     }
     /** @type {Record<string, string>[]} */
     const incomplete = [
@@ -242,13 +242,13 @@ describe("at a share of 50 %", { timeout: PATIENCE_MS }, () => {
     const headers = { "x-jeffrey-cohort": "canary", "x-jeffrey-token": token().token };
     for (const [user_id, more] of /** @type {[string, Record<string, string>][]} */ ([["anyone", {}], ["forced-canary", {}], ["anyone", headers]])) {
       const { event, cohort } = await call(gate, { text: TEXT, user_id }, more);
-      assert.deepEqual([cohort, event.by, event.counts, event.destination], ["stable", "closed", false, "stable"], user_id);
+      assert.deepEqual([cohort, event.reason, event.is_evidence, event.destination], ["stable", "disabled", false, "stable"], user_id);
     }
     const reopening = { ...headers, "x-jeffrey-token": token({ reopens: true }).token };
     const { event, cohort } = await call(gate, { text: TEXT, user_id: "anyone" }, reopening);
-    assert.deepEqual([cohort, event.by, event.counts, event.destination], ["canary", "override", false, "canary"]);
+    assert.deepEqual([cohort, event.reason, event.is_evidence, event.destination], ["canary", "override_token", false, "canary"]);
     const health = await (await gate.own("/health")).json();
-    assert.deepEqual([health.status, health.closed], ["ok", true]);
+    assert.deepEqual([health.status, health.disabled], ["ok", true]);
     await gate.change({ killed: false });
     assert.equal((await gate.classify({ text: TEXT, user_id: "anyone" })).cohort, "canary");
   });
@@ -264,7 +264,7 @@ describe("at a share of 50 %", { timeout: PATIENCE_MS }, () => {
     ];
     for (const [name, body, more] of table) {
       const { event, cohort } = await call(gate, body, more);
-      assert.deepEqual([cohort, event.by, event.counts], ["stable", "streamed", false], name);
+      assert.deepEqual([cohort, event.reason, event.is_evidence], ["stable", "streamed", false], name);
     }
     const chunks = new ReadableStream({
       start(controller) {
@@ -284,15 +284,15 @@ test("without a cookie nobody unknown is drawn, and the header's name is the one
   for (const headers of /** @type {Record<string, string>[]} */ ([{}, { "x-user-id": "anyone" }, { "x-account": " " }])) {
     const { event, ...answer } = await call(gate, { text: TEXT }, headers);
     assert.deepEqual([answer.status, answer.cohort, answer.json.version], [200, "stable", "2.4.2"]);
-    assert.deepEqual([event.by, event.counts, event.subject], ["no_subject", false, null]);
+    assert.deepEqual([event.reason, event.is_evidence, event.subject], ["no_subject", false, null]);
     assert.equal(given(answer), null);
   }
   const known = await call(gate, { text: TEXT }, { "X-ACCOUNT": "anyone" });
   const user = await call(gate, { text: TEXT, user_id: "anyone" });
-  assert.deepEqual([known.cohort, known.event.by, known.event.counts], ["canary", "bucket", true]);
+  assert.deepEqual([known.cohort, known.event.reason, known.event.is_evidence], ["canary", "bucket", true]);
   assert.equal(known.event.subject, user.event.subject);
   const wanted = { "x-jeffrey-cohort": "canary", "x-jeffrey-token": token().token };
-  assert.equal((await call(gate, { text: TEXT }, wanted)).event.by, "override", "a token needs no subject");
+  assert.equal((await call(gate, { text: TEXT }, wanted)).event.reason, "override_token", "a token needs no subject");
 });
 
 test("a page of another origin has the canary's answer only where that is open", { timeout: PATIENCE_MS }, async () => {
@@ -310,7 +310,7 @@ test("a page of another origin has the canary's answer only where that is open",
   ];
   for (const [origin, cohort, by] of table) {
     const { event, ...answer } = await call(gate, { text: TEXT, user_id: "anyone" }, { ...(origin ? { origin } : {}), "x-stand-in": "cors" });
-    assert.deepEqual([answer.cohort, event.by, event.counts], [cohort, by, by === "bucket"], `${origin}`);
+    assert.deepEqual([answer.cohort, event.reason, event.is_evidence], [cohort, by, by === "bucket"], `${origin}`);
     // What the old system opens stays its own; ours opens to whom the variable says.
     const foreign = origin !== null && origin !== gate.origin;
     const opened = cohort === "stable" ? "https://old.example" : foreign ? origin : null;
@@ -335,7 +335,7 @@ test("with a cookie for all, a page that nobody else may get carries one; a hold
   assert.equal(own.headers.getSetCookie().length, 3, "the old system's own, and none on a GET without a word on caching");
 
   const { event, cohort } = await call(gate, { text: TEXT }, brought);
-  assert.deepEqual([cohort, event.by, event.counts], ["stable", "holdout", true]);
+  assert.deepEqual([cohort, event.reason, event.is_evidence], ["stable", "holdout", true]);
   await each(people(20), async (user_id) => {
     const answer = await gate.classify({ text: TEXT, user_id });
     assert.deepEqual([answer.cohort, answer.json.version], ["stable", "2.4.2"], user_id);
@@ -362,9 +362,9 @@ test("a cookie is Secure but on plain-text localhost", { timeout: PATIENCE_MS },
 test("while a key is replaced, the old one's tokens and ids are taken beside the new one's", { timeout: PATIENCE_MS }, async () => {
   const [old, next] = [OLD_KEY, NEXT_KEY];
   const { rotating: gate } = session.gates;
-  for (const [key, by] of [[old, "override"], [next, "override"], [SECRETS.JEFFREY_OVERRIDE_KEY, "bucket"]]) {
+  for (const [key, by] of [[old, "override_token"], [next, "override_token"], [SECRETS.JEFFREY_OVERRIDE_KEY, "bucket"]]) {
     const headers = { "x-jeffrey-cohort": "canary", "x-jeffrey-token": token({ key }).token };
-    assert.equal((await call(gate, { text: TEXT, user_id: "anyone" }, headers)).event.by, by, key);
+    assert.equal((await call(gate, { text: TEXT, user_id: "anyone" }, headers)).event.reason, by, key);
   }
   const judged = async (/** @type {string} */ id) => {
     const response = await gate.own("/v1/feedback", { method: "POST", body: JSON.stringify({ id, ok: true }) });
@@ -408,17 +408,17 @@ test("the kill switch closes a release whatever its object says", { timeout: PAT
   const headers = { "x-jeffrey-cohort": "canary", "x-jeffrey-token": token().token };
   for (const [user_id, more] of /** @type {[string, Record<string, string>][]} */ ([["anyone", {}], ["forced-canary", {}], ["anyone", headers]])) {
     const { event, ...answer } = await call(gate, { text: TEXT, user_id }, more);
-    assert.deepEqual([answer.cohort, answer.json.version, event.by], ["stable", "2.4.2", "closed"], user_id);
+    assert.deepEqual([answer.cohort, answer.json.version, event.reason], ["stable", "2.4.2", "disabled"], user_id);
   }
   const health = await gate.own("/health");
-  assert.deepEqual([health.status, (await health.json()).closed], [200, true]);
+  assert.deepEqual([health.status, (await health.json()).disabled], [200, true]);
 });
 
 test("a refused variable closes the release, is named by health, and stops no traffic", { timeout: PATIENCE_MS }, async () => {
   const { refused: gate } = session.gates;
   const response = await gate.own("/health");
   const health = await response.json();
-  assert.deepEqual([response.status, health.status, health.closed], [503, "failed", true]);
+  assert.deepEqual([response.status, health.status, health.disabled], [503, "failed", true]);
   assert.equal(health.faults.length, 1);
   assert.match(health.faults[0], /^HOLDOUT: share `lots` is not a percentage/);
   for (const user_id of [...people(10), "forced-canary"]) {

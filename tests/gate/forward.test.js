@@ -292,12 +292,12 @@ describe("a request and its answer", { timeout: PATIENCE_MS }, () => {
       const table = [
         ["", {}, 200, null],
         ["cors", {}, 200, null],
-        ["error", {}, 500, "failed"],
+        ["error", {}, 500, "error_status"],
         ["not-json", {}, 200, "not_json"],
         ["huge", {}, 200, "too_large"],
         // As it is packed: neither unpacked nor read.
-        ["gzip", { "accept-encoding": "gzip" }, 200, "encoded"],
-        ["no-such-order", {}, 400, "failed"],
+        ["gzip", { "accept-encoding": "gzip" }, 200, "compressed"],
+        ["no-such-order", {}, 400, "error_status"],
       ];
       for (const [order, headers, status, unobserved] of table) {
         const all = { "content-type": JSON_TYPE, ...headers, ...(order === "" ? {} : { "x-stand-in": order }) };
@@ -305,7 +305,7 @@ describe("a request and its answer", { timeout: PATIENCE_MS }, () => {
         assert.equal(reply.status, status, order);
         assert.deepEqual(values(reply, "set-cookie"), [], order);
         const found = await event(gate, reply);
-        assert.deepEqual([found.destination, found.status, found.unobserved], ["stable", status, unobserved], order);
+        assert.deepEqual([found.destination, found.status, found.unread_reason], ["stable", status, unobserved], order);
         assert.equal(found.label !== null, unobserved === null, order);
       }
     });
@@ -324,7 +324,7 @@ describe("a request and its answer", { timeout: PATIENCE_MS }, () => {
         const reply = await classify(gate, { headers: { "x-stand-in": order } });
         assert.deepEqual(refusal(reply), [502, "legacy_unreachable"], order);
         const [found] = await until(() => failed().length > before && failed().slice(before));
-        assert.deepEqual([found.destination, found.unobserved, found.label], ["stable", "failed", null], order);
+        assert.deepEqual([found.destination, found.unread_reason, found.label], ["stable", "error_status", null], order);
       }
       assert.equal((await classify(gate)).status, 200, "the next one");
     });
@@ -364,7 +364,7 @@ test("an old system that is away is 502, for every path", { timeout: PATIENCE_MS
     assert.doesNotMatch(reply.body.toString(), /127\.0\.0\.1|furieux/);
   }
   const [found] = (await gate.eventsOf(before + 1)).slice(before);
-  assert.deepEqual([found.status, found.unobserved], [502, "failed"]);
+  assert.deepEqual([found.status, found.unread_reason], [502, "error_status"]);
   assert.equal((await gate.own("/health")).status, 200, "the gate itself is there");
 });
 
@@ -375,7 +375,7 @@ test("an old system that is slow is 504 on a classify call, and waited for elsew
   assert.deepEqual(refusal(reply), [504, "legacy_timeout"]);
   assert.match(JSON.parse(reply.body.toString()).error.message, /300 ms/);
   const found = (await gate.eventsOf(before + 1)).at(-1);
-  assert.deepEqual([found.destination, found.status, found.unobserved], ["stable", 504, "failed"]);
+  assert.deepEqual([found.destination, found.status, found.unread_reason], ["stable", 504, "error_status"]);
   const slow = await ask(gate.origin, "/slow?ms=500");
   assert.deepEqual([slow.status, slow.body.toString()], [200, "at last\n"]);
 });

@@ -206,12 +206,12 @@ describe("a ledger with sinks of many moods", { timeout: PATIENCE_MS }, () => {
     assert.deepEqual(await say({ id: id(2), ok: true, correct_label: "joy" }), [400, "body_invalid"]);
     assert.deepEqual(await say({ id: id(2) }), [400, "body_invalid"]);
     const verdicts = await until(() => {
-      const found = sinks.well.taken.filter(({ event }) => event === "verdict");
+      const found = sinks.well.taken.filter(({ event }) => event === "feedback");
       return found.length >= 2 && found;
     });
     const byId = new Map(sinks.well.taken.map((event) => [event.id, event]));
     for (const verdict of verdicts) {
-      const { cohort, subject, label } = byId.get(verdict.of);
+      const { cohort, subject, label } = byId.get(verdict.classify_id);
       assert.deepEqual([verdict.cohort, verdict.subject, verdict.label], [cohort, subject, label]);
     }
     assert.deepEqual(verdicts.map(({ good, correct_label }) => [good, correct_label]), [[true, null], [false, "fear"]]);

@@ -15,7 +15,7 @@ const begin = () => startGates({
   beside: [
     {
       LEGACY_ORIGIN: "",
-      LEGACY_CLASSIFY: "POST /v1/classify",
+      LEGACY_CLASSIFY_ROUTES: "POST /v1/classify",
       LEGACY_LABEL: "/primary",
       LEGACY_CONFIDENCE: "/confidence",
       LEGACY_LOW_CONFIDENCE: "/low_confidence",
@@ -47,7 +47,7 @@ test("another worker can be the old system, with an interface of its own", optio
   }
   assert.deepEqual([...cohorts].sort(), ["canary", "stable"]);
   const events = await gate.eventsOf(20);
-  for (const { label, route, unobserved } of events) assert.deepEqual([label, route, unobserved], ["joy", "linear_head", null]);
+  for (const { label, route, unread_reason } of events) assert.deepEqual([label, route, unread_reason], ["joy", "linear_head", null]);
   // Everything else is the other worker's too.
   assert.equal((await fetch(`${gate.origin}/health`)).status, 200);
   assert.equal((await fetch(`${gate.origin}/no/such`)).status, 404);

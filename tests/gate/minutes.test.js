@@ -54,7 +54,7 @@ describe("closed minutes", { timeout: PATIENCE_MS }, () => {
 
   test("count each request once, for its cohort, and only what is evidence", () => {
     for (const cohort of ["canary", "stable"]) {
-      const mine = events.filter((event) => event.cohort === cohort && event.counts);
+      const mine = events.filter((event) => event.cohort === cohort && event.is_evidence);
       const open = mine.filter(({ fallback }) => cohort === "canary" && fallback !== null);
       const errors = mine.filter(({ status }) => status >= 500);
       const answers = mine.filter(({ destination, route }) => destination === cohort && route !== null);
@@ -67,19 +67,19 @@ describe("closed minutes", { timeout: PATIENCE_MS }, () => {
       assert.equal(sum(minutes, (minute) => minute[cohort].labels.reduce((/** @type {number} */ a, /** @type {number} */ b) => a + b)), answers.length);
     }
     assert.ok(sum(minutes, ({ canary }) => canary.failed_open) > 0 && sum(minutes, ({ stable }) => stable.errors_5xx) > 0);
-    const aside = events.filter(({ counts }) => !counts);
+    const aside = events.filter(({ is_evidence }) => !is_evidence);
     // Whom a fresh cookie makes the unnamed caller is drawn: one in ten is of the holdout.
-    const drawn = aside.map(({ by, unsticky }) => [by === "holdout" ? "bucket" : by, unsticky]);
-    assert.deepEqual(drawn.sort(), [["bucket", true], ["forced", false]].sort());
+    const drawn = aside.map(({ reason, new_cookie }) => [reason === "holdout" ? "bucket" : reason, new_cookie]);
+    assert.deepEqual(drawn.sort(), [["bucket", true], ["cohort_override", false]].sort());
     for (const { share_basis_points } of minutes) assert.equal(share_basis_points, 5_000);
   });
 
   test("know who is seen, and affected, for the first time", () => {
-    const drawn = events.filter(({ counts, by }) => counts && by === "bucket");
+    const drawn = events.filter(({ is_evidence, reason }) => is_evidence && reason === "bucket");
     for (const cohort of ["canary", "stable"]) {
       const subjects = new Set(drawn.filter((event) => event.cohort === cohort).map(({ subject }) => subject));
       assert.equal(sum(minutes, ({ first_seen }) => first_seen[cohort]), subjects.size, cohort);
-      const failed = events.filter((event) => event.counts && event.cohort === cohort && (event.status >= 500 || (cohort === "canary" && event.fallback !== null)));
+      const failed = events.filter((event) => event.is_evidence && event.cohort === cohort && (event.status >= 500 || (cohort === "canary" && event.fallback !== null)));
       // Since any hour before all of this each counts once.
       const hour = Math.floor(minutes[0].minute / 60) - 1;
       const first = sum(minutes, ({ first_affected }) =>
@@ -87,16 +87,16 @@ describe("closed minutes", { timeout: PATIENCE_MS }, () => {
       assert.equal(first, new Set(failed.map(({ subject }) => subject)).size, cohort);
       assert.ok(first > 0, cohort);
     }
-    const { concentration } = minutes.at(-1);
-    assert.equal(concentration.requests, sum(minutes, ({ canary }) => canary.requests));
-    assert.equal(concentration.errors, sum(minutes, ({ canary }) => canary.errors_5xx + canary.failed_open));
-    assert.ok(concentration.of_two >= 2 && concentration.of_two <= concentration.errors);
+    const { top_subjects } = minutes.at(-1);
+    assert.equal(top_subjects.requests, sum(minutes, ({ canary }) => canary.requests));
+    assert.equal(top_subjects.errors, sum(minutes, ({ canary }) => canary.errors_5xx + canary.failed_open));
+    assert.ok(top_subjects.top_two_errors >= 2 && top_subjects.top_two_errors <= top_subjects.errors);
   });
 
   test("count pairs that both scored, and verdicts", () => {
     const pairs = events.filter(({ shadow, low_confidence }) => shadow?.low_confidence != null && low_confidence !== null);
     assert.ok(pairs.length > 0);
-    const alone = (/** @type {boolean} */ canary) => pairs.filter(({ counts, shadow, low_confidence }) => counts && shadow.low_confidence === canary && low_confidence === !canary).length;
+    const alone = (/** @type {boolean} */ canary) => pairs.filter(({ is_evidence, shadow, low_confidence }) => is_evidence && shadow.low_confidence === canary && low_confidence === !canary).length;
     assert.equal(sum(minutes, ({ discordant }) => discordant.canary), alone(true));
     assert.equal(sum(minutes, ({ discordant }) => discordant.stable), alone(false));
     assert.equal(sum(minutes, ({ canary, stable }) => canary.feedback_bad + stable.feedback_bad), 1);

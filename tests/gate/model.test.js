@@ -105,14 +105,14 @@ describe("behind the gate, a model that fails in ways that pass", { timeout: PAT
       ["fault:refuse:422", "refused"],
       ["fault:refuse:404", "refused"],
       ["fault:refuse:429", "refused"],
-      ["fault:garble", "garbled"],
+      ["fault:garble", "invalid_response"],
       ["fault:slow:5000", "timeout"],
       // Head and body each in time, and together not.
       ["fault:stall:1600", "timeout"],
     ]) {
       const { status, json, cohort, event } = await call(gate, { text, user_id });
       assert.deepEqual([status, json], [200, old(text)], text);
-      assert.deepEqual([cohort, event.cohort, event.by, event.counts], ["canary", "canary", "bucket", true], text);
+      assert.deepEqual([cohort, event.cohort, event.reason, event.is_evidence], ["canary", "canary", "bucket", true], text);
       assert.deepEqual([event.destination, event.fallback, event.status], ["stable", fallback, 200], text);
       assert.equal(event.label, json.prediction.primary, text);
       if (fallback === "timeout") assert.ok(event.latency_ms >= 1000, `the failed attempt is part of ${event.latency_ms} ms`);
@@ -120,7 +120,7 @@ describe("behind the gate, a model that fails in ways that pass", { timeout: PAT
       const next = await call(gate, { text: TEXT, user_id });
       assert.deepEqual([next.json.encoder, next.event.fallback], ["e1-small", null], `after ${text}`);
     }
-    assert.equal((await standingOf(gate)).breaches, 0);
+    assert.equal((await standingOf(gate)).hard_failures, 0);
   });
 
   test("shows its time", async () => {
@@ -136,8 +136,8 @@ describe("behind the gate, a model that fails in ways that pass", { timeout: PAT
     for (const body of table) {
       const { status, json, cohort, event } = await call(gate, body, { "x-user-id": user_id });
       assert.deepEqual([status, Object.keys(json)], [400, ["error"]], body);
-      assert.deepEqual([cohort, event.by, event.counts, event.destination], ["stable", "no_text", false, "stable"], body);
-      assert.deepEqual([event.status, event.unobserved, event.label], [400, "failed", null], body);
+      assert.deepEqual([cohort, event.reason, event.is_evidence, event.destination], ["stable", "no_text", false, "stable"], body);
+      assert.deepEqual([event.status, event.unread_reason, event.label], [400, "error_status", null], body);
     }
   });
 
@@ -179,7 +179,7 @@ for (const [fault, kind, name] of /** @type {const} */ ([
     const first = await Promise.all(Array.from({ length: 5 }, () => call(gate, { text, user_id })));
     for (const { status, json, event } of first) {
       assert.deepEqual([status, json], [200, old(text)]);
-      assert.deepEqual([event.cohort, event.destination, event.counts], ["canary", "stable", true]);
+      assert.deepEqual([event.cohort, event.destination, event.is_evidence], ["canary", "stable", true]);
       assert.ok([kind, "breaker_open"].includes(event.fallback), event.fallback);
     }
     assert.ok(first.some(({ event }) => event.fallback === kind));
@@ -191,9 +191,9 @@ for (const [fault, kind, name] of /** @type {const} */ ([
     assert.deepEqual(await healthOf(gate), [200, "degraded", kind]);
     const standing = await until(async () => {
       const standing = await standingOf(gate);
-      return standing.breaches > 0 && standing;
+      return standing.hard_failures > 0 && standing;
     });
-    assert.deepEqual([standing.breaches, standing.last_breach.kind, standing.version], [1, kind, 0]);
+    assert.deepEqual([standing.hard_failures, standing.last_hard_failure.kind, standing.version], [1, kind, 0]);
     assert.equal(standing.share_basis_points, 10_000, "an isolate speaks for itself");
   });
 }
@@ -226,10 +226,10 @@ test("of 50 at once one traps the model: all are answered, and after the cool-do
     assert.equal(answer.status, 200);
     return answer.json.encoder === "e1-small" && answer;
   });
-  const { last_breach, breaches } = await standingOf(gate);
-  assert.equal(breaches, 1);
+  const { last_hard_failure, hard_failures } = await standingOf(gate);
+  assert.equal(hard_failures, 1);
   const event = await eventOf(gate, back);
-  assert.ok(event.time_ms - last_breach.at_ms >= 30_000, `${event.time_ms - last_breach.at_ms} ms`);
+  assert.ok(event.time_ms - last_hard_failure.at_ms >= 30_000, `${event.time_ms - last_hard_failure.at_ms} ms`);
   assert.deepEqual(await healthOf(gate), [200, "ok", null]);
   assert.equal((await call(gate, { text: TEXT, user_id })).event.fallback, null, "and stays");
 });
@@ -252,8 +252,8 @@ test("without a model worker everybody has the old system's answer", { timeout: 
     const answer = await gate.classify({ text: TEXT, user_id }, { "x-stand-in": order });
     assert.deepEqual([answer.status, answer.json.error.code], [status, code], order);
     const event = (await gate.eventsOf(before + 1))[before];
-    assert.deepEqual([event.cohort, event.by, event.counts], ["canary", "bucket", true], order);
-    assert.deepEqual([event.destination, event.fallback, event.status, event.unobserved], ["stable", "breaker_open", status, "failed"], order);
+    assert.deepEqual([event.cohort, event.reason, event.is_evidence], ["canary", "bucket", true], order);
+    assert.deepEqual([event.destination, event.fallback, event.status, event.unread_reason], ["stable", "breaker_open", status, "error_status"], order);
   }
 });
 
@@ -276,7 +276,7 @@ test("in the native shape, without a key and without debug headers, nothing is a
   }
   const events = await gate.eventsOf(2);
   assert.deepEqual(events.map(({ subject }) => subject), events.map(() => null));
-  assert.equal(events.at(-1).by, "forced");
+  assert.equal(events.at(-1).reason, "cohort_override");
 });
 
 test("@huggingface/inference reads the canary's answer in its shape", { timeout: PATIENCE_MS }, async () => {
@@ -301,7 +301,7 @@ describe("a shadow", { timeout: PATIENCE_MS }, () => {
     const seen = new Set();
     for (const text of [TEXT, "Je suis furieux", "I am so happy", "J’ai peur", "They moved the table again, whatever."]) {
       const { json, event, cohort } = await call(gate, { text, user_id });
-      assert.deepEqual([json, cohort, event.destination, event.by], [old(text), "stable", "stable", "bucket"], text);
+      assert.deepEqual([json, cohort, event.destination, event.reason], [old(text), "stable", "stable", "bucket"], text);
       const { json: chosen, event: own } = await call(gate, { text, user_id: "chosen" });
       assert.equal(event.shadow.label, chosen.prediction.primary, text);
       assert.equal(event.shadow.agrees, event.label === event.shadow.label, text);
@@ -325,7 +325,7 @@ describe("a shadow", { timeout: PATIENCE_MS }, () => {
   test("that fails is a line in the event and nothing else", async () => {
     for (const [text, fallback] of [
       ["fault:refuse:422", "refused"],
-      ["fault:garble", "garbled"],
+      ["fault:garble", "invalid_response"],
       ["fault:nan", "non_finite"],
       ["fault:mismatch", "dimension_mismatch"],
       ["fault:throw", "trap"],
@@ -337,7 +337,7 @@ describe("a shadow", { timeout: PATIENCE_MS }, () => {
       assert.deepEqual([label, agrees, shadowed], [null, null, fallback], text);
     }
     const unread = await call(gate, { text: TEXT, user_id }, { "x-stand-in": "not-json" });
-    assert.deepEqual([unread.event.unobserved, unread.event.shadow.agrees], ["not_json", null]);
+    assert.deepEqual([unread.event.unread_reason, unread.event.shadow.agrees], ["not_json", null]);
     assert.ok(LABELS.includes(unread.event.shadow.label));
     const refused = await call(gate, "{", { "x-user-id": user_id });
     assert.deepEqual([refused.status, refused.event.shadow], [400, null], "no text, no shadow");

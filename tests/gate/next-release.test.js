@@ -30,7 +30,7 @@ test("a promoted release is the old system of the next one, and a rollback of th
     assert.equal(posted.status, 200);
     const held = planOf(STAGES).replace('holdout = "1%"', `holdout = "${HOLDOUT}"`);
     const plan = held.replaceAll("e1-small", "e0-small");
-    const wish = await fetch(`${gate.origin}/_previous/v1/admin/rollout`, { method: "POST", headers: { authorization: `Bearer ${SECRETS.JEFFREY_ADMIN_TOKEN}` }, body: JSON.stringify({ command: "start", by: "test", plan }) });
+    const wish = await fetch(`${gate.origin}/_previous/v1/admin/rollout`, { method: "POST", headers: { authorization: `Bearer ${SECRETS.JEFFREY_ADMIN_TOKEN}` }, body: JSON.stringify({ command: "start", actor: "test", plan }) });
     assert.equal(wish.status, 200, await wish.text());
     const watched = await gate.words(["watch", "--interval", "1", "--timeout", "4m"], { env: before });
     assert.deepEqual([watched.code, watched.stderr], [0, ""], watched.stdout);

@@ -234,7 +234,7 @@ describe("after calls of every kind", { timeout: PATIENCE_MS }, () => {
   test("the search finds what is there", async () => {
     const log = await logOf(gate);
     assert.deepEqual(shown(log, ['{"event":"classify"', "POST /predict"]), ['{"event":"classify"', "POST /predict"], "the log is the log");
-    assert.deepEqual([...new Set(gate.events().map(({ fallback }) => fallback))].sort(), ["breaker_open", "garbled", "null", "refused", "timeout", "trap"].map((name) => (name === "null" ? null : name)).sort());
+    assert.deepEqual([...new Set(gate.events().map(({ fallback }) => fallback))].sort(), ["breaker_open", "invalid_response", "null", "refused", "timeout", "trap"].map((name) => (name === "null" ? null : name)).sort());
     for (const secret of secrets) {
       for (const form of forms(secret)) assert.ok(shown(`${log}\n…${form}…`, secrets).includes(secret), form);
     }

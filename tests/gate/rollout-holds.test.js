@@ -18,7 +18,7 @@ const FREEZE = '[[freeze]]\ndays = "mon-sun"\nfrom = "00:00"\nto = "24:00"\n';
 /** @typedef {Awaited<ReturnType<typeof startCollector>>} Collector */
 
 /** What the change board says. @type {{ status: number, body: object }[]} */
-const moods = [{ status: 200, body: { answer: "go" } }];
+const moods = [{ status: 200, body: { verdict: "approve" } }];
 /** @type {Collector} */
 let change;
 /** @type {Collector} */
@@ -60,7 +60,7 @@ describe("a rollout holds", OPTIONS, () => {
 
   /** Starts anew, at the first of these stages. @param {object} [options] */
   async function begin(options = {}) {
-    moods[0] = { status: 200, body: { answer: "go" } };
+    moods[0] = { status: 200, body: { verdict: "approve" } };
     gate.traffic.text = TEXT;
     const plan = planOf({ stages: ["50%", "60%", "100%"], slow, ...options });
     const { rollout } = await gate.view();
@@ -85,16 +85,16 @@ describe("a rollout holds", OPTIONS, () => {
     await until(async () => (await gate.view()).share_basis_points === 6_000);
   });
 
-  test("while somebody who is asked says wait or nothing; stop pauses until a person resumes", async () => {
+  test("while a webhook answers retry or not at all; halt pauses until an operator resumes", async () => {
     await begin();
     moods[0] = { status: 500, body: {} };
-    await says(/`change-board` says wait, or nothing/);
+    await says(/`change-board` answered retry, or not at all/);
     const { body } = change.asked[change.asked.length - 1];
     assert.deepEqual(JSON.parse(body), { release: "e1-small", from_basis_points: 5_000, to_basis_points: 6_000, stage: 1 });
-    moods[0] = { status: 200, body: { answer: "stop" } };
-    await says(/`change-board` says stop/, "paused");
+    moods[0] = { status: 200, body: { verdict: "halt" } };
+    await says(/`change-board` answered halt/, "paused");
     assert.equal((await gate.view()).share_basis_points, 5_000);
-    moods[0] = { status: 200, body: { answer: "go" } };
+    moods[0] = { status: 200, body: { verdict: "approve" } };
     const resumed = await gate.words(["resume", "--reason", "the board agrees now"]);
     assert.equal(resumed.code, 0, resumed.stderr);
     await until(async () => (await gate.view()).share_basis_points === 6_000);
@@ -108,8 +108,8 @@ describe("a rollout holds", OPTIONS, () => {
     const approved = await gate.words(["approve"]);
     assert.deepEqual([approved.code, approved.stderr], [0, ""]);
     assert.equal((await gate.view()).share_basis_points, 6_000);
-    const entry = (await gate.history()).findLast(({ what }) => what.command === "approve");
-    assert.equal(entry.what.by, "somebody");
+    const entry = (await gate.history()).findLast(({ input }) => input.command === "approve");
+    assert.equal(entry.input.actor, "somebody");
   });
 
   test("in a freeze, which a changed plan may bring and take away", async () => {

@@ -56,7 +56,7 @@ describe("the standing of a release", { timeout: PATIENCE_MS }, () => {
   const standing = async () => (await read(VIEWER)).json();
 
   test("is read by viewers and admins and changed by admins, each with either token of a rotation", async () => {
-    const untouched = { share_basis_points: 5_000, killed: false, changed_ms: 0, breaches: 0, last_breach: null, says: "e1-small at 50.00%: no plan is in force", says_fr: "e1-small à 50,00 % : aucun plan n’est en vigueur", can: ["start"], rollout: null, figures: null };
+    const untouched = { share_basis_points: 5_000, killed: false, changed_ms: 0, hard_failures: 0, last_hard_failure: null, message: "e1-small at 50.00%: no plan is in force", message_fr: "e1-small à 50,00 % : aucun plan n’est en vigueur", allowed_commands: ["start"], rollout: null, figures: null };
     assert.deepEqual(await standing(), { release: "e1-small", version: 0, ...untouched });
     for (const token of [VIEWER, NEXT_VIEWER, ADMIN, NEXT_ADMIN]) assert.equal((await read(token)).status, 200, token);
     for (const token of [ADMIN, NEXT_ADMIN]) {
@@ -180,7 +180,7 @@ describe("the standing of a release", { timeout: PATIENCE_MS }, () => {
       const details = await each(ids, (id) => client.getBooleanDetails("e1-small", false, context(id)));
       for (const [at, { value, variant, reason, flagMetadata, errorCode }] of details.entries()) {
         assert.deepEqual([value, variant, reason, errorCode], [cohorts[at] === "canary", cohorts[at], "SPLIT", undefined], ids[at]);
-        assert.equal(flagMetadata.by, "bucket");
+        assert.equal(flagMetadata.assignment_reason, "bucket");
         assert.equal(Number(flagMetadata.bucket) < 5_000, value, ids[at]);
       }
       assert.equal(await client.getBooleanValue("e1-small", false, context(ids[0])), cohorts[0] === "canary");
@@ -310,7 +310,7 @@ test("without its object a gate keeps the last share for 30 s, then is closed un
   await gate.change({ share: "50%" });
   await gate.change({ share: "100%" });
   const heard = await by();
-  assert.deepEqual([heard.cohort, heard.by], ["canary", "bucket"]);
+  assert.deepEqual([heard.cohort, heard.reason], ["canary", "bucket"]);
   await fetch(`${gate.origin}/rollout-away`);
   const away = Date.now();
   const read = await refused(await gate.own("/v1/rollout", { token: VIEWER }));
@@ -320,8 +320,8 @@ test("without its object a gate keeps the last share for 30 s, then is closed un
   const kept = [heard];
   const closed = await until(async () => {
     const event = await by();
-    if (event.by === "closed") return event;
-    assert.deepEqual([event.cohort, event.by, event.counts, event.status], ["canary", "bucket", true, 200]);
+    if (event.reason === "disabled") return event;
+    assert.deepEqual([event.cohort, event.reason, event.is_evidence, event.status], ["canary", "bucket", true, 200]);
     kept.push(event);
   });
   // The word that was kept is at least as old as the loss of the object, and at most 5 s older than the last
@@ -329,14 +329,14 @@ test("without its object a gate keeps the last share for 30 s, then is closed un
   const last = kept[kept.length - 1].time_ms;
   assert.ok(last < away + KEPT_MS, `canary ${last - away} ms after the object was lost`);
   assert.ok(closed.time_ms >= heard.time_ms + KEPT_MS - 7_000, `closed ${closed.time_ms - heard.time_ms} ms after the last word`);
-  assert.deepEqual([closed.cohort, closed.counts, closed.destination, closed.status], ["stable", false, "stable", 200]);
-  assert.equal((await (await gate.own("/health")).json()).closed, true);
+  assert.deepEqual([closed.cohort, closed.is_evidence, closed.destination, closed.status], ["stable", false, "stable", 200]);
+  assert.equal((await (await gate.own("/health")).json()).disabled, true);
   await fetch(`${gate.origin}/rollout-back`);
   const back = await until(async () => {
     const event = await by();
     return event.cohort === "canary" && event;
   });
-  assert.deepEqual([back.by, back.counts], ["bucket", true]);
+  assert.deepEqual([back.reason, back.is_evidence], ["bucket", true]);
 });
 
 test("who asks too often is told when to come back, and nobody else is", { timeout: PATIENCE_MS }, async () => {

@@ -101,26 +101,26 @@ describe("a ledger in four parts", { timeout: PATIENCE_MS }, () => {
   });
 
   test("its closed minutes know each subject once", async () => {
-    const counted = events.filter(({ counts }) => counts).length;
+    const counted = events.filter(({ is_evidence }) => is_evidence).length;
     const minutes = await until(async () => {
       const found = /** @type {any[]} */ (await (await gate.own("/v1/minutes", VIEWER)).json());
       return found.reduce((total, { canary, stable }) => total + canary.requests + stable.requests, 0) === counted && found;
     });
     const sum = (/** @type {(minute: any) => number} */ of) => minutes.reduce((total, minute) => total + of(minute), 0);
     for (const cohort of ["canary", "stable"]) {
-      const mine = events.filter((event) => event.cohort === cohort && event.counts);
+      const mine = events.filter((event) => event.cohort === cohort && event.is_evidence);
       assert.equal(sum((minute) => minute[cohort].requests), mine.length, cohort);
       const subjects = new Set(mine.map(({ subject }) => subject).filter((subject) => subject !== null));
       assert.equal(sum(({ first_seen }) => first_seen[cohort]), subjects.size, cohort);
     }
     // Without a model the canary fails open: everybody drawn is affected.
-    const affected = new Set(events.filter(({ cohort, counts }) => cohort === "canary" && counts).map(({ subject }) => subject));
+    const affected = new Set(events.filter(({ cohort, is_evidence }) => cohort === "canary" && is_evidence).map(({ subject }) => subject));
     const hour = Math.floor(minutes[0].minute / 60) - 1;
     const first = minutes.flatMap(({ first_affected }) => first_affected).filter(({ metric, since_hour }) => metric === "errors" && since_hour === hour);
     assert.equal(first.reduce((total, { subjects }) => total + subjects.canary, 0), affected.size);
-    const { concentration } = minutes.at(-1);
-    assert.ok(concentration.of_two >= 4, "the two with the most erred twice each");
-    assert.equal(concentration.errors, sum(({ canary }) => canary.failed_open));
+    const { top_subjects } = minutes.at(-1);
+    assert.ok(top_subjects.top_two_errors >= 4, "the two with the most erred twice each");
+    assert.equal(top_subjects.errors, sum(({ canary }) => canary.failed_open));
     assert.deepEqual(await (await gate.own(`/v1/minutes?since=${minutes.at(-1).minute}`, VIEWER)).json(), []);
   });
 

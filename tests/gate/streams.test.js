@@ -97,8 +97,8 @@ let reached = () => {};
 
 const begin = () => startGates({
   // /upload says what it received; as a classify call of any size it shows what the gate does with those.
-  large: [{ INITIAL_SHARE: "0%", LEGACY_CLASSIFY: "POST /predict, POST /upload, POST /download" }, { model: "none" }],
-  small: [{ INITIAL_SHARE: "100%", LEGACY_CLASSIFY: "POST /predict, POST /upload" }, { model: "none" }],
+  large: [{ INITIAL_SHARE: "0%", LEGACY_CLASSIFY_ROUTES: "POST /predict, POST /upload, POST /download" }, { model: "none" }],
+  small: [{ INITIAL_SHARE: "100%", LEGACY_CLASSIFY_ROUTES: "POST /predict, POST /upload" }, { model: "none" }],
   parts: [{ INITIAL_SHARE: "0%", LEGACY_ORIGIN: `http://127.0.0.1:${/** @type {import("node:net").AddressInfo} */ (old.address()).port}` }, { model: "none" }],
 });
 /** @type {Awaited<ReturnType<typeof begin>>} */
@@ -137,8 +137,8 @@ describe("a large body", { timeout: PATIENCE_MS }, () => {
   const classify = async (headers) => {
     const answer = JSON.parse((await ask(gate.origin, "/upload", { method: "POST", body: large, headers })).body.toString());
     assert.deepEqual(answer, expected);
-    const { by, cohort, destination, status } = await last();
-    assert.deepEqual({ by, cohort, destination, status }, { by: "streamed", cohort: "stable", destination: "stable", status: 200 });
+    const { reason, cohort, destination, status } = await last();
+    assert.deepEqual({ reason, cohort, destination, status }, { reason: "streamed", cohort: "stable", destination: "stable", status: 200 });
   };
   let events = 0;
   const last = async () => (await gate.eventsOf((events += 1)))[events - 1];
@@ -149,8 +149,8 @@ describe("a large body", { timeout: PATIENCE_MS }, () => {
 
   constant("comes down whole as the answer of a classify call", async () => {
     assert.deepEqual(await received(gate.origin, "POST", `/download?bytes=${LARGE}`), expected);
-    const { status, unobserved } = await last();
-    assert.deepEqual({ status, unobserved }, { status: 200, unobserved: "too_large" });
+    const { status, unread_reason } = await last();
+    assert.deepEqual({ status, unread_reason }, { status: 200, unread_reason: "too_large" });
   });
 
   constant("goes up whole", async () => {
@@ -171,8 +171,8 @@ describe("a large body", { timeout: PATIENCE_MS }, () => {
     const reply = await ask(gate.origin, "/predict", { method: "POST", body: large, headers: { "content-type": JSON_TYPE } });
     const refused = { error: "body is above the limit of 65536 bytes" };
     assert.deepEqual([reply.status, JSON.parse(reply.body.toString())], [413, refused]);
-    const { by, status, unobserved } = await last();
-    assert.deepEqual({ by, status, unobserved }, { by: "streamed", status: 413, unobserved: "failed" });
+    const { reason, status, unread_reason } = await last();
+    assert.deepEqual({ reason, status, unread_reason }, { reason: "streamed", status: 413, unread_reason: "error_status" });
     // It answered at the first bytes, and reads on.
     await until(() => gate.standIn.requests.at(-1)?.body_bytes === LARGE, () => JSON.stringify(gate.standIn.requests.at(-1)));
   });
@@ -225,8 +225,8 @@ describe("a small body", { timeout: PATIENCE_MS }, () => {
       assert.deepEqual(JSON.parse(answer.toString()), { body_bytes: bytes.length, body_sha256: sha256(bytes) }, name);
       const seen = gate.standIn.requests.at(-1)?.headers.map(([key, value]) => `${key.toLowerCase()}: ${value}`) ?? [];
       for (const [key, value] of Object.entries(headers)) assert.ok(key === "content-type" || seen.includes(`${key}: ${value}`), `${name}: ${key}`);
-      const { by } = (await gate.eventsOf(at + 1))[at];
-      assert.equal(by, held ? "bucket" : "streamed", name);
+      const { reason } = (await gate.eventsOf(at + 1))[at];
+      assert.equal(reason, held ? "bucket" : "streamed", name);
     }
   });
 
@@ -320,7 +320,7 @@ describe("a body in parts", { timeout: PATIENCE_MS }, () => {
     };
     const { result, bytes } = await growth(session, () => received(gate.origin, "POST", "/predict"));
     assert.equal(result.body_bytes, LARGE);
-    await until(() => gate.events().some(({ unobserved }) => unobserved === "too_large"), () => JSON.stringify(gate.events()));
+    await until(() => gate.events().some(({ unread_reason }) => unread_reason === "too_large"), () => JSON.stringify(gate.events()));
     context.diagnostic(`workerd grew by ${(bytes / 2 ** 20).toFixed(1)} MiB`);
     assert.ok(bytes < GROWTH_MAX, `workerd grew by ${bytes} bytes`);
   });

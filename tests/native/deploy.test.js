@@ -12,7 +12,7 @@ const folder = mkdtempSync(join(tmpdir(), "jeffrey-deploy-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
 
 /** @param {string[]} args @param {string} [vars] */
-function deploy(args, vars = "LEGACY_ORIGIN=https://old.example\nPREVIEW=$1 \"on\"\n") {
+function deploy(args, vars = "LEGACY_ORIGIN=https://old.example\nLOG_TEXT_PREVIEW=$1 \"on\"\n") {
   const file = join(folder, "x.vars");
   writeFileSync(file, vars);
   const env = { ...process.env, CLOUDFLARE_API_TOKEN: "", WRANGLER_SEND_METRICS: "false", NO_COLOR: "1" };
@@ -40,7 +40,7 @@ test("a dry run builds both workers for their environment, the model first, and 
   assert.match(toml, /^LOG_TEXT_PREVIEW = "\$1 \\"on\\""$/m);
   assert.match(toml, /^RELEASE = "e1-small"$/m);
   // Nothing of staging has a name of production's.
-  assert.doesNotMatch(toml, /= "jeffrey-(gate|model|events|events-dead)"/);
+  assert.doesNotMatch(toml, /= "jeffrey-(gateway|model|events|events-dead)"/);
   const next = deploy(["--env", "staging", "--suffix", "e2", "--dry-run"], "LEGACY_SERVICE=jeffrey-gateway-staging-e1\n");
   assert.equal(next.code, 0, next.stderr);
   for (const binding of [/LEGACY \(jeffrey-gateway-staging-e1\)/, /MODEL \(jeffrey-model-staging-e2\)/]) assert.match(next.stdout, binding);

@@ -49,7 +49,7 @@ const budget = {
 const kinds = [
   ["healthy", "--scenario healthy"],
   ["healthy, Zipf users, 2 % of them broken", "--scenario healthy --users 5000 --zipf-exponent 0.9 --failing-users 2%"],
-  ["healthy, a daily curve of ±60 %", "--scenario healthy --daily-amplitude 60%"],
+  ["healthy, a daily curve of ±60 %", "--scenario healthy --daily-traffic-amplitude 60%"],
   [
     "every gate at its limit",
     "--scenario errors:1%:1% --scenario slow:5%:5% --scenario regex:2%:2% --scenario rule_applied:10%:10%",
@@ -102,12 +102,12 @@ const delays = [
 ];
 
 /** Only what a rise needs: nothing rolls back before it could rise falsely. */
-const needs = (/** @type {string} */ metric, /** @type {string} */ ceiling) => `
+const needs = (/** @type {string} */ metric, /** @type {string} */ or_below) => `
 [[gate]]
 name = "${metric} not worse"
 metric = "${metric}"
 not_worse = "+50%"
-ceiling = "${ceiling}"
+or_below = "${or_below}"
 effect = "block_advance"
 `;
 
@@ -116,10 +116,10 @@ const advances = [
   ["errors 1 → 1.49 % (odds ratio 1.5)", "errors", "errors:1%:1.493%@0", "0.5%", 600],
   ["errors 1 → 1.49 %, 6,000 a minute", "errors", "errors:1%:1.493%@0", "0.5%", 6000],
   ["slow answers 4 → 5.88 % (odds ratio 1.5)", "slow", "slow:4%:5.882%@0", "5%", 600],
-].map(([name, metric, scenario, ceiling, traffic]) => ({
+].map(([name, metric, scenario, or_below, traffic]) => ({
   name: String(name),
   arguments: `--scenario ${scenario} --requests-per-minute ${traffic} --share 10% --hours 24`,
-  plan: needs(String(metric), String(ceiling)),
+  plan: needs(String(metric), String(or_below)),
   runs: 2000,
   short: 20,
   bar: "≤ 5 % rise",

@@ -58,7 +58,7 @@ async function run() {
     return /** @type {any} */ (await response.json());
   };
   const wish = async (/** @type {object} */ body) => {
-    const found = await own("/v1/admin/rollout", { method: "POST", body: JSON.stringify({ by: "soak", ...body }) });
+    const found = await own("/v1/admin/rollout", { method: "POST", body: JSON.stringify({ actor: "soak", ...body }) });
     if (found.error) throw new Error(found.error.message);
     return found;
   };
@@ -83,7 +83,7 @@ async function run() {
     traffic.text = TEXT;
     // Longer than an isolate may go on with what it knew.
     await pause(15_000);
-    const crossed = cause === "breach" ? view.last_breach.at_ms : 60_000 * (view.rollout.state.phase.cause.gate.crossed + 1) + GRACE_MS;
+    const crossed = cause === "breach" ? view.last_hard_failure.at_ms : 60_000 * (view.rollout.state.phase.cause.gate.failed_at_minute + 1) + GRACE_MS;
     taken.push({ of: text, cause, ms: Math.max(0, traffic.last_canary - crossed) });
     console.log(`${Math.round((Date.now() - began) / 60_000)} of ${MINUTES} min: ${text} taken back, last canary answer ${taken.at(-1)?.ms} ms after`);
     // An isolate's breaker cools down for 30 s.

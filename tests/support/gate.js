@@ -177,7 +177,7 @@ class World {
   async previous(toml, worker, release) {
     await this.config(`${worker}.previous.toml`, replaced(toml, [
       [`name = "${worker}"`, `name = "${worker}-previous"`],
-      [/^RELEASE = .*\n/m, `RELEASE = ${JSON.stringify(release)}\nOWN_PREFIX = "/_previous"\n`],
+      [/^RELEASE = .*\n/m, `RELEASE = ${JSON.stringify(release)}\nADMIN_PREFIX = "/_previous"\n`],
       [/service = "jeffrey-model.*"/, 'service = "jeffrey-model-previous"'],
       [/^\[\[queues\.producers\]\]\n(?:\w+ = .*\n)*/m, ""],
       [CONSUMER, ""],

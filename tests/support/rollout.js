@@ -20,7 +20,7 @@ notify = ["log", "all"]
 [budget]
 roll_back = "1%"
 warn = "1%"
-advance = "5%"
+block_advance = "5%"
 [stable]
 errors = "60%"
 slow = "99%"
@@ -114,7 +114,7 @@ export function walk(gate) {
     /** Where the release stands. */
     view,
     /** A word of a person. @param {object} body */
-    wish: async (body) => json(await gate.own("/v1/admin/rollout", { ...ADMIN, method: "POST", body: JSON.stringify({ by: "test", ...body }) })),
+    wish: async (body) => json(await gate.own("/v1/admin/rollout", { ...ADMIN, method: "POST", body: JSON.stringify({ actor: "test", ...body }) })),
     /** Tells the gate of a release check. @param {object} report */
     validate: async (report) => json(await gate.own("/v1/admin/validation", { ...ADMIN, method: "POST", body: JSON.stringify(report) })),
     /** The history so far. */

@@ -40,8 +40,8 @@ export function gate(token) {
     },
     /** Closed minutes after one. @param {number} since @returns {Promise<Point[]>} */
     series: async (since) => (await ask(`series?since=${since}`)).json(),
-    /** @param {string} command @param {string} reason @param {string} by */
-    wish: async (command, reason, by) => (await ask("admin/rollout", { method: "POST", body: JSON.stringify({ command, by, ...(reason && { reason }) }) })).json(),
+    /** @param {string} command @param {string} reason @param {string} actor */
+    wish: async (command, reason, actor) => (await ask("admin/rollout", { method: "POST", body: JSON.stringify({ command, actor, ...(reason && { reason }) }) })).json(),
     /** Hands over each standing as it comes, until the stream ends. @param {(standing: any) => void} each @param {AbortSignal} signal */
     async live(each, signal) {
       const response = await ask("rollout/live", { signal });

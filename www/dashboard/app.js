@@ -105,7 +105,7 @@ async function follow() {
 
 /** @param {any} found */
 function hear(found) {
-  const news = found.says !== standing?.says;
+  const news = found.message !== standing?.message;
   standing = found;
   heard = Date.now();
   show();
@@ -154,7 +154,7 @@ function freshness() {
 
 /** What is shown: now, or the last decision before the moment asked for. */
 function moment() {
-  if (at === null) return { past: null, says: language === "fr" ? standing.says_fr : standing.says, rollout: standing.rollout, figures: standing.figures };
+  if (at === null) return { past: null, says: language === "fr" ? standing.message_fr : standing.message, rollout: standing.rollout, figures: standing.figures };
   const until = /^\d+$/.test(at) ? Number(at) : Date.parse(at);
   const past = decisions.findLast(({ at_ms }) => at_ms <= until) ?? null;
   if (!past) return { past, says: `${standing.release}: –`, rollout: null, figures: null };
@@ -177,7 +177,7 @@ function show() {
     old.replaceChildren(`${word("past")} ${past ? when(past.at_ms) : at}. `, link);
   }
   stages(rollout);
-  commands(at === null ? (rollout?.can ?? standing.can) : []);
+  commands(at === null ? (rollout?.allowed_commands ?? standing.allowed_commands) : []);
   cohorts(figures, past?.counted ?? null);
   gates(rollout?.gates?.findings ?? []);
   const shown = past ? points.filter(({ at_ms }) => at_ms <= past.at_ms) : points;
@@ -199,7 +199,7 @@ function stages(rollout) {
   else if (rollout.minutes_left !== null) {
     parts.push(`${minutes(rollout.minutes)} ${word("inStage")}`, rollout.minutes_left > 0 ? `${minutes(rollout.minutes_left)} ${word("toGo")}` : word("timeOver"));
   }
-  if (rollout?.time_factor > 1) parts.push(`${rollout.time_factor} ${word("rehearsal")}`);
+  if (rollout?.time_scale > 1) parts.push(`${rollout.time_scale} ${word("rehearsal")}`);
   element("clock").textContent = parts.join(", ");
 }
 
@@ -312,7 +312,7 @@ function gates(findings) {
     head.scope = "row";
     head.textContent = found.gate;
     row.append(head);
-    const does = found.effect === "roll_back" ? "roll_back" : found.effect === "warn" ? "warn" : "rise";
+    const does = found.effect === "roll_back" ? "roll_back" : found.effect === "warn" ? "warn" : "block_advance";
     const figure = (/** @type {number | null} */ value) => (value === null ? "–" : value.toFixed(4));
     for (const text of [word(does).toLowerCase(), word(found.verdict), figure(found.value), figure(found.limit), number(found.samples)]) {
       const cell = row.insertCell();

@@ -49,7 +49,7 @@ pub const LOW_CONFIDENCE_THRESHOLD: f32 = 0.4;
 
 /// Part of the classifier that answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ClassifierRoute {
+pub enum PredictionRoute {
     /// Multinomial logistic head over the embedding.
     LinearHead,
     /// Nearest label prototypes by cosine.
@@ -60,7 +60,7 @@ pub enum ClassifierRoute {
     Empty,
 }
 
-impl ClassifierRoute {
+impl PredictionRoute {
     /// All routes in the order in which they are tried. `Empty` comes last.
     pub const ALL: [Self; 4] = [Self::LinearHead, Self::Prototypes, Self::Regex, Self::Empty];
 
@@ -109,7 +109,7 @@ impl SkipReason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SkippedRoute {
     /// Route that did not answer.
-    pub route: ClassifierRoute,
+    pub route: PredictionRoute,
     /// Reason why it did not answer.
     pub reason: SkipReason,
 }
@@ -122,7 +122,7 @@ pub struct Prediction {
     /// Scores of all eight labels: finite, summing to 1.
     pub scores: LabelScores,
     /// Route that produced the scores.
-    pub route: ClassifierRoute,
+    pub route: PredictionRoute,
     /// Routes that were tried before `route`, in order. Empty for a healthy model.
     pub skipped: Vec<SkippedRoute>,
     /// Rule that changed the scores; `None` when no rule applied.
@@ -247,7 +247,7 @@ impl Classifier {
             return Prediction {
                 primary: Label::Neutral,
                 scores: LabelScores::one_hot(Label::Neutral),
-                route: ClassifierRoute::Empty,
+                route: PredictionRoute::Empty,
                 skipped: Vec::new(),
                 rule_applied: None,
                 truncated: false,
@@ -280,7 +280,7 @@ impl Classifier {
         let (scores, route) = scored.unwrap_or_else(|| {
             (
                 LabelScores::from_keywords(lexicon::score_keywords(normalised)),
-                ClassifierRoute::Regex,
+                PredictionRoute::Regex,
             )
         });
         let (tokens, truncated) =
@@ -304,21 +304,21 @@ impl LoadedModel {
         &self,
         embedding: &[f32],
         skipped: &mut Vec<SkippedRoute>,
-    ) -> Option<(LabelScores, ClassifierRoute)> {
+    ) -> Option<(LabelScores, PredictionRoute)> {
         let head = self.head.as_ref().map_err(|reason| *reason);
         match head.and_then(|head| head.score_embedding(embedding).ok_or(SkipReason::NotFinite)) {
-            Ok(scores) => return Some((scores, ClassifierRoute::LinearHead)),
+            Ok(scores) => return Some((scores, PredictionRoute::LinearHead)),
             Err(reason) => {
-                skipped.push(SkippedRoute { route: ClassifierRoute::LinearHead, reason })
+                skipped.push(SkippedRoute { route: PredictionRoute::LinearHead, reason })
             }
         }
         let prototypes = self.prototypes.as_ref().map_err(|reason| *reason);
         match prototypes.and_then(|prototypes| {
             prototypes.score_embedding(embedding).ok_or(SkipReason::NotFinite)
         }) {
-            Ok(scores) => Some((scores, ClassifierRoute::Prototypes)),
+            Ok(scores) => Some((scores, PredictionRoute::Prototypes)),
             Err(reason) => {
-                skipped.push(SkippedRoute { route: ClassifierRoute::Prototypes, reason });
+                skipped.push(SkippedRoute { route: PredictionRoute::Prototypes, reason });
                 None
             }
         }
@@ -326,6 +326,6 @@ impl LoadedModel {
 }
 
 fn skip_embedding_routes(skipped: &mut Vec<SkippedRoute>, reason: SkipReason) {
-    skipped.push(SkippedRoute { route: ClassifierRoute::LinearHead, reason });
-    skipped.push(SkippedRoute { route: ClassifierRoute::Prototypes, reason });
+    skipped.push(SkippedRoute { route: PredictionRoute::LinearHead, reason });
+    skipped.push(SkippedRoute { route: PredictionRoute::Prototypes, reason });
 }

@@ -7,7 +7,7 @@
 
 mod support;
 
-use jeffrey_classifier::{ClassifierRoute, ModelLoadError, Prediction, SkipReason};
+use jeffrey_classifier::{ModelLoadError, Prediction, PredictionRoute, SkipReason};
 use jeffrey_terms::{InputText, Label};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ fn parse_text(text: &str) -> InputText {
 }
 
 /// Route and reason of each route that was skipped.
-fn skipped_routes(prediction: &Prediction) -> Vec<(ClassifierRoute, SkipReason)> {
+fn skipped_routes(prediction: &Prediction) -> Vec<(PredictionRoute, SkipReason)> {
     prediction.skipped.iter().map(|skipped| (skipped.route, skipped.reason)).collect()
 }
 
@@ -39,7 +39,7 @@ fn every_golden_row_is_answered_as_in_python() {
         let prediction = CLASSIFIER.classify(&text);
         let Some(expected) = row.scores else {
             // The text is only white space, so no route was tried.
-            assert_eq!(prediction.route, ClassifierRoute::Empty, "{}", row.id);
+            assert_eq!(prediction.route, PredictionRoute::Empty, "{}", row.id);
             assert_eq!(prediction.primary, row.label, "{}", row.id);
             assert_eq!(prediction.tokens, row.ids.len(), "{}", row.id);
             continue;
@@ -48,7 +48,7 @@ fn every_golden_row_is_answered_as_in_python() {
         if ids != Some((row.ids.clone(), row.truncated)) {
             faults.push(format!("{}: ids {ids:?}, in Python {:?}", row.id, row.ids));
         }
-        assert_eq!(prediction.route, ClassifierRoute::LinearHead, "{}", row.id);
+        assert_eq!(prediction.route, PredictionRoute::LinearHead, "{}", row.id);
         assert_eq!(prediction.truncated, row.truncated, "{}", row.id);
         assert_eq!(prediction.tokens, row.ids.len(), "{}", row.id);
         if prediction.primary != row.label {
@@ -197,17 +197,17 @@ fn a_head_of_another_dimension_is_switched_off_and_prototypes_answer() {
     let classifier = model.load().unwrap();
     assert_eq!(classifier.dimension_mismatches(), 1);
     let prediction = classifier.classify(&parse_text("Je suis furieux !"));
-    assert_eq!(prediction.route, ClassifierRoute::Prototypes);
+    assert_eq!(prediction.route, PredictionRoute::Prototypes);
     let reason = SkipReason::DimensionMismatch;
-    assert_eq!(skipped_routes(&prediction), [(ClassifierRoute::LinearHead, reason)]);
+    assert_eq!(skipped_routes(&prediction), [(PredictionRoute::LinearHead, reason)]);
     assert_sound(&prediction);
 
     let both_narrowed = model.edit_file("prototypes.json", |file| narrow_rows(file, "vectors"));
     let classifier = both_narrowed.load().unwrap();
     assert_eq!(classifier.dimension_mismatches(), 2);
     let prediction = classifier.classify(&parse_text("Je suis furieux !"));
-    assert_eq!(prediction.route, ClassifierRoute::Regex);
-    let expected = [(ClassifierRoute::LinearHead, reason), (ClassifierRoute::Prototypes, reason)];
+    assert_eq!(prediction.route, PredictionRoute::Regex);
+    let expected = [(PredictionRoute::LinearHead, reason), (PredictionRoute::Prototypes, reason)];
     assert_eq!(skipped_routes(&prediction), expected);
     assert_sound(&prediction);
 }
@@ -221,7 +221,7 @@ fn prototypes_of_another_dimension_are_counted_while_the_head_answers() {
     let prediction = classifier.classify(&parse_text("I am so happy"));
     assert_eq!(
         (prediction.route, skipped_routes(&prediction)),
-        (ClassifierRoute::LinearHead, vec![])
+        (PredictionRoute::LinearHead, vec![])
     );
 }
 
@@ -239,18 +239,18 @@ fn scores_that_overflow_never_leave_and_the_next_route_answers() {
     let head = ModelCopy::shipped()
         .edit_file("head.json", |file| overflow(file, "weights", "temperature", 1e-30));
     let prediction = head.load().unwrap().classify(&parse_text("I am so happy"));
-    assert_eq!(prediction.route, ClassifierRoute::Prototypes);
-    assert_eq!(skipped_routes(&prediction), [(ClassifierRoute::LinearHead, SkipReason::NotFinite)]);
+    assert_eq!(prediction.route, PredictionRoute::Prototypes);
+    assert_eq!(skipped_routes(&prediction), [(PredictionRoute::LinearHead, SkipReason::NotFinite)]);
     assert_sound(&prediction);
 
     let both_overflowing =
         head.edit_file("prototypes.json", |file| overflow(file, "vectors", "scale", 3e38));
     let prediction = both_overflowing.load().unwrap().classify(&parse_text("I am so happy"));
-    assert_eq!(prediction.route, ClassifierRoute::Regex);
+    assert_eq!(prediction.route, PredictionRoute::Regex);
     let reason = SkipReason::NotFinite;
     assert_eq!(
         skipped_routes(&prediction),
-        [(ClassifierRoute::LinearHead, reason), (ClassifierRoute::Prototypes, reason)]
+        [(PredictionRoute::LinearHead, reason), (PredictionRoute::Prototypes, reason)]
     );
     assert_sound(&prediction);
 }
@@ -285,7 +285,7 @@ fn white_space_alone_is_neutral_and_asks_no_route() {
         let prediction = CLASSIFIER.classify(&parse_text(row));
         assert_eq!(
             (prediction.primary, prediction.route),
-            (Label::Neutral, ClassifierRoute::Empty)
+            (Label::Neutral, PredictionRoute::Empty)
         );
         assert_eq!((prediction.tokens, prediction.confidence()), (0, 1.0));
     }
@@ -327,8 +327,8 @@ proptest! {
         let text = parse_text(&String::from_iter(chars));
         let prediction = CLASSIFIER.classify(&text);
         assert_sound(&prediction);
-        if prediction.route != ClassifierRoute::Empty {
-            prop_assert_eq!(prediction.route, ClassifierRoute::LinearHead);
+        if prediction.route != PredictionRoute::Empty {
+            prop_assert_eq!(prediction.route, PredictionRoute::LinearHead);
             if let Some((ids, truncated)) = CLASSIFIER.tokenize(&text) {
                 prop_assert!((2..=128).contains(&ids.len()));
                 prop_assert_eq!((ids.len(), truncated), (prediction.tokens, prediction.truncated));

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::table::TextTable;
 use super::{ClassifierFlags, CliError, ExitStatus, print_json};
-use jeffrey_classifier::{Classifier, ClassifierRoute, ModelManifest, SkipReason};
+use jeffrey_classifier::{Classifier, ModelManifest, PredictionRoute, SkipReason};
 use jeffrey_shipped::COMMIT;
 use jeffrey_terms::{InputText, Label};
 
@@ -89,14 +89,14 @@ fn disabled_routes(classifier: &Classifier) -> Vec<&'static str> {
     // letters are a short text to try.
     let is_head_disabled = InputText::parse("ok").is_ok_and(|text| {
         classifier.classify(&text).skipped.iter().any(|skipped| {
-            skipped.route == ClassifierRoute::LinearHead
+            skipped.route == PredictionRoute::LinearHead
                 && skipped.reason == SkipReason::DimensionMismatch
         })
     });
     let are_prototypes_disabled = mismatches > usize::from(is_head_disabled);
     let routes = [
-        (ClassifierRoute::LinearHead, is_head_disabled),
-        (ClassifierRoute::Prototypes, are_prototypes_disabled),
+        (PredictionRoute::LinearHead, is_head_disabled),
+        (PredictionRoute::Prototypes, are_prototypes_disabled),
     ];
     routes
         .into_iter()

@@ -210,8 +210,8 @@ fn describe_rule(gate: &Gate) -> String {
             format!("estimated {} on {samples}", limits.join(" and "))
         }
         GateRule::Never => "never".into(),
-        GateRule::NotWorse { odds, ceiling } => {
-            let below = ceiling.map(|limit| format!(", or below {}", format_rate(limit)));
+        GateRule::NotWorse { odds, or_below } => {
+            let below = or_below.map(|limit| format!(", or below {}", format_rate(limit)));
             format!("proven within {}{}", format_surplus(odds), below.unwrap_or_default())
         }
         GateRule::SampleRatio => "sample ratio matches the share".into(),

@@ -100,7 +100,7 @@ fn explain_reports_detection_times_and_false_alarms() {
         let gates = report["stages"][0]["gates"].as_array().unwrap().clone();
         gates.into_iter().find(|gate| gate["gate"] == "errors not worse").unwrap()
     };
-    // The ceiling of 0.5 % proves it within the hour; at 1 % the comparison takes longer.
+    // `or_below = "0.5%"` proves it within the hour; at 1 % the comparison takes longer.
     assert!(errors_gate(&report)["shown_after_minutes"].as_u64().unwrap() < 60);
     let usual = stdout_json(&["plan", "explain", "--requests-per-minute", "600", "--json"]);
     assert!(errors_gate(&usual)["shown_after_minutes"].as_u64().unwrap() > 60);

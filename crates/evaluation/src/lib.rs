@@ -20,7 +20,7 @@ use serde::Serialize;
 
 use calibration::{ReliabilityBin, ReliabilityDiagram};
 use confusion::{ClassMetrics, ConfusionMatrix};
-use jeffrey_classifier::{ClassifierRoute, Prediction, TieBreakRule};
+use jeffrey_classifier::{Prediction, PredictionRoute, TieBreakRule};
 use jeffrey_terms::Label;
 use resample::{BalancedMetrics, BootstrapIntervals, bootstrap, evaluate_balanced_draws, quantile};
 
@@ -38,7 +38,7 @@ pub struct Observation {
     /// Language of the row; `und` when the row does not name one.
     pub lang: String,
     /// Classifier route that produced the prediction.
-    pub route: ClassifierRoute,
+    pub route: PredictionRoute,
     /// Tie-break rule that changed the scores; `None` when no rule did.
     pub rule: Option<TieBreakRule>,
     /// Whether the text was longer than the encoder reads, so that its end was ignored.
@@ -197,7 +197,7 @@ pub fn evaluate(
         confidence: summarize_confidence(rows),
         low_confidence_share: share_where(rows, |row| row.low_confidence),
         truncated_share: share_where(rows, |row| row.truncated),
-        route_shares: ClassifierRoute::ALL
+        route_shares: PredictionRoute::ALL
             .into_iter()
             .map(|route| (route.name(), share_where(rows, |row| row.route == route)))
             .collect(),
@@ -264,7 +264,7 @@ pub(crate) mod testing {
             confidence,
             low_confidence: confidence < jeffrey_classifier::LOW_CONFIDENCE_THRESHOLD,
             lang: "en".into(),
-            route: ClassifierRoute::LinearHead,
+            route: PredictionRoute::LinearHead,
             rule: None,
             truncated: false,
         }
@@ -312,7 +312,7 @@ mod tests {
             observation(Label::Fear, Label::Fear, 0.75),
             observation(Label::Fear, Label::Fear, 1.0),
         ];
-        rows[0].route = ClassifierRoute::Regex;
+        rows[0].route = PredictionRoute::Regex;
         rows[1].rule = Some(TieBreakRule::AngerKeywordExtended);
         rows[2].truncated = true;
         let report = evaluate(&rows, &WITHOUT_RESAMPLING).unwrap();

@@ -8,7 +8,7 @@
 use serde::Serialize;
 
 use super::Observation;
-use jeffrey_classifier::ClassifierRoute;
+use jeffrey_classifier::PredictionRoute;
 
 /// Lowest share of tie-break sentences with the right label that passes.
 pub const TIE_BREAK_ACCURACY_MIN: f64 = 0.80;
@@ -91,7 +91,7 @@ pub fn check_fallback_share(
     sentences: &[EvaluatedSentence],
 ) -> ReleaseCheck {
     let is_fallback =
-        |sentence: &&EvaluatedSentence| sentence.observation.route != ClassifierRoute::LinearHead;
+        |sentence: &&EvaluatedSentence| sentence.observation.route != PredictionRoute::LinearHead;
     let against = collect_ids(sentences.iter().filter(is_fallback));
     let figure = ratio(against.len(), sentences.len());
     let passed = figure.is_some_and(|figure| figure <= limit);
@@ -144,7 +144,7 @@ mod tests {
             let predicted = if row < wrong { Label::Joy } else { Label::Anger };
             let mut observation = observation(Label::Anger, predicted, 0.9);
             if row < wrong {
-                observation.route = ClassifierRoute::Regex;
+                observation.route = PredictionRoute::Regex;
             }
             EvaluatedSentence { id: format!("row-{row}"), observation }
         };

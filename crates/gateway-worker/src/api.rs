@@ -72,9 +72,10 @@ pub(super) async fn handle(
             ISOLATE_STATE.with_borrow(|state| health_response(settings, effective, &state.breaker))
         }
         GatewayEndpoint::Metrics => {
-            let release_state = rollout::fetch_status(&context.env, settings).await?.told.standing;
+            let release_state =
+                rollout::fetch_status(&context.env, settings).await?.told.release_state;
             let mut gauges =
-                prometheus::rollout_gauges(release_state.share, release_state.breaches);
+                prometheus::rollout_gauges(release_state.share, release_state.hard_failures);
             let mut totals = Vec::new();
             for (name, number) in event_store::fetch_totals(&context.env).await? {
                 // Gauges are recognised by their names; all other numbers are counters.
@@ -280,7 +281,7 @@ async fn build_status_reply(
         }
         None => None,
     };
-    status_response(settings, &snapshot.standing, status.as_ref(), summary.as_ref())
+    status_response(settings, &snapshot.release_state, status.as_ref(), summary.as_ref())
 }
 
 /// Builds a 200 reply from bytes that are already JSON.

@@ -85,7 +85,7 @@ impl RolloutRequest {
 /// decided and measured by.
 #[derive(Deserialize, Serialize)]
 pub(super) struct ReleaseSnapshot {
-    pub(super) standing: ReleaseState,
+    pub(super) release_state: ReleaseState,
     /// The plan's holdout; zero without a plan. An object of an earlier version does not send it.
     #[serde(default = "none")]
     pub(super) holdout: Share,
@@ -123,7 +123,7 @@ pub(super) async fn refresh_share(env: Env, settings: Rc<GatewaySettings>) {
 }
 
 fn cache_snapshot(state: &mut IsolateState, snapshot: &ReleaseSnapshot) {
-    let ReleaseState { version, share, killed, .. } = snapshot.standing;
+    let ReleaseState { version, share, killed, .. } = snapshot.release_state;
     let disabled = killed || snapshot.rolled_back;
     let received =
         CachedShare { version, share, holdout: snapshot.holdout, disabled, received_at: now() };

@@ -191,7 +191,7 @@ impl RolloutObject {
         let planned_release = planned_release.as_deref();
         let active_release = planned_release.filter(|planned_release| planned_release.is_live());
         Ok(ReleaseSnapshot {
-            standing: self.release_state()?,
+            release_state: self.release_state()?,
             holdout: planned_release
                 .map_or(Share::NONE, |planned_release| planned_release.plan.holdout),
             rolled_back: planned_release.is_some_and(|planned_release| {
@@ -242,7 +242,7 @@ impl RolloutObject {
         self.store_release_state(&self.release_state()?.record_hard_failure(failure))?;
         let (now, last_complete_minute) = self.scaled_time();
         let kind = failure.kind;
-        self.apply_input(&RolloutInput::Breach { kind, closed: last_complete_minute }, now)?;
+        self.apply_input(&RolloutInput::HardFailure { kind, last_complete_minute }, now)?;
         self.deliver_notifications()
     }
 
@@ -269,16 +269,16 @@ impl RolloutObject {
             return self.deliver_notifications().map(Ok);
         };
         let previous = self.planned_release()?;
-        let by = rollout_command.by.clone();
-        let input = RolloutInput::Asked {
-            by,
+        let by = rollout_command.actor.clone();
+        let input = RolloutInput::Command {
+            actor: by,
             command: command.clone(),
-            withheld: blocked_by.clone(),
-            closed: last_complete_minute,
+            blocked_by: blocked_by.clone(),
+            last_complete_minute,
         };
         let entry = self.apply_input(&input, now)?;
         let is_refused = |action: &RolloutAction| {
-            matches!(action, RolloutAction::Alert(RolloutAlert::Refused(_)))
+            matches!(action, RolloutAction::Alert(RolloutAlert::CommandRefused(_)))
         };
         let is_done = entry.is_some_and(|entry| !entry.actions.iter().any(is_refused));
         self.deliver_notifications()?;
@@ -331,10 +331,10 @@ impl RolloutObject {
             Ok(plan) => plan,
             Err(error) => return Ok(Err(ApiError::CommandRejected { why: error.to_string() })),
         };
-        let input = RolloutInput::Planned {
-            by: rollout_command.by.clone(),
+        let input = RolloutInput::PlanApplied {
+            actor: rollout_command.actor.clone(),
             plan: text.clone(),
-            closed: last_complete_minute,
+            last_complete_minute,
         };
         let (next_controller, entry) = match &planned_release {
             Some(planned_release) => planned_release.controller.apply(&plan, &input, now),
@@ -357,7 +357,7 @@ impl RolloutObject {
             else {
                 return Ok(());
             };
-            let after = planned_release.controller.after;
+            let after = planned_release.controller.last_minute;
             let minutes =
                 event_store::fetch_minutes(&self.env, &self.settings.release, after).await;
             // Without the event store there is no minute to fold; the controller still notices that
@@ -382,10 +382,7 @@ impl RolloutObject {
         if self.planned_release()?.is_some_and(|planned_release| {
             planned_release.controller.seq == previous.controller.seq
         }) {
-            self.apply_input(
-                &RolloutInput::Tick { withheld: blocked_by, closed: last_complete_minute },
-                now,
-            )?;
+            self.apply_input(&RolloutInput::Tick { blocked_by, last_complete_minute }, now)?;
         }
         Ok(())
     }
@@ -397,7 +394,7 @@ impl RolloutObject {
         let (next_controller, entry) =
             planned_release.controller.apply(&planned_release.plan, input, now);
         let Some(entry) = entry else { return Ok(None) };
-        let active_alert = next_controller.told.clone();
+        let active_alert = next_controller.active_alert.clone();
         self.store_controller(PlannedRelease {
             plan: Rc::clone(&planned_release.plan),
             controller: next_controller,

@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::endpoint::ModelEndpoint;
-use jeffrey_classifier::{ClassifierRoute, Prediction, SkipReason};
+use jeffrey_classifier::{Prediction, PredictionRoute, SkipReason};
 
 #[derive(Debug, Default)]
 pub(super) struct RequestCounters {
     /// Replies by endpoint (`None` if no endpoint has the path) and status.
     replies: BTreeMap<(Option<ModelEndpoint>, u16), u64>,
-    predictions: BTreeMap<ClassifierRoute, u64>,
-    skips: BTreeMap<(ClassifierRoute, SkipReason), u64>,
+    predictions: BTreeMap<PredictionRoute, u64>,
+    skips: BTreeMap<(PredictionRoute, SkipReason), u64>,
     truncations: u64,
 }
 
@@ -49,7 +49,7 @@ impl RequestCounters {
             "jeffrey_predictions_total",
             "Texts classified, by the route that answered.",
         );
-        for route in ClassifierRoute::ALL {
+        for route in PredictionRoute::ALL {
             let count = self.predictions.get(&route).copied().unwrap_or_default();
             let _ =
                 writeln!(out, "jeffrey_predictions_total{{route=\"{}\"}} {count}", route.name());

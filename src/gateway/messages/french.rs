@@ -41,7 +41,7 @@ fn hold_reason(status: &RolloutStatus) -> Option<String> {
     match &status.state.phase {
         Phase::RolledBack { cause } => Some(describe_cause(cause)),
         Phase::Paused { reason } | Phase::Aborted { reason } => Some(reason.clone()),
-        _ => status.told.as_ref().and_then(notification_text),
+        _ => status.active_alert.as_ref().and_then(notification_text),
     }
 }
 
@@ -49,17 +49,17 @@ fn hold_reason(status: &RolloutStatus) -> Option<String> {
 pub(super) fn describe_input(input: &RolloutInput) -> String {
     let actor = |by: &str| if by.is_empty() { "quelqu’un".to_owned() } else { by.to_owned() };
     match input {
-        RolloutInput::Asked { by, command, .. } => {
+        RolloutInput::Command { actor: by, command, .. } => {
             format!("{} a demandé : {}", actor(by), command_name(command))
         }
-        RolloutInput::Breach { kind, .. } => {
+        RolloutInput::HardFailure { kind, .. } => {
             format!("un isolat a vu : {}", hard_failure_name(*kind))
         }
         RolloutInput::Minute { minute } => {
             format!("la minute {} a été comptée", format_utc_minute(UnixMs(minute.minute * 60_000)))
         }
-        RolloutInput::Planned { by, .. } => format!("{} a apporté un plan", actor(by)),
-        RolloutInput::Tick { withheld: Some(blocked_by), .. } => {
+        RolloutInput::PlanApplied { actor: by, .. } => format!("{} a apporté un plan", actor(by)),
+        RolloutInput::Tick { blocked_by: Some(blocked_by), .. } => {
             format!("ses minutes ont été regardées ; {}", describe_blocked(blocked_by))
         }
         RolloutInput::Tick { .. } => "ses minutes ont été regardées".to_owned(),
@@ -70,14 +70,14 @@ pub(super) fn describe_input(input: &RolloutInput) -> String {
 /// after the entry.
 pub(super) fn describe_effects(entry: &HistoryEntry) -> String {
     let effects = entry.actions.iter().filter_map(|action| match action {
-        RolloutAction::Alert(RolloutAlert::Refused(command)) => {
+        RolloutAction::Alert(RolloutAlert::CommandRefused(command)) => {
             Some(format!("refusé : {}", command_name(command)))
         }
         RolloutAction::Alert(alert) => notification_text(alert),
         RolloutAction::SetShare(share) => {
             Some(format!("la part est fixée à {}", format_percent(*share)))
         }
-        RolloutAction::EnterStage | RolloutAction::ForgetEvidence => None,
+        RolloutAction::EnterStage | RolloutAction::ResetEvidence => None,
     });
     let effects: Vec<String> = effects.collect();
     match (effects.is_empty(), &entry.state.phase) {
@@ -89,14 +89,14 @@ pub(super) fn describe_effects(entry: &HistoryEntry) -> String {
 
 fn notification_text(alert: &RolloutAlert) -> Option<String> {
     Some(match alert {
-        RolloutAlert::ApprovalWanted(true) => {
+        RolloutAlert::ApprovalRequired(true) => {
             "attend un accord : les portes n’ont pas pu décider à temps".to_owned()
         }
-        RolloutAlert::ApprovalWanted(false) => {
+        RolloutAlert::ApprovalRequired(false) => {
             "attend un accord : les portes passent et le plan veut la parole d’une personne"
                 .to_owned()
         }
-        RolloutAlert::Held(findings) => {
+        RolloutAlert::Holding(findings) => {
             let open_gates: Vec<&str> =
                 findings.iter().map(|finding| finding.gate.as_str()).take(5).collect();
             if open_gates.is_empty() {
@@ -108,19 +108,21 @@ fn notification_text(alert: &RolloutAlert) -> Option<String> {
         RolloutAlert::NoData => {
             "retenu : aucune requête du canari n’a été comptée depuis quelques minutes".to_owned()
         }
-        RolloutAlert::Refused(_) => return None,
+        RolloutAlert::CommandRefused(_) => return None,
         RolloutAlert::RolledBack(cause) => format!("retiré : {}", describe_cause(cause)),
-        RolloutAlert::StableBreached => {
+        RolloutAlert::StableOutsideLimits => {
             "retenu : l’ancien système est lui-même hors des limites que le plan lui donne"
                 .to_owned()
         }
-        RolloutAlert::Withheld(blocked_by) => format!("retenu : {}", describe_blocked(blocked_by)),
+        RolloutAlert::AdvanceBlocked(blocked_by) => {
+            format!("retenu : {}", describe_blocked(blocked_by))
+        }
     })
 }
 
 fn describe_cause(cause: &RollbackCause) -> String {
     match cause {
-        RollbackCause::Breach(kind) => {
+        RollbackCause::HardFailure(kind) => {
             format!(
                 "le canari a fait ce qu’aucun ne doit faire une seule fois : {}",
                 hard_failure_name(*kind)
@@ -139,25 +141,27 @@ fn describe_cause(cause: &RollbackCause) -> String {
                 finding.samples
             )
         }
-        RollbackCause::Person { reason } => format!("une personne : {reason}"),
+        RollbackCause::Operator { reason } => format!("une personne : {reason}"),
     }
 }
 
 fn describe_blocked(blocked_by: &AdvanceBlocked) -> String {
     let shorten = |sha: &str| sha.chars().take(12).collect::<String>();
     match blocked_by {
-        AdvanceBlocked::Analysis => "les réponses du palier lui-même ne sont pas prêtes".to_owned(),
+        AdvanceBlocked::AnalysisNotReady => {
+            "les réponses du palier lui-même ne sont pas prêtes".to_owned()
+        }
         AdvanceBlocked::ModelUnknown => {
             "le worker du modèle ne dit pas quel modèle il a".to_owned()
         }
-        AdvanceBlocked::Said(WebhookResponse { name, answer: WebhookVerdict::Stop }) => {
-            format!("« {name} » dit stop")
+        AdvanceBlocked::Webhook(WebhookResponse { name, verdict: WebhookVerdict::Halt }) => {
+            format!("« {name} » a répondu halt")
         }
-        AdvanceBlocked::Said(WebhookResponse { name, .. }) => {
-            format!("« {name} » dit d’attendre, ou rien")
+        AdvanceBlocked::Webhook(WebhookResponse { name, .. }) => {
+            format!("« {name} » a répondu retry, ou n’a pas répondu")
         }
         AdvanceBlocked::ValidationFailed => "la vérification de ce modèle a échoué".to_owned(),
-        AdvanceBlocked::ValidationForeign { checked, deployed } => format!(
+        AdvanceBlocked::ValidationOfOtherModel { checked, deployed } => format!(
             "la vérification était celle du modèle {}, c’est {} qui est déployé",
             shorten(checked),
             shorten(deployed)

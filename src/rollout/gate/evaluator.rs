@@ -196,16 +196,17 @@ impl GateEvaluator {
         if canary.of > 0 || (tolerates_gaps && minute.canary.requests > 0) {
             self.last_sample = Some(self.last_sample.unwrap_or(0).max(minute.minute));
         }
-        self.one_client = minute.concentration.is_one_client();
+        self.one_client = minute.top_subjects.is_one_client();
         match (&mut self.memory, gate.rule) {
             (GateState::Change(change), rule) => {
                 change.fold_minute(gate, rule, minute, proportions, holdout)
             }
-            (GateState::NotWorse { equal, below }, GateRule::NotWorse { odds: worse, ceiling })
-                if in_stage =>
-            {
+            (
+                GateState::NotWorse { equal, below },
+                GateRule::NotWorse { odds: worse, or_below },
+            ) if in_stage => {
                 equal.fold_block(&odds::ln_e_non_inferior(canary, stable, worse));
-                below.fold_block(&ceiling.map_or([0.0; ALTERNATIVE_COUNT], |rate| {
+                below.fold_block(&or_below.map_or([0.0; ALTERNATIVE_COUNT], |rate| {
                     limit::ln_e_below_limit(canary, rate)
                 }));
             }
@@ -250,7 +251,7 @@ impl GateEvaluator {
             metric: gate.metric,
             effect: gate.effect,
             verdict,
-            note,
+            reason: note,
             value: self.observed_value(gate, &segment),
             limit: gate.or_max.filter(|_| self.seen[1].of == 0).or(rule_limit(gate.rule)),
             samples: self.seen[0].of,
@@ -258,8 +259,8 @@ impl GateEvaluator {
             ln_evidence: evidence,
             ln_threshold: threshold,
             decides_in_minutes: estimate_remaining_minutes(evidence, threshold, &segment),
-            crossed: self.crossed,
-            since: segment.since,
+            failed_at_minute: self.crossed,
+            changed_at_minute: segment.since,
         }
     }
 
@@ -318,11 +319,11 @@ impl GateEvaluator {
     fn nearest_evidence(&self, gate: &Gate, share: Option<Share>) -> (Option<f64>, Option<f64>) {
         match &self.memory {
             GateState::Change(change) => {
-                let requests = gate.request_ln_threshold().map(|threshold| {
+                let requests = gate.ln_threshold_by_request().map(|threshold| {
                     (change.requests.ln_e(alternative_weights(gate.rule)), threshold)
                 });
                 let subjects = gate
-                    .subject_ln_threshold()
+                    .ln_threshold_by_subject()
                     .map(|threshold| (change.ln_subject_evidence(), threshold));
                 let missing = |(evidence, threshold): &(f64, f64)| threshold - evidence;
                 let nearer = [requests, subjects]
@@ -404,7 +405,7 @@ impl ChangeEvidence {
             self.subjects.push(HourEvidence::new(hour));
         }
         let Some(share) = minute.share.filter(|share| *share != Share::NONE) else { return };
-        let probability = canary_probability(share, holdout);
+        let probability = expected_canary_fraction(share, holdout);
         if probability >= 1.0 {
             return;
         }
@@ -457,13 +458,14 @@ impl ChangeEvidence {
         let reaches = |evidence: f64, threshold: Option<f64>| {
             threshold.is_some_and(|threshold| evidence >= threshold)
         };
-        let proven_by_subjects = reaches(self.ln_subject_evidence(), gate.subject_ln_threshold());
+        let proven_by_subjects =
+            reaches(self.ln_subject_evidence(), gate.ln_threshold_by_subject());
         let proven_by_requests =
-            reaches(self.requests.ln_e(alternative_weights(rule)), gate.request_ln_threshold());
+            reaches(self.requests.ln_e(alternative_weights(rule)), gate.ln_threshold_by_request());
         // The detector gives a false alarm once in `A` minutes on average. With `A` = minutes of a
         // day / daily budget, the false alarms of a day are the daily budget on average.
         let detector_threshold =
-            gate.request_ln_threshold().map(|threshold| threshold + ln(MINUTES_PER_DAY as f64));
+            gate.ln_threshold_by_request().map(|threshold| threshold + ln(MINUTES_PER_DAY as f64));
         let proven_by_detector =
             reaches(self.detector.ln_e(alternative_weights(rule)), detector_threshold);
         let GateRule::Compared(tolerated) = rule else {
@@ -496,7 +498,7 @@ impl ChangeEvidence {
             return (GateVerdict::Pass, Some(VerdictReason::AbsoluteLimit));
         }
         if stable.of == 0 {
-            return (GateVerdict::Hold, Some(VerdictReason::NotAvailable));
+            return (GateVerdict::Hold, Some(VerdictReason::NoStableData));
         }
         (GateVerdict::Pass, None)
     }
@@ -509,7 +511,7 @@ fn alternative_weights(rule: GateRule) -> &'static [f64; ALTERNATIVE_COUNT] {
 
 /// Returns the probability, 0 to 1, that a subject is in the canary; subjects of the holdout count
 /// as stable.
-pub fn canary_probability(share: Share, holdout: Share) -> f64 {
+pub fn expected_canary_fraction(share: Share, holdout: Share) -> f64 {
     let fraction =
         |share: Share| f64::from(share.basis_points()) / f64::from(Share::ALL.basis_points());
     fraction(share) * (1.0 - fraction(holdout))
@@ -517,7 +519,7 @@ pub fn canary_probability(share: Share, holdout: Share) -> f64 {
 
 fn ln_sample_ratio_evidence(canary: Proportion, share: Option<Share>) -> f64 {
     share.map_or(0.0, |share| {
-        let probability = canary_probability(share, Share::NONE);
+        let probability = expected_canary_fraction(share, Share::NONE);
         beta::ln_e_sample_ratio(canary.hits, canary.of - canary.hits, probability)
     })
 }

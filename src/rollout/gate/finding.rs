@@ -49,7 +49,7 @@ pub struct GateFinding {
     /// Verdict at the end of the minute that was asked for.
     pub verdict: GateVerdict,
     /// Reason for a verdict that is not a plain pass or fail; `None` for a plain one.
-    pub note: Option<VerdictReason>,
+    pub reason: Option<VerdictReason>,
     /// Observed value of the metric: a rate (0 to 1), a ratio to stable, or a count. It covers the
     /// minutes since the change that the evidence points to, or else since the stage began; for a
     /// window rule, the window. `None` without data.
@@ -69,10 +69,10 @@ pub struct GateFinding {
     pub decides_in_minutes: Option<u64>,
     /// Minute in which the gate began to fail, in minutes since 1970; `None` if its own evidence
     /// does not fail.
-    pub crossed: Option<u64>,
+    pub failed_at_minute: Option<u64>,
     /// Minute of the change that `value` covers, in minutes since 1970; `None` without such a
     /// change.
-    pub since: Option<u64>,
+    pub changed_at_minute: Option<u64>,
 }
 
 /// Reasons for a verdict that is not a plain pass or fail.
@@ -83,7 +83,7 @@ pub enum VerdictReason {
     /// instead.
     AbsoluteLimit,
     /// The old system does not report the metric, and the gate has no absolute limit.
-    NotAvailable,
+    NoStableData,
     /// The canary has no data for this gate in the last minutes (`SILENT_AFTER_MINUTES`), or never
     /// had any.
     NoData,
@@ -91,7 +91,7 @@ pub enum VerdictReason {
     OneClient,
     /// The evidence is below the gate's own threshold, but together with the other warnings it is
     /// enough (e-BH).
-    Together,
+    CombinedEvidence,
     /// The canary is proven to be worse than stable, but the estimate is within the tolerance or
     /// has too few hits.
     Tolerated,

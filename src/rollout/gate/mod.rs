@@ -60,12 +60,12 @@ pub enum GateRule {
     /// Fails at the canary's first hit.
     Never,
     /// For advancing: passes when it is proven for this stage that the canary's odds are less than
-    /// `odds` times stable's, or that its rate is below the ceiling; holds otherwise.
+    /// `odds` times stable's, or that its rate is below `or_below`; holds otherwise.
     NotWorse {
         /// Odds ratio from which the canary counts as worse; above 1.
         odds: f64,
-        /// Rate (0 to 1) below which no comparison is needed; `None` for no ceiling.
-        ceiling: Option<f64>,
+        /// Rate (0 to 1) below which no comparison is needed; `None` if only the comparison decides.
+        or_below: Option<f64>,
     },
     /// Fails when the canary's fraction of the new subjects is proven to differ from its share.
     SampleRatio,
@@ -124,7 +124,7 @@ pub const REQUEST_STRICTNESS_FACTOR: f64 = 10.0;
 impl Gate {
     /// Returns the natural logarithm that the subjects' evidence has to reach; `None` if subjects
     /// are no evidence.
-    pub fn subject_ln_threshold(&self) -> Option<f64> {
+    pub fn ln_threshold_by_subject(&self) -> Option<f64> {
         // Subjects and requests together spend the budget.
         let budget_fraction = match self.level {
             EvidenceUnit::Both => REQUEST_STRICTNESS_FACTOR / (REQUEST_STRICTNESS_FACTOR + 1.0),
@@ -136,7 +136,7 @@ impl Gate {
 
     /// Returns the natural logarithm that the requests' evidence has to reach; `None` if requests
     /// are no evidence.
-    pub fn request_ln_threshold(&self) -> Option<f64> {
+    pub fn ln_threshold_by_request(&self) -> Option<f64> {
         let budget_fraction = match self.level {
             EvidenceUnit::Both => 1.0 / (REQUEST_STRICTNESS_FACTOR + 1.0),
             EvidenceUnit::Requests => 1.0,

@@ -11,7 +11,9 @@ use serde::Serialize;
 
 use super::{Plan, Stage};
 use crate::rollout::counts::Metric;
-use crate::rollout::gate::evaluator::{MINUTES_PER_DAY, SUBJECT_HOURS_PER_DAY, canary_probability};
+use crate::rollout::gate::evaluator::{
+    MINUTES_PER_DAY, SUBJECT_HOURS_PER_DAY, expected_canary_fraction,
+};
 use crate::rollout::gate::{Gate, GateEffect, GateRule};
 use jeffrey_anytime::odds::NON_INFERIORITY_ALTERNATIVES;
 use jeffrey_anytime::{ALTERNATIVE_RATIOS, EQUAL_WEIGHTS, NEAR_LIMIT_WEIGHTS, exp, ln};
@@ -84,7 +86,7 @@ pub fn explain(
     baseline: &dyn Fn(Metric) -> f64,
 ) -> Vec<StageExplanation> {
     let stage = |stage: &Stage| {
-        let canary_fraction = canary_probability(stage.share, plan.holdout);
+        let canary_fraction = expected_canary_fraction(stage.share, plan.holdout);
         let split = TrafficSplit {
             canary: requests_per_minute * canary_fraction,
             stable: requests_per_minute * (1.0 - canary_fraction),
@@ -127,8 +129,8 @@ impl TrafficSplit {
                     .map(|times| if times < tolerated { None } else { odds(times) });
                 (odds(f64::INFINITY), finds, None)
             }
-            GateRule::NotWorse { odds, ceiling } => {
-                let shown = |rate| self.minutes_to_show_not_worse(gate, rate, odds, ceiling);
+            GateRule::NotWorse { odds, or_below } => {
+                let shown = |rate| self.minutes_to_show_not_worse(gate, rate, odds, or_below);
                 (shown(0.0), [None; DEGRADATION_FACTORS.len()], shown(baseline))
             }
             GateRule::Estimated { samples, compared, .. } => {
@@ -160,7 +162,7 @@ impl TrafficSplit {
 
     /// Returns the minutes until the canary's rate is proven to be beyond the limit.
     fn minutes_to_prove_rate(self, gate: &Gate, rate: f64) -> Option<u64> {
-        let threshold = gate.request_ln_threshold()? + ln(MINUTES_PER_DAY as f64);
+        let threshold = gate.ln_threshold_by_request()? + ln(MINUTES_PER_DAY as f64);
         let alternatives =
             ALTERNATIVE_RATIOS.iter().zip(NEAR_LIMIT_WEIGHTS).map(|(times, weight)| {
                 let (limit, alternative) = match gate.rule {
@@ -186,8 +188,8 @@ impl TrafficSplit {
         };
         let ln_starts = ln((SUBJECT_HOURS_PER_DAY * 60) as f64);
         let thresholds = [
-            gate.request_ln_threshold().map(|threshold| threshold + ln(MINUTES_PER_DAY as f64)),
-            gate.subject_ln_threshold().map(|threshold| threshold + ln_starts),
+            gate.ln_threshold_by_request().map(|threshold| threshold + ln(MINUTES_PER_DAY as f64)),
+            gate.ln_threshold_by_subject().map(|threshold| threshold + ln_starts),
         ];
         let hits = self.canary * rate + self.stable * baseline;
         let canary_hit_fraction = self.canary * rate / hits.max(f64::MIN_POSITIVE);
@@ -213,7 +215,7 @@ impl TrafficSplit {
         gate: &Gate,
         rate: f64,
         worse: f64,
-        ceiling: Option<f64>,
+        or_below: Option<f64>,
     ) -> Option<u64> {
         let threshold = -ln(gate.budget / 2.0);
         let share = self.canary / (self.canary + self.stable);
@@ -229,7 +231,7 @@ impl TrafficSplit {
                 ),
             )
         });
-        let below = ceiling.into_iter().flat_map(|limit| {
+        let below = or_below.into_iter().flat_map(|limit| {
             ALTERNATIVE_RATIOS.iter().zip(EQUAL_WEIGHTS).map(move |(times, weight)| {
                 let ln_per_minute = self.canary * expected_ln_gain(rate, limit, limit / times);
                 minutes_until(threshold - ln(weight), ln_per_minute)
@@ -320,7 +322,7 @@ mod tests {
             [None; DEGRADATION_FACTORS.len()]
         );
         assert_eq!(find_gate(last, "errors not worse").shown_after_minutes, None);
-        // Rare errors are proven to be below the ceiling, not to be like stable's.
+        // Rare errors are proven to be below the or_below, not to be like stable's.
         let rare = |metric| if metric == Metric::Errors { 0.0001 } else { baseline_rate(metric) };
         let stages = explain(&Plan::read(&plan).unwrap(), 600.0, &rare);
         let shown = find_gate(&stages[0], "errors not worse").shown_after_minutes.unwrap();

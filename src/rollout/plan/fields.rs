@@ -14,10 +14,11 @@ use crate::rollout::bucket::ReleaseName;
 use jeffrey_terms::Share;
 
 /// Keys by their table, as plans named them before version 0.2 and as they are named now.
-const RENAMED_KEYS: [(&str, &str, &str); 8] = [
+const RENAMED_KEYS: [(&str, &str, &str); 9] = [
     ("budget", "advance", "block_advance"),
     ("gate", "at_least", "min"),
     ("gate", "at_most", "max"),
+    ("gate", "ceiling", "or_below"),
     ("gate", "estimated_at_most", "estimated_max"),
     ("gate", "or_at_most", "or_max"),
     ("gate", "samples", "estimate_samples"),

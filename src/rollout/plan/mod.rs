@@ -134,7 +134,7 @@ mod tests {
         assert_has(
             GateEffect::BlockAdvance,
             Metric::Errors,
-            GateRule::NotWorse { odds: 1.5, ceiling: Some(0.005) },
+            GateRule::NotWorse { odds: 1.5, or_below: Some(0.005) },
         );
     }
 

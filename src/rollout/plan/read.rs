@@ -249,7 +249,7 @@ impl PlanReader<'_> {
             });
         }
         if let Some(odds) = fields.parse_factor(self, "not_worse") {
-            rules.push(GateRule::NotWorse { odds, ceiling: fields.parse_rate(self, "ceiling") });
+            rules.push(GateRule::NotWorse { odds, or_below: fields.parse_rate(self, "or_below") });
         }
         let at_most = fields.parse_rate(self, "estimated_max");
         let compared = fields.parse_factor(self, "estimated_compared");
@@ -315,8 +315,8 @@ impl PlanReader<'_> {
                     "equal to stable cannot be told from not worse; allow some, such as +50%",
                 );
             }
-            GateRule::NotWorse { ceiling: Some(rate), .. } if rate <= 0.0 || rate >= 1.0 => {
-                report_never_fires("a ceiling lies between 0% and 100%");
+            GateRule::NotWorse { or_below: Some(rate), .. } if rate <= 0.0 || rate >= 1.0 => {
+                report_never_fires("`or_below` lies between 0% and 100%");
             }
             GateRule::Window { minutes: 0, .. } => report_never_fires("its window is empty"),
             _ => {}
@@ -346,7 +346,7 @@ impl PlanReader<'_> {
         let blocks_advance = matches!(rule, GateRule::NotWorse { .. } | GateRule::Estimated { .. });
         if blocks_advance && effect != GateEffect::BlockAdvance {
             report_never_fires(
-                "what has to be shown before a rise never fails; its effect is `advance`",
+                "what has to be shown before a rise never fails; its effect is `block_advance`",
             );
         }
     }

@@ -18,13 +18,13 @@ pub(super) fn empty_history_table() -> TextTable {
 
 /// Adds a row for an entry, unless the entry only counts a closed minute.
 pub(super) fn push_entry(table: &mut TextTable, entry: &HistoryEntry) {
-    if matches!(entry.what, RolloutInput::Minute { .. }) {
+    if matches!(entry.input, RolloutInput::Minute { .. }) {
         return;
     }
     table.push_row(vec![
         entry.seq.to_string(),
         format_utc_minute(entry.now),
-        describe_input(&entry.what),
+        describe_input(&entry.input),
         entry.share.to_string(),
         describe_effects(entry),
     ]);
@@ -32,8 +32,10 @@ pub(super) fn push_entry(table: &mut TextTable, entry: &HistoryEntry) {
 
 /// Formats a table of the last `entries_max` entries that do more than count a minute.
 pub(super) fn format_last_entries(entries: &[HistoryEntry], entries_max: usize) -> String {
-    let decided: Vec<&HistoryEntry> =
-        entries.iter().filter(|entry| !matches!(entry.what, RolloutInput::Minute { .. })).collect();
+    let decided: Vec<&HistoryEntry> = entries
+        .iter()
+        .filter(|entry| !matches!(entry.input, RolloutInput::Minute { .. }))
+        .collect();
     let mut table = empty_history_table();
     for entry in decided.iter().rev().take(entries_max).rev() {
         push_entry(&mut table, entry);
@@ -51,12 +53,12 @@ pub(super) fn format_entry(entry: &HistoryEntry) -> String {
         "Entry {} at {}: {}. Release is now {} in stage {stage}, traffic share {}: {}.",
         entry.seq,
         format_utc_minute(entry.now),
-        describe_input(&entry.what),
+        describe_input(&entry.input),
         entry.state.phase.name(),
         entry.share,
         describe_effects(entry)
     );
-    if let Some([canary, stable]) = &entry.counted {
+    if let Some([canary, stable]) = &entry.counts {
         let count_errors = |counts: &jeffrey_edge::rollout::counts::CohortCounts| {
             counts.errors_5xx + counts.failed_open
         };
@@ -79,7 +81,7 @@ pub(super) fn format_entry(entry: &HistoryEntry) -> String {
             "hits",
             "evidence",
             "needed",
-            "crossed at",
+            "failed at",
         ]);
         for finding in &gates.findings {
             table.push_row(vec![
@@ -92,7 +94,7 @@ pub(super) fn format_entry(entry: &HistoryEntry) -> String {
                 format_4_decimals(finding.ln_evidence),
                 format_4_decimals(finding.ln_threshold),
                 finding
-                    .crossed
+                    .failed_at_minute
                     .map_or("–".to_owned(), |minute| format_utc_minute(UnixMs(minute * 60_000))),
             ]);
         }

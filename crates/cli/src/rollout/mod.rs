@@ -153,8 +153,8 @@ pub(super) fn run(arguments: &RolloutArguments) -> Result<ExitStatus, CliError> 
     }
     let gate = GatewayClient::new(&arguments.gateway)?;
     let command_json =
-        |command: &str, actor: &ActorArguments| json!({"command": command, "by": actor.actor});
-    let command_with_reason = |command: &str, flags: &ReasonArguments| json!({"command": command, "by": flags.actor.actor, "reason": flags.reason});
+        |command: &str, actor: &ActorArguments| json!({"command": command, "actor": actor.actor});
+    let command_with_reason = |command: &str, flags: &ReasonArguments| json!({"command": command, "actor": flags.actor.actor, "reason": flags.reason});
     let command = match &arguments.subcommand {
         RolloutSubcommand::Start(StartArguments { plan, actor }) => {
             attach_plan(command_json("start", actor), plan.as_ref())?
@@ -171,7 +171,7 @@ pub(super) fn run(arguments: &RolloutArguments) -> Result<ExitStatus, CliError> 
             reason,
             start: StartArguments { plan, actor },
         }) => {
-            let with_reason = json!({"command": "resume", "by": actor.actor, "reason": reason});
+            let with_reason = json!({"command": "resume", "actor": actor.actor, "reason": reason});
             attach_plan(with_reason, plan.as_ref())?
         }
         RolloutSubcommand::Status { json } => return print_status(&gate, *json),
@@ -304,7 +304,7 @@ fn explain_entry(gate: &GatewayClient, id: Option<u64>) -> Result<ExitStatus, Cl
 
 /// Returns whether an action follows from a decision, rather than from a refused command.
 const fn is_decision(action: &RolloutAction) -> bool {
-    !matches!(action, RolloutAction::Alert(RolloutAlert::Refused(_)))
+    !matches!(action, RolloutAction::Alert(RolloutAlert::CommandRefused(_)))
 }
 
 fn replay_history(file: &PathBuf) -> Result<ExitStatus, CliError> {

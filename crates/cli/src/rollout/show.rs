@@ -115,8 +115,8 @@ impl fmt::Display for ReleaseStatus {
             )?,
             None => {}
         }
-        if rollout.time_factor > 1 {
-            write!(f, "   (test mode, time scale {}×)", rollout.time_factor)?;
+        if rollout.time_scale > 1 {
+            write!(f, "   (test mode, time scale {}×)", rollout.time_scale)?;
         }
         let samples_needed =
             rollout.stages.get(rollout.state.stage).map_or(0, |stage| stage.min_samples);

@@ -83,7 +83,7 @@ pub(super) struct SimulateArguments {
     failing_users: f64,
     /// Amplitude of the daily traffic curve: how far the peak lies above the mean, such as 60%
     #[arg(long, value_name = "RATE", default_value = "0%", value_parser = parse_rate)]
-    daily_amplitude: f64,
+    daily_traffic_amplitude: f64,
     /// Share of minutes delivered twice, late or never
     #[arg(long, value_name = "RATE", default_value = "0%", value_parser = parse_rate)]
     delivery_faults: f64,
@@ -117,7 +117,7 @@ pub(super) fn run(arguments: &SimulateArguments) -> Result<ExitStatus, CliError>
         user_count: arguments.users,
         zipf_exponent: arguments.zipf_exponent,
         failing_user_share: arguments.failing_users,
-        daily_amplitude: arguments.daily_amplitude,
+        daily_amplitude: arguments.daily_traffic_amplitude,
         holdout: plan.holdout,
     };
     let simulation = ReleaseSimulation {

@@ -111,7 +111,7 @@ impl ReleaseSimulation<'_> {
             for action in actions {
                 match action {
                     RolloutAction::EnterStage => evidence = evidence.enter_stage(minute_index),
-                    RolloutAction::ForgetEvidence => evidence = GateEvidence::new(plan),
+                    RolloutAction::ResetEvidence => evidence = GateEvidence::new(plan),
                     RolloutAction::Alert(_) | RolloutAction::SetShare(_) => {}
                 }
             }
@@ -119,8 +119,8 @@ impl ReleaseSimulation<'_> {
             if let Phase::RolledBack { cause } = &state.phase {
                 let gate = match &**cause {
                     RollbackCause::Gate(finding) => finding.gate.clone(),
-                    RollbackCause::Breach(kind) => kind.name().to_owned(),
-                    RollbackCause::Person { .. } => "a person".to_owned(),
+                    RollbackCause::HardFailure(kind) => kind.name().to_owned(),
+                    RollbackCause::Operator { .. } => "a person".to_owned(),
                 };
                 outcome.rollback = Some((minute_index, gate));
             }

@@ -190,7 +190,7 @@ impl<'a> TrafficSimulator<'a> {
             }
         }
         counters.first_seen = self.count_first_seen(minute);
-        counters.concentration = self.update_top_subjects(&counters, failing_users);
+        counters.top_subjects = self.update_top_subjects(&counters, failing_users);
         if self.scenarios.is_canary_silent(minute) {
             counters.canary = CohortCounts::default();
             counters.first_affected.clear();
@@ -342,7 +342,7 @@ impl<'a> TrafficSimulator<'a> {
         let current = TopSubjects {
             requests: minute.canary.requests,
             errors: minute.canary.errors_5xx,
-            of_two: 0,
+            top_two_errors: 0,
             stable_requests: minute.stable.requests,
             stable_errors: minute.stable.errors_5xx,
         };
@@ -361,7 +361,8 @@ impl<'a> TrafficSimulator<'a> {
             let count = same_user.len() as u64;
             (most, second_most) = (most.max(count), second_most.max(count.min(most)));
         }
-        let mut total = TopSubjects { of_two: most + second_most, ..TopSubjects::default() };
+        let mut total =
+            TopSubjects { top_two_errors: most + second_most, ..TopSubjects::default() };
         for (_, counts) in &self.last_hour {
             total.requests += counts.requests;
             total.errors += counts.errors;
@@ -460,11 +461,11 @@ mod tests {
         assert_eq!(delayed[50].canary, on_time[47].canary);
         assert_eq!(delayed[50].stable, on_time[50].stable);
         let failing_client = minutes("failing_client@60");
-        assert!(!failing_client[59].concentration.is_one_client());
+        assert!(!failing_client[59].top_subjects.is_one_client());
         assert!(
-            failing_client[119].concentration.is_one_client(),
+            failing_client[119].top_subjects.is_one_client(),
             "{:?}",
-            failing_client[119].concentration
+            failing_client[119].top_subjects
         );
     }
 

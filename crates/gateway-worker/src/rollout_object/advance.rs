@@ -36,7 +36,7 @@ impl RolloutObject {
         let active_release = planned_release.filter(|planned_release| planned_release.is_live());
         let analysis = match active_release {
             Some(PlannedRelease { controller, .. }) => {
-                let minutes = (controller.entered_after, MINUTE_MAX);
+                let minutes = (controller.stage_entered_after_minute, MINUTE_MAX);
                 let stats =
                     event_store::totals_between(&self.env, &self.settings.release, minutes).await;
                 // Stats that cannot be read are not ready.
@@ -105,9 +105,9 @@ impl RolloutObject {
 async fn ask_webhook(target: &WebhookTarget, body: &str) -> WebhookResponse {
     let verdict = match post_webhook(target, body.as_bytes()).await {
         Some(HttpResponse { status, body, .. }) => webhook::parse_verdict(status, &body),
-        None => WebhookVerdict::Wait,
+        None => WebhookVerdict::Retry,
     };
-    WebhookResponse { name: target.name.clone(), answer: verdict }
+    WebhookResponse { name: target.name.clone(), verdict }
 }
 
 /// Posts a body to a webhook target and returns its response; `None` if no response came in time.
