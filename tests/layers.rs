@@ -215,7 +215,10 @@ fn cycle_faults(cycles: &[Vec<String>], folder: &str) -> Vec<String> {
     for listed in KNOWN_CYCLES.iter().filter(|listed| listed[0].starts_with(&format!("{folder}/")))
     {
         if !cycles.iter().any(|circle| circle == listed) {
-            faults.push(format!("shorter now, so is its entry in CIRCLES: {}", listed.join(", ")));
+            faults.push(format!(
+                "shorter now, so is its entry in KNOWN_CYCLES: {}",
+                listed.join(", ")
+            ));
         }
     }
     faults

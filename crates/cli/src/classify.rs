@@ -37,6 +37,8 @@ pub(super) struct ClassifyArguments {
     /// Format of standard input
     #[arg(long, value_enum, default_value_t = InputFormat::Auto)]
     input: InputFormat,
+    #[command(flatten)]
+    classifier_flags: ClassifierFlags,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -71,16 +73,13 @@ enum TextRecordError {
     Text(#[from] InputTextError),
 }
 
-pub(super) fn run(
-    arguments: &ClassifyArguments,
-    classifier_flags: &ClassifierFlags,
-) -> Result<ExitStatus, CliError> {
+pub(super) fn run(arguments: &ClassifyArguments) -> Result<ExitStatus, CliError> {
     let read_stdin = should_read_stdin(
         &arguments.texts,
         "`-` stands alone: texts come from arguments or from standard input",
         "no text: give it as an argument, or as lines on standard input",
     )?;
-    let classifier = classifier_flags.load_classifier()?;
+    let classifier = arguments.classifier_flags.load_classifier()?;
     let mut writer = PredictionWriter {
         classifier: &classifier,
         json: arguments.json,

@@ -60,6 +60,8 @@ pub(super) struct EvalArguments {
     /// Write each row's id, labels, confidence and route to FILE as JSONL, without its text
     #[arg(long, value_name = "FILE")]
     predictions: Option<PathBuf>,
+    #[command(flatten)]
+    classifier_flags: ClassifierFlags,
 }
 
 /// JSON report of an evaluation: model, build, settings and input files, then all metrics.
@@ -97,10 +99,7 @@ struct PredictionLine<'a> {
     route: &'static str,
 }
 
-pub(super) fn run(
-    arguments: &EvalArguments,
-    classifier_flags: &ClassifierFlags,
-) -> Result<ExitStatus, CliError> {
+pub(super) fn run(arguments: &EvalArguments) -> Result<ExitStatus, CliError> {
     let mut sources = Vec::new();
     let mut labelled = Vec::new();
     for path in &arguments.files {
@@ -108,7 +107,7 @@ pub(super) fn run(
         sources.push(source);
         labelled.extend(rows);
     }
-    let classifier = classifier_flags.load_classifier()?;
+    let classifier = arguments.classifier_flags.load_classifier()?;
     let observations = classify_rows(labelled, &classifier, arguments.predictions.as_deref())?;
     let rows_per_class = arguments.balanced.map(|rows| rows as usize);
     let draws = arguments.draws as usize;
@@ -122,7 +121,7 @@ pub(super) fn run(
     let eval_output = EvalOutput {
         model: ModelIdentity::from_classifier(&classifier),
         commit: COMMIT,
-        settings: classifier_flags.tie_break_settings(),
+        settings: arguments.classifier_flags.tie_break_settings(),
         seed: arguments.seed,
         rows_unlabelled: sources.iter().map(|source| source.unlabelled).sum(),
         rows_bad: sources.iter().map(|source| source.bad).sum(),

@@ -79,8 +79,6 @@ use jeffrey_shipped::COMMIT;
                   Example:\n  jeffrey classify \"Je suis furieux, c’est inadmissible !\""
 )]
 struct Cli {
-    #[command(flatten)]
-    classifier_flags: ClassifierFlags,
     #[command(subcommand)]
     command: CliCommand,
 }
@@ -112,21 +110,21 @@ enum CliCommand {
 struct ClassifierFlags {
     /// Use the model in this folder instead of the embedded one (manifest.json, config.json,
     /// tokenizer.json, head.json, prototypes.json, onnx/model_quantized.onnx)
-    #[arg(long, global = true, value_name = "DIR", help_heading = "Model")]
+    #[arg(long, value_name = "DIR", help_heading = "Model")]
     model: Option<PathBuf>,
     /// Prefer anger over frustration in a near tie when the text is explicitly angry: true or false
     /// [default: true]
-    #[arg(long, global = true, value_name = "BOOL", env = TieBreak::ENABLED_VARIABLE)]
+    #[arg(long, value_name = "BOOL", env = TieBreak::ENABLED_VARIABLE)]
     #[arg(help_heading = "Tie-break", allow_hyphen_values = true)]
     tiebreak_enabled: Option<String>,
     /// Score gap between anger and frustration below which the tie-break applies, 0 to 1 [default:
     /// 0.05]
-    #[arg(long, global = true, value_name = "GAP", env = TieBreak::DELTA_VARIABLE)]
+    #[arg(long, value_name = "GAP", env = TieBreak::DELTA_VARIABLE)]
     #[arg(help_heading = "Tie-break", allow_hyphen_values = true)]
     tiebreak_delta: Option<String>,
     /// Score gap below which it applies when anger or frustration is among the top 2, from
     /// --tiebreak-delta to 1 [default: 0.15]
-    #[arg(long, global = true, value_name = "GAP", env = TieBreak::EXTENDED_DELTA_VARIABLE)]
+    #[arg(long, value_name = "GAP", env = TieBreak::EXTENDED_DELTA_VARIABLE)]
     #[arg(help_heading = "Tie-break", allow_hyphen_values = true)]
     tiebreak_extended_delta: Option<String>,
 }
@@ -297,19 +295,19 @@ fn run(cli: &Cli) -> Result<ExitStatus, CliError> {
     match &cli.command {
         CliCommand::Analyze(arguments) => analyze::run(arguments),
         CliCommand::Bucket(arguments) => bucket::run(arguments),
-        CliCommand::Classify(arguments) => classify::run(arguments, &cli.classifier_flags),
+        CliCommand::Classify(arguments) => classify::run(arguments),
         CliCommand::Completion(arguments) => completion::run(arguments),
-        CliCommand::Eval(arguments) => eval::run(arguments, &cli.classifier_flags),
+        CliCommand::Eval(arguments) => eval::run(arguments),
         CliCommand::Export(arguments) => export::run(arguments),
         CliCommand::Mask(arguments) => mask::run(arguments),
-        CliCommand::Model(arguments) => model::run(arguments, &cli.classifier_flags),
+        CliCommand::Model(arguments) => model::run(arguments),
         CliCommand::Plan(arguments) => plan::run(arguments),
         CliCommand::Report(arguments) => report::run(arguments),
         CliCommand::Rollout(arguments) => rollout::run(arguments),
         CliCommand::Simulate(arguments) => simulate::run(arguments),
         CliCommand::Token(arguments) => token::run(arguments),
         CliCommand::Loadtest(arguments) => loadtest::run(arguments),
-        CliCommand::Validate(arguments) => validate::run(arguments, &cli.classifier_flags),
+        CliCommand::Validate(arguments) => validate::run(arguments),
     }
 }
 
@@ -392,8 +390,13 @@ mod tests {
 
     #[test]
     fn tie_break_settings_carry_the_names_of_their_variables() {
-        let cli = Cli::parse_from(["jeffrey", "model", "--tiebreak-delta", "0.1"]);
-        let json = serde_json::to_value(cli.classifier_flags.tie_break_settings()).unwrap();
+        #[derive(Parser)]
+        struct Flags {
+            #[command(flatten)]
+            classifier: ClassifierFlags,
+        }
+        let flags = Flags::parse_from(["jeffrey", "--tiebreak-delta", "0.1"]);
+        let json = serde_json::to_value(flags.classifier.tie_break_settings()).unwrap();
         for name in [
             TieBreak::ENABLED_VARIABLE,
             TieBreak::DELTA_VARIABLE,

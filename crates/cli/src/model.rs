@@ -23,6 +23,8 @@ pub(super) struct ModelArguments {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    classifier_flags: ClassifierFlags,
 }
 
 #[derive(Serialize)]
@@ -48,11 +50,8 @@ struct ModelCardFile<'a> {
     sha256: &'a str,
 }
 
-pub(super) fn run(
-    arguments: &ModelArguments,
-    classifier_flags: &ClassifierFlags,
-) -> Result<ExitStatus, CliError> {
-    let classifier = classifier_flags.load_classifier()?;
+pub(super) fn run(arguments: &ModelArguments) -> Result<ExitStatus, CliError> {
+    let classifier = arguments.classifier_flags.load_classifier()?;
     let (Some(manifest), Some(sha256)) = (classifier.manifest(), classifier.sha256()) else {
         return Err(CliError::Usage("no model is loaded"));
     };

@@ -36,6 +36,8 @@ pub(super) struct ValidateArguments {
     /// JEFFREY_ADMIN_TOKEN
     #[arg(long, value_name = "URL")]
     post: Option<String>,
+    #[command(flatten)]
+    classifier_flags: ClassifierFlags,
 }
 
 /// JSON report of the release checks: model, build, settings, and the result of each check.
@@ -82,18 +84,15 @@ struct MaskingCase {
     masked: String,
 }
 
-pub(super) fn run(
-    arguments: &ValidateArguments,
-    classifier_flags: &ClassifierFlags,
-) -> Result<ExitStatus, CliError> {
-    let classifier = classifier_flags.load_classifier()?;
+pub(super) fn run(arguments: &ValidateArguments) -> Result<ExitStatus, CliError> {
+    let classifier = arguments.classifier_flags.load_classifier()?;
     let checks = run_checks(&classifier)?;
     let passed = checks.iter().all(|check| check.passed);
     let validation = ValidateOutput {
         passed,
         model: ModelIdentity::from_classifier(&classifier),
         commit: COMMIT,
-        settings: classifier_flags.tie_break_settings(),
+        settings: arguments.classifier_flags.tie_break_settings(),
         checks,
     };
     if arguments.json {

@@ -262,14 +262,22 @@ fn flags_and_environment_refuse_a_setting_with_the_same_message() {
         }
         assert_eq!(stderr_text(&by_flag), stderr_text(&by_variable));
     }
-    // A flag wins over the environment, before or after the subcommand.
-    for arguments in [
-        ["--tiebreak-delta", "0.1", "classify", "text"],
-        ["classify", "--tiebreak-delta", "0.1", "text"],
-    ] {
-        let output =
-            jeffrey_command(&arguments).env("JEFFREY_TIEBREAK_DELTA", "7").output().unwrap();
-        assert_exit(&output, 0);
+    // A flag wins over the environment.
+    let arguments = ["classify", "--tiebreak-delta", "0.1", "text"];
+    let output = jeffrey_command(&arguments).env("JEFFREY_TIEBREAK_DELTA", "7").output().unwrap();
+    assert_exit(&output, 0);
+}
+
+#[test]
+fn commands_without_a_classifier_have_no_flags_of_one() {
+    for (command, has_flags) in [("classify", true), ("eval", true), ("model", true)]
+        .into_iter()
+        .chain([("validate", true), ("rollout", false), ("mask", false), ("plan", false)])
+    {
+        let help = run(&[command, "--help"]);
+        for flag in ["--model", "--tiebreak-delta"] {
+            assert_eq!(stdout_text(&help).contains(flag), has_flags, "{command} {flag}");
+        }
     }
 }
 
@@ -318,7 +326,7 @@ fn a_model_from_a_folder_is_checked_and_says_what_is_off() {
         file["dim"] = (file["dim"].as_u64().unwrap() - 1).into();
     });
     narrow.write(dir.path());
-    let output = run(&["--model", path, "model"]);
+    let output = run(&["model", "--model", path]);
     assert_exit(&output, 0);
     assert!(stdout_text(&output).contains("routes off  prototypes\n"), "{}", stdout_text(&output));
 
