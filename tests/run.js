@@ -32,6 +32,7 @@ const checks = [
     env: { RUSTDOCFLAGS: "-D warnings" },
   },
   { name: "types of the page and the tests", command: ["node_modules/.bin/tsc", "--project", "jsconfig.json"] },
+  { name: "words of pages, help texts and comments", command: ["node", "tests/prose.js"] },
 ];
 
 /** What runs what was built. @type {Step[]} */

@@ -214,7 +214,7 @@ pub enum ApiError {
         takes: &'static str,
     },
     /// No endpoint has this path, or the requested file does not exist.
-    #[error("no such path below the gate's prefix")]
+    #[error("no such path below the admin prefix")]
     NotFound,
     /// The rollout rejected the operator's command or plan.
     #[error("{why}")]
@@ -229,19 +229,19 @@ pub enum ApiError {
         expected: &'static str,
     },
     /// The legacy system did not send its response headers in time.
-    #[error("the old system did not answer within {timeout_ms} ms")]
+    #[error("the legacy system did not respond within {timeout_ms} ms")]
     LegacyTimeout {
         /// Time limit, in milliseconds (`LEGACY_TIMEOUT_MS`).
         timeout_ms: u64,
     },
     /// The legacy system cannot be reached, or its response is not valid HTTP.
-    #[error("the old system could not be reached or sent no valid answer")]
+    #[error("the legacy system could not be reached or sent an invalid response")]
     LegacyUnreachable,
     /// Neither `LEGACY_ORIGIN` nor a service binding `LEGACY` is set.
-    #[error("nothing names the old system: set LEGACY_ORIGIN or bind LEGACY")]
+    #[error("the legacy system is not configured: set LEGACY_ORIGIN or bind LEGACY")]
     LegacyNotConfigured,
     /// The event store did not respond, or its response could not be read.
-    #[error("the ledger did not answer")]
+    #[error("the event store did not respond")]
     EventStoreUnavailable,
     /// The response already has feedback, and each response accepts it once.
     #[error("this response has its feedback already")]
@@ -259,7 +259,7 @@ pub enum ApiError {
     #[error("no answer of this id is kept")]
     UnknownId,
     /// The event store has no shard of this number.
-    #[error("shard {part} is none of the ledger's {shards}, counted from 0")]
+    #[error("shard {part} is not one of the event store's {shards}, counted from 0")]
     InvalidShard {
         /// Shard number that the caller asked for.
         part: u64,

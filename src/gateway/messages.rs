@@ -81,7 +81,7 @@ pub fn status_line(
 ) -> String {
     let killed_suffix = if is_killed { ", killed" } else { "" };
     match status {
-        None => format!("{release} at {share}{killed_suffix}: no plan is in force"),
+        None => format!("{release} at {share}{killed_suffix}: no active plan"),
         Some(status) => {
             let stage = status.state.stage + 1;
             let reason_suffix =
@@ -135,7 +135,7 @@ pub fn summarize_entry(entry: &HistoryEntry) -> Option<DecisionSummary> {
 
 /// Describes the input of a history entry as a clause.
 pub fn describe_input(input: &RolloutInput) -> String {
-    let actor = |by: &str| if by.is_empty() { "somebody".to_owned() } else { by.to_owned() };
+    let actor = |by: &str| if by.is_empty() { "an operator".to_owned() } else { by.to_owned() };
     match input {
         RolloutInput::Command { actor: by, command, .. } => {
             format!("{} asked to {}", actor(by), command.name())
@@ -213,7 +213,10 @@ mod tests {
         }
         let DecisionPage { decisions: summaries, after } = parse_decisions(&lines, 0);
         assert_eq!((summaries.len(), after), (1, control.seq));
-        assert_eq!((summaries[0].id, summaries[0].what.as_str()), (1, "somebody asked to start"));
+        assert_eq!(
+            (summaries[0].id, summaries[0].what.as_str()),
+            (1, "an operator asked to start")
+        );
         let quiet_lines = lines.splitn(2, |byte| *byte == b'\n').nth(1).unwrap();
         assert_eq!(
             parse_decisions(quiet_lines, 1),

@@ -167,7 +167,7 @@ pub struct GatewaySettings {
     pub alert_webhooks: Vec<WebhookTarget>,
     /// Webhook targets that are asked before the canary share rises.
     pub traffic_increase_webhooks: Vec<WebhookTarget>,
-    /// Speed of time in a rehearsal; real time by default.
+    /// Speed of time of a scaled-time rollout; real time by default.
     pub time_scale: TimeScale,
     /// Sinks that receive events in addition to the event store.
     pub sinks: Vec<Sink>,
@@ -245,7 +245,7 @@ enum VariableError {
     InvalidOrigin { value: String },
     #[error("an origin with a user in it is not taken, nor shown")]
     OriginWithUser,
-    #[error("neither it nor a service binding LEGACY names the old system")]
+    #[error("it is not set and there is no service binding LEGACY")]
     MissingOrigin,
     #[error("{0}")]
     InvalidPointer(#[from] JsonPointerError),
@@ -557,7 +557,7 @@ mod tests {
         let without_binding = settings.clone().with_legacy_binding(false);
         assert_eq!(
             without_binding.errors[0].to_string(),
-            "LEGACY_ORIGIN: neither it nor a service binding LEGACY names the old system"
+            "LEGACY_ORIGIN: it is not set and there is no service binding LEGACY"
         );
         assert!(without_binding.is_canary_disabled());
         assert!(!settings.with_legacy_binding(true).is_canary_disabled());

@@ -233,8 +233,7 @@ pub fn notification_for(
             )
         }
         RolloutAlert::StableOutsideLimits => {
-            let text =
-                "holds: the old system itself is outside the plan's limits for it".to_owned();
+            let text = "holds: the legacy system is outside the plan's limits".to_owned();
             ("stable_unhealthy", Severity::Warning, text, vec![STATUS])
         }
         RolloutAlert::AdvanceBlocked(withheld) => {

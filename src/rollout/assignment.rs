@@ -2,9 +2,9 @@
 //!
 //! The first rule that applies decides:
 //!
-//! 1. A request that the canary could not answer as well as the old system is stable. Without its
-//!    whole body it could not be handed over if the model failed; the old system refuses a request
-//!    without a text; and only the old system knows what a foreign origin may see.
+//! 1. A request that the canary could not answer as well as the legacy system is stable. Without its
+//!    whole body it could not be handed over if the model failed; the legacy system refuses a request
+//!    without a text; and only the legacy system knows what a foreign origin may see.
 //! 2. A signed override token chooses the cohort. If the release was killed or rolled back, only a
 //!    token that allows it does, and every other request is stable.
 //! 3. A request without a subject is stable. A cohort override decides for the subjects that it
@@ -47,15 +47,15 @@ pub struct RequestFacts<'a> {
     pub eligibility: CanaryEligibility,
 }
 
-/// Whether the canary could answer a request as well as the old system, and hand it over if the
+/// Whether the canary could answer a request as well as the legacy system, and hand it over if the
 /// model fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CanaryEligibility {
-    /// A browser asks from another origin, and only the old system knows what that origin may see.
+    /// A browser asks from another origin, and only the legacy system knows what that origin may see.
     ForeignOrigin,
-    /// The request has no text where one should be; the old system refuses it.
+    /// The request has no text where one should be; the legacy system refuses it.
     NoText,
-    /// The body is streamed to the old system and cannot be read again.
+    /// The body is streamed to the legacy system and cannot be read again.
     Streamed,
     /// The whole body is buffered, and has a text.
     Eligible,
@@ -84,7 +84,7 @@ pub enum AssignmentReason {
     ReleaseDisabled,
     /// A list of subjects with a fixed cohort.
     CohortOverride,
-    /// A browser asks from an origin that only the old system knows.
+    /// A browser asks from an origin that only the legacy system knows.
     ForeignOrigin,
     /// The subject is in the holdout, whatever the share.
     Holdout,

@@ -135,7 +135,7 @@ pub enum PlanRejected {
     CanaryHasTraffic,
     /// The plan's holdout is smaller than the gateway's, which holds for every release.
     #[error(
-        "the plan's holdout is {plan}, the gate's HOLDOUT is {gateway}: the plan's is to be as large at least"
+        "the plan's holdout is {plan}, the gateway's HOLDOUT is {gateway}: the plan's must be at least as large"
     )]
     HoldoutTooSmall {
         /// Holdout of the plan.
@@ -404,7 +404,7 @@ pub fn explain_refusal(
     } else if plan.freezes.iter().any(|freeze| freeze.is_active(now)) {
         "the plan freezes this time of the week".to_owned()
     } else if gates.stable_outside_limits {
-        "the old system itself is outside the plan's limits for it".to_owned()
+        "the legacy system is outside the plan's limits".to_owned()
     } else if gates.no_canary_data {
         "no canary request was counted for some minutes".to_owned()
     } else {
@@ -639,7 +639,7 @@ mod tests {
         assert_eq!(
             run.controller.last_minute,
             first_minute() + 7,
-            "the ledger is asked for later ones"
+            "the event store is asked for later ones"
         );
         assert_eq!(run.controller.stage_entered_after_minute, first_minute() + 7);
         run.replay().unwrap();

@@ -18,7 +18,7 @@ pub struct CohortCounts {
     pub requests: u64,
     /// Requests answered with a status of 500 or above, without those that failed open.
     pub errors_5xx: u64,
-    /// Canary requests that the old system answered after the canary failed, whatever it answered.
+    /// Canary requests that the legacy system answered after the canary failed, whatever it answered.
     pub failed_open: u64,
     /// Answers that could be read: those that give their route or their confidence.
     pub answers: u64,
@@ -169,7 +169,7 @@ pub struct ClosedMinute {
     pub top_subjects: TopSubjects,
 }
 
-/// Metrics whose subjects are counted: those that the old system reports too, except feedback,
+/// Metrics whose subjects are counted: those that the legacy system reports too, except feedback,
 /// which counts once for each answer.
 pub const SUBJECT_METRICS: [Metric; 5] = [
     Metric::Errors,
@@ -254,7 +254,7 @@ impl Metric {
         Self::ALL.into_iter().find(|metric| metric.name() == name)
     }
 
-    /// Returns whether the old system reports the metric too, so that it can be compared. Routes
+    /// Returns whether the legacy system reports the metric too, so that it can be compared. Routes
     /// are the model's own; the shadow comparison and the sample ratio cover both cohorts at once.
     pub const fn has_stable(self) -> bool {
         match self {

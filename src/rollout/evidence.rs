@@ -44,7 +44,7 @@ pub struct GateEvidence {
 pub struct GateSummary {
     /// Findings of the gates, in the plan's order.
     pub findings: Vec<GateFinding>,
-    /// Whether the old system is outside the plan's limits for it.
+    /// Whether the legacy system is outside the plan's limits for it.
     pub stable_outside_limits: bool,
     /// Whether no canary request was counted for [`SILENT_AFTER_MINUTES`].
     pub no_canary_data: bool,

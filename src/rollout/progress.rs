@@ -85,7 +85,7 @@ pub enum HoldReason {
     Gates,
     /// No canary request was counted for some minutes.
     NoData,
-    /// The old system is outside the plan's limits for it.
+    /// The legacy system is outside the plan's limits for it.
     StableOutsideLimits,
     /// The gates pass, but an advance check blocks the share increase.
     AdvanceBlocked(AdvanceBlocked),
@@ -217,7 +217,7 @@ pub enum RolloutAlert {
     CommandRefused(OperatorCommand),
     /// The release was rolled back for this cause.
     RolledBack(RollbackCause),
-    /// The old system is outside the plan's limits for it.
+    /// The legacy system is outside the plan's limits for it.
     StableOutsideLimits,
     /// The gates pass, but this advance check blocks the share increase.
     AdvanceBlocked(AdvanceBlocked),

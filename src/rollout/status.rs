@@ -49,7 +49,7 @@ pub struct RolloutStatus {
     /// Time that stages are counted by, in milliseconds since 1970.
     #[serde(rename = "now_ms")]
     pub now: UnixMs,
-    /// Factor by which this time passes faster than the clock; 1 outside of a rehearsal.
+    /// Factor by which this time passes faster than the clock; 1 in real time.
     pub time_scale: u64,
 }
 

@@ -1,6 +1,6 @@
-//! The time scale of a rehearsal.
+//! The time scale of a scaled-time rollout.
 //!
-//! A plan takes days. A rehearsal takes minutes or hours: every time that minutes and stages are
+//! A plan takes days. A scaled-time rollout takes minutes or hours: every time that minutes and stages are
 //! counted by is scaled from a fixed anchor by a factor. Latencies are not scaled, and neither is
 //! the time that a minute's last events may take to arrive.
 
@@ -13,7 +13,7 @@ const ANCHOR_MS: u64 = 1_767_225_600_000;
 /// to arrive.
 const GRACE_MS: u64 = 5_000;
 
-/// Factor by which time passes faster than the clock; 1 outside of a rehearsal.
+/// Factor by which time passes faster than the clock; 1 in real time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimeScale(u64);
 

@@ -22,7 +22,7 @@ pub struct LoggedPrediction {
     pub destination: Option<Cohort>,
     /// Time of the answer, in milliseconds since 1970; `None` if the line has none.
     pub time_ms: Option<u64>,
-    /// Route: `linear_head`, `prototypes`, `regex`, `empty`, or a name that the old system uses.
+    /// Route: `linear_head`, `prototypes`, `regex`, `empty`, or a name that the legacy system uses.
     pub route: Option<String>,
     /// Label with the highest probability; `None` if the answer gave none.
     pub label: Option<Label>,
@@ -129,7 +129,7 @@ impl LogLineV3 {
         if self.label.is_none() && self.route.is_none() {
             return LogLine::Other;
         }
-        // The old system may say that a rule was applied without a name that is known here.
+        // The legacy system may say that a rule was applied without a name that is known here.
         let rule = self.rule.or((self.rule_applied == Some(true)).then(|| "other".to_owned()));
         LogLine::Prediction(Box::new(LoggedPrediction {
             destination: Some(self.destination),
@@ -224,7 +224,7 @@ impl LogAnalysis {
     /// Adds one prediction to the counts.
     pub fn add(&mut self, prediction: &LoggedPrediction) {
         self.predictions += 1;
-        // The old system's names may be anything: only so many are counted apart, and no long one.
+        // The legacy system's names may be anything: only so many are counted apart, and no long one.
         let count_name = |counts: &mut BTreeMap<String, u64>, name: &str| {
             let is_listed = name.len() <= NAME_BYTES_MAX
                 && (counts.contains_key(name) || counts.len() < NAMES_MAX);
@@ -524,7 +524,7 @@ mod tests {
         assert_eq!((legacy.time_ms, legacy.label), (Some(1_795_514_400_500), Some(Label::Anger)));
         assert_eq!(legacy.rule.as_deref(), Some("tiebreak_anger_keyword_standard"));
         assert_eq!(LogLine::parse(r#"{"event":"feedback","good":true}"#), Ok(LogLine::Other));
-        // The old system's answer could not be read.
+        // The legacy system's answer could not be read.
         let unread = EVENT_LINE.replace(r#""linear_head""#, "null").replace(r#""joy""#, "null");
         assert_eq!(LogLine::parse(&unread), Ok(LogLine::Other));
         let rows = [

@@ -85,7 +85,7 @@ enum AnnotationEvent {
 }
 
 impl AnnotationSet {
-    /// Reads one event. Answers of the old system are not counted.
+    /// Reads one event. Answers of the legacy system are not counted.
     ///
     /// # Errors
     /// [`NotAnEvent`] when the line is not an event; the error does not hold the line.

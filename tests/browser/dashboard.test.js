@@ -116,7 +116,7 @@ describe("the dashboard", { skip, timeout: 4 * PATIENCE_MS }, () => {
     await close(context);
 
     const viewer = await signedIn({ token: SECRETS.JEFFREY_VIEWER_TOKEN });
-    await says(viewer.page, /no plan is in force/);
+    await says(viewer.page, /no active plan/);
     assert.equal((await gate.wish({ command: "start", plan: planOf({ stages: ["50%", "75%", "100%"], minutes: 6_000, slow: "90%" }) })).status, 200);
     // Live: nobody asked the page to look again.
     await says(viewer.page, /e1-small at 50\.00%, stage 1 of 3, ramping/);
@@ -171,7 +171,7 @@ describe("the dashboard", { skip, timeout: 4 * PATIENCE_MS }, () => {
     await says(page, /stage 1 of 3/);
     assert.deepEqual(faults.filter((fault) => !/409/.test(fault)), []);
     const items = await page.$$eval("#history > li", (found) => found.map((item) => item.textContent ?? ""));
-    assert.ok(items.some((item) => item.includes("somebody asked to rollback") || item.includes("somebody asked to roll back")), items.join("\n"));
+    assert.ok(items.some((item) => item.includes("an operator asked to rollback") || item.includes("an operator asked to roll back")), items.join("\n"));
     await close(context);
   });
 
@@ -216,7 +216,7 @@ describe("the dashboard", { skip, timeout: 4 * PATIENCE_MS }, () => {
     const between = await relay(other.origin);
     const { page, context } = await signedIn({ origin: between.origin });
     try {
-      await says(page, /no plan is in force/);
+      await says(page, /no active plan/);
       // Nothing that may be asked is left out while no plan is there; what the gate says to it is shown.
       await page.click('#commands [data-command="start"]');
       await page.click("#ask-do");

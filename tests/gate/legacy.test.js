@@ -77,7 +77,7 @@ test("a gate before nothing says so, on every path", options, async () => {
   const health = await gate.own("/health");
   const { faults } = /** @type {any} */ (await health.json());
   assert.equal(health.status, 503);
-  assert.deepEqual(faults, ["LEGACY_ORIGIN: neither it nor a service binding LEGACY names the old system"]);
+  assert.deepEqual(faults, ["LEGACY_ORIGIN: it is not set and there is no service binding LEGACY"]);
   for (const path of ["/", "/predict"]) {
     const response = await fetch(gate.origin + path, { method: "POST", body: "{}" });
     const { error } = /** @type {any} */ (await response.json());

@@ -407,7 +407,7 @@ test("a refused secret is named and not shown", { timeout: PATIENCE_MS }, async 
   assert.deepEqual([answer.status, answer.cohort], [200, "stable"]);
   await gate.eventsOf(1);
   const log = await logOf(gate);
-  assert.match(log, /refused, nobody is canary until it is corrected: JEFFREY_KEY/);
+  assert.match(log, /setting refused, no request is canary until it is corrected: JEFFREY_KEY/);
   for (const text of [body, log, answer.text, [...answer.headers].join("\n")]) assert.deepEqual(shown(text, secrets), []);
 });
 

@@ -123,10 +123,10 @@ describe("a rollout holds", OPTIONS, () => {
     await until(async () => (await gate.view()).share_basis_points === 6_000);
   });
 
-  test("while the old system itself is broken, and while nothing is known", async () => {
+  test("while the legacy system itself is broken, and while nothing is known", async () => {
     await begin();
     gate.standIn.settings.error_rate = 1;
-    await says(/the old system itself is outside the plan's limits for it/);
+    await says(/the legacy system is outside the plan's limits/);
     gate.standIn.settings.error_rate = 0;
     assert.equal((await gate.view()).share_basis_points, 5_000);
     gate.traffic.rate = 0;

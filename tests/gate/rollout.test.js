@@ -56,7 +56,7 @@ describe("the standing of a release", { timeout: PATIENCE_MS }, () => {
   const standing = async () => (await read(VIEWER)).json();
 
   test("is read by viewers and admins and changed by admins, each with either token of a rotation", async () => {
-    const untouched = { share_basis_points: 5_000, killed: false, changed_ms: 0, hard_failures: 0, last_hard_failure: null, message: "e1-small at 50.00%: no plan is in force", message_fr: "e1-small à 50,00 % : aucun plan n’est en vigueur", allowed_commands: ["start"], rollout: null, figures: null };
+    const untouched = { share_basis_points: 5_000, killed: false, changed_ms: 0, hard_failures: 0, last_hard_failure: null, message: "e1-small at 50.00%: no active plan", message_fr: "e1-small à 50,00 % : aucun plan actif", allowed_commands: ["start"], rollout: null, figures: null };
     assert.deepEqual(await standing(), { release: "e1-small", version: 0, ...untouched });
     for (const token of [VIEWER, NEXT_VIEWER, ADMIN, NEXT_ADMIN]) assert.equal((await read(token)).status, 200, token);
     for (const token of [ADMIN, NEXT_ADMIN]) {

@@ -80,7 +80,7 @@ describe("a ledger in four parts", { timeout: PATIENCE_MS }, () => {
     }
     assert.equal(home.size, PEOPLE);
     const refused = await gate.own("/admin/events?shard=4", ADMIN);
-    assert.deepEqual([refused.status, /** @type {any} */ (await refused.json()).error], [400, { code: "shard_invalid", message: "shard 4 is none of the ledger's 4, counted from 0" }]);
+    assert.deepEqual([refused.status, /** @type {any} */ (await refused.json()).error], [400, { code: "shard_invalid", message: "shard 4 is not one of the event store's 4, counted from 0" }]);
   });
 
   test("a double counts once in whatever part it is", async () => {

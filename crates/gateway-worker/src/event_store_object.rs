@@ -219,7 +219,9 @@ impl EventStoreObject {
         if version > SCHEMA.len() as u64 {
             // A later release wrote this database: storing no event is better than a row that it
             // would misread.
-            return Err(worker::Error::RustError("the ledger is of a later version".to_owned()));
+            return Err(worker::Error::RustError(
+                "the event store is of a later version".to_owned(),
+            ));
         }
         for (number, statements) in (1_u64..).zip(SCHEMA).skip(version as usize) {
             for statement in statements {

@@ -351,7 +351,7 @@ fn read_settings(env: &Env, has_legacy_binding: bool) -> GatewaySettings {
     let variables = GatewayVariables(names.filter_map(read_variable).collect());
     let settings = GatewaySettings::parse(&variables).with_legacy_binding(has_legacy_binding);
     for fault in &settings.errors {
-        console_error!("refused, nobody is canary until it is corrected: {}", fault);
+        console_error!("setting refused, no request is canary until it is corrected: {}", fault);
     }
     settings
 }

@@ -34,7 +34,7 @@ use jeffrey_edge::rollout::release_state::{
 use jeffrey_edge::rollout::status::build_status;
 use jeffrey_terms::{Share, UnixMs};
 
-/// Interval between two ticks, in milliseconds; a rehearsal's time scale shortens it.
+/// Interval between two ticks, in milliseconds; a scaled-time rollout's time scale shortens it.
 const TICK_MS: u64 = 10_000;
 
 /// Shortest interval between two ticks, in milliseconds.
@@ -293,7 +293,7 @@ impl RolloutObject {
                 blocked_by.as_ref(),
                 (now, last_complete_minute),
             ),
-            None => "no plan is in force: `jeffrey rollout start`".to_owned(),
+            None => "no active plan: run `jeffrey rollout start`".to_owned(),
         };
         Ok(Err(ApiError::CommandRejected { why: reason }))
     }

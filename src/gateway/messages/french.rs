@@ -24,7 +24,7 @@ pub(super) fn status_line(
     let share = format_percent(share);
     let killed_suffix = if is_killed { ", coupé" } else { "" };
     match status {
-        None => format!("{release} à {share}{killed_suffix} : aucun plan n’est en vigueur"),
+        None => format!("{release} à {share}{killed_suffix} : aucun plan actif"),
         Some(status) => {
             let (stage, stages) = (status.state.stage + 1, status.stages.len());
             let reason_suffix =
@@ -111,7 +111,7 @@ fn notification_text(alert: &RolloutAlert) -> Option<String> {
         RolloutAlert::CommandRefused(_) => return None,
         RolloutAlert::RolledBack(cause) => format!("retiré : {}", describe_cause(cause)),
         RolloutAlert::StableOutsideLimits => {
-            "retenu : l’ancien système est lui-même hors des limites que le plan lui donne"
+            "retenu : le système existant est lui-même hors des limites du plan"
                 .to_owned()
         }
         RolloutAlert::AdvanceBlocked(blocked_by) => {

@@ -87,7 +87,7 @@ impl HourEvidence {
     }
 
     /// Returns whether stable's subjects were used up faster than chance explains, as in an outage
-    /// of the old system. Of the subjects that are left, more are the canary's than its share, so
+    /// of the legacy system. Of the subjects that are left, more are the canary's than its share, so
     /// the evidence would blame the canary for a change that starts now.
     fn is_depleted(&self) -> bool {
         let [lack, variance] = self.lack.0;

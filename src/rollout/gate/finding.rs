@@ -79,10 +79,10 @@ pub struct GateFinding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum VerdictReason {
-    /// The old system does not report the metric: the canary is compared with the absolute limit
+    /// The legacy system does not report the metric: the canary is compared with the absolute limit
     /// instead.
     AbsoluteLimit,
-    /// The old system does not report the metric, and the gate has no absolute limit.
+    /// The legacy system does not report the metric, and the gate has no absolute limit.
     NoStableData,
     /// The canary has no data for this gate in the last minutes (`SILENT_AFTER_MINUTES`), or never
     /// had any.

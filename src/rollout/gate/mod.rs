@@ -26,7 +26,7 @@ pub struct Gate {
     pub effect: GateEffect,
     /// Unit of evidence: requests, newly affected subjects, or both.
     pub level: EvidenceUnit,
-    /// For [`GateRule::Compared`]: highest rate of the canary (0 to 1) while the old system does
+    /// For [`GateRule::Compared`]: highest rate of the canary (0 to 1) while the legacy system does
     /// not report the metric. Without it, the gate holds then.
     pub or_max: Option<f64>,
     /// Probability of a wrong verdict: each day, that the gate fails although it should not; for

@@ -31,7 +31,7 @@ pub struct Plan {
     /// Share of the subjects that stay stable in every stage.
     #[serde(rename = "holdout_basis_points")]
     pub holdout: Share,
-    /// Limits of the old system; above them no share increases.
+    /// Limits of the legacy system; above them no share increases.
     pub stable: StableLimits,
     /// Expected requests a minute, of both cohorts, at a quiet time; 0 if the plan does not say.
     pub traffic_per_minute: f64,

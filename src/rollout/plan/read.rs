@@ -330,7 +330,7 @@ impl PlanReader<'_> {
         );
         if is_comparison && !metric.has_stable() {
             report_never_fires(&format!(
-                "the old system has no `{}` to compare with",
+                "the legacy system has no `{}` to compare with",
                 metric.name()
             ));
         }
@@ -438,5 +438,5 @@ const RULE_KEYS: [&str; 8] = [
     "sample_ratio",
 ];
 
-/// Limits of the old system for a plan without `[stable]`: 5 % errors, 20 % slow requests.
+/// Limits of the legacy system for a plan without `[stable]`: 5 % errors, 20 % slow requests.
 const DEFAULT_STABLE_LIMITS: StableLimits = StableLimits { errors: 0.05, slow: 0.2 };

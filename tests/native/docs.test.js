@@ -1,0 +1,75 @@
+// The pages: every relative link leads somewhere, and every command and flag that they show exists.
+
+import assert from "node:assert/strict";
+import { execFileSync, spawnSync } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import { dirname, join, normalize } from "node:path";
+import { test } from "node:test";
+
+const BINARY = "target/debug/jeffrey";
+/** Pages whose commands ran at the commit that they name. */
+const RESULTS = ["docs/proof.md", "docs/soak.md"];
+
+const pages = execFileSync("git", ["ls-files", "*.md"], { encoding: "utf8" }).trim().split("\n").filter((path) => !path.startsWith("training/read/"));
+const read = (/** @type {string} */ path) => readFileSync(path, "utf8");
+
+/** The anchors that GitHub gives the headings of a page. @param {string} text */
+function anchors(text) {
+  const headings = [...text.matchAll(/^#{1,6} (.+)$/gm)].map(([, title]) => title);
+  return headings.map((title) => title.toLowerCase().replace(/[^\p{L}\p{N} _-]/gu, "").replaceAll(" ", "-"));
+}
+
+/** The lines of all code blocks, continuation lines joined. @param {string} text */
+function codeLines(text) {
+  const blocks = [...text.matchAll(/^```\w*\n([\s\S]*?)^```/gm)].map(([, block]) => block.replace(/\\\n\s*/g, " "));
+  return blocks.join("\n").split("\n").map((line) => line.replace(/^\$ /, "").trim());
+}
+
+/** The arguments of each `jeffrey` in a shell line, up to a pipe, a redirection or a comment. @param {string} line */
+function jeffreyCalls(line) {
+  const calls = [...line.matchAll(/(?:^|[|;&] *)(?:target\/(?:release|debug)\/)?jeffrey ([^|;&<>#]*)/g)];
+  return calls.map(([, rest]) => [...rest.matchAll(/"[^"]*"|'[^']*'|\S+/g)].map(([word]) => word.replace(/^["']|["']$/g, "")));
+}
+
+test("every relative link of a page leads to a file, and its anchor to a heading", () => {
+  /** @type {string[]} */
+  const broken = [];
+  for (const page of pages) {
+    const text = read(page).replace(/^```[\s\S]*?^```/gm, "").replace(/`[^`\n]*`/g, "");
+    for (const [, link] of text.matchAll(/\]\(([^)\s]+)\)/g)) {
+      if (/^[a-z]+:/.test(link)) continue;
+      const [path, anchor] = link.split("#");
+      const file = path ? normalize(join(dirname(page), path)) : page;
+      if (!existsSync(file)) broken.push(`${page}: ${link}`);
+      else if (anchor && file.endsWith(".md") && !anchors(read(file)).includes(anchor)) broken.push(`${page}: ${link} (no such heading)`);
+    }
+  }
+  assert.deepEqual(broken, []);
+});
+
+test("every command and flag of `jeffrey` on a page exists", () => {
+  let count = 0;
+  for (const page of pages.filter((path) => !RESULTS.includes(path))) {
+    for (const line of codeLines(read(page))) {
+      for (const args of jeffreyCalls(line)) {
+        count += 1;
+        // Help comes before anything runs, and after unknown commands and flags are refused.
+        const { status, stderr } = spawnSync(BINARY, [...args.filter((word) => word !== "--help"), "--help"], { encoding: "utf8", input: "" });
+        assert.equal(status, 0, `${page}: ${line}\n${stderr}`);
+      }
+    }
+  }
+  assert.ok(count > 20, `only ${count} commands were found`);
+});
+
+test("every target of `make` on a page exists", () => {
+  const targets = new Set([...read("Makefile").matchAll(/^([a-z][\w-]*):/gm)].map(([, name]) => name));
+  for (const page of pages.filter((path) => !RESULTS.includes(path))) {
+    for (const line of codeLines(read(page))) {
+      const words = /^make ([^#|;&]*)/.exec(line)?.[1].trim().split(/\s+/) ?? [];
+      for (const word of words.filter((word) => word !== "" && !/[=-]/.test(word[0] ?? "") && !word.includes("="))) {
+        assert.ok(targets.has(word), `${page}: make ${word}`);
+      }
+    }
+  }
+});
