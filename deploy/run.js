@@ -1,4 +1,4 @@
-// `make deploy`: both workers to Cloudflare, in the order in which they need each other. Everything may be done again.
+// `make deploy`: deploys the model worker and then the gateway, which needs it, to Cloudflare. Every step can be repeated.
 
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -9,21 +9,24 @@ import { parseArgs } from "node:util";
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const WRANGLER = join(ROOT, "node_modules/wrangler/bin/wrangler.js");
 
-const HELP = `node deploy/run.js: deploys the model worker and the gate
+const HELP = `Usage: node deploy/run.js --env ENV [options]
 
-  --env ENV      staging or production; names of staging end in -staging
-  --dry-run      builds what would be uploaded, prints each step, reaches nobody
-  --build DIR    where \`make workers\` put them [build/edge]
-  --vars FILE    the gate's variables there, one NAME=value a line [deploy/ENV.vars]
-  --suffix NAME  at the end of all names, such as e1: a release of its own beside the others
-  --help         this
+Deploys the model worker and the gateway.
 
-Exit codes: 0 deployed; 1 a step failed, what came before it is done; 2 usage.
-docs/operate.md says what each step does and how to take it back.`;
+  --env ENV      staging or production; staging adds -staging to all names
+  --dry-run      build the upload and print each step; change nothing at Cloudflare
+  --build DIR    folder of the workers that \`make PROFILE=edge workers\` builds [build/edge]
+  --vars FILE    variables of the gateway, one NAME=value per line [deploy/ENV.vars]
+  --suffix NAME  suffix of all names, such as e1, for a release beside the others
+  --help         show this help
 
-/** Each opens something, and none is in a file of the project. */
+Exit codes: 0 success; 1 a step failed, and the steps before it stay done; 2 nothing deployed: an argument, variable,
+file or token is missing or invalid.
+docs/operate.md describes each step and how to undo it.`;
+
+/** Secrets of the gateway; a variables file must not contain one. */
 const SECRETS = ["JEFFREY_KEY", "JEFFREY_OVERRIDE_KEY", "JEFFREY_VIEWER_TOKEN", "JEFFREY_ADMIN_TOKEN"];
-/** Stands among the variables, and is a binding: an earlier release's gate as the old system. */
+/** A service binding, not a variable: the gateway of an earlier release as the legacy system. */
 const SERVICE = "LEGACY_SERVICE";
 const QUEUES = ["jeffrey-events", "jeffrey-events-dead"];
 
@@ -43,14 +46,14 @@ function main() {
   if (env !== "staging" && env !== "production") fail(2, `--env is ${env ?? "not given"}: staging or production`);
   const file = values.vars ?? `deploy/${env}.vars`;
   const variables = variablesOf(file);
-  if (!variables.has("LEGACY_ORIGIN") && !variables.has(SERVICE)) fail(2, `${file} has no LEGACY_ORIGIN: the gate would not know the old system`);
-  if (!/^[a-z0-9]{0,20}$/.test(values.suffix)) fail(2, `--suffix of ${values.suffix} is not up to 20 small letters or digits`);
+  if (!variables.has("LEGACY_ORIGIN") && !variables.has(SERVICE)) fail(2, `${file} has no LEGACY_ORIGIN: set the address of the legacy system, or LEGACY_SERVICE`);
+  if (!/^[a-z0-9]{0,20}$/.test(values.suffix)) fail(2, `--suffix of ${values.suffix} is not up to 20 lower-case letters or digits`);
   const secret = SECRETS.find((name) => variables.has(name));
   if (secret) fail(2, `${file} has ${secret}: a secret is set with \`wrangler secret put\`, not in a file`);
   for (const worker of ["gate", "model"]) {
     if (!existsSync(join(ROOT, build, worker, "index.js"))) fail(2, `${build}/${worker}/index.js is missing: make PROFILE=edge workers`);
   }
-  if (!dry && !process.env.CLOUDFLARE_API_TOKEN) fail(2, "CLOUDFLARE_API_TOKEN is not set: docs/operate.md says which permissions it needs");
+  if (!dry && !process.env.CLOUDFLARE_API_TOKEN) fail(2, "CLOUDFLARE_API_TOKEN is not set: docs/operate.md lists the permissions that it needs");
 
   const suffix = (env === "production" ? "" : `-${env}`) + (values.suffix && `-${values.suffix}`);
   const [model, gate] = configs(suffix, build, variables);
@@ -63,8 +66,8 @@ function main() {
   step(`gate jeffrey-gateway${suffix}, with its objects' migrations`, () => wrangler("deploy", "--config", gate, ...(dry ? ["--dry-run"] : [])));
   step("the gate's secrets", () => dry || secretsOf(gate));
   console.log(dry
-    ? `\nNothing was changed. Without --dry-run: CLOUDFLARE_API_TOKEN, and \`make deploy ENV=${env}\`.`
-    : `\nDeployed, with the share of the rollout as it was. Next:\n  jeffrey validate --post GATE/_jeffrey\n  jeffrey rollout start --plan rollout.toml --gateway GATE/_jeffrey`);
+    ? `\nNothing was changed at Cloudflare. To deploy, set CLOUDFLARE_API_TOKEN and run \`make deploy ENV=${env}\`.`
+    : `\nDeployed. The traffic share is unchanged. Next, with the gateway's URL:\n  jeffrey validate --post URL/_jeffrey\n  jeffrey rollout start --plan rollout.toml --gateway URL/_jeffrey`);
 }
 
 function parsed() {
@@ -81,7 +84,7 @@ function fail(code, message) {
   process.exit(code);
 }
 
-/** NAME=value a line; lines that begin with # are words. @param {string} file */
+/** Reads one NAME=value per line; skips blank lines and lines that begin with `#`. @param {string} file */
 function variablesOf(file) {
   let text;
   try {
@@ -100,7 +103,7 @@ function variablesOf(file) {
   return variables;
 }
 
-/** The files of both workers for this environment. @param {string} suffix @param {string} build @param {Map<string, string>} variables */
+/** Writes both wrangler configurations; returns their paths, the model worker's first. @param {string} suffix @param {string} build @param {Map<string, string>} variables */
 function configs(suffix, build, variables) {
   const folder = join(ROOT, "build/deploy", `jeffrey${suffix}`);
   mkdirSync(folder, { recursive: true });
@@ -144,7 +147,7 @@ function stepper(dry) {
   };
 }
 
-/** The binary that is there. */
+/** Path of the built binary, the release build first. */
 function jeffrey() {
   const found = ["target/release/jeffrey", "target/debug/jeffrey"].find((path) => existsSync(join(ROOT, path)));
   return found ?? fail(2, "target/release/jeffrey is missing: make build");
@@ -172,13 +175,13 @@ function createQueue(queue) {
   if (there.status !== 0) wrangler("queues", "create", queue);
 }
 
-/** Names the secrets that are missing: without its key the gate is shut to the canary. @param {string} config */
+/** Exits with code 1 if a secret is not set: the gateway disables each feature whose secret is unset. @param {string} config */
 function secretsOf(config) {
   const set = new Set(JSON.parse(asked("secret", "list", "--config", config, "--format", "json")).map((/** @type {{ name: string }} */ { name }) => name));
   const missing = SECRETS.filter((name) => !set.has(name));
   if (missing.length === 0) return;
   const commands = missing.map((name) => `  openssl rand -base64 32 | node_modules/.bin/wrangler secret put ${name} --config ${config}`);
-  fail(1, `not set yet: ${missing.join(", ")}. Each a random one of its own:\n${commands.join("\n")}`);
+  fail(1, `these secrets are not set: ${missing.join(", ")}. Set each to a random value of its own:\n${commands.join("\n")}`);
 }
 
 main();

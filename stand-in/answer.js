@@ -1,18 +1,18 @@
-// One request on its way through the server, and plain ways to answer it.
+// A request to the mock legacy system, and functions that answer it.
 
 /**
  * @typedef {object} Call
  * @property {import("node:http").IncomingMessage} request
  * @property {import("node:http").ServerResponse} response
- * @property {string} path up to the first `?`, as received: nothing is decoded or folded
- * @property {string | null} query after the first `?`, as received
- * @property {AsyncIterable<Buffer>} body counted while it is read
+ * @property {string} path up to the first `?`, as received, not decoded or normalised
+ * @property {string | null} query after the first `?`, as received; null without a `?`
+ * @property {AsyncIterable<Buffer>} body the chunks of the body, whose bytes are counted as they are read
  */
 
 /** @typedef {Record<string, string | string[]>} Headers */
 /** @typedef {{ status: number, headers: Headers, body?: Buffer | string }} Answer */
 
-/** Sends an answer whole, with its length. @param {Call} call @param {Answer} answer */
+/** Sends an answer with its content length. @param {Call} call @param {Answer} answer */
 export function send({ response }, { status, headers, body }) {
   const length = body === undefined ? {} : { "content-length": String(Buffer.byteLength(body)) };
   response.writeHead(status, { ...headers, ...length });
@@ -29,7 +29,7 @@ export function sendFault(call, status, message, headers) {
   sendJson(call, status, { error: message }, headers);
 }
 
-/** Answers 405 unless the method is one of these. @param {Call} call @param {string[]} methods */
+/** Whether the method is one of `methods`; if not, sends 405. @param {Call} call @param {string[]} methods */
 export function takes(call, methods) {
   if (methods.includes(call.request.method ?? "")) return true;
   sendFault(call, 405, "method not allowed", { allow: methods.join(", ") });
@@ -37,8 +37,8 @@ export function takes(call, methods) {
 }
 
 /**
- * The whole body; null when it was above the limit and 413 has been sent. That is sent as soon
- * as it is known; what still arrives is read and dropped, or the caller could not read the answer.
+ * Reads the whole body. If it is above the limit, sends 413 at once and returns null. The rest of the
+ * body is still read and dropped; otherwise the caller could not read the response.
  *
  * @param {Call} call
  * @param {number} limit in bytes
@@ -58,7 +58,11 @@ export async function readBody(call, limit) {
   return call.response.headersSent ? null : Buffer.concat(kept);
 }
 
-/** JSON in UTF-8, or undefined. The parser's own message would quote the text. @param {Buffer} bytes */
+/**
+ * Parses JSON in UTF-8; `undefined` if it is not valid. The parser's message is dropped because it can quote the text.
+ *
+ * @param {Buffer} bytes
+ */
 export function parseJson(bytes) {
   try {
     return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
@@ -67,12 +71,12 @@ export function parseJson(bytes) {
   }
 }
 
-/** Ends a connection without an answer, as a crash does. @param {Call} call */
+/** Resets a connection without a response, as a crash does. @param {Call} call */
 export function reset({ request }) {
   request.socket.resetAndDestroy();
 }
 
-/** Writes what no HTTP client can read. @param {Call} call */
+/** Writes bytes that are not HTTP, and closes the connection. @param {Call} call */
 export function garble({ request }) {
   request.socket.write(Buffer.from("\x00\x01 this is not HTTP \xff\r\n\r\n", "latin1"));
   request.socket.destroySoon();

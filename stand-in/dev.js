@@ -1,5 +1,5 @@
-// The local world of `make dev`: the old system, the gate in front of it, and the model worker with its
-// page. All end together, with Ctrl-C or when one of them does.
+// The processes of `make dev`: the mock legacy system, the gateway in front of it, and the model worker with the
+// playground. Ctrl-C ends all of them. If one ends, the others end too.
 
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
@@ -10,16 +10,18 @@ import { parseArgs } from "node:util";
 
 import { WRANGLER_ENV } from "./wrangler-env.js";
 
-const HELP = `node stand-in/dev.js: the old system, the gate before it, and the model worker
+const HELP = `Usage: node stand-in/dev.js [options]
 
-  --gate-port N      the gate [8787]
-  --model-port N     the model worker and its page [8788]
-  --legacy-port N    the old system [8789]
-  --share S          canary's share of a release that nobody has touched, such as 10% [10%]
-  --state DIR        where gate and model worker keep what they keep [.wrangler]
-  --help             this`;
+Runs the mock legacy system, the gateway in front of it, and the model worker.
 
-/** Where wrangler looks for this world's secrets; git does not see it. */
+  --gate-port N      port of the gateway [8787]
+  --model-port N     port of the model worker and the playground [8788]
+  --legacy-port N    port of the mock legacy system [8789]
+  --share S          canary's share of a release before its first change, such as 10% [10%]
+  --state DIR        folder for the data of gateway and model worker [.wrangler]
+  --help             show this help`;
+
+/** File from which wrangler reads local secrets; Git ignores it. */
 const SECRETS = ".dev.vars";
 const NAMES = ["JEFFREY_KEY", "JEFFREY_OVERRIDE_KEY", "JEFFREY_VIEWER_TOKEN", "JEFFREY_ADMIN_TOKEN"];
 
@@ -44,7 +46,7 @@ async function main() {
   for (const name of /** @type {const} */ (["SIGINT", "SIGTERM", "SIGHUP"])) process.on(name, () => end(0));
 
   const wrangler = ["node_modules/wrangler/bin/wrangler.js", "dev", "--ip", "127.0.0.1", "--inspector-port", "0"];
-  // Each session its own: of two that open the same files at once, one may find them locked and end.
+  // Each session has its own folder. If two sessions open the same files at once, one can find them locked and exit.
   const state = (/** @type {string} */ name) => ["--persist-to", join(values.state, name)];
   const variables = {
     LEGACY_ORIGIN: `http://127.0.0.1:${ports.legacy}`,
@@ -57,14 +59,14 @@ async function main() {
   };
   makeSecrets();
   const vars = Object.entries(variables).flatMap(([name, value]) => ["--var", `${name}:${value}`]);
-  start("old system", ["stand-in/server.js", "--port", String(ports.legacy)]);
-  // A session reads the files of all its workers from the first one's folder: here are those of both.
+  start("mock legacy system", ["stand-in/server.js", "--port", String(ports.legacy)]);
+  // A session serves the assets of all its workers from the first worker's folder, so this folder has those of both.
   const pages = join(values.state, "pages");
   for (const part of ["build/www", "build/pages"]) cpSync(part, pages, { recursive: true });
-  // The gate's session has a model worker of its own, so that neither depends on the other's process.
+  // The gateway's session runs its own model worker, so that neither session depends on the other.
   const both = ["-c", "wrangler.toml", "-c", "wrangler.model.toml", "--assets", pages];
-  start("gate", [...wrangler, ...state("state"), ...both, "--port", String(ports.gate), ...vars], join(values.state, "registry-gate"));
-  // One after the other: of two sessions that started at once, one in forty never got ready.
+  start("gateway", [...wrangler, ...state("state"), ...both, "--port", String(ports.gate), ...vars], join(values.state, "registry-gate"));
+  // Start one session after the other: when two started at once, about one in forty never became ready.
   await answered(ports.gate);
   start("model worker", [...wrangler, ...state("state-model"), "-c", "wrangler.model.toml", "--port", String(ports.model)], join(values.state, "registry-model"));
   await Promise.all([ports.model, ports.legacy].map(answered));
@@ -86,11 +88,11 @@ function port(name, values) {
   return number;
 }
 
-/** Random ones, once: calls that were noted down go on working. */
+/** Creates random secrets if there are none, and keeps existing ones, so that saved commands stay valid. */
 function makeSecrets() {
   if (existsSync(SECRETS)) return;
   const lines = NAMES.map((name) => `${name}=${randomBytes(24).toString("base64url")}\n`);
-  writeFileSync(SECRETS, `# Secrets of \`make dev\` on this machine, made at random. They open nothing elsewhere.\n${lines.join("")}`, { mode: 0o600 });
+  writeFileSync(SECRETS, `# Random secrets of \`make dev\` on this machine. They are valid nowhere else.\n${lines.join("")}`, { mode: 0o600 });
 }
 
 /** @param {string} message @returns {never} */
@@ -99,7 +101,7 @@ function fail(message) {
   process.exit(2);
 }
 
-/** Refuses a port that somebody else has, by its name. @param {string} name @param {number} port */
+/** Exits if it cannot listen on the port; the message names the flag to change. @param {string} name @param {number} port */
 function free(name, port) {
   return new Promise((resolve) => {
     const server = createServer();
@@ -111,9 +113,9 @@ function free(name, port) {
 /** @param {string} name @param {string[]} args @param {string} [registry] */
 function start(name, args, registry) {
   if (ending) return;
-  // Sessions that know of each other would mix up their model workers of the same name.
+  // Each session has its own registry; in a shared one they would confuse their model workers of the same name.
   const env = { ...WRANGLER_ENV, ...(registry && { WRANGLER_REGISTRY_PATH: registry }) };
-  // A group of its own, so that what wrangler starts ends with it.
+  // The child leads its own process group, so that `kill` also ends the processes that wrangler starts.
   const child = spawn(process.execPath, args, { stdio: ["ignore", "inherit", "inherit"], env, detached: true });
   running.push({ name, child });
   child.once("exit", (code, signal) => {
@@ -137,7 +139,7 @@ async function end(code) {
   process.exit(code);
 }
 
-/** Whether anybody of its group was there to hear it. @param {import("node:child_process").ChildProcess} child @param {NodeJS.Signals} signal */
+/** Signals a child's process group; false if no process of it is left. @param {import("node:child_process").ChildProcess} child @param {NodeJS.Signals} signal */
 function kill(child, signal) {
   try {
     return process.kill(-(/** @type {number} */ (child.pid)), signal);
@@ -146,7 +148,7 @@ function kill(child, signal) {
   }
 }
 
-/** Waits until something answers there; a call that is never answered has an end. @param {number} port */
+/** Waits until `/health` gets a response on this port; each attempt ends after 5 seconds. @param {number} port */
 async function answered(port) {
   while (!ending) {
     if (await fetch(`http://127.0.0.1:${port}/health`, { signal: AbortSignal.timeout(5_000) }).catch(() => null)) return;
@@ -157,12 +159,12 @@ async function answered(port) {
 /** @param {{ gate: number, model: number, legacy: number }} ports */
 function welcome({ gate, model, legacy }) {
   return `
-  gate           http://localhost:${gate}     in front of the old system, ${"`jeffrey loadtest http://localhost:" + gate + "/predict`"} rehearses
-  model worker   http://localhost:${model}     the page and the API
-  old system     http://localhost:${legacy}     a stand-in for v2.4.2
+  gateway              http://localhost:${gate}     load test: ${"`jeffrey loadtest http://localhost:" + gate + "/predict`"}
+  model worker         http://localhost:${model}     playground and API
+  mock legacy system   http://localhost:${legacy}     interface of v2.4.2
 
   curl -si localhost:${gate}/predict -H 'content-type: application/json' -d '{"text":"Je suis furieux !","user_id":"bob"}'
-  set -a; . ./${SECRETS}; set +a     # this machine's secrets
+  set -a; . ./${SECRETS}; set +a     # load this machine's secrets
   curl -s localhost:${gate}/_jeffrey/v1/rollout -H "authorization: Bearer $JEFFREY_VIEWER_TOKEN"
   curl -s -X PUT localhost:${gate}/_jeffrey/v1/admin/share -H "authorization: Bearer $JEFFREY_ADMIN_TOKEN" -d '{"version":0,"share":"50%"}'
   curl -s -X PUT localhost:${legacy}/_stand-in/settings -d '{"latency_ms":250,"error_rate":0.05}'

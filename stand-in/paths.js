@@ -1,7 +1,7 @@
-// What a crawl asks for by GET, here and through the gate, comparing the answers byte for byte.
+// Targets that a test requests by GET, from the mock legacy system and through the gateway, to compare the responses.
 //
-// Each has one answer as long as the server runs, apart from the header `date`. `/gzip`, `/br`, `/etag`
-// and `/range` depend on the request's headers: send the same ones both times, and do not decompress.
+// While the server runs, each response has the same bytes, except in the header `date`. `/gzip`, `/br`, `/etag`
+// and `/range` depend on the request's headers: send the same headers both times, and do not decompress.
 
 export const PATHS = [
   "/",

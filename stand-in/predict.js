@@ -1,7 +1,7 @@
-// The old system's classifier, as a caller sees it: keywords and a hash where it has a model.
+// The mock legacy system's `/predict`. Keywords and a hash of text and seed replace the model.
 //
-// The same text and seed give the same bytes. Only errors and wrong labels depend on what came
-// before: each accepted request draws three numbers, whatever the rates, so a changed rate moves no
+// The same text, seed and latency give the same bytes. Only errors and wrong labels depend on earlier
+// requests: each accepted request draws three numbers, whatever the rates, so a changed rate changes no
 // later draw. Texts and ids are neither kept nor printed.
 
 import { setTimeout as sleep } from "node:timers/promises";
@@ -17,7 +17,7 @@ export const ENCODER = "multilingual-e5-large";
 export const LABELS = ["joy", "sadness", "anger", "fear", "surprise", "disgust", "neutral", "frustration"];
 export const BODY_BYTES_MAX = 64 * 1024;
 
-/** What `/predict` and `/cors` send to pages of another origin. */
+/** CORS headers of `/predict` and `/cors`. */
 export const CORS = {
   "access-control-allow-origin": "https://old.example",
   "access-control-allow-credentials": "true",
@@ -25,7 +25,7 @@ export const CORS = {
   vary: "Origin",
 };
 
-/** Sent with CORS to a preflight. */
+/** Headers of the response to a CORS preflight. */
 export const PREFLIGHT = {
   ...CORS,
   "access-control-allow-methods": "GET, POST",
@@ -33,10 +33,10 @@ export const PREFLIGHT = {
   "access-control-max-age": "600",
 };
 
-/** Above what the gate reads of an answer, 256 KiB. */
+/** Above 256 KiB, the largest response that the gateway reads. */
 const HUGE_BYTES = 300 * 1024;
 
-/** Beginnings of words, and whole expressions, in small letters with straight apostrophes. */
+/** Beginnings of words, and whole expressions, in lower case with straight apostrophes. */
 const WORDS = {
   joy: "happy|glad|delight|joy|wonderful|love|great|thrilled|excited|yay|heureu|content|ravi|joie|génial|super|adore|merveill|hourra",
   sadness: "sad|cry|cried|tears|grief|lonely|alone|heartbroken|miss you|mourn|triste|pleur|deuil|chagrin|seul|malheureu|cœur brisé|me manque",
@@ -49,16 +49,16 @@ const WORDS = {
 };
 const PATTERNS = LABELS.map((label) => starts(WORDS[/** @type {keyof typeof WORDS} */ (label)]));
 
-/** Anger said outright: what the tie-break asks for. */
+/** Explicit words of anger, which the tie-break rule needs. */
 const OUTRIGHT = starts("furious|livid|enraged|furieu|furax|en rage|hors de moi");
 
-/** Its settings of the tie-break: gaps between the two scores, and how far anger is lifted above. */
+/** Settings of the tie-break: largest gaps between anger and frustration, and how far anger is lifted above both. */
 const TIE = { gap: 0.05, extended_gap: 0.15, lift: 0.02 };
 
 const LOW_CONFIDENCE = 0.4;
 
 /**
- * The door `/predict`.
+ * Makes the handler of `/predict`.
  *
  * @param {() => import("./settings.js").Settings} settings
  * @param {number} seed
@@ -89,11 +89,11 @@ export function predictDoor(settings, seed) {
 }
 
 /**
- * What the old system says of a text.
+ * The mock's response to a text.
  *
  * @param {string} text
- * @param {{ seed: number, latency_ms: number, wrong?: number | null }} options `wrong`: which of the
- *   seven other labels (0 to 6) takes the place of the first.
+ * @param {{ seed: number, latency_ms: number, wrong?: number | null }} options `latency_ms`:
+ *   mean; `wrong`: index, 0 to 6, of the other label that swaps scores with the first; null keeps the first.
  */
 export function predict(text, { seed, latency_ms, wrong = null }) {
   const draw = generator(hash(text, seed));
@@ -113,7 +113,7 @@ export function predict(text, { seed, latency_ms, wrong = null }) {
       confidence,
       top2: pairs.slice(0, 2),
       low_confidence: confidence < LOW_CONFIDENCE,
-      // An answer made wrong on purpose does not say that a rule made it.
+      // A label that is wrong on purpose does not come from the rule.
       rule_applied: wrong === null ? tied.rule : null,
     },
     latency_ms: rounded(lasts, 2),
@@ -121,12 +121,12 @@ export function predict(text, { seed, latency_ms, wrong = null }) {
   };
 }
 
-/** Scores of all labels in order, summing to 1. @param {string} text @param {() => number} draw */
+/** Scores in the order of `LABELS`; they sum to 1. @param {string} text @param {() => number} draw */
 function scoresOf(text, draw) {
   const hits = PATTERNS.map((pattern) => folded(text).match(pattern)?.length ?? 0);
   const plain = hits.every((count) => count === 0);
-  // Over the rehearsal texts these weights give the published figures: a mean confidence near 0.51, a
-  // quarter of low ones.
+  // Over the load test's texts (tests/data/rehearsal.jsonl) these weights give figures near the published ones:
+  // a mean confidence of 0.52, and low confidence for a quarter of the texts.
   const logits = hits.map((count, at) => {
     const lift = count > 0 ? 2 + 0.5 * count : plain && LABELS[at] === "neutral" ? 2 : 0;
     return lift + 2 * draw();
@@ -134,7 +134,7 @@ function scoresOf(text, draw) {
   return normalised(logits.map(Math.exp));
 }
 
-/** Anger before frustration when both are near and anger is said outright. @param {string} text @param {number[]} scores */
+/** Puts anger above frustration if both scores are close and the text states anger. @param {string} text @param {number[]} scores */
 function tieBreak(text, scores) {
   const [anger, frustration] = ["anger", "frustration"].map((label) => LABELS.indexOf(label));
   const gap = Math.abs(scores[anger] - scores[frustration]);
@@ -146,14 +146,14 @@ function tieBreak(text, scores) {
   return { scores: lifted, rule: `tiebreak_anger_keyword_${standard ? "standard" : "extended"}` };
 }
 
-/** The first score and another change places. @param {number[]} scores @param {number} other */
+/** Swaps the highest score with that of another label. @param {number[]} scores @param {number} other */
 function swapped(scores, other) {
   const first = scores.indexOf(Math.max(...scores));
   const at = other < first ? other : other + 1;
   return scores.with(first, scores[at]).with(at, scores[first]);
 }
 
-/** Few are answered by the later routes, as in a healthy release. @param {number} drawn */
+/** The later routes answer few requests, as in a healthy release. @param {number} drawn */
 function routeOf(drawn) {
   return drawn < 0.94 ? "linear_head" : drawn < 0.995 ? "prototypes" : "regex";
 }
@@ -167,14 +167,14 @@ function textOf(bytes) {
   return typeof body.text === "string" ? { text: body.text } : { fault: "text is not a string" };
 }
 
-/** What the header `x-stand-in` orders, and for how long to wait before, in ms. @param {string} asked @returns {[string, number]} */
+/** Parses `x-stand-in` into a fault to simulate, empty for none, and an extra delay in ms. @param {string} asked @returns {[string, number]} */
 function orderOf(asked) {
   if (asked.startsWith("slow:")) return ["", parseNumber("x-stand-in: slow", asked.slice(5), WAIT)];
   if (["", "cors", "error", "garbled", "gzip", "huge", "not-json", "reset"].includes(asked)) return [asked, 0];
   throw new SettingFault("x-stand-in is not one of gzip, error, reset, garbled, slow:MS, not-json, huge, cors");
 }
 
-/** An answer as it was ordered. @param {ReturnType<typeof predict>} answer @param {string} order @returns {import("./answer.js").Answer} */
+/** The response, with the ordered fault. @param {ReturnType<typeof predict>} answer @param {string} order @returns {import("./answer.js").Answer} */
 function dressed(answer, order) {
   if (order === "not-json") return { status: 200, headers: { "content-type": "text/html" }, body: "<p>Bad day.</p>\n" };
   const body = JSON.stringify(order === "huge" ? { ...answer, padding: "x".repeat(HUGE_BYTES) } : answer);
@@ -183,7 +183,7 @@ function dressed(answer, order) {
   return { status: 200, headers: { ...headers, "content-encoding": "gzip" }, body: gzipSync(body) };
 }
 
-/** Matches where a word starts so. @param {string} beginnings */
+/** A pattern that matches these beginnings at the start of a word. @param {string} beginnings */
 function starts(beginnings) {
   return new RegExp(`(?<!\\p{L})(?:${beginnings})`, "gu");
 }

@@ -1,4 +1,4 @@
-// Doors that show what a proxy does to a request, an answer, a stream or a broken connection.
+// Endpoints that show what a proxy does to a request, a response, a stream or a broken connection.
 
 import { createHash } from "node:crypto";
 import { once } from "node:events";
@@ -13,7 +13,7 @@ const TEXT = { "content-type": "text/plain; charset=utf-8" };
 
 const DOWNLOAD = { least: 0, most: 10 * 1024 ** 3, unit: "bytes", whole: true };
 
-/** Byte i is i mod 251: prime, so no power of two repeats with it and a lost or doubled block shows. */
+/** Byte i is i mod 251. 251 is prime, so a lost or repeated block of a power of two shows. */
 const PATTERN = Buffer.from(Array.from({ length: 251 * 256 }, (_, at) => at % 251));
 
 /** @type {Record<string, (call: Call) => Promise<void> | void>} */
@@ -40,7 +40,7 @@ export const PROBES = {
     response.writeHead(200, TEXT);
     for (let part = 1; part <= 5; part += 1) {
       response.write(`part ${part} of 5\n`);
-      // Written at once, they would travel as one.
+      // Without a pause all parts would be sent together.
       await wait(5);
     }
     response.end();
@@ -59,7 +59,7 @@ export const PROBES = {
   "/ws": (call) => sendFault(call, 426, "a WebSocket is spoken here", { upgrade: "websocket", connection: "upgrade" }),
 };
 
-/** Headers as received, in order, none folded into another. @param {string[]} raw @returns {[string, string][]} */
+/** Headers as received, in order, with repeated names kept apart. @param {string[]} raw @returns {[string, string][]} */
 export function pairs(raw) {
   return Array.from({ length: raw.length / 2 }, (_, at) => [raw[2 * at], raw[2 * at + 1]]);
 }
@@ -75,14 +75,14 @@ async function digest(body) {
   return { body_bytes: bytes, body_sha256: sha256.digest("hex") };
 }
 
-/** Writes no faster than the caller reads. @param {Call} call @param {number} bytes */
+/** Sends this many bytes, no faster than the caller reads them. @param {Call} call @param {number} bytes */
 async function download({ request, response }, bytes) {
   response.writeHead(200, { "content-type": "application/octet-stream", "content-length": String(bytes) });
   const gone = new AbortController();
   response.once("close", () => gone.abort());
   for (let left = request.method === "HEAD" ? 0 : bytes; left > 0 && !response.destroyed; left -= PATTERN.length) {
     if (response.write(PATTERN.subarray(0, left))) continue;
-    // A caller who hangs up never drains.
+    // If the caller closes the connection, `drain` never comes.
     await once(response, "drain", { signal: gone.signal }).catch(() => {});
   }
   response.end();
@@ -94,7 +94,7 @@ function numberOf({ query }, name, limit, unset) {
   return given === null ? unset : parseNumber(name, given, limit);
 }
 
-/** A pending wait does not keep a stopped server's process alive. @param {number} ms */
+/** Waits, without keeping the process of a stopped server alive. @param {number} ms */
 function wait(ms) {
   return sleep(ms, undefined, { ref: false });
 }

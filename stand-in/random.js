@@ -1,13 +1,13 @@
-// Numbers that look drawn and are the same in every run.
+// Pseudorandom numbers that are the same in every run.
 
-/** FNV-1a of a text's UTF-8 bytes, 32 bits, started from a seed. @param {string} text @param {number} seed */
+/** 32-bit FNV-1a of a text in UTF-8, with the seed XORed into the basis. @param {string} text @param {number} seed */
 export function hash(text, seed) {
   let value = (0x811c9dc5 ^ seed) >>> 0;
   for (const byte of Buffer.from(text, "utf8")) value = Math.imul(value ^ byte, 0x01000193) >>> 0;
   return value;
 }
 
-/** Gives numbers from 0 to below 1: mulberry32 (public domain, Tommy Ettinger). @param {number} seed */
+/** A source of numbers from 0 to below 1: mulberry32 (public domain, Tommy Ettinger). @param {number} seed */
 export function generator(seed) {
   let state = seed >>> 0;
   return () => {

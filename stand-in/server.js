@@ -1,7 +1,7 @@
-// A stand-in for the old system, v2.4.2, as docs/legacy.md describes it: the classifier that a gate
-// stands in front of, and the ordinary web app around it. For `make dev` and tests; it is not secured.
+// The mock legacy system with the interface of v2.4.2 (docs/legacy.md): a classifier and the ordinary web
+// app around it. It is for `make dev` and tests, and has no access control.
 //
-// It prints where it listens and nothing of what it is asked.
+// It prints the address on which it listens, and nothing about the requests.
 
 import { createServer, ServerResponse } from "node:http";
 import { pathToFileURL } from "node:url";
@@ -18,29 +18,29 @@ import { notFound, pageFor } from "./site.js";
 /** @typedef {import("./settings.js").Settings} Settings */
 
 /**
- * What is kept of a request. `body_bytes` is how much of the body its door has read so far: most read
- * all of it, a WebSocket and the doors that break nothing.
+ * The record of a request. `body_bytes` counts the bytes of the body that its endpoint has read so far.
+ * An endpoint that needs no body reads none, except the pages, which read all of it.
  *
  * @typedef {{ method: string, url: string, headers: [string, string][], body_bytes: number }} Seen
  */
 
-/** So many requests are kept, the last ones. */
+/** Number of requests that are kept, the latest ones. */
 const REQUESTS_MAX = 1000;
 
-/** A proxy keeps connections for later; were they closed after Node's 5 s, it could meet one closing. */
+/** Node's 5 s would be too short: a proxy could send a request on a connection that is just closing. */
 const KEEP_ALIVE_MS = 120_000;
 
-/** The WebSocket subprotocol that is spoken here. */
+/** The only WebSocket subprotocol that the mock accepts. */
 const SUBPROTOCOL = "jeffrey-test";
 
 /**
- * Starts it on 127.0.0.1 and waits until it listens.
+ * Starts the mock on 127.0.0.1 and waits until it listens.
  *
- * `settings` are those of now: a test may change them, within their limits. `requests` is what reached
- * it, oldest first, at most the last 1000.
+ * `settings` are the current settings; a test may change them within their limits. `requests` are the last
+ * requests that arrived, oldest first, at most 1000.
  *
- * @param {{ port?: number, seed?: number } & Partial<Settings>} [options] port 0, unless told otherwise: any
- *   free one.
+ * @param {{ port?: number, seed?: number } & Partial<Settings>} [options] `port`: 0, the
+ *   default, is any free one.
  */
 export async function startStandIn({ port = 0, seed = 1, ...given } = {}) {
   checkNumber("port", port, PORT);
@@ -83,7 +83,7 @@ export async function startStandIn({ port = 0, seed = 1, ...given } = {}) {
     if (parted(seen.url).path === "/ws" && request.headers.upgrade?.toLowerCase() === "websocket") {
       return sockets.handleUpgrade(request, socket, head, (peer) => echo(peer, request));
     }
-    // An upgrade that is not wanted is ignored, as RFC 9110 has it: the request is answered as it stands.
+    // Any other upgrade is ignored (RFC 9110, section 7.8): the request gets its normal response.
     const response = new ServerResponse(request);
     response.shouldKeepAlive = false;
     response.assignSocket(/** @type {import("node:net").Socket} */ (socket));
@@ -97,7 +97,7 @@ export async function startStandIn({ port = 0, seed = 1, ...given } = {}) {
   });
   const address = /** @type {import("node:net").AddressInfo} */ (server.address());
 
-  /** Ends every connection. A second call does nothing. */
+  /** Stops the server and ends every connection. A second call does nothing. */
   async function stop() {
     for (const peer of sockets.clients) peer.terminate();
     const closed = new Promise((resolve) => server.close(resolve));
@@ -108,9 +108,9 @@ export async function startStandIn({ port = 0, seed = 1, ...given } = {}) {
   return { origin: `http://127.0.0.1:${address.port}`, settings, requests, stop };
 }
 
-/** Everything that is no door of its own: pages, to GET and HEAD. @param {Call} call */
+/** Handles every other path: pages, for GET and HEAD. @param {Call} call */
 async function site(call) {
-  // A page needs no body, but one that is there is counted, and read so that the connection can go on.
+  // A page needs no body, but reading it counts its bytes and keeps the connection usable.
   for await (const _ of call.body);
   const found = pageFor({ headers: call.request.headers, path: call.path, query: call.query });
   if (!found || found.status === 404) return send(call, found ?? notFound());
@@ -129,7 +129,7 @@ async function settingsDoor(call, settings) {
 }
 
 /**
- * Sends every message back as it came. `/ws?close=4001` closes with that code after the first one.
+ * Sends every message back unchanged. `/ws?close=4001` closes with that code after the first message.
  *
  * @param {import("ws").WebSocket} peer
  * @param {IncomingMessage} request
@@ -143,13 +143,19 @@ function echo(peer, request) {
   });
 }
 
-/** Path and query of a request target, as they are. @param {string} url */
+/** Path and query of a request target, unchanged; the query is null without a `?`. @param {string} url */
 function parted(url) {
   const at = url.indexOf("?");
   return at < 0 ? { path: url, query: null } : { path: url.slice(0, at), query: url.slice(at + 1) };
 }
 
-/** @param {IncomingMessage} request @param {Seen} seen @returns {AsyncIterable<Buffer>} */
+/**
+ * The body's chunks; adds their sizes to `body_bytes`.
+ *
+ * @param {IncomingMessage} request
+ * @param {Seen} seen
+ * @returns {AsyncIterable<Buffer>}
+ */
 async function* counted(request, seen) {
   for await (const chunk of request) {
     seen.body_bytes += chunk.length;
@@ -159,28 +165,28 @@ async function* counted(request, seen) {
 
 /** @param {Call} call @param {unknown} error */
 function failed(call, error) {
-  // The caller hung up: nobody is left to answer.
+  // The caller closed the connection, so no response is possible.
   if (call.request.socket.destroyed) return;
   if (error instanceof SettingFault && !call.response.headersSent) return sendFault(call, 400, error.message);
-  // A message could quote a text; the place in the source cannot.
+  // An error's message can quote a text, so print only its place in the source.
   const place = error instanceof Error ? /\n\s+(at .*)/.exec(error.stack ?? "")?.[1] : undefined;
   console.error(`error: internal error ${place ?? "at an unknown place"}`);
   if (call.response.headersSent) call.request.socket.destroy();
   else sendFault(call, 500, "internal error");
 }
 
-const HELP = `Stands in for the old system, v2.4.2 (docs/legacy.md).
+const HELP = `Runs the mock legacy system, with the interface of v2.4.2 (docs/legacy.md).
 
 Usage: node stand-in/server.js [options]
 
-  --port N              0 to 65535; 0 is any free one [8789]
-  --latency-ms MS       mean wait before an answer of /predict, 0 to 60000 [${DEFAULTS.latency_ms}]
-  --error-rate R        part of /predict answered 500, 0 to 1 [${DEFAULTS.error_rate}]
-  --wrong-label-rate R  part of /predict answered with a wrong label, 0 to 1 [${DEFAULTS.wrong_label_rate}]
-  --seed N              of scores, errors and wrong labels, 0 to 4294967295 [1]
-  --help
+  --port N              port, 0 to 65535; 0 is any free port [8789]
+  --latency-ms MS       mean delay of a /predict response, 0 to 60000 ms [${DEFAULTS.latency_ms}]
+  --error-rate R        fraction of /predict requests answered with 500, 0 to 1 [${DEFAULTS.error_rate}]
+  --wrong-label-rate R  fraction of /predict requests answered with a wrong label, 0 to 1 [${DEFAULTS.wrong_label_rate}]
+  --seed N              seed of scores, errors and wrong labels, 0 to 4294967295 [1]
+  --help                show this help
 
-Latency and rates can be changed while it runs: PUT /_stand-in/settings {"latency_ms": 250}
+To change latency and rates while it runs: PUT /_stand-in/settings {"latency_ms": 250}
 `;
 
 async function main() {

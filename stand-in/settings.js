@@ -1,4 +1,4 @@
-// What may be set, and within which limits: on the command line, by PUT, in a query.
+// Settings of the mock legacy system and their limits, for the command line, `PUT /_stand-in/settings` and queries.
 
 /** @typedef {{ latency_ms: number, error_rate: number, wrong_label_rate: number }} Settings */
 /** @typedef {{ least: number, most: number, unit?: string, whole?: boolean }} Limit */
@@ -8,7 +8,7 @@ export const DEFAULTS = { latency_ms: 40, error_rate: 0, wrong_label_rate: 0 };
 
 export const PORT = { least: 0, most: 65_535, whole: true };
 export const SEED = { least: 0, most: 2 ** 32 - 1, whole: true };
-/** The longest wait that a test may ask for. */
+/** Limits of a delay that a request or a setting asks for. */
 export const WAIT = { least: 0, most: 60_000, unit: "ms" };
 
 /** @type {Record<keyof Settings, Limit>} */
@@ -18,11 +18,11 @@ export const LIMITS = {
   wrong_label_rate: { least: 0, most: 1 },
 };
 
-/** A value that cannot be used. Its message names field, value and limit, and may be shown. */
+/** An invalid value. The message names the field, and for a number the value and the limit; the caller may see it. */
 export class SettingFault extends Error {}
 
 /**
- * The changes that an object asks for: some of the settings, each within its limit, nothing else.
+ * Checks changes of settings. Throws `SettingFault` for an unknown field or a value outside its limit.
  *
  * @param {unknown} given
  * @returns {Partial<Settings>}
@@ -41,7 +41,7 @@ export function checkSettings(given) {
 }
 
 /**
- * This number, if it is one and within the limit.
+ * Returns the value if it is a number within the limit; otherwise throws `SettingFault`.
  *
  * @param {string} name
  * @param {unknown} value
@@ -53,14 +53,14 @@ export function checkNumber(name, value, { least, most, unit, whole = false }) {
   throw new SettingFault(`${name} is ${short(value)}: the limit is ${range}${whole ? ", a whole number" : ""}`);
 }
 
-/** The number that a text writes, if it is within the limit. @param {string} name @param {string} text @param {Limit} limit */
+/** Parses a number; throws `SettingFault` as `checkNumber` does. @param {string} name @param {string} text @param {Limit} limit */
 export function parseNumber(name, text, limit) {
-  // Number("") is 0.
+  // `Number("")` is 0, but an empty text is no number.
   const number = text.trim() === "" ? NaN : Number(text);
   return checkNumber(name, Number.isNaN(number) ? text : number, limit);
 }
 
-/** A value as a message shows it. @param {unknown} value */
+/** A value for a message, at most 40 characters of it. @param {unknown} value */
 function short(value) {
   const text = typeof value === "string" ? JSON.stringify(value) : String(typeof value === "object" ? JSON.stringify(value) : value);
   return text.length > 40 ? `${text.slice(0, 40)}…` : text;

@@ -1,6 +1,6 @@
-// The pages of the old web app: ordinary, a little untidy, and the same bytes at every start.
+// The pages of the mock legacy system: an ordinary, slightly untidy web app with the same bytes at every start.
 //
-// Paths are compared as received. What a proxy folds, decodes or drops on the way shows in the bytes.
+// Paths are compared as received, so the response shows if a proxy normalised, decoded or dropped a part.
 
 import { brotliCompressSync, gzipSync } from "node:zlib";
 import { BODY_BYTES_MAX, ENCODER, LABELS, VERSION } from "./predict.js";
@@ -72,12 +72,12 @@ const PAGES = {
     headers: JSON_TYPE,
     body: JSON.stringify({ query, pairs: [...new URLSearchParams(query ?? "")] }),
   }),
-  // What a newer system calls its own; this one knows nothing of it.
+  // The model worker has this path; v2.4.2 does not.
   "/v1/classify": () => ({ status: 404, headers: TEXT, body: "v2.4.2 has no such door\n" }),
 };
 
 /**
- * A page's answer to GET; null when there is none. Any path below `/files/` is there, and shows itself.
+ * The response to a GET of a page; null if there is no such page. Any path below `/files/` returns itself.
  *
  * @param {Asked} asked
  * @returns {Answer | null}
@@ -117,7 +117,7 @@ function moved(status, location) {
   return () => ({ status, headers: { ...TEXT, location }, body: "moved\n" });
 }
 
-/** The same text, compressed for a caller who allows it. @param {string} coding @param {Buffer} body */
+/** `LONG_TEXT`, compressed if the request's `Accept-Encoding` allows it. @param {string} coding @param {Buffer} body */
 function packed(coding, body) {
   const headers = { ...TEXT, vary: "Accept-Encoding" };
   return (/** @type {Asked} */ asked) =>
@@ -133,7 +133,7 @@ function allows(header, coding) {
   return found !== undefined && Number(found[1] ?? 1) > 0;
 }
 
-/** One range of bytes; several at once are answered whole, as RFC 9110 allows. @param {Asked} asked @returns {Answer} */
+/** Serves one byte range; for several ranges it sends the whole text, as RFC 9110 allows. @param {Asked} asked @returns {Answer} */
 function ranged({ headers }) {
   const plain = { ...TEXT, "accept-ranges": "bytes" };
   const size = ALPHABET.length;
@@ -146,7 +146,7 @@ function ranged({ headers }) {
   return { status: 206, headers: { ...plain, "content-range": `bytes ${first}-${last}/${size}` }, body: part };
 }
 
-/** A PNG in the container of a favicon. @param {Buffer} png */
+/** An ICO file that holds one PNG image. @param {Buffer} png */
 function icon(png) {
   const head = Buffer.alloc(22);
   head.writeUInt16LE(1, 2);

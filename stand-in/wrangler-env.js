@@ -1,12 +1,12 @@
-// The environment that every `wrangler dev` here runs in.
+// The environment variables of every `wrangler dev` in this repository.
 
-/** Wrangler's front sends again what a lost connection took. */
+/** Loads wrangler-proxy.js, which makes wrangler's proxy repeat a request that a lost connection took. */
 const FRONT = `--import=${new URL("wrangler-proxy.js", import.meta.url)}`;
 
 /**
- * Without wrangler's inspector. With it, wrangler 4.86 has the runtime report each 4 KiB of each answer, and now and then
- * an answer never comes: one load of the playground in thirteen. No flag turns it off; this variable is VS Code's, and
- * where it is set, wrangler leaves debugging to that.
+ * Switches off wrangler's inspector. With the inspector of wrangler 4.86, the runtime reports each 4 KiB of each response,
+ * and some responses never arrive: one load of the playground in thirteen. No flag switches it off. This variable is VS
+ * Code's; if it is set, wrangler leaves debugging to VS Code.
  */
 export const WRANGLER_ENV = {
   VSCODE_INSPECTOR_OPTIONS: "{}",

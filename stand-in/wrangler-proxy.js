@@ -1,14 +1,14 @@
-// Loaded into every `wrangler dev` here, before wrangler: corrects how its ProxyWorker handles a lost connection.
+// Loaded before wrangler in every `wrangler dev` here: corrects how its ProxyWorker handles a lost connection.
 
 import fs from "node:fs";
 
 /**
- * wrangler listens with a worker of its own, ProxyWorker, which forwards each request to the process of our workers over
- * kept connections. Both ends close a connection after five idle seconds; a request sent at that moment is lost before it
- * is read. wrangler 4.86 mistakes that for a restart: it holds a GET until the next request comes, possibly for ever, and
- * answers any other method with "503 Your worker restarted mid-request". With these changes ProxyWorker sends a lost
- * request again at once, at most ten times; methods other than GET and HEAD only to the same process, and only with a body
- * of at most 64 KiB.
+ * wrangler listens with its own worker, ProxyWorker, which forwards each request over kept connections to the process that
+ * runs this project's Workers. Both ends close a connection after five idle seconds. A request sent at that moment is lost
+ * before it is read. wrangler 4.86 takes this for a restart: it holds a GET until the next request arrives, possibly for
+ * ever, and answers any other method with "503 Your worker restarted mid-request". With these changes ProxyWorker sends a
+ * lost request again after 20 ms, at most ten times. It repeats methods other than GET and HEAD only to the same process,
+ * and a request with a body only if the body's length is known and at most 64 KiB.
  * https://github.com/cloudflare/workers-sdk/issues/14641
  *
  * @type {[string, string][]}

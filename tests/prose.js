@@ -1,5 +1,5 @@
-// Checks the words of what people read: the pages, the help texts and the Rust comments. `.textlintrc.json` has the
-// words that this project once used for itself, each with the field's word.
+// Checks the terms in the pages, the help texts and the Rust comments. `.textlintrc.json` lists terms that this project
+// once used, each with the term that replaces it.
 // Usage: node tests/prose.js
 
 import { execFileSync, spawnSync } from "node:child_process";
@@ -9,7 +9,7 @@ import { dirname, join } from "node:path";
 /** Extracted texts, with the line numbers of their sources. */
 const WORK = "build/prose";
 const BINARY = "target/debug/jeffrey";
-/** Written by the long proofs, in the words of their commit. */
+/** Pages that `make prove` writes, with the terms of their commit. */
 const RESULTS = ["docs/proof.md", "docs/soak.md"];
 
 const tracked = execFileSync("git", ["ls-files", "*.md", "*.rs"], { encoding: "utf8" }).trim().split("\n");
@@ -22,17 +22,17 @@ const { status } = spawnSync("node_modules/.bin/textlint", [...pages, ...comment
 console.log(`${pages.length} pages, ${comments.length} files of comments, ${helps.length} help texts`);
 process.exit(status ?? 1);
 
-/** The comment lines of a Rust file as Markdown; every other line is empty. @param {string} code */
+/** Returns the comment lines of a Rust file as Markdown; every other line is empty. @param {string} code */
 function commentsOf(code) {
   return code.split("\n").map((line) => /^\s*\/\/[/!]? ?(.*)$/.exec(line)?.[1] ?? "").join("\n");
 }
 
-/** The help text of a command. @param {string[]} path */
+/** Returns the help text of a command. @param {string[]} path */
 function help(path) {
   return execFileSync(BINARY, [...path, "--help"], { encoding: "utf8" });
 }
 
-/** Every command and subcommand below `path`, itself first. @param {string[]} path @returns {string[][]} */
+/** Returns `path` and every command and subcommand below it. @param {string[]} path @returns {string[][]} */
 function commands(path) {
   const listed = /^Commands:\n((?: {2}.*\n)+)/m.exec(help(path))?.[1] ?? "";
   const names = [...listed.matchAll(/^ {2}([a-z-]+)/gm)].map(([, name]) => name).filter((name) => name !== "help");

@@ -1,9 +1,9 @@
-// The bars on quality, over rows that no training step reads: `jeffrey eval` on the development rows and
-// the written evaluation sets, `jeffrey classify` on a rehearsal's traffic.
+// Checks the bars on quality with rows that no training step reads: `jeffrey eval` on the development rows and
+// the written evaluation sets, `jeffrey classify` on the load-test texts (tests/data/rehearsal.jsonl).
 // Usage: node tests/quality.js DATA_FOLDER
 //
-// A bar is what a release must reach, below the figures in the card, so that a model that got worse fails and
-// another seed does not.
+// A release must reach every bar. The bars leave a margin to the figures of the model card, so that a worse model
+// fails and another seed does not.
 
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
@@ -31,7 +31,7 @@ const bars = [
   { what: "English, balanced, calibration error", found: english.balanced.ece, most: 0.05 },
   { what: "written English, accuracy", found: writtenEnglish.accuracy, least: 0.8 },
   { what: "written French, accuracy", found: writtenFrench.accuracy, least: 0.8 },
-  { what: "rehearsal, share of low confidence", found: low, most: 0.15 },
+  { what: "load-test texts, share of low confidence", found: low, most: 0.15 },
 ];
 if (answers.length !== texts.length) throw new Error(`${answers.length} answers to ${texts.length} texts`);
 for (const { what, found, least, most } of bars) {

@@ -1,9 +1,9 @@
-// Runs every check and test in turn and counts: `make test`. A failed step does not hide the next.
+// `make test`: runs every check and test and counts the results. A failed step does not stop the next.
 //
-// In two lanes: servers and browsers wait more than they compute, and the compiler's checks take what they
-// leave, at the lowest priority. What a step printed is read for the counts of cargo's and node's test
-// runners and for lines `skipped: NAME`. A step without a runner counts as one test. Under CI=true a
-// skipped peer is a failure, except what needs the shared data, which CI may not have beside it.
+// The steps run in two lanes. Servers and browsers wait more than they compute, so the compiler's checks run beside
+// them at the lowest priority. The counts come from the output of cargo's and node's test runners; a step without a
+// runner counts as one test. Under CI=true a skipped test counts as failed, except a step that needs the shared data,
+// which CI may not have.
 
 import { spawn } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
@@ -20,7 +20,7 @@ const tests = (/** @type {string} */ folder) =>
 
 /** @typedef {{ name: string, command: string[], env?: Record<string, string>, needs?: string }} Step */
 
-/** What compiles. One after the other: cargo lets nobody else into its folder. @type {Step[]} */
+/** Checks, one after the other, because cargo locks its build folder. @type {Step[]} */
 const checks = [
   { name: "format", command: ["cargo", "fmt", "--all", "--check"] },
   { name: "clippy, native", command: clippy(...native, "--all-targets") },
@@ -35,13 +35,13 @@ const checks = [
   { name: "words of pages, help texts and comments", command: ["node", "tests/prose.js"] },
 ];
 
-/** What runs what was built. @type {Step[]} */
+/** Tests that run the built programs, one after the other. @type {Step[]} */
 const sessions = [
-  { name: "the binary beside its peers", command: ["node", "--test", "--test-concurrency=1", ...tests("native")] },
+  { name: "the binary compared with its peers", command: ["node", "--test", "--test-concurrency=1", ...tests("native")] },
   { name: "sizes", command: ["node", "tests/size.js"] },
   { name: "model worker in workerd", command: ["node", "--test", "--test-concurrency=2", ...tests("worker")] },
-  // Two files side by side: each waits more than it computes, and has ports, state and registry of its own.
-  { name: "gate in workerd", command: ["node", "--test", "--test-concurrency=2", ...tests("gate")] },
+  // Two files at once: each waits more than it computes, and has its own ports, state and registry.
+  { name: "gateway in workerd", command: ["node", "--test", "--test-concurrency=2", ...tests("gate")] },
   { name: "page in Chromium", command: ["node", "--test", "--test-concurrency=1", ...tests("browser")] },
   { name: "release checks of the model", command: ["target/debug/jeffrey", "validate"] },
   {
@@ -49,7 +49,7 @@ const sessions = [
     command: ["node", "tests/quality.js", data],
     needs: join(data, "goemotions_dev.jsonl.gz"),
   },
-  // Last: some of them wait for a moment of their own, so not at the lowest priority, and cargo's folder is free by now.
+  // Last, when cargo's folder is usually free. Some of these tests depend on time, so they have normal priority.
   { name: "native tests", command: ["cargo", "test"] },
 ];
 
@@ -61,7 +61,7 @@ if (failures.length) console.log(`\nfailed:\n${failures.join("\n")}`);
 console.log(`\n${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
 process.exit(failures.length ? 1 : 0);
 
-/** Runs one step after the other. @param {Step[]} steps @param {boolean} beside whether at the lowest priority, what each prints shown when it ends */
+/** Runs one step after the other. @param {Step[]} steps @param {boolean} beside at the lowest priority, and the output of a step is shown when it ends */
 async function walk(steps, beside) {
   for (const step of steps) {
     const began = Date.now();
@@ -107,7 +107,7 @@ function run({ command: [program, ...args], env = {} }, beside) {
   });
 }
 
-/** Counts of all runners in an output. @param {string} output */
+/** Sums the counts of all runners in an output. @param {string} output */
 function count(output) {
   const counts = { passed: 0, failed: 0, skipped: 0 };
   // cargo: "test result: ok. 12 passed; 0 failed; 1 ignored; …"
@@ -124,7 +124,7 @@ function count(output) {
   return counts;
 }
 
-/** The names of the tests that failed, so that the end of a long output says what to look for. @param {string} output */
+/** Returns the names of failed tests, which the end of a long output repeats. @param {string} output */
 function failed(output) {
   // cargo: "test name ... FAILED"; node: "✖ name (12.3ms)" (spec reporter) or "not ok 3 - name" (TAP)
   const names = output.matchAll(/^(?:test (\S+) \.\.\. FAILED|\s*✖ (.+) \([\d.]+ms\)|\s*not ok \d+ - (.+))$/gm);

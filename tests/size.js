@@ -1,4 +1,4 @@
-// Sizes of what the workers and the page load, against their limits, and what the page may import.
+// Checks the sizes of the workers and the pages against their limits, and the imports of the page's module.
 
 import { readFileSync, readdirSync } from "node:fs";
 import { gzipSync } from "node:zlib";
@@ -13,16 +13,16 @@ const wasmIn = (folder) => {
   return `${folder}/${name}`;
 };
 
-// The platform's limit is 10 MB gzip on the paid plan; ours leaves room. The test build is larger than
-// the shipped one.
+// Cloudflare's limit is 10 MB with gzip on the paid plan; this limit leaves a margin. The test build is larger
+// than the shipped one.
 check("model worker", wasmIn("build/model"), 8 * MB);
-// It has no classifier: a mebibyte more would be one that got in.
-check("gate", wasmIn("build/gate"), 0.8 * MB);
+// The gateway must not contain the classifier, which would add about a megabyte.
+check("gateway", wasmIn("build/gate"), 0.8 * MB);
 const page = wasmIn("build/browser");
-// Without the model, which the page loads beside it.
+// Without the model, which the page loads separately.
 check("page", page, 2.5 * MB);
 
-// Everything that a page loads to run, besides wasm and model.
+// All scripts of a page, without wasm and model.
 for (const [name, folder] of [["dashboard", "build/pages/dashboard"], ["playground", "build/www"]]) {
   const scripts = readdirSync(folder, { recursive: true }).map(String).filter((file) => file.endsWith(".js"));
   limit(name, Buffer.concat(scripts.map((file) => readFileSync(`${folder}/${file}`))), 0.06 * MB);

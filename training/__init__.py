@@ -1,5 +1,6 @@
-"""Training pipeline of jeffrey-edge: from a data folder to `models/<id>/` and the golden rows.
+"""Training pipeline of jeffrey-edge, from a data folder to `models/<id>/` and the golden rows.
 
-Enters by `python -m training.run`; one module a step, each with its own folder under
-`training/work/`. Only `export.py`, `frontier.py` and `golden.py` write outside that folder.
+The entry point is `python -m training.run`. Each step is one module. Intermediate files are in
+`training/work/`, one folder per step. Only `export.py`, `frontier.py`, `golden.py` and
+`readings.py` write outside that folder.
 """

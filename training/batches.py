@@ -1,7 +1,7 @@
-"""Batches of rows of like length, the same for a seed.
+"""Groups rows of similar length into batches; the same seed gives the same batches.
 
-Enters: lengths in tokens. Leaves: lists of row indices, and padded tensors. Short rows beside short
-rows save most of the arithmetic that padding would waste.
+Inputs: lengths in tokens. Outputs: lists of row indices, and padded tensors. Rows of similar length
+need little padding, which saves most of the arithmetic that padding would waste.
 """
 
 import random
@@ -11,14 +11,14 @@ import torch
 from .device import DEVICE
 
 PAD_ID = 1
-"""`<pad>` of the base tokenizer."""
+"""Id of `<pad>` in the base tokenizer."""
 
-# Rows are sorted within so many batches only, so that what stands together changes every epoch.
+# Rows are sorted only within this many batches, so that each epoch groups different rows.
 _BATCHES_SORTED_TOGETHER = 40
 
 
 def shuffled(lengths: list[int], batch: int, seed: int) -> list[list[int]]:
-    """Indices of all rows, in batches of like length, in random order."""
+    """Returns the indices of all rows in batches of similar length, in random order."""
     draw = random.Random(seed)
     order = list(range(len(lengths)))
     draw.shuffle(order)
@@ -32,12 +32,12 @@ def shuffled(lengths: list[int], batch: int, seed: int) -> list[list[int]]:
 
 
 def sorted_by_length(lengths: list[int], batch: int) -> list[list[int]]:
-    """Indices of all rows from short to long: for reading, not for learning."""
+    """Returns the indices of all rows in batches from short to long, for inference only."""
     order = sorted(range(len(lengths)), key=lengths.__getitem__)
     return [order[i:i + batch] for i in range(0, len(order), batch)]
 
 
 def pad(ids: list[list[int]]) -> torch.Tensor:
-    """Ids as one tensor `[rows, longest]` on the device, filled up with `<pad>`."""
+    """Returns the ids as one tensor `[rows, longest]` on `DEVICE`, padded with `<pad>`."""
     longest = max(map(len, ids))
     return torch.tensor([row + [PAD_ID] * (longest - len(row)) for row in ids]).to(DEVICE)

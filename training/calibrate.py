@@ -1,9 +1,10 @@
-"""The student's linear head, its temperature, and the class prototypes.
+"""Fits the student's linear head, its temperature, and the class prototypes.
 
-Enters: the int8 graph and the head trained with it. Leaves: `head.json` and `prototypes.json`.
-Temperature and scale are fitted on "choices", which nothing was trained on, with embeddings from
-the int8 graph, so that what is calibrated is what ships. A head refitted on the embeddings replaces
-the trained one only if its macro-F1 on "choices" is higher.
+Inputs: the int8 graph and the head trained with it. Outputs: `head.json` and `prototypes.json`.
+
+The temperature and the prototypes' scale are fitted on "choices", on which no model was trained.
+The embeddings come from the int8 graph, so that the calibration fits the shipped model. A head
+refitted on the embeddings replaces the trained one only if its macro-F1 on "choices" is higher.
 """
 
 import random
@@ -22,11 +23,11 @@ FOLDER = WORK / "calibrate"
 BINS = 15
 HEAD = WORK / "student" / "head.safetensors"
 _ROWS_A_CLASS = 1_500
-"""Training rows of each class for the refitted head and the prototypes: more moved neither."""
+"""Maximum of rows per class for the refitted head and the prototypes; more rows changed neither."""
 
 
 def run(run: Run) -> None:
-    """Fit and write both files."""
+    """Fits the head and the prototypes and writes both files, unless the step is finished."""
     step = Step(run, "calibrate", [onnx_graph.FOLDER / "model_quantized.onnx", HEAD], ["calibrate"])
     if step.finished():
         return
@@ -63,13 +64,17 @@ def run(run: Run) -> None:
 
 
 def head_of(weight: np.ndarray, bias: np.ndarray) -> dict:
-    """`head.json` of these weights, not yet calibrated."""
+    """Returns `head.json` for weights `[8, dim]` and bias `[8]`, uncalibrated: the temperature is 1."""
     return {"labels": LABELS, "dim": weight.shape[1], "weights": _digits(weight),
             "bias": _digits(bias), "temperature": 1.0}
 
 
 def _training_rows(run: Run) -> tuple[list[dict], np.ndarray]:
-    """Single-label rows of every class, the written ones first: they are the clean ones."""
+    """Returns single-label rows of every class, and their classes `[n]`.
+
+    Rows written for the project come first, because their labels are clean; GoEmotions comes second.
+    Raises `HeldOut` if a row may not be used for training.
+    """
     rows = [r for r in read_rows(corpus.FOLDER / "rows.jsonl") if 1.0 in (r["target"] or [])]
     random.Random(run.seed + 3).shuffle(rows)
     rank = {"written": 0, "goemotions_train": 1}
@@ -91,9 +96,11 @@ def _macro_f1(head: dict, embeddings: np.ndarray, truth: np.ndarray) -> float:
 
 
 def calibration_error(scores: np.ndarray, truth: np.ndarray, weight: np.ndarray | None = None) -> float:
-    """Expected calibration error over bins of equal width (Guo et al. 2017, "On Calibration").
+    """Returns the expected calibration error, 0 to 1, over `BINS` bins of equal width.
 
-    `weight` says how often each row counts, once without it.
+    The source is Guo et al. 2017, "On Calibration of Modern Neural Networks". `scores` are
+    probabilities `[n, 8]`, and `truth` are class indices `[n]`. `weight` `[n]` says how often each
+    row counts; without it, each row counts once.
     """
     weight = np.full(len(truth), 1 / len(truth)) if weight is None else weight / weight.sum()
     confidence, right = scores.max(1), scores.argmax(1) == truth
@@ -103,15 +110,16 @@ def calibration_error(scores: np.ndarray, truth: np.ndarray, weight: np.ndarray 
 
 
 def alike(truth: np.ndarray) -> np.ndarray:
-    """Weights that make every class as frequent as the others."""
+    """Returns row weights `[n]` that give every class in `truth` the same total weight."""
     return 1 / np.bincount(truth, minlength=len(LABELS))[truth]
 
 
 def _fit(scores_at, truth: np.ndarray, candidates: np.ndarray) -> float:
-    """The number with which confidence errs least, in the worse of two mixes of the classes.
+    """Returns the candidate with the lowest calibration error, in the worse of two class mixes.
 
-    The rows as they come, and every class as frequent as the others: confidence fitted to the first
-    alone is too high where anger and disgust are not rare.
+    `scores_at` maps a candidate to probabilities `[n, 8]`. The first mix counts the rows as they are.
+    The second gives every class the same weight. Confidence fitted to the first mix alone is too high
+    where anger and disgust are not rare.
     """
     def worse(value: float) -> float:
         scores = scores_at(value)
@@ -121,7 +129,7 @@ def _fit(scores_at, truth: np.ndarray, candidates: np.ndarray) -> float:
 
 
 def _digits(value):
-    """Floats cut to seven significant digits: what an f32 holds."""
+    """Rounds floats to seven significant digits, about the precision of an f32."""
     if isinstance(value, np.ndarray):
         return [_digits(v) for v in value.tolist()]
     if isinstance(value, list):

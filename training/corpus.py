@@ -1,10 +1,12 @@
-"""Chooses what is trained on: labelled rows with soft targets, and sentence pairs.
+"""Selects the training data: labelled rows with soft targets, and sentence pairs.
 
-Enters: the data folder, the sentences written for the project, an extra file of a team's own.
-Leaves: `rows.jsonl` (labelled; with `unlabelled` also texts whose label is none of the eight or too
-doubtful, which get the teacher's word alone), `pairs.jsonl` (unlabelled English and French). Rows that were held
-out, or that share four words in a row with a frozen sentence, are dropped here and counted; every
-later step refuses them.
+Inputs: the data folder, the sentences written for the project, and a team's own labelled file
+(`--extra`). Outputs: `rows.jsonl` (labelled rows) and `pairs.jsonl` (unlabelled English and French).
+With the setting `unlabelled`, `rows.jsonl` also holds texts without one of the eight labels or with
+a label that is too doubtful. Only the teacher labels these texts.
+
+This step drops and counts rows that are held out, or that share four words in a row with a frozen
+sentence. Every later training step refuses such rows.
 """
 
 import csv
@@ -23,7 +25,7 @@ FOLDER = WORK / "corpus"
 
 
 def run(run: Run) -> None:
-    """Write the rows and pairs."""
+    """Writes the rows and the pairs, unless the step is finished."""
     written = sorted(WRITTEN_TRAIN.glob("*.jsonl"))
     inputs = [*sources.files(run.data), *written, *hold_out.frozen_files(),
               hold_out.FOLDER / "hashes.txt", hold_out.OF_ENGLISH, hold_out.OF_FRENCH,
@@ -75,7 +77,11 @@ def run(run: Run) -> None:
 
 
 def _marked(rows: list[dict], want: dict, draw: random.Random) -> list[dict]:
-    """Mark which rows the teacher learns from; the rest are only labelled by it."""
+    """Marks the rows that the teacher trains on, up to a maximum per source and class.
+
+    The teacher only labels the other rows. English XED rows beyond a maximum lose their target.
+    Rows without a target are returned only with the setting `unlabelled`. Shuffles `rows` in place.
+    """
     limits = {
         ("goemotions_train", LABELS.index("neutral")): want["goemotions_neutral_max"],
         ("goemotions_train", LABELS.index("joy")): want["goemotions_joy_max"],
@@ -94,14 +100,20 @@ def _marked(rows: list[dict], want: dict, draw: random.Random) -> list[dict]:
             place = ("xed_en", None)
         taken[place] += 1
         row["teacher"] = taken[place] <= limits.get(place, len(rows))
-        # XED's unlabelled-as-neutral lines are too doubtful even for the student.
+        # These labels are too doubtful even for the student, above all neutral, which stands for
+        # "no label" in XED.
         if not row["teacher"] and row["source"] == "xed_en":
             row["target"] = None
     return [r for r in rows if r["target"] or want["unlabelled"]]
 
 
 def _own_rows(path: Path) -> list[dict]:
-    """Rows of JSONL, CSV or TSV with the columns `text`, `core8` (or `label`) and `lang`, those that have a label."""
+    """Returns the labelled rows of a JSONL, CSV or TSV file.
+
+    The columns are `text`, `core8` (or `label`) and `lang`; a row without `lang` counts as English.
+    Rows without a label or a text are skipped. Raises `ValueError` for a label outside the core-8,
+    or for a language other than `en` and `fr`.
+    """
     with path.open(encoding="utf-8", newline="") as lines:
         if path.suffix == ".jsonl":
             found = [json.loads(line) for line in lines if line.strip()]
@@ -111,7 +123,7 @@ def _own_rows(path: Path) -> list[dict]:
     for number, row in enumerate(found, 1):
         label = row.get("core8") or row.get("label")
         if not label:
-            # What `jeffrey export` wrote and nobody has labelled yet.
+            # `jeffrey export` writes rows without a label.
             continue
         if label not in LABELS:
             raise ValueError(f"{path.name} row {number}: label is not one of the core-8")
@@ -127,10 +139,10 @@ def _own_rows(path: Path) -> list[dict]:
 
 
 def _xed_pairs(run: Run) -> list[tuple[str, str]]:
-    """Each French line of XED with the nearest English one, where they are near enough.
+    """Returns each French line of XED with its nearest English line, as (English, French).
 
-    The pairs that come with XED will not do: half of their "English" sides are Danish, and of the
-    others a fifth says something else.
+    A pair needs a cosine of at least `xed_pair_likeness`. The pairs that come with XED are not
+    usable: half of their "English" sides are Danish, and a fifth of the others say something else.
     """
     english = [r["text"] for r in sources.labelled(run.data, "xed_en")]
     french = [r["text"] for r in sources.labelled(run.data, "xed_fr")]
@@ -144,6 +156,9 @@ def _xed_pairs(run: Run) -> list[tuple[str, str]]:
 
 
 def _one_a_sentence(pairs: list[tuple[str, str]], draw: random.Random) -> list[tuple[str, str]]:
-    """One pair for each English sentence: Tatoeba has many renderings of "Go."."""
+    """Returns one random pair per English sentence, sorted; shuffles `pairs` in place.
+
+    Tatoeba has many translations of "Go.".
+    """
     draw.shuffle(pairs)
     return sorted({en: (en, fr) for en, fr in pairs}.values())

@@ -1,8 +1,9 @@
-"""Measures what ships, beside its teacher, on rows nothing was trained or chosen on.
+"""Evaluates the shipped model and its teacher on rows that no model was trained on.
 
-Enters: the int8 graph with its head, the held-out rows, the frozen written set. Leaves:
-`figures.json`, from which the card, the manifest and `training.json` take every number.
-goemotions_dev is reported here and used nowhere else.
+Inputs: the int8 graph with its head and prototypes, the held-out rows, and the frozen sets. Output:
+`figures.json`, from which the card, the manifest and `training.json` take their figures.
+goemotions_dev is only reported here; `hold_out.py` reads it to keep its rows out of training. The
+student's settings were kept with such figures in view (`training/README.md`).
 """
 
 import numpy as np
@@ -15,12 +16,12 @@ from .text import LABELS
 
 FOLDER = WORK / "evaluate"
 A_CLASS, DRAWS, RESAMPLES = 50, 200, 1_000
+"""The project specifies 200 balanced draws of 50 rows per class; `RESAMPLES` counts bootstrap samples."""
 DATA = WRITTEN_EVAL.parent
-"""The project's own terms: 200 draws of 50 a class."""
 
 
 def run(run: Run) -> None:
-    """Compute and write all figures."""
+    """Computes all figures and writes them, unless the step is finished."""
     step = Step(run, "evaluate", [onnx_graph.FOLDER / "model_quantized.onnx",
                                   calibrate.FOLDER / "head.json", calibrate.FOLDER / "prototypes.json",
                                   DATA / "rehearsal.jsonl", DATA / "fairness.jsonl",
@@ -94,7 +95,7 @@ def run(run: Run) -> None:
 
 
 def _by_source(rows: list[dict], found: np.ndarray, truth: np.ndarray) -> dict[str, dict]:
-    """Rows and macro-F1 of each part of a set by where its rows come from."""
+    """Returns the number of rows and the macro-F1 of each source in a set."""
     parts = {source: np.array([r["source"] == source for r in rows])
              for source in sorted({r["source"] for r in rows})}
     return {source: {"rows": int(part.sum()), "macro_f1": macro_f1(found[part], truth[part])}
@@ -102,10 +103,10 @@ def _by_source(rows: list[dict], found: np.ndarray, truth: np.ndarray) -> dict[s
 
 
 def _sets(run: Run) -> dict[str, list[dict]]:
-    """The sets by name; only rows with one core-8 label."""
+    """Returns the evaluation sets by name; every row has exactly one core-8 label."""
     return {
         "goemotions_dev": [r for r in sources.labelled(run.data, "goemotions_dev") if r["core8"]],
-        # Neutral is too rare there to measure (46 rows of 12,424), frustration is not labelled.
+        # In xed_fr, neutral is too rare to measure (46 rows of 12,424) and frustration has no label.
         "fr_held_out": [r for r in read_rows(hold_out.FOLDER / "fr_held_out.jsonl")
                         if r["core8"] and r["core8"] != "neutral"],
         "written_en": read_rows(WRITTEN_EVAL / "eval.en.jsonl"),
@@ -114,7 +115,11 @@ def _sets(run: Run) -> dict[str, list[dict]]:
 
 
 def figures_of(name: str, scores: np.ndarray, truth: np.ndarray, seed: int) -> dict:
-    """All figures of one set, intervals from the 2.5th to the 97.5th percentile."""
+    """Returns all figures of one set; intervals span the 2.5th to the 97.5th percentile.
+
+    `scores` are probabilities `[n, 8]`, and `truth` are class indices `[n]`. goemotions_dev also gets
+    balanced figures, which need at least `A_CLASS` rows of each class.
+    """
     found = scores.argmax(1)
     draw = np.random.default_rng(seed)
     resampled = [draw.integers(0, len(truth), len(truth)) for _ in range(RESAMPLES)]
@@ -133,9 +138,11 @@ def figures_of(name: str, scores: np.ndarray, truth: np.ndarray, seed: int) -> d
                                  for c in range(len(LABELS))]) for _ in range(DRAWS)]
         values = [macro_f1(found[i], truth[i]) for i in draws]
         out["balanced_macro_f1"] = float(np.mean(values))
-        # Spread of the draws, not of the population: the small classes are nearly the same in each.
+        # This is the spread of the draws, not of the population: the small classes are nearly the
+        # same in each draw.
         out["balanced_macro_f1_interval"] = _interval(values)
-        # Of all draws together: of a draw alone, 50 a class over 15 bins, it is mostly chance.
+        # All draws are pooled. In a single draw, with 50 rows per class over 15 bins, the error is
+        # mostly chance.
         together = np.concatenate(draws)
         out["balanced_calibration_error"] = calibration_error(scores[together], truth[together])
         out["balanced_calibration_error_of_a_draw"] = float(np.mean(
@@ -144,7 +151,11 @@ def figures_of(name: str, scores: np.ndarray, truth: np.ndarray, seed: int) -> d
 
 
 def fairness_of(pairs: list[dict], a: np.ndarray, b: np.ndarray) -> dict:
-    """Of minimal pairs, by what was changed: how often the label changes, and how far scores move."""
+    """Returns the fairness figures of minimal pairs, by the attribute that was changed.
+
+    The figures say how often the label changes, how far the scores move (half the sum of absolute
+    differences, 0 to 1), and how accurate each side is. `a` and `b` are probabilities `[n, 8]`.
+    """
     changed = a.argmax(1) != b.argmax(1)
     moved = np.abs(a - b).sum(1) / 2
     truth = np.array([LABELS.index(r["core8"]) for r in pairs])
@@ -162,7 +173,7 @@ def fairness_of(pairs: list[dict], a: np.ndarray, b: np.ndarray) -> dict:
 
 
 def wilson(hits: np.ndarray) -> list[float]:
-    """95 % interval of a share (Wilson 1927)."""
+    """Returns the 95 % interval of the share of hits (Wilson 1927); needs at least one row."""
     n, z = len(hits), 1.959964
     share = float(hits.mean())
     middle, spread = share + z * z / (2 * n), z * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
@@ -170,7 +181,7 @@ def wilson(hits: np.ndarray) -> list[float]:
 
 
 def class_f1(found: np.ndarray, truth: np.ndarray) -> dict[int, float]:
-    """F1 of each class that occurs in the truth."""
+    """Returns the F1 (0 to 1) of each class that occurs in the truth, by class index."""
     table = np.zeros((len(LABELS), len(LABELS)))
     np.add.at(table, (truth, found), 1)
     return {c: float(2 * table[c, c] / (table[c].sum() + table[:, c].sum()))
@@ -178,7 +189,7 @@ def class_f1(found: np.ndarray, truth: np.ndarray) -> dict[int, float]:
 
 
 def macro_f1(found: np.ndarray, truth: np.ndarray) -> float:
-    """Mean F1 over the classes that occur in the truth; the answer may be any of the eight."""
+    """Returns the mean F1 over the classes in the truth; a prediction may be any of the eight."""
     return float(np.mean(list(class_f1(found, truth).values())))
 
 

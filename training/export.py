@@ -1,8 +1,8 @@
-"""Assembles `models/<id>/`; nothing else writes there.
+"""Assembles `models/<id>/`; only `frontier.py` also writes there.
 
-Enters: the graphs, head, prototypes and figures of the earlier steps. Leaves: the folder that the
-crate reads, with `manifest.json` over its files, and `models/shipped`. The card's text is in
-`card.py`.
+Inputs: the int8 graph, head, prototypes and figures of the earlier steps. Outputs: the folder that
+the crate reads, with `manifest.json` over its files, and `models/shipped`. `card.py` holds the text
+of the card.
 """
 
 import shutil
@@ -15,11 +15,11 @@ from .stage import LOG, ROOT, WORK, Run, sha256, write_json
 from .text import LABELS, TOKENS_MAX
 
 FILES = ["config.json", "tokenizer.json", "onnx/model_quantized.onnx", "head.json", "prototypes.json"]
-"""What the crate reads, in the manifest's order."""
+"""Files that the crate reads, in the manifest's order."""
 
 
 def run(run: Run) -> None:
-    """Write the whole folder anew from the steps' outcomes."""
+    """Writes the folder again from the outputs of the steps, and its name to `models/shipped`."""
     folder = ROOT / "models" / run.id
     figures_file = WORK / "evaluate" / "figures.json"
     figures = read_json(figures_file) if figures_file.exists() else {}
@@ -41,7 +41,11 @@ def run(run: Run) -> None:
 
 
 def write_model(run: Run, folder: Path, graph: Path, heads: Path, student: dict, training: dict) -> None:
-    """The files that the crate reads, with their manifest; `heads` holds head and prototypes."""
+    """Writes the files that the crate reads, and their manifest.
+
+    `heads` is the folder with head and prototypes. `student` holds the student's settings for
+    `config.json`, and `training` is copied into the manifest.
+    """
     (folder / "onnx").mkdir(parents=True, exist_ok=True)
     tokenizer = read_json(run.base / "tokenizer.json")
     head = read_json(heads / "head.json")
@@ -67,6 +71,6 @@ def write_model(run: Run, folder: Path, graph: Path, heads: Path, student: dict,
 
 
 def _commit() -> str:
-    """The commit trained from, or "none" before the first."""
+    """Returns the current commit, or "none" if git reports no commit."""
     asked = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
     return asked.stdout.strip() if asked.returncode == 0 else "none"

@@ -1,11 +1,11 @@
-"""Students of other sizes by the same lessons: what a millisecond and a megabyte buy.
+"""Trains students of other sizes on the same data, to compare macro-F1 with time and file size.
 
     training/.venv/bin/python -m training.frontier train|plot --data FOLDER --base FOLDER --id NAME
 
-`train` enters the labelled rows and leaves a model folder for each student of `settings.toml` in
-`work/frontier/`; `tests/bench/frontier.js` times them; `plot` enters both and leaves `frontier.json`
-and `frontier.svg` in the shipped model's folder. All are trained equally briefly, on a share of the
-lessons, so they compare with each other and not with the shipped one.
+`train` reads the labelled rows and writes a model folder for each student of `settings.toml` to
+`work/frontier/`. `tests/bench/frontier.js` measures the time of each. `plot` reads both and writes
+`frontier.json` and `frontier.svg` to `models/NAME/`. All students get the same short training on a
+share of the rows, so they compare with each other and not with the shipped model.
 """
 
 import argparse
@@ -27,11 +27,11 @@ from .text import LABELS  # noqa: E402
 
 FOLDER = WORK / "frontier"
 TIMES = FOLDER / "times.json"
-"""What `tests/bench/frontier.js` writes: folder name to milliseconds by tokens."""
+"""Output of `tests/bench/frontier.js`: folder name to median milliseconds by number of tokens."""
 
 
 def main() -> None:
-    """Parse the command line and do one half."""
+    """Parses the command line and runs `train` or `plot`."""
     parser = argparse.ArgumentParser(prog="training.frontier", description=__doc__)
     parser.add_argument("what", choices=["train", "plot"])
     parser.add_argument("--data", type=Path, required=True, help="folder of the data files")
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def train(run: Run) -> None:
-    """A model folder for each student."""
+    """Trains every student that is not finished, and writes a model folder for each."""
     want = run.settings["frontier"]
     lessons = None
     for name, changes in want["students"].items():
@@ -65,7 +65,7 @@ def _write(run: Run, folder: Path, name: str, settings: dict, f1: float) -> None
     weights, head = load_file(folder / "network.safetensors"), load_file(folder / "head.safetensors")
     onnx.save(onnx_graph.build(weights, settings["heads"], quantised=True), folder / "graph.onnx")
     write_json(folder / "head.json", calibrate.head_of(head["weight"], head["bias"]))
-    # Only the time of a whole classification is asked of these: the head's rows do for prototypes.
+    # The benchmark only times whole classifications, so the head's rows can serve as prototypes.
     unit = head["weight"] / np.linalg.norm(head["weight"], axis=1, keepdims=True)
     write_json(folder / "prototypes.json", {
         "labels": LABELS, "dim": unit.shape[1], "vectors": unit.tolist(), "scale": 10.0})
@@ -79,7 +79,7 @@ def _write(run: Run, folder: Path, name: str, settings: dict, f1: float) -> None
 
 
 def plot(run: Run) -> None:
-    """The table and the picture, from what was trained and timed."""
+    """Writes the table and the plot of the trained students; each needs an entry in `TIMES`."""
     import matplotlib
 
     matplotlib.use("svg")
@@ -96,7 +96,7 @@ def plot(run: Run) -> None:
     figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.6), sharey=True, layout="constrained")
     for axis, title, value in ((axes[0], "ms at 16 tokens, in Node", lambda s: s["milliseconds"]["16"]),
                                (axes[1], "MB of the graph", lambda s: s["megabytes"])):
-        # Signs as well as colours: not everybody sees the latter.
+        # The students differ in marker as well as colour, for colour-blind readers.
         for s, sign in zip(students, "osD^v<>pP*XhH8"):
             axis.plot(value(s), s["macro_f1"], sign, markersize=7, label=s["name"])
         axis.set_xlabel(title)

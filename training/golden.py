@@ -1,8 +1,9 @@
-"""Writes `tests/data/golden.jsonl`: what Python computes, for every host to equal.
+"""Writes `tests/data/golden.jsonl`: the results in Python, which every host must reproduce.
 
-Enters: the exported model. Leaves: rows of text, token ids, label and scores, before any tie-break.
-All texts are written or generated here; none comes from the data. A row whose two best scores are
-within `GAP_MIN` is dropped, for its label would hang on rounding.
+Input: the exported model. Output: rows of text, token ids, label and scores, before any tie-break.
+`crates/classifier/tests/golden.rs` requires the same ids and labels, and scores within 1e-3. All
+texts are written or generated here; no text comes from the data. A row whose two best scores differ
+by less than `GAP_MIN` is dropped, because rounding could change its label.
 """
 
 import json
@@ -108,7 +109,7 @@ _WORDS = {
              papier rire sous montagne billet désolé vite l’hiver""".split(),
 }
 _LENGTHS = [*range(1, 33), 40, 50, 60, 70, 80, 90, 100, 110, 120, 130, 160, 250]
-"""Words of the length ladder: the last ones go beyond the limit of 128 tokens."""
+"""Numbers of words in the texts of the length ladder; the last ones exceed 128 tokens."""
 
 _ODD = [
     "ﬁn de la ﬀaire, œuvre et Æsir", "Ｉ ａｍ ｆｕｌｌ ｗｉｄｔｈ！", "ｱｲｳ half width",
@@ -147,7 +148,7 @@ _EMPTY = ["", " ", "\t\r\n", "\u00a0\u202f\u3000", "\u2028\u2029", "\u0085\u1680
 
 
 def texts(seed: int) -> list[tuple[str, str, str]]:
-    """Every text with its id and language (`und` where it has none)."""
+    """Returns every text as (id, language, text); `und` marks a text without a single language."""
     draw = random.Random(seed)
     out = []
 
@@ -178,12 +179,12 @@ def texts(seed: int) -> list[tuple[str, str, str]]:
 
 
 def _bare(text: str) -> str:
-    """Lower case, accents dropped."""
+    """Returns the text in lower case, without accents."""
     return "".join(c for c in unicodedata.normalize("NFD", text.lower()) if not unicodedata.combining(c))
 
 
 def _random_text(draw: random.Random) -> str:
-    """Code points from all over Unicode beside ordinary letters; never a surrogate."""
+    """Returns 1 to 90 code points of one to four Unicode ranges; no surrogates."""
     spans = [(0x20, 0x7E), (0xA0, 0x17F), (0, 0x2FF), (0x300, 0x36F), (0x370, 0x1FFF), (0x2000, 0x2BFF),
              (0x3000, 0xD7FF), (0xE000, 0xFFFF), (0x1F300, 0x1FAFF), (0x10000, 0x10FFFF)]
     few = draw.sample(spans, draw.randint(1, 4))
@@ -191,7 +192,7 @@ def _random_text(draw: random.Random) -> str:
 
 
 def run(run: Run) -> None:
-    """Write the file from the exported model."""
+    """Writes the golden rows of the exported model; raises `ValueError` below `ROWS_MIN` rows."""
     model = ROOT / "models" / run.id
     runtime = Runtime(model / "onnx" / "model_quantized.onnx", str(model / "tokenizer.json"))
     head = read_json(model / "head.json")
@@ -212,7 +213,7 @@ def run(run: Run) -> None:
             rows.append({**row, "ids": [], "truncated": False, "label": "neutral", "scores": None})
     if len(rows) < ROWS_MIN:
         raise ValueError(f"only {len(rows)} golden rows, {ROWS_MIN} are needed")
-    # Escaped throughout: a raw U+2028 or U+0085 ends a line for some readers.
+    # JSON escapes all characters outside ASCII: some readers take a raw U+2028 or U+0085 as a line end.
     with FILE.open("w", encoding="utf-8") as out:
         out.writelines(json.dumps(row) + "\n" for row in rows)
     print(f"golden: {len(rows)} rows, {dropped} dropped for a gap below {GAP_MIN}, "

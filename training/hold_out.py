@@ -1,16 +1,17 @@
-"""Sets rows apart before anything is trained.
+"""Holds rows out before any training.
 
-Enters: the data folder, the base encoder and the frozen written sets. Leaves: `choices.jsonl` (a
-tenth of goemotions_train: early stopping, calibration), `fr_choices.jsonl` (what is set apart of
-xed_fr to choose settings by; none unless asked for), `fr_held_out.jsonl` (a tenth of xed_fr, only
-reported), a sorted list of hashes that every later step checks its rows against, and the directions
-of XED's lines (`base.py`).
+Inputs: the data folder, the base encoder and the frozen written sets. Outputs:
+- `choices.jsonl`: a tenth of goemotions_train, to select the student's epoch and to calibrate;
+- `fr_choices.jsonl`: a part of xed_fr to choose settings by, empty unless the settings ask for it;
+- `fr_held_out.jsonl`: a tenth of xed_fr, only reported;
+- `hashes.txt`: the sorted hashes of these rows, their twins and goemotions_dev, against which every
+  later training step checks its rows;
+- the directions of XED's lines (`base.py`).
 
-XED's French lines are translations of its English lines, each with the labels of the other, so a
-French row is held out together with its twins: those that the file of pairs names, and, since it
-names them for half of the rows and not always rightly, every near line that shares a label
-(`_near`). Without this a linear model over the base encoder has 0.03 more macro-F1 on the
-held-out tenth.
+XED's French lines are translations of its English lines and carry the same labels, so a French row
+is held out together with its twins. The file of pairs names twins for half of the rows, and not
+always correctly. So every near line that shares a label is a twin as well (`_near`). Without this, a
+linear model over the base encoder has 0.03 more macro-F1 on the held-out tenth.
 """
 
 import hashlib
@@ -26,18 +27,18 @@ from .text import normalise, words
 FOLDER = WORK / "hold_out"
 FROZEN = ROOT / "training" / "frozen.sha256"
 OF_ENGLISH, OF_FRENCH = FOLDER / "xed_en.npy", FOLDER / "xed_fr.npy"
-"""`base.directions` of XED's lines, in their files' order."""
+"""`base.directions` of XED's lines `[n, 384]`, in the order of their files."""
 
 
 class HeldOut(Exception):
-    """A training row is one of the rows set apart."""
+    """A training row is held out, or shares words with a frozen sentence."""
 
 
 def key(text: str) -> str:
-    """Hash under which two writings of one sentence meet.
+    """Returns 16 hex digits that are the same for two spellings of one sentence.
 
     XED's English lines are tokenised ("lousy .") and its pairs are not, so only letters and digits
-    count; a text without any keeps its signs.
+    count, in lower case. A text without letters and digits keeps its other characters.
     """
     lowered = normalise(text).lower()
     letters = "".join(c for c in lowered if c.isalnum())
@@ -45,7 +46,7 @@ def key(text: str) -> str:
 
 
 class Guard:
-    """The held-out hashes and the word sequences of the frozen written sentences."""
+    """Checks texts against the held-out hashes and the word sequences of the frozen sentences."""
 
     def __init__(self, shared_words: int):
         self.hashes = set((FOLDER / "hashes.txt").read_text().split())
@@ -56,15 +57,15 @@ class Guard:
         }
 
     def holds(self, text: str) -> bool:
-        """Whether this text, or its twin, was set apart."""
+        """Returns whether this text, or its twin, is held out."""
         return key(text) in self.hashes
 
     def resembles_frozen(self, text: str) -> bool:
-        """Whether this text shares its words, so many in a row, with a frozen sentence."""
+        """Returns whether this text shares `shared_words` words in a row with a frozen sentence."""
         return any(s in self.sequences for s in self._sequences(text))
 
     def refuse(self, texts) -> None:
-        """Raise if any text may not be trained on: the check of every step after the corpus."""
+        """Raises `HeldOut` if any text may not be trained on; every later training step calls this."""
         for text in texts:
             if self.holds(text) or self.resembles_frozen(text):
                 raise HeldOut(f"row with key {key(text)} was set apart and may not be trained on")
@@ -75,7 +76,10 @@ class Guard:
 
 
 def frozen_files() -> list[Path]:
-    """The written sets that no training sentence may resemble."""
+    """Returns the written sets that no training sentence may resemble.
+
+    Raises `FileNotFoundError` if there are fewer than three files.
+    """
     found = sorted(WRITTEN_EVAL.glob("eval.*.jsonl")) + sorted(RELEASE.glob("*.jsonl"))
     if len(found) < 3:
         raise FileNotFoundError("tests/data/written/eval.{en,fr}.jsonl and tests/data/release/ are needed")
@@ -83,7 +87,7 @@ def frozen_files() -> list[Path]:
 
 
 def check_frozen() -> None:
-    """Refuse to go on when a written evaluation file is not the one that was frozen."""
+    """Raises `ValueError` if a file that `training/frozen.sha256` lists has changed."""
     for line in FROZEN.read_text().splitlines():
         digest, name = line.split()
         if sha256(ROOT / name) != digest:
@@ -91,7 +95,7 @@ def check_frozen() -> None:
 
 
 def run(run: Run) -> None:
-    """Draw the held-out parts and write them with the hashes."""
+    """Draws the held-out parts and writes them with the hashes, unless the step is finished."""
     step = Step(run, "hold_out", [*sources.files(run.data), run.base / "model.safetensors"], ["hold_out"])
     if step.finished():
         return
@@ -111,7 +115,7 @@ def run(run: Run) -> None:
 
     pairs = sources.pairs(run.data, "xed_pairs_en_fr")
     held = {key(french[i]["text"]) for i in apart}
-    # Twice: the English twin of a held text, then that twin's other translations.
+    # The first pass adds the twin of a held-out text, the second that twin's other translations.
     for _ in range(2):
         held |= {key(side) for pair in pairs if {key(s) for s in pair} & held for side in pair}
     held |= _near(run, french, apart)
@@ -127,11 +131,13 @@ def run(run: Run) -> None:
 
 
 def _near(run: Run, french: list[dict], apart: list[int]) -> set[str]:
-    """Keys of XED lines of either language that may be the twins of these French ones, by their index.
+    """Returns the keys of XED lines, of both languages, that may be twins of some French lines.
 
-    A twin is among the nearest by the base encoder and shares a label; a line nearer than a close
-    translation is taken whatever its label. A free translation that the encoder does not see is
-    not found, but nor could a model made of that encoder learn the one from the other.
+    `apart` holds the indices of these lines in `french`. A twin is among the `nearest` lines by the
+    base encoder, has a cosine of at least `likeness_across` (English) or `likeness_within` (French),
+    and shares a label. A line with a cosine of at least `likeness_close` counts whatever its label.
+    The search misses a free translation that the encoder does not recognise, but a model made of
+    that encoder could not learn one line from the other either. Writes `OF_FRENCH` and `OF_ENGLISH`.
     """
     want = run.settings["hold_out"]
     english = sources.labelled(run.data, "xed_en")

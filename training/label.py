@@ -1,13 +1,14 @@
-"""The teachers read everything the student will learn from.
+"""Records the teachers' predictions for everything that the student learns from.
 
-Enters: the corpus and the trained teachers. Leaves, row for row: `rows.jsonl` (text, language,
-source, hard target if it has one), `logits.npy` (logarithms of their mean probabilities) and
-`embeddings.npy` (pooled, 384 of each teacher side by side).
+Inputs: the corpus and the trained teachers. Outputs, row for row: `rows.jsonl` (text, language,
+source, and the target of the given labels if the row has one), `logits.npy` (logarithms of the
+teachers' mean probabilities) and `embeddings.npy` (pooled, 384 numbers per teacher, concatenated).
 
-The two sides of a sentence pair are translations made by people, so they carry one emotion: both
-get the mean of the teacher's probabilities. That is where French frustration and neutral come from.
-A changed writing of a sentence (no accents, capitals, …) keeps what the teacher said of the
-sentence as it was, for the teacher itself is easily led astray by them.
+The two sides of a sentence pair are translations, so they express one emotion: both get the mean of
+the teachers' probabilities. People translated Tatoeba's pairs; `corpus.py` matches XED's pairs by
+cosine. French frustration and neutral come from these means and from the sentences written for the
+project. A variant of a sentence (no accents, capitals, …) keeps the teachers' prediction for the
+original, because such changes easily mislead the teachers.
 """
 
 import random
@@ -28,7 +29,10 @@ _PUNCTUATION = re.compile(r"[^\w\s'’\[\]]+")
 
 
 def run(run: Run) -> None:
-    """Label all rows and pairs."""
+    """Labels all rows and pairs, unless the step is finished.
+
+    Raises `HeldOut` if a text may not be used for training.
+    """
     step = Step(run, "label", [corpus.FOLDER / "rows.jsonl", corpus.FOLDER / "pairs.jsonl",
                                *teacher.files(run)], ["label"])
     if step.finished():
@@ -53,7 +57,7 @@ def run(run: Run) -> None:
     draw = random.Random(run.seed + 2)
     for number in range(len(texts)):
         for text in variants(out[number], want["variant_share"], draw):
-            # Without its accents a sentence can come to share its words with a frozen one.
+            # Without accents, a sentence can share more words with a frozen sentence.
             if guard.holds(text) or guard.resembles_frozen(text):
                 continue
             out.append({**out[number], "text": text})
@@ -66,7 +70,10 @@ def run(run: Run) -> None:
 
 
 def read(run: Run, texts: list[str], tokens_max: int, batch: int) -> tuple[np.ndarray, np.ndarray]:
-    """Logarithms of the teachers' mean probabilities `[n, 8]`, their embeddings `[n, 384 teachers]`."""
+    """Returns logarithms of the teachers' mean probabilities `[n, 8]`, and their embeddings.
+
+    The embeddings are `[n, 384 * teachers]`. Each text is cut to `tokens_max` tokens.
+    """
     ids = Encoder(run.tokenizer).encode_all([base.PREFIX + t for t in texts], tokens_max)
     plan = batches.sorted_by_length([len(i) for i in ids], batch)
     probabilities, embeddings = np.zeros((len(texts), len(LABELS)), np.float32), []
@@ -84,7 +91,11 @@ def read(run: Run, texts: list[str], tokens_max: int, batch: int) -> tuple[np.nd
 
 
 def variants(row: dict, share: float, draw: random.Random) -> list[str]:
-    """Other writings of a sentence: all of them for a written one, else now and then one."""
+    """Returns variants of a sentence that differ from it.
+
+    A sentence written for the project gets all variants, at most seven. Another sentence gets at
+    most one, with the probability `share`.
+    """
     text = row["text"]
     bare = "".join(c for c in unicodedata.normalize("NFD", text) if not unicodedata.combining(c))
     bare = unicodedata.normalize("NFC", bare)

@@ -1,12 +1,12 @@
-"""The student: the small encoder that ships.
+"""Defines the student: the small encoder that ships.
 
-Enters: ids `[n, tokens]`. Leaves: embeddings `[n, dim]`. A factorised table, gated depthwise
-convolutions that mix neighbours, one self-attention layer for what is far apart, and attention and
-maximum pooling. `onnx_graph.py` writes the same arithmetic as a graph; a check in `export.py`
-compares the two.
+Input: ids `[n, tokens]`. Output: embeddings `[n, dim]`. The encoder has a factorised embedding
+table, gated depthwise convolutions over neighbouring tokens, one self-attention layer for distant
+tokens, and attention and maximum pooling. `onnx_graph.py` writes the same arithmetic as a graph and
+compares the float graph with this network.
 
-Layer norms have no scale and shift of their own: each feeds a linear layer that can hold both,
-and the graph stays smaller for it.
+Layer norms have no scale and shift of their own. The linear layers after each norm can learn both,
+and the graph is smaller without them.
 """
 
 import torch
@@ -17,11 +17,11 @@ from .batches import PAD_ID
 
 NORM_EPSILON = 1e-5
 _OUTSIDE = -1e4
-"""Stands for minus infinity at padded places."""
+"""Value at padded positions in place of minus infinity."""
 
 
 class Network(nn.Module):
-    """Encoder of the student, without the linear head."""
+    """The encoder of the student, without the linear head."""
 
     def __init__(self, vocabulary: int, want: dict):
         super().__init__()
@@ -29,7 +29,7 @@ class Network(nn.Module):
         self.table = nn.Embedding(vocabulary, want["dim_table"])
         self.into = nn.Linear(want["dim_table"], dim)
         self.blocks = nn.ModuleList(Block(want) for _ in range(want["blocks"]))
-        # Attention stands in the middle: after it has seen phrases, before the last mixing.
+        # Attention follows the middle block: after convolutions over phrases, before the last one.
         self.attention_after = (want["blocks"] + 1) // 2
         if self.heads:
             self.query, self.key, self.value, self.mix = (nn.Linear(dim, dim) for _ in range(4))
@@ -40,7 +40,7 @@ class Network(nn.Module):
         self.table_dropout = nn.Dropout(want["table_dropout"])
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        """Ids `[n, tokens]`, padded, to embeddings `[n, dim]`."""
+        """Maps padded ids `[n, tokens]` to embeddings `[n, dim]`."""
         mask = (ids != PAD_ID)[..., None]
         x = self.into(self.table_dropout(self.table(ids)))
         for number, block in enumerate(self.blocks, 1):
@@ -61,7 +61,7 @@ class Network(nn.Module):
 
 
 class Block(nn.Module):
-    """A gated depthwise convolution over tokens, then two layers for each token alone."""
+    """A gated depthwise convolution over tokens, then two linear layers on each token alone."""
 
     def __init__(self, want: dict):
         super().__init__()
@@ -72,7 +72,10 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(want["dropout"])
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """`[n, tokens, dim]` to the same; places outside `mask` count as the zeros of the border."""
+        """Maps `[n, tokens, dim]` to the same shape.
+
+        Positions outside `mask` `[n, tokens, 1]` are zeros for the convolution, like its border.
+        """
         h = norm(x)
         mixed = self.depth((self.up(h) * mask).transpose(1, 2)).transpose(1, 2)
         x = x + self.dropout(self.out(mixed * torch.sigmoid(self.gate(h))))
@@ -80,10 +83,10 @@ class Block(nn.Module):
 
 
 def norm(x: torch.Tensor) -> torch.Tensor:
-    """Layer norm without scale and shift."""
+    """Returns the layer norm over the last axis, without scale and shift."""
     return functional.layer_norm(x, x.shape[-1:], eps=NORM_EPSILON)
 
 
 def parameters_outside_table(network: Network) -> int:
-    """What the limit of 1.5 million counts."""
+    """Returns the number of parameters that the maximum of 1.5 million limits (`student.py`)."""
     return sum(p.numel() for n, p in network.named_parameters() if not n.startswith("table."))

@@ -1,12 +1,14 @@
-"""Writes the student as an ONNX graph, float or with int8 weights.
+"""Writes the student as an ONNX graph, with float or int8 weights.
 
-Enters: the network's weights. Leaves: a model with one input `input_ids` `[1, tokens]` and one
-output `embedding` `[1, dim]`; one text at a time, so there is no mask. Its layers are model-local
-functions: `crates/classifier/src/encoder.rs` computes each in one go, any other runtime by the basic
-operators of its body. No shape arithmetic, no `value_info`.
+Input: the network's weights. Output: a model with one input `input_ids` `[1, tokens]` and one output
+`embedding` `[1, dim]`. The graph takes one text at a time, so it has no mask. Its layers are
+model-local functions. `crates/classifier/src/encoder.rs` computes each function with one kernel; any
+other runtime executes the basic operators of its body. The graph has no shape arithmetic and no
+`value_info`.
 
-Int8 is weight-only: symmetric, a scale for each output channel. The table is dequantised after its
-Gather, with a scale for each column, so that it stays int8 in memory.
+Int8 is weight-only and symmetric, with one scale per output channel. Biases, convolution weights and
+the pooling score stay float32. The embedding table is dequantised after its Gather, with one scale
+per column, so the table stays int8 in memory.
 """
 
 import numpy as np
@@ -24,65 +26,65 @@ STUDENT = WORK / "student" / "network.safetensors"
 
 OPSET = 17
 DOMAIN = "jeffrey.edge"
-"""Of the layers that are functions of the file itself."""
+"""Domain of the layers, which are functions in the file itself."""
 _CLIPS = np.linspace(0.3, 1.0, 36)
-"""Shares of the largest weight tried as the int8 range; the one with the least squared error wins."""
+"""Candidate int8 ranges, as shares of the largest weight; `to_int8` takes the least squared error."""
 
 
 class Graph:
-    """Nodes and initialisers in the making; each method returns the name of its outcome."""
+    """A graph under construction; a method that adds to it returns the name or names of its output."""
 
     def __init__(self, weights: dict[str, np.ndarray], quantised: bool):
         self.weights, self.quantised = weights, quantised
         self.nodes, self.initialisers = [], []
 
     def op(self, kind: str, *inputs: str, domain: str = "", **attributes) -> str:
-        """One node with one output."""
+        """Adds one node with one output."""
         name = f"{kind.lower()}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(kind, list(inputs), [name], name=name, domain=domain,
                                            **attributes))
         return name
 
     def layer(self, kind: str, *inputs: str, **attributes) -> str:
-        """One node that names a function of `_functions`."""
+        """Adds one node that calls a function of `_functions`."""
         return self.op(kind, *inputs, domain=DOMAIN, **attributes)
 
     def constant(self, name: str, value: np.ndarray) -> str:
-        """An initialiser."""
+        """Adds an initialiser; float64 becomes float32."""
         if value.dtype == np.float64:
             value = value.astype(np.float32)
         self.initialisers.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
         return name
 
     def lookup(self, ids: str) -> str:
-        """Rows of the table."""
+        """Adds the lookup of ids in the embedding table."""
         return self.layer("Embed", ids, *self._stored("table", self.weights["table.weight"]))
 
     def linear(self, x: str, name: str, weight: np.ndarray, bias: np.ndarray) -> str:
-        """`x W + b`, the weight `[in, out]`."""
+        """Adds `x W + b`, with a weight `[in, out]` and a bias `[out]`."""
         return self.layer("Linear", x, *self._stored(f"{name}.weight", weight),
                           self.constant(f"{name}.bias", bias))
 
     def _stored(self, name: str, value: np.ndarray) -> list[str]:
-        """A weight `[rows, columns]`: floats, or int8 with a scale for each column."""
+        """Adds a weight `[rows, columns]`: floats, or int8 and one scale per column."""
         if not self.quantised:
             return [self.constant(name, value)]
         whole, scale = to_int8(value, axis=1)
         return [self.constant(name, whole), self.constant(f"{name}.scale", scale)]
 
     def parts(self, *names: str) -> tuple[np.ndarray, np.ndarray]:
-        """Weight `[in, out]` and bias of several linear layers over one input, side by side."""
+        """Returns the concatenated weights `[in, out]` and biases `[out]` of layers over one input."""
         return (np.concatenate([self.weights[f"{n}.weight"].T for n in names], 1),
                 np.concatenate([self.weights[f"{n}.bias"] for n in names]))
 
     def norm(self, x: str, name: str) -> str:
-        """Layer norm without scale and shift; the operator asks for a scale."""
+        """Adds a layer norm; the operator requires a scale, so the scale is 1."""
         scale = np.ones(self.weights["into.bias"].shape, np.float32)
         return self.op("LayerNormalization", x, self.constant(f"{name}.norm.scale", scale),
                        axis=-1, epsilon=NORM_EPSILON)
 
     def block(self, x: str, name: str) -> str:
-        """`network.Block`."""
+        """Adds a `network.Block`."""
         both = self.linear(self.norm(x, f"{name}.up"), f"{name}.up_gate",
                            *self.parts(f"{name}.up", f"{name}.gate"))
         mixed = self.layer("GatedConvolution", both,
@@ -94,17 +96,20 @@ class Graph:
                                              *self.parts(f"{name}.narrow")))
 
     def attention(self, x: str, heads: int) -> str:
-        """`Network._attend` on the normed input, added to the input."""
+        """Adds `Network._attend` on the normalised input, with its residual connection."""
         weight, bias = self.parts("query", "key", "value")
         dim = len(bias) // 3
-        # The square root of a head's width goes into the query's weights.
+        # The query's weights and bias include the factor 1 / sqrt(width of a head).
         share = np.concatenate([np.full(dim, (dim // heads) ** -0.5), np.ones(2 * dim)])
         x3 = self.linear(self.norm(x, "attention"), "attention", weight * share, bias * share)
         mixed = self.layer("Attention", x3, heads=heads)
         return self.op("Add", x, self.linear(mixed, "mix", *self.parts("mix")))
 
     def pool(self, x: str) -> str:
-        """Attention-weighted mean and maximum over tokens, side by side, to one vector."""
+        """Adds the attention-weighted mean and the maximum over tokens, mapped to `[1, dim]`.
+
+        The score has no bias, because a softmax over tokens ignores it.
+        """
         both = self.layer("Pool", self.norm(x, "pool"),
                           self.constant("pool.score", self.weights["pool_score.weight"].T))
         weight = np.concatenate([self.weights["pool_mean.weight"].T, self.weights["pool_max.weight"].T])
@@ -112,14 +117,14 @@ class Graph:
 
 
 def _functions(dim: int, heads: int, quantised: bool) -> list[onnx.FunctionProto]:
-    """What each layer computes, in basic operators: for runtimes that do not know it by name."""
+    """Returns each layer in basic operators, for runtimes that do not know the layer by name."""
     node = helper.make_node
     widened = ([node("DequantizeLinear", ["weight", "scale"], ["w"], axis=1)] if quantised
                else [node("Identity", ["weight"], ["w"])])
     stored = ["weight", "scale"] if quantised else ["weight"]
     rows = [node("Gather", ["weight", "ids"], ["rows" if quantised else "y"], axis=0)]
     if quantised:
-        # Only the rows that are read are widened: the table stays int8 in memory.
+        # Only the rows that are read become floats, so the table stays int8 in memory.
         rows.append(node("DequantizeLinear", ["rows", "scale"], ["y"], axis=2))
     heads = heads or 1
     sizes = [node("Constant", [], [name], value_ints=value) for name, value in (
@@ -140,7 +145,7 @@ def _functions(dim: int, heads: int, quantised: bool) -> list[onnx.FunctionProto
             node("Transpose", ["convolved"], ["mixed"], perm=[0, 2, 1]),
             node("Sigmoid", ["gate"], ["open"]),
             node("Mul", ["mixed", "open"], ["y"])]),
-        # `heads` names the number for who computes it in one go; the shapes below hold it too.
+        # A runtime with its own kernel reads the number from `heads`; the shapes below contain it too.
         function("Attention", ["x"], [
             *sizes,
             node("Split", ["x"], ["q", "k", "v"], axis=-1),
@@ -166,7 +171,7 @@ def _functions(dim: int, heads: int, quantised: bool) -> list[onnx.FunctionProto
 
 
 def to_int8(value: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """Whole numbers in -127 to 127 and the scale of each channel along `axis`."""
+    """Returns whole numbers from -127 to 127 and one float32 scale per channel along `axis`."""
     other = tuple(i for i in range(value.ndim) if i != axis)
     top = np.maximum(np.abs(value).max(axis=other, keepdims=True), 1e-8)
     best_scale, best_error = top / 127, np.full_like(top, np.inf)
@@ -182,7 +187,7 @@ def to_int8(value: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def build(weights: dict[str, np.ndarray], heads: int, quantised: bool) -> onnx.ModelProto:
-    """The whole graph, checked."""
+    """Returns the whole graph; raises `onnx.checker.ValidationError` if it is not valid."""
     graph = Graph(weights, quantised)
     blocks = 1 + max((int(n.split(".")[1]) for n in weights if n.startswith("blocks.")), default=-1)
     dim = len(weights["into.bias"])
@@ -207,7 +212,10 @@ def build(weights: dict[str, np.ndarray], heads: int, quantised: bool) -> onnx.M
 
 
 def run(run: Run) -> None:
-    """Write the float and the int8 graph of the trained student and compare them with it."""
+    """Writes the float and the int8 graph of the trained student, unless the step is finished.
+
+    Only the float graph is compared with the network.
+    """
     step = Step(run, "graph", [STUDENT], ["student"])
     if step.finished():
         return
@@ -219,7 +227,10 @@ def run(run: Run) -> None:
 
 
 def _compare(run: Run, weights: dict[str, np.ndarray]) -> None:
-    """Refuse a float graph that computes anything else than the network."""
+    """Raises `AssertionError` if the float graph and the network differ.
+
+    The tolerances are 2e-4 absolute and 2e-3 relative, for random ids of 2 to 128 tokens.
+    """
     network = Network(len(weights["table.weight"]), run.settings["student"]).eval()
     network.load_state_dict({n: torch.from_numpy(w) for n, w in weights.items()})
     written = Runtime(FOLDER / "model_float.onnx", run.tokenizer)

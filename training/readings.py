@@ -1,16 +1,20 @@
-"""Lines labelled by reading: which are drawn, what readers are given, what they said.
+"""Draws lines for labelling by reading, writes the readers' batches and collects their answers.
 
-`draw` leaves `read/random.tsv`: the key of each line, never its text. A key is the SHA-256 of the normalised text; source and
-upstream id say where to find it again. `draw_thin` leaves `read/thin.tsv`: lines drawn at random among those that a source itself
-labels with a class of which the random part holds few; they are of `real` too, in figures of single classes, not in those of the
-natural mix. The part `real` is sealed: it was drawn before anybody read a line, and leaves
-training with its twins. `choices` is for settings, `train` for training, `pilot` for trying the guide (then for training).
-`batches` writes what readers are given into `work/readings/`: opaque numbers and texts, sources mixed, a twentieth of them
-twice, a twentieth GoEmotions rows with labels by people. `collect` checks their answers and adds them to `read/votes.tsv`.
-`disputed` writes what two passes answered differently, for a third reader.
-`agreement` prints Cohen's kappa of the passes.
+`draw` writes `read/random.tsv`: the key of each line, never its text. A key is the SHA-256 of the normalised text. The source, and
+the upstream id if the source has ids, say where to find the line again. `draw_thin` writes `read/thin.tsv`: random lines among
+those that a source itself labels with a class that is rare in the random part. These lines belong to `real` too, but only for
+figures of single classes, not for figures of the natural mix.
 
-`python -m training.readings draw|draw_thin|batches|collect|disputed|agreement --data DIR`. What readers go by is `read/guide.md`.
+The part `real` is sealed: it was drawn before any reading. Its lines and their twins must stay out of training, but no training
+step reads `read/` yet. `choices` is for settings and `train` for training. `pilot` is for tests of the guide, then for training.
+
+`batches` writes the input of the readers to `work/readings/`: numbers that do not identify a line, and texts, with mixed sources.
+Up to 8 lines of a batch of 160 come twice, and 8 GoEmotions rows with labels by people are added. `collect` checks the answers and
+adds them to `read/votes.tsv`. `disputed` writes the lines on which the two passes differ, for a third reader. `agreement` prints
+Cohen's kappa of the passes.
+
+Usage: `python -m training.readings draw|draw_thin|batches|collect|disputed|agreement --data DIR`. The guide of the readers is
+`read/guide.md`.
 """
 
 import argparse
@@ -37,7 +41,7 @@ QUOTAS = {
     "en": {"goemotions_train": (225, 100, 125), "xed_en": (150, 70, 80), "tatoeba_en": (125, 50, 75),
            "banking77": (40, 20, 20), "clinc150": (30, 30, 0), "home-assistant_en": (30, 30, 0)},
 }
-"""Lines of each source for `real`, `choices` and `train`. plain_fr and CLINC150 are never trained on."""
+"""Lines of each source for `real`, `choices` and `train`. home-assistant (all of plain_fr) and CLINC150 are never trained on."""
 PARTS = ("real", "choices", "train")
 PILOT = {"fr": {"xed_fr": 50, "tatoeba_fr": 50}, "en": {"goemotions_train": 40, "xed_en": 30, "tatoeba_en": 20, "banking77": 10}}
 
@@ -46,20 +50,24 @@ THIN_QUOTAS = {
     "en": {"goemotions_train": {"disgust": 60, "surprise": 60, "fear": 50, "sadness": 60, "annoyance": 60, "anger": 30},
            "xed_en": {"disgust": 60, "surprise": 60, "fear": 50, "sadness": 50}},
 }
-"""Lines of a source with a label of its own, for the classes that have fewer than forty rows in `real`."""
+"""Lines per source and per label of that source, for the classes that have fewer than forty rows in `real`."""
 
 BATCH, REPEATS, CONTROLS = 160, 8, 8
 CHARACTERS_MAX = 400
-"""Longer lines are left out: they are two in a thousand, and few of them show one emotion."""
+"""Longer lines are left out: two lines in a thousand are longer, and few of these show one emotion."""
 
 
 def key(text: str) -> str:
-    """The key of a normalised text."""
+    """Returns the key of a normalised text: its SHA-256 in hex."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def pools(data: Path) -> dict[str, list[tuple[str, str]]]:
-    """By source, its lines as (upstream id, normalised text), each text once, in the order of the files."""
+    """Returns the lines of each source as (upstream id, normalised text), each text once, in the order of the files.
+
+    Lines without a letter, and lines above `CHARACTERS_MAX`, are left out. The id is empty if the source has no ids. A repeated
+    text has its first id and its last position.
+    """
     found = {name: [(r["id"], r["text"]) for r in sources.labelled(data, name)]
              for name in ("goemotions_train", "xed_en", "xed_fr")}
     pairs = sources.pairs(data, "tatoeba_en_fr")
@@ -77,7 +85,7 @@ def pools(data: Path) -> dict[str, list[tuple[str, str]]]:
 
 
 def draw(data: Path) -> None:
-    """Draw the random part, once: what was drawn is never drawn anew."""
+    """Draws the random part once; raises `SystemExit` if the part exists, so that no line is drawn again."""
     if RANDOM.exists():
         raise SystemExit(f"{RANDOM} is sealed; another draw needs another file")
     chance = random.Random(SEED)
@@ -87,7 +95,7 @@ def draw(data: Path) -> None:
         for source, counts in quotas.items():
             parts = [part for part, count in zip(PARTS, counts) for _ in range(count)]
             parts += ["pilot"] * PILOT[lang].get(source, 0)
-            # One text may be in two sources.
+            # Two sources can have the same text.
             free = [row for row in lines[source] if key(row[1]) not in taken]
             for part, (upstream, text) in zip(parts, chance.sample(free, len(parts)), strict=True):
                 taken.add(key(text))
@@ -98,7 +106,7 @@ def draw(data: Path) -> None:
 
 
 def draw_thin(data: Path) -> None:
-    """Draw the lines for thin classes, once, by the sources' own labels: no model has a say in it."""
+    """Draws the lines for rare classes once, by the sources' own labels and without any model; raises `SystemExit` if they exist."""
     if THIN.exists():
         raise SystemExit(f"{THIN} is sealed; another draw needs another file")
     chance = random.Random(SEED + 1)
@@ -117,12 +125,12 @@ def draw_thin(data: Path) -> None:
 
 
 def drawn_lines() -> list[dict]:
-    """All drawn lines: key, lang, source, id, part."""
+    """Returns all drawn lines, with key, lang, source, id and part."""
     return _read(RANDOM) + (_read(THIN) if THIN.exists() else [])
 
 
 def texts(data: Path) -> dict[str, str]:
-    """The texts of the drawn lines, by key."""
+    """Returns the texts of the drawn lines by key; raises `SystemExit` if fewer than 95 % are found."""
     wanted = {row["key"] for row in drawn_lines()}
     found = {key(text): text for rows in pools(data).values() for _, text in rows if key(text) in wanted}
     print(f"found {len(found)} of {len(wanted)}")
@@ -132,7 +140,7 @@ def texts(data: Path) -> dict[str, str]:
 
 
 def batches(data: Path) -> None:
-    """Write each pass's batches, each a shuffle of its own; `map.json` says which number is which key."""
+    """Writes the batches of both passes, each pass in its own random order; `map.json` lists the keys of a batch by number."""
     text = texts(data)
     stages = {"pilot": "pilot", "real-thin": "thin"}
     wanted = {}
@@ -145,7 +153,7 @@ def batches(data: Path) -> None:
 
 
 def disputed(data: Path) -> None:
-    """Write what the two passes answered differently, for a third reader, who does not see their answers."""
+    """Writes the lines on which the two passes differ, for a third reader, who does not see their answers."""
     lang_of = {row["key"]: row["lang"] for row in drawn_lines()}
     answers = defaultdict(list)
     for vote in _read(VOTES):
@@ -156,7 +164,7 @@ def disputed(data: Path) -> None:
 
 
 def _write_batches(data: Path, text: dict[str, str], wanted: dict[str, list[str]], before: int = 0) -> None:
-    """Batches of the keys under each name, `stage-language-pass`, numbered after those `before`."""
+    """Writes batches of the keys under each name, `stage-language-pass`; the first number is `before` + 1."""
     people = [(r["id"], r["text"]) for r in sources.labelled(data, "goemotions_train")
               if r["core8"] and key(r["text"]) not in text and len(r["text"]) <= CHARACTERS_MAX]
     BATCHES.mkdir(parents=True, exist_ok=True)
@@ -171,10 +179,10 @@ def _write_batches(data: Path, text: dict[str, str], wanted: dict[str, list[str]
             again = chance.sample(own, min(REPEATS, len(own)))
             rows = [(k, text[k]) for k in own] + [(f"control {u}", t) for u, t in controls]
             chance.shuffle(rows)
-            # A line comes again far from its first place.
+            # The repeated lines come at the end of the batch.
             rows += [(k, text[k]) for k in again]
             batch = f"{name}-{before + at // BATCH + 1:02}"
-            # Readers may have it already.
+            # Readers may have this batch already, so it is not written again.
             if batch in numbers:
                 continue
             numbers[batch] = [k for k, _ in rows]
@@ -185,7 +193,11 @@ def _write_batches(data: Path, text: dict[str, str], wanted: dict[str, list[str]
 
 
 def collect(data: Path) -> None:
-    """Take in `work/readings/*.answers.tsv` (number, answer), checked; a batch that contradicts itself is named."""
+    """Reads `work/readings/*.answers.tsv` (number, answer), checks the answers and writes them as votes.
+
+    A batch with a missing or unknown answer is not taken. A batch that answers less than 85 % of its repeated lines alike is taken,
+    and a message says that it must be read again.
+    """
     numbers = json.loads((BATCHES / "map.json").read_text("utf-8"))
     people = {f"control {r['id']}": r["core8"] for r in sources.labelled(data, "goemotions_train")}
     alike = Counter()
@@ -220,7 +232,10 @@ def collect(data: Path) -> None:
 
 
 def agreement(_: Path) -> None:
-    """Cohen's kappa of the two passes, by stage and language, and for each label against all others."""
+    """Prints Cohen's kappa of the two passes by stage and language, and for each label against all others.
+
+    Also prints how often both passes agree on each label, by source.
+    """
     drawn = {row["key"]: row for row in drawn_lines()}
     both: dict[tuple[str, str], dict[str, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
     for vote in _read(VOTES):
@@ -240,7 +255,7 @@ def agreement(_: Path) -> None:
 
 
 def kappa(pairs: list[tuple]) -> float:
-    """Cohen's kappa (Cohen 1960, Educ. Psychol. Meas. 20:37-46); 1 where chance alone agrees always."""
+    """Returns Cohen's kappa (Cohen 1960, Educ. Psychol. Meas. 20:37-46); 1 if the agreement by chance is 1. Needs a pair."""
     count = len(pairs)
     seen = sum(a == b for a, b in pairs) / count
     left, right = Counter(a for a, _ in pairs), Counter(b for _, b in pairs)
@@ -261,7 +276,7 @@ def _write(path: Path, names: tuple, rows: list[tuple]) -> None:
 
 
 def main() -> None:
-    """The command line."""
+    """Runs the step that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     steps = {"draw": draw, "draw_thin": draw_thin, "batches": batches, "disputed": disputed, "collect": collect, "agreement": agreement}
     parser.add_argument("step", choices=steps)

@@ -1,9 +1,11 @@
-"""The whole pipeline in its order; finished steps are skipped, a cut one resumes.
+"""Runs the whole pipeline in order.
 
     training/.venv/bin/python -m training.run --data FOLDER --base FOLDER --id NAME [--extra FILE]
 
-`--until STEP` stops after a step. What the steps print is kept in `work/log.txt` and goes into the
-model's folder as `training-log.txt`; progress bars are not.
+Finished steps are skipped; `export` and `golden` always run. An interrupted `teacher` or `student`
+resumes from its checkpoint. `--until STEP` stops after a step. The output of the steps, without
+progress bars, is added to `work/log.txt`, which `export` copies to the model's folder as
+`training-log.txt`.
 """
 
 import argparse
@@ -13,8 +15,9 @@ import sys
 import time
 from pathlib import Path
 
-# On a machine shared with builds, a thread that spins at a barrier burns the very slice that the
-# thread it waits for needs: seven times slower as measured. Read when torch is first imported.
+# On a machine shared with builds, a thread that spins at a barrier uses the CPU time of the thread
+# that it waits for, and training was measured to be seven times slower. torch reads these variables
+# when it is first imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
@@ -29,7 +32,7 @@ STEPS = [hold_out, corpus, teacher, label, student, onnx_graph, calibrate, evalu
 
 
 def main() -> None:
-    """Parse the command line and run the steps."""
+    """Parses the command line, checks the frozen files and runs the steps."""
     names = [step.__name__.rsplit(".", 1)[-1] for step in STEPS]
     parser = argparse.ArgumentParser(prog="training.run", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the data files")
@@ -48,7 +51,7 @@ def main() -> None:
             began = time.monotonic()
             step.run(run)
             minutes = (time.monotonic() - began) / 60
-            # A finished step is skipped in no time: nothing to keep.
+            # A step below 3 s was skipped or is short, so its time is not printed.
             if minutes >= 0.05:
                 print(f"{name}: {minutes:.1f} min", flush=True)
             if name == given.until:
@@ -56,19 +59,19 @@ def main() -> None:
 
 
 class Both:
-    """Standard output that is kept in a file as well."""
+    """Standard output that also goes to a log file."""
 
     def __init__(self, log):
         self.outputs = [sys.stdout, log]
 
     def write(self, text: str) -> int:
-        """To both."""
+        """Writes the text to both; returns its length in characters."""
         for output in self.outputs:
             output.write(text)
         return len(text)
 
     def flush(self) -> None:
-        """Both."""
+        """Flushes both."""
         for output in self.outputs:
             output.flush()
 

@@ -1,7 +1,7 @@
-"""Reads the data folder: labelled rows and sentence pairs, with their texts normalised.
+"""Reads the data folder: labelled rows and sentence pairs, with normalised texts.
 
-Enters: the folder `--data` names. Leaves: plain dicts and tuples. The meaning of a source's own
-labels in core-8 terms stands here and nowhere else.
+Input: the folder that `--data` names. Outputs: plain dicts and tuples. Only this file maps a
+source's own labels to core-8 targets; the field `core8` of a row comes from the data file.
 """
 
 import gzip
@@ -22,19 +22,19 @@ _GROUPS = {
     "neutral": "neutral",
 }
 CORE8 = {own: LABELS.index(core) for core, names in _GROUPS.items() for own in names.split()}
-"""A source's label to the index of its core-8 label; XED's anticipation and trust map to none."""
+"""Index of the core-8 label for each source label; XED's anticipation and trust have no entry."""
 
 LABELLED = ["goemotions_train", "goemotions_dev", "xed_en", "xed_fr"]
 PAIRS = ["tatoeba_en_fr", "xed_pairs_en_fr"]
 
 
 def files(data: Path) -> list[Path]:
-    """Every data file a run reads."""
+    """Returns the path of every data file that a run reads."""
     return [data / f"{n}.jsonl.gz" for n in LABELLED] + [data / f"{n}.tsv.gz" for n in PAIRS]
 
 
 def labelled(data: Path, name: str) -> list[dict]:
-    """Rows of one labelled file; `text` is normalised, empty ones are left out."""
+    """Returns the rows of one labelled file; `text` is normalised, and empty texts are left out."""
     with gzip.open(data / f"{name}.jsonl.gz", "rt", encoding="utf-8") as lines:
         rows = [json.loads(line) for line in lines]
     for row in rows:
@@ -43,7 +43,10 @@ def labelled(data: Path, name: str) -> list[dict]:
 
 
 def pairs(data: Path, name: str) -> list[tuple[str, str]]:
-    """English and French sides of one file of sentence pairs, normalised."""
+    """Returns the sentence pairs of one file as (English, French), normalised.
+
+    Lines without exactly two columns, and pairs with an empty side, are left out.
+    """
     with gzip.open(data / f"{name}.tsv.gz", "rt", encoding="utf-8") as lines:
         split = [line.rstrip("\n").split("\t") for line in lines]
     both = [(normalise(s[0]), normalise(s[1])) for s in split if len(s) == 2]
@@ -51,7 +54,7 @@ def pairs(data: Path, name: str) -> list[tuple[str, str]]:
 
 
 def target(labels: list[str]) -> list[float] | None:
-    """Soft core-8 target: the mean over the labels that map to the core-8, or none if none does."""
+    """Returns the soft target, 8 numbers: the mean over the labels in `CORE8`, `None` without one."""
     indices = [CORE8[label] for label in labels if label in CORE8]
     if not indices:
         return None

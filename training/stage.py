@@ -1,7 +1,8 @@
-"""What a run is, and the stamp by which a finished step is skipped.
+"""Defines a run of the pipeline, and the stamp by which a finished step is skipped.
 
-Enters: the command line and `settings.toml`. Leaves: a `Run` that every step takes. A step's stamp
-is a hash of its input files and of the settings it reads, so a change redoes it and what follows.
+Inputs: the command line and `settings.toml`. Output: a `Run` that every step takes. A step's stamp
+is a hash of the seed, its input files and the settings that it reads. If one of these changes, the
+step runs again, and so does each later step whose inputs change. The stamp does not cover the code.
 """
 
 import hashlib
@@ -13,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / "training" / "work"
 LOG = WORK / "log.txt"
-"""What the steps printed, over all runs."""
+"""Output of the steps, over all runs."""
 WRITTEN_EVAL = ROOT / "tests" / "data" / "written"
 WRITTEN_TRAIN = ROOT / "training" / "written"
 RELEASE = ROOT / "tests" / "data" / "release"
@@ -21,7 +22,7 @@ RELEASE = ROOT / "tests" / "data" / "release"
 
 @dataclass
 class Run:
-    """One run of the pipeline: where its inputs are, and all its settings."""
+    """One run of the pipeline: the paths of its inputs, and all its settings."""
 
     data: Path
     base: Path
@@ -32,17 +33,20 @@ class Run:
 
     @property
     def seed(self) -> int:
-        """The one seed; steps add a constant of their own where they need several."""
+        """The only seed; a step that needs several adds its own constants."""
         return self.settings["seed"]
 
     @property
     def tokenizer(self) -> str:
-        """The base tokenizer's file."""
+        """The path of the base tokenizer's file."""
         return str(self.base / "tokenizer.json")
 
 
 class Step:
-    """A step's folder and stamp: `with`-free on purpose, a step asks and then says it is done."""
+    """A step's folder and stamp.
+
+    This is no context manager on purpose: a step calls `finished` first and `finish` last.
+    """
 
     def __init__(self, run: Run, name: str, inputs: list[Path], tables: list[str]):
         self.folder = WORK / name
@@ -56,20 +60,20 @@ class Step:
         self.stamp = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     def finished(self) -> bool:
-        """Whether the folder holds the outcome of exactly these inputs and settings."""
+        """Returns whether the folder holds the outputs of exactly these inputs and settings."""
         return self._says("stamp")
 
     def resumable(self) -> bool:
-        """Whether a checkpoint in the folder was begun with exactly these inputs and settings."""
+        """Returns whether the last `begin` in the folder had exactly these inputs and settings."""
         return self._says("begun")
 
     def begin(self) -> None:
-        """Mark checkpoints written from now on as belonging to this stamp."""
+        """Marks new checkpoints as belonging to this stamp, and the outputs as not complete."""
         (self.folder / "begun").write_text(self.stamp)
         (self.folder / "stamp").unlink(missing_ok=True)
 
     def finish(self) -> None:
-        """Mark the outcome as complete."""
+        """Marks the outputs as complete."""
         (self.folder / "stamp").write_text(self.stamp)
         print(f"{self.name}: done")
 
@@ -79,23 +83,23 @@ class Step:
 
 
 def sha256(path: Path) -> str:
-    """Hex digest of a file."""
+    """Returns the SHA-256 of a file in hex."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def write_rows(path: Path, rows) -> None:
-    """One JSON object a line."""
+    """Writes one JSON object per line."""
     with path.open("w", encoding="utf-8") as out:
         for row in rows:
             out.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
 def write_json(path: Path, value, indent: int | None = None) -> None:
-    """UTF-8, one final newline."""
+    """Writes JSON in UTF-8, with one final newline."""
     path.write_text(json.dumps(value, ensure_ascii=False, indent=indent) + "\n", "utf-8")
 
 
 def read_rows(path: Path) -> list[dict]:
-    """The rows `write_rows` wrote."""
+    """Returns the objects of a JSONL file; skips blank lines."""
     with path.open(encoding="utf-8") as lines:
         return [json.loads(line) for line in lines if line.strip()]

@@ -1,12 +1,13 @@
-"""Trains the student on what the teacher said.
+"""Trains the student on the teacher's predictions.
 
-Enters: the labelled rows, the teacher's word embeddings, "choices" for early stopping. Leaves:
-`network.safetensors` (the encoder) and `head.safetensors` (its linear head). Resumes from its
-checkpoint.
+Inputs: the labelled rows, the teacher's word embeddings, and "choices" to select the best epoch.
+Outputs: `network.safetensors` (the encoder) and `head.safetensors` (its linear head). An interrupted
+training resumes from its checkpoint.
 
-Three losses: towards the teacher's distribution (Hinton et al. 2015, "Distilling the Knowledge in a
-Neural Network"), towards the given labels where a row has them, and towards the direction of the
-teacher's embedding. What ships is an exponential mean of the weights over the steps.
+The loss has three parts: the divergence from the teacher's distribution (Hinton et al. 2015,
+"Distilling the Knowledge in a Neural Network"), the cross-entropy with the given labels if a row has
+them, and the cosine distance from the teacher's embedding. The student ships with an exponential
+moving average of the weights over the steps.
 """
 
 import random
@@ -29,11 +30,11 @@ from .text import LABELS, Encoder
 
 FOLDER = WORK / "student"
 PARAMETERS_MAX = 1_500_000
-"""Outside the table; issue 2 sets it."""
+"""Maximum of parameters outside the embedding table; issue 2 sets it."""
 
 
 class Student(nn.Module):
-    """The network with what only training needs."""
+    """The network, its linear head, and a projection to the teacher's embedding for training only."""
 
     def __init__(self, vocabulary: int, want: dict, teacher_dim: int):
         super().__init__()
@@ -42,15 +43,19 @@ class Student(nn.Module):
         self.towards_teacher = nn.Linear(want["dim"], teacher_dim)
 
     def forward(self, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Ids to logits and a guess at the teacher's embedding."""
+        """Maps ids `[n, tokens]` to logits `[n, 8]` and a predicted embedding `[n, teacher_dim]`."""
         embedding = self.network(ids).float()
-        # Eight logits at bfloat16 would tie too often.
+        # In bfloat16, the eight logits would tie too often.
         with full_precision():
             return self.head(embedding), self.towards_teacher(embedding)
 
 
 class Lessons:
-    """Everything the student learns from, as tensors."""
+    """The training data of the student: token ids as lists, targets as tensors on `DEVICE`.
+
+    `share` (0 to 1) is the random part of the rows that is used. Raises `HeldOut` if a row may not be
+    used for training.
+    """
 
     def __init__(self, run: Run, want: dict, share: float = 1.0):
         rows = read_rows(label.FOLDER / "rows.jsonl")
@@ -61,7 +66,7 @@ class Lessons:
         self.lengths = [len(i) for i in self.ids]
         self.soft = _read(label.FOLDER / "logits.npy", taken)
         embeddings = _read(label.FOLDER / "embeddings.npy", taken)
-        # The teacher's embeddings share one large direction, which says nothing about a text.
+        # The teacher's embeddings share one large direction, which carries no information about a text.
         self.embeddings = functional.normalize(embeddings - embeddings.mean(0), dim=1)
         none = [0.0] * len(LABELS)
         self.hard = torch.tensor([r["target"] or none for r in rows], device=DEVICE)
@@ -70,7 +75,7 @@ class Lessons:
 
 
 def run(run: Run, steps_max: int | None = None) -> None:
-    """Train; `steps_max` is for a trial."""
+    """Trains the student, unless the step is finished; `steps_max` is for a trial (see `train`)."""
     step = Step(run, "student", [label.FOLDER / "rows.jsonl", label.FOLDER / "logits.npy"],
                 ["student", "corpus"])
     if step.finished():
@@ -80,7 +85,11 @@ def run(run: Run, steps_max: int | None = None) -> None:
 
 
 def train(run: Run, step: Step, want: dict, lessons: "Lessons", steps_max: int | None = None) -> float:
-    """Train a student as `want` describes it into the step's folder; its macro-F1 on "choices"."""
+    """Trains a student with the settings `want` and writes it to the step's folder.
+
+    Returns its best macro-F1 on "choices". With `steps_max`, prints the time per step after so many
+    steps and returns 0, without writing the student. Raises `ValueError` above `PARAMETERS_MAX`.
+    """
     folder = step.folder
     torch.manual_seed(run.seed)
     choices = [r for r in read_rows(hold_out.FOLDER / "choices.jsonl") if r["core8"]]
@@ -125,7 +134,7 @@ def train(run: Run, step: Step, want: dict, lessons: "Lessons", steps_max: int |
         optimiser.step()
         schedule.step()
         optimiser.zero_grad()
-        # Early on the mean would drag the random start along.
+        # In early steps, the full decay would keep too much of the random start.
         decay = min(want["ema"], (number + 1) / (number + 10))
         state = model.state_dict()
         torch._foreach_lerp_(list(mean.values()), [state[n] for n in mean], 1 - decay)
@@ -156,7 +165,7 @@ def train(run: Run, step: Step, want: dict, lessons: "Lessons", steps_max: int |
 
 
 def loss(model: Student, lessons: Lessons, chosen: list[int], want: dict) -> torch.Tensor:
-    """The three losses of one batch, added."""
+    """Returns the weighted sum of the three losses of one batch."""
     with lower_precision(want["bf16"]):
         logits, guess = model(batches.pad([lessons.ids[i] for i in chosen]))
     warm = want["temperature"]
@@ -169,7 +178,10 @@ def loss(model: Student, lessons: Lessons, chosen: list[int], want: dict) -> tor
 
 
 def _label_factor(row: dict, factors: dict) -> float:
-    """What the row's given label weighs beside the teacher: by its source, a written one by language."""
+    """Returns the weight of the row's given label relative to the teacher, 0 without a label.
+
+    The weight depends on the source; for a row written for the project, it depends on the language.
+    """
     if not row["target"]:
         return 0.0
     return factors[f"written_{row['lang']}" if row["source"] == "written" else row["source"]]
@@ -180,7 +192,10 @@ def _read(path: Path, taken: list[int]) -> torch.Tensor:
 
 
 def _table(run: Run, dim: int) -> torch.Tensor:
-    """The teacher's word embeddings on their main axes, scaled to unit spread."""
+    """Returns the first teacher's word embeddings on their principal axes, `[vocabulary, dim]`.
+
+    The table is scaled to a standard deviation of 1.
+    """
     words = load_file(teacher.files(run)[0])["encoder.embeddings.word_embeddings.weight"]
     words = words.float() - words.float().mean(0)
     _, axes = torch.linalg.eigh(words.T @ words)
@@ -190,7 +205,10 @@ def _table(run: Run, dim: int) -> torch.Tensor:
 
 @torch.inference_mode()
 def macro_f1(model: Student, weights: dict, ids: list[list[int]], truth: list[int]) -> float:
-    """Of these weights, on texts nothing was trained on; the model's own weights are put back."""
+    """Returns the macro-F1 of `weights` on texts that no model was trained on.
+
+    Restores the model's own weights, but leaves the model in evaluation mode.
+    """
     own = {n: t.clone() for n, t in model.state_dict().items()}
     model.load_state_dict(weights)
     model.eval()

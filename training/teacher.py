@@ -1,12 +1,12 @@
 """Fine-tunes the base encoder into the teachers.
 
-Enters: the corpus rows marked for them and the base model's folder. Leaves: `teacher-N.safetensors`
-for each of so many seeds (encoder and an eight-way head over the mean of its last layer). Resumes
-from its checkpoint. What several say in the mean errs less than any of them says alone, and a
-student is taught by it at the price of one (Hinton et al. 2015).
+Inputs: the corpus rows marked for the teachers, and the base model's folder. Outputs:
+`teacher-N.safetensors` for each seed: the encoder, and an eight-way head over the mean of its last
+layer. An interrupted training resumes from its checkpoint. The mean of several teachers errs less
+than each teacher alone, and a student learns from it at the cost of one model (Hinton et al. 2015).
 
-The embeddings and lowest layers stay frozen: they carry the two languages side by side, which a
-short training on mostly English rows would pull apart, and they cost a third of the time.
+The embeddings and lowest layers stay frozen. They align the two languages, and a short training on
+mostly English rows would pull these apart. Training them also costs a third of the time.
 """
 
 import time
@@ -27,7 +27,7 @@ FOLDER = WORK / "teacher"
 
 
 class Teacher(nn.Module):
-    """The base encoder, mean pooling, one linear layer."""
+    """The base encoder with mean pooling and one linear layer."""
 
     def __init__(self, folder: Path):
         super().__init__()
@@ -35,27 +35,28 @@ class Teacher(nn.Module):
         self.head = nn.Linear(self.encoder.config.hidden_size, len(LABELS))
 
     def forward(self, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Ids `[n, tokens]` to logits `[n, 8]` and embeddings `[n, 384]`."""
+        """Maps ids `[n, tokens]` to logits `[n, 8]` and embeddings `[n, 384]`."""
         pooled = base.pooled(self.encoder, ids)
         return self.head(pooled).float(), pooled
 
 
 def files(run: Run) -> list[Path]:
-    """The weights of each teacher."""
+    """Returns the path of each teacher's weights."""
     return [FOLDER / f"teacher-{number}.safetensors" for number in range(run.settings["teacher"]["seeds"])]
 
 
 def load(run: Run, file: Path) -> Teacher:
-    """A trained teacher, ready to label."""
+    """Returns a trained teacher in evaluation mode, on the CPU."""
     model = Teacher(run.base)
     model.load_state_dict(load_file(file))
     return model.eval()
 
 
 def class_weights(targets: torch.Tensor) -> torch.Tensor:
-    """Weight of each class by the inverse square root of its mass, mean one over the rows.
+    """Returns class weights `[8]` for targets `[n, 8]`: the inverse square root of each class's mass.
 
-    The full inverse would let 500 rows of disgust outvote 12,000 of joy by their noise.
+    Their mean over the rows is one. With the full inverse, the noise of 500 rows of disgust would
+    outweigh 12,000 rows of joy.
     """
     mass = targets.sum(0).clamp(min=1)
     weights = mass.rsqrt()
@@ -63,7 +64,10 @@ def class_weights(targets: torch.Tensor) -> torch.Tensor:
 
 
 def run(run: Run) -> None:
-    """Train all teachers, one after the other."""
+    """Trains all teachers, one after the other, unless the step is finished.
+
+    Raises `HeldOut` if a row may not be used for training.
+    """
     step = Step(run, "teacher", [corpus.FOLDER / "rows.jsonl", run.base / "model.safetensors"],
                 ["teacher"])
     if step.finished():
@@ -141,7 +145,7 @@ def _freeze(model: Teacher, layers: int) -> None:
 
 
 def _save(path: Path, model: Teacher, optimiser, schedule, at: int) -> None:
-    """Written beside and moved into place, so that a cut leaves the earlier checkpoint whole."""
+    """Writes a new file and renames it, so that an interruption leaves the earlier checkpoint complete."""
     fresh = path.with_suffix(".new")
     torch.save({"model": model.state_dict(), "optimiser": optimiser.state_dict(),
                 "schedule": schedule.state_dict(), "at": at}, fresh)

@@ -1,8 +1,8 @@
-"""Text to token ids, as the classifier does it at the edge.
+"""Maps text to token ids, like the classifier at the edge.
 
-Enters: any string. Leaves: the normalised string, its ids, and whether it was cut.
-`crates/classifier/src/tokenizer.rs` mirrors this file; the golden rows hold the two together. Nothing
-but URLs and white space is touched: emoji, case and slang carry emotion.
+Input: any string. Outputs: the normalised string, its ids, and whether the ids were cut.
+`crates/classifier/src/tokenizer.rs` mirrors this file, and the golden rows test that both agree.
+Normalisation changes only URLs and white space, because emoji, case and slang carry emotion.
 """
 
 import re
@@ -11,12 +11,12 @@ import unicodedata
 from tokenizers import Tokenizer
 
 TOKENS_MAX = 128
-"""Longest input in tokens, `<s>` and `</s>` included."""
+"""Maximum length of an input in tokens, including `<s>` and `</s>`."""
 
 LABELS = ["joy", "sadness", "anger", "fear", "surprise", "disgust", "neutral", "frustration"]
-"""The core-8, in the order every score array keeps."""
+"""The core-8, in the order of every score array."""
 
-# Exactly Unicode's White_Space property. Python's own `\s` and `str.split` also take U+001C-001F.
+# Exactly Unicode's White_Space property. Python's own `\s` and `str.split` also match U+001C-001F.
 SPACE = "\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 _URL = re.compile(rf"(?<![0-9A-Za-z])(?:[hH][tT][tT][pP][sS]?://|[wW][wW][wW]\.)[^{SPACE}]+")
 _SPACES = re.compile(rf"[{SPACE}]+")
@@ -24,17 +24,17 @@ _WORD = re.compile(r"[^\W_]+")
 
 
 def normalise(text: str) -> str:
-    """URLs become `[URL]`, white space is folded to one space and trimmed."""
+    """Replaces each URL by `[URL]`, folds white space to one space, and trims it."""
     return _SPACES.sub(" ", _URL.sub("[URL]", text)).strip(" ")
 
 
 def words(text: str) -> list[str]:
-    """Lower-cased words, split at apostrophes, for the shared-words check."""
+    """Returns the words in lower case, split at apostrophes, for the shared-words check."""
     return _WORD.findall(unicodedata.normalize("NFC", text).lower())
 
 
 class Encoder:
-    """The base tokenizer with the project's limit on length."""
+    """The base tokenizer with the project's maximum length."""
 
     def __init__(self, file: str):
         self.tokenizer = Tokenizer.from_file(file)
@@ -43,12 +43,12 @@ class Encoder:
         self.end = self.tokenizer.token_to_id("</s>")
 
     def encode(self, text: str, tokens_max: int = TOKENS_MAX) -> tuple[list[int], bool]:
-        """Ids of an already normalised text, and whether the limit cut it."""
+        """Returns the ids of a normalised text, and whether `tokens_max` cut them."""
         ids = self.tokenizer.encode(text).ids
         return self._cut(ids, tokens_max)
 
     def encode_all(self, texts: list[str], tokens_max: int = TOKENS_MAX) -> list[list[int]]:
-        """Ids of many normalised texts."""
+        """Returns the ids of each normalised text, cut to `tokens_max`."""
         return [self._cut(e.ids, tokens_max)[0] for e in self.tokenizer.encode_batch(texts)]
 
     def _cut(self, ids: list[int], tokens_max: int) -> tuple[list[int], bool]:

@@ -1,5 +1,5 @@
-// Draws one answer. Every number and verdict comes from the classifier; here they only get the
-// language's words and digits. Content enters the page by `textContent` alone.
+// Draws one prediction. The worker computes every value; this file only formats it in the page's
+// language. It writes texts by `textContent` only, so no text becomes markup.
 
 import { names, strings } from "./strings.js";
 
@@ -8,7 +8,7 @@ import { names, strings } from "./strings.js";
 /** @typedef {import("./classifier-worker.js").Reading} Reading */
 /** @typedef {{ answer: Answer, reading: Reading, milliseconds: number }} Shown */
 
-// The order of `terms::Label`, for the rows that stand before the first answer.
+// In the order of `jeffrey_terms::Label`, for the rows shown before the first prediction.
 export const LABELS = [
   "joy",
   "sadness",
@@ -28,13 +28,13 @@ export function element(id) {
 }
 
 /**
- * The word of a language for a name that the classifier uses.
+ * The display name of a label, route, rule or reason; a name without one is returned unchanged.
  * @param {Language} language
  * @param {string} name
  */
 export const word = (language, name) => names[language][name] ?? name;
 
-/** Formats by language and kind: making one takes longer than a hundred uses of it. @type {Map<string, Intl.NumberFormat>} */
+/** Kept formats: creating one takes longer than a hundred uses. The key is language, style, decimals. @type {Map<string, Intl.NumberFormat>} */
 const formats = new Map();
 
 /**
@@ -75,7 +75,7 @@ export function write(id, text, value) {
   if (target instanceof HTMLDataElement) target.value = value === undefined ? "" : String(value);
 }
 
-/** One row: the name, then a bar and its number in one cell, so that the number is always read. */
+/** Makes a row: the name, then one cell with a bar, hidden from screen readers, and its number, which they read. */
 function makeRow() {
   const row = document.createElement("tr");
   const name = document.createElement("th");
@@ -112,7 +112,7 @@ function drawScores(language, labels, answer) {
 }
 
 /**
- * Shows an answer, or with `null` the empty table that waits for one.
+ * Shows a prediction, or with `null` an empty table.
  * @param {Language} language
  * @param {Shown | null} shown
  */
@@ -154,7 +154,7 @@ function drawReading(language, reading) {
   write("masked", masked.length > 0 ? `${strings[language].masked} ${masked.join(", ")}` : "");
   const tokens = reading?.tokens ?? [];
   write("token-count", reading ? String(tokens.length) : "");
-  // Closed, it costs nothing while somebody types.
+  // A closed list stays empty, so that it costs no time while the user types.
   const open = /** @type {HTMLDetailsElement} */ (element("tokens-view")).open;
   const items = (open ? tokens : []).map((token) => {
     const item = document.createElement("li");
@@ -165,7 +165,7 @@ function drawReading(language, reading) {
 }
 
 /**
- * The answer in one sentence, for those who listen.
+ * The prediction in one line, for screen readers.
  * @param {Language} language
  * @param {Answer} answer
  */

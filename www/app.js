@@ -1,5 +1,5 @@
-// The page: a text box, the classifier in its worker, and the answer; and a file of many texts. It keeps no text anywhere
-// but in the box, and once the model is there it asks the network for nothing unless a button says so.
+// The playground: it classifies the text in the box, or a file of texts, in a worker. It keeps texts in memory only. After
+// the model is loaded it sends a request only when the user presses a button.
 
 import { draw, element, percent, sentence } from "./answer-view.js";
 import * as batchView from "./batch-view.js";
@@ -10,7 +10,7 @@ import { examples, firstLanguage, strings } from "./strings.js";
 /** @typedef {import("./strings.js").Language} Language */
 /** @typedef {import("./classifier-worker.js").Reply} Reply */
 
-// After the last answer, this long without another before it is read aloud: a pause in typing.
+// A screen reader gets an answer after this pause without a newer one, so that typing does not interrupt it.
 const ANNOUNCE_AFTER_MS = 800;
 
 const box = /** @type {HTMLTextAreaElement} */ (element("text"));
@@ -26,7 +26,7 @@ let shown = null;
 let announcing;
 
 /**
- * @param {() => string} sentence made when it is read, in the language of that moment
+ * @param {() => string} sentence called after the delay, so that it uses the language of that moment
  * @param {number} [delay]
  */
 function announce(sentence, delay = ANNOUNCE_AFTER_MS) {
@@ -36,7 +36,7 @@ function announce(sentence, delay = ANNOUNCE_AFTER_MS) {
   }, delay);
 }
 
-/** @param {string} reason why the newest text has no answer; empty when it has one */
+/** @param {string} reason why the newest text was not classified; empty if it was */
 function refuse(reason) {
   const line = element("refusal");
   line.hidden = reason === "";
@@ -76,7 +76,7 @@ function receive(reply) {
       element("model").title = reply.sha256;
       classify();
       if (box.value === "") announce(() => strings[language].ready, 0);
-      // The first number that a page formats takes 15 ms: here nobody waits for it.
+      // Formatting the first number of a page takes 15 ms, so do it before the user waits for it.
       setTimeout(() => percent(language, 0));
       break;
     case "failed":
@@ -106,7 +106,7 @@ function receive(reply) {
   }
 }
 
-/** How often the batch is drawn while its rows come. */
+/** Milliseconds between two updates of the batch while rows arrive. */
 const DRAW_MS = 200;
 
 /** @type {number | undefined} */
@@ -212,7 +212,7 @@ element("tokens-view").addEventListener("toggle", () => draw(language, shown));
 asking.addEventListener("click", askServer);
 chosen.addEventListener("change", () => {
   readFile(chosen.files?.[0]);
-  // The same file, changed meanwhile, may be chosen again.
+  // Clear the field, so that choosing the same file again sends an event.
   chosen.value = "";
 });
 element("batch-stop").addEventListener("click", () => classifier.stopBatch());
@@ -222,7 +222,7 @@ for (const [id, by] of /** @type {const} */ ([["batch-back", -1], ["batch-next",
     batchView.draw(language);
   });
 }
-// Anywhere on the page: a file that misses the field must not open in place of it.
+// The whole page accepts a drop, because the browser would otherwise open a file dropped beside the field.
 document.addEventListener("dragover", (event) => event.preventDefault());
 document.addEventListener("drop", (event) => {
   event.preventDefault();
@@ -233,7 +233,7 @@ element("retry").addEventListener("click", () => {
   box.focus();
 });
 
-// A task each, so that none is long; and none in the one that ends the reading of the page.
+// Each step has its own task, so that no task is long and the parsing of the page ends first.
 setTimeout(() => {
   speak(language);
   setTimeout(load);

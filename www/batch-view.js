@@ -1,4 +1,4 @@
-// A file's rows as they are answered: how far it is, how many there are of each emotion, and a page of them at a time.
+// Draws a file's classification: its progress, the number of rows of each emotion, and one page of rows.
 
 import { LABELS, element, number, percent, word, write } from "./answer-view.js";
 import { strings } from "./strings.js";
@@ -14,18 +14,18 @@ const link = /** @type {HTMLAnchorElement} */ (element("batch-download"));
 
 /** @type {Row[]} */
 let rows = [];
-/** Rows by emotion; the empty name is of those without an answer. */
+/** Number of rows by emotion; the empty name counts rows without a prediction. */
 const counts = new Map();
-/** Counts the files, so that one's rows are not taken for another's. */
+/** Number of files so far, so that the table of rows is drawn again for a new file. */
 let file = 0;
 let total = 0;
 let page = 0;
-/** What there is to read aloud at the end. */
+/** Whether the batch is over: complete, stopped or unreadable. */
 let ended = false;
 let stopped = false;
 let refusal = "";
 
-/** Forgets the file before. @param {string} name the new file's */
+/** Clears the results of the previous file. @param {string} name name of the new file */
 export function begin(name) {
   rows = [];
   file += 1;
@@ -57,14 +57,14 @@ export function take(reply) {
   }
 }
 
-/** Goes on by so many pages. @param {number} by */
+/** Moves by a number of pages, negative for back; stays between the first and the last. @param {number} by */
 export function turn(by) {
   page = Math.max(0, Math.min(page + by, pages() - 1));
 }
 
 const pages = () => Math.max(1, Math.ceil(rows.length / PAGE_ROWS));
 
-/** @param {string[]} cells @param {string} [name] of the row, as the classifier says it */
+/** @param {string[]} cells @param {string} [name] the row's label, as the classifier names it */
 function makeRow(cells, name) {
   const row = document.createElement("tr");
   cells.forEach((text, at) => {
@@ -105,7 +105,7 @@ export function draw(language) {
   /** @type {HTMLButtonElement} */ (element("batch-next")).disabled = page >= pages() - 1;
 }
 
-/** What stands in the table of rows, so that it is made anew only for other rows. */
+/** Identifies the rows in the table, so that it is drawn again only for other rows. */
 let drawn = "";
 
 /** @param {Language} language */
@@ -124,5 +124,5 @@ function drawPage(language) {
   element("batch-rows").replaceChildren(...shown);
 }
 
-/** Whether every row has its answer, or its reason. */
+/** Whether every row has a prediction or an error. */
 export const isDone = () => ended && !stopped;

@@ -1,17 +1,17 @@
-// Runs the classifier beside the page, so that typing never waits for it.
+// Runs the classifier in a Web Worker, so that typing never waits for it.
 //
-// It fetches the module and the model's files from its own origin, once, and then only computes.
-// The files' hashes are checked by the module itself; whatever is wrong is posted as a reason.
+// The worker fetches the wasm module and the model's files once, from its own origin, and then only
+// computes. The module checks the hashes of the model's files. Each error goes to the page as a reason.
 
 /**
- * What the page sends. A batch takes the place of the one before, and `stop` ends it.
+ * A message from the page. A batch replaces the previous one, and `stop` ends it.
  * @typedef {{ kind: "classify", id: number, text: string }
  *   | { kind: "batch", batch: number, file: File }
  *   | { kind: "stop" }} Request
  */
 
 /**
- * What the page receives.
+ * A message to the page. `failed`: only a new worker can classify again.
  * @typedef {{ kind: "progress", loaded: number, total: number }
  *   | { kind: "preparing" }
  *   | { kind: "ready", model: string, sha256: string }
@@ -22,24 +22,24 @@
  */
 
 /**
- * What it receives of a batch: rows as they are answered, then the whole as CSV; or why there is none.
+ * A message about a batch: `rows` as they are classified, then all rows as CSV, or the reason for no CSV.
  * @typedef {{ kind: "rows", batch: number, rows: Row[], total: number }
  *   | { kind: "table", batch: number, csv: Blob, stopped: boolean }
  *   | { kind: "unread", batch: number, reason: string }} BatchReply
  */
 
 /**
- * `Browser.read`: how a text is read.
+ * The JSON of `Browser.read` (crates/browser).
  * @typedef {{ tokens: string[] | null, rule_words: string | null, preview: string, masked: string[] }} Reading
  */
 
 /**
- * A row of a batch, as far as the page shows it; a longer text is cut.
+ * The parts of a batch row that the page shows; `text` is cut to `SHOWN_CHARS`.
  * @typedef {{ line: number, text: string, primary: string | null, confidence: number | null, error: string | null }} Row
  */
 
 /**
- * `wire::Answer`.
+ * The JSON of `Browser.classify`: `ClassifyResponse` of crates/http-api, without an id.
  * @typedef {{ primary: string, confidence: number, scores: Record<string, number>,
  *   top2: [string, number][], low_confidence: boolean, route: string,
  *   skipped?: { route: string, reason: string }[], rule_applied: string | null,
@@ -48,7 +48,7 @@
 
 /** @typedef {import("./wasm/jeffrey_edge.js").Browser} Browser */
 
-// In the order of the constructor's arguments, after the manifest.
+// In the order of the arguments of `Browser`'s constructor, after the manifest.
 const FILES = [
   "config.json",
   "tokenizer.json",
@@ -60,14 +60,14 @@ const FILES = [
 /** Largest file of a batch, in bytes. */
 const BATCH_BYTES_MAX = 16 * 1024 * 1024;
 
-/** How long rows of a batch are answered before a typed text has its turn. */
+/** Milliseconds of batch work before a typed text can be classified. */
 const TURN_MS = 30;
 
-// After a failure nothing is taken from the browser's cache: it may be what failed.
+// After a failure `open` bypasses the browser's cache, because a cached file can be the cause.
 const afresh = new URL(self.location.href).searchParams.has("afresh");
 
 let loaded = 0;
-/** Unknown until the index and the manifest are read. */
+/** Bytes to load in total; 0 until the index and the manifest are read. */
 let total = 0;
 
 /** @type {(reply: Reply) => void} */
@@ -77,8 +77,8 @@ const post = (reply) => self.postMessage(reply);
 const message = (error) => (error instanceof Error ? error.message : String(error));
 
 /**
- * A file's response, each of its bytes counted; refuses what is not there. One whose hash is known is asked for once:
- * the hash is part of its address, so that what the browser has kept of it is right however old.
+ * Fetches a file and counts its bytes; throws if it cannot be fetched. A file with a known hash has the hash in its URL,
+ * so the browser's cached copy is correct at any age and is used without a request.
  * @param {string} path
  * @param {string} [sha256]
  */
@@ -98,7 +98,7 @@ async function open(path, sha256) {
       controller.enqueue(chunk);
     },
   });
-  // Its type is set here, so that compiling while it streams does not depend on the server's table.
+  // Streaming compilation needs the type `application/wasm`, whatever type the server sends.
   const headers = { "Content-Type": path.endsWith(".wasm") ? "application/wasm" : "text/plain" };
   return new Response(response.body.pipeThrough(count), { headers });
 }
@@ -127,10 +127,10 @@ function json(path, content) {
   }
 }
 
-/** @typedef {{ id: string, wasm_bytes: number, wasm_sha256: string }} Index what the page is served with */
+/** @typedef {{ id: string, wasm_bytes: number, wasm_sha256: string }} Index the JSON of models/index.json */
 
 /**
- * The wasm module's class, instantiated while it streams in.
+ * Compiles the wasm module while it is downloaded and returns its class `Browser`.
  * @param {Promise<Index>} index
  */
 async function module(index) {
@@ -147,7 +147,7 @@ async function module(index) {
 }
 
 /**
- * The six files of the model that the index names, manifest first.
+ * Fetches the six files of the model that the index names; the manifest comes first.
  * @param {Promise<Index>} index
  */
 async function model(index) {
@@ -175,7 +175,7 @@ async function load() {
 }
 
 /**
- * A trap ends the instance; everything else is the classifier's own word on what it was given.
+ * Posts an error. A trap ends the wasm instance; any other error is the classifier's message about its input.
  * @param {unknown} error
  * @param {(reason: string) => Reply} refused
  */
@@ -204,7 +204,8 @@ function classify(browser, id, text) {
 }
 
 /**
- * A file's content: UTF-8, UTF-16 where it begins so, or what spreadsheets of western Europe write.
+ * Decodes a file: UTF-16 little-endian if it begins with that byte order mark, else UTF-8, else Windows-1252, which
+ * spreadsheets in Western Europe write.
  * @param {File} file
  */
 async function content(file) {
@@ -220,11 +221,11 @@ async function content(file) {
   }
 }
 
-/** Of a long text so much is shown, in characters; the file to download has all of it. */
+/** Maximum length of a row's text on the page, in UTF-16 code units; the CSV has the whole text. */
 const SHOWN_CHARS = 300;
 
 /**
- * Of a row what the page shows: ten thousand whole answers would keep it busy.
+ * The parts of a row that the page shows. Ten thousand complete rows would keep the page busy.
  * @param {{ line: number, text: string | null, answer: Answer | null, error: string | null }} row
  * @returns {Row}
  */
@@ -234,15 +235,15 @@ function shown({ line, text, answer, error }) {
   return { line, text: cut, primary: answer?.primary ?? null, confidence: answer?.confidence ?? null, error };
 }
 
-/** The batch that is wanted. */
+/** Number of the newest batch; an older batch ends when it sees a newer number. */
 let wanted = 0;
-/** Whether the one under way is to be ended where it is. */
+/** Whether the user stopped the newest batch. */
 let stopped = false;
 
 /**
- * Answers the rows of a file, with a typed text between them where there is one.
+ * Classifies the rows of a file. It yields every `TURN_MS`, so that a typed text is classified in between.
  * @param {Browser} browser
- * @param {number} number of the batch
+ * @param {number} number number of the batch
  * @param {File} file
  */
 async function batch(browser, number, file) {

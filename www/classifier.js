@@ -1,18 +1,18 @@
-// The page's side of the worker: one text is asked at a time, and of those typed meanwhile only the
-// newest is asked next. So fast typing never builds a queue. A file that comes before the model waits for it.
+// The page's client of the classifier worker. It sends one text at a time. While it waits for the answer it keeps
+// only the newest text, so fast typing builds no queue. A file chosen before the model is ready waits for the model.
 
 /** @typedef {import("./classifier-worker.js").Reply} Reply */
 
-/** How long a load may bring nothing before it counts as failed, in seconds. */
+/** A load without progress for this many seconds counts as failed. */
 export const SILENCE_S = 30;
 
 export class Classifier {
   /** @type {Worker | null} */ #worker = null;
-  /** @type {string | null} The newest text that was not asked yet. */ #next = null;
-  /** @type {File | null} The newest file that no ready worker has got. */ #file = null;
+  /** @type {string | null} The newest text that is not sent yet. */ #next = null;
+  /** @type {File | null} The newest file that is not sent yet. */ #file = null;
   #asked = 0;
   #batch = 0;
-  /** Whether the newest batch has its rows still to come. */
+  /** Whether the newest batch was sent and its end is still awaited. */
   #reading = false;
   #ready = false;
   #busy = true;
@@ -20,19 +20,19 @@ export class Classifier {
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #silence;
   /** @type {(reply: Reply) => void} */ #receive;
 
-  /** @param {(reply: Reply) => void} receive called with each reply that is still wanted */
+  /** @param {(reply: Reply) => void} receive called with each reply, except replies to an older text or file */
   constructor(receive) {
     this.#receive = receive;
   }
 
-  /** Starts, or starts afresh after a failure. */
+  /** Starts a new worker in place of the current one. After a failure it bypasses the browser's cache. */
   start() {
     this.#stop();
     this.#busy = true;
     const url = new URL("./classifier-worker.js", import.meta.url);
     if (this.#failed) url.search = "afresh";
     const worker = new Worker(url, { type: "module" });
-    // A replaced worker may have posted more than was read.
+    // A replaced worker can have messages that are still undelivered.
     const take = (/** @type {Reply} */ reply) => worker === this.#worker && this.#take(reply);
     worker.addEventListener("message", (event) => take(event.data));
     worker.addEventListener("error", () => {
@@ -43,7 +43,7 @@ export class Classifier {
   }
 
   /**
-   * Asks for a text; the answer to any older one is no longer wanted.
+   * Classifies a text; the reply to an older text is dropped.
    * @param {string} text
    */
   ask(text) {
@@ -51,14 +51,14 @@ export class Classifier {
     this.#send();
   }
 
-  /** Asks for nothing: what is under way is no longer wanted. */
+  /** Drops the text that waits and the reply to the text under way. */
   forget() {
     this.#next = null;
     this.#asked += 1;
   }
 
   /**
-   * Answers a file's rows, beside the texts that are asked for.
+   * Classifies the rows of a file, in place of an earlier file; texts are still classified meanwhile.
    * @param {File} file
    */
   batch(file) {
@@ -68,7 +68,7 @@ export class Classifier {
     this.#sendFile();
   }
 
-  /** Ends the batch where it is. */
+  /** Stops the batch; rows not classified yet have no prediction. */
   stopBatch() {
     this.#worker?.postMessage({ kind: "stop" });
   }
@@ -80,7 +80,7 @@ export class Classifier {
     this.#ready = false;
   }
 
-  /** Gives the load its time from now on. */
+  /** Restarts the timeout of the load. */
   #await() {
     clearTimeout(this.#silence);
     this.#silence = setTimeout(() => {
@@ -106,7 +106,7 @@ export class Classifier {
   /** @param {Reply} reply */
   #take(reply) {
     if (reply.kind === "rows" || reply.kind === "table" || reply.kind === "unread") {
-      // Of the file before, some may still be on their way.
+      // Replies about the previous file can still arrive.
       if (reply.batch !== this.#batch) return;
       if (reply.kind !== "rows") this.#reading = false;
       this.#receive(reply);
@@ -119,7 +119,7 @@ export class Classifier {
         this.#await();
         break;
       case "preparing":
-        // From here on it computes, and a slow machine takes the time it takes.
+        // The worker now computes without progress messages, for as long as a slow machine needs.
         clearTimeout(this.#silence);
         break;
       case "ready":

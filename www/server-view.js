@@ -1,5 +1,5 @@
-// What the server of this page answers to the same text, asked on request alone. Behind the gate that is what callers
-// get, with their cohort; at the model worker it is the model's own interface.
+// Sends the text to the server of this page when the user asks for it, and draws the response. Behind the gateway this is a
+// caller's classify call, so the response can name the cohort. On the model worker it is `POST /v1/classify`.
 
 import { element, milliseconds, percent, word, write } from "./answer-view.js";
 import { at, put } from "./pointer.js";
@@ -7,19 +7,19 @@ import { strings } from "./strings.js";
 
 /** @typedef {import("./strings.js").Language} Language */
 
-/** How a call is made, as the gate's health says it; pointers are those of RFC 6901. */
+/** How to make a classify call, from the gateway's `/health`. `text`, `user`, `label` and `confidence` are JSON pointers. */
 /** @typedef {{ method: string, path: string, text: string, user: string | null, label: string | null, confidence: string | null }} Contract */
 /** @typedef {{ status: number, cohort: string | null, label: string, confidence: number | null, took_ms: number, headers: [string, string][], body: string }} Said */
 
-/** The model worker's own interface. @type {Contract} */
+/** The classify call of the model worker. @type {Contract} */
 const OWN = { method: "POST", path: "v1/classify", text: "/text", user: null, label: "/primary", confidence: "/confidence" };
 
-/** The gate serves this page below its prefix. */
+/** The gateway serves this page below `ADMIN_PREFIX`, at `/playground/`. */
 const behindGate = location.pathname.endsWith("/playground/");
 
 const user = /** @type {HTMLInputElement} */ (element("user"));
 
-/** Counts what was asked and forgotten: an answer that comes later than that is another text's. */
+/** Number of requests and resets so far. A response with an older number belongs to another text and is dropped. */
 let asked = 0;
 /** @type {Said | null} */
 let said = null;
@@ -29,7 +29,7 @@ let failed = "";
 async function contract() {
   if (!behindGate) return OWN;
   const health = await (await fetch(new URL("../health", location.href))).json();
-  if (!health.classify) throw new Error("the gate knows of no classify call");
+  if (!health.classify) throw new Error("the gateway has no classify call configured");
   return health.classify;
 }
 
@@ -41,7 +41,7 @@ export async function ask(text) {
   if (mine === asked) [said, failed] = [found, why];
 }
 
-/** What the server says to it, or why it does not. @param {string} text @returns {Promise<[Said | null, string]>} */
+/** The server's response to a text, or the error message. @param {string} text @returns {Promise<[Said | null, string]>} */
 async function answer(text) {
   try {
     const call = await contract();
@@ -61,7 +61,7 @@ async function answer(text) {
     try {
       json = JSON.parse(body);
     } catch {
-      // Shown as it is.
+      // The page shows the body as text.
     }
     const confidence = at(json, call.confidence);
     const said = {
@@ -79,7 +79,7 @@ async function answer(text) {
   }
 }
 
-/** Forgets what was said of another text. */
+/** Clears the response, and drops the response to a request under way. */
 export function forget() {
   asked += 1;
   [said, failed] = [null, ""];

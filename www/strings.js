@@ -1,5 +1,5 @@
-// Every word of the page, in both languages. The two tables have the same keys, and the English one
-// equals what stands in index.html; a test checks both.
+// All texts of the page in English and French. Both tables have the same keys, and the English texts equal
+// those in index.html; a test checks both.
 
 /** @typedef {"en" | "fr"} Language */
 
@@ -139,7 +139,7 @@ const fr = {
 export const strings = { en, fr };
 
 /**
- * Names that the classifier answers with. One that is not here is shown as it is.
+ * Display names of the classifier's labels, routes, rules and reasons. A name without an entry is shown unchanged.
  * @type {Record<Language, Record<string, string>>}
  */
 export const names = {
@@ -202,9 +202,9 @@ export const examples = {
 };
 
 /**
- * The page's language to start with: asked for in the address, else the browser's first of the two.
- * @param {string} search the address's query
- * @param {readonly string[]} preferred the browser's languages
+ * The page's first language: `lang` in the URL, else the browser's first that is English or French, else English.
+ * @param {string} search query of the URL
+ * @param {readonly string[]} preferred the browser's languages, best first
  * @returns {Language}
  */
 export function firstLanguage(search, preferred) {

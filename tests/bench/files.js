@@ -1,6 +1,6 @@
-// What the bench reads: the builds, the shipped model, the golden rows, and their sizes.
+// The files that the bench reads: the builds, the shipped model and the golden rows, with their sizes.
 //
-// BENCH_BUILD names another folder of builds than the shipped ones (`build` for the test build).
+// BENCH_BUILD names another folder of builds (`build` for the test build). Without it, the bench reads the edge build.
 
 import { readFileSync, readdirSync } from "node:fs";
 import { resolve } from "node:path";
@@ -10,16 +10,16 @@ import { gzipSync } from "node:zlib";
 import { FILES } from "../support/model-files.js";
 
 export const BUILD = process.env.BENCH_BUILD ?? "build/edge";
-/** What the bench writes. */
+/** Folder that the bench writes to. */
 export const WORK = "build/bench";
 export const MODEL = `models/${readFileSync("models/shipped", "utf8").trim()}`;
 export const ENCODER = `${MODEL}/onnx/model_quantized.onnx`;
-/** The best int8 form for onnxruntime-web, by `int8.js`. */
+/** Fastest int8 form of the encoder in onnxruntime-web, chosen by `int8.js`. */
 export const INT8 = `${WORK}/int8.onnx`;
-/** What is timed; the last is the longest input that the encoder reads. */
+/** Lengths of the timed texts, in tokens; the last is the longest input that the encoder reads. */
 export const TOKEN_COUNTS = [8, 16, 32, 64, 128];
 
-/** A model's files in the order of the classifier's constructor. @param {string} folder */
+/** Returns a model's files in the order of the classifier's constructor. @param {string} folder */
 export const modelFiles = (folder) => FILES.map((name) => `${folder}/${name}`);
 export const MODEL_FILES = modelFiles(MODEL);
 
@@ -31,16 +31,16 @@ export function golden() {
   return lines.filter(Boolean).map((line) => JSON.parse(line));
 }
 
-/** The page's glue and the bytes of its module. */
+/** Loads the page's glue and the bytes of its module. */
 export async function pageModule() {
   const glue = await import(pathToFileURL(resolve(BUILD, "browser/jeffrey_edge.js")).href);
   return { glue, bytes: readFileSync(`${BUILD}/browser/jeffrey_edge_bg.wasm`) };
 }
 
-/** The entry of the model worker, as `make workers` leaves it. */
+/** Entry file of the model worker, written by `make workers`. */
 export const MODEL_WORKER = `${BUILD}/model/index.js`;
 
-/** Bytes of everything that is loaded. */
+/** Returns the sizes of modules and model files, in bytes. */
 export function sizes() {
   const worker = readdirSync(`${BUILD}/model`).find((name) => name.endsWith(".wasm"));
   return {

@@ -1,5 +1,5 @@
-// Milliseconds of each student of `training/frontier.py`, in turns: `node tests/bench/frontier.js FOLDER`.
-// Writes FOLDER/times.json, from the name of each folder to the median by tokens.
+// Times each student of `training/frontier.py`, in turns. Usage: node tests/bench/frontier.js FOLDER
+// Writes FOLDER/times.json: the median in milliseconds for each student's folder and number of tokens.
 
 import { existsSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 
@@ -20,11 +20,11 @@ const students = readdirSync(folder)
     name,
     browser: new glue.Browser(...modelFiles(`${folder}/${name}/model`).map((file) => readFileSync(file))),
   }));
-if (students.length === 0) throw new Error(`${folder} holds no student: run make frontier`);
+if (students.length === 0) throw new Error(`${folder} contains no student: run make frontier`);
 
 /** @type {Record<string, Record<number, number>>} */
 const found = Object.fromEntries(students.map(({ name }) => [name, {}]));
-// All have one tokenizer. 128 is the most that is counted: a longer text counts the same.
+// All students have the same tokenizer. It counts at most 128 tokens, so a longer text counts as 128.
 const texts = textsByTokens((text) => students[0].browser.tokens(text)?.length ?? 0);
 for (const { tokens, text } of texts.filter(({ tokens }) => TOKENS.includes(tokens))) {
   const runs = Object.fromEntries(students.map(({ name, browser }) => [name, () => browser.classify(text)]));

@@ -1,7 +1,7 @@
-// What the gate costs: its own computing, the way of a forwarded request through it beside nginx and
-// beside no proxy at all, and a minute at 200 requests a second. The second part of `make bench`.
+// Measures the gateway's overhead: its computation for one call, the latency of a forwarded request compared
+// with nginx and with no proxy, and a minute at 200 requests a second. The second part of `make bench`.
 //
-// No time is asserted; cohorts and errors are: a wrong one fails the bench.
+// The bench asserts no time. It fails on a wrong cohort and on a failed call.
 
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
@@ -21,7 +21,7 @@ import { inTurns } from "./turns.js";
 const RELEASE = "e1-small";
 const DECISIONS = 10_000;
 const DECISION_BAR_US = 50;
-/** Patterns of `tests/wasm/src/decision.rs`, prose first. */
+/** Number of patterns in `tests/wasm/src/decision.rs`; the first one is prose. */
 const PATTERNS = 6;
 const MASKED_BYTES = 1_000_000;
 const TURNS = 60;
@@ -32,7 +32,7 @@ const SHARE_PERCENT = 50;
 const FOLDER = `${WORK}/gate`;
 
 const progress = (/** @type {string} */ line) => console.error(`bench: ${line}`);
-// workerd closes a connection that is idle for 5 s; one that waits longer here could cross with that.
+// workerd closes a connection that is idle for 5 s. A longer timeout here could reuse one while it closes.
 const agent = new Agent({ keepAlive: true, maxSockets: 256, timeout: 3_000 });
 
 try {
@@ -51,7 +51,7 @@ try {
   agent.destroy();
 }
 
-/** Microseconds of one decision: the median of batches of 10,000 in the wasm module. */
+/** Returns the microseconds of one decision in the wasm module, the median of 20 batches of 10,000. */
 function decisionTime() {
   const module = new WebAssembly.Module(readFileSync(`${BUILD}/wasm-tests.wasm`));
   const { decisions } = /** @type {any} */ (new WebAssembly.Instance(module, {}).exports);
@@ -65,7 +65,7 @@ function decisionTime() {
   return quantile(times, 0.5);
 }
 
-/** How much longer the mask takes for twice the text, for each of its patterns: the worst, and its speed. */
+/** Returns the mask's largest time ratio for twice the text, and its speed in MB/s on prose and at its slowest. */
 function maskTimes() {
   const module = new WebAssembly.Module(readFileSync(`${BUILD}/wasm-tests.wasm`));
   const { masked } = /** @type {any} */ (new WebAssembly.Instance(module, {}).exports);
@@ -84,7 +84,7 @@ function maskTimes() {
   return { ratio: Math.max(...patterns.map(({ ratio }) => ratio)), prose_mb_s: patterns[0].mb_s, slowest_mb_s: Math.min(...patterns.map(({ mb_s }) => mb_s)) };
 }
 
-/** Milliseconds of a forwarded classify call, in turns: direct, nginx, a bare worker, the gate. */
+/** Times a forwarded classify call in milliseconds, in turns: direct, nginx, a bare worker, the gateway. */
 async function forwarded() {
   const gate = await startGate({ INITIAL_SHARE: "0%", DEBUG_HEADERS: "off", LOG_EVENTS: "off" }, { build: BUILD });
   const legacy = gate.standIn.origin;
@@ -107,7 +107,7 @@ async function forwarded() {
   }
 }
 
-/** Open loop: each call is sent on its time. Every answer's cohort is compared with flagd's. */
+/** Sends each call at its own time, an open loop, and compares the cohort of every answer with flagd's. */
 async function minuteOfLoad() {
   const gate = await startGate({ INITIAL_SHARE: `${SHARE_PERCENT}%`, LOG_EVENTS: "off" }, { build: BUILD, latency_ms: 20 });
   const expected = cohorts();
@@ -116,7 +116,7 @@ async function minuteOfLoad() {
   /** @type {string[]} */
   const failed = [];
   try {
-    // Starts and connections are another figure's matter.
+    // Warm-up, so that the figures exclude the start and new connections.
     for (let round = 0; round < 20; round += 1) {
       await Promise.all(Array.from({ length: 20 }, (_, number) => predict(gate.origin, `user-${round * 20 + number}`)));
     }
@@ -145,7 +145,7 @@ async function minuteOfLoad() {
   return { calls: RATE * SECONDS, canary: spread(times.canary), stable: spread(times.stable), share: times.canary.length / (RATE * SECONDS) };
 }
 
-/** Each user's cohort, by flagd's own evaluator. */
+/** Returns each user's cohort from flagd's own evaluator. */
 function cohorts() {
   const core = new FlagdCore();
   const shares = [["canary", SHARE_PERCENT], ["stable", 100 - SHARE_PERCENT]];
@@ -157,7 +157,7 @@ function cohorts() {
   return new Map(users.map((user) => [user, core.resolveBooleanEvaluation(RELEASE, false, { targetingKey: user }, silent).variant]));
 }
 
-/** A worker that forwards and does nothing else: what `wrangler dev` itself costs. @param {string} legacy */
+/** Starts a worker that only forwards, to measure the overhead of `wrangler dev` itself. @param {string} legacy */
 async function bareWorker(legacy) {
   rmSync(FOLDER, { recursive: true, force: true });
   mkdirSync(FOLDER, { recursive: true });
@@ -172,7 +172,7 @@ async function bareWorker(legacy) {
   return startWrangler([resolve(FOLDER, "bare.toml")], { path: "/health" });
 }
 
-/** nginx with the same split by user, to one server; null where it is not installed. @param {string} legacy */
+/** Starts nginx with a split by user, both parts to one server; null if nginx is not installed. @param {string} legacy */
 async function startNginx(legacy) {
   if (spawnSync("nginx", ["-v"]).error) {
     console.log("skipped: nginx");
@@ -241,19 +241,19 @@ function predict(origin, user) {
 function markdown(decision_us, mask, way, minute) {
   const both = (/** @type {Spread} */ { median_ms, p99_ms }) => `${median_ms.toFixed(2)} / ${p99_ms.toFixed(2)}`;
   const added = (/** @type {Spread} */ { median_ms }) => (median_ms - way.direct.median_ms).toFixed(2);
-  const names = { direct: "no proxy", nginx: "nginx, split_clients", bare: "a worker that only forwards, in wrangler dev", gate: "the gate, in wrangler dev" };
+  const names = { direct: "no proxy", nginx: "nginx, split_clients", bare: "a worker that only forwards, in wrangler dev", gate: "the gateway, in wrangler dev" };
   const rows = Object.entries(names).filter(([name]) => way[name]);
   return [
     "| a forwarded classify call through | median / p99, ms | added median, ms |",
     "|---|---|---|",
     ...rows.map(([name, title]) => `| ${title} | ${both(way[name])} | ${added(way[name])} |`),
     "",
-    "| the gate | found | bar |",
+    "| the gateway | found | bar |",
     "|---|---|---|",
     `| everything it computes for one call, in wasm (median of batches of ${DECISIONS}) | ${decision_us.toFixed(1)} µs | within ${DECISION_BAR_US} µs |`,
     `| the mask: 2 MB against 1 MB, the worst of ${PATTERNS} patterns; speed on prose, on the slowest | ${mask.ratio.toFixed(2)}×; ${mask.prose_mb_s.toFixed(1)}, ${mask.slowest_mb_s.toFixed(1)} MB/s | within 2.5× |`,
     `| added to a worker that only forwards | ${(way.gate.median_ms / way.bare.median_ms).toFixed(2)}× |  |`,
-    `| ${RATE} calls a second for ${SECONDS} s, old system at 20 ms: wrong cohorts, errors | 0, 0 of ${minute.calls} | 0, 0 |`,
+    `| ${RATE} calls a second for ${SECONDS} s, legacy system at 20 ms: wrong cohorts, errors | 0, 0 of ${minute.calls} | 0, 0 |`,
     `| … canary (${(minute.share * 100).toFixed(1)} %), median / p99 | ${both(minute.canary)} ms |  |`,
     `| … stable, median / p99 | ${both(minute.stable)} ms |  |`,
   ].join("\n");

@@ -1,6 +1,6 @@
-// Keeps the fastest of the int8 forms that `int8.py` wrote, in onnxruntime-web, one thread.
+// Times the int8 forms that `int8.py` wrote, in onnxruntime-web with one thread, and keeps the fastest.
 //
-// Only those count that keep the golden label on at least AGREEMENT_MIN of the rows; there may be none.
+// A form must keep the golden label on at least AGREEMENT_MIN of the rows. If no form does, the result is null.
 
 import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
 
@@ -8,7 +8,7 @@ import { INT8, WORK, golden } from "./files.js";
 import { peerSession } from "./peers.js";
 import { median } from "./stats.js";
 
-/** Below this a form is another model, not a faster one. */
+/** Least share of golden labels that a form must keep, 0 to 1; below it the form is a different model. */
 const AGREEMENT_MIN = 0.98;
 const ROUNDS = 30;
 const TOKENS = [16, 64];
@@ -26,7 +26,7 @@ const entries = await Promise.all(
     times: TOKENS.map(() => /** @type {number[]} */ ([])),
   })),
 );
-// In turns, so that what else the machine does meets all of them alike.
+// In turns, so that other work of the machine affects all of them equally.
 for (let round = 0; round < ROUNDS; round += 1) {
   for (const [index, tokens] of TOKENS.entries()) {
     for (const { session, times } of entries) {
@@ -36,7 +36,7 @@ for (let round = 0; round < ROUNDS; round += 1) {
     }
   }
 }
-/** Relative to the fastest at each length, so that no length outweighs the other. */
+/** Fastest median of each length. Ranks are relative to it, so that both lengths have equal weight. */
 const fastest = TOKENS.map((_, index) => Math.min(...entries.map(({ times }) => median(times[index]))));
 const ranked = entries
   .map(({ file, agreement, times }) => {

@@ -1,10 +1,11 @@
-"""Writes every dynamically quantised form of the shipped encoder that may be onnxruntime's best.
+"""Writes the dynamically quantised forms of the shipped encoder that may be onnxruntime's best.
 
-Enters: the shipped ONNX file (weight-only int8) and the golden rows with their token ids. Leaves in
-a folder: one graph a candidate and `candidates.json` with each one's agreement with the golden
-labels through the linear head. Which is the fastest in wasm, `int8.js` measures. Nothing here is
-shipped: it exists so that the peer is timed at its best. Convolutions stay float: onnxruntime-web's
-integer one made the depthwise layers four times slower at 64 tokens.
+Inputs: the shipped ONNX file (weight-only int8), its head, and the golden rows with their token ids.
+Outputs, in a folder: one graph per candidate, and `candidates.json` with the agreement of each with
+the golden labels through the linear head. `int8.js` measures which is the fastest in wasm. These
+forms are not shipped: they exist so that the benchmark times onnxruntime at its best. Convolutions
+stay float, because onnxruntime-web's integer convolution made the depthwise layers four times slower
+at 64 tokens.
 
 Usage: python int8.py MODEL_FOLDER GOLDEN_FILE OUT_FOLDER
 """
@@ -25,7 +26,7 @@ WEIGHTS = {"int8": QuantType.QInt8, "uint8": QuantType.QUInt8}
 
 
 def main(model: Path, golden: Path, out: Path) -> None:
-    """Write the candidates anew."""
+    """Deletes the old candidates and writes new ones; skips those that onnxruntime cannot run."""
     out.mkdir(parents=True, exist_ok=True)
     for stale in out.glob("*.onnx"):
         stale.unlink()
@@ -36,7 +37,7 @@ def main(model: Path, golden: Path, out: Path) -> None:
     candidates = []
     for table_kept in (True, False):
         source = out / "float.onnx"
-        # The quantiser looks at the nodes of the graph, not into its functions.
+        # The quantiser reads the nodes of the graph, not those of its functions.
         basic = inline_local_functions(onnx.load(model / "onnx" / "model_quantized.onnx"))
         onnx.save(widened(basic, table_kept), source)
         operators = ["MatMul"] if table_kept else ["MatMul", "Gather"]
@@ -47,7 +48,7 @@ def main(model: Path, golden: Path, out: Path) -> None:
                              op_types_to_quantize=operators)
             try:
                 candidates.append({"file": file, "agreement": agreement(out / file, head, rows)})
-            except Exception as error:  # onnxruntime has no kernel for it, or refuses the graph
+            except Exception as error:  # onnxruntime has no kernel, or refuses the graph
                 (out / file).unlink()
                 print(f"int8: {file} does not run: {str(error).splitlines()[0][:160]}", file=sys.stderr)
         source.unlink()
@@ -56,7 +57,7 @@ def main(model: Path, golden: Path, out: Path) -> None:
 
 
 def widened(model: onnx.ModelProto, table_kept: bool) -> onnx.ModelProto:
-    """The graph with float32 weights; the embedding's rows stay int8 if `table_kept`."""
+    """Returns `model`, changed to float32 weights; the embedding table stays int8 if `table_kept`."""
     known = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     axes = {node.output[0]: node for node in model.graph.node}
     renamed, dropped, added = {}, [], []
@@ -69,7 +70,7 @@ def widened(model: onnx.ModelProto, table_kept: bool) -> onnx.ModelProto:
             added.append(numpy_helper.from_array(value, node.output[0]))
             dropped.append(node)
         elif origin is not None and origin.op_type == "Gather" and not table_kept:
-            # Rows are scaled by column, so the table can be scaled before the Gather as well.
+            # The scale is per column, so the table can be scaled before the Gather as well.
             table = known[origin.input[0]].astype(np.float32) * known[node.input[1]]
             name = f"{origin.input[0]}.float"
             added.append(numpy_helper.from_array(table.astype(np.float32), name))
@@ -92,7 +93,7 @@ def widened(model: onnx.ModelProto, table_kept: bool) -> onnx.ModelProto:
 
 
 def dequantised(node: onnx.NodeProto, known: dict[str, np.ndarray], rank: int) -> np.ndarray:
-    """(x - zero point) * scale, along the node's axis when it has a scale for each channel."""
+    """Returns (x - zero point) * scale, along the node's axis if there is one scale per channel."""
     value, scale = known[node.input[0]].astype(np.float32), known[node.input[1]]
     zero = known[node.input[2]].astype(np.float32) if len(node.input) > 2 else np.zeros_like(scale)
     if scale.ndim == 1:
@@ -104,7 +105,7 @@ def dequantised(node: onnx.NodeProto, known: dict[str, np.ndarray], rank: int) -
 
 
 def agreement(graph: Path, head: dict, rows: list[dict]) -> float:
-    """Share of golden rows whose label the graph's embedding keeps, 0 to 1."""
+    """Returns the share of golden rows, 0 to 1, whose label the graph's embedding keeps."""
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     weights, bias = np.array(head["weights"]), np.array(head["bias"])
     right = 0

@@ -1,8 +1,8 @@
-// In this process: our module beside onnxruntime-web, in turns. A line of JSON on stdout.
+// Times our module and onnxruntime-web in this process, in turns. Prints one line of JSON.
 //
-// The answers are checked first: our labels are the golden ones, and onnxruntime's embedding of the
-// same file is ours. An answer of ours is from text to JSON (tokenizer, encoder, head, rule); one of
-// onnxruntime's is the encoder alone, from ids to embedding.
+// It checks the answers first: our labels equal the golden ones, and onnxruntime's embedding of the same
+// file equals ours within a tolerance. Our module runs from text to JSON (tokenizer, encoder, head, rule),
+// onnxruntime runs the encoder alone, from ids to embedding.
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
@@ -15,11 +15,11 @@ import { slowTexts } from "./texts.js";
 import { inTurns } from "./turns.js";
 
 /**
- * Bounds the distance between onnxruntime's embedding and ours along any of seven directions. Ours
- * rounds each layer's inputs to 16 bits; an embedding is about ten long.
+ * Limit of the distance between onnxruntime's embedding and ours along any of seven directions. Our
+ * encoder rounds each layer's inputs to 16 bits. The length of an embedding is about ten.
  */
 const EMBEDDING_TOLERANCE = 2e-3;
-/** Turns at up to 32 tokens, and above. */
+/** Number of turns: `short` for texts of up to 32 tokens, `long` for longer ones. */
 const TURNS = { short: 80, long: 40 };
 
 /** @type {{ tokens: number, text: string, ids: number[] }[]} */
@@ -38,7 +38,7 @@ const peers = {
   ...(existsSync(INT8) && { int8: await peerSession(readFileSync(INT8), "int8") }),
 };
 
-// Before a second model is loaded for the check: memory never shrinks.
+// Reads the memory before the check loads a second model, because memory never shrinks.
 browser.classify(texts[texts.length - 1].text);
 const memory_bytes = memory.buffer.byteLength;
 const slowest = slow();
@@ -76,10 +76,10 @@ async function checkAnswers() {
 }
 
 /**
- * Our embedding as seen through a head that projects it: the page's door answers scores only.
+ * Returns our embedding's projections, read through a special head because the module returns scores only.
  *
  * Row 0 is zero and rows 1 to 7 are unit vectors of random signs, so ln(score k / score 0) is the
- * embedding along vector k. One component off by d moves each by d / sqrt(dim).
+ * embedding along vector k. An error of d in one component moves each projection by d / sqrt(dim).
  */
 function probe() {
   let random = 42;
@@ -109,7 +109,7 @@ function probe() {
   };
 }
 
-/** The label by `head.json`. @param {Float32Array} embedding @returns {string} */
+/** Returns the label that `head.json` gives to an embedding. @param {Float32Array} embedding @returns {string} */
 function label(embedding) {
   const logits = head.weights.map((/** @type {number[]} */ row, /** @type {number} */ index) => dot(row, embedding) + head.bias[index]);
   return head.labels[logits.indexOf(Math.max(...logits))];
@@ -132,7 +132,7 @@ async function sideBySide({ tokens, text, ids }) {
   return Object.fromEntries(Object.entries(times).map(([name, list]) => [name, spread(list)]));
 }
 
-/** Each slow text, slowest first; the tie-break reads every one of them to its end. */
+/** Times each slow text and returns the slowest first. The tie-break is set to read each text to its end. */
 function slow() {
   browser.setTieBreak(undefined, "1", "1");
   const found = slowTexts().map(({ kind, text }) => {

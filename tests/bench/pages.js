@@ -1,5 +1,5 @@
-// What the pages cost those who look at them: how soon the dashboard shows what happened, and the longest time that either
-// page keeps its main thread. Takes the pictures of docs/ on the way. A part of `make bench`.
+// Measures how soon the dashboard shows a change, and the longest task on the main thread of the dashboard and the
+// playground. It also takes the screenshots of docs/. The last part of `make bench`.
 
 import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -18,9 +18,9 @@ const TASK_BAR_MS = 50;
 const LOADS = 10;
 const ROWS = 10_000;
 const WATCHED_MS = 20_000;
-/** Time for what is over, calls on their way or a page that was closed, to leave the cores. */
+/** Wait until calls in flight and closed pages no longer use the cores, in milliseconds. */
 const SETTLED_MS = 1_500;
-/** An hour and a half of a rehearsal, for the picture. */
+/** Wait before the dashboard's screenshot, in milliseconds: another hour of the scaled-time rollout. */
 const HISTORY_MS = 60_000;
 const VIEW = { width: 1100, height: 900 };
 
@@ -47,7 +47,7 @@ try {
   await gate.stop();
 }
 
-/** A page that notes how long its main thread was busy at a time. @param {string} path @param {import("playwright-core").BrowserContextOptions} [options] */
+/** Opens a page that records the longest task of its main thread. @param {string} path @param {import("playwright-core").BrowserContextOptions} [options] */
 async function opened(path, options = {}) {
   const context = await browser.newContext({ viewport: VIEW, locale: "en-GB", ...options });
   const page = await context.newPage();
@@ -62,7 +62,7 @@ async function opened(path, options = {}) {
   return { page, context };
 }
 
-/** The longest task since the last time asked; those below 50 ms are none, says the browser. @param {import("playwright-core").Page} page @returns {Promise<number>} */
+/** Returns the milliseconds of the longest task since the last call; 0 if no task exceeded 50 ms, the browser's limit. @param {import("playwright-core").Page} page @returns {Promise<number>} */
 function longest(page) {
   return page.evaluate(() => {
     const noted = /** @type {any} */ (window);
@@ -72,7 +72,7 @@ function longest(page) {
   });
 }
 
-/** So much of a page from its top. @param {import("playwright-core").Page} page @param {string} path @param {number} height */
+/** Takes a screenshot of the top `height` pixels of a page. @param {import("playwright-core").Page} page @param {string} path @param {number} height */
 async function picture(page, path, height) {
   await page.setViewportSize({ ...VIEW, height });
   await page.evaluate(() => window.scrollTo(0, 0));
@@ -109,7 +109,7 @@ async function dashboard() {
 
 async function playground() {
   progress(`the playground with ${ROWS} rows`);
-  // What it takes is asked of the page, not of a machine that has no core to spare.
+  // Stops the traffic, because the figures are about the page and not about busy cores.
   gate.traffic.rate = 0;
   await pause(SETTLED_MS);
   let loading = 0;
@@ -133,7 +133,7 @@ async function playground() {
   writeFileSync(path, Array.from({ length: ROWS }, (_, at) => `line ${at}: my parcel is late again, and nobody answers`).join("\n"));
   const began = Date.now();
   await page.setInputFiles("#file", path);
-  // Somebody goes on typing.
+  // Types until all rows are answered.
   for (let typed = 0; !(await page.isVisible("#batch-download")); typed += 1) {
     await page.focus("#text");
     await page.keyboard.type("a b ");
@@ -146,7 +146,7 @@ async function playground() {
   return { loading, task, seconds };
 }
 
-/** The playground, loaded in a browser that has seen nothing of it. */
+/** Loads the playground in a new browser context, without a cache. */
 async function ready() {
   const { page, context } = await opened("playground/");
   await page.waitForSelector('html[data-state="ready"]');
@@ -160,7 +160,7 @@ function markdown(board, sheet) {
   return [
     "## Pages",
     "",
-    `In headless Chromium beside the gate on the same machine, the dashboard under 25 calls a second, the playground without; an update is from the gate's answer to a command until the page says it, ${CHANGES} times.`,
+    `In headless Chromium beside the gateway on the same machine. The dashboard runs under 25 calls a second, the playground without traffic. An update takes from the gateway's response to a command until the page shows it; ${CHANGES} updates were measured.`,
     "",
     "| what | found | bar |",
     "|---|---|---|",
@@ -168,7 +168,7 @@ function markdown(board, sheet) {
     `| dashboard, update, longest | ${Math.round(board.most)} ms | ${UPDATE_BAR_MS} ms: ${verdict(board.most <= UPDATE_BAR_MS)} |`,
     `| dashboard, longest task | ${task(board.task)} | ${TASK_BAR_MS} ms: ${verdict(board.task <= TASK_BAR_MS)} |`,
     `| playground, longest task while it loads, ${LOADS} times | ${task(sheet.loading)} | ${TASK_BAR_MS} ms: ${verdict(sheet.loading <= TASK_BAR_MS)} |`,
-    `| playground, longest task while ${ROWS} rows are answered and somebody types | ${task(sheet.task)} | ${TASK_BAR_MS} ms: ${verdict(sheet.task <= TASK_BAR_MS)} |`,
+    `| playground, longest task with ${ROWS} rows being answered while a user types | ${task(sheet.task)} | ${TASK_BAR_MS} ms: ${verdict(sheet.task <= TASK_BAR_MS)} |`,
     `| playground, ${ROWS} rows beside the typing | ${sheet.seconds.toFixed(1)} s | |`,
     "",
   ].join("\n");

@@ -1,10 +1,10 @@
-// onnxruntime-web in one thread, set up in the ways that it is compared in.
+// Creates onnxruntime-web sessions with one thread, in each configuration of the comparison.
 
 import { readFileSync } from "node:fs";
 
 import { ENCODER, INT8 } from "./files.js";
 
-/** Filled when onnxruntime-web makes its memory: its module is handed one. @type {WebAssembly.Memory[]} */
+/** Memories that onnxruntime-web creates and passes to its module. @type {WebAssembly.Memory[]} */
 const memories = [];
 WebAssembly.Memory = class extends WebAssembly.Memory {
   /** @param {WebAssembly.MemoryDescriptor} descriptor */
@@ -14,18 +14,18 @@ WebAssembly.Memory = class extends WebAssembly.Memory {
   }
 };
 
-/** Bytes of the largest memory made, at its largest: it never shrinks. */
+/** Returns the size of the largest memory in bytes; memory never shrinks, so this is its maximum so far. */
 export const peerMemory = () => Math.max(0, ...memories.map(({ buffer }) => buffer.byteLength));
 
 const ort = await import("onnxruntime-web");
 ort.env.wasm.numThreads = 1;
-// Read here, so that reading is no part of the start, as for our own module.
+// Read here, so that reading is not part of the start, as for our own module.
 ort.env.wasm.wasmBinary = readFileSync("node_modules/onnxruntime-web/dist/ort-wasm-simd-threaded.wasm");
 
 /**
- * `same`: the shipped file with its weights widened to float32 once at load, as we do. `default`: the
- * shipped file as onnxruntime takes it by itself, weights kept in 8 bits, which is slower in wasm.
- * `int8`: its best form.
+ * `same`: the shipped file with its weights widened to float32 once at load; our module widens them to 16 bits.
+ * `default`: the shipped file with onnxruntime's default settings, which keep the weights in 8 bits and are
+ * slower in wasm. `int8`: the fastest int8 form.
  * @typedef {"same" | "default" | "int8"} Peer
  */
 
@@ -45,7 +45,7 @@ export async function peerSession(bytes, peer) {
   const [input] = session.inputNames;
   const [output] = session.outputNames;
   return {
-    /** Ids of one text to its embedding. @param {ArrayLike<number>} ids @returns {Promise<Float32Array>} */
+    /** Computes the embedding of one text from its token ids. @param {ArrayLike<number>} ids @returns {Promise<Float32Array>} */
     async embed(ids) {
       const whole = BigInt64Array.from(Array.from(ids, BigInt));
       const found = await session.run({ [input]: new ort.Tensor("int64", whole, [1, whole.length]) });

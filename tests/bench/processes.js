@@ -1,18 +1,18 @@
-// Child processes that cannot outlive the bench: each is the head of its own process group, which is
-// ended by its id when it is done with, when the bench fails, and on Ctrl-C.
+// Starts child processes that cannot outlive the bench. Each child leads its own process group, which is
+// ended by its id after use, when the bench fails, and on Ctrl-C.
 
 import { spawn } from "node:child_process";
 import { basename } from "node:path";
 
-/** How long a group may take to end by itself before it is killed. */
+/** Time between SIGTERM and SIGKILL for a group, in milliseconds. */
 const PATIENCE_MS = 5_000;
-/** Above what anything started here needs on a busy machine. */
+/** Limit of the wait for output, in milliseconds; above the need of any program on a busy machine. */
 const READY_MS_MAX = 120_000;
 
 /** @type {Set<{ signal: (name: NodeJS.Signals) => void, stop: () => Promise<void> }>} */
 const running = new Set();
 
-// The last resort, where nothing can be waited for.
+// An exit handler cannot wait, so it kills every group that still runs.
 process.on("exit", () => running.forEach(({ signal }) => signal("SIGKILL")));
 for (const [name, code] of /** @type {const} */ ([["SIGINT", 130], ["SIGTERM", 143], ["SIGHUP", 129]])) {
   process.on(name, async () => {
@@ -46,7 +46,7 @@ export function start(program, args, env = {}) {
   });
   const ended = end.finally(() => running.delete(self));
 
-  /** To the whole group: wrangler's workerd and esbuild too. @param {NodeJS.Signals} name */
+  /** Signals the whole group, which includes wrangler's workerd and esbuild. @param {NodeJS.Signals} name */
   const signal = (name) => {
     try {
       if (child.pid) process.kill(-child.pid, name);
@@ -59,13 +59,13 @@ export function start(program, args, env = {}) {
   const self = {
     signal,
     stderr: child.stderr,
-    /** Its stdout, once it has ended well. */
+    /** Waits for the end and returns stdout; throws if the exit code is not 0. */
     async result() {
       const { code, why } = await ended;
       if (code !== 0) throw failure(why);
       return output.stdout;
     },
-    /** Waits for what matches in its output. @param {RegExp} pattern @returns {Promise<RegExpMatchArray>} */
+    /** Waits until stdout matches; throws if the process ends or the time is over. @param {RegExp} pattern @returns {Promise<RegExpMatchArray>} */
     printed(pattern) {
       return new Promise((resolve, reject) => {
         const timer = setTimeout(() => reject(failure("was not ready in time")), READY_MS_MAX);
@@ -87,7 +87,7 @@ export function start(program, args, env = {}) {
       const timer = setTimeout(() => signal("SIGKILL"), PATIENCE_MS);
       await ended;
       clearTimeout(timer);
-      // A child of a head that is gone already.
+      // Ends children that are left after the leader of the group has ended.
       signal("SIGKILL");
     },
   };
@@ -96,7 +96,7 @@ export function start(program, args, env = {}) {
 }
 
 /**
- * Runs a script of the bench in a fresh Node and answers the JSON it prints; its stderr passes through.
+ * Runs a script of the bench in a new Node process and returns the JSON it prints. It forwards the stderr.
  * @param {string} script @param {string[]} args
  */
 export async function inNode(script, ...args) {

@@ -1,8 +1,8 @@
-// The measured values as tables: plain ones for a terminal, and Markdown for the README.
+// Formats the measured values as tables: plain text for a terminal, Markdown for docs/benchmarks.md.
 
 import { median } from "./stats.js";
 
-/** What the figures are held against. Printed, never asserted. */
+/** Limits that the report prints beside the figures; the bench never asserts them. */
 const BARS = {
   start_ms: 400,
   median_ms: /** @type {Record<number, number>} */ ({ 16: 2, 64: 8 }),
@@ -48,8 +48,8 @@ export function markdown(report) {
   const facts = { title: "", head: ["", "found", "bar"], rows: bars(report) };
   return [
     `\`make bench\`, ${about.date}, commit ${about.commit}, Node ${about.node}, workerd ${about.workerd}, ` +
-      `onnxruntime-web ${about.onnxruntime_web} (wasm, one thread), ${about.cpu}. Median / p99 of one answer; ` +
-      "ours from text to JSON, onnxruntime's the encoder alone.",
+      `onnxruntime-web ${about.onnxruntime_web} (wasm, one thread), ${about.cpu}. Median / p99 of one classification. ` +
+      "Ours runs from text to JSON; onnxruntime's is the encoder alone.",
     marked({ title: "", head, rows }),
     marked(facts),
   ].join("\n\n");
@@ -60,7 +60,7 @@ function speedNode({ node, int8 }) {
   const peers = PEERS.filter(([name]) => name !== "int8" || int8);
   return {
     title: "Node, ms: median / p99; ours from text to JSON, onnxruntime-web's from ids to embedding",
-    head: ["tokens", "ours", "of it tokenizer", ...peers.flatMap(([, title]) => [title, "ours / it"])],
+    head: ["tokens", "ours", "of which tokenizer", ...peers.flatMap(([, title]) => [title, "ours / it"])],
     rows: node.speed.map((/** @type {any} */ at) => [
       `${at.tokens}`,
       against(at.tokens, at.ours),
@@ -114,7 +114,7 @@ function slowest({ node, workerd }) {
   const inWorkerd = new Map(workerd.slowest.map((/** @type {any} */ entry) => [entry.kind, entry]));
   return {
     title:
-      "The slowest texts of 64 KiB, ms, medians of 3, the tie-break made to read all; linear memory after them: " +
+      "The slowest texts of 64 KiB, ms, medians of 3, each read to its end by the tie-break; linear memory after them: " +
       `Node ${megabytes(node.memory_after_slowest_bytes)}, workerd ${megabytes(workerd.memory_after_slowest_bytes)}`,
     head: ["text", "Node", "workerd"],
     rows: node.slowest.map((/** @type {any} */ { kind, median_ms }) => [
@@ -131,16 +131,16 @@ function sizes({ size }) {
     title: "Sizes, MB of 10^6 bytes",
     head: ["", "raw", "gzip", "bar"],
     rows: [
-      row("model worker's module, model within", size.model_worker, workerBar(size)),
+      row("model worker's module, with the model", size.model_worker, workerBar(size)),
       row("page's module", size.page_module),
       row("model's six files", size.model_files),
-      row("of them the encoder", size.encoder),
+      row("of which the encoder", size.encoder),
       row("onnxruntime-web's module", size.ort_module),
     ],
   };
 }
 
-/** The figures that have a bar, and the memory. @param {any} report */
+/** Returns the rows of the second Markdown table: figure, value and bar. @param {any} report */
 function bars(report) {
   const { node, workerd, size } = report;
   const at = (/** @type {any[]} */ speed, /** @type {number} */ count) => speed.find(({ tokens }) => tokens === count);
@@ -175,11 +175,11 @@ function notes({ node, int8 }) {
   const { golden_rows, embedding_difference_max, int8_agreement } = node.answers;
   const form = int8
     ? `its int8 form ${int8.file.replace(".onnx", "")} keeps ${(int8_agreement * 100).toFixed(1)} % of the labels`
-    : "none of its int8 forms keeps enough of the labels";
+    : "no int8 form keeps enough of the labels";
   return [
-    `answers: ${golden_rows} of ${golden_rows} golden labels in Node and in workerd; onnxruntime-web's embedding within ` +
-      `${embedding_difference_max.toExponential(1)} of ours; ${form}`,
-    '"same file" has its weights widened once at load (session.disable_quant_qdq), as ours are; by default onnxruntime-web keeps ' +
+    `answers: ${golden_rows} of ${golden_rows} golden labels in Node and in workerd; onnxruntime-web's embedding differs by at most ` +
+      `${embedding_difference_max.toExponential(1)}; ${form}`,
+    '"same file" has its weights widened once at load (session.disable_quant_qdq), like ours; by default onnxruntime-web keeps ' +
       "them in 8 bits, which is slower",
   ];
 }
@@ -191,7 +191,7 @@ const workerdStart = (report) =>
 /** @param {any} size */
 const workerBar = (size) => held(size.model_worker.gzip_bytes, BARS.worker_gzip_bytes, (bytes) => `${megabytes(bytes)} gzip`);
 
-/** Median and p99, with the bar where that many tokens have one. @param {number} tokens @param {any} times */
+/** Formats median and p99, with the bar if this number of tokens has one. @param {number} tokens @param {any} times */
 const against = (tokens, times) => {
   const bar = BARS.median_ms[tokens];
   return both(times) + (bar ? ` (${held(times.median_ms, bar, (ms) => `${ms} ms`)})` : "");
@@ -218,7 +218,7 @@ const fixed = (ms) => (ms < 10 ? ms.toFixed(2) : ms.toFixed(1));
 /** @param {number} bytes */
 const megabytes = (bytes) => `${(bytes / 1e6).toFixed(bytes === BARS.worker_gzip_bytes ? 0 : 2)} MB`;
 
-/** Columns padded to their widest cell. @param {Table} table */
+/** Formats a table with each column padded to its widest cell. @param {Table} table */
 function plain({ title, head, rows }) {
   const widths = head.map((cell, index) => Math.max(...[cell, ...rows.map((row) => row[index])].map(({ length }) => length)));
   const line = (/** @type {string[]} */ row) => row.map((cell, index) => cell.padEnd(widths[index])).join("  ").trimEnd();

@@ -1,8 +1,10 @@
-// Speed, start, memory and size, ours beside onnxruntime-web: `make bench`, about three minutes.
+// Measures speed, start, memory and size of our module and of onnxruntime-web. The first part of `make bench`,
+// about three minutes.
 // Usage: node tests/bench/run.js [--json FILE] [--markdown]
 //
-// No time is asserted: figures stand beside their bars. Answers are: ours are the golden labels in
-// Node and in workerd, the model worker's are ours, and onnxruntime's embedding is ours.
+// The bench asserts no time and prints each figure with its bar. It asserts the answers: our labels equal the
+// golden ones in Node and in workerd, the model worker's labels equal ours, and onnxruntime's embedding equals
+// ours within a tolerance.
 // BENCH_BUILD=build measures the test build instead of the shipped one.
 
 import { execFileSync } from "node:child_process";
@@ -17,7 +19,7 @@ import { markdown, tables } from "./report.js";
 import { textsByTokens } from "./texts.js";
 import { coldStart, inside, overHttp, stage } from "./workerd.js";
 
-/** Fresh processes for each start. */
+/** Number of cold starts in Node, each in a new process. */
 const STARTS = 7;
 const STARTS_WORKERD = 5;
 const PYTHON = "tests/bench/.venv/bin/python";
@@ -36,7 +38,7 @@ try {
   process.exitCode = 1;
 }
 
-/** One clear line for what is missing. */
+/** Throws an error that names the first missing file and the command that makes it. */
 function needed() {
   for (const [file, what] of [
     [MODEL_WORKER, "make PROFILE=edge workers"],
@@ -78,7 +80,7 @@ async function measure() {
   return { about, texts: texts.map(({ tokens, text }) => ({ tokens, text })), size, int8, starts, node, startsWorkerd, workerd, http };
 }
 
-/** Texts of exact token counts with our answers, which the other processes read. */
+/** Returns texts of exact token counts with our answers, and writes them for the other processes. */
 async function prepare() {
   const { glue, bytes } = await pageModule();
   glue.initSync({ module: new WebAssembly.Module(bytes) });
@@ -86,7 +88,7 @@ async function prepare() {
   const longest = TOKEN_COUNTS[TOKEN_COUNTS.length - 1];
   const count = (/** @type {string} */ text) => {
     const found = browser.tokens(text)?.length ?? 0;
-    // A text that is cut has the greatest count too.
+    // A truncated text has the greatest count too.
     return found === longest && JSON.parse(browser.classify(text)).truncated ? Infinity : found;
   };
   const texts = textsByTokens(count).map(({ tokens, text }) => ({
@@ -100,7 +102,7 @@ async function prepare() {
   return texts;
 }
 
-/** onnxruntime-web's best int8 form, made again when the model is newer; null when none is good enough. */
+/** Returns onnxruntime-web's fastest int8 form, made again if a source is newer; null if no form is good enough. */
 async function int8Form() {
   const sources = [ENCODER, `${MODEL}/head.json`, "tests/data/golden.jsonl", "tests/bench/int8.py", "tests/bench/int8.js"];
   const newest = Math.max(...sources.map((file) => statSync(file).mtimeMs));

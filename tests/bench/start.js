@@ -1,6 +1,6 @@
-// One cold start in this process: `node start.js ours|same|default|int8`, a line of JSON on stdout.
+// Times one cold start in this process and prints one line of JSON: `node start.js ours|same|default|int8`.
 //
-// Files are read before the clock starts; what is timed is from bytes to the first answer.
+// It reads the files before the clock starts, and measures from the bytes to the first answer.
 
 import { readFileSync } from "node:fs";
 
@@ -37,7 +37,7 @@ async function ours() {
   };
 }
 
-/** Its module is compiled and instantiated inside the making of the first session. @param {import("./peers.js").Peer} which */
+/** onnxruntime-web compiles and instantiates its module while it creates the first session. @param {import("./peers.js").Peer} which */
 async function peer(which) {
   const { peerFile, peerMemory, peerSession } = await import("./peers.js");
   const bytes = readFileSync(peerFile(which));

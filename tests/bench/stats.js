@@ -1,6 +1,6 @@
 // Quantiles of a list of numbers.
 
-/** The smallest value with at least a share `q` of the list at or below it. @param {number[]} values @param {number} q */
+/** Returns the smallest value with at least a share `q`, 0 to 1, of the list at or below it. @param {number[]} values @param {number} q */
 export function quantile(values, q) {
   const sorted = [...values].sort((a, b) => a - b);
   return sorted[Math.max(0, Math.ceil(q * sorted.length) - 1)];

@@ -1,7 +1,7 @@
-// What telemetry costs: lines a second of `jeffrey analyze` and the memory it takes, events a second from the
-// queue into the ledger, workerd's time for a request with events and without. The third part of `make bench`.
+// Measures telemetry: lines a second and memory of `jeffrey analyze`, events a second from the queue into the
+// event store, and workerd's CPU time for a request with and without events. The third part of `make bench`.
 //
-// No time is asserted; counts are: an event that is lost or counted twice fails the bench.
+// The bench asserts no time. It fails if an event is lost or counted twice.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -15,12 +15,12 @@ import { quantile } from "./stats.js";
 const LINES = 10_000_000;
 const EVENTS = 5_000;
 const CONSUMER_BAR = 2_000;
-/** The queue's largest batch. */
+/** Largest batch of the queue, in events. */
 const BATCH = 100;
 const ROUNDS = 8;
 const REQUESTS = 500;
 const COST_BAR_MS = 1;
-/** Steps of the kernel's clock in a second. */
+/** Ticks of the kernel's clock in a second. */
 const TICKS = 100;
 
 const progress = (/** @type {string} */ line) => console.error(`bench: ${line}`);
@@ -37,8 +37,8 @@ try {
     "|---|---|---|",
     `| \`jeffrey analyze\`: lines a second, of ${LINES} | ${Math.round(analyze.lines_s)} |  |`,
     `| … its largest memory | ${analyze.mb.toFixed(1)} MB |  |`,
-    `| queue, consumer and ledger in wrangler dev: events a second, ${EVENTS} at once | ${Math.round(EVENTS / consumer_s)} | at least ${CONSUMER_BAR} |`,
-    `| workerd's CPU for a forwarded request, without events / with (queue, consumer and ledger included) | ${cost.off_ms.toFixed(2)} / ${cost.on_ms.toFixed(2)} ms |  |`,
+    `| queue, consumer and event store in wrangler dev: events a second, ${EVENTS} at once | ${Math.round(EVENTS / consumer_s)} | at least ${CONSUMER_BAR} |`,
+    `| workerd's CPU for a forwarded request, without events / with (queue, consumer and event store included) | ${cost.off_ms.toFixed(2)} / ${cost.on_ms.toFixed(2)} ms |  |`,
     `| … the median of ${ROUNDS} differences | ${cost.more_ms.toFixed(2)} ms | at most ${COST_BAR_MS} ms |`,
   ].join("\n"));
 } catch (error) {
@@ -58,7 +58,7 @@ function event(at) {
   });
 }
 
-/** Lines a second and the largest memory, in MB, of one run over a pipe. */
+/** Returns the lines a second and the largest memory in MB of one run over a pipe. */
 async function analyzed() {
   const some = `${Array.from({ length: 10_000 }, (_, at) => event(at)).join("\n")}\n`;
   const child = spawn("target/release/jeffrey", ["analyze", "-", "--cohort", "all", "--json"], { stdio: ["pipe", "pipe", "inherit"] });
@@ -80,12 +80,12 @@ async function analyzed() {
   return { lines_s: LINES / seconds, mb: kb / 1_000 };
 }
 
-/** Seconds from the first event in the queue to the last one in the ledger. */
+/** Returns the seconds from the first event in the queue to the last one in the event store. */
 async function consumed() {
   const gate = await startGate({ LOG_EVENTS: "off" }, { model: "none", build: BUILD, feeder: "jeffrey-events" });
   try {
     const standing = async () => /** @type {any} */ (await (await gate.own("/v1/sinks", { token: SECRETS.JEFFREY_VIEWER_TOKEN })).json());
-    // A first batch, so that no start is measured.
+    // A first batch, so that the figure excludes the start.
     await gate.feed(Array.from({ length: BATCH }, (_, at) => event(at)));
     await until(async () => (await standing()).events === BATCH);
     const events = Array.from({ length: EVENTS }, (_, at) => event(at));
@@ -100,7 +100,7 @@ async function consumed() {
   }
 }
 
-/** Milliseconds of workerd's CPU for a request: two sessions beside each other, asked in turns. */
+/** Returns workerd's CPU milliseconds for a request, from two sessions that get requests in turns. */
 async function costs() {
   const variables = { INITIAL_SHARE: "0%", LOG_EVENTS: "off", DEBUG_HEADERS: "off" };
   const none = (/** @type {string} */ toml) => toml
@@ -121,9 +121,9 @@ async function costs() {
         for (let at = 0; at < REQUESTS; at += 10) {
           await Promise.all(Array.from({ length: 10 }, (_, more) => gate.classify({ text: "I am so happy", user_id: `user-${at + more}` })));
         }
-        // What follows a request is its cost as well.
+        // The cost of a request includes the delivery of its event.
         if (name === "on") await until(async () => (await events()) === (round + 1) * REQUESTS);
-        // The first round starts what there is to start.
+        // The first round is a warm-up.
         if (round > 0) spent[name].push(((cpuSeconds(gate.group) - before) * 1_000) / REQUESTS);
       }
     }
@@ -134,7 +134,7 @@ async function costs() {
   }
 }
 
-/** Seconds that the workerd processes of a group have computed. @param {number} group */
+/** Returns the CPU seconds of the workerd processes of a group. @param {number} group */
 function cpuSeconds(group) {
   let ticks = 0;
   for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
@@ -142,10 +142,10 @@ function cpuSeconds(group) {
     try {
       stat = readFileSync(`/proc/${pid}/stat`, "utf8");
     } catch {
-      // It ended meanwhile.
+      // The process has ended.
       continue;
     }
-    // The name stands in parentheses and may hold anything; state, parent, group … follow.
+    // The name is in parentheses and may contain any character; state, parent, group and so on follow.
     const name = stat.slice(stat.indexOf("(") + 1, stat.lastIndexOf(")"));
     const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
     if (name === "workerd" && Number(fields[2]) === group) ticks += Number(fields[11]) + Number(fields[12]);

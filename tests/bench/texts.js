@@ -1,8 +1,8 @@
-// Texts of an exact number of tokens, and the texts that may take longest.
+// Makes texts of an exact number of tokens, and texts that may take longest.
 
 import { TOKEN_COUNTS } from "./files.js";
 
-/** The longest text that is taken, in bytes of UTF-8. */
+/** Longest text that the classifier accepts, in bytes of UTF-8. */
 const BYTES_MAX = 64 * 1024;
 
 const WORDS = `Je suis furieux, c’est inadmissible : le colis est arrivé ouvert, personne ne répond au téléphone
@@ -10,11 +10,11 @@ et le remboursement promis lundi n’est toujours pas là. I waited an hour on t
 so please tell me who can help, because I am tired and sad and a bit afraid of losing the money I saved.
 Merci quand même à la dame du magasin, elle a été gentille et drôle, et ma fille était ravie de la surprise !`.split(/\s+/);
 
-/** What ends a text one token short. */
+/** Short endings, for when the next word has too many tokens. */
 const ENDS = [" !", " ?", ".", " a", " là", "!"];
 
 /**
- * One text for each of `TOKEN_COUNTS`, marks included.
+ * Returns one text for each of `TOKEN_COUNTS`. A count includes the special tokens.
  * @param {(text: string) => number} count
  */
 export function textsByTokens(count) {
@@ -36,7 +36,7 @@ function textOf(tokens, count) {
   return text;
 }
 
-/** Texts of 64 KiB, each a different way to be slow. */
+/** Returns texts of up to 64 KiB, each slow for a different reason. */
 export function slowTexts() {
   return [
     { kind: "one long word", text: letters(BYTES_MAX, Infinity) },
@@ -63,12 +63,12 @@ function filled(piece) {
   return piece.repeat(Math.floor(BYTES_MAX / Buffer.byteLength(piece)));
 }
 
-/** Letters in a fixed disorder, a space after each `word` of them. @param {number} length @param {number} word */
+/** Returns pseudo-random letters, the same in every run, with a space after each `word` of them. @param {number} length @param {number} word */
 function letters(length, word) {
   let random = 42;
   let text = "";
   while (text.length < length) {
-    // Numerical Recipes' generator: any does, a seeded one gives the same text each time.
+    // The generator of Numerical Recipes; any generator with a fixed seed would do.
     random = (Math.imul(random, 1664525) + 1013904223) >>> 0;
     text += text.length % (word + 1) === word ? " " : String.fromCharCode(97 + ((random >>> 16) % 26));
   }

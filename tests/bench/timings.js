@@ -42,7 +42,7 @@ function made(...args) {
   }));
 }
 
-/** Runs `make dev` until it welcomes, and ends it. */
+/** Runs `make dev` until it prints its welcome, and ends it. */
 function welcomed() {
   return /** @type {Promise<void>} */ (new Promise((resolve, reject) => {
     const child = spawn("make", ["dev"], { cwd: clone, env, stdio: ["ignore", "pipe", "inherit"], detached: true });
@@ -64,7 +64,7 @@ function ended(child) {
   return /** @type {Promise<void>} */ (new Promise((resolve) => child.once("exit", () => resolve())));
 }
 
-/** How many packages cargo compiled for the wasm build, and in how many units: a build script is two more. */
+/** Returns the numbers of packages and units that cargo compiled for wasm. A build script is two more units. */
 function compiled() {
   const args = execFileSync("make", ["--silent", "wasm-build-command"], { cwd: clone, env, encoding: "utf8" }).trim().split(" ");
   const output = execFileSync("cargo", [...args, "--message-format", "json"], {

@@ -1,10 +1,10 @@
-// Times of several in turns, so that what else the machine does meets all of them alike.
+// Times several functions in turns, so that other work of the machine affects all of them equally.
 
-/** Timed in a row before the next one's turn, after one run untimed: nobody runs on another's caches. */
+/** Timed runs in each turn, after one untimed run that fills the function's caches. */
 const RUNS_PER_TURN = 5;
 
 /**
- * Milliseconds of every timed run, under the names.
+ * Returns the milliseconds of every timed run, by name.
  * @param {Record<string, () => unknown>} runs @param {number} turns
  */
 export async function inTurns(runs, turns) {

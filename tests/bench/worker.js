@@ -1,9 +1,9 @@
-// The page's module timed inside workerd. Each path is one measurement; it is served locally only.
+// Times the page's module inside workerd. Each path is one measurement. The worker runs locally only.
 //
-// The clock of a local workerd advances in steps of 1 ms during work (deployed, it stands still): a
-// median comes from batches long enough for that, a single run is a whole number of milliseconds.
+// In a local workerd the clock advances in steps of 1 ms during computation; in a deployed Worker it stops.
+// So a median comes from long batches, and a single run takes a whole number of milliseconds.
 
-// @ts-ignore: `workerd.js` puts these eight beside this file's copy.
+// @ts-ignore: `workerd.js` copies these eight files beside the copy of this file.
 import { Browser, initSync } from "./jeffrey_edge.js";
 // @ts-ignore
 import module from "./jeffrey_edge_bg.wasm";
@@ -29,7 +29,7 @@ let memory;
 
 /** @type {Record<string, (body: any) => any>} */
 const measurements = {
-  /** The module comes compiled: workerd does that before any script runs. */
+  /** Excludes compilation: workerd compiles the module before any script runs. */
   "/start"({ text }) {
     const began = Date.now();
     memory = initSync({ module }).memory;
@@ -44,17 +44,17 @@ const measurements = {
     };
   },
   "/memory": () => ({ memory_bytes: memory.buffer.byteLength }),
-  /** Labels of texts, before any tie-break. */
+  /** Labels of texts, without the tie-break. */
   "/labels": ({ texts }) => texts.map((/** @type {string} */ text) => JSON.parse(browser.classify(text, false)).primary),
-  /** Milliseconds a run, one number a batch. */
+  /** Milliseconds for each run, one number for each batch. */
   "/batches"({ text, batches, batch_ms_min }) {
     let runs = 1;
     while (batch(text, runs) < batch_ms_min) runs *= 2;
     return Array.from({ length: batches }, () => batch(text, runs) / runs);
   },
-  /** Milliseconds of single runs, in whole steps of the clock. */
+  /** Milliseconds of single runs, whole numbers. */
   "/singles": ({ text, runs }) => Array.from({ length: runs }, () => batch(text, 1)),
-  /** The slowest texts: the tie-break reads every one of them to its end. */
+  /** Milliseconds of single runs of a slow text, which the tie-break is set to read to its end. */
   "/slowest"({ text, runs }) {
     browser.setTieBreak(undefined, "1", "1");
     const found = Array.from({ length: runs }, () => batch(text, 1));

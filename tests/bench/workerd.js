@@ -1,4 +1,4 @@
-// `wrangler dev` on a port of its own, and what is measured through it.
+// Starts `wrangler dev` on a free port and measures through it.
 
 import assert from "node:assert/strict";
 import { copyFileSync, mkdirSync, rmSync } from "node:fs";
@@ -12,7 +12,7 @@ import { quantile, spread } from "./stats.js";
 import { slowTexts } from "./texts.js";
 
 const FOLDER = `${WORK}/worker`;
-/** Ten to twenty steps of the clock, which make a median good to a twentieth. */
+/** Shortest batch, in milliseconds: at least 20 steps of the clock, so a batch is exact to a twentieth. */
 const BATCH_MS_MIN = 20;
 const BATCHES = 30;
 const SINGLES = 300;
@@ -20,23 +20,23 @@ const REQUESTS = { untimed: 20, timed: 300 };
 
 /** @typedef {{ tokens: number, text: string }} Entry */
 
-/** Puts the bench's worker together; wrangler leaves its own files beside it, so not in tests/. */
+/** Copies the bench's worker and its files out of tests/, because wrangler writes files beside it. */
 export function stage() {
   rmSync(FOLDER, { recursive: true, force: true });
   mkdirSync(FOLDER, { recursive: true });
   for (const file of ["tests/bench/worker.js", "tests/bench/wrangler.toml"]) copyFileSync(file, `${FOLDER}/${basename(file)}`);
   for (const name of ["jeffrey_edge.js", "jeffrey_edge_bg.wasm"]) copyFileSync(`${BUILD}/browser/${name}`, `${FOLDER}/${name}`);
-  // wrangler would read .json as JavaScript values; .bin comes as bytes.
+  // wrangler would import .json as JavaScript values; it imports .bin as bytes.
   for (const file of MODEL_FILES) copyFileSync(file, `${FOLDER}/${basename(file).replace(/\.\w+$/, ".bin")}`);
 }
 
-/** One cold start of the page's module in a fresh workerd. @param {string} text */
+/** Times one cold start of the page's module in a new workerd. @param {string} text */
 export async function coldStart(text) {
   return withWrangler(["-c", `${FOLDER}/wrangler.toml`], (post) => post("/start", { text }));
 }
 
 /**
- * Everything that is timed inside workerd.
+ * Checks the golden labels and takes all measurements inside workerd.
  * @param {Entry[]} texts @param {(line: string) => void} progress
  */
 export async function inside(texts, progress) {
@@ -63,7 +63,7 @@ export async function inside(texts, progress) {
 }
 
 /**
- * The model worker over HTTP on loopback, one request at a time on one connection.
+ * Times the model worker over HTTP on loopback, one request at a time on one connection.
  * @param {(Entry & { primary: string })[]} texts @param {(line: string) => void} progress
  */
 export async function overHttp(texts, progress) {
@@ -76,7 +76,7 @@ export async function overHttp(texts, progress) {
       speed.push({ tokens, ...(await requests(() => post("/v1/classify", { text }))) });
       progress(`model worker over HTTP, ${tokens} tokens`);
     }
-    // The same way without a classification: what HTTP, wrangler's proxy and workerd take.
+    // The same path without a classification: the time of HTTP, wrangler's proxy and workerd.
     return { speed, health: await requests(() => get("/health")) };
   });
 }
@@ -119,7 +119,7 @@ async function withWrangler(args, use) {
 }
 
 /**
- * One request and its JSON.
+ * Sends one request and returns the JSON of its response; rejects a status other than 200.
  * @param {import("node:http").RequestOptions} options @param {string} body @returns {Promise<any>}
  */
 function exchange(options, body) {

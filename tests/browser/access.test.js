@@ -1,4 +1,4 @@
-// The page for those who use a keyboard, a screen reader, a phone, or want less motion.
+// Tests the page with axe-core, a keyboard, a screen reader, reduced motion and a narrow viewport.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -15,7 +15,7 @@ let server;
 let node;
 before(async () => {
   if (skip) return;
-  // One after the other: what has started is known, and ends, when the next does not start.
+  // One after the other, so that `after` can close the first if the second fails to start.
   server = await serve();
   node = await inNode();
 });
@@ -27,7 +27,7 @@ after(async () => {
 /** @param {string} text */
 const expected = (text) => JSON.parse(node.classifier.classify(text));
 
-/** Faults that axe-core sees, best practices included. @param {import("./host.js").Page} page */
+/** Returns the violations that axe-core finds, best practices included. @param {import("./host.js").Page} page */
 async function violations(page) {
   await page.evaluate(axe.source);
   const found = await page.evaluate(async () => {
@@ -52,7 +52,7 @@ for (const locale of ["en", "fr"]) {
       const long = "one more word and ".repeat(60);
       await page.fill("#text", long);
       await shows(page, expected(long));
-      // The mark is shown whatever the model thinks, so that its contrast is checked.
+      // Shows the low-confidence mark at any confidence, so that axe-core checks its contrast.
       await page.$eval("#low-confidence", (mark) => mark.removeAttribute("hidden"));
       await page.evaluate(() => Promise.all(document.getAnimations().map((one) => one.finished)));
       assert.deepEqual(await violations(page), [], "with an answer");
@@ -82,7 +82,7 @@ for (const locale of ["en", "fr"]) {
   }
 }
 
-test("a keyboard alone reaches everything, in order, with a visible focus", options, async () => {
+test("the keyboard alone reaches every control in order, with a visible focus", options, async () => {
   const { page, context } = await open();
   await page.goto(server.origin);
   await reach(page, "ready");
@@ -103,7 +103,7 @@ test("a keyboard alone reaches everything, in order, with a visible focus", opti
   await page.keyboard.press("Enter");
   const last = examples.en.length - 1;
   await shows(page, expected(examples.en[last]));
-  // Back to the box, which Tab leaves.
+  // Moves the focus back to the text box.
   for (const _ of ["clear", ...examples.en]) await page.keyboard.press("Shift+Tab");
   await page.keyboard.press("ControlOrMeta+A");
   await page.keyboard.type("typed by hand");
@@ -119,7 +119,7 @@ test("a keyboard alone reaches everything, in order, with a visible focus", opti
   await close(context);
 });
 
-test("a screen reader gets names, the table with its numbers, and the answer in words", options, async () => {
+test("a screen reader gets the names of the controls and a table of all scores", options, async () => {
   const { page, context } = await open();
   await page.goto(server.origin);
   await reach(page, "ready");
@@ -143,9 +143,9 @@ test("a screen reader gets names, the table with its numbers, and the answer in 
   await close(context);
 });
 
-test("an answer is read aloud once, after a pause in typing", options, async () => {
+test("an answer is announced once, after a pause in typing", options, async () => {
   const { page, context } = await open();
-  // The page's timers run when the test says so; the worker's answers come when they come.
+  // The test controls the page's timers; the worker answers in real time.
   const start = Date.UTC(2026, 0, 1);
   await page.clock.install({ time: start });
   await page.goto(server.origin);
@@ -175,7 +175,7 @@ test("an answer is read aloud once, after a pause in typing", options, async () 
   await close(context);
 });
 
-test("who asks for less motion gets none", options, async () => {
+test("a request for reduced motion turns off all transitions, and only that does", options, async () => {
   for (const reducedMotion of /** @type {const} */ (["no-preference", "reduce"])) {
     const { page, context } = await open({ reducedMotion });
     await page.goto(server.origin);
@@ -188,9 +188,9 @@ test("who asks for less motion gets none", options, async () => {
   }
 });
 
-test("at phone width nothing is cut or scrolls sideways, in both languages", options, async () => {
+test("at a width of 320 pixels no element passes the right edge, in both languages", options, async () => {
   for (const locale of ["en", "fr"]) {
-    // 320 CSS pixels: WCAG 1.4.10, which is also 1280 at a zoom of 400 %.
+    // WCAG 1.4.10 requires 320 CSS pixels, which equals 1280 pixels at a zoom of 400 %.
     const { page, context } = await open({ locale, viewport: { width: 320, height: 640 } });
     await page.goto(server.origin);
     await reach(page, "ready");

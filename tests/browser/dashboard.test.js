@@ -1,4 +1,4 @@
-// The dashboard in Chromium, before a real gate in workerd at sixty times a clock's pace.
+// Tests the dashboard in Chromium with a real gateway in workerd, whose rollout runs at sixty times real time.
 
 import assert from "node:assert/strict";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
@@ -14,12 +14,12 @@ import { close, closeAll, open, skip, violations } from "./host.js";
 const ADMIN = SECRETS.JEFFREY_ADMIN_TOKEN;
 const HOSTILE = `<img src=x onerror="document.title='owned'">\u202e${"x".repeat(400)}`;
 
-test("both languages have every word", () => {
+test("both languages have the same strings, and no string is empty", () => {
   assert.deepEqual(Object.keys(strings.fr), Object.keys(strings.en));
   for (const [word, text] of Object.entries({ ...strings.en, ...strings.fr })) assert.ok(text.trim(), word);
 });
 
-/** A wire to the gate that can be cut and mended, to another port if need be. @param {string} origin */
+/** Starts a TCP proxy to the gateway; its connections can be cut and restored, also to another port. @param {string} origin */
 async function relay(origin) {
   let port = Number(new URL(origin).port);
   /** @type {Set<import("node:net").Socket>} */
@@ -66,7 +66,7 @@ describe("the dashboard", { skip, timeout: 4 * PATIENCE_MS }, () => {
     await gate?.stop();
   });
 
-  /** A page that has the token. @param {{ token?: string, query?: string, origin?: string } & import("playwright-core").BrowserContextOptions} [options] */
+  /** Opens the dashboard and signs in. @param {{ token?: string, query?: string, origin?: string } & import("playwright-core").BrowserContextOptions} [options] */
   async function signedIn({ token = ADMIN, query = "", origin = gate.origin, ...options } = {}) {
     const opened = await open(options);
     await opened.page.goto(`${origin}/_jeffrey/dashboard/${query}`);
@@ -77,7 +77,7 @@ describe("the dashboard", { skip, timeout: 4 * PATIENCE_MS }, () => {
   }
   /** @param {import("./host.js").Page} page @param {RegExp} pattern */
   const says = (page, pattern) => page.waitForFunction((source) => new RegExp(source).test(document.getElementById("says")?.textContent ?? ""), pattern.source);
-  /** Presses a command's button and gives a reason. @param {import("./host.js").Page} page @param {string} command @param {string} [reason] */
+  /** Clicks a command's button, enters a reason and confirms. @param {import("./host.js").Page} page @param {string} command @param {string} [reason] */
   async function command(page, command, reason = "as a test") {
     await page.click(`#commands [data-command="${command}"]`);
     await page.fill("#reason", reason);
@@ -85,7 +85,7 @@ describe("the dashboard", { skip, timeout: 4 * PATIENCE_MS }, () => {
     await page.click("#ask-do");
   }
 
-  test("its files are the gate's own, and nothing else is", async () => {
+  test("the gateway serves the dashboard below its prefix and shadows no path of the legacy system", async () => {
     const at = (/** @type {string} */ path) => fetch(`${gate.origin}/_jeffrey${path}`, { redirect: "manual" });
     const plain = await at("/dashboard");
     assert.deepEqual([plain.status, plain.headers.get("location")], [308, "dashboard/"]);
@@ -99,12 +99,12 @@ describe("the dashboard", { skip, timeout: 4 * PATIENCE_MS }, () => {
       assert.equal(found.status, 404, path);
       assert.equal(/** @type {any} */ (await found.json()).error.code, "not_found");
     }
-    // No file of it shadows a path of the old system.
+    // No file of the dashboard shadows a path of the legacy system.
     assert.equal((await fetch(`${gate.origin}/app.js`)).status, 404);
     assert.match(await (await fetch(`${gate.origin}/index.html`)).text(), /stand-in|v2\.4\.2/i);
   });
 
-  test("a token that is none is refused, one that may only read is refused what changes", async () => {
+  test("a wrong token is refused, and a viewer's token cannot send a command", async () => {
     const { page, context } = await open();
     await page.goto(`${gate.origin}/_jeffrey/dashboard`);
     assert.deepEqual(await violations(page), []);
@@ -118,7 +118,7 @@ describe("the dashboard", { skip, timeout: 4 * PATIENCE_MS }, () => {
     const viewer = await signedIn({ token: SECRETS.JEFFREY_VIEWER_TOKEN });
     await says(viewer.page, /no active plan/);
     assert.equal((await gate.wish({ command: "start", plan: planOf({ stages: ["50%", "75%", "100%"], minutes: 6_000, slow: "90%" }) })).status, 200);
-    // Live: nobody asked the page to look again.
+    // The page updates by itself, without a reload.
     await says(viewer.page, /e1-small at 50\.00%, stage 1 of 3, ramping/);
     await command(viewer.page, "pause");
     await viewer.page.waitForSelector("#refusal:not([hidden])");
@@ -127,12 +127,12 @@ describe("the dashboard", { skip, timeout: 4 * PATIENCE_MS }, () => {
     await close(viewer.context);
   });
 
-  test("every button does what it says or tells why not, and what a person says is shown as words", async () => {
+  test("every command button acts or shows the refusal, and a reason is shown as text", async () => {
     const { page, context, faults } = await signedIn();
     const buttons = () => page.$$eval("#commands button", (found) => found.map((button) => button.getAttribute("data-command")));
     await says(page, /stage 1 of 3, ramping/);
     assert.deepEqual(await buttons(), ["advance", "pause", "rollback", "abort"]);
-    // Without a reason nothing is asked, and cancelling asks nothing.
+    // Without a reason the dialog stays open. Escape closes it.
     await page.click('#commands [data-command="pause"]');
     await page.click("#ask-do");
     assert.equal(await page.$eval("#ask", (dialog) => /** @type {HTMLDialogElement} */ (dialog).open), true);
@@ -150,14 +150,14 @@ describe("the dashboard", { skip, timeout: 4 * PATIENCE_MS }, () => {
     await until(() => gate.traffic.canary > 0);
     await command(page, "rollback", "support says so");
     await says(page, /rolled back: a person: support says so/);
-    // Answers that were under way may still come; then there are none.
+    // Calls in flight may still get a canary answer; later calls do not.
     await until(() => Date.now() > gate.traffic.last_canary + 8_000);
     const { canary } = gate.traffic;
     const { calls } = gate.traffic;
     await until(() => gate.traffic.calls > calls + 50);
     assert.equal(gate.traffic.canary, canary);
     assert.deepEqual(await buttons(), ["resume", "abort"]);
-    // What the gate refuses, it refuses in its words: the page knows less than it.
+    // The gateway decides whether it refuses a command, and the page shows the gateway's message.
     await gate.wish({ command: "resume", reason: "meanwhile" });
     await says(page, /stage 1 of 3/);
     await gate.validate({ ...validation(), passed: false });
@@ -175,7 +175,7 @@ describe("the dashboard", { skip, timeout: 4 * PATIENCE_MS }, () => {
     await close(context);
   });
 
-  test("approves where the plan wants a person", async () => {
+  test("the approve button advances a release whose stage requires approval", async () => {
     const ended = await gate.wish({ command: "abort", reason: "next" });
     assert.equal(ended.status, 200, JSON.stringify(ended.json));
     const plan = planOf({ stages: ["50%", "100%"], minutes: 2, slow: "90%", stage: "approval = true\n" });
@@ -189,7 +189,7 @@ describe("the dashboard", { skip, timeout: 4 * PATIENCE_MS }, () => {
     await close(context);
   });
 
-  test("goes stale when the gate is away, and on by itself when it is back", async () => {
+  test("the status is marked stale while the gateway is unreachable, and live again afterwards", async () => {
     const between = await relay(gate.origin);
     const { page, context } = await signedIn({ origin: between.origin });
     await page.waitForFunction((text) => document.getElementById("freshness")?.textContent === text, strings.en.live);
@@ -205,7 +205,7 @@ describe("the dashboard", { skip, timeout: 4 * PATIENCE_MS }, () => {
     await between.cut();
   });
 
-  test("goes on by itself when the server was restarted, with all that it knew", async () => {
+  test("after a restart of the gateway the page continues by itself, with the earlier history", async () => {
     const state = await mkdtemp(join(tmpdir(), "jeffrey-dashboard-"));
     const begin = () => startGate({ LOG_EVENTS: "off", INITIAL_SHARE: "0%" }, { model: "none", state });
     let other = await begin();
@@ -217,7 +217,7 @@ describe("the dashboard", { skip, timeout: 4 * PATIENCE_MS }, () => {
     const { page, context } = await signedIn({ origin: between.origin });
     try {
       await says(page, /no active plan/);
-      // Nothing that may be asked is left out while no plan is there; what the gate says to it is shown.
+      // Without a plan the page still offers `start`, and it shows the gateway's refusal.
       await page.click('#commands [data-command="start"]');
       await page.click("#ask-do");
       await page.waitForSelector("#refusal:not([hidden])");
@@ -240,7 +240,7 @@ describe("the dashboard", { skip, timeout: 4 * PATIENCE_MS }, () => {
     }
   });
 
-  test("speaks French where it is asked to, the gate's sentences too", async () => {
+  test("a French browser gets French until English is chosen, the gateway's sentences included", async () => {
     const { page, context } = await signedIn({ locale: "fr-FR" });
     await says(page, /^e1-small à \d+,\d\d %, palier \d sur \d, /);
     await page.waitForFunction(() => /a demandé : revenir en arrière/.test(document.getElementById("history")?.textContent ?? ""));
@@ -250,11 +250,11 @@ describe("the dashboard", { skip, timeout: 4 * PATIENCE_MS }, () => {
     await close(context);
   });
 
-  test("a keyboard alone signs in, commands and gives the reason", async () => {
+  test("the keyboard alone signs in, sends a command and enters its reason", async () => {
     const { page, context } = await open();
     await page.goto(`${gate.origin}/_jeffrey/dashboard/`);
     await page.waitForSelector("#sign-in");
-    /** Goes on until something has the focus. @param {string} selector */
+    /** Presses Tab until an element has the focus; fails after 40 times. @param {string} selector */
     const reach = async (selector) => {
       for (let steps = 0; steps < 40; steps += 1) {
         await page.keyboard.press("Tab");
@@ -281,19 +281,19 @@ describe("the dashboard", { skip, timeout: 4 * PATIENCE_MS }, () => {
     await close(context);
   });
 
-  test("shows a past moment, from which nothing can be done", async () => {
+  test("a past moment is shown without command buttons", async () => {
     const entry = (await gate.history()).find(({ state }) => state.phase.phase === "rolled_back" || state.phase === "rolled_back");
     const { page, context } = await signedIn({ query: `?at=${entry.now_ms}` });
     await says(page, /rolled back/);
     assert.deepEqual(await page.$$("#commands button"), []);
-    assert.match((await page.textContent("#past")) ?? "", /^As it was at \d{4}-/);
+    assert.match((await page.textContent("#past")) ?? "", /^As of \d{4}-/);
     assert.deepEqual(await violations(page), []);
     await page.click("#past a");
     await page.waitForSelector("#sign-in:not([hidden])");
     await close(context);
   });
 
-  test("each chart is a table, a CSV and a picture as well", async () => {
+  test("each chart is also a table, a CSV and a PNG", async () => {
     const { page, context } = await signedIn();
     await page.waitForFunction(() => document.querySelectorAll("#charts figure:nth-child(4) tbody tr").length > 2);
     const figures = await page.$$eval("#charts figure", (found) => found.map((figure) => figure.querySelectorAll("details table tbody tr").length));
@@ -313,7 +313,7 @@ describe("the dashboard", { skip, timeout: 4 * PATIENCE_MS }, () => {
 
   for (const locale of ["en-GB", "fr-FR"]) {
     for (const colorScheme of /** @type {const} */ (["light", "dark"])) {
-      test(`axe-core finds nothing, and a phone needs no scrolling aside: ${locale}, ${colorScheme}`, async () => {
+      test(`axe-core finds nothing, and a phone does not scroll sideways: ${locale}, ${colorScheme}`, async () => {
         const { page, context } = await signedIn({ locale, colorScheme, viewport: { width: 360, height: 740 }, reducedMotion: "reduce" });
         await page.waitForSelector("#gates tr");
         await page.waitForSelector("#history details");

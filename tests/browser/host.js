@@ -1,4 +1,4 @@
-// What the browser tests stand on: Chromium, a server of build/www, and the same module in Node.
+// Shared by the browser tests: starts Chromium, serves build/www, and loads the same module in Node.
 
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
@@ -17,19 +17,19 @@ const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 export const WWW = join(ROOT, process.env.WWW ?? "build/www");
 const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 
-/** Bounds every wait on a condition: far above what a loaded machine needs. */
+/** Limit of each wait for a condition, in milliseconds; far above the need of a loaded machine. */
 const WAIT_MS = 60_000;
 
-/** Bounds a test. */
+/** Time limit of a test, in milliseconds. */
 export const PATIENCE_MS = 4 * WAIT_MS;
 
-/** Why the tests that need Chromium are skipped here, or false. Under CI=true they run, and fail. */
+/** Reason to skip the tests that need Chromium, or false. Under CI=true they run and fail without it. */
 export const skip = existsSync(CHROMIUM) || process.env.CI === "true" ? false : "chromium is missing";
 if (skip) console.log("skipped: chromium");
 
 if (!existsSync(join(WWW, "index.html"))) throw new Error(`${WWW} is missing: run make workers`);
 
-/** Those that run. @type {Set<import("playwright-core").Browser>} */
+/** Running browsers. @type {Set<import("playwright-core").Browser>} */
 const browsers = new Set();
 
 async function launch() {
@@ -59,19 +59,22 @@ const TYPES = /** @type {Record<string, string>} */ ({
   ".wasm": "application/wasm",
 });
 
-/** At least as strict as what the model worker sends with the page (`wire::PAGE_HEADERS`). */
+/**
+ * The content security policy is at least as strict as the model worker's (`PAGE_HEADERS` in crates/http-api).
+ * The model worker also sends `cross-origin-opener-policy`, which is missing here.
+ */
 const HEADERS = {
   "Content-Security-Policy":
     "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self'; " +
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-  // What the platform says of files: kept, and asked for again each time.
+  // Cloudflare's default for static assets: the browser keeps a file and revalidates it each time.
   "Cache-Control": "public, max-age=0, must-revalidate",
   "Referrer-Policy": "no-referrer",
   "X-Content-Type-Options": "nosniff",
 };
 
 /**
- * Serves build/www with its strict headers; `override` may answer a path otherwise, or late.
+ * Serves build/www with `HEADERS`; `override` may change or delay the response to a path.
  * @param {Override} [override]
  */
 export async function serve(override = () => undefined) {
@@ -89,7 +92,7 @@ export async function serve(override = () => undefined) {
     response.writeHead(status, { ...HEADERS, "Content-Type": type });
     response.end(status === 200 ? body : undefined);
   });
-  // A test that failed before it closed its server must not keep the process.
+  // A test that fails before it closes its server must not keep the process alive.
   server.unref();
   await new Promise((resolve) => server.listen(0, "127.0.0.1", () => resolve(null)));
   const address = /** @type {import("node:net").AddressInfo} */ (server.address());
@@ -104,11 +107,11 @@ export async function serve(override = () => undefined) {
 }
 
 /**
- * A page in a browser of its own. `faults` collects what the console or the page complained about.
+ * Opens a page in a new browser. `faults` collects console errors and warnings, page errors and dialogs.
  *
- * Beside two busy cores, a headless Chromium that has shown some pages can end up without a frame: timers run and
- * the page says it is visible, but `requestAnimationFrame` is never called again, and whatever waits for a still
- * element waits until the test ends.
+ * Each page has its own browser: on two busy cores, a headless Chromium that has shown several pages can stop drawing
+ * frames. Timers run and the page reports that it is visible, but no `requestAnimationFrame` callback runs again, and
+ * Playwright's wait for an element to stop moving lasts until the test ends.
  * @param {import("playwright-core").BrowserContextOptions} [options]
  */
 export async function open(options = {}) {
@@ -129,7 +132,7 @@ export async function open(options = {}) {
   return { page, context, faults };
 }
 
-/** Ends the browser of a page. @param {import("playwright-core").BrowserContext} context */
+/** Closes the browser of a page. @param {import("playwright-core").BrowserContext} context */
 export async function close(context) {
   const browser = context.browser();
   if (!browser) return;
@@ -137,7 +140,7 @@ export async function close(context) {
   await browser.close();
 }
 
-/** Ends what tests that failed have left open. */
+/** Closes the browsers that failed tests left open. */
 export async function closeAll() {
   await Promise.all([...browsers].map((browser) => browser.close()));
 }
@@ -147,14 +150,14 @@ export async function reach(page, state) {
   await page.waitForSelector(`html[data-state="${state}"]`);
 }
 
-/** What axe-core complains of, each with where. @param {Page} page */
+/** Returns axe-core's violations, each with the HTML of its elements. @param {Page} page */
 export async function violations(page) {
   await page.evaluate(axe.source);
   return page.evaluate(async () => (await /** @type {any} */ (window).axe.run()).violations.map((/** @type {any} */ one) => `${one.id}: ${one.nodes.map((/** @type {any} */ node) => node.html).join(" | ")}`));
 }
 
 /**
- * Waits until a function is true in the page. It asks from outside, so that it also ends where a
+ * Waits until a function returns true in the page. It polls from Node, so it also works while a
  * test has stopped the page's clock.
  * @template T
  * @param {Page} page
@@ -163,7 +166,7 @@ export async function violations(page) {
  */
 export async function until(page, condition, argument) {
   const end = Date.now() + WAIT_MS;
-  // Playwright's types know no function over a free type.
+  // Playwright's types do not accept a function with a type parameter.
   const ask = () => page.evaluate(/** @type {any} */ (condition), argument);
   while (!(await ask())) {
     if (Date.now() > end) throw new Error(`not true after ${WAIT_MS} ms: ${condition}`);
@@ -172,7 +175,7 @@ export async function until(page, condition, argument) {
 }
 
 /**
- * Waits until the page shows the answer that the module gives for a text.
+ * Waits until the page shows the scores of an answer.
  * @param {Page} page
  * @param {{ primary: string, confidence: number, scores: Record<string, number> }} answer
  */
@@ -190,7 +193,7 @@ export async function shows(page, answer) {
   );
 }
 
-/** The module of build/www in Node, on the shipped model's files. */
+/** Loads the module of build/www in Node, with the model's files of build/www. */
 export async function inNode() {
   const glue = await import(pathToFileURL(join(WWW, "wasm/jeffrey_edge.js")).href);
   glue.initSync({ module: await readFile(join(WWW, "wasm/jeffrey_edge_bg.wasm")) });
@@ -203,7 +206,7 @@ export async function inNode() {
   return { Browser: glue.Browser, classifier, files, id };
 }
 
-/** Rows that training wrote: every host must give the same. */
+/** Returns the rows that training wrote; every host must give the same results. */
 export async function golden() {
   const text = await readFile(join(ROOT, "tests/data/golden.jsonl"), "utf8");
   return text.trim().split("\n").map((line) => JSON.parse(line));

@@ -1,4 +1,4 @@
-// The page as the real model worker serves it, and pages of other origins that call its API.
+// Tests the page that the real model worker serves, and calls of its API from pages of other origins.
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
@@ -12,7 +12,7 @@ const built = existsSync(new URL("../../build/model/index.js", import.meta.url))
 const missing = built || process.env.CI === "true" ? false : "the model worker is not built";
 if (missing) console.log("skipped: model worker");
 const options = { skip: skip || missing, timeout: PATIENCE_MS };
-/** Another origin with an empty page, one for each side of the question. */
+/** Two other origins with an empty page each: one allowed, one refused. */
 /** @type {{ allowed: string, refused: string, close: () => void }} */
 let origins;
 /** @type {Awaited<ReturnType<typeof startModelWorker>>} */
@@ -48,7 +48,7 @@ async function emptyPage() {
   return { origin: `http://127.0.0.1:${port}`, close };
 }
 
-test("the model worker serves the page at /, strict, and the page answers by itself", options, async () => {
+test("the model worker serves the page at / with a strict policy, and the page classifies offline", options, async () => {
   const { classifier } = await inNode();
   const { page, context, faults } = await open();
   /** @type {string[]} */
@@ -92,15 +92,15 @@ test("the page and the API give the same answer", options, async () => {
 });
 
 /**
- * What a page of an origin gets when it asks the API. JSON is not a type that a form could send: the
- * browser asks the worker first. Plain text it sends at once, and then decides who may read.
+ * Calls the API from a page of an origin. A form cannot send JSON, so the browser sends a preflight first.
+ * It sends plain text at once and then decides whether the page may read the response.
  * @param {string} origin @param {"application/json" | "text/plain"} type
  */
 async function ask(origin, type) {
   const { page, context } = await open();
   /** @type {{ method: string, status: number }[]} */
   const exchanged = [];
-  // Playwright leaves preflights out; Chromium's own events have them.
+  // Playwright does not report preflights; Chromium's own events include them.
   const session = await context.newCDPSession(page);
   await session.send("Network.enable");
   /** @type {Map<string, string>} */
@@ -132,7 +132,7 @@ async function ask(origin, type) {
   return { seen, exchanged };
 }
 
-test("a page of an allowed origin asks first and reads the answer", options, async () => {
+test("a page of an allowed origin sends a preflight and reads the answer", options, async () => {
   const { seen, exchanged } = await ask(origins.allowed, "application/json");
   assert.equal(seen.status, 200);
   assert.ok(seen.answer.primary in seen.answer.scores);

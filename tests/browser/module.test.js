@@ -1,4 +1,4 @@
-// The wasm module itself, in Node and in Chromium: its exports, its errors, parity with Python.
+// Tests the wasm module in Node and in Chromium: its exports, its errors, and parity with Python.
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
@@ -7,7 +7,7 @@ import { after, before, test } from "node:test";
 import { FILES } from "../support/model-files.js";
 import { PATIENCE_MS, WWW, closeAll, golden, inNode, open, serve, skip } from "./host.js";
 
-/** The labels in the order of golden scores. */
+/** Labels in the order of a golden row's scores. */
 const LABELS = ["joy", "sadness", "anger", "fear", "surprise", "disgust", "neutral", "frustration"];
 
 /** @type {Awaited<ReturnType<typeof inNode>>} */
@@ -17,14 +17,14 @@ before(async () => {
 });
 after(() => node.classifier.free());
 
-test("the module imports nothing but its glue", async () => {
+test("the module imports only its glue", async () => {
   const bytes = await readFile(join(WWW, "wasm/jeffrey_edge_bg.wasm"));
   const imports = WebAssembly.Module.imports(new WebAssembly.Module(bytes));
   const foreign = imports.filter(({ module }) => !module.startsWith("./jeffrey_edge"));
   assert.deepEqual(foreign, []);
 });
 
-test("an answer has the fields of the wire and no id", () => {
+test("an answer has all scores, the model and no id", () => {
   const answer = JSON.parse(node.classifier.classify("What a day."));
   assert.deepEqual(Object.keys(answer.scores), LABELS);
   assert.equal(answer.model, node.id);
@@ -45,14 +45,14 @@ test("lone surrogates and other odd strings get an answer", () => {
   }
 });
 
-test("tie-break settings are checked as at the other doors, and a refused one changes nothing", () => {
+test("an invalid tie-break setting is refused, and a valid one decides whether the rule applies", () => {
   const { classifier } = node;
   assert.throws(() => classifier.setTieBreak(undefined, "2"), {
     message: "JEFFREY_TIEBREAK_DELTA of `2` is not a number from 0 to 1",
   });
   assert.throws(() => classifier.setTieBreak("maybe"), /neither `true` nor `false`/);
   const text = "I am furious";
-  // With gaps of 1 the rule applies to every text with words of anger, whatever the model says.
+  // With deltas of 1 the rule applies to every text that states anger, whatever its scores are.
   classifier.setTieBreak("true", "1", "1");
   assert.equal(JSON.parse(classifier.classify(text)).rule_applied, "tiebreak_anger_keyword_standard");
   assert.equal(JSON.parse(classifier.classify(text, false)).rule_applied, null);
@@ -126,7 +126,7 @@ function compare(rows, answers) {
     const answer = answers[index];
     assert.equal(answer.primary, row.label, row.id);
     assert.equal(answer.truncated, row.truncated, row.id);
-    // Without scores there was nothing to read: no encoder was asked, here or there.
+    // A row without scores has no text to encode, and neither host ran its encoder.
     if (row.scores === null) return assert.equal(answer.route, "empty", row.id);
     assert.deepEqual(answer.ids, row.ids, row.id);
     LABELS.forEach((label, at) => {

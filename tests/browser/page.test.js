@@ -1,4 +1,4 @@
-// The page over a static server with its strict headers: what it shows, and what it does not do.
+// Tests the page on a static server with strict headers: its content, its requests and its storage.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -14,7 +14,7 @@ let server;
 let node;
 before(async () => {
   if (skip) return;
-  // One after the other: what has started is known, and ends, when the next does not start.
+  // One after the other, so that `after` can close the first if the second fails to start.
   server = await serve();
   node = await inNode();
 });
@@ -26,7 +26,7 @@ after(async () => {
 /** @param {string} text */
 const expected = (text) => JSON.parse(node.classifier.classify(text));
 
-/** A page whose model is ready. @param {import("playwright-core").BrowserContextOptions} [with_] */
+/** Opens the page and waits until the model is ready. @param {import("playwright-core").BrowserContextOptions} [with_] */
 async function ready(with_) {
   const opened = await open(with_);
   await opened.page.goto(server.origin);
@@ -34,7 +34,7 @@ async function ready(with_) {
   return opened;
 }
 
-test("a typed text gets the module's answer: bars, route, rule, confidence, time", options, async () => {
+test("the page shows the module's scores, route, rule and confidence of a typed text, and the time", options, async () => {
   const { page, context, faults } = await ready();
   const text = "I am so furious that I could scream";
   await page.fill("#text", text);
@@ -49,9 +49,9 @@ test("a typed text gets the module's answer: bars, route, rule, confidence, time
       return {
         name: row.querySelector("th")?.textContent,
         shown: data.textContent,
-        // Animations end at this transform whatever they show now.
+        // The scale at which the bar's animation ends.
         scale: getComputedStyle(row).getPropertyValue("--score"),
-        // The bar is drawn and as wide as its track before it is scaled.
+        // Before it is scaled, the bar has a width and is as wide as its track.
         laid: bar.offsetWidth > 0 && bar.offsetWidth === track.offsetWidth,
       };
     }),
@@ -99,7 +99,7 @@ test("a text longer than the encoder reads is marked as truncated, and one above
   await close(context);
 });
 
-test("a second visit fetches no file again whose hash is known", options, async () => {
+test("a second visit does not fetch a file again whose hash is known", options, async () => {
   const { page, context } = await ready();
   const model = JSON.parse(await (await fetch(`${server.origin}/models/index.json`)).text());
   const known = [`/models/${model.id}/onnx/`, `/models/${model.id}/tokenizer.json`, "/wasm/jeffrey_edge_bg.wasm"];
@@ -112,7 +112,7 @@ test("a second visit fetches no file again whose hash is known", options, async 
   await close(context);
 });
 
-test("after load no request leaves the page, to its own host or another, and offline it answers", options, async () => {
+test("once loaded, the page sends no request to any host, and it classifies offline", options, async () => {
   const { page, context, faults } = await open();
   /** @type {string[]} */
   const urls = [];
@@ -121,7 +121,7 @@ test("after load no request leaves the page, to its own host or another, and off
   await reach(page, "ready");
   const foreign = urls.filter((url) => !url.startsWith(`${server.origin}/`));
   assert.deepEqual(foreign, []);
-  // What the worker fetches is seen here too.
+  // The list includes the requests of the web worker.
   assert.ok(urls.some((url) => new URL(url).pathname.endsWith("/tokenizer.json")));
 
   await context.setOffline(true);
@@ -140,7 +140,7 @@ test("after load no request leaves the page, to its own host or another, and off
   await close(context);
 });
 
-test("no text is kept: storage, cookies, address and history stay empty", options, async () => {
+test("the page keeps no text in storage, cookies, address or history", options, async () => {
   const { page, context } = await ready();
   const history = await page.evaluate(() => window.history.length);
   await page.fill("#text", "my private words");
@@ -170,7 +170,7 @@ test("no text is kept: storage, cookies, address and history stay empty", option
   await close(context);
 });
 
-test("the language follows the browser, the address and the switch, and keeps text and answer", options, async () => {
+test("browser, address and switch set the language, and the switch keeps text and answer", options, async () => {
   const { page, context, faults } = await open({ locale: "fr-CA" });
   await page.goto(server.origin);
   await reach(page, "ready");
@@ -197,7 +197,7 @@ test("the language follows the browser, the address and the switch, and keeps te
   await close(context);
 });
 
-test("both languages have the same words, and index.html says the English ones", options, async () => {
+test("both languages have the same strings, and index.html contains the English ones", options, async () => {
   assert.deepEqual(Object.keys(strings.fr), Object.keys(strings.en));
   assert.deepEqual(Object.keys(names.fr), Object.keys(names.en));
   assert.equal(examples.fr.length, examples.en.length);
@@ -213,7 +213,7 @@ test("both languages have the same words, and index.html says the English ones",
   await close(context);
 });
 
-test("the page is there before the module: it shows, switches language and takes a text", options, async () => {
+test("before the module arrives, the page shows, switches language and accepts a text", options, async () => {
   let release = () => {};
   /** @type {Promise<void>} */
   const wait = new Promise((resolve) => (release = resolve));
@@ -221,8 +221,8 @@ test("the page is there before the module: it shows, switches language and takes
   const { page, context, faults } = await open();
   await page.goto(slow.origin);
   await page.waitForSelector("#loading", { state: "visible" });
-  // The model's files arrive; the module does not.
-  // The module is more than a third of all bytes.
+  // The model's files arrive and the module does not.
+  // The module is more than a third of all bytes, so the bar stays below 0.8.
   await until(
     page,
     () => {
@@ -243,12 +243,12 @@ test("the page is there before the module: it shows, switches language and takes
   await slow.close();
 });
 
-test("fast typing has one text under way at a time and ends with the last one's answer", options, async () => {
+test("fast typing sends one text at a time and ends with the answer to the last one", options, async () => {
   const { page, context } = await open();
   await page.addInitScript(() => {
     const seen = { most: 0, open: 0, sent: 0 };
     Object.assign(window, { seen });
-    // Listens before the page does: an answer is counted before the next text is sent for it.
+    // Listens before the page does, so an answer is counted before the page sends the next text.
     window.Worker = class extends Worker {
       /** @param {string | URL} url @param {WorkerOptions} [options] */
       constructor(url, options) {
@@ -278,12 +278,12 @@ test("fast typing has one text under way at a time and ends with the last one's 
   }, text);
   await shows(page, expected(text));
   const seen = await page.evaluate(() => /** @type {any} */ (window).seen);
-  // The first letter was asked at once; all letters typed while it was computed became one question.
+  // The page sent the first letter at once, and all letters typed meanwhile as one text.
   assert.deepEqual(seen, { most: 1, open: 0, sent: 2 });
   await close(context);
 });
 
-test("clearing forgets the answer, even one that is still under way", options, async () => {
+test("clearing discards the answer, even one that is still being computed", options, async () => {
   const { page, context } = await ready();
   await page.evaluate(() => {
     const box = /** @type {HTMLTextAreaElement} */ (document.querySelector("#text"));
@@ -293,7 +293,7 @@ test("clearing forgets the answer, even one that is still under way", options, a
     box.value = "  ";
     box.dispatchEvent(new InputEvent("input", { bubbles: true }));
   });
-  // White space is a text: the classifier says what it is.
+  // White space is a text, and the classifier answers it by the route `empty`.
   await page.waitForSelector('#route[data-name="empty"]');
   await page.click("#clear");
   assert.equal(await page.isVisible("#idle"), true);

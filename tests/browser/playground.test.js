@@ -1,4 +1,4 @@
-// The page behind a real gate in workerd: what its server answers, how a text is read, and a file of many texts.
+// Tests the page behind a real gateway in workerd: the gateway's response, how a text is read, and a file of texts.
 
 import assert from "node:assert/strict";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
@@ -14,7 +14,7 @@ import { close, closeAll, inNode, open, reach, shows, skip, violations } from ".
 const ROWS = 10_000;
 const MARKUP = `<img src=x onerror="document.title='owned'">`;
 
-test("a pointer finds and puts as RFC 6901 says", () => {
+test("a JSON pointer reads and writes as RFC 6901 defines", () => {
   const asked = {};
   put(asked, "/a/b~1c~0d", "x");
   put(asked, "/e", "y");
@@ -53,13 +53,13 @@ describe("the playground", { skip, timeout: 4 * PATIENCE_MS }, () => {
     await writeFile(path, content);
     return path;
   }
-  /** Waits for a file's end, and downloads what came of it. @param {import("./host.js").Page} page */
+  /** Waits until a batch can be downloaded, and downloads its CSV. @param {import("./host.js").Page} page */
   async function table(page) {
     const [download] = await Promise.all([page.waitForEvent("download"), page.click("#batch-download")]);
     return { name: download.suggestedFilename(), text: await readFile(await download.path(), "utf8") };
   }
 
-  test("the gate serves the page and nothing else of the model worker", async () => {
+  test("the gateway serves the page and no other path of the model worker", async () => {
     const get = (/** @type {string} */ path) => fetch(`${gate.origin}/_jeffrey${path}`, { redirect: "manual" });
     const plain = await get("/playground");
     assert.deepEqual([plain.status, plain.headers.get("location")], [308, "playground/"]);
@@ -71,7 +71,7 @@ describe("the playground", { skip, timeout: 4 * PATIENCE_MS }, () => {
     }
   });
 
-  test("on request alone the server answers the same text, with cohort and headers", async () => {
+  test("only the button sends a text to the gateway, and the page shows the response's cohort and headers", async () => {
     const { page, context, faults } = await ready();
     const text = "I am furious, this is unacceptable!";
     /** @type {string[]} */
@@ -96,7 +96,7 @@ describe("the playground", { skip, timeout: 4 * PATIENCE_MS }, () => {
     }
     await page.$eval("#server-answer details", (details) => details.setAttribute("open", ""));
     assert.deepEqual(await violations(page), []);
-    // Another text: what was said of the one before is gone.
+    // A new text hides the response to the previous one.
     await page.fill("#text", "Something else");
     assert.equal(await page.isVisible("#server-answer"), false);
     await context.setOffline(true);
@@ -107,10 +107,9 @@ describe("the playground", { skip, timeout: 4 * PATIENCE_MS }, () => {
     await close(context);
   });
 
-  test("what triggered a rule, what a log would hold and what the encoder reads stand beside the answer", async () => {
+  test("the page shows a text's masked preview, its masked kinds and the encoder's tokens", async () => {
     const { page, context } = await ready();
     const text = "C’est inadmissible, je suis FURIEUX ! Écrivez à jean.dupont@example.org ou au 06 12 34 56 78, merci de répondre";
-    // Near enough for the rule, whatever the model says.
     await page.fill("#text", text);
     await page.waitForFunction(() => (document.getElementById("preview")?.textContent ?? "") !== "");
     assert.equal(await page.textContent("#preview"), "C’est inadmissible, je suis FURIEUX ! Écrivez à ");
@@ -127,13 +126,13 @@ describe("the playground", { skip, timeout: 4 * PATIENCE_MS }, () => {
     await close(context);
   });
 
-  test(`${ROWS} lines are answered as single texts are, while somebody types, and downloaded`, async () => {
+  test(`${ROWS} lines get the answers of single texts while a user types, and can be downloaded`, async () => {
     const { page, context, faults } = await ready();
     const lines = Array.from({ length: ROWS }, (_, at) => (at % 100 === 0 ? `=1+${at} ${MARKUP}` : `line ${at}: my parcel is late again`));
     await context.setOffline(true);
     await page.setInputFiles("#file", await file("complaints.txt", lines.join("\n")));
     await page.waitForSelector("#batch-result:not([hidden])");
-    // Typed meanwhile: it has its answer before the rows have theirs.
+    // A text typed meanwhile gets its answer before the last row does.
     await page.fill("#text", "What a lovely day!");
     await shows(page, JSON.parse(node.classifier.classify("What a lovely day!")));
     assert.equal(await page.isVisible("#batch-download"), false, "the rows are still under way");
@@ -159,13 +158,13 @@ describe("the playground", { skip, timeout: 4 * PATIENCE_MS }, () => {
       const expected = [at + 1, lines[at], answer.primary, answer.confidence, answer.low_confidence, ...Object.values(answer.scores), answer.route, answer.rule_applied ?? "", answer.truncated, ""];
       assert.equal(rows[at + 1], expected.join(","));
     }
-    // No cell is a formula to a spreadsheet.
+    // A spreadsheet reads no cell as a formula.
     assert.ok(rows[1].startsWith('1," =1+0 <img'), rows[1]);
     assert.deepEqual(faults, []);
     await close(context);
   });
 
-  test("a batch can be stopped, another takes its place, and what cannot be read is said", async () => {
+  test("a batch can be stopped and replaced, and the page says why it cannot read a file", async () => {
     const { page, context } = await ready();
     await page.setInputFiles("#file", await file("long.txt", "a line that is one of very many\n".repeat(90_000)));
     await page.waitForSelector("#batch-result:not([hidden])");
@@ -175,7 +174,7 @@ describe("the playground", { skip, timeout: 4 * PATIENCE_MS }, () => {
     const { text } = await table(page);
     assert.equal(text.trimEnd().split("\n").length, 90_001, "what was not answered is there without an answer");
 
-    // What a spreadsheet of western Europe writes: semicolons, and no UTF-8.
+    // As a western European spreadsheet writes it: with semicolons, in Latin-1.
     const csv = Buffer.from('id;Text\r\n1;"Très déçu ; vraiment"\r\n2;\r\n', "latin1");
     await page.setInputFiles("#file", await file("export.csv", csv));
     await page.waitForFunction(() => document.getElementById("batch-count")?.textContent === "2 of 2");
@@ -191,7 +190,7 @@ describe("the playground", { skip, timeout: 4 * PATIENCE_MS }, () => {
       await page.waitForFunction((why) => document.getElementById("batch-refusal")?.textContent === why, `${strings.en.unread} ${why}`);
       assert.equal(await page.isVisible("#batch-result"), false, name);
     }
-    // Dropped anywhere on the page.
+    // A file may be dropped anywhere on the page.
     await page.evaluate(() => {
       const dataTransfer = new DataTransfer();
       dataTransfer.items.add(new File(["one\ntwo"], "dropped.txt"));
@@ -205,7 +204,7 @@ describe("the playground", { skip, timeout: 4 * PATIENCE_MS }, () => {
     test(`axe-core finds nothing, and a phone needs no scrolling aside: ${locale}, ${colorScheme}`, async () => {
       const { page, context } = await ready({ locale, colorScheme, viewport: { width: 360, height: 740 }, reducedMotion: "reduce" });
       await page.fill("#text", "x".repeat(10_000));
-      // Once it is there: an answer that comes between the press and the release of a button moves the button away.
+      // Waits for the answer: one that arrives between the press and the release of a button moves the button.
       await page.waitForSelector("#headline:not([hidden])");
       await page.fill("#user", "alice");
       await page.click("#ask");

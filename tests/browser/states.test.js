@@ -1,4 +1,4 @@
-// What can go wrong, and what hostile content does: nothing but being shown.
+// Tests the page's failures, and hostile content, which the page only shows.
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
@@ -29,7 +29,7 @@ async function damaged(file, change) {
   return bytes;
 }
 
-test("a model that cannot be loaded is said to be so, with the reason, and can be tried again", options, async () => {
+test("a model that fails to load is reported with its reason and can be loaded again", options, async () => {
   const encoder = `models/${node.id}/onnx/model_quantized.onnx`;
   const wasm = "wasm/jeffrey_edge_bg.wasm";
   const rows = [
@@ -66,7 +66,7 @@ test("a model that cannot be loaded is said to be so, with the reason, and can b
     assert.ok(seen.startsWith(reason), `${path}: ${seen}`);
     assert.equal(await page.isVisible("#loading"), false, path);
     assert.equal(await page.getAttribute("#failure", "role"), "alert");
-    // The box still takes text, and the text waits for the model.
+    // The text box still accepts text, and the text waits for the model.
     await page.fill("#text", "still here");
     broken = false;
     await page.click("#retry");
@@ -78,7 +78,7 @@ test("a model that cannot be loaded is said to be so, with the reason, and can b
   }
 });
 
-test("a lost connection is a reason too", options, async () => {
+test("a connection lost while loading is reported with the file", options, async () => {
   const server = await serve();
   const { page, context } = await open();
   await page.route("**/tokenizer.json?*", (route) => route.abort());
@@ -90,7 +90,7 @@ test("a lost connection is a reason too", options, async () => {
   await server.close();
 });
 
-test("a load that brings nothing ends as a failure, and can be tried again", options, async () => {
+test("a load without progress fails and can be repeated", options, async () => {
   let stalls = true;
   const server = await serve((path) =>
     stalls && path.endsWith("/tokenizer.json") ? { wait: new Promise(() => {}) } : undefined,
@@ -99,7 +99,7 @@ test("a load that brings nothing ends as a failure, and can be tried again", opt
   await page.clock.install();
   await page.goto(server.origin);
   await reach(page, "loading");
-  // Again, while other files bring something.
+  // Repeats, because other files may still make progress.
   while ((await page.getAttribute("html", "data-state")) === "loading") {
     await page.clock.fastForward((SILENCE_S + 1) * 1_000);
   }
@@ -111,7 +111,7 @@ test("a load that brings nothing ends as a failure, and can be tried again", opt
   await server.close();
 });
 
-test("a load that goes on may take its time", options, async () => {
+test("a load that makes progress does not fail, however long it takes", options, async () => {
   const steps = 4;
   const actor = `
     for (let at = 1; at <= ${steps}; at += 1) {
@@ -143,7 +143,7 @@ test("a load that goes on may take its time", options, async () => {
   await server.close();
 });
 
-test("a file chosen before the model is there is read once it is, also after a failure", options, async () => {
+test("a file chosen before the model is ready is read when it is, even after a failure", options, async () => {
   let broken = true;
   let release = () => {};
   /** @type {Promise<void>} */
@@ -165,7 +165,7 @@ test("a file chosen before the model is there is read once it is, also after a f
   await server.close();
 });
 
-test("a classifier that stops in the middle of a file says so, and keeps what it answered", options, async () => {
+test("a classifier that stops in the middle of a file is reported, and the rows it answered stay", options, async () => {
   const actor = `
     postMessage({ kind: "ready", model: "staged", sha256: "0" });
     onmessage = ({ data: { batch } }) => {
@@ -188,7 +188,7 @@ test("a classifier that stops in the middle of a file says so, and keeps what it
   await server.close();
 });
 
-test("a failure is told in French as well", options, async () => {
+test("in a French browser a failure is reported in French", options, async () => {
   const server = await serve((path) => (path === "models/index.json" ? { status: 404 } : undefined));
   const { page, context } = await open({ locale: "fr-FR" });
   await page.goto(server.origin);
@@ -273,7 +273,7 @@ test("hostile names in an answer, a model or a reason are shown as text", option
 });
 
 /**
- * A page whose worker is an actor: it answers every text with `answer`, and `stop` with a failure.
+ * Opens a page with a scripted worker: it answers every text with `answer`, and `stop` with a failure.
  * @param {any} answer
  */
 async function staged(answer) {

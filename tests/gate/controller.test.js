@@ -1,5 +1,5 @@
-// A rollout for real, in workerd at sixty times a clock's pace: it rises on healthy traffic, is taken back on each
-// critical condition, holds on each hold, and its history decides the same again.
+// Whole rollouts in workerd with TIME_SCALE 60: a healthy release goes through all stages, a faulty one rolls back by
+// four gates and two hard failures, and a replay of each history makes the same decisions.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -35,7 +35,7 @@ describe("a healthy release", OPTIONS, () => {
   });
   after(() => gate?.stop());
 
-  test("does not begin without a release check of the deployed model", async () => {
+  test("does not start without a passed release check of the deployed model", async () => {
     const start = () => gate.wish({ command: "start", plan: planOf({ slow: "90%" }) });
     const none = await start();
     assert.deepEqual([none.status, none.json.error.code], [409, "not_done"]);
@@ -50,10 +50,10 @@ describe("a healthy release", OPTIONS, () => {
     assert.equal((await gate.view()).share_basis_points, 0);
   });
 
-  test("walks through every stage and is promoted", async () => {
+  test("goes through every stage and is promoted", async () => {
     const posted = await jeffrey(["validate", "--post", `${gate.origin}/_jeffrey`], "", { JEFFREY_ADMIN_TOKEN: SECRETS.JEFFREY_ADMIN_TOKEN });
     assert.deepEqual([posted.code, posted.stderr], [0, "report posted to the gateway\n"]);
-    // How fast this machine is, is no matter of a healthy release.
+    // The limit of 90 % keeps the speed of this machine from deciding the test.
     const { status, json } = await gate.wish({ command: "start", plan: planOf({ slow: "90%" }) });
     assert.deepEqual([status, json.share_basis_points, json.rollout.phase], [200, 1_000, "ramping"]);
     for (const [at, share] of [1_000, 2_000, 5_000, 7_500].entries()) {
@@ -82,7 +82,7 @@ describe("a healthy release", OPTIONS, () => {
     assert.deepEqual(gate.traffic.faults, []);
   });
 
-  test("says where it is, and its history decides the same again", async () => {
+  test("shows its status, and a replay makes the same decisions unless an entry was changed", async () => {
     const status = await gate.words(["status"]);
     assert.equal(status.code, 0, status.stderr);
     assert.match(status.stdout, /✓ 10\.00%  ✓ 20\.00%  ✓ 50\.00%  ✓ 75\.00%  ✓ 100\.00%/);
@@ -108,7 +108,7 @@ describe("a healthy release", OPTIONS, () => {
     assert.deepEqual([away.code, /^error: gateway: /.test(away.stderr)], [2, true]);
   });
 
-  test("says what its week was, as the ledger counted it", async () => {
+  test("has a weekly report with the counts of the event store", async () => {
     gate.traffic.rate = 0;
     const report = await until(async () => {
       const { code, stdout, stderr } = await gate.command(["report", "--week", "--json"]);
@@ -132,7 +132,7 @@ describe("a healthy release", OPTIONS, () => {
     assert.deepEqual([nothing.code, /--week/.test(nothing.stderr)], [2, true]);
   });
 
-  test("hands out what people should label", async () => {
+  test("exports masked texts for annotation, and fails without text previews", async () => {
     const judged = await gate.classify({ text: "Call me on 06 12 34 56 78, \"they\" said, fine", user_id: "user-1" });
     const body = JSON.stringify({ id: judged.headers.get("x-jeffrey-id"), correct_label: "fear" });
     const url = `${gate.origin}/_jeffrey/v1/admin/events`;
@@ -148,7 +148,7 @@ describe("a healthy release", OPTIONS, () => {
   });
 });
 
-describe("a release that goes wrong", OPTIONS, () => {
+describe("a faulty release", OPTIONS, () => {
   /** @type {ReturnType<typeof walk>} */
   let gate;
   before(async () => {
@@ -157,7 +157,7 @@ describe("a release that goes wrong", OPTIONS, () => {
   });
   after(() => gate?.stop());
 
-  /** The notices that were taken. */
+  /** The alerts that the webhook target accepted. */
   const notices = () => onCall.asked.filter(({ status }) => status === 200).map(({ body }) => JSON.parse(body));
 
   for (const [text, cause, of] of [
@@ -168,12 +168,12 @@ describe("a release that goes wrong", OPTIONS, () => {
     ["fault:mismatch", "hard_failure", "dimension_mismatch"],
     ["fault:trap", "hard_failure", "trap"],
   ]) {
-    test(`is taken back by itself: ${of}`, async () => {
+    test(`rolls back on its own: ${of}`, async () => {
       gate.traffic.text = TEXT;
       const told = notices().filter(({ key, resolved }) => key === "rolled_back" && !resolved).length;
       const begin = (await gate.view()).rollout === null ? { command: "start", plan: planOf({ stages: ["50%", "100%"], minutes: 600 }) } : { command: "resume", reason: "tried again" };
-      // After a breach the isolate's breaker cools down for 30 s of its clock, half an hour of the rehearsal's: whoever resumes
-      // before that fails open, and is taken back for it.
+      // After a hard failure the isolate's circuit breaker stays open for 30 s of the clock, which are 30 scaled minutes. A
+      // release that is resumed earlier fails open, and rolls back because of that.
       const { last_hard_failure } = await gate.view();
       await until(() => last_hard_failure === null || Date.now() > last_hard_failure.at_ms + 31_000);
       const begun = await gate.wish(begin);
@@ -194,7 +194,7 @@ describe("a release that goes wrong", OPTIONS, () => {
         assert.equal(decided.hard_failure, of);
       }
       assert.ok(entry.counts[0].requests > 0 || cause === "hard_failure");
-      // It stays taken back, and everybody is told once.
+      // The release stays rolled back, and the webhook target gets one alert.
       await until(() => notices().filter(({ key, resolved }) => key === "rolled_back" && !resolved).length === told + 1);
       assert.equal((await gate.wish({ command: "resume", reason: " " })).status, 409);
       const answered = await gate.classify({ text: TEXT, user_id: "user-1" });
@@ -202,7 +202,7 @@ describe("a release that goes wrong", OPTIONS, () => {
     });
   }
 
-  test("explains itself, and its history decides the same again", async () => {
+  test("explains its decisions, and a replay of its history makes the same ones", async () => {
     const status = await gate.words(["status"]);
     assert.equal(status.code, 2);
     assert.match(status.stdout, /rolled back: the canary did what none may do once: trap/);
@@ -221,7 +221,7 @@ describe("a release that goes wrong", OPTIONS, () => {
     assert.deepEqual([told.code, told.stdout], [0, "on-call: delivered (200)\n"]);
   });
 
-  test("tells when it is over, and nobody fails meanwhile", () => {
+  test("resolves its alert after each resume, and no caller sees an error", () => {
     const over = notices().filter(({ key, resolved }) => key === "rolled_back" && resolved);
     assert.equal(over.length, 5);
     assert.deepEqual(gate.traffic.faults, []);

@@ -1,4 +1,4 @@
-// Who answers, and by what: in a gate that runs, beside what the binary says of the same people.
+// The cohort that a running gateway assigns, its reason, and the system that answers, compared with `jeffrey bucket`.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -32,14 +32,14 @@ after(() => session?.stop());
 
 /** @typedef {import("../support/gate-calls.js").Gate} Gate */
 
-/** Ids of several scripts and lengths, the same in every run. @param {number} count */
+/** User ids in several scripts and lengths, the same in every run. @param {number} count */
 function people(count) {
   const long = "é".repeat(126);
   const forms = ["user-", "Élodie ", "山田", "🙂", "o'neil+tag@example.org/", `${long}-`, "عمر", "00"];
   return Array.from({ length: count }, (_, number) => `${forms[number % forms.length]}${number}`.slice(0, 128));
 }
 
-/** The cookie pair that an answer gives, or null. @param {{ headers: Headers }} answer */
+/** The `Set-Cookie` header with the subject's cookie, or null. @param {{ headers: Headers }} answer */
 function given({ headers }) {
   const cookies = headers.getSetCookie().filter((cookie) => cookie.startsWith(COOKIE));
   assert.ok(cookies.length <= 1, `${cookies.length} cookies`);
@@ -56,7 +56,7 @@ describe("at a share of 50 %", { timeout: PATIENCE_MS }, () => {
 
   const cohortOf = async (/** @type {string} */ user_id) => (await gate.classify({ text: TEXT, user_id })).cohort;
 
-  test("200 people have the cohort that `jeffrey bucket` gives them, and its answer", async () => {
+  test("200 users get the cohort that `jeffrey bucket` computes, and the response of that cohort's system", async () => {
     const ids = people(200);
     const answers = await each(ids, (user_id) => gate.classify({ text: TEXT, user_id }));
     const expected = buckets(ids, "50%");
@@ -69,24 +69,24 @@ describe("at a share of 50 %", { timeout: PATIENCE_MS }, () => {
     assert.ok(canary > 70 && canary < 130, `${canary} of 200`);
   });
 
-  test("a number is a user, by its digits", async () => {
+  test("a numeric user id is the same subject as its digits", async () => {
     const ids = Array.from({ length: 20 }, (_, number) => 4_711 + number);
     const cohorts = await each(ids, async (user_id) => (await gate.classify({ text: TEXT, user_id })).cohort);
     assert.deepEqual(cohorts, buckets(ids.map(String), "50%"));
   });
 
-  test("a header in UTF-8 names the same person as the user field", async () => {
+  test("an id in a UTF-8 header gets the same cohort as in the user field", async () => {
     const ids = people(40).filter((id) => id.length < 100);
     for (const id of ids) {
       const headers = { "content-type": "application/json", "x-user-id": Buffer.from(id).toString("latin1") };
-      // As bytes: beside a string, Node would write the header in UTF-8 once more.
+      // Bytes: with a string as body, Node would encode the header as UTF-8 a second time.
       const body = Buffer.from(JSON.stringify({ text: TEXT }));
       const { headers: found } = await ask(gate.origin, "/predict", { method: "POST", headers, body });
       assert.equal(new Headers(found).get("x-jeffrey-cohort"), buckets([id], "50%")[0], id);
     }
   });
 
-  test("the header comes before the user, and the user before the cookie", async () => {
+  test("the header precedes the user field, and the user field precedes the cookie", async () => {
     const hash = async (/** @type {object} */ body, /** @type {Record<string, string>} */ headers = {}) =>
       (await call(gate, { text: TEXT, ...body }, headers)).event.subject;
     const cookie = { cookie: `a=b; ${COOKIE}AAAAAAAAAAAAAAAAAAAAAA` };
@@ -100,7 +100,7 @@ describe("at a share of 50 %", { timeout: PATIENCE_MS }, () => {
     assert.equal(await hash({ user_id: null }, cookie), c, "null is nobody");
   });
 
-  test("who brings nothing is given a cookie once, and has one cohort with it", async () => {
+  test("an unknown caller gets a cookie once, and keeps its cohort with it", async () => {
     const first = await call(gate, { text: TEXT });
     const set = given(first);
     assert.match(String(set), /^jeffrey_subject=[\w-]{22}; Path=\/; Max-Age=2592000; HttpOnly; SameSite=Lax$/);
@@ -121,7 +121,7 @@ describe("at a share of 50 %", { timeout: PATIENCE_MS }, () => {
     assert.equal(given(page), null, "a page");
   });
 
-  test("a raised share moves nobody back, and the same share finds the same people", async () => {
+  test("a growing share never moves a subject back, and the same share selects the same subjects", async () => {
     const ids = people(40);
     /** @type {Map<string, string[]>} */
     const canaries = new Map();
@@ -144,10 +144,10 @@ describe("at a share of 50 %", { timeout: PATIENCE_MS }, () => {
     }
   });
 
-  test("a rehearsal by `jeffrey loadtest` moves nobody and has no error, and fails where the old system does", async () => {
+  test("`jeffrey loadtest` finds no moved user and no error, and fails while the legacy system fails", async () => {
     const rehearse = async (/** @type {number} */ error_rate) => {
       await fetch(`${gate.standIn.origin}/_stand-in/settings`, { method: "PUT", body: JSON.stringify({ error_rate }) });
-      // Beside this process, which is the old system as well.
+      // Asynchronous, because this process also serves the mock legacy system.
       const args = ["loadtest", `${gate.origin}/predict`, "--rate", "20", "--count", "80", "--users", "40", "--seed", "4", "--require-sticky", "--json"];
       const child = spawn(JEFFREY, args, { stdio: ["ignore", "pipe", "inherit"] });
       let out = "";
@@ -166,7 +166,7 @@ describe("at a share of 50 %", { timeout: PATIENCE_MS }, () => {
     await fetch(`${gate.standIn.origin}/_stand-in/settings`, { method: "PUT", body: '{"error_rate":0}' });
   });
 
-  test("a forced subject has its cohort at every share, and is no evidence", async () => {
+  test("a cohort override holds at every share, and its requests are not evidence", async () => {
     for (const share of ["0%", "100%"]) {
       await gate.change({ share });
       for (const cohort of ["canary", "stable"]) {
@@ -176,7 +176,7 @@ describe("at a share of 50 %", { timeout: PATIENCE_MS }, () => {
     }
   });
 
-  test("a signed token chooses the cohort, and is no evidence", async () => {
+  test("an override token chooses the cohort, and its requests are not evidence", async () => {
     const { token: shown } = token();
     for (const share of ["0%", "100%"]) {
       await gate.change({ share });
@@ -194,7 +194,7 @@ describe("at a share of 50 %", { timeout: PATIENCE_MS }, () => {
     assert.deepEqual(seen.filter((name) => name.startsWith("x-jeffrey-")), [], "a token is a secret");
   });
 
-  test("a token that is not taken changes nothing, and the answer says why", async () => {
+  test("a rejected token changes nothing, and the response says why", async () => {
     const good = token().token;
     const short = token({ valid: "1s" });
     await until(() => Date.now() > short.expires_ms);
@@ -237,7 +237,7 @@ describe("at a share of 50 %", { timeout: PATIENCE_MS }, () => {
     }
   });
 
-  test("a killed release is closed to everybody but a token that reopens it", async () => {
+  test("the kill flag makes every request stable, except with a token made with --allow-rolled-back", async () => {
     await gate.change({ share: "100%", killed: true });
     const headers = { "x-jeffrey-cohort": "canary", "x-jeffrey-token": token().token };
     for (const [user_id, more] of /** @type {[string, Record<string, string>][]} */ ([["anyone", {}], ["forced-canary", {}], ["anyone", headers]])) {
@@ -253,7 +253,7 @@ describe("at a share of 50 %", { timeout: PATIENCE_MS }, () => {
     assert.equal((await gate.classify({ text: TEXT, user_id: "anyone" })).cohort, "canary");
   });
 
-  test("what is streamed is never canary and no evidence", async () => {
+  test("a streamed request is never canary and never evidence", async () => {
     await gate.change({ share: "100%" });
     const headers = { "x-jeffrey-cohort": "canary", "x-jeffrey-token": token().token };
     /** @type {[string, unknown, Record<string, string>][]} */
@@ -279,7 +279,7 @@ describe("at a share of 50 %", { timeout: PATIENCE_MS }, () => {
   });
 });
 
-test("without a cookie nobody unknown is drawn, and the header's name is the one set", { timeout: PATIENCE_MS }, async () => {
+test("with SUBJECT_COOKIE=off an unknown caller is stable, and SUBJECT_HEADER names the header", { timeout: PATIENCE_MS }, async () => {
   const { anonymous: gate } = session.gates;
   for (const headers of /** @type {Record<string, string>[]} */ ([{}, { "x-user-id": "anyone" }, { "x-account": " " }])) {
     const { event, ...answer } = await call(gate, { text: TEXT }, headers);
@@ -295,7 +295,7 @@ test("without a cookie nobody unknown is drawn, and the header's name is the one
   assert.equal((await call(gate, { text: TEXT }, wanted)).event.reason, "override_token", "a token needs no subject");
 });
 
-test("a page of another origin has the canary's answer only where that is open", { timeout: PATIENCE_MS }, async () => {
+test("a request from another origin is canary only if CORS_ORIGINS has that origin", { timeout: PATIENCE_MS }, async () => {
   const { open: gate } = session.gates;
   /** @type {[string | null, string, string][]} */
   const table = [
@@ -311,14 +311,14 @@ test("a page of another origin has the canary's answer only where that is open",
   for (const [origin, cohort, by] of table) {
     const { event, ...answer } = await call(gate, { text: TEXT, user_id: "anyone" }, { ...(origin ? { origin } : {}), "x-stand-in": "cors" });
     assert.deepEqual([answer.cohort, event.reason, event.is_evidence], [cohort, by, by === "bucket"], `${origin}`);
-    // What the old system opens stays its own; ours opens to whom the variable says.
+    // The legacy system's own CORS header stays; a canary response allows the request's origin.
     const foreign = origin !== null && origin !== gate.origin;
     const opened = cohort === "stable" ? "https://old.example" : foreign ? origin : null;
     assert.equal(answer.headers.get("access-control-allow-origin"), opened, `${origin}`);
   }
 });
 
-test("with a cookie for all, a page that nobody else may get carries one; a holdout stays stable", { timeout: PATIENCE_MS }, async () => {
+test("with SUBJECT_COOKIE=all only a response that no shared cache may store has a cookie, and a holdout stays stable", { timeout: PATIENCE_MS }, async () => {
   const { holdout: gate } = session.gates;
   /** @type {[string, boolean][]} */
   const pages = [["/private", true], ["/public", false], ["/", false], ["/robots.txt", false], ["/favicon.ico", false]];
@@ -342,7 +342,7 @@ test("with a cookie for all, a page that nobody else may get carries one; a hold
   });
 });
 
-test("a cookie is Secure but on plain-text localhost", { timeout: PATIENCE_MS }, async () => {
+test("a cookie is Secure except on http://localhost", { timeout: PATIENCE_MS }, async () => {
   const { fronted: gate } = session.gates;
   /** @type {[string, boolean][]} */
   const table = [
@@ -359,7 +359,7 @@ test("a cookie is Secure but on plain-text localhost", { timeout: PATIENCE_MS },
   }
 });
 
-test("while a key is replaced, the old one's tokens and ids are taken beside the new one's", { timeout: PATIENCE_MS }, async () => {
+test("during a key rotation, tokens and ids of both keys are valid", { timeout: PATIENCE_MS }, async () => {
   const [old, next] = [OLD_KEY, NEXT_KEY];
   const { rotating: gate } = session.gates;
   for (const [key, by] of [[old, "override_token"], [next, "override_token"], [SECRETS.JEFFREY_OVERRIDE_KEY, "bucket"]]) {
@@ -371,7 +371,7 @@ test("while a key is replaced, the old one's tokens and ids are taken beside the
     return [response.status, (await response.json()).error?.code];
   };
   const day = 24 * 60 * 60 * 1_000;
-  // No such answer is kept: that is only asked after the id was taken.
+  // The event store has no such id. The gateway asks it only after it accepted the signature, so 404 means a valid id.
   const taken = [404, "id_unknown"];
   /** @type {[string, number, unknown[]][]} */
   const table = [
@@ -387,7 +387,7 @@ test("while a key is replaced, the old one's tokens and ids are taken beside the
   assert.deepEqual(given, signed(next, given.subarray(0, 16)), "the first key signs");
 });
 
-/** An id that was made then, as `x-jeffrey-id` has it. @param {string} key @param {number} made_ms */
+/** A signed id made at `made_ms`, in the form of `x-jeffrey-id`. @param {string} key @param {number} made_ms */
 function idOf(key, made_ms) {
   const id = randomBytes(16);
   id.writeUIntBE(made_ms, 0, 6);
@@ -396,13 +396,13 @@ function idOf(key, made_ms) {
   return signed(key, id).toString("base64url");
 }
 
-/** An id and its tag. @param {string} key @param {Buffer} id */
+/** The 16 bytes of an id and the 16 bytes of its tag. @param {string} key @param {Buffer} id */
 function signed(key, id) {
   const tag = (/** @type {string | Buffer} */ key, /** @type {string | Buffer} */ of) => createHmac("sha256", key).update(of).digest();
   return Buffer.concat([id, tag(tag(key, "answer id"), id).subarray(0, 16)]);
 }
 
-test("the kill switch closes a release whatever its object says", { timeout: PATIENCE_MS }, async () => {
+test("KILL_SWITCH makes requests stable while the release state is at 100 %", { timeout: PATIENCE_MS }, async () => {
   const { killed: gate } = session.gates;
   await gate.change({ share: "100%", killed: false });
   const headers = { "x-jeffrey-cohort": "canary", "x-jeffrey-token": token().token };
@@ -414,7 +414,7 @@ test("the kill switch closes a release whatever its object says", { timeout: PAT
   assert.deepEqual([health.status, (await health.json()).disabled], [200, true]);
 });
 
-test("a refused variable closes the release, is named by health, and stops no traffic", { timeout: PATIENCE_MS }, async () => {
+test("an invalid variable makes every request stable, is named by /health, and stops no traffic", { timeout: PATIENCE_MS }, async () => {
   const { refused: gate } = session.gates;
   const response = await gate.own("/health");
   const health = await response.json();

@@ -1,4 +1,4 @@
-// `make dev` as its user has it: all of it there, what it prints is true, and nothing is left of it.
+// `make dev` as a user runs it: all servers start, the printed commands work, and Ctrl-C ends all processes.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -19,7 +19,7 @@ function dev(args) {
   return { child, printed: () => printed, ended: once(child, "exit") };
 }
 
-test("make dev runs all three, refuses a taken port by name, and Ctrl-C ends all of them", { timeout: PATIENCE_MS }, async () => {
+test("make dev starts all three servers, names a port in use, and Ctrl-C ends all of them", { timeout: PATIENCE_MS }, async () => {
   const state = await mkdtemp(join(tmpdir(), "jeffrey-dev-"));
   const [gate, model, legacy, another] = await freePorts(4);
   const args = ["--gate-port", `${gate}`, "--model-port", `${model}`, "--legacy-port", `${legacy}`, "--share", "100%", "--state", state];
@@ -38,7 +38,7 @@ test("make dev runs all three, refuses a taken port by name, and Ctrl-C ends all
     const init = { method: "POST", headers: { "content-type": "application/json" }, body };
     const direct = await (await fetch(`http://localhost:${legacy}/predict`, init)).json();
     assert.equal(direct.encoder, "multilingual-e5-large");
-    // The model's first answer takes its start as well.
+    // The model worker starts with its first call, so the first responses may be fallbacks.
     const canary = await until(async () => {
       const answer = await fetch(`http://localhost:${gate}/predict`, init);
       assert.equal(answer.status, 200);
@@ -48,7 +48,7 @@ test("make dev runs all three, refuses a taken port by name, and Ctrl-C ends all
     assert.equal(canary.headers.get("x-jeffrey-cohort"), "canary");
     assert.equal((await fetch(`http://localhost:${model}/health`)).status, 200);
 
-    // The calls that it prints.
+    // Runs the printed commands with the secrets of `.dev.vars`.
     const secrets = Object.fromEntries((await readFile(join(ROOT, ".dev.vars"), "utf8")).split("\n").filter((line) => /^\w/.test(line)).map((line) => line.split("=")));
     assert.deepEqual(new Set(Object.values(secrets)).size, 4, "each a random one of its own");
     for (const secret of Object.values(secrets)) assert.ok(/^[\w-]{32}$/.test(secret) && !world.printed().includes(secret));
@@ -75,7 +75,7 @@ test("make dev runs all three, refuses a taken port by name, and Ctrl-C ends all
   }
 });
 
-test("make dev names a flag's value that it cannot use", async () => {
+test("make dev names an unknown flag and a flag with an invalid value", async () => {
   for (const [args, expected] of /** @type {[string[], RegExp][]} */ ([
     [["--gate-port", "70000"], /^--gate-port of 70000 is not a port from 1 to 65535$/m],
     [["--legacy-port", "x"], /^--legacy-port of x is not a port/m],

@@ -1,4 +1,4 @@
-// Faults on an event's way, in workerd: none is lost, none counts twice.
+// Faults between the gateway, the event store and a sink, in workerd: no event is lost or counted twice.
 
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -16,7 +16,7 @@ const CALLS = 40;
 /** @typedef {import("../support/gate.js").Gate} Gate */
 
 const state = mkdtempSync(join(tmpdir(), "jeffrey-faults-"));
-/** It takes the first batch and never says so. @type {Awaited<ReturnType<typeof startCollector>>} */
+/** Receives the first batch and never responds. @type {Awaited<ReturnType<typeof startCollector>>} */
 let sink;
 const begin = () => startGates({
   thrown: [{ INITIAL_SHARE: "50%" }, { model: "none", queue: "faulty" }],
@@ -41,7 +41,7 @@ const people = (name) => Array.from({ length: CALLS }, (_, at) => ({ text: TEXT,
 /** @param {Gate} gate */
 const status = async (gate) => /** @type {any} */ (await (await gate.own("/v1/sinks", VIEWER)).json());
 
-/** That the ledger has exactly the events printed, and counted each once. @param {Gate} gate @param {number} count */
+/** Asserts that the event store has exactly the printed events and counted each once. @param {Gate} gate @param {number} count */
 async function keptOnce(gate, count) {
   const printed = (await gate.eventsOf(count)).map(({ id }) => id).sort();
   await until(async () => (await status(gate)).events >= count);
@@ -55,7 +55,7 @@ async function keptOnce(gate, count) {
   for (const { name, dropped } of sinks) assert.equal(dropped, 0, name);
 }
 
-test("a consumer that throws after its work gets its batch again, and nothing counts twice", { timeout: PATIENCE_MS }, async () => {
+test("a consumer that throws after its work gets the batch again, and no event counts twice", { timeout: PATIENCE_MS }, async () => {
   const { thrown: gate } = session.gates;
   const order = async (/** @type {string} */ query) => /** @type {any} */ (await (await fetch(`${gate.origin}/throws${query}`)).json());
   await order("?next=2");
@@ -67,12 +67,12 @@ test("a consumer that throws after its work gets its batch again, and nothing co
   assert.ok(thrown > 0);
   await each(people("after"), (body) => gate.classify(body));
   await keptOnce(gate, 2 * CALLS);
-  // The doubles have come by now, or come later: nothing is new in them.
+  // Duplicates have arrived by now or arrive later, and change nothing.
   await until(async () => (await order("")).left === 0);
   await keptOnce(gate, 2 * CALLS);
 });
 
-test("a ledger that ends while a sink is silent goes on from its file, and the sink has all", { timeout: PATIENCE_MS }, async () => {
+test("an event store killed while a sink is silent continues from its file, and the sink gets all events", { timeout: PATIENCE_MS }, async () => {
   let gate = session.gates.ended;
   await each(people("before"), (body) => gate.classify(body));
   const ids = (await gate.eventsOf(CALLS)).map(({ id }) => id).sort();
@@ -90,7 +90,7 @@ test("a ledger that ends while a sink is silent goes on from its file, and the s
   assert.deepEqual(taken.sort(), ids);
 });
 
-test("a model whose instance is renewed under load costs no event", { timeout: PATIENCE_MS }, async () => {
+test("a model that traps and restarts under load loses no event", { timeout: PATIENCE_MS }, async () => {
   const { renewed: gate } = session.gates;
   const calls = people("renewed");
   for (const at of [9, 19]) calls[at].text = "fault:trap";

@@ -1,5 +1,5 @@
-// What the gate passes on, beside what the old system was asked and answers: byte for byte, header by
-// header, through a real `wrangler dev`.
+// Requests and responses through the gateway, compared byte for byte and header by header with those of
+// the legacy system, in a real `wrangler dev`.
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
@@ -17,23 +17,23 @@ import { ask, values } from "../support/raw.js";
 const JSON_TYPE = "application/json";
 const BODY = JSON.stringify({ text: "Je suis furieux", user_id: "u-1" });
 
-/** What each connection has of its own (RFC 9110, section 7.6.1), and the time. */
+/** Headers of a single connection (RFC 9110, section 7.6.1), and the date. */
 const OF_A_CONNECTION = ["connection", "keep-alive", "upgrade", "date"];
 
-/** What the gate adds to the answer of a classify call. */
+/** Headers that the gateway adds to the response to a classify request. */
 const OURS = ["x-jeffrey-id", "x-jeffrey-cohort", "x-jeffrey-release", "server-timing"];
 
-/** Everything of an answer that a client can see. @param {Reply} reply @param {string[]} [without] */
+/** The parts of a response that a client can see. @param {Reply} reply @param {string[]} [without] */
 function seen({ status, message, headers, body }, without = []) {
-  // The front of `wrangler dev` rewrites pages for its live reload, and with them loses the length
-  // and sends chunks; the bytes stay, and so does the length that HEAD is told.
+  // The proxy of `wrangler dev` rewrites pages for its live reload: it drops the length and sends
+  // chunks. The bytes stay the same, and so does the length in a response to HEAD.
   const html = headers.some(([name, value]) => name === "content-type" && value.startsWith("text/html"));
   const dropped = [...OF_A_CONNECTION, ...without, ...(html ? ["content-length", "transfer-encoding"] : [])];
   const kept = headers.filter(([name]) => !dropped.includes(name)).map(([name, value]) => `${name}: ${value}`);
   return { status, message, headers: kept.sort(), body: body.toString("latin1") };
 }
 
-/** The same request to both: answers that are the same. @param {Gate} gate @param {string} path @param {Options} [options] @param {string[]} [without] */
+/** Sends a request to the legacy system and to the gateway, asserts equal responses, and returns the gateway's. @param {Gate} gate @param {string} path @param {Options} [options] @param {string[]} [without] */
 async function same(gate, path, options, without = []) {
   const direct = await ask(gate.standIn.origin, path, options);
   const through = await ask(gate.origin, path, options);
@@ -41,13 +41,13 @@ async function same(gate, path, options, without = []) {
   return through;
 }
 
-/** The last request that reached the old system; names in small letters. @param {Gate} gate */
+/** The last request that reached the legacy system, with header names in lower case. @param {Gate} gate */
 function last(gate) {
   const { method, url, headers, body_bytes } = gate.standIn.requests.at(-1) ?? assert.fail("nothing reached the old system");
   return { method, url, body_bytes, headers: headers.map(([name, value]) => `${name.toLowerCase()}: ${value}`).sort() };
 }
 
-/** The headers that every request gets on its way; `CF-Worker` is the platform's. @param {Gate} gate */
+/** Headers that every forwarded request gets; the platform adds `CF-Worker`. @param {Gate} gate */
 const addedBy = (gate) => ({
   "cf-worker": `${gate.worker}.example.com`,
   host: new URL(gate.standIn.origin).host,
@@ -67,7 +67,7 @@ const classify = (gate, options = {}) =>
 /** @param {Gate} gate @param {Reply} reply */
 const event = (gate, reply) => eventOf(gate, { headers: new Headers(reply.headers) });
 
-/** The code of the gate's own error. @param {Reply} reply */
+/** Status and code of the gateway's own error. @param {Reply} reply */
 function refusal(reply) {
   assert.deepEqual(values(reply, "content-type"), [JSON_TYPE]);
   const { error } = JSON.parse(reply.body.toString());
@@ -76,7 +76,7 @@ function refusal(reply) {
 }
 
 const begin = async () => startGates({
-  // Nothing stands before this one but `wrangler dev`.
+  // Only `wrangler dev` is in front of this one.
   plain: [{ INITIAL_SHARE: "0%" }, { model: "none" }],
   fronted: [{ INITIAL_SHARE: "0%" }, { model: "none", two: true }],
   away: [{ INITIAL_SHARE: "0%", LEGACY_ORIGIN: `http://127.0.0.1:${await freePorts(1)}` }, { model: "none" }],
@@ -89,16 +89,16 @@ before(async () => {
 });
 after(() => session?.stop());
 
-describe("a request and its answer", { timeout: PATIENCE_MS }, () => {
+describe("a request and its response", { timeout: PATIENCE_MS }, () => {
   /** @type {Gate} */
   let gate;
   before(() => {
     gate = session.gates.plain;
   });
 
-  // `wrangler dev` compresses for whoever allows it; deployed, Cloudflare does.
+  // `wrangler dev` compresses a response if the client accepts it; deployed, Cloudflare does so.
   for (const headers of /** @type {Record<string, string>[]} */ ([{}, { "accept-encoding": "identity" }])) {
-    test(`the old site comes back byte for byte, ${JSON.stringify(headers)}`, async () => {
+    test(`every page of the legacy system arrives byte for byte, ${JSON.stringify(headers)}`, async () => {
       for (const path of PATHS) {
         const reply = await same(gate, path, { headers });
         const ours = reply.headers.filter(([name, value]) => name.startsWith("x-jeffrey-") || name === "server-timing" || value.includes("jeffrey_subject"));
@@ -145,8 +145,8 @@ describe("a request and its answer", { timeout: PATIENCE_MS }, () => {
     }
   });
 
-  test("what every parser of URLs changes is changed before the gate, and nothing else", async () => {
-    // https://url.spec.whatwg.org/#path-state and #query-state: browsers and fetch send it so already.
+  test("a path changes only as the URL standard requires", async () => {
+    // https://url.spec.whatwg.org/#path-state and #query-state: browsers and fetch send this form.
     const table = {
       ...{ "/files/a/../b": "/files/b", "/files/%2e%2E/echo": "/echo", "/files/./b": "/files/b" },
       ...{ "/files\\b": "/files/b", "/files/b#c": "/files/b" },
@@ -158,7 +158,7 @@ describe("a request and its answer", { timeout: PATIENCE_MS }, () => {
     }
   });
 
-  test("headers arrive as they were sent, without ours", async () => {
+  test("headers arrive as they were sent, without the gateway's own", async () => {
     const added = addedBy(gate);
     const kept = {
       accept: "text/html;q=0.9, */*",
@@ -176,7 +176,7 @@ describe("a request and its answer", { timeout: PATIENCE_MS }, () => {
       "x-request-id": "7",
       "x-user-id": "alice",
     };
-    /** @type {[string, Record<string, string>, Record<string, string>][]} sent, received beside what is added */
+    /** @type {[string, Record<string, string>, Record<string, string>][]} sent, received in addition to the added headers */
     const table = [
       ["nothing", {}, {}],
       ["everything else", kept, kept],
@@ -195,7 +195,7 @@ describe("a request and its answer", { timeout: PATIENCE_MS }, () => {
     }
   });
 
-  test("a classify call arrives with the same headers and bytes", async () => {
+  test("a classify request arrives with the same headers and bytes", async () => {
     const cookie = "a=1; jeffrey_subject=AAAAAAAAAAAAAAAAAAAAAA";
     await classify(gate, { headers: { cookie, authorization: "Bearer theirs", "x-jeffrey-token": "t", "x-jeffrey-cohort": "canary", "x-any": "1" } });
     const { headers, ...rest } = last(gate);
@@ -205,7 +205,7 @@ describe("a request and its answer", { timeout: PATIENCE_MS }, () => {
     assert.deepEqual(headers, lines({ ...addedBy(gate), ...kept, ...body }));
   });
 
-  test("the old system is told what the client accepts, and nothing by a client that says nothing", async () => {
+  test("accept-encoding arrives as the client sent it, and is absent if the client did not send it", async () => {
     for (const encodings of [undefined, "identity", "gzip", "br;q=1, zstd;q=0.5, *;q=0", "deflate, gzip;q=0"]) {
       for (const [method, path] of [["GET", "/echo"], ["POST", "/predict"]]) {
         /** @type {Record<string, string>} */
@@ -217,7 +217,7 @@ describe("a request and its answer", { timeout: PATIENCE_MS }, () => {
     }
   });
 
-  test("answers of every kind are the old system's", async () => {
+  test("responses of every kind are the legacy system's", async () => {
     /** @type {[string, Options, number][]} */
     const table = [
       ["/no-content", {}, 204],
@@ -257,7 +257,7 @@ describe("a request and its answer", { timeout: PATIENCE_MS }, () => {
     assert.deepEqual(length, [String((await ask(gate.standIn.origin, "/")).body.length)], "a page keeps its length at the gate");
   });
 
-  test("redirects are passed on, not followed", async () => {
+  test("redirects are forwarded, not followed", async () => {
     for (const [path, status, location] of [["/redirect", 302, "docs/?from=redirect"], ["/redirect-away", 301, "https://away.example/elsewhere?a=1&b=%20"]]) {
       const before = gate.standIn.requests.length;
       const reply = await ask(gate.origin, String(path));
@@ -266,12 +266,12 @@ describe("a request and its answer", { timeout: PATIENCE_MS }, () => {
     }
   });
 
-  test("three cookies stay three", async () => {
+  test("three Set-Cookie headers stay three", async () => {
     const cookies = values(await ask(gate.origin, "/cookies"), "set-cookie");
     assert.deepEqual(cookies, ["session=1; Path=/; HttpOnly", "language=fr; Path=/docs; SameSite=Lax", "empty=; Max-Age=0"]);
   });
 
-  test("only what is below our prefix stays here", async () => {
+  test("only paths below the admin prefix do not reach the legacy system", async () => {
     for (const path of ["/_jeffrey", "/_jeffrey/", "/_jeffrey/health", "/_jeffrey/health?x", "/_jeffrey/no/such", "/_jeffrey/v1/rollout", "/x/../_jeffrey/health"]) {
       for (const method of ["GET", "POST", "OPTIONS", "HEAD"]) {
         const before = gate.standIn.requests.length;
@@ -286,8 +286,8 @@ describe("a request and its answer", { timeout: PATIENCE_MS }, () => {
     }
   });
 
-  describe("of a classify call", () => {
-    test("is the old system's, with our marks beside it", async () => {
+  describe("the response to a classify request", () => {
+    test("is the legacy system's, with the gateway's headers added", async () => {
       /** @type {[string, Record<string, string>, number, string | null][]} */
       const table = [
         ["", {}, 200, null],
@@ -295,7 +295,7 @@ describe("a request and its answer", { timeout: PATIENCE_MS }, () => {
         ["error", {}, 500, "error_status"],
         ["not-json", {}, 200, "not_json"],
         ["huge", {}, 200, "too_large"],
-        // As it is packed: neither unpacked nor read.
+        // A compressed response is forwarded as it is, and its label is not read.
         ["gzip", { "accept-encoding": "gzip" }, 200, "compressed"],
         ["no-such-order", {}, 400, "error_status"],
       ];
@@ -310,14 +310,14 @@ describe("a request and its answer", { timeout: PATIENCE_MS }, () => {
       }
     });
 
-    test("is refused by the old system, not by us", async () => {
+    test("is the legacy system's error if the body has no valid text", async () => {
       for (const body of ["", "not JSON", "[]", "{}", '{"text":7}', '{"text":"a"', Buffer.from([0x7b, 0xff, 0x7d])]) {
         const reply = await same(gate, "/predict", { method: "POST", body, headers: { "content-type": JSON_TYPE } }, [...OURS, "set-cookie"]);
         assert.equal(reply.status, 400, String(body));
       }
     });
 
-    test("is 502 in JSON where the old system sends none or nonsense", async () => {
+    test("is 502 in JSON if the legacy system resets the connection or does not send HTTP", async () => {
       for (const order of ["reset", "garbled"]) {
         const failed = () => gate.events().filter(({ status }) => status === 502);
         const before = failed().length;
@@ -330,18 +330,18 @@ describe("a request and its answer", { timeout: PATIENCE_MS }, () => {
     });
   });
 
-  test("an answer that never comes is 502, one that breaks off breaks off", async () => {
+  test("a missing response becomes 502, and a truncated one stays truncated", async () => {
     for (const path of ["/reset", "/garbled"]) assert.deepEqual(refusal(await ask(gate.origin, path)), [502, "legacy_unreachable"], path);
-    // Only the length tells: of a chunked answer that breaks off workerd makes a whole one, also in a
-    // worker that does nothing but forward.
+    // The client sees the truncation only by the length. workerd turns a truncated chunked response into
+    // a complete one, even in a Worker that only forwards.
     await assert.rejects(ask(gate.standIn.origin, "/half"));
     await assert.rejects(ask(gate.origin, "/half"));
     assert.equal((await ask(gate.origin, "/health")).status, 200);
   });
 });
 
-test("headers between two hops end here", { timeout: PATIENCE_MS }, async () => {
-  // What stands before the gate in `wrangler dev` takes these itself, so they are put in behind it.
+test("hop-by-hop headers are not forwarded", { timeout: PATIENCE_MS }, async () => {
+  // The proxy of `wrangler dev` consumes these headers, so `x-front` adds them behind it.
   const { fronted: gate } = session.gates;
   const between = {
     connection: "keep-alive, X-Hop, X-Other , accept-language, Via, X-Forwarded-For, content-length, authorization, cookie",
@@ -356,7 +356,7 @@ test("headers between two hops end here", { timeout: PATIENCE_MS }, async () => 
   assert.deepEqual([body_bytes, received], [5, lines(expected)]);
 });
 
-test("an old system that is away is 502, for every path", { timeout: PATIENCE_MS }, async () => {
+test("an unreachable legacy system gives 502 on every path", { timeout: PATIENCE_MS }, async () => {
   const { away: gate } = session.gates;
   const before = gate.events().length;
   for (const reply of [await classify(gate), await ask(gate.origin, "/"), await ask(gate.origin, "/upload", { method: "POST", body: "x" })]) {
@@ -368,7 +368,7 @@ test("an old system that is away is 502, for every path", { timeout: PATIENCE_MS
   assert.equal((await gate.own("/health")).status, 200, "the gate itself is there");
 });
 
-test("an old system that is slow is 504 on a classify call, and waited for elsewhere", { timeout: PATIENCE_MS }, async () => {
+test("LEGACY_TIMEOUT_MS ends a classify request with 504, and does not apply to other paths", { timeout: PATIENCE_MS }, async () => {
   const { slow: gate } = session.gates;
   const before = gate.events().length;
   const reply = await classify(gate, { headers: { "x-stand-in": "slow:60000" } });

@@ -1,4 +1,4 @@
-// Wrangler's front, which stands before every worker here: what a lost connection took is sent again.
+// The proxy of `wrangler dev` with the changes of stand-in/wrangler-proxy.js: it repeats a request after a lost connection.
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
@@ -37,7 +37,7 @@ after(async () => {
   for (const server of servers) server.close();
 });
 
-/** What stands behind the front from now on: it reads a request and closes the connection, so many times. @param {number} losses @param {Promise<unknown>} [wait] before it does */
+/** Starts a server behind the proxy that closes the connection of its first `losses` requests. @param {number} losses @param {Promise<unknown>} [wait] before it closes or responds */
 async function worker(losses, wait = Promise.resolve()) {
   /** @type {string[]} */
   const asked = [];
@@ -57,7 +57,7 @@ async function worker(losses, wait = Promise.resolve()) {
   return asked;
 }
 
-/** Tells the front which worker is there now, as wrangler does. @param {number} port */
+/** Sets the Worker behind the proxy, as wrangler does. @param {number} port */
 async function play(port) {
   const userWorkerUrl = { protocol: "http:", hostname: "127.0.0.1", port: String(port) };
   const cf = { hostMetadata: { type: "play", proxyData: { userWorkerUrl, headers: {} } } };
@@ -70,19 +70,19 @@ async function ask(path, init) {
   return [response.status, (await response.text()).slice(0, 40)];
 }
 
-test("a request is sent again at once, though nobody else asks", { timeout: 60_000 }, async () => {
+test("a lost request is sent again without waiting for another request", { timeout: 60_000 }, async () => {
   const asked = await worker(1);
   assert.deepEqual(await ask("/path"), [200, "answered: "]);
   assert.deepEqual(asked, ["GET /path ", "GET /path "]);
 });
 
-test("so is a short body, whole, and over every connection that is lost", { timeout: 60_000 }, async () => {
+test("a short body is sent again whole after each of three lost connections", { timeout: 60_000 }, async () => {
   const asked = await worker(3);
   assert.deepEqual(await ask("/", { method: "POST", body: "a short body" }), [200, "answered: a short body"]);
   assert.deepEqual(asked, Array(4).fill("POST / a short body"));
 });
 
-test("a long body is not, nor is one that is lost each time, nor what a worker had that is there no more", { timeout: 60_000 }, async () => {
+test("a long body, a request lost eleven times and a POST to a replaced Worker get 503", { timeout: 60_000 }, async () => {
   const restarted = "Your worker restarted mid-request. Pleas";
   const body = "x".repeat(65_537);
   const long = await worker(1);

@@ -1,5 +1,5 @@
-// Events in a real `wrangler dev`: kept once, handed to real HTTP sinks through their faults, judged by
-// readers, erased for those who ask.
+// Events in a real `wrangler dev`: stored once, delivered to real HTTP sinks despite their faults, joined by
+// feedback, and erased on request.
 
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
@@ -9,9 +9,9 @@ import { PATIENCE_MS, SECRETS, startGates, until } from "../support/gate.js";
 const ADMIN = { token: SECRETS.JEFFREY_ADMIN_TOKEN };
 const VIEWER = { token: SECRETS.JEFFREY_VIEWER_TOKEN };
 
-/** How a sink answers its next batches, the last one for good. @typedef {{ status: number, headers?: Record<string, string>, cut?: boolean, slow?: boolean }} Mood */
+/** One response of a sink: `cut` closes the connection instead, `slow` never responds. @typedef {{ status: number, headers?: Record<string, string>, cut?: boolean, slow?: boolean }} Mood */
 
-/** A collector of lines. @param {Mood[]} moods */
+/** An HTTP sink for lines of JSON. @param {Mood[]} moods its responses in turn; the last one repeats */
 async function startSink(moods) {
   /** @type {any[]} */
   const taken = [];
@@ -26,7 +26,7 @@ async function startSink(moods) {
       asked.push({ at: Date.now(), lines: lines.length, type, authorization });
       const mood = moods.length > 1 ? /** @type {Mood} */ (moods.shift()) : moods[0];
       if (mood.cut) return request.socket.destroy();
-      // A batch that is taken and then not answered comes twice: the sink has both.
+      // A batch that a sink accepts without a response arrives a second time, and the sink keeps both.
       if (mood.status < 300 || mood.slow) taken.push(...lines);
       if (!mood.slow) response.writeHead(mood.status, mood.headers).end();
     });
@@ -48,7 +48,7 @@ const begin = () => {
   const configured = Object.entries(sinks).map(([name, { url }]) => ({ name, kind: "ndjson", url, authorization: `Bearer of ${name}` }));
   const away = { name: "away", kind: "ndjson", url: "http://127.0.0.1:1/in" };
   return startGates({
-    // The first one, as it alone has rate limits.
+    // First, because only the first gateway of a session has rate limits.
     limited: [{ RATE_LIMITS: "on" }, { configure: (toml) => toml.replace("limit = 100", "limit = 3") }],
     unseen: [{ LOG_TEXT_PREVIEW: "off", INITIAL_SHARE: "0%" }],
     seen: [{ LOG_TEXT_PREVIEW: "on", INITIAL_SHARE: "0%" }],
@@ -70,7 +70,7 @@ after(async () => {
   await Promise.all(Object.values(sinks).map(({ stop }) => stop()));
 });
 
-test("an event shows the masked beginning of a text only where that is switched on", { timeout: PATIENCE_MS }, async () => {
+test("an event has a masked preview of the text only with LOG_TEXT_PREVIEW=on", { timeout: PATIENCE_MS }, async () => {
   const text = "Écrivez-moi à zoe.martin@example.org ou au 06 12 34 56 78, je suis furieuse contre vous !";
   const { unseen, seen } = session.gates;
   for (const [gate, expected] of /** @type {const} */ ([[unseen, null], [seen, "Écrivez-moi à [EMAIL] ou au [PHONE], je suis furie"]])) {
@@ -83,7 +83,7 @@ test("an event shows the masked beginning of a text only where that is switched 
   }
 });
 
-test("who judges too often is told when to come back", { timeout: PATIENCE_MS }, async () => {
+test("too much feedback from one subject gets 429 with Retry-After, and another subject is not limited", { timeout: PATIENCE_MS }, async () => {
   const { limited: gate } = session.gates;
   const judge = async (/** @type {string} */ user) => {
     const init = { method: "POST", headers: { "x-user-id": user }, body: '{"id":"AAAA","ok":true}' };
@@ -97,7 +97,7 @@ test("who judges too often is told when to come back", { timeout: PATIENCE_MS },
   assert.equal((await judge("seldom")).status, 400);
 });
 
-describe("a ledger with sinks of many moods", { timeout: PATIENCE_MS }, () => {
+describe("an event store with faulty sinks", { timeout: PATIENCE_MS }, () => {
   /** @type {import("../support/gate.js").Gate} */
   let gate;
   /** @type {import("../support/gate-calls.js").Answer[]} */
@@ -117,7 +117,7 @@ describe("a ledger with sinks of many moods", { timeout: PATIENCE_MS }, () => {
   const settled = (/** @type {string} */ name) => until(async () => (await sinkOf(name)).waiting === 0 && sinkOf(name));
   const ids = (/** @type {any[]} */ events) => new Set(events.map(({ id }) => id));
 
-  test("every call is one event, and a sink that is well has each once", async () => {
+  test("every call is one event, and a healthy sink gets each event once", async () => {
     const events = await gate.eventsOf(CALLS);
     await until(async () => (await standing()).events === CALLS);
     const { delivered, dropped } = await settled("well");
@@ -128,7 +128,7 @@ describe("a ledger with sinks of many moods", { timeout: PATIENCE_MS }, () => {
     assert.equal((await standing()).lost, 0);
   });
 
-  test("a sink that fails, cuts the line or is busy has all in the end", async () => {
+  test("a sink that fails, closes the connection or is busy gets all events in the end", async () => {
     for (const name of ["failing", "busy"]) {
       const { delivered, dropped, failures } = await settled(name);
       assert.deepEqual([delivered, dropped, failures], [CALLS, 0, 0], name);
@@ -138,7 +138,7 @@ describe("a ledger with sinks of many moods", { timeout: PATIENCE_MS }, () => {
     assert.ok(second.at - first.at >= 3_000, "Retry-After is honoured");
   });
 
-  test("a batch that is too large is halved, and what is refused for good is counted exactly", async () => {
+  test("a batch that is too large is split, and refused events are counted exactly", async () => {
     const small = await settled("small");
     assert.deepEqual([small.delivered, small.dropped], [CALLS, 0]);
     assert.deepEqual(ids(sinks.small.taken), ids(sinks.well.taken));
@@ -148,13 +148,13 @@ describe("a ledger with sinks of many moods", { timeout: PATIENCE_MS }, () => {
     assert.equal(picky.dropped + picky.delivered, CALLS);
   });
 
-  test("a sink that is away holds up nobody and loses nothing", async () => {
+  test("an unreachable sink delays no other sink and loses no event", async () => {
     const away = await sinkOf("away");
     assert.deepEqual([away.waiting, away.delivered, away.dropped], [CALLS, 0, 0]);
     assert.ok(away.failures > 0 && away.next_ms > 0, JSON.stringify(away));
   });
 
-  test("events are read by number, page after page, by an admin only", async () => {
+  test("only an admin reads events, page by page in the order of their numbers", async () => {
     const page = async (/** @type {string} */ query) => {
       const response = await gate.own(`/admin/events${query}`, ADMIN);
       assert.equal(response.headers.get("content-type"), "application/x-ndjson");
@@ -168,7 +168,7 @@ describe("a ledger with sinks of many moods", { timeout: PATIENCE_MS }, () => {
     assert.equal((await gate.own("/admin/events")).status, 401);
   });
 
-  test("the metrics are the events' sums, in Prometheus' format, for viewers", async () => {
+  test("the metrics are the sums of the events, in Prometheus format, and need a token", async () => {
     assert.equal((await gate.own("/metrics")).status, 401);
     const response = await gate.own("/metrics", VIEWER);
     assert.equal(response.headers.get("content-type"), "text/plain; version=0.0.4; charset=utf-8");
@@ -191,7 +191,7 @@ describe("a ledger with sinks of many moods", { timeout: PATIENCE_MS }, () => {
     for (const line of text.trimEnd().split("\n")) assert.match(line, /^(# (HELP|TYPE) jeffrey_\w+ .+|jeffrey_\w+(\{.+\})? [0-9.]+)$/);
   });
 
-  test("a reader's verdict counts once, for the cohort of the answer, and is an event of its own", async () => {
+  test("feedback counts once, for the cohort of the response, and is its own event", async () => {
     const say = async (/** @type {object} */ body) => {
       const response = await gate.own("/v1/feedback", { method: "POST", body: JSON.stringify(body) });
       const json = /** @type {any} */ (await response.json());
@@ -217,7 +217,7 @@ describe("a ledger with sinks of many moods", { timeout: PATIENCE_MS }, () => {
     assert.deepEqual(verdicts.map(({ good, correct_label }) => [good, correct_label]), [[true, null], [false, "fear"]]);
   });
 
-  test("a subject's events are erased from the ledger and from what waits for a sink", async () => {
+  test("a subject's events are erased from the event store and from the events that wait for a sink", async () => {
     const before = await standing();
     const erase = (/** @type {unknown} */ body) => gate.own("/admin/subjects", { method: "DELETE", body: JSON.stringify(body), ...ADMIN });
     assert.deepEqual(await (await erase({ subject: "user-7" })).json(), { erased: 1 });

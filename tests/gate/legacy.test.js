@@ -1,4 +1,4 @@
-// Which old system a gate stands in front of: another worker by a binding, or none at all.
+// The legacy system behind a gateway: another Worker through a service binding, another gateway, or no system at all.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -7,7 +7,7 @@ import { PATIENCE_MS, startGates } from "../support/gate.js";
 const options = { timeout: PATIENCE_MS };
 
 const begin = () => startGates({
-  // The first one's second gate is `jeffrey-gateway-two`.
+  // The first gateway's second one has the name `jeffrey-gateway-two`.
   over: [
     { INITIAL_SHARE: "0%", SUBJECT_COOKIE: "all" },
     { model: "none", two: true, configure: (toml) => `${toml}\n[[services]]\nbinding = "LEGACY"\nservice = "jeffrey-gateway-two"\n` },
@@ -34,7 +34,7 @@ before(async () => {
 });
 after(() => session?.stop());
 
-test("another worker can be the old system, with an interface of its own", options, async () => {
+test("another Worker can be the legacy system, with its own path and fields", options, async () => {
   const { beside: gate } = session.gates;
   const cohorts = new Set();
   for (let number = 0; number < 20; number += 1) {
@@ -48,12 +48,12 @@ test("another worker can be the old system, with an interface of its own", optio
   assert.deepEqual([...cohorts].sort(), ["canary", "stable"]);
   const events = await gate.eventsOf(20);
   for (const { label, route, unread_reason } of events) assert.deepEqual([label, route, unread_reason], ["joy", "linear_head", null]);
-  // Everything else is the other worker's too.
+  // The other Worker answers all other paths as well.
   assert.equal((await fetch(`${gate.origin}/health`)).status, 200);
   assert.equal((await fetch(`${gate.origin}/no/such`)).status, 404);
 });
 
-test("an earlier release of the gate can be the old system, and a person keeps one cookie", options, async () => {
+test("another gateway can be the legacy system, and a caller keeps one cookie", options, async () => {
   const { over: gate } = session.gates;
   const headers = { "content-type": "application/json" };
   const init = { method: "POST", headers, body: '{"text":"I am so happy"}' };
@@ -62,7 +62,7 @@ test("an earlier release of the gate can be the old system, and a person keeps o
   const given = first.headers.getSetCookie();
   assert.equal(given.length, 1, given.join("\n"));
   const cookie = given[0].split(";")[0];
-  // Neither gate forwards its cookie, so the gate behind the first one cannot identify the caller.
+  // Neither gateway forwards its cookie, so the gateway behind the first one cannot identify the caller.
   for (const path of ["/predict", "/private"]) {
     const next = await fetch(gate.origin + path, path === "/predict" ? { ...init, headers: { ...headers, cookie } } : { headers: { cookie } });
     await next.arrayBuffer();
@@ -72,7 +72,7 @@ test("an earlier release of the gate can be the old system, and a person keeps o
   assert.equal(theirs.headers.getSetCookie().length, 3);
 });
 
-test("a gate before nothing says so, on every path", options, async () => {
+test("a gateway without a legacy system answers 503 on every path, and /health names the setting", options, async () => {
   const { nothing: gate } = session.gates;
   const health = await gate.own("/health");
   const { faults } = /** @type {any} */ (await health.json());

@@ -1,4 +1,4 @@
-// The minutes that the gates read, as the ledger keeps them: recounted here from the events themselves.
+// The closed minutes that gates read, as the event store counts them, compared with counts of the events themselves.
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
@@ -14,7 +14,7 @@ const VIEWER = { token: SECRETS.JEFFREY_VIEWER_TOKEN };
 /** @param {Awaited<ReturnType<typeof startGate>>} gate @param {number} [since] @returns {Promise<any[]>} */
 const minutesOf = async (gate, since = 0) => (await gate.own(`/v1/minutes?since=${since}`, VIEWER)).json().then((json) => /** @type {any} */ (json));
 
-/** Sums of one field over minutes. @param {any[]} minutes @param {(minute: any) => number} of */
+/** The sum of one value over minutes. @param {any[]} minutes @param {(minute: any) => number} of */
 const sum = (minutes, of) => minutes.reduce((total, minute) => total + of(minute), 0);
 
 describe("closed minutes", { timeout: PATIENCE_MS }, () => {
@@ -37,13 +37,13 @@ describe("closed minutes", { timeout: PATIENCE_MS }, () => {
     gate.standIn.settings.error_rate = 1;
     answers.push(...(await each(people.slice(0, 20), (user_id) => gate.classify({ text: TEXT, user_id }))));
     gate.standIn.settings.error_rate = 0;
-    // A caller without a name gets a cookie: nobody knows yet whether it comes back.
+    // A caller without a subject gets a cookie, and is not evidence until it returns with it.
     answers.push(await gate.classify({ text: TEXT }));
     events = await gate.eventsOf(answers.length);
     assert.equal(events.length, answers.length);
     const said = await gate.own("/v1/feedback", { method: "POST", body: JSON.stringify({ id: idBytes(answers[0]).toString("base64url"), ok: false }) });
     assert.equal(said.status, 200);
-    // The last minute is closed some seconds after its end.
+    // A minute closes 5 s after its end.
     const last = Math.floor(Date.now() / 60_000);
     minutes = await until(async () => Date.now() > (last + 1) * 60_000 + 6_000 && minutesOf(gate));
   });
@@ -52,7 +52,7 @@ describe("closed minutes", { timeout: PATIENCE_MS }, () => {
     rmSync(state, { recursive: true, force: true });
   });
 
-  test("count each request once, for its cohort, and only what is evidence", () => {
+  test("count each request that is evidence once, for its cohort", () => {
     for (const cohort of ["canary", "stable"]) {
       const mine = events.filter((event) => event.cohort === cohort && event.is_evidence);
       const open = mine.filter(({ fallback }) => cohort === "canary" && fallback !== null);
@@ -68,19 +68,19 @@ describe("closed minutes", { timeout: PATIENCE_MS }, () => {
     }
     assert.ok(sum(minutes, ({ canary }) => canary.failed_open) > 0 && sum(minutes, ({ stable }) => stable.errors_5xx) > 0);
     const aside = events.filter(({ is_evidence }) => !is_evidence);
-    // Whom a fresh cookie makes the unnamed caller is drawn: one in ten is of the holdout.
+    // The new cookie is random, so one such caller in ten is in the holdout.
     const drawn = aside.map(({ reason, new_cookie }) => [reason === "holdout" ? "bucket" : reason, new_cookie]);
     assert.deepEqual(drawn.sort(), [["bucket", true], ["cohort_override", false]].sort());
     for (const { share_basis_points } of minutes) assert.equal(share_basis_points, 5_000);
   });
 
-  test("know who is seen, and affected, for the first time", () => {
+  test("count each subject once when it is first seen, and once when it is first affected", () => {
     const drawn = events.filter(({ is_evidence, reason }) => is_evidence && reason === "bucket");
     for (const cohort of ["canary", "stable"]) {
       const subjects = new Set(drawn.filter((event) => event.cohort === cohort).map(({ subject }) => subject));
       assert.equal(sum(minutes, ({ first_seen }) => first_seen[cohort]), subjects.size, cohort);
       const failed = events.filter((event) => event.is_evidence && event.cohort === cohort && (event.status >= 500 || (cohort === "canary" && event.fallback !== null)));
-      // Since any hour before all of this each counts once.
+      // Since an hour before all events, each affected subject counts once.
       const hour = Math.floor(minutes[0].minute / 60) - 1;
       const first = sum(minutes, ({ first_affected }) =>
         sum(first_affected.filter((/** @type {any} */ entry) => entry.metric === "errors" && entry.since_hour === hour), ({ subjects }) => subjects[cohort]));
@@ -93,7 +93,7 @@ describe("closed minutes", { timeout: PATIENCE_MS }, () => {
     assert.ok(top_subjects.top_two_errors >= 2 && top_subjects.top_two_errors <= top_subjects.errors);
   });
 
-  test("count pairs that both scored, and verdicts", () => {
+  test("count shadow pairs with low confidence on one side only, and negative feedback", () => {
     const pairs = events.filter(({ shadow, low_confidence }) => shadow?.low_confidence != null && low_confidence !== null);
     assert.ok(pairs.length > 0);
     const alone = (/** @type {boolean} */ canary) => pairs.filter(({ is_evidence, shadow, low_confidence }) => is_evidence && shadow.low_confidence === canary && low_confidence === !canary).length;
@@ -102,20 +102,20 @@ describe("closed minutes", { timeout: PATIENCE_MS }, () => {
     assert.equal(sum(minutes, ({ canary, stable }) => canary.feedback_bad + stable.feedback_bad), 1);
   });
 
-  test("are read after a number, by viewers", async () => {
+  test("are read after a given minute, with a token", async () => {
     assert.equal((await gate.own("/v1/minutes")).status, 401);
     const last = minutes.at(-1).minute;
     assert.deepEqual(await minutesOf(gate, last), []);
     assert.deepEqual((await minutesOf(gate, last - 1)).map(({ minute }) => minute), [last]);
   });
 
-  test("events say what they were held against, by which model", async () => {
+  test("events have the thresholds and the model of their request", async () => {
     const canary = events.find(({ destination }) => destination === "canary");
     assert.deepEqual([canary.schema_version, canary.thresholds.slow_ms, canary.thresholds.share_basis_points], [3, 200, 5_000]);
     assert.match(canary.model_sha256, /^[0-9a-f]{64}$/);
     assert.equal(canary.model, "e1-small");
     assert.deepEqual(canary.top2[0], [canary.label, canary.confidence]);
-    // Now that a minute is closed, its P95 is told with the next event, and is in force for the one after.
+    // After a minute has closed, storing the next event sends its P95, and later events have it as a threshold.
     await gate.classify({ text: TEXT, user_id: "user-1" });
     const later = await until(async () => {
       await gate.classify({ text: TEXT, user_id: "user-1" });
@@ -125,9 +125,9 @@ describe("closed minutes", { timeout: PATIENCE_MS }, () => {
     assert.ok(stable_p95_ms >= 1 && Math.abs(canary_slow_ms - 1.2 * stable_p95_ms) < 1e-9, JSON.stringify(later.thresholds));
   });
 
-  test("a ledger of each earlier version is brought up, and keeps what it has", async () => {
+  test("an event store of each earlier schema version is migrated and keeps its events", async () => {
     const all = (await minutesOf(gate)).length;
-    // Version 2 erased nobody for good; version 1 had neither minutes nor a version.
+    // Version 2 has no table of erased subjects; version 1 has neither minutes nor a version number.
     const versions = [
       { statements: ["DELETE FROM schema WHERE version > 2", "DROP TABLE erased", "DROP TABLE began", "DROP INDEX event_release"], minutes: all },
       { statements: ["schema", "tally", "seen", "hit", "affected", "erring", "erased", "began"].map((table) => `DROP TABLE ${table}`).concat("DROP INDEX event_release"), minutes: 0 },

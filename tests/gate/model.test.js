@@ -1,4 +1,4 @@
-// The model worker behind the gate: the shapes of its answers, and what callers see when it fails.
+// The model worker behind the gateway: the formats of its responses, and the responses to callers when it fails.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -17,7 +17,7 @@ const user_id = "somebody";
 const PATIENT = [{ MODEL_TIMEOUT_MS: "30000" }, { model: "faulty" }];
 const begin = () => startGates({
   failing: [{ MODEL_TIMEOUT_MS: "1000", COHORT_OVERRIDES: "stays=stable" }, { model: "faulty" }],
-  // A breaker opens for 30 s: each breach has a gate of its own.
+  // A circuit breaker stays open for 30 s, so each hard failure has its own gateway.
   ...{ trapping: PATIENT, throwing: PATIENT, refusing: PATIENT, infinite: PATIENT, mismatching: PATIENT, trapped: PATIENT },
   missing: [{ LEGACY_TIMEOUT_MS: "3000" }, { model: "none" }],
   native: [{ RESPONSE_FORMAT: "native", DEBUG_HEADERS: "off", JEFFREY_KEY: "", COHORT_OVERRIDES: "stays=stable" }],
@@ -31,13 +31,13 @@ before(async () => {
 });
 after(() => session?.stop());
 
-/** What the old system says of a text. @param {string} text */
+/** The legacy system's response to a text. @param {string} text */
 const old = (text) => predict(text, { seed: 1, latency_ms: 0 });
 
-/** Asks until the model has answered once: its first answer takes its start as well. @param {Gate} gate */
+/** Asks until the model has answered once: its first call includes its start, and may time out. @param {Gate} gate */
 const warm = (gate) => until(async () => (await gate.classify({ text: TEXT, user_id })).json?.encoder === "e1-small");
 
-/** Names and types of a value, all the way down. @param {any} value @returns {unknown} */
+/** Names and types of a value, recursively. @param {any} value @returns {unknown} */
 function shapeOf(value) {
   if (Array.isArray(value)) return value.map(shapeOf);
   if (value === null || typeof value !== "object") return typeof value;
@@ -56,7 +56,7 @@ async function standingOf(gate) {
   return (await gate.own("/v1/rollout", { token: SECRETS.JEFFREY_VIEWER_TOKEN })).json();
 }
 
-describe("behind the gate, a model that fails in ways that pass", { timeout: PATIENCE_MS }, () => {
+describe("a model behind the gateway, with failures that are not hard", { timeout: PATIENCE_MS }, () => {
   /** @type {Gate} */
   let gate;
   before(async () => {
@@ -64,13 +64,13 @@ describe("behind the gate, a model that fails in ways that pass", { timeout: PAT
     await warm(gate);
   });
 
-  test("shows nobody its page unless PLAYGROUND says so", async () => {
+  test("has no playground while PLAYGROUND is off", async () => {
     for (const path of ["/playground", "/playground/", "/playground/app.js", "/playground/models/index.json"]) {
       assert.equal((await gate.own(path)).status, 404, path);
     }
   });
 
-  test("answers in the shape of the old system", async () => {
+  test("answers in the legacy system's format", async () => {
     for (const text of [TEXT, "Je suis furieux, c’est inadmissible !", "I am so happy 🙂"]) {
       const canary = await call(gate, { text, user_id });
       const stable = await call(gate, { text, user_id: "stays" });
@@ -91,7 +91,7 @@ describe("behind the gate, a model that fails in ways that pass", { timeout: PAT
     }
   });
 
-  test("answers a text of white space as well", async () => {
+  test("answers an empty text and white space", async () => {
     for (const text of ["", " \n\t "]) {
       const { json, event } = await call(gate, { text, user_id });
       assert.deepEqual([event.fallback, event.destination, event.label], [null, "canary", "neutral"], JSON.stringify(text));
@@ -100,14 +100,14 @@ describe("behind the gate, a model that fails in ways that pass", { timeout: PAT
     }
   });
 
-  test("is covered by the old system, call by call", async () => {
+  test("is replaced by the legacy system for a failed call, and for that call only", async () => {
     for (const [text, fallback] of [
       ["fault:refuse:422", "refused"],
       ["fault:refuse:404", "refused"],
       ["fault:refuse:429", "refused"],
       ["fault:garble", "invalid_response"],
       ["fault:slow:5000", "timeout"],
-      // Head and body each in time, and together not.
+      // The head and the body each arrive in time, but not both together.
       ["fault:stall:1600", "timeout"],
     ]) {
       const { status, json, cohort, event } = await call(gate, { text, user_id });
@@ -123,7 +123,7 @@ describe("behind the gate, a model that fails in ways that pass", { timeout: PAT
     assert.equal((await standingOf(gate)).hard_failures, 0);
   });
 
-  test("shows its time", async () => {
+  test("reports the same latency in the body, the event and server-timing", async () => {
     const { json, event, headers } = await call(gate, { text: "fault:slow:300", user_id });
     assert.deepEqual([json.encoder, event.destination, event.fallback], ["e1-small", "canary", null]);
     assert.ok(event.latency_ms >= 300, `${event.latency_ms} ms`);
@@ -131,7 +131,7 @@ describe("behind the gate, a model that fails in ways that pass", { timeout: PAT
     assert.equal(headers.get("server-timing"), `model;dur=${event.latency_ms}`);
   });
 
-  test("is not asked about what has no text: the old system refuses that itself", async () => {
+  test("is not called for a body without a text, which the legacy system refuses", async () => {
     const table = ["", "{", '{"text":"half of', "hello", "null", "[]", "{}", '{"text":7}', '{"text":null}', '{"text":["a"]}', '{"TEXT":"a"}'];
     for (const body of table) {
       const { status, json, cohort, event } = await call(gate, body, { "x-user-id": user_id });
@@ -141,7 +141,7 @@ describe("behind the gate, a model that fails in ways that pass", { timeout: PAT
     }
   });
 
-  test("an id rides on classify answers alone, alike for both cohorts", async () => {
+  test("only responses to classify requests have an id, in the same form for both cohorts", async () => {
     const people = Array.from({ length: 40 }, (_, number) => (number % 2 ? user_id : "stays"));
     const answers = await each(people, (user_id) => gate.classify({ text: TEXT, user_id }));
     assert.deepEqual(answers.map(({ cohort }) => cohort), people.map((id) => (id === "stays" ? "stable" : "canary")));
@@ -171,7 +171,7 @@ for (const [fault, kind, name] of /** @type {const} */ ([
   ["nan", "non_finite", "infinite"],
   ["mismatch", "dimension_mismatch", "mismatching"],
 ])) {
-  test(`what no model may do once opens the breaker, and is told once: ${fault}`, { timeout: PATIENCE_MS }, async () => {
+  test(`a hard failure opens the circuit breaker and is reported once: ${fault}`, { timeout: PATIENCE_MS }, async () => {
     const gate = session.gates[name];
     await warm(gate);
     assert.deepEqual(await healthOf(gate), [200, "ok", null]);
@@ -198,7 +198,7 @@ for (const [fault, kind, name] of /** @type {const} */ ([
   });
 }
 
-test("of 50 at once one traps the model: all are answered, and after the cool-down it is back", { timeout: PATIENCE_MS }, async () => {
+test("if one of 50 concurrent calls traps the model, all are answered, and the model returns after the cool-down", { timeout: PATIENCE_MS }, async () => {
   const { trapped: gate } = session.gates;
   await warm(gate);
   const texts = [TEXT, "Je suis furieux", "I am so happy", "J’ai peur", "Yuck, how disgusting", "Quelle surprise !", "I miss you"];
@@ -220,7 +220,7 @@ test("of 50 at once one traps the model: all are answered, and after the cool-do
   assert.deepEqual([trapped.fallback, trapped.destination], ["trap", "stable"]);
   assert.deepEqual(await healthOf(gate), [200, "degraded", "trap"]);
 
-  // The cool-down of 30 s is the gate's; the wait is for its end, and bounded.
+  // Waits for the end of the circuit breaker's cool-down of 30 s.
   const back = await until(async () => {
     const answer = await gate.classify({ text: TEXT, user_id });
     assert.equal(answer.status, 200);
@@ -234,7 +234,7 @@ test("of 50 at once one traps the model: all are answered, and after the cool-do
   assert.equal((await call(gate, { text: TEXT, user_id })).event.fallback, null, "and stays");
 });
 
-test("without a model worker everybody has the old system's answer", { timeout: PATIENCE_MS }, async () => {
+test("without a model worker every caller gets the legacy system's response", { timeout: PATIENCE_MS }, async () => {
   const { missing: gate } = session.gates;
   for (let round = 0; round < 5; round += 1) {
     const { status, json, event } = await call(gate, { text: TEXT, user_id: `${user_id}-${round}` });
@@ -242,7 +242,7 @@ test("without a model worker everybody has the old system's answer", { timeout: 
     assert.deepEqual([event.cohort, event.destination, event.fallback], ["canary", "stable", round ? "breaker_open" : "trap"]);
   }
   assert.deepEqual(await healthOf(gate), [200, "degraded", "trap"]);
-  // Where the old system fails as well, that is counted for the cohort that was assigned.
+  // If the legacy system fails as well, the failure counts for the assigned cohort.
   for (const [order, status, code] of /** @type {[string, number, string][]} */ ([
     ["reset", 502, "legacy_unreachable"],
     ["garbled", 502, "legacy_unreachable"],
@@ -257,7 +257,7 @@ test("without a model worker everybody has the old system's answer", { timeout: 
   }
 });
 
-test("in the native shape, without a key and without debug headers, nothing is added", { timeout: PATIENCE_MS }, async () => {
+test("with RESPONSE_FORMAT=native, no key and no debug headers, no header is added", { timeout: PATIENCE_MS }, async () => {
   const { native: gate } = session.gates;
   const canary = await until(async () => {
     const answer = await gate.classify({ text: TEXT, user_id });
@@ -279,7 +279,7 @@ test("in the native shape, without a key and without debug headers, nothing is a
   assert.equal(events.at(-1).reason, "cohort_override");
 });
 
-test("@huggingface/inference reads the canary's answer in its shape", { timeout: PATIENCE_MS }, async () => {
+test("@huggingface/inference reads the canary's response with RESPONSE_FORMAT=huggingface", { timeout: PATIENCE_MS }, async () => {
   const { huggingface: gate } = session.gates;
   const client = new InferenceClient().endpoint(`${gate.origin}/predict`);
   const list = await until(() => client.textClassification({ inputs: TEXT }).catch(() => null));
@@ -297,7 +297,7 @@ describe("a shadow", { timeout: PATIENCE_MS }, () => {
     gate = session.gates.shadow;
   });
 
-  test("says beside the old system's answer what the model would have said", async () => {
+  test("records the model's label for a request that the legacy system answers", async () => {
     const seen = new Set();
     for (const text of [TEXT, "Je suis furieux", "I am so happy", "J’ai peur", "They moved the table again, whatever."]) {
       const { json, event, cohort } = await call(gate, { text, user_id });
@@ -312,7 +312,7 @@ describe("a shadow", { timeout: PATIENCE_MS }, () => {
     assert.ok(seen.has(true), "they agree on something");
   });
 
-  test("keeps nobody waiting", async () => {
+  test("does not delay the response", async () => {
     const text = "fault:slow:1500";
     const answer = await gate.classify({ text, user_id });
     const printed = gate.events().map(({ id }) => id);
@@ -322,7 +322,7 @@ describe("a shadow", { timeout: PATIENCE_MS }, () => {
     assert.ok(event.shadow.latency_ms >= 1500 && event.latency_ms < 1500, `${event.shadow.latency_ms}, ${event.latency_ms} ms`);
   });
 
-  test("that fails is a line in the event and nothing else", async () => {
+  test("that fails changes only the event", async () => {
     for (const [text, fallback] of [
       ["fault:refuse:422", "refused"],
       ["fault:garble", "invalid_response"],

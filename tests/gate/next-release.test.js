@@ -1,5 +1,5 @@
-// From one release to the next, in one session of workerd: the first is promoted and becomes the old system of the second,
-// which rises, is taken back, and finds the same people again.
+// Two releases in one session of workerd: the first is promoted and is the legacy system of the second, which starts, rolls
+// back, and has the same canary users again after it resumes.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -8,15 +8,15 @@ import { TEXT, buckets, each } from "../support/gate-calls.js";
 import { jeffrey, planOf, startRollout, validation } from "../support/rollout.js";
 
 const PEOPLE = Array.from({ length: 60 }, (_, at) => `user-${at}`);
-/** Stays with the old system through both releases. */
+/** Part of the users that the mock legacy system answers during both releases. */
 const HOLDOUT = "20%";
-/** How fast this machine is, is no matter of a healthy release. */
+/** The limit of 90 % keeps the speed of this machine from deciding the test. */
 const STAGES = { stages: ["50%", "100%"], minutes: 4, slow: "90%" };
 
-test("a promoted release is the old system of the next one, and a rollback of that returns to it", { timeout: 4 * PATIENCE_MS }, async () => {
+test("a promoted release is the legacy system of the next one, and a rollback of the next one returns to it", { timeout: 4 * PATIENCE_MS }, async () => {
   const gate = await startRollout({ SUBJECT_COOKIE: "off" }, { model: "real", previous: "e0-small" });
   const admin = { JEFFREY_ADMIN_TOKEN: SECRETS.JEFFREY_ADMIN_TOKEN };
-  /** Who answers each of the people: the encoder's name. */
+  /** The name of the encoder that answers each user. */
   const answered = () => each(PEOPLE, async (user_id) => {
     const { status, text, json } = await gate.classify({ text: TEXT, user_id });
     assert.equal(status, 200, text);
@@ -24,7 +24,7 @@ test("a promoted release is the old system of the next one, and a rollback of th
   });
   const before = { JEFFREY_GATEWAY_URL: `${gate.origin}/_previous` };
   try {
-    // The first one walks its plan, seen through the gate of the second, which nobody has begun.
+    // The first release completes its plan behind the gateway of the second, which has not started.
     const report = JSON.stringify(validation());
     const posted = await fetch(`${gate.origin}/_previous/v1/admin/validation`, { method: "POST", headers: { authorization: `Bearer ${SECRETS.JEFFREY_ADMIN_TOKEN}` }, body: report });
     assert.equal(posted.status, 200);
@@ -36,12 +36,13 @@ test("a promoted release is the old system of the next one, and a rollback of th
     assert.deepEqual([watched.code, watched.stderr], [0, ""], watched.stdout);
     assert.match(watched.stdout, /^e0-small at 100\.00%, stage 2 of 2, promoted$/m);
 
-    // All but the plan's holdout are its own now, as `jeffrey bucket` says; the holdout is the stand-in's.
+    // The first release answers all users outside the holdout, as `jeffrey bucket` computes, and the mock
+    // legacy system answers the holdout.
     const first = buckets(PEOPLE, "100%", { release: "e0-small", holdout: HOLDOUT }).map((cohort) => (cohort === "canary" ? "e0-small" : "multilingual-e5-large"));
     assert.equal(new Set(first).size, 2);
     assert.deepEqual(await settled(answered, first), first);
 
-    // The second one begins: half of the others, as `jeffrey bucket` says beforehand, answered by it, the rest as before.
+    // The second release starts: it answers the half that `jeffrey bucket` computes; the other users are answered as before.
     const valid = await jeffrey(["validate", "--post", `${gate.origin}/_jeffrey`], "", admin);
     assert.equal(valid.code, 0, valid.stderr);
     const begun = await gate.wish({ command: "start", plan: held.replaceAll("4m", "6000m") });
@@ -49,7 +50,7 @@ test("a promoted release is the old system of the next one, and a rollback of th
     const expected = buckets(PEOPLE, "50%", { holdout: HOLDOUT }).map((cohort, at) => (cohort === "canary" ? "e1-small" : first[at]));
     assert.deepEqual(await settled(answered, expected), expected);
 
-    // Taken back, everybody is where the first one left them; resumed, it finds the same people.
+    // After the rollback all users are answered as before the second release; after it resumes, its users are the same.
     assert.equal((await gate.words(["rollback", "--reason", "as a test"])).code, 0);
     assert.deepEqual(await settled(answered, first), first);
     assert.equal((await gate.words(["status"])).code, 2);
@@ -62,7 +63,7 @@ test("a promoted release is the old system of the next one, and a rollback of th
   }
 });
 
-/** Asks until an isolate has heard of the change, or two minutes are over. @param {() => Promise<string[]>} ask @param {string[]} expected */
+/** Asks until the result is as expected, because isolates cache the release state. Returns the last result after two minutes. @param {() => Promise<string[]>} ask @param {string[]} expected */
 async function settled(ask, expected) {
   const end = Date.now() + 120_000;
   for (;;) {

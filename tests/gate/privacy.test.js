@@ -1,5 +1,5 @@
-// What is asked, who asks and what opens things: none of it in a log, an error, an id, a standing, an event, a sink,
-// a metric, or a file that the objects keep.
+// Texts, subjects, keys and tokens do not appear in a log, an error, an id, a status, an event, a sink, a metric, or a
+// file of the objects' storage.
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
@@ -28,23 +28,23 @@ const PEOPLE = {
   stable: "Hyacinthe-5585",
   evaluated: "Barnabe-6696",
 };
-/** What the old system's callers send it, and the gate only hands on. */
+/** Credentials that callers send to the legacy system; the gateway only forwards them. */
 const THEIRS = { authorization: "Basic Pangolin9912", cookie: "session=Aardvark1123" };
 const WRONG_TOKEN = "token-Civet-4456-of-nobody";
 
-/** Where the objects of all gates keep what they keep. */
+/** Folder of the storage of all gateways' objects. */
 const state = mkdtempSync(join(tmpdir(), "jeffrey-privacy-"));
 
 /** @type {Map<string, string>} */
 const marks = new Map();
-/** A string that is nowhere else, by the door that it goes in. @param {string} door */
+/** Makes a unique string and records in `marks` the place that it is sent to. @param {string} door */
 const mark = (door) => {
   const made = `zq${marks.size.toString(36).padStart(3, "0")}x${createHash("sha256").update(`${door}${marks.size}`).digest("hex").slice(0, 10)}`;
   marks.set(made, door);
   return made;
 };
 
-/** A sink, and what it got, head and body. */
+/** A sink that keeps the heads and bodies of its requests. */
 async function startSink() {
   const sink = { url: "", received: "", close: () => void server.close() };
   const server = createServer((request, response) => {
@@ -98,21 +98,21 @@ after(async () => {
   rmSync(state, { recursive: true, force: true });
 });
 
-/** A secret in the forms that a log could have it in. @param {string} secret */
+/** A secret in the encodings that a log could contain. @param {string} secret */
 function forms(secret) {
   const bytes = Buffer.from(secret);
   return [secret, JSON.stringify(secret).slice(1, -1), encodeURIComponent(secret), bytes.toString("base64"), bytes.toString("base64url"), bytes.toString("hex")];
 }
 
-/** Those of the secrets that a text shows, in whatever case. @param {string} text @param {string[]} secrets */
+/** The secrets that a text contains, in any encoding and in upper or lower case. @param {string} text @param {string[]} secrets */
 function shown(text, secrets) {
   const lower = text.toLowerCase();
   return secrets.filter((secret) => forms(secret).some((form) => lower.includes(form.toLowerCase())));
 }
 
 /**
- * The log, but for wrangler's list of variables at the start: it shows what a test gives as a variable
- * and hides a secret.
+ * The log without wrangler's list of variables at its start: wrangler hides secrets there, but the tests
+ * pass theirs as variables.
  *
  * @param {Gate} gate
  */
@@ -129,7 +129,7 @@ describe("after calls of every kind", { timeout: PATIENCE_MS }, () => {
     ...["Zanzibar-7731", "Zanzibar", ...Object.values(KEYS), ...Object.values(PEOPLE), WRONG_TOKEN, "Pangolin9912", "Aardvark1123"],
     ...[...overrides, ...parts, "Marguerite", "Anatole", "Celestine", "Philomene", "Hyacinthe", "Barnabe"],
   ];
-  /** Everything that the gate answered. @type {[string, string][]} */
+  /** All responses of the gateway, by name. @type {[string, string][]} */
   const seen = [];
   let events = 0;
   /** @type {Gate} */
@@ -171,7 +171,7 @@ describe("after calls of every kind", { timeout: PATIENCE_MS }, () => {
         await classify(`token ${at}`, { text: TEXT, user_id: PEOPLE.user }, { "x-jeffrey-token": shown, "x-jeffrey-cohort": cohort });
       }
     }
-    // Breaches come last: with the breaker open the model is asked nothing more.
+    // Hard failures come last, because an open circuit breaker stops all calls to the model.
     for (const fault of ["refuse:422", "garble", "slow:3000", "nan", "mismatch", "throw", "trap"]) {
       const text = `fault:${fault} ${TEXT}`;
       await classify(`shadow of ${fault}`, { text, user_id: PEOPLE.stable });
@@ -216,7 +216,7 @@ describe("after calls of every kind", { timeout: PATIENCE_MS }, () => {
     const page = await fetch(`${gate.origin}/private`, { headers: { ...THEIRS, "x-user-id": PEOPLE.header } });
     seen.push(["a page, old system away", await page.text()]);
     assert.equal(page.status, 502);
-    // A 502 has no id to find its event by.
+    // A response with 502 has no id, so these two events are only counted.
     const all = (await gate.eventsOf(events + 2)).length;
     const viewer_of = { token: KEYS.JEFFREY_VIEWER_TOKEN };
     const sinks = async () => /** @type {any} */ (await (await gate.own("/v1/sinks", viewer_of)).json());
@@ -231,7 +231,7 @@ describe("after calls of every kind", { timeout: PATIENCE_MS }, () => {
     assert.equal(await own("/v1/admin/subjects", { ...erase, body: JSON.stringify({ subject: PEOPLE.header, note: TEXT }) }), 400);
   });
 
-  test("the search finds what is there", async () => {
+  test("the search finds a secret in every encoding", async () => {
     const log = await logOf(gate);
     assert.deepEqual(shown(log, ['{"event":"classify"', "POST /predict"]), ['{"event":"classify"', "POST /predict"], "the log is the log");
     assert.deepEqual([...new Set(gate.events().map(({ fallback }) => fallback))].sort(), ["breaker_open", "invalid_response", "null", "refused", "timeout", "trap"].map((name) => (name === "null" ? null : name)).sort());
@@ -244,29 +244,29 @@ describe("after calls of every kind", { timeout: PATIENCE_MS }, () => {
     assert.deepEqual(shown(forwarded, [...overrides, PEOPLE.cookie, ...Object.values(KEYS)]), [], "and not what is ours");
   });
 
-  test("no log shows any of it", async () => {
+  test("no log contains a text, subject or secret", async () => {
     const log = await logOf(gate);
     const lines = log.split("\n").filter((line) => shown(line, secrets).length > 0);
     assert.deepEqual(lines.map((line) => line.slice(0, 300)), []);
   });
 
-  test("no answer, error, id, health or standing shows any of it", () => {
+  test("no response, error, id, health or status contains a text, subject or secret", () => {
     assert.ok(seen.length > 60, `${seen.length} answers`);
     for (const [name, text] of seen) assert.deepEqual(shown(text, secrets), [], `${name}: ${text.slice(0, 400)}`);
   });
 
-  test("no sink and no file of the objects has any of it", () => {
+  test("no sink and no file of the objects contains a text, subject or secret", () => {
     const { received } = sinks.kinds;
     assert.ok(received.includes('"event":"classify"') && received.includes("resourceLogs") && received.includes('"schema_version":2'));
     assert.deepEqual(shown(received, secrets), []);
     const files = readdirSync(state, { recursive: true }).map((name) => join(state, String(name))).filter((path) => statSync(path).isFile());
     const texts = files.map((path) => readFileSync(path, "latin1"));
-    // A word of ours is found there, so theirs would be.
+    // The search finds a string of the gateway in the files, so it would also find a secret.
     assert.ok(texts.some((text) => text.includes("breaker_open")), `${files.length} files`);
     for (const [at, text] of texts.entries()) assert.deepEqual(shown(text, secrets), [], files[at]);
   });
 
-  test("an event's subject is a hash that takes a key", () => {
+  test("an event's subject is not a plain hash", () => {
     const hash = (/** @type {string} */ algorithm, /** @type {string} */ text) => createHash(algorithm).update(text).digest("hex").slice(0, 32);
     const plain = Object.values(PEOPLE).flatMap((subject) =>
       ["md5", "sha1", "sha256"].flatMap((algorithm) => ["", "e1-small"].flatMap((before) => hash(algorithm, before + subject))));
@@ -280,7 +280,7 @@ describe("after calls of every kind", { timeout: PATIENCE_MS }, () => {
 });
 
 describe("two hundred marked strings", { timeout: PATIENCE_MS }, () => {
-  /** What the gate answered to whom: an old system may say what it was told, to the one who said it. @type {[string, string][]} */
+  /** Responses by place: only the head for a classify request, because the legacy system's body may repeat the request. @type {[string, string][]} */
   const answers = [];
   /** @type {Gate} */
   let gate;
@@ -320,7 +320,7 @@ describe("two hundred marked strings", { timeout: PATIENCE_MS }, () => {
     }
     for (const path of ["/%", "/private/%?q=%", "/a.html?token=%", "/health?%"]) {
       const at = path.replaceAll("%", () => mark(`a path ${path}`));
-      // Its answer is the old system's, and may say the path.
+      // The response is not searched: it is the legacy system's, and may contain the path.
       await (await fetch(`${gate.origin}${at}`, { headers: { referer: mark("a path's referer") } })).arrayBuffer();
     }
     const own = async (/** @type {string} */ door, /** @type {string} */ path, /** @type {RequestInit & { token?: string }} */ init = {}) => {
@@ -351,27 +351,27 @@ describe("two hundred marked strings", { timeout: PATIENCE_MS }, () => {
     await own("events", "/admin/events?limit=10000", admin);
   });
 
-  /** Doors whose mark a text shows. @param {string} text */
+  /** Places whose mark a text contains. @param {string} text */
   const found = (text) => shown(text, [...marks.keys()]).map((one) => marks.get(one));
 
-  test("reach the old system and nobody else", async () => {
+  test("reach only the legacy system", async () => {
     assert.ok(marks.size >= 200, `${marks.size} strings`);
     const forwarded = JSON.stringify(gate.standIn.requests);
     assert.ok(found(forwarded).length > 20, "the old system has what it is sent");
     const bodies = sinks.marked.received.split("\n").filter((line) => !/bearer|\/in\?/i.test(line)).join("\n");
     assert.ok(bodies.includes("resourceMetrics") && bodies.includes("resourceLogs"));
     assert.deepEqual(found(bodies), []);
-    // An admin is told which share is none.
+    // The error for an invalid share names the value to the admin.
     for (const [door, text] of answers) assert.deepEqual(found(text).filter((one) => one !== "a change" || door !== one), [], door);
     const files = readdirSync(state, { recursive: true }).map((name) => join(state, String(name))).filter((path) => statSync(path).isFile());
     for (const path of files) assert.deepEqual(found(readFileSync(path, "latin1")), [], path);
-    // `wrangler dev` itself prints the path of each request, without its query; a deployed gate's invocation logs are off.
+    // `wrangler dev` itself prints the path of each request, without its query; a deployed gateway's invocation logs are off.
     const log = (await logOf(gate)).split("\n").filter((line) => !/\[wrangler:info\]/.test(line) || !/ (GET|POST|PUT|DELETE) \//.test(line)).join("\n");
     assert.deepEqual(found(log), []);
   });
 });
 
-test("an id tells neither the cohort nor the subject", { timeout: PATIENCE_MS }, async () => {
+test("an id reveals neither the cohort nor the subject", { timeout: PATIENCE_MS }, async () => {
   const { ids: gate } = session.gates;
   const answers = await each(Array.from({ length: 120 }, (_, at) => at), async (at) => {
     const answer = await call(gate, { text: TEXT, user_id: at % 2 ? "stays" : "goes" });
@@ -380,14 +380,14 @@ test("an id tells neither the cohort nor the subject", { timeout: PATIENCE_MS },
   const [canary, stable] = [true, false].map((side) => answers.filter((answer) => answer.canary === side));
   assert.deepEqual([canary.length, stable.length], [60, 60]);
   for (const { id, subject } of answers) assert.ok(!id.toString("hex").includes(subject.slice(0, 8)), "a part of the subject's hash");
-  // The time and the marks of a UUID are alike for all; every other bit falls both ways on both sides.
+  // The UUID's time, version and variant are not random; every other bit takes both values in both cohorts.
   const bit = (/** @type {Buffer} */ id, /** @type {number} */ at) => (id[at >> 3] >> (7 - (at & 7))) & 1;
   const fixed = (/** @type {number} */ at) => at < 52 || at === 64 || at === 65;
   for (let at = 0; at < 256; at += 1) {
     if (fixed(at)) continue;
     for (const [name, side] of /** @type {const} */ ([["canary", canary], ["stable", stable]])) {
       const ones = side.filter(({ id }) => bit(id, at)).length;
-      // With 60 fair bits, fewer than 9 or more than 51 ones have a chance of one in 10^8.
+      // Of 60 fair bits, fewer than 9 or more than 51 are one with a probability below 10^-8.
       assert.ok(ones >= 9 && ones <= 51, `bit ${at}: ${ones} of 60 ${name} ids`);
     }
   }
@@ -395,7 +395,7 @@ test("an id tells neither the cohort nor the subject", { timeout: PATIENCE_MS },
   assert.ok(new Set(tails).size > tails.length - 5, "tails have parts in common");
 });
 
-test("a refused secret is named and not shown", { timeout: PATIENCE_MS }, async () => {
+test("an invalid secret is named, but its value is not shown", { timeout: PATIENCE_MS }, async () => {
   const secrets = ["Hunter2-9", "Philomene-4474", "Hyacinthe-5585", "Civet-4456", "Genet-5567", "Serval-6678"];
   const { refused: gate } = session.gates;
   const response = await gate.own("/health");
@@ -411,7 +411,7 @@ test("a refused secret is named and not shown", { timeout: PATIENCE_MS }, async 
   for (const text of [body, log, answer.text, [...answer.headers].join("\n")]) assert.deepEqual(shown(text, secrets), []);
 });
 
-test("an origin with credentials in it is refused and does not show them", { timeout: PATIENCE_MS }, async () => {
+test("a LEGACY_ORIGIN with credentials is refused, and the credentials are not shown", { timeout: PATIENCE_MS }, async () => {
   const { credentials: gate } = session.gates;
   const response = await gate.own("/health");
   const body = await response.text();

@@ -1,4 +1,4 @@
-// The gate's metrics as Prometheus reads them: its linter, and a real server that scrapes.
+// The gateway's metrics, checked by `promtool` and scraped by a real Prometheus server.
 
 import assert from "node:assert/strict";
 import { execFileSync, spawn, spawnSync } from "node:child_process";
@@ -13,7 +13,7 @@ import { freePorts } from "../support/ports.js";
 const missing = ["prometheus", "promtool"].filter((program) => spawnSync(program, ["--version"]).status !== 0);
 if (missing.length) console.log(`skipped: ${missing.join(", ")}`);
 
-test("Prometheus finds nothing to complain of, and has the numbers", { timeout: PATIENCE_MS, skip: missing.length > 0 && "prometheus is not installed" }, async () => {
+test("promtool reports nothing, and Prometheus scrapes the right numbers", { timeout: PATIENCE_MS, skip: missing.length > 0 && "prometheus is not installed" }, async () => {
   const gate = await startGate({ INITIAL_SHARE: "50%", SHADOW_SHARE: "100%" });
   const folder = await mkdtemp(join(tmpdir(), "jeffrey-prometheus-"));
   /** @type {import("node:child_process").ChildProcess | undefined} */
@@ -54,7 +54,7 @@ scrape_configs:
     assert.equal(await ask("jeffrey_share_ratio"), "0.5");
     assert.equal(await ask("sum(jeffrey_feedback_total{good=\"true\"})"), "1");
     assert.equal(await ask("sum(jeffrey_request_duration_seconds_count)"), String(CALLS));
-    // The limit of the plan is a bound, so that the share of slow answers is exact.
+    // The plan's limit of 0.2 s is a bound of the histogram, so the part of slow responses is exact.
     assert.ok(await ask("sum(jeffrey_request_duration_seconds_bucket{le=\"0.2\"}) / sum(jeffrey_request_duration_seconds_count)"));
     assert.ok(Number(await ask("histogram_quantile(0.95, sum by (le) (jeffrey_request_duration_seconds_bucket))")) > 0);
   } finally {

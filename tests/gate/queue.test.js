@@ -1,4 +1,4 @@
-// Events on their way through the queue, in workerd: whatever is put there, each event counts once.
+// Events in the queue, in workerd: each event counts once, even if the queue delivers it twice or late.
 
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
@@ -34,7 +34,7 @@ after(async () => {
 /** @param {Gate} gate */
 const standing = async (gate) => /** @type {any} */ (await (await gate.own("/v1/sinks", VIEWER)).json());
 
-/** A series of the metrics, 0 where it is not there. @param {Gate} gate @param {string} name */
+/** The value of a series of the metrics, 0 if it is absent. @param {Gate} gate @param {string} name */
 async function metric(gate, name) {
   const text = await (await gate.own("/metrics", VIEWER)).text();
   return Number(new RegExp(`^${name} (\\S+)$`, "m").exec(text)?.[1] ?? 0);
@@ -47,7 +47,7 @@ describe("the queue", { timeout: PATIENCE_MS }, () => {
     gate = session.gates.queued;
   });
 
-  test("brings every event to the ledger once, in batches, and says how long it took", async () => {
+  test("delivers every event to the event store once, and its lag is a metric", async () => {
     const calls = Array.from({ length: 150 }, (_, at) => ({ text: TEXT, user_id: `user-${at}` }));
     await each(calls, (body) => gate.classify(body));
     await until(async () => (await standing(gate)).events === calls.length);
@@ -55,7 +55,7 @@ describe("the queue", { timeout: PATIENCE_MS }, () => {
     assert.ok(await metric(gate, "jeffrey_queue_lag_seconds") > 0);
   });
 
-  test("may bring an event twice, late, or broken: it counts once, and what is none is counted apart", async () => {
+  test("may deliver an event twice or late: it counts once, and malformed messages are counted separately", async () => {
     const before = (await standing(gate)).events;
     const page = await (await gate.own("/admin/events?limit=3", ADMIN)).text();
     const known = page.trimEnd().split("\n").map((line) => {
@@ -70,13 +70,13 @@ describe("the queue", { timeout: PATIENCE_MS }, () => {
     const requests = await (await gate.own("/metrics", VIEWER)).text();
     const counted = [...requests.matchAll(/^jeffrey_requests_total\{.*\} (\d+)$/gm)].reduce((sum, [, number]) => sum + Number(number), 0);
     assert.equal(counted, before + 1);
-    // And the next ones still come through.
+    // Later events still arrive.
     await gate.classify({ text: TEXT, user_id: "afterwards" });
     await until(async () => (await standing(gate)).events === before + 2);
   });
 });
 
-test("without a queue each event is written at once", { timeout: PATIENCE_MS }, async () => {
+test("without a queue each event goes directly to the event store", { timeout: PATIENCE_MS }, async () => {
   const { unqueued: gate } = session.gates;
   await gate.classify({ text: TEXT, user_id: "somebody" });
   await until(async () => (await standing(gate)).events === 1);
@@ -84,7 +84,7 @@ test("without a queue each event is written at once", { timeout: PATIENCE_MS }, 
   assert.equal(await metric(gate, "jeffrey_queue_lag_seconds"), 0);
 });
 
-test("what was given up comes to the ledger all the same, and is counted", { timeout: PATIENCE_MS }, async () => {
+test("events of the dead-letter queue reach the event store and are counted", { timeout: PATIENCE_MS }, async () => {
   const { dead: gate } = session.gates;
   await gate.classify({ text: TEXT, user_id: "somebody" });
   const [event] = await gate.eventsOf(1);
@@ -93,7 +93,7 @@ test("what was given up comes to the ledger all the same, and is counted", { tim
   await until(async () => (await standing(gate)).events === 2);
 });
 
-test("a session that is killed loses what the local queue held in memory, and nothing that the ledger had", { timeout: PATIENCE_MS }, async (context) => {
+test("a killed session loses only events in the local queue's memory, and no event of the event store", { timeout: PATIENCE_MS }, async (context) => {
   const [KEPT, LATE] = [30, 10];
   let gate = session.gates.killed;
   const people = (/** @type {number} */ count, /** @type {string} */ name) => Array.from({ length: count }, (_, at) => ({ text: TEXT, user_id: `${name}-${at}` }));
@@ -112,7 +112,7 @@ test("a session that is killed loses what the local queue held in memory, and no
   assert.deepEqual(ids.slice(0, KEPT).filter((id) => lost.includes(id)), [], "what the ledger had");
   assert.equal(found.length, KEPT + LATE - lost.length, "and each once");
   assert.equal(new Set(found).size, found.length);
-  // It goes on where it was.
+  // The event store continues with its stored events.
   await gate.classify({ text: TEXT, user_id: "afterwards" });
   await until(async () => (await standing(gate)).events === found.length + 1);
 });

@@ -1,4 +1,4 @@
-// What holds a rollout, and what it survives, in workerd at sixty times a clock's pace.
+// The conditions that hold a rollout, and the failures that it survives, in workerd with TIME_SCALE 60.
 
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -11,19 +11,19 @@ import { TEXT } from "../support/gate-calls.js";
 import { planOf, validation, walk, walkable } from "../support/rollout.js";
 
 const OPTIONS = { timeout: 3 * PATIENCE_MS };
-/** How fast this machine is, is no matter of these. */
+/** The limit of 90 % keeps the speed of this machine from deciding these tests. */
 const slow = "90%";
 const FREEZE = '[[freeze]]\ndays = "mon-sun"\nfrom = "00:00"\nto = "24:00"\n';
 
 /** @typedef {Awaited<ReturnType<typeof startCollector>>} Collector */
 
-/** What the change board says. @type {{ status: number, body: object }[]} */
+/** Response of the webhook target `change-board`. @type {{ status: number, body: object }[]} */
 const moods = [{ status: 200, body: { verdict: "approve" } }];
 /** @type {Collector} */
 let change;
 /** @type {Collector} */
 let chat;
-/** It takes connections and never answers. @type {Collector} */
+/** Accepts connections and never responds. @type {Collector} */
 let mute;
 const state = mkdtempSync(join(tmpdir(), "jeffrey-holds-"));
 const start = () => startGates({
@@ -58,7 +58,7 @@ describe("a rollout holds", OPTIONS, () => {
   });
   after(() => gate?.stop());
 
-  /** Starts anew, at the first of these stages. @param {object} [options] */
+  /** Starts or resumes the release at the first stage of a plan. @param {object} [options] */
   async function begin(options = {}) {
     moods[0] = { status: 200, body: { verdict: "approve" } };
     gate.traffic.text = TEXT;
@@ -69,13 +69,13 @@ describe("a rollout holds", OPTIONS, () => {
     const { status, json } = await gate.wish(wish);
     assert.equal(status, 200, JSON.stringify(json));
   }
-  /** Waits until it says why it does not go on. @param {RegExp} pattern @param {string} [phase] */
+  /** Waits until the printed status has this phase and this reason. @param {RegExp} pattern @param {string} [phase] */
   const says = (pattern, phase = "holding") => until(async () => {
     const { stdout } = await gate.words(["status"]);
     return stdout.includes(`, ${phase}`) && pattern.test(stdout) && stdout;
   }, () => String(pattern));
 
-  test("for a release check of the deployed model, and goes on with one", async () => {
+  test("until there is a release check of the deployed model", async () => {
     await begin();
     await gate.validate({ ...report, model: { ...report.model, sha256: "1".repeat(64) } });
     await says(/the release check was of model 111111111111/);
@@ -85,7 +85,7 @@ describe("a rollout holds", OPTIONS, () => {
     await until(async () => (await gate.view()).share_basis_points === 6_000);
   });
 
-  test("while a webhook answers retry or not at all; halt pauses until an operator resumes", async () => {
+  test("while a webhook target fails; a halt pauses it until an operator resumes it", async () => {
     await begin();
     moods[0] = { status: 500, body: {} };
     await says(/`change-board` answered retry, or not at all/);
@@ -100,7 +100,7 @@ describe("a rollout holds", OPTIONS, () => {
     await until(async () => (await gate.view()).share_basis_points === 6_000);
   });
 
-  test("for a person's approval, where the plan wants one", async () => {
+  test("until an operator approves, if the stage requires approval", async () => {
     await begin({ stage: "approval = true\n" });
     await says(/waits for approval: the gates pass and the plan wants a person's word/, "awaiting approval");
     const status = await gate.words(["status"]);
@@ -112,7 +112,7 @@ describe("a rollout holds", OPTIONS, () => {
     assert.equal(entry.input.actor, "somebody");
   });
 
-  test("in a freeze, which a changed plan may bring and take away", async () => {
+  test("in a freeze, which a changed plan adds and removes", async () => {
     const plain = { stages: ["50%", "60%", "100%"], slow };
     await begin();
     const frozen = await gate.wish({ command: "plan", plan: planOf({ ...plain, more: FREEZE }) });
@@ -123,7 +123,7 @@ describe("a rollout holds", OPTIONS, () => {
     await until(async () => (await gate.view()).share_basis_points === 6_000);
   });
 
-  test("while the legacy system itself is broken, and while nothing is known", async () => {
+  test("while the legacy system is outside the plan's limits, and while no canary request is counted", async () => {
     await begin();
     gate.standIn.settings.error_rate = 1;
     await says(/the legacy system is outside the plan's limits/);
@@ -132,7 +132,7 @@ describe("a rollout holds", OPTIONS, () => {
     gate.traffic.rate = 0;
     await begin();
     await says(/no canary request was counted for some minutes/);
-    // Those that failed were the old system's own.
+    // The calls that failed were the legacy system's own failures.
     gate.traffic.failed = 0;
     const refused = await gate.words(["advance", "--reason", "hurry"]);
     assert.match(refused.stderr, /the stage.s own answers are NOT READY/, "there are none");
@@ -140,7 +140,7 @@ describe("a rollout holds", OPTIONS, () => {
     await until(async () => (await gate.view()).share_basis_points === 6_000);
   });
 
-  test("and a person may hurry it, pause it, take it back and end it", async () => {
+  test("and an operator can advance, pause, resume, roll back and abort it", async () => {
     await begin({ minutes: 600 });
     await until(async () => (await gate.view()).rollout.canary.requests > 20);
     for (const [words, share, phase] of /** @type {[string[], number, string][]} */ ([
@@ -160,7 +160,7 @@ describe("a rollout holds", OPTIONS, () => {
     assert.equal(by_hand.status, 200, "nothing moves it now");
   });
 
-  test("and all of it is decided again, to the last bit", async () => {
+  test("and a replay of its history makes the same decisions", async () => {
     const history = await gate.words(["history", "--json"]);
     const again = await gate.words(["replay", "-"], { input: history.stdout });
     assert.equal(again.code, 0, again.stderr);
@@ -168,7 +168,7 @@ describe("a rollout holds", OPTIONS, () => {
   });
 });
 
-test("a rollout survives a dead receiver, a killed session, a faulty plan and an approval too late", OPTIONS, async () => {
+test("a rollout survives a silent webhook target, a killed session, an invalid plan and a late approval", OPTIONS, async () => {
   let gate = walk(session.gates.surviving);
   try {
     await gate.validate(validation());
@@ -176,7 +176,7 @@ test("a rollout survives a dead receiver, a killed session, a faulty plan and an
     assert.equal((await gate.wish({ command: "start", plan })).status, 200);
     await until(async () => (await gate.view()).rollout.canary.requests > 20);
 
-    // A faulty plan is refused whole, with its lines; the running one stays.
+    // An invalid plan is refused with the lines of all its faults, and the running plan stays.
     const faulty = await gate.wish({ command: "plan", plan: plan.replace('metric = "slow"', 'metric = "speed"').replace('holdout = "1%"', 'holdout = "101%"') });
     assert.equal(faulty.status, 409);
     assert.match(faulty.json.error.message, /line \d+: .*; line \d+: /);
@@ -187,7 +187,7 @@ test("a rollout survives a dead receiver, a killed session, a faulty plan and an
     const before = await gate.view();
     assert.deepEqual([before.rollout.phase, before.share_basis_points], ["ramping", 5_000]);
 
-    // Instances, objects and their alarms end at once, in the middle of everything.
+    // Ends the isolates, the objects and their alarms at once, with calls in progress.
     signal(gate.group, "SIGKILL");
     await gate.stop();
     await session.stop();
@@ -201,7 +201,7 @@ test("a rollout survives a dead receiver, a killed session, a faulty plan and an
     await gate.reaches("rolled back", 0);
     const approved = await gate.wish({ command: "approve" });
     assert.match(approved.json.error.message, /`approve` is not possible while the release is rolled back/);
-    // The last canary answer: what isolates remember is at most 5 s old, and what was under way may end.
+    // Waits for the last canary response: an isolate's share is at most 5 s old, and calls in progress may end.
     const entry = (await gate.history()).findLast(({ actions }) => actions.some((/** @type {any} */ { set_share }) => set_share === 0));
     assert.ok(entry.seq > 0);
     await until(() => Date.now() > gate.traffic.last_canary + 6_000);

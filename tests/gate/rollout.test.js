@@ -1,4 +1,4 @@
-// The release's standing: who may read and change it, how fast a change is heard, who else may ask.
+// The status of a release: its access rules, the time that a change takes, evaluation by OpenFeature; and rate limits.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -13,13 +13,13 @@ const VIEWER = SECRETS.JEFFREY_VIEWER_TOKEN;
 const ADMIN = SECRETS.JEFFREY_ADMIN_TOKEN;
 const [NEXT_VIEWER, NEXT_ADMIN] = ["the next viewer of the tests", "the next admin of the tests"];
 
-/** The limiter's calls in ten seconds are three. @param {number} limit it has in `wrangler.toml` */
+/** Changes a rate limit to 3 calls in ten seconds. @param {number} limit in `wrangler.toml` */
 const limited = (limit) => (/** @type {string} */ toml) => {
   assert.ok(toml.includes(`limit = ${limit},`), "wrangler.toml has another limit");
   return toml.replace(`limit = ${limit},`, "limit = 3,");
 };
 
-// Only a session's first gate has rate limits, so the tests of rate limits start two more sessions.
+// Only a session's first gateway has rate limits, so the tests of rate limits start two more sessions.
 const begin = () => startGates({
   limited: [{ RATE_LIMITS: "on" }, { configure: limited(100), model: "none" }],
   standing: [{ INITIAL_SHARE: "50%", JEFFREY_VIEWER_TOKEN: `${VIEWER}, ${NEXT_VIEWER}`, JEFFREY_ADMIN_TOKEN: `${ADMIN},${NEXT_ADMIN}` }],
@@ -34,7 +34,7 @@ before(async () => {
 });
 after(() => session?.stop());
 
-/** An error of the gate's own: its status and code, after a look at its shape. @param {Response} response */
+/** Status, code and message of the gateway's own error, after a check of its format. @param {Response} response */
 async function refused(response) {
   const body = await response.json();
   assert.deepEqual([Object.keys(body), Object.keys(body.error)], [["error"], ["code", "message"]]);
@@ -43,7 +43,7 @@ async function refused(response) {
   return { status: response.status, ...body.error };
 }
 
-describe("the standing of a release", { timeout: PATIENCE_MS }, () => {
+describe("the status of a release", { timeout: PATIENCE_MS }, () => {
   /** @type {Gate} */
   let gate;
   before(() => {
@@ -55,7 +55,7 @@ describe("the standing of a release", { timeout: PATIENCE_MS }, () => {
     gate.own("/v1/admin/share", { token, method: "PUT", body: typeof body === "string" ? body : JSON.stringify(body) });
   const standing = async () => (await read(VIEWER)).json();
 
-  test("is read by viewers and admins and changed by admins, each with either token of a rotation", async () => {
+  test("is read by viewers and admins and changed only by admins, with either token of a rotation", async () => {
     const untouched = { share_basis_points: 5_000, killed: false, changed_ms: 0, hard_failures: 0, last_hard_failure: null, message: "e1-small at 50.00%: no active plan", message_fr: "e1-small à 50,00 % : aucun plan actif", allowed_commands: ["start"], rollout: null, figures: null };
     assert.deepEqual(await standing(), { release: "e1-small", version: 0, ...untouched });
     for (const token of [VIEWER, NEXT_VIEWER, ADMIN, NEXT_ADMIN]) assert.equal((await read(token)).status, 200, token);
@@ -74,7 +74,7 @@ describe("the standing of a release", { timeout: PATIENCE_MS }, () => {
     assert.equal((await standing()).version, 2, "a viewer changed nothing");
   });
 
-  test("is shown to nobody without a token that is right", async () => {
+  test("is not shown without a valid token", async () => {
     const bare = await read(undefined);
     assert.equal(bare.headers.get("www-authenticate"), "Bearer");
     assert.deepEqual((await refused(bare)).code, "token_missing");
@@ -83,7 +83,7 @@ describe("the standing of a release", { timeout: PATIENCE_MS }, () => {
     assert.deepEqual([basic.status, (await refused(basic)).code], [401, "token_missing"]);
     for (const token of ["", "x", VIEWER.slice(1), `${VIEWER}s`, VIEWER.toUpperCase(), `${VIEWER}, ${NEXT_VIEWER}`, SECRETS.JEFFREY_KEY]) {
       const response = await read(token);
-      // `Bearer ` loses its space on the way and is no bearer token at all.
+      // `Bearer ` loses its space on the way, and then does not count as a bearer token.
       const expected = token === "" ? [401, "token_missing"] : [403, "token_invalid"];
       assert.deepEqual([response.status, (await refused(response)).code], expected, token);
     }
@@ -92,7 +92,7 @@ describe("the standing of a release", { timeout: PATIENCE_MS }, () => {
     assert.deepEqual(await standing(), before);
   });
 
-  test("is changed once for each version", async () => {
+  test("accepts one change per version", async () => {
     const { version } = await standing();
     const answers = await Promise.all(["1%", "2%", "3%", "4%"].map((share) => write(ADMIN, { version, share })));
     assert.deepEqual(answers.map(({ status }) => status).sort(), [200, 409, 409, 409]);
@@ -106,7 +106,7 @@ describe("the standing of a release", { timeout: PATIENCE_MS }, () => {
     assert.equal((await standing()).version, version + 1);
   });
 
-  test("is not changed by what is no change, and the answer names value and limit", async () => {
+  test("is not changed by an invalid body, and the error names the value and the limit", async () => {
     const before = await standing();
     const { version } = before;
     /** @type {[unknown, string, RegExp][]} */
@@ -135,7 +135,7 @@ describe("the standing of a release", { timeout: PATIENCE_MS }, () => {
     assert.deepEqual(await standing(), before);
   });
 
-  test("other paths and methods below the prefix are refused, and reach no old system", async () => {
+  test("other paths and methods below the prefix are refused and do not reach the legacy system", async () => {
     const asked = gate.standIn.requests.length;
     /** @type {[string, string, number, string | null][]} */
     const table = [
@@ -162,7 +162,7 @@ describe("the standing of a release", { timeout: PATIENCE_MS }, () => {
     assert.equal(gate.standIn.requests.length, asked);
   });
 
-  describe("for OpenFeature's own client", () => {
+  describe("for OpenFeature's client", () => {
     const context = (/** @type {string} */ targetingKey) => ({ targetingKey });
     before(async () => {
       await gate.change({ share: "50%", killed: false });
@@ -172,7 +172,7 @@ describe("the standing of a release", { timeout: PATIENCE_MS }, () => {
     });
     after(() => OpenFeature.close());
 
-    test("is the decision of a classify call", async () => {
+    test("gives the cohort of a classify request", async () => {
       const client = OpenFeature.getClient("gate");
       const ids = Array.from({ length: 50 }, (_, number) => `${["user-", "Élodie ", "山田", "🙂"][number % 4]}${number}`);
       const cohorts = await each(ids, async (user_id) => (await gate.classify({ text: TEXT, user_id })).cohort);
@@ -186,14 +186,14 @@ describe("the standing of a release", { timeout: PATIENCE_MS }, () => {
       assert.equal(await client.getBooleanValue("e1-small", false, context(ids[0])), cohorts[0] === "canary");
     });
 
-    test("is closed when the release is", async () => {
+    test("is DISABLED while the release is killed", async () => {
       await gate.change({ killed: true });
       const { value, reason } = await OpenFeature.getClient("gate").getBooleanDetails("e1-small", true, context("anyone"));
       assert.deepEqual([value, reason], [false, "DISABLED"]);
       await gate.change({ killed: false });
     });
 
-    test("is an error of OFREP's for what cannot be evaluated, and the caller's default is used", async () => {
+    test("is an OFREP error for an invalid evaluation, and the client uses its default", async () => {
       const client = OpenFeature.getClient("gate");
       const long = context("x".repeat(257));
       for (const fallback of [true, false]) {
@@ -218,7 +218,7 @@ describe("the standing of a release", { timeout: PATIENCE_MS }, () => {
   });
 });
 
-test("without tokens it is switched off; below another prefix the old one is the old system's", { timeout: PATIENCE_MS }, async () => {
+test("without tokens the status and admin endpoints are off, and with another ADMIN_PREFIX the default paths are the legacy system's", { timeout: PATIENCE_MS }, async () => {
   const { elsewhere: gate } = session.gates;
   const health = await gate.own("/health");
   assert.deepEqual([health.status, (await health.json()).status], [200, "ok"]);
@@ -241,8 +241,8 @@ test("without tokens it is switched off; below another prefix the old one is the
   }
 });
 
-describe("two gates before one standing", { timeout: PATIENCE_MS }, () => {
-  /** How late a gate may hear of a change: the bar of a rollback. Memory of 5 s, and one answer. */
+describe("two gateways with one release state", { timeout: PATIENCE_MS }, () => {
+  /** Limit from a change to a gateway's last canary response: 5 s of the cached share, and one response. */
   const HEARD_MS = 6_000;
   const TWO = { "x-gate": "two" };
   const user_id = "anyone";
@@ -252,7 +252,7 @@ describe("two gates before one standing", { timeout: PATIENCE_MS }, () => {
     gate = session.gates.paired;
   });
 
-  /** Asks both until both answer so. @param {string} cohort */
+  /** Asks both gateways until each answers with this cohort. @param {string} cohort */
   async function both(cohort) {
     for (const headers of /** @type {Record<string, string>[]} */ ([{}, TWO])) {
       const end = Date.now() + 60_000;
@@ -260,12 +260,12 @@ describe("two gates before one standing", { timeout: PATIENCE_MS }, () => {
     }
   }
 
-  // The one place where time is asserted: "breach to last canary answer" is what the gate promises.
+  // These tests assert a time because the gateway promises it: from a change to the last canary response.
   for (const [name, share, through] of /** @type {[string, object, Record<string, string>][]} */ ([
     ["a share of 0 %", { share: "0%" }, {}],
-    ["a kill through the other one", { killed: true }, TWO],
+    ["a kill through the second gateway", { killed: true }, TWO],
   ])) {
-    test(`after ${name} neither answers by the model for longer than ${HEARD_MS / 1_000} s`, async () => {
+    test(`after ${name}, both gateways send their last canary response within ${HEARD_MS / 1_000} s`, async () => {
       await gate.change({ share: "100%", killed: false });
       await both("canary");
       await gate.change(share, through);
@@ -277,13 +277,13 @@ describe("two gates before one standing", { timeout: PATIENCE_MS }, () => {
           assert.equal(status, 200);
           if (cohort === "canary") seen.canary = Date.now() - changed;
           else seen.stable += 1;
-          // The distance of two questions, not a wait for something.
+          // Interval between two requests; the test does not wait for anything.
           await new Promise((resolve) => setTimeout(resolve, 100));
         }
         return seen;
       }));
       const [here, there] = last.map(({ canary }) => canary);
-      console.log(`last canary answer after ${name}: ${here} ms and ${there} ms`);
+      console.log(`last canary response after ${name}: ${here} ms and ${there} ms`);
       for (const { canary, stable } of last) {
         assert.ok(canary <= HEARD_MS, `a canary answer ${canary} ms after the change`);
         assert.ok(stable > 0);
@@ -291,19 +291,19 @@ describe("two gates before one standing", { timeout: PATIENCE_MS }, () => {
     });
   }
 
-  test("a gate that nobody asked meanwhile has heard of it too", async () => {
+  test("an idle gateway also applies the change within the limit", async () => {
     await gate.change({ share: "100%", killed: false });
     await both("canary");
     await gate.change({ share: "0%" });
     const changed = Date.now();
-    // Nobody asks the second gate until the bar is past; that it is past is what is waited for.
+    // The second gateway gets no request until the limit is over.
     await new Promise((resolve) => setTimeout(resolve, HEARD_MS + 500));
     const { cohort } = await gate.classify({ text: TEXT, user_id }, TWO);
     assert.equal(cohort, "stable", `answered by the model ${Date.now() - changed} ms after the change`);
   });
 });
 
-test("without its object a gate keeps the last share for 30 s, then is closed until it is back", { timeout: PATIENCE_MS }, async () => {
+test("without its rollout object a gateway keeps the last share for 30 s, then is stable until the object is back", { timeout: PATIENCE_MS }, async () => {
   const KEPT_MS = 30_000;
   const { unreachable: gate } = session.gates;
   const by = async () => (await call(gate, { text: TEXT, user_id: "anyone" })).event;
@@ -324,8 +324,8 @@ test("without its object a gate keeps the last share for 30 s, then is closed un
     assert.deepEqual([event.cohort, event.reason, event.is_evidence, event.status], ["canary", "bucket", true, 200]);
     kept.push(event);
   });
-  // The word that was kept is at least as old as the loss of the object, and at most 5 s older than the last
-  // answer before it: how long the machine takes for anything does not move these bounds.
+  // The cached share is at least as old as the loss of the object, and at most 5 s older than the last
+  // response before it. The speed of the machine does not move these bounds.
   const last = kept[kept.length - 1].time_ms;
   assert.ok(last < away + KEPT_MS, `canary ${last - away} ms after the object was lost`);
   assert.ok(closed.time_ms >= heard.time_ms + KEPT_MS - 7_000, `closed ${closed.time_ms - heard.time_ms} ms after the last word`);
@@ -339,14 +339,14 @@ test("without its object a gate keeps the last share for 30 s, then is closed un
   assert.deepEqual([back.reason, back.is_evidence], ["bucket", true]);
 });
 
-test("who asks too often is told when to come back, and nobody else is", { timeout: PATIENCE_MS }, async () => {
+test("a subject above its rate limit gets 429 with Retry-After, and another subject does not", { timeout: PATIENCE_MS }, async () => {
   const { limited: gate } = session.gates;
   const statuses = async (/** @type {string} */ user_id, /** @type {number} */ count) => {
     const answers = [];
     for (let number = 0; number < count; number += 1) answers.push(await gate.classify({ text: TEXT, user_id }));
     return answers;
   };
-  // Ten calls in one period of ten seconds: at whatever moment it begins, more than three fall in one.
+  // Ten calls take less than ten seconds, so they fall into at most two periods, and more than three into one.
   const many = await statuses("eager", 10);
   const refused = many.filter(({ status }) => status === 429);
   assert.ok(refused.length > 0, many.map(({ status }) => status).join());
@@ -371,10 +371,10 @@ test("who asks too often is told when to come back, and nobody else is", { timeo
   }
 });
 
-test("one address is limited whoever it says it is, and another is not", { timeout: PATIENCE_MS }, async () => {
+test("one address is limited across its user ids, and another address is not", { timeout: PATIENCE_MS }, async () => {
   const gate = await startGate({ RATE_LIMITS: "on" }, { configure: limited(2000), model: "none" });
   try {
-    // `wrangler dev` takes a client's word for its address; Cloudflare does not.
+    // `wrangler dev` accepts the address that a client sends; Cloudflare does not.
     const from = (/** @type {string} */ address) => ({ "cf-connecting-ip": address });
     let user = 0;
     const classify = async (/** @type {string} */ address) => {
@@ -390,12 +390,12 @@ test("one address is limited whoever it says it is, and another is not", { timeo
     /** @type {[(address: string) => Promise<{ status: number, headers: Headers }>, number, string, string, string][]} */
     const table = [
       [classify, 200, "192.0.2.1", "192.0.2.1", "192.0.2.2"],
-      // One household's 64 bits.
+      // Two addresses with the same first 64 bits.
       [classify, 200, "2001:db8:0:1::1", "2001:db8:0:1:a:b:c:d", "2001:db8:0:2::1"],
       [judge, 400, "192.0.2.3", "192.0.2.3", "192.0.2.4"],
     ];
     for (const [ask, well, first, same, other] of table) {
-      // Ten in one period of ten seconds, or in two: more than three fall in one.
+      // Ten calls fall into at most two periods of ten seconds, and more than three into one.
       const answers = [];
       for (let number = 0; number < 10; number += 1) answers.push(await ask(number % 2 ? same : first));
       const refused = answers.filter(({ status }) => status === 429);

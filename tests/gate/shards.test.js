@@ -1,4 +1,4 @@
-// A ledger in four parts, and what is bound beside it, in workerd: together they are what one would be.
+// An event store with four shards, an R2 archive and an Analytics Engine dataset, in workerd: the shards add up to one store.
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
@@ -27,7 +27,7 @@ binding = "ANALYTICS"
 dataset = "jeffrey"
 `;
 
-describe("a ledger in four parts", { timeout: PATIENCE_MS }, () => {
+describe("an event store with four shards", { timeout: PATIENCE_MS }, () => {
   /** @type {Awaited<ReturnType<typeof startGate>>} */
   let gate;
   /** @type {Awaited<ReturnType<typeof startCollector>>} */
@@ -47,7 +47,7 @@ describe("a ledger in four parts", { timeout: PATIENCE_MS }, () => {
     const variables = { EVENT_STORE_SHARDS: String(SHARDS), INITIAL_SHARE: "50%", SUBJECT_COOKIE: "off", TIME_SCALE: "60", SINKS: JSON.stringify(sinks) };
     gate = await startGate(variables, { model: "none", state, feeder: "jeffrey-events", configure: (toml) => toml + BOUND });
     const people = Array.from({ length: PEOPLE }, (_, at) => ({ text: TEXT, user_id: `user-${at}` }));
-    // Twice each, and some that nobody knows.
+    // Each user calls twice, and four calls have no subject.
     answers = await each([...people, ...people, ...Array(4).fill({ text: TEXT })], (body) => gate.classify(body));
     events = await gate.eventsOf(CALLS);
     await until(async () => (await status()).events === CALLS);
@@ -67,7 +67,7 @@ describe("a ledger in four parts", { timeout: PATIENCE_MS }, () => {
   }
   const ids = (/** @type {any[]} */ found) => found.map(({ id }) => id).sort();
 
-  test("each event is in one part, and all of one subject in the same", async () => {
+  test("has each event in one shard, and all events of a subject in the same shard", async () => {
     const parts = await Promise.all(Array.from({ length: SHARDS }, (_, shard) => page(shard)));
     assert.deepEqual(ids(parts.flat()), ids(events));
     assert.ok(parts.every((part) => part.length > 0), parts.map(({ length }) => length).join(" "));
@@ -83,14 +83,14 @@ describe("a ledger in four parts", { timeout: PATIENCE_MS }, () => {
     assert.deepEqual([refused.status, /** @type {any} */ (await refused.json()).error], [400, { code: "shard_invalid", message: "shard 4 is not one of the event store's 4, counted from 0" }]);
   });
 
-  test("a double counts once in whatever part it is", async () => {
+  test("counts a duplicate once, whichever shard it is in", async () => {
     for (let round = 0; round < 2; round += 1) await gate.feed(events.map((event) => JSON.stringify(event)));
     await gate.feed(["no event"]);
     await until(async () => /^jeffrey_events_malformed_total 1$/m.test(await (await gate.own("/metrics", VIEWER)).text()));
     assert.equal((await status()).events, CALLS);
   });
 
-  test("its sums are the sums of the events", async () => {
+  test("has sums that are the sums over its shards", async () => {
     const text = await (await gate.own("/metrics", VIEWER)).text();
     const requests = [...text.matchAll(/^jeffrey_requests_total\{.*\} (\d+)$/gm)].reduce((sum, [, number]) => sum + Number(number), 0);
     assert.equal(requests, CALLS);
@@ -100,7 +100,7 @@ describe("a ledger in four parts", { timeout: PATIENCE_MS }, () => {
     for (const { name, delivered, waiting } of sinks) assert.equal(delivered + waiting, sum(name), name);
   });
 
-  test("its closed minutes know each subject once", async () => {
+  test("counts each subject once in its closed minutes", async () => {
     const counted = events.filter(({ is_evidence }) => is_evidence).length;
     const minutes = await until(async () => {
       const found = /** @type {any[]} */ (await (await gate.own("/v1/minutes", VIEWER)).json());
@@ -113,7 +113,7 @@ describe("a ledger in four parts", { timeout: PATIENCE_MS }, () => {
       const subjects = new Set(mine.map(({ subject }) => subject).filter((subject) => subject !== null));
       assert.equal(sum(({ first_seen }) => first_seen[cohort]), subjects.size, cohort);
     }
-    // Without a model the canary fails open: everybody drawn is affected.
+    // Without a model the canary fails open, so every canary subject is affected.
     const affected = new Set(events.filter(({ cohort, is_evidence }) => cohort === "canary" && is_evidence).map(({ subject }) => subject));
     const hour = Math.floor(minutes[0].minute / 60) - 1;
     const first = minutes.flatMap(({ first_affected }) => first_affected).filter(({ metric, since_hour }) => metric === "errors" && since_hour === hour);
@@ -124,7 +124,7 @@ describe("a ledger in four parts", { timeout: PATIENCE_MS }, () => {
     assert.deepEqual(await (await gate.own(`/v1/minutes?since=${minutes.at(-1).minute}`, VIEWER)).json(), []);
   });
 
-  test("a verdict finds its answer, once", async () => {
+  test("accepts feedback on a response once", async () => {
     const say = async (/** @type {number} */ at) => (await gate.own("/v1/feedback", { method: "POST", body: JSON.stringify({ id: answers[at].headers.get("x-jeffrey-id"), ok: true }) })).status;
     for (const at of [0, 1, 2, 3, CALLS - 1]) {
       assert.equal(await say(at), 200);
@@ -133,22 +133,22 @@ describe("a ledger in four parts", { timeout: PATIENCE_MS }, () => {
     await until(async () => (await status()).events === CALLS + 5);
   });
 
-  test("`jeffrey analyze` reads all parts", async () => {
+  test("is read whole by `jeffrey analyze`", async () => {
     const env = { ...process.env, JEFFREY_ADMIN_TOKEN: SECRETS.JEFFREY_ADMIN_TOKEN };
     const run = promisify(execFile)(JEFFREY, ["analyze", `${gate.origin}/_jeffrey/v1/admin/events`, "--cohort", "all", "--json"], { env });
     const { stdout } = await run.catch((error) => error);
     const found = JSON.parse(stdout);
-    // Verdicts are lines as well, and no predictions.
+    // Feedback adds lines, but no predictions.
     assert.deepEqual([found.predictions, found.lines, found.broken], [CALLS, CALLS + 5, 0], stdout);
   });
 
-  test("a sink has each event once from whatever part", async () => {
+  test("delivers each event to a sink once, from every shard", async () => {
     await until(async () => (await status()).sinks[0].waiting === 0);
     const taken = lines.asked.flatMap(({ body }) => body.trimEnd().split("\n")).map((line) => JSON.parse(line));
     assert.deepEqual(ids(taken.filter(({ event }) => event === "classify")), ids(events));
   });
 
-  test("OpenTelemetry metrics: the last sums of all parts are the ledger's, whatever was refused before", async () => {
+  test("sends OpenTelemetry metrics whose last sums add up to all calls, even after a refused batch", async () => {
     const sums = await until(() => {
       /** @type {Map<string, any>} */
       const last = new Map();
@@ -175,7 +175,7 @@ describe("a ledger in four parts", { timeout: PATIENCE_MS }, () => {
     }
   });
 
-  test("the archive has each event once, and the dataset a point for each", async () => {
+  test("writes each event to the archive once, and a point for each to the dataset", async () => {
     await until(async () => (await status()).sinks.every((/** @type {any} */ { waiting }) => waiting === 0));
     const folder = join(state, "v3/r2/jeffrey-events/blobs");
     const texts = readdirSync(folder).map((name) => readFileSync(join(folder, name), "utf8"));
@@ -186,9 +186,9 @@ describe("a ledger in four parts", { timeout: PATIENCE_MS }, () => {
     assert.deepEqual(sinks.slice(2).map((/** @type {any} */ { name, delivered, dropped }) => [name, delivered, dropped]), [["archive", CALLS + 5, 0], ["analytics", CALLS + 5, 0]]);
   });
 
-  test("who is erased is erased everywhere, and what is still on its way does not come back", async () => {
+  test("erases a subject in every shard, and an earlier event that arrives later does not return", async () => {
     const erase = async () => (await gate.own("/admin/subjects", { method: "DELETE", body: JSON.stringify({ subject: "user-7" }), ...ADMIN })).json();
-    // Events come as the queue brings them: whose one is, its answer says.
+    // Events arrive in the order of the queue, so the response identifies the subject's event.
     const { subject } = await eventOf(gate, answers[7]);
     const theirs = events.filter((event) => event.subject === subject);
     assert.equal(theirs.length, 2);
@@ -196,7 +196,7 @@ describe("a ledger in four parts", { timeout: PATIENCE_MS }, () => {
     const { erased } = /** @type {any} */ (await erase());
     assert.ok(erased >= theirs.length, `${erased}`);
     assert.deepEqual(await erase(), { erased: 0 });
-    // An event of theirs from before that the queue brings only now, one of somebody else's, and one from after.
+    // A late event of the subject from before the erasure, an event of another subject, and one from after the erasure.
     const late = { ...theirs[0], id: "0199aaaa-0000-7000-8000-000000000001" };
     const other = { ...(await eventOf(gate, answers[8])), id: "0199aaaa-0000-7000-8000-000000000002" };
     const later = { ...theirs[0], id: "0199aaaa-0000-7000-8000-000000000003", time_ms: Date.now() + 1_000 };

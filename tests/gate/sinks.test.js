@@ -1,4 +1,4 @@
-// Sinks of other formats, and one that never answers, in workerd with real HTTP servers.
+// Sinks of other formats, and one that does not respond to its first batch, in workerd with real HTTP servers.
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
@@ -43,7 +43,7 @@ describe("sinks of other formats", { timeout: PATIENCE_MS }, () => {
     return standing.events === CALLS && sink.waiting === 0 && sink;
   });
 
-  /** All records that a collector has taken. @param {string} name */
+  /** All log records that a collector accepted. @param {string} name */
   const records = (name) => sinks[name].asked.filter(({ status }) => status === 200).flatMap(({ body, type }) => {
     assert.equal(type, "application/json");
     return JSON.parse(body).resourceLogs.flatMap((/** @type {any} */ { scopeLogs }) => scopeLogs.flatMap((/** @type {any} */ { logRecords }) => logRecords));
@@ -51,7 +51,7 @@ describe("sinks of other formats", { timeout: PATIENCE_MS }, () => {
   /** @param {any} record @param {string} name */
   const attribute = (record, name) => record.attributes.find((/** @type {any} */ { key }) => key === name)?.value;
 
-  test("OpenTelemetry: each event is a record, and what is rejected is counted and not sent again", async () => {
+  test("OpenTelemetry: each event is a log record, and rejected records are counted and not sent again", async () => {
     const { delivered, dropped } = await settled("otel");
     assert.deepEqual([delivered, dropped], [CALLS - 2, 2]);
     const sent = records("otel");
@@ -65,7 +65,7 @@ describe("sinks of other formats", { timeout: PATIENCE_MS }, () => {
     }
   });
 
-  test("OpenTelemetry: 500 is not tried again, as its protocol has it, and is counted", async () => {
+  test("OpenTelemetry: a batch refused with 500 is counted and, as OTLP requires, not sent again", async () => {
     const { delivered, dropped } = await settled("broken");
     assert.equal(delivered + dropped, CALLS);
     const [first] = sinks.broken.asked;
@@ -74,7 +74,7 @@ describe("sinks of other formats", { timeout: PATIENCE_MS }, () => {
     assert.equal(records("broken").length, delivered);
   });
 
-  test("the reference's log: `jeffrey analyze` reads what a sink of it gets", async () => {
+  test("ndjson-legacy: `jeffrey analyze` reads the lines of the sink", async () => {
     await settled("old");
     const lines = sinks.old.asked.map(({ body }) => body).join("");
     const output = execFileSync(join(ROOT, "target/debug/jeffrey"), ["analyze", "-", "--json"], { input: lines, encoding: "utf8" });
@@ -82,7 +82,7 @@ describe("sinks of other formats", { timeout: PATIENCE_MS }, () => {
     assert.deepEqual([found.predictions, found.broken, found.verdict], [CALLS, 0, "READY"], output);
   });
 
-  test("a sink that takes a batch and never answers gets it again", async () => {
+  test("ndjson: a sink that does not respond to a batch gets it again", async () => {
     const { delivered, dropped } = await settled("mute");
     assert.deepEqual([delivered, dropped], [CALLS, 0]);
     const lines = sinks.mute.asked.filter(({ status }) => status === 200).flatMap(({ body }) => body.trimEnd().split("\n"));

@@ -1,10 +1,10 @@
-// Requests that two readers could take for different ones, byte by byte, in workerd.
+// Requests that two HTTP parsers could read differently, byte by byte, in workerd.
 //
-// Before the gate's code stands workerd's own HTTP reader: it refuses most of these, and writes what
-// it takes anew for the next hop. So the gate is handed one request with one length and one host, and
-// has nothing to refuse itself: `by` in the tables says who answers. Deployed, Cloudflare's edge reads
-// first, and may refuse more. What must hold whoever reads: each request that reaches the old system
-// came through the gate, is answered to its own caller, and is for the configured host.
+// workerd parses each request before the gateway's code. It refuses most of these requests, and writes
+// the others anew for the next hop. So the gateway gets one request with one length and one host, and
+// refuses nothing itself; `by` in the tables names the side that answers. Deployed, Cloudflare's edge
+// parses first and may refuse more. With every parser, each request that reaches the legacy system must
+// come through the gateway, be answered to its own caller, and be for the configured host.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -13,7 +13,7 @@ import { ask, spoken } from "../support/raw.js";
 
 const HOST = "Host: gate.example\r\n";
 
-/** What must not be read as a request of its own while it is the body of another. */
+/** A request that must not be read as a separate request while it is the body of another one. */
 const HIDDEN = "GET /files/hidden HTTP/1.1\r\nHost: gate.example\r\n\r\n";
 
 /** @param {string} headers each with its line end @param {string} [body] */
@@ -29,31 +29,31 @@ const line = (target, host = "gate.example") => `GET ${target} HTTP/1.1\r\nHost:
  * @typedef {object} Row
  * @property {string} name
  * @property {string} bytes
- * @property {"workerd" | "old system"} by who answers
- * @property {string[]} answers what begins each answer, status and text where it is workerd's
- * @property {string[]} [reached] what the old system is asked: method, target, bytes of the body where they are known
- * @property {string} [host] the host that the gate was reached by, when it is another
- * @property {Record<string, string>} [headers] of these, the values that the old system gets
+ * @property {"workerd" | "old system"} by the side that answers
+ * @property {string[]} answers the status of each response, and the text if workerd answers with one
+ * @property {string[]} [reached] requests to the legacy system: method, target, and bytes of the body if known
+ * @property {string} [host] host of the request, if it is not `gate.example`
+ * @property {Record<string, string>} [headers] names and values that the legacy system gets
  */
 
 const FAULT = "500 Internal Server Error";
 const INVALID = "400 ERROR: The headers sent by your client are not valid.";
 
-/** workerd refuses it: nothing of it comes as far as the gate. @param {string} name @param {string} bytes @param {string} [answer] @returns {Row} */
+/** A request that workerd refuses and the gateway does not get. @param {string} name @param {string} bytes @param {string} [answer] @returns {Row} */
 const refused = (name, bytes, answer = FAULT) => ({ name, bytes, by: "workerd", answers: [answer] });
 
-/** It is one request, the old system's to answer. @param {string} name @param {string} bytes @param {string} reached @param {Partial<Row>} [more] @returns {Row} */
+/** A request that reaches the legacy system once. @param {string} name @param {string} bytes @param {string} reached @param {Partial<Row>} [more] @returns {Row} */
 const one = (name, bytes, reached, more = {}) => ({ name, bytes, by: "old system", answers: ["200"], reached: [reached], ...more });
 
 /** @type {Record<string, Row[]>} */
 const TABLES = {
-  "two readings of a body's length": [
-    // RFC 9112, section 6.3: Transfer-Encoding is what counts.
+  "conflicting lengths smuggle no request past the gateway": [
+    // RFC 9112, section 6.3: Transfer-Encoding overrides Content-Length.
     one("both, more in the chunk than the length", echo("Content-Length: 4\r\nTransfer-Encoding: chunked\r\n", `32\r\n${HIDDEN}\r\n0\r\n\r\n`), "POST /echo 50"),
     one("both, the other way round", echo("Transfer-Encoding: chunked\r\nContent-Length: 4\r\n", `32\r\n${HIDDEN}\r\n0\r\n\r\n`), "POST /echo 50"),
     {
-      // After the last chunk the next request begins, for workerd and for the gate: it comes through
-      // the gate like any other. workerd does not close the connection, as that section would have it.
+      // For workerd and the gateway the next request begins after the last chunk, and it passes through
+      // the gateway like any other. That section says to close the connection, which workerd does not do.
       name: "both, more in the length than the chunk",
       bytes: echo("Content-Length: 55\r\nTransfer-Encoding: chunked\r\n", `0\r\n\r\n${HIDDEN}`),
       by: "old system",
@@ -67,7 +67,7 @@ const TABLES = {
     refused("a length below 0", echo("Content-Length: -1\r\n", "hello")),
     refused("a length in hexadecimal", echo("Content-Length: 0x5\r\n", "hello")),
     refused("a length and a word", echo("Content-Length: 5 6\r\n", `hello${HIDDEN}`)),
-    // Taken for the largest number there is; how much of the body came before the end is chance.
+    // Read as the largest number; the bytes of the body that arrive before the end are a matter of chance.
     one("a length of 2^64 + 5", echo("Content-Length: 18446744073709551621\r\n", `hello${HIDDEN}`), "POST /echo", { by: "workerd", answers: ["503"] }),
     refused("an unknown coding", echo("Transfer-Encoding: xchunked\r\n", `0\r\n\r\n${HIDDEN}`)),
     refused("chunked and a length, hidden by a tabulator", echo(`Transfer-Encoding:\x0bchunked\r\nContent-Length: 4\r\n`, `0\r\n\r\n${HIDDEN}`)),
@@ -82,10 +82,10 @@ const TABLES = {
     one("a body of HEAD", `HEAD /echo HTTP/1.1\r\n${HOST}Content-Length: ${HIDDEN.length}\r\n\r\n${HIDDEN}`, "HEAD /echo 50"),
     one("a body of OPTIONS", `OPTIONS /echo HTTP/1.1\r\n${HOST}Content-Length: ${HIDDEN.length}\r\n\r\n${HIDDEN}`, "OPTIONS /echo 50"),
   ],
-  "chunks": [
+  "malformed chunks smuggle no request past the gateway": [
     one("lines that end with LF", chunked("5\nhello\r\n0\r\n\r\n"), "POST /echo 5"),
-    // workerd knows no extensions and no trailers (RFC 9112, section 7.1). Where it stops reading, the
-    // body ends for the old system, and the connection for the client.
+    // workerd supports no chunk extensions and no trailers (RFC 9112, section 7.1). Where it stops
+    // reading, the body ends for the legacy system, and the connection ends for the client.
     one("an extension", chunked(`5;a=b\r\nhello\r\n0\r\n\r\n${HIDDEN}`), "POST /echo 0"),
     one("an extension with LF inside", chunked(`5;\nhello\r\n0\r\n\r\n${HIDDEN}`), "POST /echo 0"),
     one("a size with 0x", chunked(`0x5\r\nhello\r\n0\r\n\r\n${HIDDEN}`), "POST /echo 0"),
@@ -102,13 +102,13 @@ const TABLES = {
       reached: ["POST /echo 5"],
     },
   ],
-  "lines and headers": [
+  "malformed lines and headers smuggle no request past the gateway": [
     one("a folded header", get("X-A: one\r\n two\r\n"), "GET /echo 0", { headers: { "x-a": "one   two" } }),
     one("a length folded away", echo("X-A: one\r\n Content-Length: 50\r\nContent-Length: 5\r\n", "hello"), "POST /echo 5", {
       headers: { "x-a": "one   Content-Length: 50", "content-length": "5" },
     }),
     one("lines that end with LF", "GET /echo HTTP/1.1\nHost: gate.example\nX-A: 1\n\n", "GET /echo 0", { headers: { "x-a": "1" } }),
-    // A bare CR ends a line for workerd; the old system gets two headers, each in its own line.
+    // A bare CR ends a line for workerd; the legacy system gets two headers, each in its own line.
     one("CR in a value", get("X-A: 1\rX-B: 2\r\n"), "GET /echo 0", { headers: { "x-a": "1", "x-b": "2" } }),
     one("CR before one of ours", get("X-A: 1\rX-Forwarded-For: 10.0.0.1\r\n"), "GET /echo 0", {
       headers: { "x-a": "1", "x-forwarded-for": "10.0.0.1, 127.0.0.1" },
@@ -135,7 +135,7 @@ const TABLES = {
     refused("a header of 200,000 bytes", get(`X-A: ${"a".repeat(200_000)}\r\n`), "431 ERROR: header too large."),
     { name: "two requests at once", bytes: line("/echo?1") + line("/echo?2"), by: "old system", answers: ["200", "200"], reached: ["GET /echo?1 0", "GET /echo?2 0"] },
   ],
-  "where a request goes": [
+  "no target and no header changes the configured host": [
     refused("another host in the target", line("http://evil.example/echo")),
     refused("another scheme and host in the target", line("https://evil.example:1/echo")),
     refused("our host in the target", line("http://gate.example/echo")),
@@ -168,7 +168,7 @@ const TABLES = {
   ],
 };
 
-describe("what could be read in two ways", { timeout: PATIENCE_MS }, () => {
+describe("ambiguous requests", { timeout: PATIENCE_MS }, () => {
   /** @type {Awaited<ReturnType<typeof startGate>>} */
   let gate;
   before(async () => {
@@ -181,7 +181,7 @@ describe("what could be read in two ways", { timeout: PATIENCE_MS }, () => {
       for (const { name, bytes, by, answers, reached = [], host = "gate.example", headers = {} } of rows) {
         const before = gate.standIn.requests.length;
         const { text, reset } = await spoken(gate.origin, bytes);
-        // Were anything left in a connection between gate and old system, this one would meet it.
+        // This request would get any bytes left in a connection between gateway and legacy system.
         const next = await ask(gate.origin, "/files/next");
         assert.equal(next.body.toString(), "file /files/next\n", `${name}: the next caller's answer`);
 

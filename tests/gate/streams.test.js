@@ -1,4 +1,4 @@
-// Bodies of any size, both ways, as they come: through the gate in `wrangler dev`, in constant memory.
+// Bodies of any size are streamed in both directions through the gateway in `wrangler dev`, in constant memory.
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
@@ -18,20 +18,20 @@ import { startWrangler } from "../support/wrangler.js";
 
 const LARGE = 100 * 1024 * 1024;
 
-/** What the gate's workerd may grow by while a large body passes: far below the body, above its buffers. */
+/** Limit on the growth of the gateway's workerd while a large body passes, in bytes: far below the body, above the buffers. */
 const GROWTH_MAX = 32 * 1024 * 1024;
 
 const JSON_TYPE = "application/json";
 
-/** A body as the stand-in makes them: byte i is i mod 251. @param {number} bytes */
+/** A body as the mock legacy system makes it: byte i is i mod 251. @param {number} bytes */
 const pattern = (bytes) => Buffer.alloc(bytes, Buffer.from(Array.from({ length: 251 }, (_, at) => at)));
 
 /** @param {Uint8Array} bytes */
 const sha256 = (bytes) => createHash("sha256").update(bytes).digest("hex");
 
 /**
- * What workerd grows by at most while `work` is done, in bytes: the one that runs the worker. The one
- * before it, `wrangler dev`'s own front, keeps most of what it passes on, whatever the worker does.
+ * The peak growth, in bytes, of the workerd that runs the Worker during `work`. The workerd in front of it,
+ * the proxy of `wrangler dev`, keeps most of what it forwards, whatever the Worker does.
  *
  * @template T
  * @param {{ origin: string, group: number }} session
@@ -40,18 +40,18 @@ const sha256 = (bytes) => createHash("sha256").update(bytes).digest("hex");
 async function growth({ origin, group }, work) {
   const found = await workerds(group, Number(new URL(origin).port));
   assert.equal(found.length, 1, "not one workerd behind the front");
-  // Linux keeps the highest of each process, and starts anew from what is there now (proc(5), clear_refs).
+  // Linux keeps the peak of each process; this resets it to the current size (proc(5), clear_refs).
   await Promise.all(found.map((pid) => writeFile(`/proc/${pid}/clear_refs`, "5")));
   const before = await highest(found);
   const result = await work();
   return { result, bytes: (await highest(found)) - before };
 }
 
-/** The group's processes of workerd that do not listen on this port. @param {number} group @param {number} port */
+/** The group's workerd processes that do not listen on this port. @param {number} group @param {number} port */
 async function workerds(group, port) {
   const found = [];
   for (const pid of (await readdir("/proc")).filter((name) => /^\d+$/.test(name))) {
-    // It may end in between.
+    // The process may have ended since.
     const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
     const [, name, rest] = /^\d+ \((.*)\) (.*)/s.exec(stat) ?? [];
     if (name === "workerd" && Number(rest.split(" ")[2]) === group && !(await listens(pid, port))) found.push(pid);
@@ -69,7 +69,7 @@ async function listens(pid, port) {
   return (await Promise.all(links)).includes(`socket:[${inode}]`);
 }
 
-/** An answer's body, not held here either. @param {string} origin @param {string} method @param {string} path */
+/** Size and hash of a response's body, which is not held in memory here either. @param {string} origin @param {string} method @param {string} path */
 async function received(origin, method, path) {
   const { hostname, port } = new URL(origin);
   const headers = method === "POST" ? { "content-type": JSON_TYPE, "content-length": "2" } : {};
@@ -90,13 +90,13 @@ async function highest(pids) {
   return texts.reduce((sum, text) => sum + 1024 * Number(/^VmHWM:\s+(\d+) kB$/m.exec(text)?.[1]), 0);
 }
 
-/** The old system of a body in parts is this file here: it says when each part goes, and sees when it comes. */
+/** Legacy system for a body in parts: each test decides when a part is sent, and sees when a part arrives. */
 const old = createServer((request, response) => reached(request, response));
 /** @type {(request: IncomingMessage, response: import("node:http").ServerResponse) => void} */
 let reached = () => {};
 
 const begin = () => startGates({
-  // /upload says what it received; as a classify call of any size it shows what the gate does with those.
+  // /upload reports what it received; as a classify route it shows how the gateway handles a body of any size.
   large: [{ INITIAL_SHARE: "0%", LEGACY_CLASSIFY_ROUTES: "POST /predict, POST /upload, POST /download" }, { model: "none" }],
   small: [{ INITIAL_SHARE: "100%", LEGACY_CLASSIFY_ROUTES: "POST /predict, POST /upload" }, { model: "none" }],
   parts: [{ INITIAL_SHARE: "0%", LEGACY_ORIGIN: `http://127.0.0.1:${/** @type {import("node:net").AddressInfo} */ (old.address()).port}` }, { model: "none" }],
@@ -120,7 +120,7 @@ describe("a large body", { timeout: PATIENCE_MS }, () => {
   const expected = { body_bytes: LARGE, body_sha256: sha256(large) };
   before(async () => {
     gate = session.gates.large;
-    // Buffers and compiled code are there before anything is measured.
+    // Allocates buffers and compiles code before the measurement.
     await ask(gate.origin, "/download?bytes=8000000");
     await ask(gate.origin, "/upload", { method: "PUT", body: pattern(8_000_000) });
   });
@@ -143,41 +143,41 @@ describe("a large body", { timeout: PATIENCE_MS }, () => {
   let events = 0;
   const last = async () => (await gate.eventsOf((events += 1)))[events - 1];
 
-  constant("comes down whole", async () => {
+  constant("is downloaded whole", async () => {
     assert.deepEqual(await received(gate.origin, "GET", `/download?bytes=${LARGE}`), expected);
   });
 
-  constant("comes down whole as the answer of a classify call", async () => {
+  constant("is downloaded whole as the response to a classify request", async () => {
     assert.deepEqual(await received(gate.origin, "POST", `/download?bytes=${LARGE}`), expected);
     const { status, unread_reason } = await last();
     assert.deepEqual({ status, unread_reason }, { status: 200, unread_reason: "too_large" });
   });
 
-  constant("goes up whole", async () => {
+  constant("is uploaded whole", async () => {
     const { body } = await ask(gate.origin, "/upload", { method: "PUT", body: large });
     assert.deepEqual(JSON.parse(body.toString()), expected);
   });
 
-  constant("goes up whole in chunks", async () => {
+  constant("is uploaded whole in chunks", async () => {
     const { body } = await ask(gate.origin, "/upload", { method: "PUT", body: large, headers: { "transfer-encoding": "chunked" } });
     assert.deepEqual(JSON.parse(body.toString()), expected);
   });
 
-  constant("goes up whole as a classify call", () => classify({ "content-type": JSON_TYPE }));
+  constant("is uploaded whole as a classify request", () => classify({ "content-type": JSON_TYPE }));
 
-  constant("goes up whole as a classify call in chunks", () => classify({ "content-type": JSON_TYPE, "transfer-encoding": "chunked" }));
+  constant("is uploaded whole as a classify request in chunks", () => classify({ "content-type": JSON_TYPE, "transfer-encoding": "chunked" }));
 
-  constant("is the old system's to refuse", async () => {
+  constant("is refused by the legacy system", async () => {
     const reply = await ask(gate.origin, "/predict", { method: "POST", body: large, headers: { "content-type": JSON_TYPE } });
     const refused = { error: "body is above the limit of 65536 bytes" };
     assert.deepEqual([reply.status, JSON.parse(reply.body.toString())], [413, refused]);
     const { reason, status, unread_reason } = await last();
     assert.deepEqual({ reason, status, unread_reason }, { reason: "streamed", status: 413, unread_reason: "error_status" });
-    // It answered at the first bytes, and reads on.
+    // The legacy system responded to the first bytes, and continues to read.
     await until(() => gate.standIn.requests.at(-1)?.body_bytes === LARGE, () => JSON.stringify(gate.standIn.requests.at(-1)));
   });
 
-  test("would be seen in a worker that holds it", async () => {
+  test("makes a Worker that holds it grow by more than the body", async () => {
     const folder = await mkdtemp(join(tmpdir(), "jeffrey-holds-"));
     await writeFile(join(folder, "wrangler.toml"), 'name = "holds"\nmain = "holds.js"\ncompatibility_date = "2026-04-26"\n');
     const holds = "export default { fetch: async (request) => new Response(String((await request.arrayBuffer()).byteLength)) };\n";
@@ -202,9 +202,9 @@ describe("a small body", { timeout: PATIENCE_MS }, () => {
     gate = session.gates.small;
   });
 
-  test("of a classify call is held only where it is short, plain JSON of a known length", async () => {
+  test("of a classify request is held only if it is short, uncompressed JSON of a known length", async () => {
     const text = JSON.stringify({ text: "Je suis furieux", user_id: "u-1" });
-    /** A JSON body of so many bytes. @param {number} bytes */
+    /** A JSON body of this size. @param {number} bytes */
     const sized = (bytes) => JSON.stringify({ user_id: "u-1", text: "z".repeat(bytes - '{"user_id":"u-1","text":""}'.length) });
     /** @type {[string, string | Buffer, Record<string, string>, boolean][]} */
     const table = [
@@ -230,7 +230,7 @@ describe("a small body", { timeout: PATIENCE_MS }, () => {
     }
   });
 
-  test("of a WebSocket goes both ways, as text and as bytes", async () => {
+  test("of a WebSocket passes in both directions, as text and as bytes", async () => {
     const url = `${gate.origin.replace("http", "ws")}/ws?close=4001`;
     const socket = new WebSocket(url, ["another", "jeffrey-test"], { headers: { cookie: "a=1; jeffrey_subject=AAAAAAAAAAAAAAAAAAAAAA" } });
     await once(socket, "open");
@@ -260,7 +260,7 @@ describe("a small body", { timeout: PATIENCE_MS }, () => {
     assert.equal((await ended)[0], 1000);
   });
 
-  test("a WebSocket that the old system does not want is answered as it is there", async () => {
+  test("a WebSocket that the legacy system refuses gets the legacy system's status", async () => {
     for (const path of ["/health", "/predict", "/no/such"]) {
       const refused = async (/** @type {string} */ origin) => {
         const socket = new WebSocket(origin.replace("http", "ws") + path);
@@ -281,7 +281,7 @@ describe("a body in parts", { timeout: PATIENCE_MS }, () => {
     gate = session.gates.parts;
   });
 
-  /** One request on its way, and the other end of it. @param {string} method @param {string} path @param {Record<string, string>} [headers] */
+  /** Opens a request, with `there` for its arrival at the legacy system and `answer` for the response. @param {string} method @param {string} path @param {Record<string, string>} [headers] */
   function open(method, path, headers) {
     const { hostname, port } = new URL(gate.origin);
     /** @type {Promise<[IncomingMessage, import("node:http").ServerResponse]>} */
@@ -291,11 +291,11 @@ describe("a body in parts", { timeout: PATIENCE_MS }, () => {
   }
 
   for (const [method, path] of [["GET", "/forwarded"], ["POST", "/predict"]]) {
-    test(`comes down as it is sent, ${method} ${path}`, async () => {
+    test(`is downloaded part by part, ${method} ${path}`, async () => {
       const { asking, there, answer } = open(method, path, method === "POST" ? { "content-type": JSON_TYPE } : {});
       asking.end(method === "POST" ? '{"text":"a","user_id":"u-1"}' : undefined);
       const [, response] = await there;
-      // Each step waits for the one before: a gate that held anything back would never end.
+      // Each step waits for the step before: with a gateway that held a part back, the test would not end.
       response.writeHead(200, { "content-type": "text/event-stream" }).flushHeaders();
       const [received] = await answer;
       assert.deepEqual([received.statusCode, received.headers["content-type"]], [200, "text/event-stream"]);
@@ -310,7 +310,7 @@ describe("a body in parts", { timeout: PATIENCE_MS }, () => {
     });
   }
 
-  test("that has no end in sight is read beside its stream only so far", async (context) => {
+  test("of a classify response without a length is read only up to a limit", async (context) => {
     const part = pattern(1024 * 1024);
     reached = async (incoming, response) => {
       incoming.resume();
@@ -326,7 +326,7 @@ describe("a body in parts", { timeout: PATIENCE_MS }, () => {
   });
 
   for (const [method, path] of [["PUT", "/forwarded"], ["POST", "/predict"]]) {
-    test(`goes up as it is sent, ${method} ${path}`, async () => {
+    test(`is uploaded part by part, ${method} ${path}`, async () => {
       const { asking, there, answer } = open(method, path, { "content-type": JSON_TYPE });
       asking.flushHeaders();
       const [incoming, response] = await there;
@@ -345,7 +345,7 @@ describe("a body in parts", { timeout: PATIENCE_MS }, () => {
     });
   }
 
-  test("that nobody waits for any more is not asked for any more", async () => {
+  test("is cancelled at the legacy system after the client has left", async () => {
     const { asking, there, answer } = open("GET", "/forwarded");
     asking.on("error", () => {});
     asking.end();
@@ -355,7 +355,7 @@ describe("a body in parts", { timeout: PATIENCE_MS }, () => {
     response.write("first");
     await answer;
     asking.destroy();
-    // The front of `wrangler dev` sees that its caller is gone when it has something to tell.
+    // The proxy of `wrangler dev` notices that its client has left only when it sends data.
     await until(() => {
       response.write("more");
       return closed;
@@ -363,7 +363,7 @@ describe("a body in parts", { timeout: PATIENCE_MS }, () => {
     assert.equal(response.writableFinished, false);
   });
 
-  test("a WebSocket closed by its caller is closed there, with the same code", async () => {
+  test("a WebSocket closed by its client is closed at the legacy system, with the same code and reason", async () => {
     const sockets = new WebSocketServer({ server: old });
     const there = once(sockets, "connection");
     const socket = new WebSocket(gate.origin.replace("http", "ws"));

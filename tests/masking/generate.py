@@ -1,10 +1,11 @@
-"""Lines with personal data in sentences, French and English, with where it stands.
+"""Generates French and English sentences with personal data, and the positions of that data.
 
     generate.py [COUNT] > generated.jsonl
 
-Values come from Faker where it has them (fr_FR, en_US); the others are drawn here and their check
-digits computed by this script, not by the code under test. The same seed makes the same lines. Each
-line is {"text", "spans": [{"kind", "start", "end"}]} with places in bytes of UTF-8.
+The output has COUNT lines of each kind (2,000 by default) and twice as many harmless lines. Faker
+(fr_FR, en_US) supplies the values that it has. This script draws the others and computes their check
+digits itself, not with the code under test. The same seed and version of Faker give the same lines.
+Each line is {"text", "spans": [{"kind", "start", "end"}]} with positions in bytes of UTF-8.
 """
 
 import base64
@@ -38,7 +39,7 @@ def grouped(text, sizes, separator=" "):
 
 
 def blank():
-    """A separator as people and word processors write it."""
+    """Returns a space as people and word processors write it."""
     return pick([" ", " ", " ", "\u00a0", "\u202f"])
 
 
@@ -150,7 +151,7 @@ def siret():
         return pick([text, grouped(text, (3, 3, 3, 5), blank())])
 
     def post():
-        # La Poste: the plain sum is a multiple of five.
+        # For La Poste, the plain sum of the digits is a multiple of five.
         body = "356000000" + signs(DIGITS, 4)
         return body + str(-sum(map(int, body)) % 5 + pick([0, 5]))
 
@@ -210,7 +211,7 @@ def crypto():
 
 
 def secret():
-    """A secret with what may stand before it: a password is one only behind its name."""
+    """Returns a prefix and a secret; a password counts as a secret only after a prefix that names it."""
 
     def token():
         part = lambda data: base64.urlsafe_b64encode(data).decode().rstrip("=")
@@ -264,7 +265,7 @@ KINDS = {
     "nir": nir, "phone": phone, "secret": secret, "siren": siren, "siret": siret, "ssn": ssn, "url": url, "vat": vat,
 }
 
-# What people say around a value: with a word for it, and without.
+# Sentences around a value: `ANY` fits every kind, `OWN` fits one kind and often names it.
 ANY = [
     "Voici : {}. Merci de votre aide.", "Je vous envoie ça : {}", "{} – c'est noté ?", "On m'a répondu « {} » et rien d'autre.",
     "Pourquoi {} apparaît sur mon écran ?", "🙂 {} 🙂", "Here it is: {}. Thanks!", "I got {} and I am so confused.",
@@ -294,7 +295,7 @@ OWN = {
 
 
 def harmless():
-    """A sentence that holds nothing of anybody, with numbers in it."""
+    """Returns a sentence without personal data, in most cases with numbers."""
     number = DRAWN.randint
     return pick([
         lambda: f"Rendez-vous le {number(1, 28):02d}/{number(1, 12):02d}/{number(2019, 2027)} à {number(8, 19)}h{number(10, 59)}.",

@@ -1,7 +1,8 @@
-"""What presidio-analyzer's pattern recognisers find, called directly, without a language model.
+"""Prints the findings of presidio-analyzer's pattern recognisers, run without a language model.
 
-Texts come as JSON strings, one a line; for each goes out a list of {"kind", "start", "end"} with our
-names for its kinds and places in bytes of UTF-8. Exits with 3 where presidio is not installed.
+Input: texts as JSON strings, one per line. Output: for each text, a list of {"kind", "start", "end"}
+with this project's names of the kinds, and positions in bytes of UTF-8. Exits with 3 if presidio is
+not installed.
 """
 
 import json
@@ -23,7 +24,8 @@ NAMES = [
     "CreditCardRecognizer", "CryptoRecognizer", "EmailRecognizer", "IbanRecognizer", "IpRecognizer", "MacAddressRecognizer",
     "UkNinoRecognizer", "UrlRecognizer", "UsSsnRecognizer",
 ]
-# Every recogniser on every text, as ours; the telephone one with the countries that we claim.
+# Every recogniser reads every text, like `jeffrey mask`. The phone recogniser gets the countries that
+# this project claims to support.
 recognizers = [getattr(made, name)() for name in NAMES if hasattr(made, name)]
 recognizers.append(made.PhoneRecognizer(supported_regions=("FR", "US", "GB")))
 

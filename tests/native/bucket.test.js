@@ -1,4 +1,4 @@
-// `jeffrey bucket` beside flagd's own evaluator. It hashes UTF-16 code units, so only ASCII ids are asked.
+// Compares `jeffrey bucket` with flagd's own evaluator, which hashes UTF-16 code units; so all ids are ASCII.
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
@@ -31,7 +31,7 @@ test("100,000 ASCII ids have flagd's cohort at every stage", () => {
   }
 });
 
-/** flagd's own default key: the flag's, then the caller's. @param {number} points */
+/** Returns a flag with flagd's default key: the flag's key, then the targeting key. @param {number} points */
 function flag(points) {
   const shares = points === 10_000 ? [["canary", 10_000]] : [["canary", points], ["stable", 10_000 - points]];
   return {
@@ -42,7 +42,7 @@ function flag(points) {
   };
 }
 
-/** Ids of many lengths and signs, the same in every run. @param {number} number */
+/** Returns an id, the same in every run; ids have many lengths and characters. @param {number} number */
 function drawn(number) {
   const id = (Math.imul(number + 1, 2654435761) >>> 0).toString(36);
   return [`user-${number}`, id, `${id}@example.org`, `${"x".repeat(number % 40)}${id}`][number % 4];

@@ -1,4 +1,4 @@
-// `make deploy` without an account: what it would upload, in which order, and what it refuses.
+// Tests `make deploy` without an account: the uploads of a dry run, their order, and the refusals.
 
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
@@ -20,7 +20,7 @@ function deploy(args, vars = "LEGACY_ORIGIN=https://old.example\nLOG_TEXT_PREVIE
   return { code: done.status, stdout: done.stdout, stderr: done.stderr };
 }
 
-test("a dry run builds both workers for their environment, the model first, and reaches nobody", { timeout: 120_000 }, () => {
+test("a dry run builds both workers for their environment, the model worker first, and uploads nothing", { timeout: 120_000 }, () => {
   const staging = deploy(["--env", "staging", "--dry-run"]);
   assert.equal(staging.code, 0, staging.stderr + staging.stdout);
   const steps = [...staging.stdout.matchAll(/^\d\. (.*) \(dry run\)$/gm)].map(([, step]) => step);
@@ -39,7 +39,7 @@ test("a dry run builds both workers for their environment, the model first, and 
   const toml = readFileSync(join(ROOT, "build/deploy/jeffrey-staging/wrangler.toml"), "utf8");
   assert.match(toml, /^LOG_TEXT_PREVIEW = "\$1 \\"on\\""$/m);
   assert.match(toml, /^RELEASE = "e1-small"$/m);
-  // Nothing of staging has a name of production's.
+  // No worker and no queue of staging has a production name.
   assert.doesNotMatch(toml, /= "jeffrey-(gateway|model|events|events-dead)"/);
   const next = deploy(["--env", "staging", "--suffix", "e2", "--dry-run"], "LEGACY_SERVICE=jeffrey-gateway-staging-e1\n");
   assert.equal(next.code, 0, next.stderr);
@@ -50,7 +50,7 @@ test("a dry run builds both workers for their environment, the model first, and 
   assert.match(readFileSync(join(ROOT, "build/deploy/jeffrey/wrangler.toml"), "utf8"), /^\[vars\]\nLEGACY_ORIGIN = .*\nRELEASE = "e2"$/m);
 });
 
-test("it refuses what it cannot do, and says which value and what to do", () => {
+test("a wrong flag or variable is refused before any step, with a message that names it", () => {
   for (const [args, vars, expected] of /** @type {[string[], string | undefined, RegExp][]} */ ([
     [["--env", "prod"], undefined, /^--env is prod: staging or production$/m],
     [[], undefined, /^--env is not given: staging or production$/m],

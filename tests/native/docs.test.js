@@ -1,4 +1,4 @@
-// The pages: every relative link leads somewhere, and every command and flag that they show exists.
+// Tests the pages: every relative link leads to a file, and every command, flag and target that they show exists.
 
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
@@ -7,7 +7,7 @@ import { dirname, join, normalize } from "node:path";
 import { test } from "node:test";
 
 const BINARY = "target/debug/jeffrey";
-/** Pages whose commands ran at the commit that they name. */
+/** Pages whose commands ran at an earlier commit, with the flags of that commit. */
 const RESULTS = ["docs/proof.md", "docs/soak.md"];
 
 const pages = execFileSync("git", ["ls-files", "*.md"], { encoding: "utf8" }).trim().split("\n").filter((path) => !path.startsWith("training/read/"));
@@ -53,7 +53,7 @@ test("every command and flag of `jeffrey` on a page exists", () => {
     for (const line of codeLines(read(page))) {
       for (const args of jeffreyCalls(line)) {
         count += 1;
-        // Help comes before anything runs, and after unknown commands and flags are refused.
+        // With `--help` the binary runs no command, but still refuses unknown commands and flags.
         const { status, stderr } = spawnSync(BINARY, [...args.filter((word) => word !== "--help"), "--help"], { encoding: "utf8", input: "" });
         assert.equal(status, 0, `${page}: ${line}\n${stderr}`);
       }

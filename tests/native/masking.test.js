@@ -1,10 +1,9 @@
-// `jeffrey mask --json` over the sentences written for the project and over generated ones, kind by kind,
-// beside presidio's pattern recognisers on the same lines.
+// Measures recall and precision of `jeffrey mask --json` for each kind, on sentences written for the project and on
+// generated ones, and compares them with presidio's pattern recognisers on the same lines.
 //
-// Something is found when a match of its kind lies on it and no byte of it is left (of an address: at
-// least half is covered). A match is right when it shares at least half of what the two span together
-// with something of its kind. Presidio is held to the first rule only as far as its matches overlap: it
-// has no claim to cover the whole.
+// A span is found if a match of its kind overlaps it and matches cover all of its bytes (at least half of an
+// address). A match is right if it overlaps a span of its kind by at least half of their union. For presidio a span
+// is found if a match of its kind overlaps it, because presidio does not claim to cover the whole.
 
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
@@ -34,7 +33,7 @@ before(() => {
   generated = output.trim().split("\n").map((line) => ({ kind: null, ...JSON.parse(line) }));
 });
 
-test("the sets are as large as they claim", () => {
+test("the sets have their least number of lines of each kind and of harmless lines", () => {
   const harmless = written.filter((line) => line.spans.length === 0);
   assert.ok(new Set(harmless.map((line) => line.text)).size >= 600, `${harmless.length} harmless lines`);
   for (const kind of KINDS) {
@@ -44,7 +43,7 @@ test("the sets are as large as they claim", () => {
   }
 });
 
-test("everything written is found whole, and nothing harmless", () => {
+test("in the written lines every span is found, and each kind keeps its bar on precision", () => {
   const figures = compare(written, ours(written), true);
   show("written", figures);
   for (const kind of KINDS) {
@@ -54,7 +53,7 @@ test("everything written is found whole, and nothing harmless", () => {
   }
 });
 
-test("of the generated lines each kind keeps its bars", () => {
+test("in the generated lines each kind keeps its bars on recall and precision", () => {
   const figures = compare(generated, ours(generated), true);
   show("generated", figures);
   for (const kind of KINDS) {
@@ -65,7 +64,7 @@ test("of the generated lines each kind keeps its bars", () => {
   }
 });
 
-test("no kind is below presidio's pattern recognisers", (context) => {
+test("recall and precision of no kind are below presidio's pattern recognisers", (context) => {
   for (const [name, lines] of /** @type {const} */ ([["written", written], ["generated", generated]])) {
     const answers = python(["tests/masking/presidio.py"], quoted(lines));
     if (answers === null) {
@@ -83,7 +82,7 @@ test("no kind is below presidio's pattern recognisers", (context) => {
   }
 });
 
-test("masked lines hold no found byte, and masking them again changes nothing", () => {
+test("a masked line has a placeholder for each match, and masking it again changes nothing", () => {
   const lines = [...written, ...generated];
   const once = run(quoted(lines));
   const twice = run(quoted(once.map(({ masked }) => ({ text: masked }))));
@@ -100,8 +99,8 @@ test("masked lines hold no found byte, and masking them again changes nothing", 
   }
 });
 
-/** Lines of a file with marks: `⟦…⟧` is something of the kind in the heading above, `\n` a line break,
- * `\u00a0` a character; `¬` only keeps scanners for leaked keys off the file. @param {string} path */
+/** Reads a file of marked lines: `⟦…⟧` is a span of the kind in the heading above, `\n` a line break, `\u00a0`
+ * a character. `¬` is removed; it keeps scanners for leaked keys from reporting the file. @param {string} path */
 function marked(path) {
   /** @type {Line[]} */
   const lines = [];
@@ -139,7 +138,7 @@ function ours(lines) {
   return run(quoted(lines)).map((answer) => answer.found);
 }
 
-/** Output of a script; null where what it needs is not installed. @param {string[]} args @param {string} input */
+/** Returns the output of a script; null if Python or one of its packages is not installed. @param {string[]} args @param {string} input */
 function python(args, input) {
   if (!existsSync(PYTHON)) return null;
   const { status, stdout, stderr } = spawnSync(PYTHON, args, { input, maxBuffer: 1 << 28, encoding: "utf8" });
@@ -148,7 +147,7 @@ function python(args, input) {
   return stdout;
 }
 
-/** Figures of each kind that was found at all. @param {Line[]} lines @param {Span[][]} answers @param {boolean} whole */
+/** Returns the figures of each kind with a match; `whole` requires that matches cover a span. @param {Line[]} lines @param {Span[][]} answers @param {boolean} whole */
 function compare(lines, answers, whole) {
   assert.equal(answers.length, lines.length);
   /** @type {Map<string, {held: number, hits: number, found: number, right: number}>} */
@@ -185,12 +184,12 @@ function shared(a, b) {
   return Math.max(0, Math.min(a.end, b.end) - Math.max(a.start, b.start));
 }
 
-/** Bytes of a span under matches, which do not overlap each other. @param {Span} span @param {Span[]} found */
+/** Returns the number of bytes of a span that matches cover; the matches must not overlap. @param {Span} span @param {Span[]} found */
 function covered(span, found) {
   return found.reduce((sum, match) => sum + shared(match, span), 0);
 }
 
-/** Lower bound of a share at 95 % (Wilson 1927). @param {number} hits @param {number} of */
+/** Returns the lower end of the two-sided 95 % interval of a proportion (Wilson 1927). @param {number} hits @param {number} of */
 function wilson(hits, of) {
   const z = 1.959964;
   const share = hits / of;

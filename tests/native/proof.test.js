@@ -1,4 +1,4 @@
-// The rows of `make prove`, each a few times: the same commands, the same seed.
+// Runs the rows of `make prove` with fewer runs, the same arguments and the same seed.
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
@@ -19,7 +19,7 @@ for (const [title, rows] of TABLES) {
   });
 }
 
-test("a row is missed by a method that bounds nothing", () => {
+test("a gate without an error bound misses its row", () => {
   const row = TABLES[0][1].find(({ name }) => name === "every gate at its limit, 600 a minute");
   assert.ok(row);
   const plan = `

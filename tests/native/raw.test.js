@@ -1,4 +1,4 @@
-// What the integration tests speak HTTP with, where a server breaks off.
+// Tests the raw HTTP client of the integration tests against a server that resets the connection.
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
@@ -6,7 +6,7 @@ import { createServer } from "node:net";
 import { test } from "node:test";
 import { spoken } from "../support/raw.js";
 
-test("a connection that is reset has ended, with what it had answered", async () => {
+test("a connection that the server resets ends with an empty text and `reset` set", async () => {
   const server = createServer((socket) => {
     socket.on("error", () => {});
     socket.once("data", () => socket.resetAndDestroy());

@@ -1,4 +1,4 @@
-// The stand-in keeps the contract of docs/legacy.md: the tests of the gate compare with it.
+// Tests that the mock legacy system keeps the contract of docs/legacy.md; the gateway's tests compare with it.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -14,10 +14,10 @@ import { PATHS } from "../../stand-in/paths.js";
 import { LABELS, predict } from "../../stand-in/predict.js";
 import { startStandIn } from "../../stand-in/server.js";
 
-/** Far above what a loaded machine needs. */
+/** Time limit of each group, in milliseconds; far above the need of a loaded machine. */
 const PATIENCE_MS = 60_000;
 
-describe("the stand-in", { timeout: PATIENCE_MS }, () => {
+describe("the mock legacy system", { timeout: PATIENCE_MS }, () => {
   /** @type {Awaited<ReturnType<typeof startStandIn>>} */
   let old;
   before(async () => {
@@ -47,7 +47,7 @@ describe("the stand-in", { timeout: PATIENCE_MS }, () => {
     assert.equal(json.all_scores_top5.length, 5);
   });
 
-  test("is roughly right about plain sentences", () => {
+  test("gives plain sentences their label", () => {
     const table = {
       joy: ["I am so happy", "Quelle merveille, je suis ravie"],
       sadness: ["I cried all night", "Il me manque tellement"],
@@ -64,7 +64,7 @@ describe("the stand-in", { timeout: PATIENCE_MS }, () => {
     assert.equal(at(" \n").prediction.confidence, 1);
   });
 
-  test("gives plausible scores, and each rule and route now and then", () => {
+  test("gives plausible scores, and uses each rule and route", () => {
     const counts = { low: 0, standard: 0, extended: 0, linear_head: 0, prototypes: 0, regex: 0 };
     const words = ["furious", "fed up", "happy", "the", "delivery", "livid", "agacé", "encore", "peur", "stuck"];
     for (let number = 0; number < 4000; number += 1) {
@@ -94,7 +94,7 @@ describe("the stand-in", { timeout: PATIENCE_MS }, () => {
     assert.notDeepEqual(predict("Bonjour", { seed: 2, latency_ms: 0 }), at("Bonjour"));
   });
 
-  test("refuses what it cannot read, and never quotes it", async () => {
+  test("refuses a body that it cannot read, and never quotes it", async () => {
     const long = Buffer.from(JSON.stringify({ text: "z".repeat(70_000) }));
     /** @type {[string, string | Buffer, number, string | null][]} */
     const table = [
@@ -127,7 +127,7 @@ describe("the stand-in", { timeout: PATIENCE_MS }, () => {
     assert.equal(streamed, 413, "without a length");
   });
 
-  test("answers badly on demand", async () => {
+  test("answers with the fault that `x-stand-in` asks for", async () => {
     const body = { text: "I am so happy" };
     const plain = await predicted(body);
     const demand = (/** @type {string} */ order) => predicted(body, { "x-stand-in": order });
@@ -188,7 +188,7 @@ describe("the stand-in", { timeout: PATIENCE_MS }, () => {
     assert.deepEqual(old.settings, before);
   });
 
-  test("plants errors and wrong labels at the rates, the same ones for a seed", async () => {
+  test("gives errors and wrong labels at the set rates, the same ones for a seed", async () => {
     const run = async (/** @type {number} */ seed) => {
       const one = await startStandIn({ latency_ms: 0, error_rate: 0.2, wrong_label_rate: 0.3, seed });
       const seen = [];
@@ -204,12 +204,12 @@ describe("the stand-in", { timeout: PATIENCE_MS }, () => {
     assert.notDeepEqual(first, other);
     const errors = first.filter((label) => label === "error").length;
     const wrong = first.filter((label) => label !== "error" && label !== "joy").length;
-    // 300 draws: 60 and 72 are expected; four standard deviations are 28 and 30.
+    // Of 300 draws, 60 errors and 72 wrong labels are expected; four standard deviations are 28 and 30.
     assert.ok(errors > 32 && errors < 88, `${errors} errors`);
     assert.ok(wrong > 42 && wrong < 102, `${wrong} wrong`);
   });
 
-  test("gives a crawl the same bytes twice", async () => {
+  test("answers each listed path with the same bytes twice", async () => {
     assert.ok(PATHS.length >= 50, `${PATHS.length} paths`);
     assert.equal(new Set(PATHS).size, PATHS.length);
     const bodies = new Set();
@@ -227,7 +227,7 @@ describe("the stand-in", { timeout: PATIENCE_MS }, () => {
     assert.ok(bodies.size > 50, `${bodies.size} different bodies`);
   });
 
-  test("compares paths and queries as they were sent", async () => {
+  test("reads paths and queries as they were sent", async () => {
     for (const path of ["/files/a%2Fb.txt", "/files/a//b//", "/files/%E9-not-utf8?", "/files/100%", "/files/x?y?z=/?"]) {
       assert.equal((await raw(path)).body.toString(), `file ${path}\n`);
     }
@@ -237,7 +237,7 @@ describe("the stand-in", { timeout: PATIENCE_MS }, () => {
     assert.notDeepEqual((await raw("//")).body, (await raw("/")).body);
   });
 
-  test("answers as an ordinary web app does", async () => {
+  test("answers redirects, ranges, ETags and encodings as a web app does", async () => {
     /** @type {[string, Record<string, string>, number, Record<string, string | undefined>][]} */
     const table = [
       ["/redirect", {}, 302, { location: "docs/?from=redirect" }],
@@ -277,7 +277,7 @@ describe("the stand-in", { timeout: PATIENCE_MS }, () => {
     assert.deepEqual([head.headers["content-length"], head.body.length], ["17", 0]);
   });
 
-  test("shows a request as it arrived, duplicates in order", async () => {
+  test("echoes a request as it arrived, with duplicate headers in order", async () => {
     const lines = ["PATCH /echo?a=%2F&&b HTTP/1.1", "Host: x", "X-Two: 1", "x-one: é", "x-two: 2", "Content-Length: 3", "Connection: close"];
     const text = await spoken(old.origin, `${lines.join("\r\n")}\r\n\r\nabc`);
     const seen = JSON.parse(text.slice(text.indexOf("\r\n\r\n")));
@@ -299,7 +299,7 @@ describe("the stand-in", { timeout: PATIENCE_MS }, () => {
     await one.stop();
   });
 
-  test("breaks answers as asked", async () => {
+  test("resets, garbles, truncates and delays responses on its fault paths", async () => {
     await assert.rejects(raw("/reset"), { code: "ECONNRESET" });
     await assert.rejects(raw("/garbled"), { code: /^HPE_/ });
     await assert.rejects(raw("/half"), { code: "ECONNRESET" });
@@ -316,7 +316,7 @@ describe("the stand-in", { timeout: PATIENCE_MS }, () => {
     assert.deepEqual([bad.status, parsed(bad.body).error], [400, "ms is 60001: the limit is 0 to 60000 ms"]);
   });
 
-  test("has its own CORS", async () => {
+  test("answers cross-origin requests with its own CORS headers", async () => {
     const origin = "https://old.example";
     const got = await raw("/cors", { headers: { origin } });
     assert.deepEqual([got.status, got.headers["access-control-allow-origin"], got.headers.vary], [200, origin, "Origin"]);
@@ -348,8 +348,8 @@ describe("the stand-in", { timeout: PATIENCE_MS }, () => {
   });
 });
 
-describe("the stand-in's command", { timeout: PATIENCE_MS }, () => {
-  test("passes 100 MB both ways in little memory", async (context) => {
+describe("the command of the mock legacy system", { timeout: PATIENCE_MS }, () => {
+  test("sends and receives 100 MB with less than 60 MiB of additional memory", async (context) => {
     if (!existsSync("/proc/self/status")) return context.skip("the peak of memory is read from /proc");
     const { child, origin } = await started("--latency-ms", "0");
     const peak = () => Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${child.pid}/status`, "utf8"))?.[1]) / 1024;
@@ -360,7 +360,7 @@ describe("the stand-in's command", { timeout: PATIENCE_MS }, () => {
     const sha256 = createHash("sha256");
     let got = 0;
     for await (const chunk of response) {
-      // A slow reader at first: what the server has written by then would be its memory.
+      // Reads slowly at first, so that a server that does not wait for its reader would buffer the rest.
       if (got < 1_000_000) await new Promise((resolve) => setTimeout(resolve, 20));
       for (const at of [0, chunk.length - 1]) assert.equal(chunk[at], (got + at) % 251);
       got += chunk.length;
@@ -388,12 +388,12 @@ describe("the stand-in's command", { timeout: PATIENCE_MS }, () => {
     });
     assert.deepEqual(sent, { body_bytes: bytes, body_sha256: sha256.digest("hex") });
     const grown = peak() - before;
-    // A buffered body would take 100 MB; a young heap grows by some 20 to 30.
+    // A buffered body would take 100 MB; the heap of a new process grows by 20 to 30 MB.
     assert.ok(grown < 60, `${grown} MiB more`);
     await ended(child);
   });
 
-  test("says where it listens and nothing of what it is asked, and ends when told", async () => {
+  test("prints its address and nothing of a request, and exits with 0 on SIGINT and SIGTERM", async () => {
     for (const signal of /** @type {const} */ (["SIGINT", "SIGTERM"])) {
       const { child, origin, output } = await started("--error-rate", "0.5", "--seed", "3");
       for (const text of ["Zanzibar", "Zanzibar again"]) {
@@ -408,7 +408,7 @@ describe("the stand-in's command", { timeout: PATIENCE_MS }, () => {
     }
   });
 
-  test("refuses a value outside its range, naming both", async () => {
+  test("refuses a value outside its range, and names the value and the range", async () => {
     const busy = await startStandIn();
     const port = new URL(busy.origin).port;
     /** @type {[string[], RegExp][]} */
@@ -438,7 +438,7 @@ function at(text) {
   return predict(text, { seed: 1, latency_ms: 0 });
 }
 
-/** A body of so many bytes. @param {number} bytes */
+/** Returns a request body of `bytes` bytes. @param {number} bytes */
 function sized(bytes) {
   return JSON.stringify({ text: "z".repeat(bytes - '{"text":""}'.length) });
 }
@@ -453,7 +453,7 @@ function parsed(body) {
 }
 
 /**
- * One request as it is written: `fetch` would decompress, follow and fold.
+ * Sends one request as given and returns the raw response: `fetch` would decompress, follow redirects and fold headers.
  *
  * @param {string} origin
  * @param {string} path
@@ -479,7 +479,7 @@ function ask(origin, path, { method = "GET", headers = {}, body } = {}) {
   });
 }
 
-/** What a connection answers to these bytes. @param {string} origin @param {string} bytes @returns {Promise<string>} */
+/** Sends bytes on a connection and returns all bytes of the response. @param {string} origin @param {string} bytes @returns {Promise<string>} */
 async function spoken(origin, bytes) {
   const socket = connect(Number(new URL(origin).port), "127.0.0.1");
   socket.write(bytes);

@@ -1,5 +1,5 @@
-// What the gates are to keep: one simulation a row, with its bar. `make prove` runs them in full,
-// `make test` in short, by the same command and the same seed.
+// The rows of docs/proof.md: one simulation each, with its bar. `make prove` runs each row in full. `make test`
+// runs it with fewer runs, the same arguments and the same seed.
 
 /**
  * @typedef {{ p50: number | null, p90: number | null }} Delay
@@ -14,12 +14,12 @@
  * @property {string} name
  * @property {string} arguments of `jeffrey simulate`
  * @property {number} runs in full
- * @property {number} short runs in `make test`, 0 for none
+ * @property {number} short runs in `make test`; 0 leaves the row out
  * @property {string} bar
  * @property {(report: Report) => string} found
  * @property {(report: Report, full: boolean) => boolean} holds
- * @property {string} [plan] gates that take the place of the shipped ones
- * @property {string} [plot] the file in docs/
+ * @property {string} [plan] gates of a plan with one stage of 10 %, which replaces the shipped plan
+ * @property {string} [plot] file name of the chart in docs/
  */
 
 export const SEED = 20_261_126;
@@ -29,7 +29,7 @@ const falsely = (/** @type {Report} */ report) =>
   `${report.false_rollbacks} of ${report.runs}, ${percent(report.false_rollbacks / report.runs)} (up to ${percent(report.false_rate_upper_95)})`;
 const delay = (/** @type {Report} */ { delay_min: { p50, p90 } }) => `${p50 ?? "–"} / ${p90 ?? "–"} min`;
 
-/** At 1 % a day, more than so many of few runs are no chance (one in a thousand). @param {number} runs */
+/** Returns the most false rollbacks that 1 % a day explains: more have a probability of at most 0.001. @param {number} runs */
 function atMost(runs) {
   let [most, chance] = [0, 0.99 ** runs];
   for (let sum = chance; sum < 0.999; sum += chance) {
@@ -48,7 +48,7 @@ const budget = {
 
 const kinds = [
   ["healthy", "--scenario healthy"],
-  ["healthy, Zipf users, 2 % of them broken", "--scenario healthy --users 5000 --zipf-exponent 0.9 --failing-users 2%"],
+  ["healthy, Zipf users, 2 % of them failing", "--scenario healthy --users 5000 --zipf-exponent 0.9 --failing-users 2%"],
   ["healthy, a daily curve of ±60 %", "--scenario healthy --daily-traffic-amplitude 60%"],
   [
     "every gate at its limit",
@@ -69,11 +69,11 @@ const nulls = kinds.flatMap(([name, scenario]) =>
 
 /** @type {[string, string][]} */
 const harmless = [
-  ["the old system fails for half an hour", "--scenario outage:stable"],
+  ["half of the legacy system's requests fail for 30 minutes", "--scenario outage:stable"],
   ["the canary is silent from hour 6 on", "--scenario silence"],
-  ["errors of both rise from 1 to 3 % over the day", "--scenario drift:errors:1%:3%"],
-  ["ten times the traffic every four hours", "--scenario burst:10"],
-  ["one client of many fails always", "--scenario failing_client --users 5000 --zipf-exponent 0.9"],
+  ["errors of both cohorts rise from 1 to 3 % over the day", "--scenario drift:errors:1%:3%"],
+  ["ten times the traffic for 30 minutes, every four hours", "--scenario burst:10"],
+  ["every request of the canary's most active user fails from hour 6 on", "--scenario failing_client --users 5000 --zipf-exponent 0.9"],
   ["the canary's clock is 2 minutes late", "--scenario clock_skew:2"],
   ["a tenth of the minutes late, doubled or missing", "--scenario healthy --delivery-faults 10%"],
 ];
@@ -101,7 +101,7 @@ const delays = [
   found("errors 1 → 3 %, rising over two hours, 600 a minute", "--scenario errors:1%:3%@360/120 --requests-per-minute 600 --hours 14", 120),
 ];
 
-/** Only what a rise needs: nothing rolls back before it could rise falsely. */
+/** A plan with one `block_advance` gate: no gate can roll back before a false advance. */
 const needs = (/** @type {string} */ metric, /** @type {string} */ or_below) => `
 [[gate]]
 name = "${metric} not worse"
@@ -122,7 +122,7 @@ const advances = [
   plan: needs(String(metric), String(or_below)),
   runs: 2000,
   short: 20,
-  bar: "≤ 5 % rise",
+  bar: "≤ 5 % advance",
   found: (/** @type {Report} */ { runs, runs_advanced }) => `${runs_advanced} of ${runs}, ${percent(runs_advanced / runs)}`,
   holds: (/** @type {Report} */ { runs, runs_advanced }, /** @type {boolean} */ full) => runs_advanced / runs <= (full ? 0.05 : 0.2),
 }));
@@ -133,10 +133,10 @@ const ladder = {
   arguments: "--scenario errors:0.01%:0.01% --requests-per-minute 600 --hours 300",
   runs: 200,
   short: 2,
-  bar: "every stage left within its minimum and 6 h",
+  bar: "every stage left at most 6 h after its minimum",
   found: ({ runs, stages, rollbacks }) =>
     `${stages.at(-1)?.left ?? 0} of ${runs} promoted, ${rollbacks} rolled back; longest beyond the minimum: ${Math.max(...stages.map((stage) => stage.max_minutes - stage.min_duration_minutes))} min`,
-  // A rollback that is the budget's is none of this row's.
+  // Rollbacks within the plan's budget do not count against this row.
   holds: ({ runs, stages, rollbacks }) =>
     stages.length === 5 && (stages.at(-1)?.left ?? 0) + rollbacks === runs && rollbacks <= atMost(12 * runs)
     && stages.every((stage) => stage.max_minutes - stage.min_duration_minutes <= 360),
@@ -145,14 +145,14 @@ const ladder = {
 /** @type {[string, Row[]][]} */
 export const TABLES = [
   ["False rollbacks in a day", nulls],
-  ["False rollbacks when something happens that is not the canary's fault", harmless.map(([name, scenario]) => ({
+  ["False rollbacks without a regression of the canary", harmless.map(([name, scenario]) => ({
     name,
     arguments: `${scenario} --requests-per-minute 600 --share 10% --hours 24`,
     runs: 1000,
     short: 10,
     ...budget,
   }))],
-  ["How fast a regression is found", delays],
-  ["False rises", advances],
-  ["A healthy release", [ladder]],
+  ["Time to detect a regression", delays],
+  ["False advances", advances],
+  ["Duration of a healthy release", [ladder]],
 ];

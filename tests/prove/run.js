@@ -1,5 +1,5 @@
-// `make prove`: every row in full, then docs/proof.md. A row that was done for this commit is not done
-// again, so it may be stopped and started. Run it in the background; it takes both cores for half an hour.
+// The first part of `make prove`: runs every row in full and writes docs/proof.md. It keeps each row's result for the
+// commit, so it may be stopped and started again. Run it in the background; it uses all cores for half an hour.
 
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -10,11 +10,11 @@ import { simulate } from "./simulate.js";
 const PEERS = ["trailing_15m", "consecutive_15m", "flagger_1m_5", "argo_5m_3", "kayenta_1h"];
 
 const git = (/** @type {string[]} */ ...args) => execFileSync("git", args, { encoding: "utf8" }).trim();
-// What decides the figures; the commit that last changed any of it.
+// Files that decide the figures. The report names the last commit that changed one of them.
 const SOURCES = ["src/rollout", "crates/anytime/src", "crates/cli/src/simulate", "rollout.toml", "tests/prove/rows.js", "crates/terms/src"];
 const commit = git("log", "-1", "--format=%h", "--abbrev=12", "--", ...SOURCES);
 const changed = git("status", "--porcelain", "--", ...SOURCES) !== "";
-if (changed) console.log("prove: the sources differ from the commit; figures will say so, and are not kept");
+if (changed) console.log("prove: the sources differ from the commit; docs/proof.md will say so, and no result is kept");
 const program = process.argv[2] ?? "target/release/jeffrey";
 const kept = join("build/prove", commit);
 mkdirSync(kept, { recursive: true });
@@ -42,10 +42,13 @@ const minutes = (/** @type {number | null} */ value) => value ?? "–";
 const lines = [
   "# Proof of the gates",
   "",
-  `What \`make prove\` found on ${date} at commit ${commit}${changed ? " with changes" : ""}, seed ${SEED}: the shipped plan (\`rollout.toml\`),`,
-  "all gates on, simulated minute by minute by the code that decides in the worker. Bounds are one-sided, 95 %, exact",
-  "(Clopper and Pearson). `make test` runs the same rows with the same seed, fewer times. What the scenarios are, and the",
-  "peers' rules, says `jeffrey simulate --help`; [statistics.md](statistics.md) explains the method.",
+  `\`make prove\` measured these figures on ${date} at commit ${commit}${changed ? " with changes" : ""}, with seed ${SEED}. It simulates the`,
+  "shipped plan (`rollout.toml`) with all gates, minute by minute, with the code that decides in the worker. The rows under",
+  '"False advances" use a plan with one gate instead. Bounds are one-sided 95 % bounds, exact (Clopper and Pearson).',
+  "`make test` runs the same rows with the same seed and fewer runs.",
+  "",
+  "`jeffrey simulate --help` lists the scenarios. The peers' rules are described in",
+  "`crates/cli/src/simulate/comparison_rules.rs`. [statistics.md](statistics.md) explains the method.",
   "",
 ];
 for (const [title, rows] of TABLES) {
@@ -57,10 +60,11 @@ for (const [title, rows] of TABLES) {
   lines.push("");
 }
 lines.push(
-  "## The same minutes, by other tools' rules",
+  "## The same minutes with the rules of other tools",
   "",
-  "Re-implemented from their published descriptions, on one metric, with a limit of 2 % (5 % for slow answers); the tools",
-  "themselves were not run. Each cell: rolled back falsely, of all runs; then the median delay of the others, in minutes.",
+  "The rules were re-implemented from their published descriptions; the tools themselves were not run. Each rule reads one",
+  "metric with a limit of 2 % (5 % for slow answers). A cell has the share of runs with a false rollback, then the median",
+  "detection delay of the other runs in minutes.",
   "",
   `| scenario | jeffrey | ${PEERS.join(" | ")} |`,
   `|---|---|${PEERS.map(() => "---|").join("")}`,
@@ -71,10 +75,10 @@ for (const row of rows.filter(({ plan, arguments: given }) => !plan && given.inc
     `${((100 * false_rollbacks) / report.runs).toFixed(1)} %; ${minutes(p50)}`;
   lines.push(`| ${row.name} | ${cell(report)} | ${PEERS.map((peer) => cell(report.peers[peer])).join(" | ")} |`);
 }
-lines.push("", "Flagger is meant for half-hour runs: over a day its counter, which is never set back, must fire.", "");
+lines.push("", "Flagger is meant for runs of half an hour. It never resets its counter of failed checks, so a longer run can reach the limit without a regression.", "");
 for (const row of rows.filter(({ plot }) => plot)) lines.push(`![When each rule rolled back: ${row.name}](${row.plot})`, "");
 lines.push("## Commands", "", "```");
-for (const row of rows) lines.push(`jeffrey simulate ${row.arguments} --runs ${row.runs} --seed ${SEED}${row.plan ? " --plan (only the gate of the rise)" : ""}`);
+for (const row of rows) lines.push(`jeffrey simulate ${row.arguments} --runs ${row.runs} --seed ${SEED}${row.plan ? " --plan (one block_advance gate)" : ""}`);
 lines.push("```", "");
 writeFileSync("docs/proof.md", lines.join("\n"));
 console.log(`docs/proof.md written; ${missed} of ${rows.length} rows missed their bar`);

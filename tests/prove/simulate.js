@@ -1,4 +1,4 @@
-// Runs one row of the proof by the `jeffrey` of this tree.
+// Runs one row of the proof with a `jeffrey` binary.
 
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";

@@ -1,8 +1,8 @@
-// A collector that answers its next batches by moods in turn, the last one for good.
+// An HTTP server that records batches and sends the given responses in turn; the last response repeats.
 
 import { createServer } from "node:http";
 
-/** `status` 0 is no answer at all. @typedef {{ status: number, headers?: Record<string, string>, body?: object }} Mood */
+/** One response; with `status` 0 the server does not respond. @typedef {{ status: number, headers?: Record<string, string>, body?: object }} Mood */
 
 /** @param {Mood[]} moods */
 export async function startCollector(moods) {

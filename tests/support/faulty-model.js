@@ -1,5 +1,5 @@
-// Stands before the real model worker and, when a text asks for it, makes it fail as a real one can.
-// Copied beside a build of that worker, so its import is there.
+// Wraps the real model worker and makes it fail if a text begins with `fault:`, with faults that a real one can have.
+// The tests copy this file into the folder of a build, which has the imported module.
 
 // @ts-nocheck: the build has no types.
 import Worker from "./index.js";
@@ -22,7 +22,7 @@ export default class extends Worker {
       return super.fetch(request);
     }
     if (fault === "stall") {
-      // Half of the time before the head, the other half before the body.
+      // Waits half of the time before the head and the other half before the body.
       const pause = () => new Promise((resolve) => setTimeout(resolve, Number(number) / 2));
       await pause();
       const whole = await super.fetch(request);

@@ -1,12 +1,13 @@
-// Stands before the gate's own worker, and makes its consumer throw after it has handled a batch, as often as it was
-// told: the queue brings such a batch again. Copied beside a build of the gate, so its import is there.
+// Wraps the gateway and makes its queue consumer throw after it has handled a batch, for as many batches as
+// `/throws?next=N` sets; the queue then delivers such a batch again. The tests copy this file into the folder of a build,
+// which has the imported module.
 
 // @ts-nocheck: the build has no types.
 import Worker from "./index.js";
 
 export * from "./index.js";
 
-/** `wrangler dev` runs fetch and queue of a worker in one isolate. */
+/** Batches that will still throw. `wrangler dev` runs `fetch` and `queue` of a Worker in one isolate. */
 let throws = 0;
 let thrown = 0;
 
@@ -19,7 +20,7 @@ export default class extends Worker {
   }
 
   async queue(batch) {
-    // Nothing is said of single messages, so that throwing brings all of them again.
+    // `ack` and `retry` do nothing here, so after the error the queue delivers all messages again.
     const silent = { queue: batch.queue, messages: batch.messages.map((message) => ({ id: message.id, timestamp: message.timestamp, attempts: message.attempts, body: message.body, ack() {}, retry() {} })), ackAll() {}, retryAll() {} };
     if (throws === 0) return super.queue(batch);
     await super.queue(silent);

@@ -1,12 +1,12 @@
-// Stands before the gate's own worker, and makes its rollout object unreachable while asked to. Copied beside a
-// build of the gate, so its import is there.
+// Wraps the gateway and makes its rollout object unreachable from `/rollout-away` until `/rollout-back`. The tests copy
+// this file into the folder of a build, which has the imported module.
 
 // @ts-nocheck: the build has no types.
 import Worker, { RolloutObject as Real } from "./index.js";
 
 export * from "./index.js";
 
-/** `wrangler dev` runs a worker and its objects in one isolate. */
+/** Whether the object is unreachable. `wrangler dev` runs a Worker and its objects in one isolate. */
 let away = false;
 
 export class RolloutObject {

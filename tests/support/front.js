@@ -1,4 +1,4 @@
-// Routes to several workers of one session, each by its own host.
+// Routes requests to the Workers of one session by their host.
 
 import { readFile, writeFile } from "node:fs/promises";
 import { connect, createServer } from "node:net";
@@ -6,15 +6,15 @@ import { dirname, join } from "node:path";
 import { replaced } from "./wrangler.js";
 
 /**
- * `two`: reached instead of `one` by the header `x-gate: two`, and with it what `x-front` and `x-front-origin` change; `feed`:
- * reached by the path `/feed`.
+ * Names of Workers. `two` gets requests with the header `x-gate: two`, `feed` gets the path `/feed`, and `one` gets all
+ * others. A route with `two` also applies `x-front`, more headers as JSON, and `x-front-origin`, another origin.
  *
  * @typedef {{ one: string, two?: string, feed?: string }} Route
  */
 
-/** Workers by host; the session's first one is reached by any other host, which is "" here. @typedef {Record<string, Route>} Routes */
+/** Workers by host; the host "" is the session's first Worker, which gets all other hosts. @typedef {Record<string, Route>} Routes */
 
-/** Listens on a port and passes each connection on to the session, byte for byte. */
+/** Starts a TCP proxy on a free port that forwards each connection to the session, byte for byte. */
 export async function startDoor() {
   let port = 0;
   /** @type {Set<import("node:net").Socket>} */
@@ -23,7 +23,7 @@ export async function startDoor() {
     const there = connect({ port, host: "127.0.0.1", allowHalfOpen: true, noDelay: true });
     for (const [from, to] of [[here, there], [there, here]]) {
       sockets.add(from);
-      // `pipe` passes an end on, and a broken connection breaks the other.
+      // `pipe` forwards the end of a stream; the handlers below break the other connection if this one breaks.
       from.pipe(to);
       from.on("error", () => to.destroy()).on("close", () => {
         sockets.delete(from);
@@ -35,7 +35,7 @@ export async function startDoor() {
   const address = /** @type {import("node:net").AddressInfo} */ (server.address());
   return {
     host: `127.0.0.1:${address.port}`,
-    /** @param {number} to a session's port */
+    /** @param {number} to the session's port */
     open: (to) => void (port = to),
     stop: () => {
       for (const socket of sockets) socket.destroy();
@@ -45,9 +45,9 @@ export async function startDoor() {
 }
 
 /**
- * Makes the first worker route requests for other hosts to their workers.
+ * Makes the first Worker route requests for other hosts to their Workers.
  *
- * @param {string} config its file @param {string} main its module, as the file has it @param {Routes} routes
+ * @param {string} config file of the first Worker @param {string} main its module, as in the file @param {Routes} routes
  */
 export async function front(config, main, routes) {
   const behind = Object.values(routes).flatMap(({ one, two, feed }) => [one, two, feed].filter((name) => name !== undefined)).slice(1);
@@ -58,7 +58,7 @@ export async function front(config, main, routes) {
   await writeFile(config, toml + services.join(""));
 }
 
-/** Wraps the first worker: it routes by host, applies `x-front`, and leaves any other request unchanged. */
+/** Module that wraps the first Worker: it routes by host, applies `x-front`, and leaves any other request unchanged. */
 const FRONT = `
 import Worker from MAIN;
 export * from MAIN;

@@ -1,4 +1,4 @@
-// What a test of the gate knows of one call: its answer's id, its event, and what the binary says.
+// Calls of a gateway under test, their ids and events, and the binary's results to compare them with.
 
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";
@@ -8,32 +8,32 @@ import { ROOT } from "./wrangler.js";
 /** @typedef {import("./gate.js").Gate} Gate */
 /** @typedef {Awaited<ReturnType<Gate["classify"]>>} Answer */
 
-/** The binary that `cargo test` builds. */
+/** Path of the binary that `cargo test` builds. */
 export const JEFFREY = join(ROOT, "target/debug/jeffrey");
 
 export const TEXT = "It is Monday, and the parcel is here.";
 
-/** The bytes of `x-jeffrey-id`: 16 of the id, 16 of its tag. @param {{ headers: Headers }} answer */
+/** The bytes of `x-jeffrey-id`: 16 of the id and 16 of its tag. Throws if the header is missing or malformed. @param {{ headers: Headers }} answer */
 export function idBytes({ headers }) {
   const id = headers.get("x-jeffrey-id");
   if (id === null || !/^[\w-]{43}$/.test(id)) throw new Error(`x-jeffrey-id: ${id}`);
   return Buffer.from(id, "base64url");
 }
 
-/** The event of an answer, once it is printed. @param {Gate} gate @param {{ headers: Headers }} answer */
+/** Waits for the printed event of a response. @param {Gate} gate @param {{ headers: Headers }} answer */
 export async function eventOf(gate, answer) {
   const hex = idBytes(answer).subarray(0, 16).toString("hex");
   const id = hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
   return until(() => gate.events().find((event) => event.id === id), () => `no event ${id}`);
 }
 
-/** One classify call and its event. @param {Gate} gate @param {unknown} body @param {Record<string, string>} [headers] */
+/** Sends one classify request and waits for its event. @param {Gate} gate @param {unknown} body @param {Record<string, string>} [headers] */
 export async function call(gate, body, headers = {}) {
   const answer = await gate.classify(body, headers);
   return { ...answer, event: await eventOf(gate, answer) };
 }
 
-/** One result for each item, a few at a time. @template T, R @param {T[]} items @param {(item: T) => Promise<R>} ask */
+/** Runs `ask` for each item, ten at a time; results in the order of the items. @template T, R @param {T[]} items @param {(item: T) => Promise<R>} ask */
 export async function each(items, ask) {
   /** @type {R[]} */
   const results = [];
@@ -41,13 +41,13 @@ export async function each(items, ask) {
   return results;
 }
 
-/** The cohorts that `jeffrey bucket` gives these ids. @param {string[]} ids @param {string} share @param {{ release?: string, holdout?: string }} [options] */
+/** The cohorts that `jeffrey bucket` computes for these ids. @param {string[]} ids @param {string} share @param {{ release?: string, holdout?: string }} [options] */
 export function buckets(ids, share, { release = "e1-small", holdout = "0%" } = {}) {
   const output = jeffrey(["bucket", "--release", release, "--share", share, "--holdout", holdout, "--json", "-"], `${ids.join("\n")}\n`);
   return output.trim().split("\n").map((line) => /** @type {string} */ (JSON.parse(line).cohort));
 }
 
-/** A token by `jeffrey token`. @param {{ release?: string, key?: string, valid?: string, reopens?: boolean }} [options] */
+/** An override token made by `jeffrey token`. @param {{ release?: string, key?: string, valid?: string, reopens?: boolean }} [options] */
 export function token({ release = "e1-small", key = SECRETS.JEFFREY_OVERRIDE_KEY, valid = "1h", reopens = false } = {}) {
   const args = ["token", "--release", release, "--expires-in", valid, "--json", ...(reopens ? ["--allow-rolled-back"] : [])];
   /** @type {{ token: string, expires_ms: number }} */

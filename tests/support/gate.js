@@ -1,4 +1,4 @@
-// Gates in a real `wrangler dev`, each before a stand-in, with the model worker behind them.
+// Gateways in a real `wrangler dev`, each with its own mock legacy system, and with the model worker behind them.
 
 import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { existsSync } from "node:fs";
@@ -10,7 +10,7 @@ import { ROOT, replaced, startWrangler, until } from "./wrangler.js";
 
 export { PATIENCE_MS, post, signal, until } from "./wrangler.js";
 
-/** Secrets that every gate under test has. */
+/** Secrets of every gateway under test. */
 export const SECRETS = {
   JEFFREY_KEY: "a key of the tests",
   JEFFREY_OVERRIDE_KEY: "an override key of the tests",
@@ -18,37 +18,33 @@ export const SECRETS = {
   JEFFREY_ADMIN_TOKEN: "an admin of the tests",
 };
 
-/** Every share is 100 % unless a test says otherwise, so that each subject is canary. */
+/** Default variables. Every share is 100 % unless a test sets another, so that each subject is canary. */
 const VARIABLES = { INITIAL_SHARE: "100%", LOG_EVENTS: "on", DEBUG_HEADERS: "on", RATE_LIMITS: "off", ...SECRETS };
 
 /**
- * `model`: as it is, behind `faulty-model.js`, or not there; `rollout`: as it is, or behind `faulty-rollout.js`; `queue`: its
- * consumer as it is, or behind `faulty-queue.js`; `two`: a second gate that shares the first one's objects, reached with the
- * header `x-gate: two`, and then headers in `x-front`, as JSON, get past what `wrangler dev` keeps to itself, and
- * `x-front-origin` is where the request seems to have come; `previous`: the name of a release before, a gate and a model
- * worker of its own in the same session, which the gate has for its old system, and whose own paths are below `/_previous`;
- * `feeder`: whether `feed` puts anything into the queue of events, or into the one of those given up, by a worker beside the
- * gate; `configure` rewrites the gate's toml
+ * With `two`, a request may also have `x-front`, headers as JSON that `wrangler dev` would consume, and `x-front-origin`,
+ * the origin that the gateway is to see.
  *
  * @typedef {object} GateOptions
- * @property {"real" | "faulty" | "none"} [model]
- * @property {"real" | "faulty"} [rollout]
- * @property {"real" | "faulty"} [queue]
- * @property {boolean} [two]
- * @property {string} [previous]
- * @property {number} [latency_ms] of the old system
- * @property {"jeffrey-events" | "jeffrey-events-dead"} [feeder]
- * @property {(toml: string) => string} [configure]
+ * @property {"real" | "faulty" | "none"} [model] `faulty`: wrapped by `faulty-model.js`; `none`: no model worker
+ * @property {"real" | "faulty"} [rollout] `faulty`: wrapped by `faulty-rollout.js`
+ * @property {"real" | "faulty"} [queue] `faulty`: the queue's consumer is wrapped by `faulty-queue.js`
+ * @property {boolean} [two] adds a second gateway that shares the first one's objects; `x-gate: two` selects it
+ * @property {string} [previous] name of an earlier release. It gets a gateway and a model worker in the same session, is the
+ *   legacy system of this gateway, and has its own endpoints below `/_previous`
+ * @property {number} [latency_ms] of the mock legacy system
+ * @property {"jeffrey-events" | "jeffrey-events-dead"} [feeder] queue that `feed` sends to, through a Worker beside the gateway
+ * @property {(toml: string) => string} [configure] rewrites the gateway's toml
  */
 
-/** A gate's variables, of which an empty one takes a default away, and its options. @typedef {[variables?: Record<string, string>, options?: GateOptions]} Wanted */
+/** A gateway's variables, where an empty value removes a default, and its options. @typedef {[variables?: Record<string, string>, options?: GateOptions]} Wanted */
 
-/** `build`: the folder of the workers; `state`: where their objects keep what they keep, for another session. @typedef {{ build?: string, state?: string }} SessionOptions */
+/** `build`: folder of the built Workers; `state`: folder of the objects' storage, so that another session can continue with it. @typedef {{ build?: string, state?: string }} SessionOptions */
 
 /** @typedef {ReturnType<typeof gateOf>} Gate */
 
 /**
- * Starts one gate, its old system and its model worker, in a session of their own.
+ * Starts one gateway with its mock legacy system and its model worker in a session of their own.
  *
  * @param {Record<string, string>} [variables] @param {GateOptions & SessionOptions} [options]
  */
@@ -58,13 +54,13 @@ export async function startGate(variables = {}, { build, state, ...options } = {
 }
 
 /**
- * Starts several gates in one session. Each has an old system, objects, queues and an origin of its own; those with a model
- * worker share it. The first one is `jeffrey-gateway` and the session's first worker: nothing stands before it but
- * `wrangler dev` itself, and it alone has rate limits, which wrangler takes away from all other workers. Any other is
- * `jeffrey-gateway-NAME`, and the first one's worker hands on to it what is for its host.
+ * Starts several gateways in one session. Each has its own mock legacy system, objects, queues and origin; gateways with a
+ * model worker share it. The first gateway is `jeffrey-gateway`, the session's first Worker: only `wrangler dev` itself is in
+ * front of it. Only the first gateway has rate limits, because wrangler removes them from all other Workers. Any other
+ * gateway is `jeffrey-gateway-NAME`, and the first Worker forwards requests for its host to it.
  *
  * @template {string} Name
- * @param {Record<Name, Wanted>} wanted by name, in small letters
+ * @param {Record<Name, Wanted>} wanted by name, in lower case
  * @param {SessionOptions} [options]
  */
 export async function startGates(wanted, { build = "build", state } = {}) {
@@ -73,11 +69,11 @@ export async function startGates(wanted, { build = "build", state } = {}) {
   }
   const all = /** @type {[Name, Wanted][]} */ (Object.entries(wanted));
   const folder = await mkdtemp(join(tmpdir(), "jeffrey-gateway-"));
-  /** What ends with the session. @type {(() => Promise<unknown>)[]} */
+  /** Clean-up at the end of the session. @type {(() => Promise<unknown>)[]} */
   const ends = [() => rm(folder, { recursive: true, force: true })];
   const clean = () => Promise.all(ends.map((end) => end()));
   try {
-    // One folder for the files of all workers: whatever each names, a session reads all files from the first one's.
+    // One folder for the files of all Workers: a session serves the files of every Worker from the first one's folder.
     const pages = join(folder, "pages");
     for (const part of ["www", "pages"]) await cp(resolve(ROOT, build, part), pages, { recursive: true });
     const world = new World(folder, resolve(ROOT, build), pages);
@@ -105,15 +101,15 @@ export async function startGates(wanted, { build = "build", state } = {}) {
   }
 }
 
-/** The workers of one session, written down. */
+/** Writes the configurations of one session's Workers. */
 class World {
-  /** Their files, the first one's first. @type {string[]} */
+  /** Their toml files, beginning with the first Worker's. @type {string[]} */
   configs = [];
-  /** Who is reached by which host. @type {import("./front.js").Routes} */
+  /** Workers by host. @type {import("./front.js").Routes} */
   routes = {};
-  /** The module of the first gate. */
+  /** The module of the first gateway. */
   main = "";
-  /** Model workers that somebody asks. @type {Set<"real" | "faulty">} */
+  /** Model workers that a gateway calls. @type {Set<"real" | "faulty">} */
   asked = new Set();
 
   /** @param {string} folder @param {string} build @param {string} pages */
@@ -129,7 +125,7 @@ class World {
     this.configs.push(join(this.folder, name));
   }
 
-  /** @param {string} name @param {string} worker its name @param {string | undefined} host @param {Record<string, string>} given @param {GateOptions} options */
+  /** @param {string} name @param {string} worker the Worker's name @param {string | undefined} host @param {Record<string, string>} given @param {GateOptions} options */
   async gate(name, worker, host, given, { model = "real", rollout = "real", queue = "real", two = false, previous, feeder, configure = (toml) => toml }) {
     const vars = Object.entries(given).filter(([, value]) => value !== "").map(([name, value]) => `${name} = ${JSON.stringify(value)}\n`);
     let main = join(this.build, "gate/index.js");
@@ -148,7 +144,7 @@ class World {
       ...(worker === "jeffrey-gateway" ? [] : /** @type {[string | RegExp, string][]} */ ([['name = "jeffrey-gateway"', `name = "${worker}"`]])),
       ...(model === "real" ? [] : /** @type {[string | RegExp, string][]} */ ([['service = "jeffrey-model"', `service = "jeffrey-model-${model}"`]])),
     ]);
-    // Queues are a session's: each gate has its own.
+    // Queue names are shared by a session, so each gateway gets its own.
     const queues = (/** @type {string} */ text) => (worker === "jeffrey-gateway" ? text : text.replace(/"jeffrey-events(-dead)?"/g, (_, dead = "") => `"${worker}-events${dead}"`));
     if (model !== "none") this.asked.add(model);
     await this.config(`${worker}.toml`, queues(configure(previous ? `${toml}\n[[services]]\nbinding = "LEGACY"\nservice = "${worker}-previous"\n` : toml)));
@@ -161,7 +157,7 @@ class World {
         ['class_name = "RolloutObject"', `class_name = "RolloutObject"\nscript_name = "${worker}"`],
         ['class_name = "EventStoreObject"', `class_name = "EventStoreObject"\nscript_name = "${worker}"`],
         [/^\[\[migrations\]\]\n(?:\w+ = .*\n)*/m, ""],
-        // A queue has one consumer.
+        // A queue can have only one consumer.
         [CONSUMER, ""],
         [CONSUMER, ""],
       ])));
@@ -173,7 +169,7 @@ class World {
     }
   }
 
-  /** The release before, in front of the same old system. @param {string} toml @param {string} worker @param {string} release */
+  /** The gateway and the model worker of the earlier release, with the same legacy system. @param {string} toml @param {string} worker @param {string} release */
   async previous(toml, worker, release) {
     await this.config(`${worker}.previous.toml`, replaced(toml, [
       [`name = "${worker}"`, `name = "${worker}-previous"`],
@@ -190,7 +186,7 @@ class World {
     await this.model("jeffrey-model-previous", join(copy, "previous-model.js"));
   }
 
-  /** The model workers that the gates ask. */
+  /** The model workers that the gateways call. */
   async models() {
     if (this.asked.has("real")) await this.model("jeffrey-model", join(this.build, "model/index.js"));
     if (this.asked.has("faulty")) {
@@ -210,38 +206,38 @@ class World {
     await this.config(`${name}.toml`, toml.replace('name = "jeffrey-model"', `name = "${name}"`) + more);
   }
 
-  /** Lets the first worker hand on what is for others. */
+  /** Makes the first Worker forward requests for other hosts. */
   front() {
     return front(this.configs[0], this.main, this.routes);
   }
 }
 
 /**
- * What a test does with a gate.
+ * The methods by which a test uses a gateway.
  *
  * @param {{ worker: string, origin: string, prefix: string, standIn: Awaited<ReturnType<typeof startStandIn>>, log: () => Promise<string>, group: number, printed: () => string, events: () => any[] }} of
  */
 function gateOf({ worker, origin, prefix, standIn, log, group, printed, events }) {
   return {
     ...{ worker, origin, log, group, standIn },
-    /** The gate's events so far, in the order printed. */
+    /** The gateway's classify events so far, in the order printed. */
     events,
-    /** Waits for the event of this many calls. @param {number} count @returns {Promise<any[]>} */
+    /** Waits until at least this many events are printed, and returns all. @param {number} count @returns {Promise<any[]>} */
     eventsOf: (count) => until(() => events().length >= count && events(), printed),
-    /** A classify call. @param {unknown} body @param {Record<string, string>} [headers] */
+    /** Sends a classify request. @param {unknown} body @param {Record<string, string>} [headers] */
     classify: (body, headers = {}) => classify(origin, body, headers),
-    /** Puts messages into the feeder's queue. @param {unknown[]} messages */
+    /** Sends messages to the feeder's queue. @param {unknown[]} messages */
     async feed(messages) {
       const response = await fetch(`${origin}/feed`, { method: "POST", body: JSON.stringify(messages) });
       if (response.status !== 204) throw new Error(`${response.status}: ${await response.text()}`);
     },
-    /** One of the gate's own, with a token. @param {string} path @param {RequestInit & { token?: string }} [init] */
+    /** Requests one of the gateway's own endpoints, with a token if given. @param {string} path @param {RequestInit & { token?: string }} [init] */
     own: (path, { token, ...init } = {}) => {
       const headers = new Headers(init.headers);
       if (token !== undefined) headers.set("authorization", `Bearer ${token}`);
       return fetch(`${origin}${prefix}${path}`, { ...init, headers });
     },
-    /** Changes the release by hand. @param {{ share?: string, killed?: boolean }} change @param {Record<string, string>} [headers] */
+    /** Changes the release state by a manual change. @param {{ share?: string, killed?: boolean }} change @param {Record<string, string>} [headers] */
     async change(change, headers = {}) {
       const auth = { authorization: `Bearer ${SECRETS.JEFFREY_ADMIN_TOKEN}`, ...headers };
       const url = `${origin}/_jeffrey/v1`;
@@ -265,19 +261,19 @@ async function classify(origin, body, headers) {
   try {
     json = JSON.parse(answer);
   } catch {
-    // Not every answer is JSON; `text` has it.
+    // Not every response is JSON; `text` has it.
   }
   const cohort = response.headers.get("x-jeffrey-cohort");
   return { status: response.status, headers: response.headers, text: answer, json, cohort };
 }
 
-/** `wrangler dev` prints before each line whose it is. @param {string} printed @param {string} worker with its second gate and the release before @returns {any[]} */
+/** The printed classify events of a Worker; `wrangler dev` begins each line with the Worker's name. @param {string} printed @param {string} worker including its second gateway and the earlier release @returns {any[]} */
 function eventsIn(printed, worker) {
   const lines = printed.matchAll(new RegExp(`^(?:.*?\\[${worker}(?:-two|-previous)?\\] )?(\\{"event":"classify".*\\})$`, "gm"));
   return [...lines].map(([, json]) => JSON.parse(json));
 }
 
-/** The first consumer of a queue in a toml. */
+/** Matches the first queue consumer in a toml. */
 const CONSUMER = /^\[\[queues\.consumers\]\]\n(?:\w+ = .*\n)*/m;
 
 const FEEDER_TOML = `

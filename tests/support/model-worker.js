@@ -12,32 +12,32 @@ export { PATIENCE_MS, post, signal, until } from "./wrangler.js";
 const CONFIG = "wrangler.model.toml";
 
 /**
- * Starts it with these worker variables and waits until it answers.
+ * Starts the model worker with these variables and waits until it answers.
  *
  * @param {Record<string, string>} [variables]
- * @param {{ folder?: string }} [options] `folder`: a copy by `copyWorker` to serve instead.
+ * @param {{ folder?: string }} [options] `folder`: a copy by `copyWorker` to serve instead of the build.
  */
 export async function startModelWorker(variables = {}, { folder = ROOT } = {}) {
   if (!existsSync(join(ROOT, "build/model/index.js"))) throw new Error("build/model is missing: run make workers");
-  // The page is another test's matter; without it the worker answers 404 there.
+  // Other tests cover the page; without it the model worker answers 404 on its paths.
   await mkdir(join(ROOT, "build/www"), { recursive: true });
   return startWrangler([join(folder, CONFIG)], { path: "/health", cwd: folder, variables });
 }
 
 /**
- * Starts several in one session, each with an origin of its own, of which the first one's is the session's.
+ * Starts several model workers in one session, each with its own origin; the first one has the session's origin.
  *
  * @template {string} Name
- * @param {Record<Name, { variables?: Record<string, string>, folder?: string }>} wanted by name, in small letters; `folder`: a
+ * @param {Record<Name, { variables?: Record<string, string>, folder?: string }>} wanted by name, in lower case; `folder`: a
  *   copy by `copyWorker`
  */
 export async function startModelWorkers(wanted) {
   const files = await mkdtemp(join(tmpdir(), "jeffrey-models-"));
-  /** What ends with the session. @type {(() => Promise<unknown>)[]} */
+  /** Clean-up at the end of the session. @type {(() => Promise<unknown>)[]} */
   const ends = [() => rm(files, { recursive: true, force: true })];
   const clean = () => Promise.all(ends.map((end) => end()));
   try {
-    // The page is another test's matter.
+    // Other tests cover the page.
     await mkdir(join(files, "www"));
     const all = /** @type {[Name, { variables?: Record<string, string>, folder?: string }][]} */ (Object.entries(wanted));
     /** @type {import("./front.js").Routes} */
@@ -75,7 +75,7 @@ export async function startModelWorkers(wanted) {
 }
 
 /**
- * A copy of what is served, for a test that changes it. `edit` gets the folder with the copied
+ * Copies the model worker's files for a test that changes them. `edit` gets the folder with the copied
  * `wrangler.model.toml` and `build/model`.
  *
  * @param {(folder: string) => Promise<void>} edit
@@ -89,7 +89,7 @@ export async function copyWorker(edit) {
   return { folder, remove: () => rm(folder, { recursive: true, force: true }) };
 }
 
-/** Rewrites one file. @param {string} file @param {(text: string) => string} change */
+/** Rewrites one file. Throws if `change` changes nothing. @param {string} file @param {(text: string) => string} change */
 export async function rewrite(file, change) {
   const before = await readFile(file, "utf8");
   const after = change(before);

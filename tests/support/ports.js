@@ -5,7 +5,7 @@ import { createServer } from "node:net";
 /** Below the ephemeral ports of Linux (from 32768), so that no other server or connection takes one by chance. */
 const [FIRST, LAST] = [20_000, 29_999];
 
-/** Ports that are free now. @param {number} count */
+/** Distinct ports that are free now. @param {number} count */
 export async function freePorts(count) {
   /** @type {Set<number>} */
   const found = new Set();

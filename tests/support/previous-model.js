@@ -1,5 +1,5 @@
-// The real model worker under the name of an earlier release, so that its answers can be told from those of the next.
-// Copied beside a build of that worker, so its import is there.
+// Wraps the real model worker and names an earlier release in its responses, so that a test can tell the two releases
+// apart. The tests copy this file into the folder of a build, which has the imported module.
 
 // @ts-nocheck: the build has no types.
 import Worker from "./index.js";

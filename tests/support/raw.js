@@ -1,4 +1,4 @@
-// HTTP as it is written: `fetch` would decompress, follow redirects, fold headers and clean paths.
+// HTTP without changes: `fetch` would decompress bodies, follow redirects, fold headers and normalise paths.
 
 import { request } from "node:http";
 import { connect } from "node:net";
@@ -6,11 +6,11 @@ import { connect } from "node:net";
 /** @typedef {{ status: number, message: string, headers: [string, string][], body: Buffer }} Reply */
 
 /**
- * One request on a connection of its own, and its whole answer, nothing decoded. Rejects when the
- * answer breaks off.
+ * Sends one request on its own connection and returns the whole response without decoding. Rejects if
+ * the response is truncated.
  *
  * @param {string} origin
- * @param {string} path as it is sent
+ * @param {string} path sent without changes
  * @param {{ method?: string, headers?: Record<string, string | string[]>, body?: string | Uint8Array }} [options]
  * @returns {Promise<Reply>}
  */
@@ -34,24 +34,24 @@ export function ask(origin, path, { method = "GET", headers = {}, body } = {}) {
   });
 }
 
-/** The values of a header. @param {Reply} reply @param {string} name */
+/** All values of a header; `name` in lower case. @param {Reply} reply @param {string} name */
 export function values({ headers }, name) {
   return headers.filter(([key]) => key === name).map(([, value]) => value);
 }
 
 /**
- * Everything that a connection answers to these bytes, after which our side is closed, and whether the
- * other side reset it: then the last of its answer may be lost on the way.
+ * Sends bytes, closes this side of the connection, and returns everything received and whether the other
+ * side reset the connection. After a reset the last bytes may be missing.
  *
  * @param {string} origin
- * @param {string} bytes one a character
+ * @param {string} bytes one byte per character
  */
 export async function spoken(origin, bytes) {
   const socket = connect({ port: Number(new URL(origin).port), host: "127.0.0.1", allowHalfOpen: true });
   let text = "";
   let reset = false;
   socket.setEncoding("latin1").on("data", (chunk) => (text += chunk));
-  // Not `events.once`, which rejects for an error before the end.
+  // Not `events.once`, which would reject on an error before the end.
   const closed = new Promise((resolve) => socket.on("error", () => (reset = true)).on("close", resolve));
   socket.end(bytes, "latin1");
   await closed;

@@ -1,4 +1,4 @@
-// A gate's rollout at sixty times a clock's pace: its plan, its traffic, its words.
+// A gateway's rollout with TIME_SCALE 60: its plan, its traffic and its commands.
 
 import { execFileSync, spawn } from "node:child_process";
 import { SECRETS, startGate, until } from "./gate.js";
@@ -9,7 +9,7 @@ export const PACE = 60;
 const ADMIN = { token: SECRETS.JEFFREY_ADMIN_TOKEN };
 const VIEWER = { token: SECRETS.JEFFREY_VIEWER_TOKEN };
 
-/** The shipped plan's critical gates over short stages, each of so many minutes at least. @param {{ stages?: string[], minutes?: number, more?: string, stage?: string, slow?: string }} [options] `slow`: what part may take longer than 200 ms */
+/** A plan of short stages, with the shipped plan's `roll_back` gates and its sample-ratio gate. @param {{ stages?: string[], minutes?: number, more?: string, stage?: string, slow?: string }} [options] `minutes`: of each stage at least, in scaled time; `slow`: limit on the part of requests above 200 ms */
 export function planOf({ stages = ["10%", "20%", "50%", "75%", "100%"], minutes = 8, more = "", stage = "", slow = "5%" } = {}) {
   const rungs = stages.map((share) => `[[stage]]\nshare = "${share}"\nmin_duration = "${minutes}m"\nmin_samples = 20\n${stage}`);
   return `release = "e1-small"
@@ -63,7 +63,7 @@ effect = "block_advance"
 ${more}`;
 }
 
-/** A release check of the built-in model, as `jeffrey validate --json` writes it. */
+/** A release check of the built-in model, from `jeffrey validate --json`. */
 export function validation() {
   return JSON.parse(execFileSync(JEFFREY, ["validate", "--json"], { encoding: "utf8" }));
 }
@@ -71,7 +71,7 @@ export function validation() {
 /** @typedef {import("./gate.js").GateOptions & import("./gate.js").SessionOptions} Options */
 
 /**
- * A gate whose rollout can be walked, as `startGates` takes it.
+ * Variables and options for `startGates`: a gateway with scaled time and a model that fails on demand.
  *
  * @param {Record<string, string>} [variables] @param {Options} [options]
  * @returns {[Record<string, string>, Options]}
@@ -80,7 +80,7 @@ export const walkable = (variables = {}, options = {}) =>
   [{ TIME_SCALE: String(PACE), LOG_EVENTS: "off", INITIAL_SHARE: "0%", MODEL_TIMEOUT_MS: "5000", ...variables }, { model: "faulty", ...options }];
 
 /**
- * The same in a session of its own.
+ * Starts such a gateway, with traffic, in its own session.
  *
  * @param {Record<string, string>} [variables] @param {Options} [options]
  */
@@ -90,12 +90,12 @@ export async function startRollout(variables, options) {
   return { ...walked, stop: () => walked.stop().finally(gate.stop) };
 }
 
-/** Sends a gate its traffic, until it is stopped. @param {import("./gate.js").Gate} gate */
+/** Sends traffic to a gateway until it is stopped, and returns the gateway with methods for its rollout. @param {import("./gate.js").Gate} gate */
 export function walk(gate) {
   const { traffic, stop } = startTraffic(gate.origin, { rate: 25 });
   const json = async (/** @type {Response} */ response) => ({ status: response.status, json: /** @type {any} */ (await response.json()) });
   const view = async () => (await json(await gate.own("/v1/rollout", VIEWER))).json;
-  /** The binary at this gate. @param {string[]} args @param {{ input?: string, env?: Record<string, string> }} [options] */
+  /** Runs `jeffrey` against this gateway. @param {string[]} args @param {{ input?: string, env?: Record<string, string> }} [options] */
   const command = (args, { input = "", env = {} } = {}) => jeffrey(args, input, {
     JEFFREY_GATEWAY_URL: `${gate.origin}/_jeffrey`,
     JEFFREY_ADMIN_TOKEN: SECRETS.JEFFREY_ADMIN_TOKEN,
@@ -107,17 +107,17 @@ export function walk(gate) {
     ...gate,
     traffic,
     command,
-    /** `jeffrey rollout …` at this gate. @param {string[]} args @param {Parameters<typeof command>[1]} [options] */
+    /** Runs `jeffrey rollout …` against this gateway. @param {string[]} args @param {Parameters<typeof command>[1]} [options] */
     words: (args, options) => command(["rollout", ...args], options),
     /** Ends the traffic. */
     stop,
-    /** Where the release stands. */
+    /** Fetches the rollout status. */
     view,
-    /** A word of a person. @param {object} body */
+    /** Sends an operator command. @param {object} body */
     wish: async (body) => json(await gate.own("/v1/admin/rollout", { ...ADMIN, method: "POST", body: JSON.stringify({ actor: "test", ...body }) })),
-    /** Tells the gate of a release check. @param {object} report */
+    /** Posts a release check to the gateway. @param {object} report */
     validate: async (report) => json(await gate.own("/v1/admin/validation", { ...ADMIN, method: "POST", body: JSON.stringify(report) })),
-    /** The history so far. */
+    /** Fetches the history so far; `line` is an entry's JSON. */
     async history() {
       const entries = [];
       for (let since = 0; ; ) {
@@ -136,7 +136,7 @@ export function walk(gate) {
   };
 }
 
-/** The binary, beside what goes on here. @param {string[]} args @param {string} input @param {Record<string, string>} env @returns {Promise<{ code: number | null, stdout: string, stderr: string }>} */
+/** Runs `jeffrey` without blocking this process, which sends traffic and serves the mock legacy system. @param {string[]} args @param {string} input @param {Record<string, string>} env @returns {Promise<{ code: number | null, stdout: string, stderr: string }>} */
 export function jeffrey(args, input, env) {
   return new Promise((resolve, reject) => {
     const child = spawn(JEFFREY, args, { env: { ...process.env, ...env } });
@@ -145,7 +145,7 @@ export function jeffrey(args, input, env) {
     child.stderr.setEncoding("utf8").on("data", (chunk) => (stderr += chunk));
     child.on("error", reject);
     child.on("close", (code) => resolve({ code, stdout, stderr }));
-    // A command that reads nothing may have ended by now, and on a loaded machine it often has.
+    // A command that reads no input may end before the write, often on a loaded machine.
     child.stdin.on("error", () => {});
     child.stdin.end(input);
   });

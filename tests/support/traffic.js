@@ -1,37 +1,37 @@
-// Calls of everybody in turn, again and again, and what came of them.
+// Repeated calls of a fixed set of users, with counts of their results.
 
 import { TEXT } from "./gate-calls.js";
 import { ask } from "./raw.js";
 
 const USERS = 600;
-/** So many on their way at once at most. */
+/** Most calls in progress at once. */
 const FLYING = 50;
-/** So many reasons are kept. */
+/** Most reasons of failures that are kept. */
 const FAULTS = 10;
 
 /**
- * Sends until stopped. Each call has a connection of its own: one that is kept may be closed just as it is used again, and
- * then nobody knows whether the gate had the call.
+ * Sends calls until stopped. Each call has its own connection: a reused one may be closed just as the call is sent, and then
+ * it is unknown whether the gateway received the call.
  *
- * @param {string} origin @param {{ rate: number, headers?: (call: number) => Record<string, string> }} options calls a second; headers by the call's number
+ * @param {string} origin @param {{ rate: number, headers?: (call: number) => Record<string, string> }} options `rate`: calls per second; `headers`: by the call's number
  */
 export function startTraffic(origin, { rate, headers = () => ({}) }) {
   const traffic = {
-    /** What the next calls say. */
+    /** Text of the next calls. */
     text: TEXT,
-    /** Calls a second. */
+    /** Calls per second; 0 pauses. */
     rate,
-    /** Other people in each round: whom something has hit in this hour already is no news to a gate that counts people. */
+    /** Part of the user ids: a new number brings new users, because an affected subject counts only once an hour. */
     round: 0,
-    /** Answered calls. */
+    /** Calls with a response. */
     calls: 0,
-    /** Answers of the model. */
+    /** Responses with status 200 by the model. */
     canary: 0,
-    /** When the model last answered. */
+    /** Time of the model's last response, in Unix milliseconds; 0 before the first. */
     last_canary: 0,
-    /** Calls without an answer, or with another one than 200. */
+    /** Calls without a response, or with a status other than 200. */
     failed: 0,
-    /** What the first of those were told. @type {string[]} */
+    /** Reasons of the first failures. @type {string[]} */
     faults: [],
   };
   let running = true;
@@ -68,7 +68,7 @@ export function startTraffic(origin, { rate, headers = () => ({}) }) {
   })();
   return {
     traffic,
-    /** Sends no more, and waits for what is on its way. */
+    /** Stops sending, and waits for the calls in progress. */
     async stop() {
       running = false;
       await sent;

@@ -1,4 +1,4 @@
-// A real `wrangler dev` (workerd) over some configurations, on a port that is free, and gone afterwards.
+// Starts a real `wrangler dev` (workerd) for some configurations on a free port, and stops it afterwards.
 
 import { spawn } from "node:child_process";
 import { link, mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
@@ -10,35 +10,35 @@ import { WRANGLER_ENV } from "../../stand-in/wrangler-env.js";
 
 export const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 
-/** Bounds each wait: far above what a loaded machine needs. Nothing is asserted about time. */
+/** Limit of each wait, far above the need of a loaded machine. It only ends a test that hangs. */
 const WAIT_MS = 120_000;
 
-/** Bounds a test that starts a worker. */
+/** Limit of a test that starts a Worker. */
 export const PATIENCE_MS = 3 * WAIT_MS;
 
 /**
- * A connection for each call of a test. workerd closes one that has been idle for five seconds, and Node, which means to
- * do so after four, does it late where the machine is busy: the next call went out on it, and failed ("other side closed").
+ * Each call of a test gets its own connection. workerd closes a connection after five idle seconds. Node should close it
+ * after four, but is late on a busy machine: it then sent the next call on that connection, which failed ("other side closed").
  */
 const DISPATCHER = Symbol.for("undici.globalDispatcher.1");
-await fetch("data:,"); // Only now is there one.
+await fetch("data:,"); // The first fetch creates the dispatcher.
 const node = /** @type {any} */ (globalThis);
 node[DISPATCHER] = new node[DISPATCHER].constructor({ pipelining: 0 });
 
-/** Process groups still running, ended with this process however it ends. @type {Set<number>} */
+/** Process groups that still run; they are killed when this process exits. @type {Set<number>} */
 const groups = new Set();
 process.on("exit", () => groups.forEach((group) => signal(group, "SIGKILL")));
 for (const name of /** @type {const} */ (["SIGINT", "SIGTERM", "SIGHUP"])) {
   process.once(name, () => process.exit(1));
 }
 
-/** Lock file with the id of the process whose wrangler is starting. */
+/** Lock file with the id of the process that is starting wrangler. */
 const STARTING = join(tmpdir(), "jeffrey-wrangler-start");
 process.on("exit", () => startedBy() === process.pid && rmSync(STARTING, { force: true }));
 
 /**
- * Runs `start` while no other test process runs one: of two wranglers that start at the same moment, about one in fifty
- * never becomes ready, for a reason that is not known. After two minutes of waiting it starts without the lock.
+ * Runs `start` while no other test process runs its own. If two wranglers start at the same moment, about one in fifty never
+ * becomes ready; the cause is unknown. After two minutes without the lock, `start` runs anyway.
  *
  * @template T @param {() => Promise<T>} start
  */
@@ -48,11 +48,11 @@ export async function startAlone(start) {
   const end = Date.now() + WAIT_MS;
   let alone = false;
   while (!alone && Date.now() < end) {
-    // `link` fails if the file exists, and the file is never half written.
+    // `link` fails if the lock file exists, and the file is never half written.
     alone = await link(mine, STARTING).then(() => true, () => false);
     if (alone) break;
     const other = startedBy();
-    // The owner died without removing the file. Two that see this at once may both start.
+    // The owner died without removing the file. Two processes that see this at once may both start.
     if (other !== null && !runs(other)) await rm(STARTING, { force: true });
     else await new Promise((resolve) => setTimeout(resolve, 100));
   }
@@ -83,12 +83,12 @@ function runs(pid) {
 }
 
 /**
- * Starts one session over these configurations, the first of which answers on the port, and waits
- * until `path` is answered there.
+ * Starts one session with these configurations and waits until `path` is answered. The first one
+ * answers on the session's port.
  *
  * @param {string[]} configs
  * @param {{ path: string, cwd?: string, variables?: Record<string, string>, state?: string }} options `variables`: of the
- *   first; `state`: a folder for what its objects keep, which stays
+ *   first; `state`: folder of the objects' storage, which `stop` does not remove
  */
 export function startWrangler(configs, options) {
   return startAlone(() => startNow(configs, options));
@@ -108,14 +108,14 @@ async function startNow(configs, { path, cwd = ROOT, variables = {}, state }) {
     ],
     {
       cwd,
-      // A group of its own: wrangler starts workerd and esbuild, and all of them end together.
+      // Its own process group: wrangler starts workerd and esbuild, and one signal ends all of them.
       detached: true,
       stdio: ["ignore", "pipe", "pipe"],
       env: {
         ...WRANGLER_ENV,
         CI: "1",
         NO_COLOR: "1",
-        // Sessions find each other's workers by this folder: each keeps to itself.
+        // Sessions find each other's Workers through this folder, so each session gets its own.
         WRANGLER_REGISTRY_PATH: join(scratch, "registry"),
         WRANGLER_LOG_PATH: join(scratch, "logs"),
         WRANGLER_SEND_METRICS: "false",
@@ -138,7 +138,7 @@ async function startNow(configs, { path, cwd = ROOT, variables = {}, state }) {
     await rm(scratch, { recursive: true, force: true });
   }
 
-  /** Everything that a person at the console or in the log files would see. */
+  /** Everything that wrangler printed or wrote to its log files. */
   async function log() {
     const folder = join(scratch, "logs");
     const files = existsSync(folder) ? await readdir(folder, { recursive: true }) : [];
@@ -160,11 +160,11 @@ async function startNow(configs, { path, cwd = ROOT, variables = {}, state }) {
 }
 
 /**
- * Asks again until there is something, for at most two minutes.
+ * Repeats `ask` until it returns a truthy value. Throws after two minutes.
  *
  * @template T
  * @param {() => T | Promise<T>} ask
- * @param {() => string} [seen] what to show when it never comes
+ * @param {() => string} [seen] text for the error
  * @returns {Promise<NonNullable<Exclude<T, false>>>}
  */
 export async function until(ask, seen = () => "") {
@@ -177,7 +177,7 @@ export async function until(ask, seen = () => "") {
   }
 }
 
-/** Posts JSON, or these bytes as they are. @param {string} url @param {unknown} body @param {Record<string, string>} [headers] */
+/** Posts JSON; a string or bytes are sent unchanged. @param {string} url @param {unknown} body @param {Record<string, string>} [headers] */
 export async function post(url, body, headers = {}) {
   const bytes = typeof body === "string" || body instanceof Uint8Array ? body : JSON.stringify(body);
   const response = await fetch(url, { method: "POST", body: /** @type {any} */ (bytes), headers });
@@ -187,12 +187,12 @@ export async function post(url, body, headers = {}) {
   try {
     json = JSON.parse(text);
   } catch {
-    // Not every reply is JSON; `text` has it.
+    // Not every response is JSON; `text` has it.
   }
   return { status: response.status, headers: response.headers, text, json };
 }
 
-/** Signals a whole group; false when none of it is left. @param {number} group @param {NodeJS.Signals | 0} name */
+/** Signals a process group; false if no process of it is left. @param {number} group @param {NodeJS.Signals | 0} name */
 export function signal(group, name) {
   try {
     return process.kill(-group, name);
@@ -206,7 +206,7 @@ async function gone(group) {
   while (signal(group, 0)) await new Promise((resolve) => setTimeout(resolve, 50));
 }
 
-/** A text after these changes, each of which must change something. @param {string} text @param {[string | RegExp, string][]} changes */
+/** Applies changes to a text. Throws if one of them changes nothing. @param {string} text @param {[string | RegExp, string][]} changes */
 export function replaced(text, changes) {
   return changes.reduce((before, [from, to]) => {
     const after = before.replace(from, () => to);

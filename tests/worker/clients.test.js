@@ -1,4 +1,4 @@
-// Other people's software, as it is published: it decides whether we speak its language.
+// Tests the model worker with published clients of the APIs that it implements.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -15,7 +15,7 @@ const python = fileURLToPath(new URL("../.venv/bin/python", import.meta.url));
 const schemathesis = fileURLToPath(new URL("../.venv/bin/schemathesis", import.meta.url));
 const TEXT = "Je suis furieux, c’est inadmissible !";
 
-/** Without the peers a local run goes on; CI fails. @param {string} name @param {string} program */
+/** Returns the reason to skip a test whose program is missing, or false; under CI=true such a test fails. @param {string} name @param {string} program */
 function needs(name, program) {
   if (existsSync(program) || process.env.CI === "true") return false;
   console.log(`skipped: ${name}`);
@@ -41,10 +41,10 @@ function run(program, args, env = {}, cwd = ".") {
   });
 }
 
-describe("the published client", { timeout: 3 * PATIENCE_MS }, () => {
+describe("a published client", { timeout: 3 * PATIENCE_MS }, () => {
   /** @type {Awaited<ReturnType<typeof startModelWorker>>} */
   let worker;
-  /** What our own door says of the same text. @type {any} */
+  /** The answer of `/v1/classify` to the same text. @type {any} */
   let own;
   before(async () => {
     worker = await startModelWorker();
@@ -89,8 +89,8 @@ print(json.dumps([[{"label": one.label, "score": one.score} for one in some] for
     same(two, 2);
   });
 
-  test("schemathesis finds nothing that /openapi.json does not say", { skip: needs("schemathesis", schemathesis) }, async () => {
-    // It keeps its failures below the folder in which it runs.
+  test("schemathesis finds no response that contradicts /openapi.json", { skip: needs("schemathesis", schemathesis) }, async () => {
+    // schemathesis stores its failures below its working directory.
     const folder = await mkdtemp(join(tmpdir(), "jeffrey-schemathesis-"));
     const { code, output, printed } = await run(
       schemathesis,

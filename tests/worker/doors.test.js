@@ -1,6 +1,6 @@
-// The doors of the model worker in workerd: shapes, limits, methods, origins, the page's headers.
-// What each bad body answers is tested natively (crates/http-api); here is what needs a host: bytes that
-// travel, streams, headers, assets.
+// Tests the model worker's endpoints in workerd: formats, limits, methods and origins.
+// Native tests (crates/http-api) cover the response to each bad body. These tests cover the parts that need a
+// host: bytes on the wire, streams, headers and missing files.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -23,11 +23,11 @@ describe("a model worker", { timeout: PATIENCE_MS }, () => {
     if (worker) assert.equal(signal(worker.group, 0), false, "a process is left");
   });
 
-  test("runs without wrangler's inspector, with which answers are lost", async () => {
+  test("runs without wrangler's inspector, which loses responses", async () => {
     assert.doesNotMatch(await worker.log(), /InspectorProxyWorker/);
   });
 
-  test("answers what curl sends without a content type of its own", async () => {
+  test("answers a body with curl's default content type", async () => {
     const form = { "content-type": "application/x-www-form-urlencoded" };
     const { status, json, headers } = await post(
       `${worker.origin}/v1/classify`,
@@ -44,7 +44,7 @@ describe("a model worker", { timeout: PATIENCE_MS }, () => {
     assert.match(json.id, /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
   });
 
-  test("gives every answer another id, in the order of time", async () => {
+  test("gives every answer a different id, in the order of time", async () => {
     const ids = [];
     for (let count = 0; count < 5; count += 1) {
       ids.push((await post(`${worker.origin}/v1/classify`, { text: "hello" })).json.id);
@@ -55,7 +55,7 @@ describe("a model worker", { timeout: PATIENCE_MS }, () => {
     assert.ok(Math.abs(at - Date.now()) < 3_600_000, `the id's time is ${new Date(at).toISOString()}`);
   });
 
-  test("answers bad bytes with a stable code", async () => {
+  test("answers each bad body with its error code", async () => {
     /** @type {[string, Uint8Array | string, number, string | undefined][]} */
     const table = [
       ["nothing", "", 400, "not_json"],
@@ -83,7 +83,7 @@ describe("a model worker", { timeout: PATIENCE_MS }, () => {
     }
   });
 
-  /** A body without a declared length. @param {number} limit */
+  /** Returns a streamed body of at least `limit` bytes, without a declared length. @param {number} limit */
   function endless(limit) {
     const chunk = new Uint8Array(64 * 1024).fill(0x61);
     const sent = { bytes: 0 };
@@ -97,10 +97,10 @@ describe("a model worker", { timeout: PATIENCE_MS }, () => {
     return { sent, options: /** @type {any} */ ({ method: "POST", body, duplex: "half" }) };
   }
 
-  test("refuses a body above the limit, its length declared or not", async () => {
+  test("refuses a body above the limit, with or without a declared length", async () => {
     const declared = await post(`${worker.origin}/v1/classify`, new Uint8Array(3_000_000).fill(0x61));
     assert.deepEqual([declared.status, declared.json.error.code], [413, "body_too_large"]);
-    // A caller that was refused before its body was through broke the next one's call, every other time.
+    // Regression: a refusal before the whole body was read broke every second call after it.
     for (let call = 0; call < 20; call += 1) {
       const response = await fetch(`${worker.origin}/v1/classify`, endless(600_000).options);
       assert.deepEqual([response.status, (await response.json()).error.code], [413, "body_too_large"]);
@@ -110,15 +110,15 @@ describe("a model worker", { timeout: PATIENCE_MS }, () => {
   test("stops reading a stream that does not end", async () => {
     const most = 256 * 1024 * 1024;
     const { sent, options } = endless(most);
-    // Answered before its body is through, HTTP/1.1 has no good way to say so: the caller, or the
-    // proxy of wrangler dev in between, sees our 413 or a broken connection.
+    // HTTP/1.1 has no good way to answer before the end of a body. The caller, or the proxy of wrangler dev
+    // in between, sees our 413 or a broken connection.
     const status = await fetch(`${worker.origin}/v1/classify`, options).then(({ status }) => status, () => "broken");
     assert.ok([413, 503, "broken"].includes(status), `${status}`);
     assert.ok(sent.bytes < most, "all of it was read");
     assert.equal((await post(`${worker.origin}/v1/classify`, { text: "a" })).status, 200);
   });
 
-  test("survives a caller that hangs up in the middle of a body", async () => {
+  test("answers the next call after a caller disconnects in the middle of a body", async () => {
     await new Promise((resolve) => {
       const sending = request(`${worker.origin}/v1/classify`, { method: "POST", headers: { "content-length": 1000 } });
       sending.on("error", resolve);
@@ -127,7 +127,7 @@ describe("a model worker", { timeout: PATIENCE_MS }, () => {
     assert.equal((await post(`${worker.origin}/v1/classify`, { text: "a" })).status, 200);
   });
 
-  test("answers a wrong method with 405 and the right ones, and an unknown path with 404", async () => {
+  test("answers a wrong method with 405 and the allowed ones, and an unknown path with 404", async () => {
     /** @type {[string, string, number, string | null][]} */
     const table = [
       ["GET", "/v1/classify", 405, "POST, OPTIONS"],
@@ -159,7 +159,7 @@ describe("a model worker", { timeout: PATIENCE_MS }, () => {
     }
   });
 
-  test("lets only listed origins read", async () => {
+  test("lets only listed origins read the response", async () => {
     const ask = (/** @type {string} */ origin) => post(`${worker.origin}/v1/classify`, { text: "a" }, { origin });
     for (const origin of [ORIGIN, "http://localhost:3000"]) {
       const { headers } = await ask(origin);
@@ -175,7 +175,7 @@ describe("a model worker", { timeout: PATIENCE_MS }, () => {
     }
   });
 
-  test("answers a preflight with what the path takes", async () => {
+  test("answers a preflight with the methods and headers that the path accepts", async () => {
     const ask = (/** @type {string} */ origin) =>
       fetch(`${worker.origin}/predict`, {
         method: "OPTIONS",
@@ -191,7 +191,7 @@ describe("a model worker", { timeout: PATIENCE_MS }, () => {
     assert.equal(refused.headers.get("access-control-allow-methods"), null);
   });
 
-  test("speaks the shape of text-embeddings-inference", async () => {
+  test("answers /predict in the format of text-embeddings-inference", async () => {
     const predict = (/** @type {unknown} */ body) => post(`${worker.origin}/predict`, body);
     const one = await predict({ inputs: "I am so happy" });
     assert.equal(one.json.length, 8);
@@ -211,7 +211,7 @@ describe("a model worker", { timeout: PATIENCE_MS }, () => {
     assert.ok(Math.abs(Math.exp(raw.json[0].score) - one.json[0].score) < 1e-4);
   });
 
-  test("names the model that answers", async () => {
+  test("names its model in /health, /info and each answer", async () => {
     const info = await (await fetch(`${worker.origin}/info`)).json();
     const health = await (await fetch(`${worker.origin}/health`)).json();
     assert.equal(health.status, "ok");
@@ -228,7 +228,7 @@ describe("a model worker", { timeout: PATIENCE_MS }, () => {
     assert.equal(answer.json.model, info.model_id);
   });
 
-  test("counts replies and routes and nothing else", async () => {
+  test("counts replies and routes, and shows no text in its metrics", async () => {
     const secret = "Zanzibar-7731";
     await post(`${worker.origin}/v1/classify`, { text: `I love ${secret}` });
     await post(`${worker.origin}/${secret}`, secret);

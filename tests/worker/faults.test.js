@@ -1,4 +1,4 @@
-// What happens when something is wrong with us: a panic, a damaged model, a start that asks the host.
+// Tests the model worker's faults: a panic, a damaged model, and a start that calls the host.
 
 import assert from "node:assert/strict";
 import { readFile, writeFile } from "node:fs/promises";
@@ -11,7 +11,7 @@ const options = { timeout: PATIENCE_MS };
 const id = (await readFile(new URL("../../models/shipped", import.meta.url), "utf8")).trim();
 const model = await readFile(new URL(`../../models/${id}/onnx/model_quantized.onnx`, import.meta.url));
 
-/** One byte of the model is another. */
+/** Copies the worker and changes one byte of its model. */
 const damage = () => copyWorker(async (folder) => {
   const file = join(folder, "build/model/index_bg.wasm");
   const module = await readFile(file);
@@ -22,8 +22,8 @@ const damage = () => copyWorker(async (folder) => {
   await writeFile(file, module);
 });
 
-// Runs before the worker's module. A deployed worker refuses these at global scope, or freezes
-// them; workerd refuses some of them. Here each is counted and refused.
+// Runs before the worker's module. At global scope a deployed Worker refuses these calls or freezes their
+// values; a local workerd refuses some of them. The guard records each call and refuses it.
 const guard = `
   const asked = [];
   const kept = [];
@@ -78,7 +78,7 @@ after(async () => {
   for (const { remove } of copies) await remove();
 });
 
-test("a panic answers 500, tells nobody the input, and the next request is served", options, async () => {
+test("a panic answers 500, reveals no input, and a new instance answers the next request", options, async () => {
   const secret = "Zanzibar-7731";
   const worker = session.workers.panicking;
   const before = await post(`${worker.origin}/v1/classify`, { text: "They lost my luggage" });
@@ -91,7 +91,7 @@ test("a panic answers 500, tells nobody the input, and the next request is serve
     assert.deepEqual(next.json.scores, before.json.scores);
     assert.equal(next.json.route, "linear_head");
   }
-  // The log is written by another process.
+  // Another process writes the log, so the test waits for it.
   const log = await until(async () => {
     const log = await worker.log();
     const places = log.match(/panic at crates\/http-api\/src\/service\.rs:\d+/g) ?? [];
@@ -102,7 +102,7 @@ test("a panic answers 500, tells nobody the input, and the next request is serve
   assert.match(metrics, /^jeffrey_predictions_total\{route="linear_head"\} 1$/m, "not a new instance");
 });
 
-test("a damaged model leaves a worker that answers by keywords and says so", options, async () => {
+test("with a damaged model the worker answers by keyword patterns and reports the fault", options, async () => {
   const worker = session.workers.damaged;
   const response = await fetch(`${worker.origin}/health`);
   const health = await response.json();
@@ -123,7 +123,7 @@ test("a damaged model leaves a worker that answers by keywords and says so", opt
   assert.match(await (await fetch(`${worker.origin}/metrics`)).text(), /^jeffrey_model_loaded 0$/m);
 });
 
-test("the start asks for no randomness, no clock, no timer and no network", options, async () => {
+test("the start uses no randomness, clock, timer or network", options, async () => {
   const worker = session.workers.guarded;
   assert.equal((await (await fetch(`${worker.origin}/health`)).json()).status, "ok");
   const { status, json } = await post(`${worker.origin}/v1/classify`, { text: "It is Monday" });

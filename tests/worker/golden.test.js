@@ -1,11 +1,11 @@
-// One truth, three hosts: the rows that training wrote, here in workerd.
+// Compares the golden rows that training wrote with the answers in workerd; other tests do so on other hosts.
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { PATIENCE_MS, post, startModelWorker } from "../support/model-worker.js";
 
-/** Python computes in 64 bits what the model computes in 32. */
+/** Limit of the difference of a score. Python computes in 64 bits, the model in 32. */
 const TOLERANCE = 1e-3;
 
 const file = new URL("../data/golden.jsonl", import.meta.url);
@@ -13,7 +13,7 @@ const rows = (await readFile(file, "utf8")).trim().split("\n").map((line) => JSO
 
 test("every golden row has Python's label and scores in workerd", { timeout: PATIENCE_MS }, async () => {
   assert.ok(rows.length >= 500, `${rows.length} rows`);
-  // The rows hold the linear head's scores before any rule.
+  // The rows contain the linear head's scores, before the tie-break rule.
   const worker = await startModelWorker({ JEFFREY_TIEBREAK_ENABLED: "false" });
   try {
     /** @type {string[]} */

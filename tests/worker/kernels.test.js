@@ -1,4 +1,4 @@
-// The encoder's arithmetic has the same bits natively (`tests/wasm/src/lib.rs`), in Node and in workerd.
+// Tests that the encoder's arithmetic has the same bits in Node and in workerd as natively (`tests/wasm/src/lib.rs`).
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
@@ -8,13 +8,13 @@ import { Miniflare } from "miniflare";
 const wasm = await readFile("build/wasm-tests.wasm");
 const expected = (await readFile("tests/wasm/src/kernels.txt", "utf8")).trim();
 
-test("every kernel gives the bits on record in Node", async () => {
+test("every kernel gives the recorded bits in Node", async () => {
   const { instance } = await WebAssembly.instantiate(wasm, {});
   const { kernels_digest } = /** @type {{ kernels_digest: () => bigint }} */ (/** @type {unknown} */ (instance.exports));
   assert.equal(hex(kernels_digest()), expected);
 });
 
-test("every kernel gives the bits on record in workerd", { timeout: 60_000 }, async () => {
+test("every kernel gives the recorded bits in workerd", { timeout: 60_000 }, async () => {
   const script = `
     import module from "./kernels.wasm";
     export default {

@@ -1,4 +1,4 @@
-// The worker's variables: what they change, what is refused and how it says so.
+// Tests the model worker's variables: their effect, and the refusal of invalid values.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -22,7 +22,7 @@ before(async () => {
 });
 after(() => session?.stop());
 
-/** Texts that say anger in so many words; what else they say is the model's matter. */
+/** Texts that state anger; the test assumes nothing else about their scores. */
 const ANGRY = [
   "I am furious about the delay",
   "Je suis furieux contre ce service",
@@ -42,7 +42,7 @@ test("the tie-break's variables change the answers without a new build", options
   const off = await ask(workers.off.origin);
   assert.deepEqual(off.map(({ rule_applied }) => rule_applied), ANGRY.map(() => null));
 
-  // A gap below 1 is every gap, short of a model that is certain.
+  // A delta of 1 covers every gap between the scores, unless the model is certain.
   const near = off.map(({ scores }) => Math.abs(scores.anger - scores.frustration) < 0.999);
   assert.ok(near.includes(true), "the model is certain of every sentence: choose others");
   const wide = await ask(workers.wide.origin);
@@ -62,7 +62,7 @@ test("the tie-break's variables change the answers without a new build", options
   }
 });
 
-test("every refused variable is named at once, and nothing is classified until it is corrected", options, async () => {
+test("every refused variable is named at once, and no text is classified until all are corrected", options, async () => {
   const worker = session.workers.several;
   const response = await fetch(`${worker.origin}/health`);
   const health = await response.json();
@@ -80,7 +80,7 @@ test("every refused variable is named at once, and nothing is classified until i
   assert.equal((await fetch(`${worker.origin}/openapi.json`)).status, 200);
 });
 
-test("every origin may read when ALLOWED_ORIGINS is *, none when it is not set", options, async () => {
+test("every origin may read if ALLOWED_ORIGINS is *, and no origin if it is not set", options, async () => {
   const { every, none } = session.workers;
   for (const [worker, expected] of /** @type {const} */ ([[every, "*"], [none, null]])) {
     const { headers } = await post(`${worker.origin}/v1/classify`, { text: "a" }, { origin: "https://a.example" });

@@ -1,9 +1,9 @@
-// What the page asks the gate, with the token of this session.
+// The dashboard's requests to the gateway, with the token that the user entered.
 
 /** @typedef {{ at_ms: number, share_basis_points: number | null, canary: any, stable: any }} Point */
 /** @typedef {{ id: number, at_ms: number, what: string, then: string, fr: { what: string, then: string }, phase: string, share_basis_points: number, gates: any, counted: any }} Decision */
 
-/** The gate's refusal, in its words. */
+/** An error response of the gateway, with its status and message. */
 export class Refusal extends Error {
   /** @param {number} status @param {string} message */
   constructor(status, message) {
@@ -12,7 +12,7 @@ export class Refusal extends Error {
   }
 }
 
-/** The page lies at `…/dashboard/`, what it asks beside it. */
+/** The page is at `…/dashboard/`, the API at `…/v1/`. */
 const BASE = new URL("../v1/", location.href);
 
 /** @param {string} token */
@@ -25,9 +25,13 @@ export function gate(token) {
     throw new Refusal(response.status, error?.message ?? `${response.status}`);
   }
   return {
-    /** Where the release stands. */
+    /** The current rollout status. */
     standing: async () => (await ask("rollout")).json(),
-    /** What was decided after an entry, the earliest first, and the last entry that was read. @param {number} since @returns {Promise<{ decisions: Decision[], after: number }>} */
+    /**
+     * The decisions after history entry `since`, the earliest first, and the number of the last entry that was read.
+     *
+     * @param {number} since @returns {Promise<{ decisions: Decision[], after: number }>}
+     */
     async decisions(since) {
       /** @type {Decision[]} */
       const decisions = [];
@@ -38,11 +42,11 @@ export function gate(token) {
         after = page.after;
       }
     },
-    /** Closed minutes after one. @param {number} since @returns {Promise<Point[]>} */
+    /** Closed minutes after minute `since`, in minutes since 1970; at most 120. @param {number} since @returns {Promise<Point[]>} */
     series: async (since) => (await ask(`series?since=${since}`)).json(),
-    /** @param {string} command @param {string} reason @param {string} actor */
+    /** Sends a rollout command and returns the new status. @param {string} command @param {string} reason empty for none @param {string} actor */
     wish: async (command, reason, actor) => (await ask("admin/rollout", { method: "POST", body: JSON.stringify({ command, actor, ...(reason && { reason }) }) })).json(),
-    /** Hands over each standing as it comes, until the stream ends. @param {(standing: any) => void} each @param {AbortSignal} signal */
+    /** Calls `each` with every status until the stream ends. @param {(standing: any) => void} each @param {AbortSignal} signal */
     async live(each, signal) {
       const response = await ask("rollout/live", { signal });
       if (!response.body) throw new Error("no stream");

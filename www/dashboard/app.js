@@ -1,5 +1,5 @@
-// The dashboard: what the gate says of its release, drawn. Numbers, verdicts, sentences and what can be done come from
-// the gate; this page formats them.
+// The dashboard: draws the status of a release and sends commands. Numbers, verdicts, sentences and the allowed commands
+// come from the gateway; this page only formats them.
 
 import { Refusal, gate } from "./api.js";
 import { charts } from "./charts.js";
@@ -8,12 +8,12 @@ import { strings } from "./strings.js";
 /** @typedef {import("./strings.js").Language} Language */
 /** @typedef {keyof typeof strings.en} Word */
 
-/** Longer than this without news, and what is shown is called stale. */
+/** After this time without a status, in milliseconds, the page says that it is stale. */
 const STALE_MS = 5_000;
 const POLL_MS = 2_000;
-/** Streams that fail one after another before it asks instead. */
+/** Number of streams that fail in a row before the page polls. */
 const STREAMS = 3;
-/** What is drawn at first: the last hours. */
+/** Length of the charts, in minutes. */
 const MINUTES = 180;
 
 /** @template {HTMLElement} T @param {string} id @returns {T} */
@@ -31,10 +31,10 @@ let polls = false;
 let points = [];
 /** @type {import("./api.js").Decision[]} */
 let decisions = [];
-/** The last entry of the history that was read: most are quiet minutes. */
+/** Number of the last history entry that was read; most entries are minutes without a decision. */
 let read = 0;
 const draw = charts(element("charts"));
-/** A past moment that is shown instead of now, in milliseconds since 1970. */
+/** A past time to show instead of now, in milliseconds since 1970 or in ISO 8601; null shows now. */
 const at = new URLSearchParams(location.search).get("at");
 
 const word = (/** @type {string} */ name) => strings[language][/** @type {Word} */ (name)] ?? name;
@@ -77,7 +77,7 @@ element("sign-in").addEventListener("submit", async (event) => {
   setInterval(freshness, 500);
 });
 
-/** The standing, by a stream; where none holds, by asking again and again. */
+/** Reads the status from a stream, and polls after `STREAMS` failures in a row. */
 async function follow() {
   let failed = 0;
   for (;;) {
@@ -86,7 +86,7 @@ async function follow() {
     try {
       if (polls) {
         hear(await asked?.standing());
-        // Now and then a stream is tried again.
+        // After about one poll in 20, try a stream again.
         failed = Math.random() < 0.05 ? 0 : failed;
         await pause(POLL_MS);
         continue;
@@ -96,7 +96,7 @@ async function follow() {
         hear(found);
       }, new AbortController().signal);
     } catch {
-      // What is shown goes stale, and says so.
+      // The status becomes stale, and `freshness` shows it.
     }
     failed = came ? 0 : failed + 1;
     await pause(Math.min(500 * 2 ** failed, POLL_MS));
@@ -112,7 +112,7 @@ function hear(found) {
   if (news) element("announcement").textContent = element("says").textContent;
 }
 
-/** Minutes and decisions, as they come. */
+/** Fetches new minutes and decisions, every `POLL_MS`. */
 async function accompany() {
   const first = Math.floor((standing.rollout?.now_ms ?? Date.now()) / 60_000) - MINUTES;
   for (;;) {
@@ -129,7 +129,7 @@ async function accompany() {
       }
       show();
     } catch {
-      // The next round asks for the same.
+      // The next round requests the same again.
     }
     await pause(POLL_MS);
   }
@@ -152,7 +152,7 @@ function freshness() {
   place.textContent = stale ? `${word("stale")} ${new Date(heard).toLocaleTimeString(language)}` : word(polls ? "polled" : "live");
 }
 
-/** What is shown: now, or the last decision before the moment asked for. */
+/** What to show: the current status, or with `at` the last decision up to that time. */
 function moment() {
   if (at === null) return { past: null, says: language === "fr" ? standing.message_fr : standing.message, rollout: standing.rollout, figures: standing.figures };
   const until = /^\d+$/.test(at) ? Number(at) : Date.parse(at);
@@ -203,7 +203,7 @@ function stages(rollout) {
   element("clock").textContent = parts.join(", ");
 }
 
-/** @param {string[]} names what may be asked */
+/** @param {string[]} names names of the allowed commands */
 function commands(names) {
   const place = element("commands");
   if (place.dataset.shown === `${language} ${names}`) return;
@@ -220,7 +220,7 @@ function commands(names) {
   if (focused) /** @type {HTMLElement | null} */ (place.querySelector(`[data-command="${focused}"]`))?.focus();
 }
 
-/** Asks for a reason, then the gate. @param {string} name */
+/** Asks the operator for a reason, then sends the command to the gateway. @param {string} name */
 function ask(name) {
   const dialog = /** @type {HTMLDialogElement} */ (element("ask"));
   const title = word(name === "rollback" ? "roll_back" : name);
@@ -326,7 +326,7 @@ function gates(findings) {
   element("gates").replaceChildren(...rows);
 }
 
-/** Evidence as a bar that fills towards what it has to reach. @param {any} found */
+/** A gate's evidence as a bar that is full at the threshold; no bar without either. @param {any} found */
 function evidence(found) {
   const cell = document.createElement("td");
   if (found.ln_evidence === null || found.ln_threshold === null) {
@@ -341,12 +341,12 @@ function evidence(found) {
   return cell;
 }
 
-/** What happened and what followed, in the page's language. @param {import("./api.js").Decision} decision */
+/** The cause and the consequence of a decision, in the page's language. @param {import("./api.js").Decision} decision */
 function clauses({ what, then, fr }) {
   return language === "fr" ? `${fr.what} : ${fr.then}` : `${what}: ${then}`;
 }
 
-/** The latest first, each with what decided in place. */
+/** Draws the last 200 decisions, the latest first, each with the gates at that time. */
 function history() {
   const list = element("history");
   const shown = `${language} ${decisions.at(-1)?.id}`;
@@ -382,7 +382,7 @@ function history() {
 
 /** @param {number} at_ms */
 const when = (at_ms) => `${new Date(at_ms).toISOString().slice(0, 16).replace("T", " ")} UTC`;
-/** Formats by language and digits: making one takes longer than a hundred uses of it. @type {Map<string, Intl.NumberFormat>} */
+/** Kept formats by language and digits: creating one takes longer than a hundred uses. @type {Map<string, Intl.NumberFormat>} */
 const formats = new Map();
 /** @param {number} value */
 const number = (value) => value.toLocaleString(language);

@@ -5,7 +5,11 @@ import uPlot from "./vendor/uPlot.js";
 /** @typedef {import("./api.js").Point} Point */
 /** @typedef {import("./api.js").Decision} Decision */
 
-/** What is drawn: a name of strings.js, and what a point has of it for canary and stable. @type {{ name: "errors" | "p95" | "low_confidence" | "share", unit: "%" | "ms", of: (point: Point) => (number | null)[] }[]} */
+/**
+ * The charts: `name` is a key of strings.js, `of` returns a point's values, of canary and stable or of the share alone.
+ *
+ * @type {{ name: "errors" | "p95" | "low_confidence" | "share", unit: "%" | "ms", of: (point: Point) => (number | null)[] }[]}
+ */
 const KINDS = [
   { name: "errors", unit: "%", of: ({ canary, stable }) => [percent(canary.errors), percent(stable.errors)] },
   { name: "p95", unit: "ms", of: ({ canary, stable }) => [canary.latency_ms?.p95 ?? null, stable.latency_ms?.p95 ?? null] },
@@ -13,7 +17,7 @@ const KINDS = [
   { name: "share", unit: "%", of: ({ share_basis_points: share }) => [share === null ? null : share / 100] },
 ];
 
-/** How many of a chart's minutes stand in its table. */
+/** Number of minutes in a chart's table, the latest ones. */
 const ROWS = 30;
 
 /** @param {number | null} part */
@@ -22,7 +26,7 @@ const percent = (part) => (part === null ? null : 100 * part);
 const minute = (at_ms) => new Date(at_ms).toISOString().slice(0, 16).replace("T", " ");
 
 /**
- * Charts below `root`; what it gives back draws them anew.
+ * Puts the charts below `root`. Returns a function that draws them; it does nothing if nothing changed.
  *
  * @param {HTMLElement} root
  */
@@ -36,7 +40,7 @@ export function charts(root) {
     const key = `${points.length} ${points.at(-1)?.at_ms} ${decisions.at(-1)?.id} ${words.title} ${root.clientWidth}`;
     if (key === drawn) return;
     drawn = key;
-    // Each in a task of its own: together they would keep the page from what somebody does.
+    // Each chart is drawn in its own task; together they would delay the user's input.
     KINDS.forEach((kind, at) => setTimeout(() => {
       if (key !== drawn) return;
       const before = root.children.item(at);
@@ -65,7 +69,7 @@ export function charts(root) {
         {
           width: Math.max(260, Math.min(root.clientWidth, 560) - 8),
           height: 180,
-          // Times are the gate's, in UTC like everything it says.
+          // Times are in UTC, as in all data of the gateway.
           axes: [{ ...axis(), values: (_plot, ticks) => ticks.map((seconds) => minute(seconds * 1_000).slice(11)) }, { ...axis(), size: 56 }],
           series: [{}, ...names.map((label, at) => ({ label, stroke: colours[at], width: 2, dash: at ? [6, 3] : undefined, points: { show: points.length < 40 } }))],
           scales: { y: { range: (_plot, _low, high) => [0, Math.max(high ?? 0, unit === "%" ? 1 : 10) * 1.1] } },
@@ -98,7 +102,7 @@ function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
-/** A line at each change of the share. @param {uPlot} chart @param {Decision[]} decisions */
+/** Draws a dotted line at each change of the share. @param {uPlot} chart @param {Decision[]} decisions */
 function marks(chart, decisions) {
   const { ctx, bbox } = chart;
   ctx.save();
@@ -124,7 +128,7 @@ function csv(names, points, values) {
   return [["minute", ...names].join(","), ...rows, ""].join("\n");
 }
 
-/** The same as a table. @param {string[]} names @param {Point[]} points @param {(number | null)[][]} values @param {string} unit @param {Record<string, string>} words */
+/** A chart's last minutes as a table, the latest first. @param {string[]} names @param {Point[]} points @param {(number | null)[][]} values @param {string} unit @param {Record<string, string>} words */
 function twin(names, points, values, unit, words) {
   const details = document.createElement("details");
   const summary = document.createElement("summary");

@@ -1,16 +1,16 @@
-// Every word of the dashboard, in both languages. The two tables have the same keys; a test checks that. What the gate
-// says of a release comes from the gate, in both.
+// All texts of the dashboard in English and French. Both tables have the same keys; a test checks this. The gateway
+// supplies the sentences about a release in both languages.
 
 /** @typedef {"en" | "fr"} Language */
 
 const en = {
   title: "Rollout",
   language: "Language",
-  token: "Admin or viewer token of this gate",
-  tokenKept: "It stays in this page's memory and is sent to this gate alone.",
+  token: "Admin or viewer token of this gateway",
+  tokenKept: "It stays in this page's memory and is sent to this gateway only.",
   show: "Show",
-  notTaken: "This gate does not take the token.",
-  away: "The gate cannot be reached.",
+  notTaken: "The gateway refused the token.",
+  away: "The gateway is unreachable.",
   stages: "Stages",
   commands: "What can be done",
   cohorts: "Both cohorts since the stage began",
@@ -19,8 +19,8 @@ const en = {
   stable: "Stable",
   gates: "Gates",
   gate: "Gate",
-  does: "Does",
-  verdict: "Says",
+  does: "Effect",
+  verdict: "Verdict",
   value: "Value",
   limit: "Limit",
   samples: "Samples",
@@ -32,9 +32,9 @@ const en = {
   by: "Your name, for the history",
   cancel: "Cancel",
   live: "Live",
-  polled: "Asked every two seconds",
+  polled: "Polled every two seconds",
   stale: "Stale since",
-  past: "As it was at",
+  past: "As of",
   now: "Back to now",
   noPlan: "No active plan: run jeffrey rollout start",
   inStage: "in this stage",
@@ -52,11 +52,11 @@ const en = {
   low_confidence: "Low confidence",
   rule_applied: "Rule applied",
   mean_confidence: "Mean confidence",
-  bad: "Bad verdicts",
+  bad: "Bad feedback",
   shadows: "Shadow agrees",
   ofRequests: "of requests:",
   ofAnswers: "of answers:",
-  ofVerdicts: "of verdicts:",
+  ofVerdicts: "of feedback:",
   ofShadows: "of shadows:",
   share: "Canary's share",
   png: "PNG",
@@ -99,7 +99,7 @@ const fr = {
   gates: "Portes",
   gate: "Porte",
   does: "Effet",
-  verdict: "Dit",
+  verdict: "Verdict",
   value: "Valeur",
   limit: "Limite",
   samples: "Échantillon",

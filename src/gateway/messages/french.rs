@@ -111,8 +111,7 @@ fn notification_text(alert: &RolloutAlert) -> Option<String> {
         RolloutAlert::CommandRefused(_) => return None,
         RolloutAlert::RolledBack(cause) => format!("retiré : {}", describe_cause(cause)),
         RolloutAlert::StableOutsideLimits => {
-            "retenu : le système existant est lui-même hors des limites du plan"
-                .to_owned()
+            "retenu : le système existant est lui-même hors des limites du plan".to_owned()
         }
         RolloutAlert::AdvanceBlocked(blocked_by) => {
             format!("retenu : {}", describe_blocked(blocked_by))
