@@ -17,7 +17,7 @@ use jeffrey_terms::Share;
 pub const LATENCY_BOUNDS_MS: [u64; 11] =
     [5, 10, 25, 50, 100, 200, 500, 1_000, 2_500, 5_000, 10_000];
 
-/// Name, type and help text of each metric family, sorted by name.
+/// Name, type and help text of each metric family, in the order of the output.
 const METRIC_FAMILIES: [(&str, &str, &str); 20] = [
     (
         "jeffrey_predictions_total",
@@ -219,8 +219,8 @@ pub struct LatencyHistogram {
     pub sum_ms: u64,
 }
 
-/// Groups the event store's totals by metric family, sorted by name. Only the histogram's family is
-/// present without a series.
+/// Groups the event store's totals by metric family, in the order of `METRIC_FAMILIES`. Only
+/// the histogram's family is present without a series.
 pub fn group_by_family(totals: &[(String, u64)]) -> Vec<MetricFamily<'_>> {
     let mut series_by_name: BTreeMap<&str, Vec<(MetricLabels<'_>, u64)>> = BTreeMap::new();
     let mut histograms: BTreeMap<MetricLabels<'_>, LatencyHistogram> = BTreeMap::new();

@@ -213,7 +213,7 @@ pub enum Metric {
 }
 
 impl Metric {
-    /// All metrics, sorted by name.
+    /// All metrics, in the order of messages that list them.
     pub const ALL: [Self; 13] = [
         Self::Errors,
         Self::FailedOpen,

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
 use super::progress::Progress;
-use super::rollout::{GatewayClient, Standing};
+use super::rollout::{GatewayClient, ReleaseStatus};
 use super::table::format_3_decimals;
 use super::{CliError, ExitStatus, print_json};
 use jeffrey_edge::gateway::messages::{DecisionSummary, format_utc_minute, summarize_entry};
@@ -41,7 +41,7 @@ pub(super) struct ReportArguments {
 
 pub(super) fn run(arguments: &ReportArguments) -> Result<ExitStatus, CliError> {
     let gate = GatewayClient::new(&arguments.gateway)?;
-    let status: Standing = serde_json::from_value(gate.fetch_status()?)?;
+    let status: ReleaseStatus = serde_json::from_value(gate.fetch_status()?)?;
     let now = status.now().unwrap_or_else(super::token::wall_clock_now);
     let week = MinuteRange::week_ending_at(now.0 / 60_000);
     let days: Vec<MinuteRange> = week.days().collect();

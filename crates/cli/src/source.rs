@@ -12,6 +12,7 @@ use serde::Deserialize;
 use ureq::Agent;
 
 use crate::loadtest::client::build_agent;
+use crate::rollout::ADMIN_TOKEN_VARIABLE;
 use crate::{CliError, rows};
 
 /// Byte stream of log lines.
@@ -159,8 +160,6 @@ impl BufRead for EventPages {
     }
 }
 
-/// Environment variable with the token that may read events.
-const ADMIN_TOKEN_VARIABLE: &str = "JEFFREY_ADMIN_TOKEN";
 /// Events per page; the gateway returns no more.
 const EVENTS_PER_PAGE: u64 = 10_000;
 /// Largest page that is read, in bytes; far above the size of [`EVENTS_PER_PAGE`] events.

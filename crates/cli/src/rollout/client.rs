@@ -20,7 +20,8 @@ use jeffrey_edge::gateway::minute_stats::TotalsByCohort;
 use jeffrey_edge::gateway::weekly_report::MinuteRange;
 use jeffrey_edge::rollout::controller::HistoryEntry;
 
-const ADMIN_TOKEN_VARIABLE: &str = "JEFFREY_ADMIN_TOKEN";
+/// Environment variable with the token for commands and events.
+pub(crate) const ADMIN_TOKEN_VARIABLE: &str = "JEFFREY_ADMIN_TOKEN";
 const VIEWER_TOKEN_VARIABLE: &str = "JEFFREY_VIEWER_TOKEN";
 
 /// Longest duration of one request. The gateway may wait five seconds for its traffic increase

@@ -19,9 +19,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-pub(super) use self::client::GatewayClient;
-pub(super) use self::show::ReleaseStatus as Standing;
-use self::show::ReleaseStatus;
+pub(super) use self::client::{ADMIN_TOKEN_VARIABLE, GatewayClient};
+pub(super) use self::show::ReleaseStatus;
 use super::duration::parse_duration;
 use super::progress::monotonic_now;
 use super::{CliError, ExitStatus};
