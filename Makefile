@@ -41,7 +41,7 @@ help: ## list the commands
 
 .PHONY: dev
 dev: workers ## build and run everything: gateway on 8787, model worker on 8788, mock legacy system on 8789 (SHARE=10%)
-	exec node stand-in/dev.js --share $(SHARE)
+	exec node scripts/dev.js --share $(SHARE)
 
 .PHONY: test
 test: workers build/native.stamp tests/.venv/stamp | chromium prometheus ## run all checks and tests
@@ -51,13 +51,13 @@ test: workers build/native.stamp tests/.venv/stamp | chromium prometheus ## run 
 build: target/release/jeffrey ## build the command line, target/release/jeffrey
 
 .PHONY: workers
-workers: $(OUT)/gate/index.js $(OUT)/model/index.js $(OUT)/www/index.html $(OUT)/pages/dashboard/index.html $(OUT)/wasm-tests.wasm ## build both workers, the playground and the dashboard into build/
+workers: $(OUT)/gateway/index.js $(OUT)/model/index.js $(OUT)/www/index.html $(OUT)/pages/dashboard/index.html $(OUT)/wasm-tests.wasm ## build both workers, the playground and the dashboard into build/
 
 .PHONY: bench
 bench: node_modules/.stamp tests/bench/.venv/stamp | chromium nginx ## measure speed, start, memory, size, gateway overhead and pages, beside their peers (ten minutes)
 	$(MAKE) PROFILE=edge workers
 	node tests/bench/run.js
-	node tests/bench/gate.js
+	node tests/bench/gateway.js
 	$(MAKE) target/release/jeffrey
 	node tests/bench/telemetry.js
 	$(MAKE) build/native.stamp
@@ -71,10 +71,10 @@ timings: need-node ## measure each build from nothing in a fresh clone (ten minu
 wasm-build-command:
 	@echo $(WASM_BUILD)
 
-.PHONY: prove
-prove: target/release/jeffrey build/native.stamp workers ## test the gates' statistics and soak the gateway for an hour; writes docs/proof.md and docs/soak.md (an hour and a half)
-	node tests/prove/run.js
-	node tests/prove/soak.js
+.PHONY: acceptance
+acceptance: target/release/jeffrey build/native.stamp workers ## test the gates' statistics and soak the gateway for an hour; writes docs/proof.md and docs/soak.md (an hour and a half)
+	node tests/acceptance/run.js
+	node tests/acceptance/soak.js
 
 .PHONY: train
 train: training/.venv/stamp ## train models/ID from DATA and BASE (EXTRA=file.csv adds rows); see training/README.md
@@ -190,9 +190,9 @@ $(OUT)/browser/jeffrey_edge.js: $(OUT)/wasm.stamp $(BINDGEN)
 
 # A worker: its wasm module, and its entry bundled into one file. The runtime does not know `import source` yet, so sed
 # replaces it by `import`.
-$(OUT)/gate/index.js: WORKER := gateway-worker
+$(OUT)/gateway/index.js: WORKER := gateway-worker
 $(OUT)/model/index.js: WORKER := model-worker
-$(OUT)/gate/index.js $(OUT)/model/index.js: $(OUT)/%/index.js: $(OUT)/wasm.stamp $(BINDGEN) node_modules/.stamp \
+$(OUT)/gateway/index.js $(OUT)/model/index.js: $(OUT)/%/index.js: $(OUT)/wasm.stamp $(BINDGEN) node_modules/.stamp \
 		crates/wasm-host/recovery.js crates/gateway-worker/entry.js crates/model-worker/entry.js
 	rm -rf $(@D)
 	$(BINDGEN) worker index $(WASM_DIR)/$(subst -,_,$(WORKER)).wasm $(@D)/bindgen

@@ -50,21 +50,21 @@ function main() {
   if (!/^[a-z0-9]{0,20}$/.test(values.suffix)) fail(2, `--suffix of ${values.suffix} is not up to 20 lower-case letters or digits`);
   const secret = SECRETS.find((name) => variables.has(name));
   if (secret) fail(2, `${file} has ${secret}: a secret is set with \`wrangler secret put\`, not in a file`);
-  for (const worker of ["gate", "model"]) {
+  for (const worker of ["gateway", "model"]) {
     if (!existsSync(join(ROOT, build, worker, "index.js"))) fail(2, `${build}/${worker}/index.js is missing: make PROFILE=edge workers`);
   }
   if (!dry && !process.env.CLOUDFLARE_API_TOKEN) fail(2, "CLOUDFLARE_API_TOKEN is not set: docs/operate.md lists the permissions that it needs");
 
   const suffix = (env === "production" ? "" : `-${env}`) + (values.suffix && `-${values.suffix}`);
-  const [model, gate] = configs(suffix, build, variables);
+  const [model, gateway] = configs(suffix, build, variables);
   const step = stepper(dry);
   step("the release checks of the model", () => run("jeffrey validate", [join(ROOT, jeffrey()), "validate"]));
   for (const queue of QUEUES.map((name) => name + suffix)) {
     step(`queue ${queue}, unless it is there`, () => dry || createQueue(queue));
   }
   step(`model worker jeffrey-model${suffix}`, () => wrangler("deploy", "--config", model, ...(dry ? ["--dry-run"] : [])));
-  step(`gate jeffrey-gateway${suffix}, with its objects' migrations`, () => wrangler("deploy", "--config", gate, ...(dry ? ["--dry-run"] : [])));
-  step("the gate's secrets", () => dry || secretsOf(gate));
+  step(`gateway jeffrey-gateway${suffix}, with its objects' migrations`, () => wrangler("deploy", "--config", gateway, ...(dry ? ["--dry-run"] : [])));
+  step("the gateway's secrets", () => dry || secretsOf(gateway));
   console.log(dry
     ? `\nNothing was changed at Cloudflare. To deploy, set CLOUDFLARE_API_TOKEN and run \`make deploy ENV=${env}\`.`
     : `\nDeployed. The traffic share is unchanged. Next, with the gateway's URL:\n  jeffrey validate --post URL/_jeffrey\n  jeffrey rollout start --plan rollout.toml --gateway URL/_jeffrey`);
@@ -121,12 +121,12 @@ function configs(suffix, build, variables) {
   const bound = service ? `\n[[services]]\nbinding = "LEGACY"\nservice = ${JSON.stringify(service)}\n` : "";
   const vars = [...variables].filter(([name]) => name !== SERVICE).map(([name, value]) => `${name} = ${JSON.stringify(value)}\n`).join("");
   const release = variables.has("RELEASE") ? "" : "$1";
-  const gate = replaced(named(readFileSync(join(ROOT, "wrangler.toml"), "utf8")), [
-    ['"build/gate/index.js"', JSON.stringify(join(ROOT, build, "gate/index.js"))],
+  const gateway = replaced(named(readFileSync(join(ROOT, "wrangler.toml"), "utf8")), [
+    ['"build/gateway/index.js"', JSON.stringify(join(ROOT, build, "gateway/index.js"))],
     ['"build/pages"', JSON.stringify(join(ROOT, build, "pages"))],
     [/^\[vars\]\n(RELEASE = .*\n)/m, `[vars]\n${release}${vars.replaceAll("$", "$$$$")}`],
   ]);
-  return [write("wrangler.model.toml", model), write("wrangler.toml", gate + bound)];
+  return [write("wrangler.model.toml", model), write("wrangler.toml", gateway + bound)];
 }
 
 /** @param {string} text @param {[string | RegExp, string][]} pairs */

@@ -9,7 +9,7 @@ import { dirname, join } from "node:path";
 /** Extracted texts, with the line numbers of their sources. */
 const WORK = "build/prose";
 const BINARY = "target/debug/jeffrey";
-/** Pages that `make prove` writes, with the terms of their commit. */
+/** Pages that `make acceptance` writes, with the terms of their commit. */
 const RESULTS = ["docs/proof.md", "docs/soak.md"];
 
 const tracked = execFileSync("git", ["ls-files", "*.md", "*.rs"], { encoding: "utf8" }).trim().split("\n");

@@ -41,7 +41,7 @@ const sessions = [
   { name: "sizes", command: ["node", "tests/size.js"] },
   { name: "model worker in workerd", command: ["node", "--test", "--test-concurrency=2", ...tests("worker")] },
   // Two files at once: each waits more than it computes, and has its own ports, state and registry.
-  { name: "gateway in workerd", command: ["node", "--test", "--test-concurrency=2", ...tests("gate")] },
+  { name: "gateway in workerd", command: ["node", "--test", "--test-concurrency=2", ...tests("gateway")] },
   { name: "page in Chromium", command: ["node", "--test", "--test-concurrency=1", ...tests("browser")] },
   { name: "release checks of the model", command: ["target/debug/jeffrey", "validate"] },
   {

@@ -17,7 +17,7 @@ const wasmIn = (folder) => {
 // than the shipped one.
 check("model worker", wasmIn("build/model"), 8 * MB);
 // The gateway must not contain the classifier, which would add about a megabyte.
-check("gateway", wasmIn("build/gate"), 0.8 * MB);
+check("gateway", wasmIn("build/gateway"), 0.8 * MB);
 const page = wasmIn("build/browser");
 // Without the model, which the page loads separately.
 check("page", page, 2.5 * MB);

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { chromium } from "playwright-core";
 
-import { SECRETS } from "../support/gate.js";
+import { SECRETS } from "../support/gateway.js";
 import { planOf, startRollout, validation } from "../support/rollout.js";
 import { BUILD, WORK } from "./files.js";
 import { quantile } from "./stats.js";

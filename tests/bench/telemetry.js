@@ -8,7 +8,7 @@ import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { readFileSync, readdirSync } from "node:fs";
 import { once } from "node:events";
-import { SECRETS, startGate, until } from "../support/gate.js";
+import { SECRETS, startGateway, until } from "../support/gateway.js";
 import { BUILD } from "./files.js";
 import { quantile } from "./stats.js";
 
@@ -82,7 +82,7 @@ async function analyzed() {
 
 /** Returns the seconds from the first event in the queue to the last one in the event store. */
 async function consumed() {
-  const gate = await startGate({ LOG_EVENTS: "off" }, { model: "none", build: BUILD, feeder: "jeffrey-events" });
+  const gate = await startGateway({ LOG_EVENTS: "off" }, { model: "none", build: BUILD, feeder: "jeffrey-events" });
   try {
     const standing = async () => /** @type {any} */ (await (await gate.own("/v1/sinks", { token: SECRETS.JEFFREY_VIEWER_TOKEN })).json());
     // A first batch, so that the figure excludes the start.
@@ -107,8 +107,8 @@ async function costs() {
     .replace(/^\[\[queues\.(producers|consumers)\]\]\n(?:\w+ = .*\n)*/gm, "")
     .replace('[[durable_objects.bindings]]\nname = "EVENT_STORE"\nclass_name = "EventStoreObject"\n', "");
   const gates = {
-    on: await startGate(variables, { model: "none", build: BUILD }),
-    off: await startGate(variables, { model: "none", build: BUILD, configure: none }),
+    on: await startGateway(variables, { model: "none", build: BUILD }),
+    off: await startGateway(variables, { model: "none", build: BUILD, configure: none }),
   };
   const events = async () => /** @type {any} */ (await (await gates.on.own("/v1/sinks", { token: SECRETS.JEFFREY_VIEWER_TOKEN })).json()).events;
   try {

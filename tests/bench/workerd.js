@@ -5,7 +5,7 @@ import { copyFileSync, mkdirSync, rmSync } from "node:fs";
 import { Agent, request } from "node:http";
 import { basename } from "node:path";
 
-import { WRANGLER_ENV } from "../../stand-in/wrangler-env.js";
+import { WRANGLER_ENV } from "../../scripts/wrangler-env.js";
 import { BUILD, MODEL_FILES, MODEL_WORKER, WORK, golden } from "./files.js";
 import { start } from "./processes.js";
 import { quantile, spread } from "./stats.js";

@@ -6,7 +6,7 @@ import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { PATIENCE_MS, SECRETS, startGate, until } from "../support/gate.js";
+import { PATIENCE_MS, SECRETS, startGateway, until } from "../support/gateway.js";
 import { planOf, startRollout, validation } from "../support/rollout.js";
 import { strings } from "../../www/dashboard/strings.js";
 import { close, closeAll, open, skip, violations } from "./host.js";
@@ -101,7 +101,7 @@ describe("the dashboard", { skip, timeout: 4 * PATIENCE_MS }, () => {
     }
     // No file of the dashboard shadows a path of the legacy system.
     assert.equal((await fetch(`${gate.origin}/app.js`)).status, 404);
-    assert.match(await (await fetch(`${gate.origin}/index.html`)).text(), /stand-in|v2\.4\.2/i);
+    assert.match(await (await fetch(`${gate.origin}/index.html`)).text(), /mock legacy|v2\.4\.2/i);
   });
 
   test("a wrong token is refused, and a viewer's token cannot send a command", async () => {
@@ -207,7 +207,7 @@ describe("the dashboard", { skip, timeout: 4 * PATIENCE_MS }, () => {
 
   test("after a restart of the gateway the page continues by itself, with the earlier history", async () => {
     const state = await mkdtemp(join(tmpdir(), "jeffrey-dashboard-"));
-    const begin = () => startGate({ LOG_EVENTS: "off", INITIAL_SHARE: "0%" }, { model: "none", state });
+    const begin = () => startGateway({ LOG_EVENTS: "off", INITIAL_SHARE: "0%" }, { model: "none", state });
     let other = await begin();
     const wish = async (/** @type {object} */ body) => {
       const response = await other.own("/v1/admin/rollout", { token: ADMIN, method: "POST", body: JSON.stringify({ actor: "test", ...body }) });

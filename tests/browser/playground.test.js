@@ -7,8 +7,8 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { names, strings } from "../../www/strings.js";
 import { at, put } from "../../www/pointer.js";
-import { PATIENCE_MS, startGate } from "../support/gate.js";
-import { buckets } from "../support/gate-calls.js";
+import { PATIENCE_MS, startGateway } from "../support/gateway.js";
+import { buckets } from "../support/gateway-calls.js";
 import { close, closeAll, inNode, open, reach, shows, skip, violations } from "./host.js";
 
 const ROWS = 10_000;
@@ -23,7 +23,7 @@ test("a JSON pointer reads and writes as RFC 6901 defines", () => {
 });
 
 describe("the playground", { skip, timeout: 4 * PATIENCE_MS }, () => {
-  /** @type {Awaited<ReturnType<typeof startGate>>} */
+  /** @type {Awaited<ReturnType<typeof startGateway>>} */
   let gate;
   /** @type {Awaited<ReturnType<typeof inNode>>} */
   let node;
@@ -31,7 +31,7 @@ describe("the playground", { skip, timeout: 4 * PATIENCE_MS }, () => {
   let folder;
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), "jeffrey-playground-"));
-    gate = await startGate({ INITIAL_SHARE: "50%", PLAYGROUND: "on", SUBJECT_COOKIE: "off" });
+    gate = await startGateway({ INITIAL_SHARE: "50%", PLAYGROUND: "on", SUBJECT_COOKIE: "off" });
     node = await inNode();
   });
   after(async () => {

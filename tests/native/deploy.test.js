@@ -29,8 +29,8 @@ test("a dry run builds both workers for their environment, the model worker firs
     "queue jeffrey-events-staging, unless it is there",
     "queue jeffrey-events-dead-staging, unless it is there",
     "model worker jeffrey-model-staging",
-    "gate jeffrey-gateway-staging, with its objects' migrations",
-    "the gate's secrets",
+    "gateway jeffrey-gateway-staging, with its objects' migrations",
+    "the gateway's secrets",
   ]);
   assert.equal(staging.stdout.match(/--dry-run: exiting now/g)?.length, 2);
   for (const binding of [/EVENTS \(jeffrey-events-staging\)/, /MODEL \(jeffrey-model-staging\)/, /ROLLOUT \(RolloutObject\)/, /LEGACY_ORIGIN \("https:\/\/old\.example"\)/]) {
@@ -58,7 +58,7 @@ test("a wrong flag or variable is refused before any step, with a message that n
     [["--env", "staging", "--dry-run"], "LOG_TEXT_PREVIEW=on\n", /has no LEGACY_ORIGIN/],
     [["--env", "staging", "--dry-run"], "LEGACY_ORIGIN=https://x.example\nJEFFREY_KEY=abc\n", /has JEFFREY_KEY: a secret is set with `wrangler secret put`/],
     [["--env", "staging", "--dry-run"], "# words\nlegacy = x\n", /line 2 is not NAME=value/],
-    [["--env", "staging", "--dry-run", "--build", "build/none"], undefined, /^build\/none\/gate\/index\.js is missing: make PROFILE=edge workers$/m],
+    [["--env", "staging", "--dry-run", "--build", "build/none"], undefined, /^build\/none\/gateway\/index\.js is missing: make PROFILE=edge workers$/m],
     [["--environment", "staging"], undefined, /--environment/],
     [["--env", "staging", "--dry-run", "--suffix", "E2!"], undefined, /^--suffix of E2! is not up to 20/m],
   ])) {

@@ -1,9 +1,9 @@
-// Runs the rows of `make prove` with fewer runs, the same arguments and the same seed.
+// Runs the rows of `make acceptance` with fewer runs, the same arguments and the same seed.
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { TABLES } from "../prove/rows.js";
-import { simulate } from "../prove/simulate.js";
+import { TABLES } from "../acceptance/rows.js";
+import { simulate } from "../acceptance/simulate.js";
 
 const PROGRAM = "target/debug/jeffrey";
 

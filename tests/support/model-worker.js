@@ -4,7 +4,7 @@ import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { existsSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { front, startDoor } from "./front.js";
+import { front, startDoor } from "./host-router.js";
 import { ROOT, replaced, startWrangler } from "./wrangler.js";
 
 export { PATIENCE_MS, post, signal, until } from "./wrangler.js";
@@ -40,7 +40,7 @@ export async function startModelWorkers(wanted) {
     // Other tests cover the page.
     await mkdir(join(files, "www"));
     const all = /** @type {[Name, { variables?: Record<string, string>, folder?: string }][]} */ (Object.entries(wanted));
-    /** @type {import("./front.js").Routes} */
+    /** @type {import("./host-router.js").Routes} */
     const routes = {};
     const mains = [];
     const configs = [];

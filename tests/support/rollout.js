@@ -1,8 +1,8 @@
 // A gateway's rollout with TIME_SCALE 60: its plan, its traffic and its commands.
 
 import { execFileSync, spawn } from "node:child_process";
-import { SECRETS, startGate, until } from "./gate.js";
-import { JEFFREY } from "./gate-calls.js";
+import { SECRETS, startGateway, until } from "./gateway.js";
+import { JEFFREY } from "./gateway-calls.js";
 import { startTraffic } from "./traffic.js";
 
 export const PACE = 60;
@@ -68,10 +68,10 @@ export function validation() {
   return JSON.parse(execFileSync(JEFFREY, ["validate", "--json"], { encoding: "utf8" }));
 }
 
-/** @typedef {import("./gate.js").GateOptions & import("./gate.js").SessionOptions} Options */
+/** @typedef {import("./gateway.js").GatewayOptions & import("./gateway.js").SessionOptions} Options */
 
 /**
- * Variables and options for `startGates`: a gateway with scaled time and a model that fails on demand.
+ * Variables and options for `startGateways`: a gateway with scaled time and a model that fails on demand.
  *
  * @param {Record<string, string>} [variables] @param {Options} [options]
  * @returns {[Record<string, string>, Options]}
@@ -85,12 +85,12 @@ export const walkable = (variables = {}, options = {}) =>
  * @param {Record<string, string>} [variables] @param {Options} [options]
  */
 export async function startRollout(variables, options) {
-  const gate = await startGate(...walkable(variables, options));
+  const gate = await startGateway(...walkable(variables, options));
   const walked = walk(gate);
   return { ...walked, stop: () => walked.stop().finally(gate.stop) };
 }
 
-/** Sends traffic to a gateway until it is stopped, and returns the gateway with methods for its rollout. @param {import("./gate.js").Gate} gate */
+/** Sends traffic to a gateway until it is stopped, and returns the gateway with methods for its rollout. @param {import("./gateway.js").Gate} gate */
 export function walk(gate) {
   const { traffic, stop } = startTraffic(gate.origin, { rate: 25 });
   const json = async (/** @type {Response} */ response) => ({ status: response.status, json: /** @type {any} */ (await response.json()) });

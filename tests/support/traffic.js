@@ -1,7 +1,7 @@
 // Repeated calls of a fixed set of users, with counts of their results.
 
-import { TEXT } from "./gate-calls.js";
-import { ask } from "./raw.js";
+import { TEXT } from "./gateway-calls.js";
+import { ask } from "./raw-http.js";
 
 const USERS = 600;
 /** Most calls in progress at once. */

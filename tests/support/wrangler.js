@@ -6,7 +6,7 @@ import { existsSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { WRANGLER_ENV } from "../../stand-in/wrangler-env.js";
+import { WRANGLER_ENV } from "../../scripts/wrangler-env.js";
 
 export const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 

@@ -1,0 +1,31 @@
+// Runs one row of the proof with a `jeffrey` binary.
+
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { SEED } from "./rows.js";
+
+/**
+ * @param {string} program
+ * @param {import("./rows.js").Row} row
+ * @param {{ runs: number, plot?: string }} options
+ * @returns {import("./rows.js").Report}
+ */
+export function simulate(program, row, { runs, plot }) {
+  const folder = mkdtempSync(join(tmpdir(), "jeffrey-acceptance-"));
+  try {
+    const given = ["simulate", ...row.arguments.split(" "), "--runs", `${runs}`, "--seed", `${SEED}`, "--json"];
+    if (row.plan) {
+      const file = join(folder, "plan.toml");
+      writeFileSync(file, `[[stage]]\nshare = "10%"\n${row.plan}`);
+      given.push("--plan", file);
+    }
+    if (plot) given.push("--plot", plot);
+    const { status, stdout, stderr, error } = spawnSync(program, given, { encoding: "utf8", maxBuffer: 1 << 26, stdio: ["ignore", "pipe", "pipe"] });
+    if (error || status !== 0) throw new Error(`${given.join(" ")}: ${error ?? `${status}\n${stderr}`}`);
+    return JSON.parse(stdout);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,88 @@
+// `make dev` as a user runs it: all servers start, the printed commands work, and Ctrl-C ends all processes.
+
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { PATIENCE_MS, until } from "../support/gateway.js";
+import { freePorts } from "../support/ports.js";
+import { ROOT, startAlone } from "../support/wrangler.js";
+
+/** @param {string[]} args */
+function dev(args) {
+  const child = spawn(process.execPath, ["scripts/dev.js", ...args], { cwd: ROOT, stdio: ["ignore", "pipe", "pipe"] });
+  let printed = "";
+  for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => (printed += chunk));
+  return { child, printed: () => printed, ended: once(child, "exit") };
+}
+
+test("make dev starts all three servers, names a port in use, and Ctrl-C ends all of them", { timeout: PATIENCE_MS }, async () => {
+  const state = await mkdtemp(join(tmpdir(), "jeffrey-dev-"));
+  const [gateway, model, legacy, another] = await freePorts(4);
+  const args = ["--gateway-port", `${gateway}`, "--model-port", `${model}`, "--legacy-port", `${legacy}`, "--share", "100%", "--state", state];
+  const world = await startAlone(async () => {
+    const world = dev(args);
+    try {
+      await until(() => world.printed().includes("Ctrl-C ends all of them"), world.printed);
+    } catch (error) {
+      if (world.child.kill("SIGTERM")) await world.ended;
+      throw error;
+    }
+    return world;
+  });
+  try {
+    const body = JSON.stringify({ text: "Je suis furieux !", user_id: "bob" });
+    const init = { method: "POST", headers: { "content-type": "application/json" }, body };
+    const direct = await (await fetch(`http://localhost:${legacy}/predict`, init)).json();
+    assert.equal(direct.encoder, "multilingual-e5-large");
+    // The model worker starts with its first call, so the first responses may be fallbacks.
+    const canary = await until(async () => {
+      const answer = await fetch(`http://localhost:${gateway}/predict`, init);
+      assert.equal(answer.status, 200);
+      const { encoder } = await answer.json();
+      return encoder === "e1-small" && answer;
+    });
+    assert.equal(canary.headers.get("x-jeffrey-cohort"), "canary");
+    assert.equal((await fetch(`http://localhost:${model}/health`)).status, 200);
+
+    // Runs the printed commands with the secrets of `.dev.vars`.
+    const secrets = Object.fromEntries((await readFile(join(ROOT, ".dev.vars"), "utf8")).split("\n").filter((line) => /^\w/.test(line)).map((line) => line.split("=")));
+    assert.deepEqual(new Set(Object.values(secrets)).size, 4, "each a random one of its own");
+    for (const secret of Object.values(secrets)) assert.ok(/^[\w-]{32}$/.test(secret) && !world.printed().includes(secret));
+    const [, viewer_of] = /rollout -H "authorization: (Bearer \$\w+)"/.exec(world.printed()) ?? [];
+    const [, admin_of, change] = /share -H "authorization: (Bearer \$\w+)" -d '(.+?)'/.exec(world.printed()) ?? [];
+    const [viewer, admin] = [viewer_of, admin_of].map((text) => text.replace(/\$(\w+)/, (_, name) => secrets[name]));
+    const own = `http://localhost:${gateway}/_jeffrey/v1`;
+    assert.equal((await (await fetch(`${own}/rollout`, { headers: { authorization: viewer } })).json()).share_basis_points, 10_000);
+    const changed = await fetch(`${own}/admin/share`, { method: "PUT", headers: { authorization: admin }, body: change });
+    assert.deepEqual([changed.status, (await changed.json()).share_basis_points], [200, 5_000]);
+    const settings = { method: "PUT", body: '{"latency_ms":250,"error_rate":0.05}' };
+    assert.equal((await fetch(`http://localhost:${legacy}/_mock-legacy/settings`, settings)).status, 200);
+
+    const second = dev(["--gateway-port", `${gateway}`, "--model-port", `${another}`, "--legacy-port", `${another}`, "--state", state]);
+    assert.deepEqual(await second.ended, [2, null]);
+    assert.equal(second.printed(), `port ${gateway} for gateway is taken: choose another with --gateway-port\n`);
+
+    world.child.kill("SIGINT");
+    assert.deepEqual(await world.ended, [0, null]);
+    for (const port of [gateway, model, legacy]) await assert.rejects(fetch(`http://127.0.0.1:${port}/health`), `port ${port} is answered`);
+  } finally {
+    if (world.child.kill("SIGTERM")) await world.ended;
+    await rm(state, { recursive: true, force: true });
+  }
+});
+
+test("make dev names an unknown flag and a flag with an invalid value", async () => {
+  for (const [args, expected] of /** @type {[string[], RegExp][]} */ ([
+    [["--gateway-port", "70000"], /^--gateway-port of 70000 is not a port from 1 to 65535$/m],
+    [["--legacy-port", "x"], /^--legacy-port of x is not a port/m],
+    [["--prot", "1"], /--prot/],
+  ])) {
+    const { ended, printed } = dev(args);
+    assert.deepEqual(await ended, [2, null]);
+    assert.match(printed(), expected);
+  }
+});
