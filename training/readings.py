@@ -5,6 +5,11 @@ the upstream id if the source has ids, say where to find the line again. `draw_t
 those that a source itself labels with a class that is rare in the random part. These lines belong to `real` too, but only for
 figures of single classes, not for figures of the natural mix.
 
+`pool` writes texts to `work/readings/pool.jsonl`, to be classified by the shipped model: `jeffrey classify --json --input-format
+ndjson - < pool.jsonl > predictions.jsonl`. `draw_chosen` reads these predictions and writes `read/chosen.tsv`: lines of pairs to whose
+two languages the model gives different labels, and lines with a low margin between the two highest scores. The model chooses only
+which lines are read; no reader sees its labels. These lines are for training.
+
 The part `real` is sealed: it was drawn before any reading. Its lines and their twins must stay out of training, but no training
 step reads `read/` yet. `choices` is for settings and `train` for training. `pilot` is for tests of the guide, then for training.
 
@@ -13,7 +18,7 @@ Up to 8 lines of a batch of 160 come twice, and 8 GoEmotions rows with labels by
 adds them to `read/votes.tsv`. `disputed` writes the lines on which the two passes differ, for a third reader. `agreement` prints
 Cohen's kappa of the passes.
 
-Usage: `python -m training.readings draw|draw_thin|batches|collect|disputed|agreement --data DIR`. The guide of the readers is
+Usage: `python -m training.readings draw|draw_thin|pool|draw_chosen|batches|collect|disputed|agreement --data DIR`. The guide of the readers is
 `read/guide.md`.
 """
 
@@ -32,6 +37,7 @@ from .text import LABELS, normalise
 
 FOLDER = ROOT / "training" / "read"
 RANDOM, THIN, VOTES = FOLDER / "random.tsv", FOLDER / "thin.tsv", FOLDER / "votes.tsv"
+CHOSEN = FOLDER / "chosen.tsv"
 BATCHES = WORK / "readings"
 SEED = 20261128
 ANSWERS = [*LABELS, "unclear"]
@@ -51,6 +57,13 @@ THIN_QUOTAS = {
            "xed_en": {"disgust": 60, "surprise": 60, "fear": 50, "sadness": 50}},
 }
 """Lines per source and per label of that source, for the classes that have fewer than forty rows in `real`."""
+
+POOL = {"xed_fr": 12_500, "tatoeba": 40_000, "goemotions_train": 10_000, "xed_en": 10_000, "banking77": 5_000}
+"""Lines of each source that the model classifies for `draw_chosen`; `tatoeba` counts pairs."""
+DIFFERENT = {"fr": {"tatoeba_fr": 1700, "xed_fr": 700}, "en": {"tatoeba_en": 800, "xed_en": 400}}
+"""Lines of each source whose translation gets another label."""
+LOW_MARGIN = {"fr": {"xed_fr": 600, "tatoeba_fr": 600}, "en": {"goemotions_train": 300, "xed_en": 100, "tatoeba_en": 100, "banking77": 100}}
+"""Lines of each source among the tenth with the lowest margin."""
 
 BATCH, REPEATS, CONTROLS = 160, 8, 8
 CHARACTERS_MAX = 400
@@ -124,9 +137,52 @@ def draw_thin(data: Path) -> None:
     print(f"{len(rows)} lines:", dict(sorted(Counter(r[1:3] for r in rows).items())))
 
 
+def pool(data: Path) -> None:
+    """Writes the lines to classify, without drawn ones, each with its key as `id`."""
+    chance = random.Random(SEED + 2)
+    taken = {row["key"] for row in drawn_lines()}
+    lines = {name: [text for _, text in rows if key(text) not in taken] for name, rows in pools(data).items() if name in POOL}
+    lines["tatoeba"] = [pair for pair in sources.pairs(data, "tatoeba_en_fr") if not {key(pair[0]), key(pair[1])} & taken]
+    chosen = {name: chance.sample(rows, min(POOL[name], len(rows))) for name, rows in sorted(lines.items())}
+    texts = [text for name, rows in chosen.items() for row in rows for text in (row if name == "tatoeba" else [row])]
+    texts += [text for pair in sources.pairs(data, "xed_pairs_en_fr") for text in pair if not {key(pair[0]), key(pair[1])} & taken]
+    BATCHES.mkdir(parents=True, exist_ok=True)
+    unique = {key(text): text for text in texts if len(text) <= CHARACTERS_MAX}
+    with (BATCHES / "pool.jsonl").open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps({"id": k, "text": text}, ensure_ascii=False) + "\n" for k, text in unique.items())
+    print(f"{len(unique)} lines to classify")
+
+
+def draw_chosen(data: Path) -> None:
+    """Draws lines for training by the model's predictions, once; raises `SystemExit` if they exist."""
+    if CHOSEN.exists():
+        raise SystemExit(f"{CHOSEN} is there; another draw needs another file")
+    chance = random.Random(SEED + 3)
+    with (BATCHES / "predictions.jsonl").open(encoding="utf-8") as file:
+        top = {row["id"]: row["top2"] for row in map(json.loads, file)}
+    taken = {row["key"] for row in drawn_lines()}
+    sources_of = {name: dict((key(text), upstream) for upstream, text in rows) for name, rows in pools(data).items()}
+    pairs = [tuple(map(key, pair)) for name in ("tatoeba_en_fr", "xed_pairs_en_fr") for pair in sources.pairs(data, name)]
+    different = {k for pair in pairs if all(k in top for k in pair) and top[pair[0]][0][0] != top[pair[1]][0][0] for k in pair}
+    rows = []
+    for part, quotas in (("different", DIFFERENT), ("low-margin", LOW_MARGIN)):
+        for lang, counts in quotas.items():
+            for source, count in counts.items():
+                free = sorted(k for k in sources_of[source] if k in top and k not in taken)
+                if part == "low-margin":
+                    free = sorted(free, key=lambda k: top[k][0][1] - top[k][1][1])[:len(free) // 10]
+                else:
+                    free = [k for k in free if k in different]
+                for drawn_key in chance.sample(free, count):
+                    taken.add(drawn_key)
+                    rows.append((drawn_key, lang, source, sources_of[source][drawn_key], part))
+    _write(CHOSEN, ("key", "lang", "source", "id", "part"), sorted(rows))
+    print(f"{len(rows)} lines:", dict(sorted(Counter((r[1], r[4]) for r in rows).items())))
+
+
 def drawn_lines() -> list[dict]:
     """Returns all drawn lines, with key, lang, source, id and part."""
-    return _read(RANDOM) + (_read(THIN) if THIN.exists() else [])
+    return [row for file in (RANDOM, THIN, CHOSEN) if file.exists() for row in _read(file)]
 
 
 def texts(data: Path) -> dict[str, str]:
@@ -142,9 +198,9 @@ def texts(data: Path) -> dict[str, str]:
 def batches(data: Path) -> None:
     """Writes the batches of both passes, each pass in its own random order; `map.json` lists the keys of a batch by number."""
     text = texts(data)
-    stages = {"pilot": "pilot", "real-thin": "thin"}
+    stages = {"pilot": "pilot", "real-thin": "thin", "different": "chosen", "low-margin": "chosen"}
     wanted = {}
-    for stage in ("pilot", "full", "thin"):
+    for stage in ("pilot", "full", "thin", "chosen"):
         for lang in QUOTAS:
             keys = [r["key"] for r in drawn_lines()
                     if r["lang"] == lang and stages.get(r["part"], "full") == stage and r["key"] in text]
@@ -278,7 +334,7 @@ def _write(path: Path, names: tuple, rows: list[tuple]) -> None:
 def main() -> None:
     """Runs the step that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    steps = {"draw": draw, "draw_thin": draw_thin, "batches": batches, "disputed": disputed, "collect": collect, "agreement": agreement}
+    steps = {"draw": draw, "draw_thin": draw_thin, "pool": pool, "draw_chosen": draw_chosen, "batches": batches, "disputed": disputed, "collect": collect, "agreement": agreement}
     parser.add_argument("step", choices=steps)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     arguments = parser.parse_args()
