@@ -25,7 +25,7 @@ file or token is missing or invalid.
 docs/operate.md describes each step and how to undo it.`;
 
 /** Secrets of the gateway; a variables file must not contain one. */
-const SECRETS = ["JEFFREY_KEY", "JEFFREY_OVERRIDE_KEY", "JEFFREY_VIEWER_TOKEN", "JEFFREY_ADMIN_TOKEN"];
+const SECRETS = ["JEFFREY_SIGNING_KEY", "JEFFREY_OVERRIDE_SIGNING_KEY", "JEFFREY_VIEWER_TOKEN", "JEFFREY_ADMIN_TOKEN"];
 /** A service binding, not a variable: the gateway of an earlier release as the legacy system. */
 const SERVICE = "LEGACY_SERVICE";
 const QUEUES = ["jeffrey-events", "jeffrey-events-dead"];
@@ -40,12 +40,12 @@ const options = /** @type {const} */ ({
 });
 
 function main() {
-  const { values } = parsed();
+  const { values } = parseOptions();
   if (values.help) return console.log(HELP);
-  const { env, build, "dry-run": dry } = values;
+  const { env, build, "dry-run": dryRun } = values;
   if (env !== "staging" && env !== "production") fail(2, `--env is ${env ?? "not given"}: staging or production`);
   const file = values.vars ?? `deploy/${env}.vars`;
-  const variables = variablesOf(file);
+  const variables = readVariables(file);
   if (!variables.has("LEGACY_ORIGIN") && !variables.has(SERVICE)) fail(2, `${file} has no LEGACY_ORIGIN: set the address of the legacy system, or LEGACY_SERVICE`);
   if (!/^[a-z0-9]{0,20}$/.test(values.suffix)) fail(2, `--suffix of ${values.suffix} is not up to 20 lower-case letters or digits`);
   const secret = SECRETS.find((name) => variables.has(name));
@@ -53,24 +53,24 @@ function main() {
   for (const worker of ["gateway", "model"]) {
     if (!existsSync(join(ROOT, build, worker, "index.js"))) fail(2, `${build}/${worker}/index.js is missing: make PROFILE=edge workers`);
   }
-  if (!dry && !process.env.CLOUDFLARE_API_TOKEN) fail(2, "CLOUDFLARE_API_TOKEN is not set: docs/operate.md lists the permissions that it needs");
+  if (!dryRun && !process.env.CLOUDFLARE_API_TOKEN) fail(2, "CLOUDFLARE_API_TOKEN is not set: docs/operate.md lists the permissions that it needs");
 
   const suffix = (env === "production" ? "" : `-${env}`) + (values.suffix && `-${values.suffix}`);
-  const [model, gateway] = configs(suffix, build, variables);
-  const step = stepper(dry);
-  step("the release checks of the model", () => run("jeffrey validate", [join(ROOT, jeffrey()), "validate"]));
+  const [modelConfig, gatewayConfig] = writeConfigs(suffix, build, variables);
+  const step = createStepRunner(dryRun);
+  step("the release checks of the model", () => runCommand("jeffrey validate", [join(ROOT, findBinary()), "validate"]));
   for (const queue of QUEUES.map((name) => name + suffix)) {
-    step(`queue ${queue}, unless it is there`, () => dry || createQueue(queue));
+    step(`queue ${queue}, unless it is there`, () => dryRun || createQueue(queue));
   }
-  step(`model worker jeffrey-model${suffix}`, () => wrangler("deploy", "--config", model, ...(dry ? ["--dry-run"] : [])));
-  step(`gateway jeffrey-gateway${suffix}, with its objects' migrations`, () => wrangler("deploy", "--config", gateway, ...(dry ? ["--dry-run"] : [])));
-  step("the gateway's secrets", () => dry || secretsOf(gateway));
-  console.log(dry
+  step(`model worker jeffrey-model${suffix}`, () => runWrangler("deploy", "--config", modelConfig, ...(dryRun ? ["--dry-run"] : [])));
+  step(`gateway jeffrey-gateway${suffix}, with its objects' migrations`, () => runWrangler("deploy", "--config", gatewayConfig, ...(dryRun ? ["--dry-run"] : [])));
+  step("the gateway's secrets", () => dryRun || requireSecrets(gatewayConfig));
+  console.log(dryRun
     ? `\nNothing was changed at Cloudflare. To deploy, set CLOUDFLARE_API_TOKEN and run \`make deploy ENV=${env}\`.`
     : `\nDeployed. The traffic share is unchanged. Next, with the gateway's URL:\n  jeffrey validate --post URL/_jeffrey\n  jeffrey rollout start --plan rollout.toml --gateway URL/_jeffrey`);
 }
 
-function parsed() {
+function parseOptions() {
   try {
     return parseArgs({ options });
   } catch (error) {
@@ -85,7 +85,7 @@ function fail(code, message) {
 }
 
 /** Reads one NAME=value per line; skips blank lines and lines that begin with `#`. @param {string} file */
-function variablesOf(file) {
+function readVariables(file) {
   let text;
   try {
     text = readFileSync(resolve(ROOT, file), "utf8");
@@ -94,91 +94,91 @@ function variablesOf(file) {
   }
   /** @type {Map<string, string>} */
   const variables = new Map();
-  for (const [at, line] of text.split("\n").entries()) {
+  for (const [index, line] of text.split("\n").entries()) {
     if (/^\s*(#.*)?$/.test(line)) continue;
     const [, name, value] = /^([A-Z][A-Z0-9_]*)=(.*)$/.exec(line) ?? [];
-    if (name === undefined) fail(2, `${file} line ${at + 1} is not NAME=value`);
+    if (name === undefined) fail(2, `${file} line ${index + 1} is not NAME=value`);
     variables.set(name, value);
   }
   return variables;
 }
 
 /** Writes both wrangler configurations; returns their paths, the model worker's first. @param {string} suffix @param {string} build @param {Map<string, string>} variables */
-function configs(suffix, build, variables) {
+function writeConfigs(suffix, build, variables) {
   const folder = join(ROOT, "build/deploy", `jeffrey${suffix}`);
   mkdirSync(folder, { recursive: true });
-  const named = (/** @type {string} */ toml) =>
+  const addSuffix = (/** @type {string} */ toml) =>
     ["jeffrey-gateway", "jeffrey-model", "jeffrey-events-dead", "jeffrey-events"].reduce((text, name) => text.replaceAll(`= "${name}"`, `= "${name}${suffix}"`), toml);
-  const write = (/** @type {string} */ name, /** @type {string} */ toml) => {
+  const writeConfig = (/** @type {string} */ name, /** @type {string} */ toml) => {
     writeFileSync(join(folder, name), toml);
     return join(folder, name);
   };
-  const model = replaced(named(readFileSync(join(ROOT, "wrangler.model.toml"), "utf8")), [
+  const model = applyReplacements(addSuffix(readFileSync(join(ROOT, "wrangler.model.toml"), "utf8")), [
     ['"build/model/index.js"', JSON.stringify(join(ROOT, build, "model/index.js"))],
     ['"build/www"', JSON.stringify(join(ROOT, build, "www"))],
   ]);
-  const service = variables.get(SERVICE);
-  const bound = service ? `\n[[services]]\nbinding = "LEGACY"\nservice = ${JSON.stringify(service)}\n` : "";
-  const vars = [...variables].filter(([name]) => name !== SERVICE).map(([name, value]) => `${name} = ${JSON.stringify(value)}\n`).join("");
-  const release = variables.has("RELEASE") ? "" : "$1";
-  const gateway = replaced(named(readFileSync(join(ROOT, "wrangler.toml"), "utf8")), [
+  const legacyService = variables.get(SERVICE);
+  const bindingToml = legacyService ? `\n[[services]]\nbinding = "LEGACY"\nservice = ${JSON.stringify(legacyService)}\n` : "";
+  const varsToml = [...variables].filter(([name]) => name !== SERVICE).map(([name, value]) => `${name} = ${JSON.stringify(value)}\n`).join("");
+  const releaseLine = variables.has("RELEASE") ? "" : "$1";
+  const gateway = applyReplacements(addSuffix(readFileSync(join(ROOT, "wrangler.toml"), "utf8")), [
     ['"build/gateway/index.js"', JSON.stringify(join(ROOT, build, "gateway/index.js"))],
     ['"build/pages"', JSON.stringify(join(ROOT, build, "pages"))],
-    [/^\[vars\]\n(RELEASE = .*\n)/m, `[vars]\n${release}${vars.replaceAll("$", "$$$$")}`],
+    [/^\[vars\]\n(RELEASE = .*\n)/m, `[vars]\n${releaseLine}${varsToml.replaceAll("$", "$$$$")}`],
   ]);
-  return [write("wrangler.model.toml", model), write("wrangler.toml", gateway + bound)];
+  return [writeConfig("wrangler.model.toml", model), writeConfig("wrangler.toml", gateway + bindingToml)];
 }
 
-/** @param {string} text @param {[string | RegExp, string][]} pairs */
-function replaced(text, pairs) {
-  return pairs.reduce((all, [from, to]) => {
-    if (all.search(from) < 0) throw new Error(`the configuration has no ${from}`);
-    return all.replace(from, to);
+/** @param {string} text @param {[string | RegExp, string][]} replacements */
+function applyReplacements(text, replacements) {
+  return replacements.reduce((result, [from, to]) => {
+    if (result.search(from) < 0) throw new Error(`the configuration has no ${from}`);
+    return result.replace(from, to);
   }, text);
 }
 
-/** @param {boolean} dry */
-function stepper(dry) {
+/** @param {boolean} dryRun */
+function createStepRunner(dryRun) {
   let number = 0;
-  return (/** @type {string} */ what, /** @type {() => unknown} */ act) => {
+  return (/** @type {string} */ description, /** @type {() => unknown} */ action) => {
     number += 1;
-    console.log(`\n${number}. ${what}${dry ? " (dry run)" : ""}`);
-    act();
+    console.log(`\n${number}. ${description}${dryRun ? " (dry run)" : ""}`);
+    action();
   };
 }
 
 /** Path of the built binary, the release build first. */
-function jeffrey() {
-  const found = ["target/release/jeffrey", "target/debug/jeffrey"].find((path) => existsSync(join(ROOT, path)));
-  return found ?? fail(2, "target/release/jeffrey is missing: make build");
+function findBinary() {
+  const binary = ["target/release/jeffrey", "target/debug/jeffrey"].find((path) => existsSync(join(ROOT, path)));
+  return binary ?? fail(2, "target/release/jeffrey is missing: make build");
 }
 
 /** @param {string} name @param {string[]} command */
-function run(name, [program, ...args]) {
+function runCommand(name, [program, ...args]) {
   const { status, error } = spawnSync(program, args, { cwd: ROOT, stdio: ["ignore", "inherit", "inherit"] });
   if (status !== 0) fail(1, `${name} failed (${error?.message ?? `exit code ${status}`}): stopped before the next step`);
 }
 
 /** @param {string[]} args */
-function wrangler(...args) {
-  run(`wrangler ${args[0]}`, [process.execPath, WRANGLER, ...args]);
+function runWrangler(...args) {
+  runCommand(`wrangler ${args[0]}`, [process.execPath, WRANGLER, ...args]);
 }
 
 /** @param {string[]} args */
-function asked(...args) {
+function queryWrangler(...args) {
   return execFileSync(process.execPath, [WRANGLER, ...args], { cwd: ROOT, encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
 }
 
 /** @param {string} queue */
 function createQueue(queue) {
-  const there = spawnSync(process.execPath, [WRANGLER, "queues", "info", queue], { cwd: ROOT, stdio: "ignore" });
-  if (there.status !== 0) wrangler("queues", "create", queue);
+  const info = spawnSync(process.execPath, [WRANGLER, "queues", "info", queue], { cwd: ROOT, stdio: "ignore" });
+  if (info.status !== 0) runWrangler("queues", "create", queue);
 }
 
 /** Exits with code 1 if a secret is not set: the gateway disables each feature whose secret is unset. @param {string} config */
-function secretsOf(config) {
-  const set = new Set(JSON.parse(asked("secret", "list", "--config", config, "--format", "json")).map((/** @type {{ name: string }} */ { name }) => name));
-  const missing = SECRETS.filter((name) => !set.has(name));
+function requireSecrets(config) {
+  const names = new Set(JSON.parse(queryWrangler("secret", "list", "--config", config, "--format", "json")).map((/** @type {{ name: string }} */ { name }) => name));
+  const missing = SECRETS.filter((name) => !names.has(name));
   if (missing.length === 0) return;
   const commands = missing.map((name) => `  openssl rand -base64 32 | node_modules/.bin/wrangler secret put ${name} --config ${config}`);
   fail(1, `these secrets are not set: ${missing.join(", ")}. Set each to a random value of its own:\n${commands.join("\n")}`);

@@ -1,7 +1,7 @@
-// A request to the mock legacy system, and functions that answer it.
+// A request to the mock legacy system, and functions that respond to it.
 
 /**
- * @typedef {object} Call
+ * @typedef {object} RequestContext
  * @property {import("node:http").IncomingMessage} request
  * @property {import("node:http").ServerResponse} response
  * @property {string} path up to the first `?`, as received, not decoded or normalised
@@ -9,30 +9,30 @@
  * @property {AsyncIterable<Buffer>} body the chunks of the body, whose bytes are counted as they are read
  */
 
-/** @typedef {Record<string, string | string[]>} Headers */
-/** @typedef {{ status: number, headers: Headers, body?: Buffer | string }} Answer */
+/** @typedef {Record<string, string | string[]>} HeaderMap */
+/** @typedef {{ status: number, headers: HeaderMap, body?: Buffer | string }} HttpResponse */
 
-/** Sends an answer with its content length. @param {Call} call @param {Answer} answer */
+/** Sends a response with its content length. @param {RequestContext} context @param {HttpResponse} httpResponse */
 export function send({ response }, { status, headers, body }) {
   const length = body === undefined ? {} : { "content-length": String(Buffer.byteLength(body)) };
   response.writeHead(status, { ...headers, ...length });
   response.end(body);
 }
 
-/** @param {Call} call @param {number} status @param {unknown} value @param {Headers} [headers] */
-export function sendJson(call, status, value, headers = {}) {
-  send(call, { status, headers: { "content-type": "application/json", ...headers }, body: JSON.stringify(value) });
+/** @param {RequestContext} context @param {number} status @param {unknown} value @param {HeaderMap} [headers] */
+export function sendJson(context, status, value, headers = {}) {
+  send(context, { status, headers: { "content-type": "application/json", ...headers }, body: JSON.stringify(value) });
 }
 
-/** @param {Call} call @param {number} status @param {string} message @param {Headers} [headers] */
-export function sendFault(call, status, message, headers) {
-  sendJson(call, status, { error: message }, headers);
+/** @param {RequestContext} context @param {number} status @param {string} message @param {HeaderMap} [headers] */
+export function sendError(context, status, message, headers) {
+  sendJson(context, status, { error: message }, headers);
 }
 
-/** Whether the method is one of `methods`; if not, sends 405. @param {Call} call @param {string[]} methods */
-export function takes(call, methods) {
-  if (methods.includes(call.request.method ?? "")) return true;
-  sendFault(call, 405, "method not allowed", { allow: methods.join(", ") });
+/** Whether the method is one of `methods`; if not, sends 405. @param {RequestContext} context @param {string[]} methods */
+export function checkMethod(context, methods) {
+  if (methods.includes(context.request.method ?? "")) return true;
+  sendError(context, 405, "method not allowed", { allow: methods.join(", ") });
   return false;
 }
 
@@ -40,22 +40,22 @@ export function takes(call, methods) {
  * Reads the whole body. If it is above the limit, sends 413 at once and returns null. The rest of the
  * body is still read and dropped; otherwise the caller could not read the response.
  *
- * @param {Call} call
+ * @param {RequestContext} context
  * @param {number} limit in bytes
  */
-export async function readBody(call, limit) {
-  const refuse = () => sendFault(call, 413, `body is above the limit of ${limit} bytes`);
-  if (Number(call.request.headers["content-length"]) > limit) refuse();
+export async function readBody(context, limit) {
+  const refuse = () => sendError(context, 413, `body is above the limit of ${limit} bytes`);
+  if (Number(context.request.headers["content-length"]) > limit) refuse();
   /** @type {Buffer[]} */
-  const kept = [];
+  const chunks = [];
   let bytes = 0;
-  for await (const chunk of call.body) {
+  for await (const chunk of context.body) {
     bytes += chunk.length;
-    if (call.response.headersSent) continue;
+    if (context.response.headersSent) continue;
     if (bytes > limit) refuse();
-    else kept.push(chunk);
+    else chunks.push(chunk);
   }
-  return call.response.headersSent ? null : Buffer.concat(kept);
+  return context.response.headersSent ? null : Buffer.concat(chunks);
 }
 
 /**
@@ -71,13 +71,13 @@ export function parseJson(bytes) {
   }
 }
 
-/** Resets a connection without a response, as a crash does. @param {Call} call */
-export function reset({ request }) {
+/** Resets a connection without a response, as a crash does. @param {RequestContext} context */
+export function resetConnection({ request }) {
   request.socket.resetAndDestroy();
 }
 
-/** Writes bytes that are not HTTP, and closes the connection. @param {Call} call */
-export function garble({ request }) {
+/** Writes bytes that are not HTTP, and closes the connection. @param {RequestContext} context */
+export function sendInvalidHttp({ request }) {
   request.socket.write(Buffer.from("\x00\x01 this is not HTTP \xff\r\n\r\n", "latin1"));
   request.socket.destroySoon();
 }

@@ -7,7 +7,7 @@ export const PATHS = [
   "/",
   "/index.html",
   "/?",
-  "/?from=gate",
+  "/?from=gateway",
   "//",
   "/health",
   "/metrics",

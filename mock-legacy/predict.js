@@ -2,15 +2,15 @@
 //
 // The same text, seed and latency give the same bytes. Only errors and wrong labels depend on earlier
 // requests: each accepted request draws three numbers, whatever the rates, so a changed rate changes no
-// later draw. Texts and ids are neither kept nor printed.
+// later draw. Texts and ids are neither stored nor printed.
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { gzipSync } from "node:zlib";
-import { garble, parseJson, readBody, reset, send, sendFault, takes } from "./answer.js";
-import { generator, hash } from "./random.js";
-import { SettingFault, WAIT, parseNumber } from "./settings.js";
+import { sendInvalidHttp, parseJson, readBody, resetConnection, send, sendError, checkMethod } from "./answer.js";
+import { createRandom, hashText } from "./random.js";
+import { SettingError, DELAY_LIMIT, parseNumber } from "./settings.js";
 
-/** @typedef {import("./answer.js").Call} Call */
+/** @typedef {import("./answer.js").RequestContext} RequestContext */
 
 export const VERSION = "2.4.2";
 export const ENCODER = "multilingual-e5-large";
@@ -18,7 +18,7 @@ export const LABELS = ["joy", "sadness", "anger", "fear", "surprise", "disgust",
 export const BODY_BYTES_MAX = 64 * 1024;
 
 /** CORS headers of `/predict` and `/cors`. */
-export const CORS = {
+export const CORS_HEADERS = {
   "access-control-allow-origin": "https://old.example",
   "access-control-allow-credentials": "true",
   "access-control-expose-headers": "x-old-system",
@@ -26,8 +26,8 @@ export const CORS = {
 };
 
 /** Headers of the response to a CORS preflight. */
-export const PREFLIGHT = {
-  ...CORS,
+export const PREFLIGHT_HEADERS = {
+  ...CORS_HEADERS,
   "access-control-allow-methods": "GET, POST",
   "access-control-allow-headers": "content-type, x-old-system",
   "access-control-max-age": "600",
@@ -37,7 +37,7 @@ export const PREFLIGHT = {
 const HUGE_BYTES = 300 * 1024;
 
 /** Beginnings of words, and whole expressions, in lower case with straight apostrophes. */
-const WORDS = {
+const KEYWORDS = {
   joy: "happy|glad|delight|joy|wonderful|love|great|thrilled|excited|yay|heureu|content|ravi|joie|génial|super|adore|merveill|hourra",
   sadness: "sad|cry|cried|tears|grief|lonely|alone|heartbroken|miss you|mourn|triste|pleur|deuil|chagrin|seul|malheureu|cœur brisé|me manque",
   anger: "angry|anger|furious|livid|enraged|rage|hate|outrag|furieu|furax|colère|en rage|hors de moi|hors d'elle|déteste|inadmissible|scandale",
@@ -47,44 +47,44 @@ const WORDS = {
   neutral: "meeting|schedule|monday|report|réunion|lundi|rapport|ordre du jour",
   frustration: "frustrat|annoy|fed up|stuck|again and again|keeps|irritat|agac|énerv|marre|bug|ras le bol|ras-le-bol|encore une fois|bloqu|pénible",
 };
-const PATTERNS = LABELS.map((label) => starts(WORDS[/** @type {keyof typeof WORDS} */ (label)]));
+const KEYWORD_PATTERNS = LABELS.map((label) => wordStartPattern(KEYWORDS[/** @type {keyof typeof KEYWORDS} */ (label)]));
 
 /** Explicit words of anger, which the tie-break rule needs. */
-const OUTRIGHT = starts("furious|livid|enraged|furieu|furax|en rage|hors de moi");
+const EXPLICIT_ANGER = wordStartPattern("furious|livid|enraged|furieu|furax|en rage|hors de moi");
 
 /** Settings of the tie-break: largest gaps between anger and frustration, and how far anger is lifted above both. */
-const TIE = { gap: 0.05, extended_gap: 0.15, lift: 0.02 };
+const TIE_BREAK = { gap: 0.05, extended_gap: 0.15, lift: 0.02 };
 
 const LOW_CONFIDENCE = 0.4;
 
 /**
  * Makes the handler of `/predict`.
  *
- * @param {() => import("./settings.js").Settings} settings
+ * @param {() => import("./settings.js").Settings} currentSettings
  * @param {number} seed
- * @returns {(call: Call) => Promise<void>}
+ * @returns {(context: RequestContext) => Promise<void>}
  */
-export function predictDoor(settings, seed) {
-  const draw = generator(seed);
-  return async (call) => {
-    const asked = String(call.request.headers["x-mock-legacy"] ?? "");
-    if (asked === "cors" && call.request.method === "OPTIONS") return send(call, { status: 204, headers: PREFLIGHT });
-    if (!takes(call, ["POST"])) return;
-    const bytes = await readBody(call, BODY_BYTES_MAX);
+export function createPredictHandler(currentSettings, seed) {
+  const random = createRandom(seed);
+  return async (context) => {
+    const faultHeader = String(context.request.headers["x-mock-legacy"] ?? "");
+    if (faultHeader === "cors" && context.request.method === "OPTIONS") return send(context, { status: 204, headers: PREFLIGHT_HEADERS });
+    if (!checkMethod(context, ["POST"])) return;
+    const bytes = await readBody(context, BODY_BYTES_MAX);
     if (bytes === null) return;
-    const text = textOf(bytes);
-    if (text.fault !== undefined) return sendFault(call, 400, text.fault);
-    const [order, wait] = orderOf(asked);
-    const { latency_ms, error_rate, wrong_label_rate } = settings();
-    const fails = draw() < error_rate;
-    const errs = draw() < wrong_label_rate;
-    const other = Math.floor(draw() * (LABELS.length - 1));
-    const answer = predict(text.text, { seed, latency_ms, wrong: errs ? other : null });
-    await sleep(answer.latency_ms + wait, undefined, { ref: false });
-    if (order === "reset") return reset(call);
-    if (order === "garbled") return garble(call);
-    if (order === "error" || fails) return sendFault(call, 500, "internal error");
-    return send(call, dressed(answer, order));
+    const parsed = parseText(bytes);
+    if (parsed.error !== undefined) return sendError(context, 400, parsed.error);
+    const [fault, extra_delay_ms] = parseFault(faultHeader);
+    const { latency_ms, error_rate, wrong_label_rate } = currentSettings();
+    const returnsError = random() < error_rate;
+    const isWrongLabel = random() < wrong_label_rate;
+    const wrongLabelIndex = Math.floor(random() * (LABELS.length - 1));
+    const responseBody = predict(parsed.text, { seed, latency_ms, wrongLabelIndex: isWrongLabel ? wrongLabelIndex : null });
+    await sleep(responseBody.latency_ms + extra_delay_ms, undefined, { ref: false });
+    if (fault === "reset") return resetConnection(context);
+    if (fault === "garbled") return sendInvalidHttp(context);
+    if (fault === "error" || returnsError) return sendError(context, 500, "internal error");
+    return send(context, buildResponse(responseBody, fault));
   };
 }
 
@@ -92,18 +92,18 @@ export function predictDoor(settings, seed) {
  * The mock's response to a text.
  *
  * @param {string} text
- * @param {{ seed: number, latency_ms: number, wrong?: number | null }} options `latency_ms`:
- *   mean; `wrong`: index, 0 to 6, of the other label that swaps scores with the first; null keeps the first.
+ * @param {{ seed: number, latency_ms: number, wrongLabelIndex?: number | null }} options `latency_ms`:
+ *   mean; `wrongLabelIndex`: index, 0 to 6, of the other label that swaps scores with the first; null keeps the first.
  */
-export function predict(text, { seed, latency_ms, wrong = null }) {
-  const draw = generator(hash(text, seed));
-  const lasts = latency_ms * (0.9 + 0.2 * draw());
-  const route = routeOf(draw());
-  const tied = text.trim() === "" ? { scores: certain("neutral"), rule: null } : tieBreak(text, scoresOf(text, draw));
-  const scores = wrong === null ? tied.scores : swapped(tied.scores, wrong);
-  const ranked = LABELS.map((label, at) => ({ label, score: scores[at] })).sort((left, right) => right.score - left.score);
-  const pairs = ranked.slice(0, 5).map(({ label, score }) => /** @type {[string, number]} */ ([label, rounded(score, 3)]));
-  const [primary, confidence] = pairs[0];
+export function predict(text, { seed, latency_ms, wrongLabelIndex = null }) {
+  const random = createRandom(hashText(text, seed));
+  const duration_ms = latency_ms * (0.9 + 0.2 * random());
+  const route = pickRoute(random());
+  const outcome = text.trim() === "" ? { scores: oneHot("neutral"), rule: null } : tieBreak(text, scoreText(text, random));
+  const scores = wrongLabelIndex === null ? outcome.scores : swapScores(outcome.scores, wrongLabelIndex);
+  const ranked = LABELS.map((label, index) => ({ label, score: scores[index] })).sort((left, right) => right.score - left.score);
+  const top5 = ranked.slice(0, 5).map(({ label, score }) => /** @type {[string, number]} */ ([label, round(score, 3)]));
+  const [primary, confidence] = top5[0];
   return {
     version: VERSION,
     route,
@@ -111,27 +111,27 @@ export function predict(text, { seed, latency_ms, wrong = null }) {
     prediction: {
       primary,
       confidence,
-      top2: pairs.slice(0, 2),
+      top2: top5.slice(0, 2),
       low_confidence: confidence < LOW_CONFIDENCE,
       // A label that is wrong on purpose does not come from the rule.
-      rule_applied: wrong === null ? tied.rule : null,
+      rule_applied: wrongLabelIndex === null ? outcome.rule : null,
     },
-    latency_ms: rounded(lasts, 2),
-    all_scores_top5: pairs,
+    latency_ms: round(duration_ms, 2),
+    all_scores_top5: top5,
   };
 }
 
-/** Scores in the order of `LABELS`; they sum to 1. @param {string} text @param {() => number} draw */
-function scoresOf(text, draw) {
-  const hits = PATTERNS.map((pattern) => folded(text).match(pattern)?.length ?? 0);
-  const plain = hits.every((count) => count === 0);
+/** Scores in the order of `LABELS`; they sum to 1. @param {string} text @param {() => number} random */
+function scoreText(text, random) {
+  const matchCounts = KEYWORD_PATTERNS.map((pattern) => foldText(text).match(pattern)?.length ?? 0);
+  const noKeyword = matchCounts.every((count) => count === 0);
   // Over the load test's texts (tests/data/rehearsal.jsonl) these weights give figures near the published ones:
   // a mean confidence of 0.52, and low confidence for a quarter of the texts.
-  const logits = hits.map((count, at) => {
-    const lift = count > 0 ? 2 + 0.5 * count : plain && LABELS[at] === "neutral" ? 2 : 0;
-    return lift + 2 * draw();
+  const logits = matchCounts.map((count, index) => {
+    const boost = count > 0 ? 2 + 0.5 * count : noKeyword && LABELS[index] === "neutral" ? 2 : 0;
+    return boost + 2 * random();
   });
-  return normalised(logits.map(Math.exp));
+  return normalise(logits.map(Math.exp));
 }
 
 /** Puts anger above frustration if both scores are close and the text states anger. @param {string} text @param {number[]} scores */
@@ -139,72 +139,72 @@ function tieBreak(text, scores) {
   const [anger, frustration] = ["anger", "frustration"].map((label) => LABELS.indexOf(label));
   const gap = Math.abs(scores[anger] - scores[frustration]);
   const higher = Math.max(scores[anger], scores[frustration]);
-  const first2 = scores.filter((score) => score > higher).length < 2;
-  const standard = gap < TIE.gap;
-  if (!(standard || (gap < TIE.extended_gap && first2)) || !folded(text).match(OUTRIGHT)) return { scores, rule: null };
-  const lifted = normalised(scores.with(anger, higher + TIE.lift));
-  return { scores: lifted, rule: `tiebreak_anger_keyword_${standard ? "standard" : "extended"}` };
+  const inTop2 = scores.filter((score) => score > higher).length < 2;
+  const isStandard = gap < TIE_BREAK.gap;
+  if (!(isStandard || (gap < TIE_BREAK.extended_gap && inTop2)) || !foldText(text).match(EXPLICIT_ANGER)) return { scores, rule: null };
+  const lifted = normalise(scores.with(anger, higher + TIE_BREAK.lift));
+  return { scores: lifted, rule: `tiebreak_anger_keyword_${isStandard ? "standard" : "extended"}` };
 }
 
-/** Swaps the highest score with that of another label. @param {number[]} scores @param {number} other */
-function swapped(scores, other) {
-  const first = scores.indexOf(Math.max(...scores));
-  const at = other < first ? other : other + 1;
-  return scores.with(first, scores[at]).with(at, scores[first]);
+/** Swaps the highest score with that of another label. @param {number[]} scores @param {number} indexAmongOthers */
+function swapScores(scores, indexAmongOthers) {
+  const topIndex = scores.indexOf(Math.max(...scores));
+  const otherIndex = indexAmongOthers < topIndex ? indexAmongOthers : indexAmongOthers + 1;
+  return scores.with(topIndex, scores[otherIndex]).with(otherIndex, scores[topIndex]);
 }
 
-/** The later routes answer few requests, as in a healthy release. @param {number} drawn */
-function routeOf(drawn) {
-  return drawn < 0.94 ? "linear_head" : drawn < 0.995 ? "prototypes" : "regex";
+/** Picks a route. The later routes get few requests, as in a healthy release. @param {number} randomNumber */
+function pickRoute(randomNumber) {
+  return randomNumber < 0.94 ? "linear_head" : randomNumber < 0.995 ? "prototypes" : "regex";
 }
 
-/** @param {Buffer} bytes @returns {{ text: string, fault?: undefined } | { fault: string }} */
-function textOf(bytes) {
+/** @param {Buffer} bytes @returns {{ text: string, error?: undefined } | { error: string }} */
+function parseText(bytes) {
   const body = parseJson(bytes);
-  if (body === undefined) return { fault: "body is not JSON" };
-  if (typeof body !== "object" || body === null || Array.isArray(body)) return { fault: "body is not a JSON object" };
-  if (!Object.hasOwn(body, "text")) return { fault: "text is missing" };
-  return typeof body.text === "string" ? { text: body.text } : { fault: "text is not a string" };
+  if (body === undefined) return { error: "body is not JSON" };
+  if (typeof body !== "object" || body === null || Array.isArray(body)) return { error: "body is not a JSON object" };
+  if (!Object.hasOwn(body, "text")) return { error: "text is missing" };
+  return typeof body.text === "string" ? { text: body.text } : { error: "text is not a string" };
 }
 
-/** Parses `x-mock-legacy` into a fault to simulate, empty for none, and an extra delay in ms. @param {string} asked @returns {[string, number]} */
-function orderOf(asked) {
-  if (asked.startsWith("slow:")) return ["", parseNumber("x-mock-legacy: slow", asked.slice(5), WAIT)];
-  if (["", "cors", "error", "garbled", "gzip", "huge", "not-json", "reset"].includes(asked)) return [asked, 0];
-  throw new SettingFault("x-mock-legacy is not one of gzip, error, reset, garbled, slow:MS, not-json, huge, cors");
+/** Parses `x-mock-legacy` into a fault to simulate, empty for none, and an extra delay in ms. @param {string} header @returns {[string, number]} */
+function parseFault(header) {
+  if (header.startsWith("slow:")) return ["", parseNumber("x-mock-legacy: slow", header.slice(5), DELAY_LIMIT)];
+  if (["", "cors", "error", "garbled", "gzip", "huge", "not-json", "reset"].includes(header)) return [header, 0];
+  throw new SettingError("x-mock-legacy is not one of gzip, error, reset, garbled, slow:MS, not-json, huge, cors");
 }
 
-/** The response, with the ordered fault. @param {ReturnType<typeof predict>} answer @param {string} order @returns {import("./answer.js").Answer} */
-function dressed(answer, order) {
-  if (order === "not-json") return { status: 200, headers: { "content-type": "text/html" }, body: "<p>Bad day.</p>\n" };
-  const body = JSON.stringify(order === "huge" ? { ...answer, padding: "x".repeat(HUGE_BYTES) } : answer);
-  const headers = { "content-type": "application/json", ...(order === "cors" ? CORS : {}) };
-  if (order !== "gzip") return { status: 200, headers, body };
-  return { status: 200, headers: { ...headers, "content-encoding": "gzip" }, body: gzipSync(body) };
+/** The response, with the requested fault. @param {ReturnType<typeof predict>} responseBody @param {string} fault @returns {import("./answer.js").HttpResponse} */
+function buildResponse(responseBody, fault) {
+  if (fault === "not-json") return { status: 200, headers: { "content-type": "text/html" }, body: "<p>Bad day.</p>\n" };
+  const json = JSON.stringify(fault === "huge" ? { ...responseBody, padding: "x".repeat(HUGE_BYTES) } : responseBody);
+  const headers = { "content-type": "application/json", ...(fault === "cors" ? CORS_HEADERS : {}) };
+  if (fault !== "gzip") return { status: 200, headers, body: json };
+  return { status: 200, headers: { ...headers, "content-encoding": "gzip" }, body: gzipSync(json) };
 }
 
 /** A pattern that matches these beginnings at the start of a word. @param {string} beginnings */
-function starts(beginnings) {
+function wordStartPattern(beginnings) {
   return new RegExp(`(?<!\\p{L})(?:${beginnings})`, "gu");
 }
 
 /** @param {string} text */
-function folded(text) {
+function foldText(text) {
   return text.normalize("NFC").toLowerCase().replaceAll("’", "'");
 }
 
 /** @param {string} label */
-function certain(label) {
-  return LABELS.map((each) => Number(each === label));
+function oneHot(label) {
+  return LABELS.map((candidate) => Number(candidate === label));
 }
 
 /** @param {number[]} weights */
-function normalised(weights) {
+function normalise(weights) {
   const sum = weights.reduce((left, right) => left + right, 0);
   return weights.map((weight) => weight / sum);
 }
 
 /** @param {number} value @param {number} digits */
-function rounded(value, digits) {
+function round(value, digits) {
   return Number(value.toFixed(digits));
 }

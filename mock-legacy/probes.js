@@ -3,69 +3,69 @@
 import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
-import { garble, reset, send, sendFault, sendJson, takes } from "./answer.js";
-import { CORS, PREFLIGHT } from "./predict.js";
-import { WAIT, parseNumber } from "./settings.js";
+import { sendInvalidHttp, resetConnection, send, sendError, sendJson, checkMethod } from "./answer.js";
+import { CORS_HEADERS, PREFLIGHT_HEADERS } from "./predict.js";
+import { DELAY_LIMIT, parseNumber } from "./settings.js";
 
-/** @typedef {import("./answer.js").Call} Call */
+/** @typedef {import("./answer.js").RequestContext} RequestContext */
 
-const TEXT = { "content-type": "text/plain; charset=utf-8" };
+const TEXT_HEADERS = { "content-type": "text/plain; charset=utf-8" };
 
-const DOWNLOAD = { least: 0, most: 10 * 1024 ** 3, unit: "bytes", whole: true };
+const DOWNLOAD_LIMIT = { min: 0, max: 10 * 1024 ** 3, unit: "bytes", integer: true };
 
 /** Byte i is i mod 251. 251 is prime, so a lost or repeated block of a power of two shows. */
-const PATTERN = Buffer.from(Array.from({ length: 251 * 256 }, (_, at) => at % 251));
+const BYTE_PATTERN = Buffer.from(Array.from({ length: 251 * 256 }, (_, index) => index % 251));
 
-/** @type {Record<string, (call: Call) => Promise<void> | void>} */
-export const PROBES = {
-  "/echo": async (call) => {
-    const { method, url, rawHeaders } = call.request;
-    sendJson(call, 200, { method, url, headers: pairs(rawHeaders), ...(await digest(call.body)) }, { "x-echo": "1" });
+/** @type {Record<string, (context: RequestContext) => Promise<void> | void>} */
+export const PROXY_TEST_HANDLERS = {
+  "/echo": async (context) => {
+    const { method, url, rawHeaders } = context.request;
+    sendJson(context, 200, { method, url, headers: toHeaderPairs(rawHeaders), ...(await digestBody(context.body)) }, { "x-echo": "1" });
   },
-  "/upload": async (call) => {
-    if (takes(call, ["POST", "PUT"])) sendJson(call, 200, await digest(call.body));
+  "/upload": async (context) => {
+    if (checkMethod(context, ["POST", "PUT"])) sendJson(context, 200, await digestBody(context.body));
   },
-  "/download": (call) => download(call, numberOf(call, "bytes", DOWNLOAD, 1024 * 1024)),
-  "/slow": async (call) => {
-    await wait(numberOf(call, "ms", WAIT, 1000));
-    send(call, { status: 200, headers: TEXT, body: "at last\n" });
+  "/download": (context) => sendDownload(context, parseQueryNumber(context, "bytes", DOWNLOAD_LIMIT, 1024 * 1024)),
+  "/slow": async (context) => {
+    await wait(parseQueryNumber(context, "ms", DELAY_LIMIT, 1000));
+    send(context, { status: 200, headers: TEXT_HEADERS, body: "at last\n" });
   },
-  "/slow-body": async (call) => {
-    const ms = numberOf(call, "ms", WAIT, 1000);
-    call.response.writeHead(200, TEXT).flushHeaders();
+  "/slow-body": async (context) => {
+    const ms = parseQueryNumber(context, "ms", DELAY_LIMIT, 1000);
+    context.response.writeHead(200, TEXT_HEADERS).flushHeaders();
     await wait(ms);
-    call.response.end("at last\n");
+    context.response.end("at last\n");
   },
   "/chunked": async ({ response }) => {
-    response.writeHead(200, TEXT);
-    for (let part = 1; part <= 5; part += 1) {
-      response.write(`part ${part} of 5\n`);
-      // Without a pause all parts would be sent together.
+    response.writeHead(200, TEXT_HEADERS);
+    for (let chunkNumber = 1; chunkNumber <= 5; chunkNumber += 1) {
+      response.write(`part ${chunkNumber} of 5\n`);
+      // Without a pause all chunks would be sent together.
       await wait(5);
     }
     response.end();
   },
-  "/reset": reset,
-  "/garbled": garble,
+  "/reset": resetConnection,
+  "/garbled": sendInvalidHttp,
   "/half": ({ request, response }) => {
-    response.writeHead(200, { ...TEXT, "content-length": "100" });
+    response.writeHead(200, { ...TEXT_HEADERS, "content-length": "100" });
     response.write("only these", () => request.socket.destroySoon());
   },
-  "/cors": (call) => {
-    if (!takes(call, ["GET", "HEAD", "OPTIONS"])) return;
-    if (call.request.method === "OPTIONS") return send(call, { status: 204, headers: PREFLIGHT });
-    send(call, { status: 200, headers: { ...TEXT, ...CORS, "x-old-system": "read me" }, body: "shared\n" });
+  "/cors": (context) => {
+    if (!checkMethod(context, ["GET", "HEAD", "OPTIONS"])) return;
+    if (context.request.method === "OPTIONS") return send(context, { status: 204, headers: PREFLIGHT_HEADERS });
+    send(context, { status: 200, headers: { ...TEXT_HEADERS, ...CORS_HEADERS, "x-old-system": "read me" }, body: "shared\n" });
   },
-  "/ws": (call) => sendFault(call, 426, "a WebSocket is spoken here", { upgrade: "websocket", connection: "upgrade" }),
+  "/ws": (context) => sendError(context, 426, "this endpoint requires a WebSocket", { upgrade: "websocket", connection: "upgrade" }),
 };
 
-/** Headers as received, in order, with repeated names kept apart. @param {string[]} raw @returns {[string, string][]} */
-export function pairs(raw) {
-  return Array.from({ length: raw.length / 2 }, (_, at) => [raw[2 * at], raw[2 * at + 1]]);
+/** Headers as received, in order, with repeated names not merged. @param {string[]} rawHeaders @returns {[string, string][]} */
+export function toHeaderPairs(rawHeaders) {
+  return Array.from({ length: rawHeaders.length / 2 }, (_, index) => [rawHeaders[2 * index], rawHeaders[2 * index + 1]]);
 }
 
 /** @param {AsyncIterable<Buffer>} body */
-async function digest(body) {
+async function digestBody(body) {
   const sha256 = createHash("sha256");
   let bytes = 0;
   for await (const chunk of body) {
@@ -75,23 +75,23 @@ async function digest(body) {
   return { body_bytes: bytes, body_sha256: sha256.digest("hex") };
 }
 
-/** Sends this many bytes, no faster than the caller reads them. @param {Call} call @param {number} bytes */
-async function download({ request, response }, bytes) {
+/** Sends this many bytes, no faster than the caller reads them. @param {RequestContext} context @param {number} bytes */
+async function sendDownload({ request, response }, bytes) {
   response.writeHead(200, { "content-type": "application/octet-stream", "content-length": String(bytes) });
-  const gone = new AbortController();
-  response.once("close", () => gone.abort());
-  for (let left = request.method === "HEAD" ? 0 : bytes; left > 0 && !response.destroyed; left -= PATTERN.length) {
-    if (response.write(PATTERN.subarray(0, left))) continue;
+  const disconnected = new AbortController();
+  response.once("close", () => disconnected.abort());
+  for (let remaining = request.method === "HEAD" ? 0 : bytes; remaining > 0 && !response.destroyed; remaining -= BYTE_PATTERN.length) {
+    if (response.write(BYTE_PATTERN.subarray(0, remaining))) continue;
     // If the caller closes the connection, `drain` never comes.
-    await once(response, "drain", { signal: gone.signal }).catch(() => {});
+    await once(response, "drain", { signal: disconnected.signal }).catch(() => {});
   }
   response.end();
 }
 
-/** @param {Call} call @param {string} name @param {import("./settings.js").Limit} limit @param {number} unset */
-function numberOf({ query }, name, limit, unset) {
-  const given = new URLSearchParams(query ?? "").get(name);
-  return given === null ? unset : parseNumber(name, given, limit);
+/** @param {RequestContext} context @param {string} name @param {import("./settings.js").Limit} limit @param {number} defaultValue */
+function parseQueryNumber({ query }, name, limit, defaultValue) {
+  const text = new URLSearchParams(query ?? "").get(name);
+  return text === null ? defaultValue : parseNumber(name, text, limit);
 }
 
 /** Waits, without keeping the process of a stopped server alive. @param {number} ms */

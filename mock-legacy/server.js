@@ -7,24 +7,24 @@ import { createServer, ServerResponse } from "node:http";
 import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import { WebSocketServer } from "ws";
-import { parseJson, readBody, send, sendFault, sendJson, takes } from "./answer.js";
-import { BODY_BYTES_MAX, predictDoor } from "./predict.js";
-import { PROBES, pairs } from "./probes.js";
-import { DEFAULTS, LIMITS, PORT, SEED, SettingFault, checkNumber, checkSettings, parseNumber } from "./settings.js";
-import { notFound, pageFor } from "./site.js";
+import { parseJson, readBody, send, sendError, sendJson, checkMethod } from "./answer.js";
+import { BODY_BYTES_MAX, createPredictHandler } from "./predict.js";
+import { PROXY_TEST_HANDLERS, toHeaderPairs } from "./probes.js";
+import { DEFAULTS, LIMITS, PORT_LIMIT, SEED_LIMIT, SettingError, checkNumber, checkSettings, parseNumber } from "./settings.js";
+import { notFoundResponse, pageResponse } from "./site.js";
 
 /** @typedef {import("node:http").IncomingMessage} IncomingMessage */
-/** @typedef {import("./answer.js").Call} Call */
+/** @typedef {import("./answer.js").RequestContext} RequestContext */
 /** @typedef {import("./settings.js").Settings} Settings */
 
 /**
  * The record of a request. `body_bytes` counts the bytes of the body that its endpoint has read so far.
  * An endpoint that needs no body reads none, except the pages, which read all of it.
  *
- * @typedef {{ method: string, url: string, headers: [string, string][], body_bytes: number }} Seen
+ * @typedef {{ method: string, url: string, headers: [string, string][], body_bytes: number }} RecordedRequest
  */
 
-/** Number of requests that are kept, the latest ones. */
+/** Maximum number of recorded requests; older ones are dropped. */
 const REQUESTS_MAX = 1000;
 
 /** Node's 5 s would be too short: a proxy could send a request on a connection that is just closing. */
@@ -42,53 +42,53 @@ const SUBPROTOCOL = "jeffrey-test";
  * @param {{ port?: number, seed?: number } & Partial<Settings>} [options] `port`: 0, the
  *   default, is any free one.
  */
-export async function startMockLegacy({ port = 0, seed = 1, ...given } = {}) {
-  checkNumber("port", port, PORT);
-  checkNumber("seed", seed, SEED);
-  const settings = { ...DEFAULTS, ...checkSettings(given) };
-  /** @type {Seen[]} */
+export async function startMockLegacy({ port = 0, seed = 1, ...initialSettings } = {}) {
+  checkNumber("port", port, PORT_LIMIT);
+  checkNumber("seed", seed, SEED_LIMIT);
+  const settings = { ...DEFAULTS, ...checkSettings(initialSettings) };
+  /** @type {RecordedRequest[]} */
   const requests = [];
-  const doors = {
-    ...PROBES,
-    "/predict": predictDoor(() => settings, seed),
-    "/_mock-legacy/settings": (/** @type {Call} */ call) => settingsDoor(call, settings),
+  const handlers = {
+    ...PROXY_TEST_HANDLERS,
+    "/predict": createPredictHandler(() => settings, seed),
+    "/_mock-legacy/settings": (/** @type {RequestContext} */ context) => handleSettings(context, settings),
   };
 
   /** @param {IncomingMessage} request */
-  function note({ method = "", url = "", rawHeaders }) {
-    const seen = { method, url, headers: pairs(rawHeaders), body_bytes: 0 };
-    if (requests.push(seen) > REQUESTS_MAX) requests.shift();
-    return seen;
+  function recordRequest({ method = "", url = "", rawHeaders }) {
+    const record = { method, url, headers: toHeaderPairs(rawHeaders), body_bytes: 0 };
+    if (requests.push(record) > REQUESTS_MAX) requests.shift();
+    return record;
   }
 
-  /** @param {IncomingMessage} request @param {ServerResponse} response @param {Seen} [seen] */
-  async function answer(request, response, seen = note(request)) {
-    const call = { request, response, ...parted(seen.url), body: counted(request, seen) };
-    const door = Object.hasOwn(doors, call.path) ? doors[/** @type {keyof typeof doors} */ (call.path)] : site;
+  /** @param {IncomingMessage} request @param {ServerResponse} response @param {RecordedRequest} [record] */
+  async function handleRequest(request, response, record = recordRequest(request)) {
+    const context = { request, response, ...splitTarget(record.url), body: countBytes(request, record) };
+    const handler = Object.hasOwn(handlers, context.path) ? handlers[/** @type {keyof typeof handlers} */ (context.path)] : handlePage;
     try {
-      await door(call);
+      await handler(context);
     } catch (error) {
-      failed(call, error);
+      handleError(context, error);
     }
   }
 
-  const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS }, answer);
-  const sockets = new WebSocketServer({
+  const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS }, handleRequest);
+  const webSockets = new WebSocketServer({
     noServer: true,
     handleProtocols: (offered) => (offered.has(SUBPROTOCOL) ? SUBPROTOCOL : false),
   });
   server.on("upgrade", (request, socket, head) => {
-    const seen = note(request);
+    const record = recordRequest(request);
     socket.on("error", () => {});
-    if (parted(seen.url).path === "/ws" && request.headers.upgrade?.toLowerCase() === "websocket") {
-      return sockets.handleUpgrade(request, socket, head, (peer) => echo(peer, request));
+    if (splitTarget(record.url).path === "/ws" && request.headers.upgrade?.toLowerCase() === "websocket") {
+      return webSockets.handleUpgrade(request, socket, head, (peer) => echoMessages(peer, request));
     }
     // Any other upgrade is ignored (RFC 9110, section 7.8): the request gets its normal response.
     const response = new ServerResponse(request);
     response.shouldKeepAlive = false;
     response.assignSocket(/** @type {import("node:net").Socket} */ (socket));
     response.once("finish", () => socket.end());
-    void answer(request, response, seen);
+    void handleRequest(request, response, record);
   });
 
   await new Promise((resolve, reject) => {
@@ -99,7 +99,7 @@ export async function startMockLegacy({ port = 0, seed = 1, ...given } = {}) {
 
   /** Stops the server and ends every connection. A second call does nothing. */
   async function stop() {
-    for (const peer of sockets.clients) peer.terminate();
+    for (const peer of webSockets.clients) peer.terminate();
     const closed = new Promise((resolve) => server.close(resolve));
     server.closeAllConnections();
     await closed;
@@ -108,24 +108,24 @@ export async function startMockLegacy({ port = 0, seed = 1, ...given } = {}) {
   return { origin: `http://127.0.0.1:${address.port}`, settings, requests, stop };
 }
 
-/** Handles every other path: pages, for GET and HEAD. @param {Call} call */
-async function site(call) {
+/** Handles every other path: pages, for GET and HEAD. @param {RequestContext} context */
+async function handlePage(context) {
   // A page needs no body, but reading it counts its bytes and keeps the connection usable.
-  for await (const _ of call.body);
-  const found = pageFor({ headers: call.request.headers, path: call.path, query: call.query });
-  if (!found || found.status === 404) return send(call, found ?? notFound());
-  if (takes(call, ["GET", "HEAD"])) send(call, found);
+  for await (const _ of context.body);
+  const page = pageResponse({ headers: context.request.headers, path: context.path, query: context.query });
+  if (!page || page.status === 404) return send(context, page ?? notFoundResponse());
+  if (checkMethod(context, ["GET", "HEAD"])) send(context, page);
 }
 
-/** @param {Call} call @param {Settings} settings */
-async function settingsDoor(call, settings) {
-  if (!takes(call, ["GET", "HEAD", "PUT"])) return;
-  if (call.request.method === "PUT") {
-    const bytes = await readBody(call, BODY_BYTES_MAX);
+/** @param {RequestContext} context @param {Settings} settings */
+async function handleSettings(context, settings) {
+  if (!checkMethod(context, ["GET", "HEAD", "PUT"])) return;
+  if (context.request.method === "PUT") {
+    const bytes = await readBody(context, BODY_BYTES_MAX);
     if (bytes === null) return;
     Object.assign(settings, checkSettings(parseJson(bytes)));
   }
-  sendJson(call, 200, settings, { "cache-control": "no-store" });
+  sendJson(context, 200, settings, { "cache-control": "no-store" });
 }
 
 /**
@@ -134,45 +134,45 @@ async function settingsDoor(call, settings) {
  * @param {import("ws").WebSocket} peer
  * @param {IncomingMessage} request
  */
-function echo(peer, request) {
-  const code = Number(new URLSearchParams(parted(request.url ?? "").query ?? "").get("close"));
+function echoMessages(peer, request) {
+  const closeCode = Number(new URLSearchParams(splitTarget(request.url ?? "").query ?? "").get("close"));
   peer.on("error", () => {});
   peer.on("message", (data, isBinary) => {
     peer.send(data, { binary: isBinary });
-    if (code >= 3000 && code < 5000) peer.close(code, "as asked");
+    if (closeCode >= 3000 && closeCode < 5000) peer.close(closeCode, "close requested");
   });
 }
 
 /** Path and query of a request target, unchanged; the query is null without a `?`. @param {string} url */
-function parted(url) {
-  const at = url.indexOf("?");
-  return at < 0 ? { path: url, query: null } : { path: url.slice(0, at), query: url.slice(at + 1) };
+function splitTarget(url) {
+  const queryStart = url.indexOf("?");
+  return queryStart < 0 ? { path: url, query: null } : { path: url.slice(0, queryStart), query: url.slice(queryStart + 1) };
 }
 
 /**
  * The body's chunks; adds their sizes to `body_bytes`.
  *
  * @param {IncomingMessage} request
- * @param {Seen} seen
+ * @param {RecordedRequest} record
  * @returns {AsyncIterable<Buffer>}
  */
-async function* counted(request, seen) {
+async function* countBytes(request, record) {
   for await (const chunk of request) {
-    seen.body_bytes += chunk.length;
+    record.body_bytes += chunk.length;
     yield chunk;
   }
 }
 
-/** @param {Call} call @param {unknown} error */
-function failed(call, error) {
+/** @param {RequestContext} context @param {unknown} error */
+function handleError(context, error) {
   // The caller closed the connection, so no response is possible.
-  if (call.request.socket.destroyed) return;
-  if (error instanceof SettingFault && !call.response.headersSent) return sendFault(call, 400, error.message);
+  if (context.request.socket.destroyed) return;
+  if (error instanceof SettingError && !context.response.headersSent) return sendError(context, 400, error.message);
   // An error's message can quote a text, so print only its place in the source.
-  const place = error instanceof Error ? /\n\s+(at .*)/.exec(error.stack ?? "")?.[1] : undefined;
-  console.error(`error: internal error ${place ?? "at an unknown place"}`);
-  if (call.response.headersSent) call.request.socket.destroy();
-  else sendFault(call, 500, "internal error");
+  const sourceLine = error instanceof Error ? /\n\s+(at .*)/.exec(error.stack ?? "")?.[1] : undefined;
+  console.error(`error: internal error ${sourceLine ?? "at an unknown place"}`);
+  if (context.response.headersSent) context.request.socket.destroy();
+  else sendError(context, 500, "internal error");
 }
 
 const HELP = `Runs the mock legacy system, with the interface of v2.4.2 (docs/legacy.md).
@@ -190,27 +190,27 @@ To change latency and rates while it runs: PUT /_mock-legacy/settings {"latency_
 `;
 
 async function main() {
-  const text = /** @type {const} */ ({ type: "string" });
-  const names = { port: text, seed: text, "latency-ms": text, "error-rate": text, "wrong-label-rate": text };
-  const { values } = parseArgs({ options: { ...names, help: { type: "boolean" } } });
+  const stringFlag = /** @type {const} */ ({ type: "string" });
+  const stringFlags = { port: stringFlag, seed: stringFlag, "latency-ms": stringFlag, "error-rate": stringFlag, "wrong-label-rate": stringFlag };
+  const { values } = parseArgs({ options: { ...stringFlags, help: { type: "boolean" } } });
   if (values.help) return void process.stdout.write(HELP);
-  const { help: _, ...given } = values;
+  const { help: _, ...flags } = values;
   /** @type {Record<string, number>} */
   const options = { port: 8789 };
-  for (const [name, value] of Object.entries(given)) {
+  for (const [name, value] of Object.entries(flags)) {
     const key = name.replaceAll("-", "_");
-    const limit = { port: PORT, seed: SEED }[key] ?? LIMITS[/** @type {keyof Settings} */ (key)];
+    const limit = { port: PORT_LIMIT, seed: SEED_LIMIT }[key] ?? LIMITS[/** @type {keyof Settings} */ (key)];
     options[key] = parseNumber(`--${name}`, value, limit);
   }
   const { origin, stop } = await startMockLegacy(options);
   console.log(`mock legacy system on ${origin}`);
-  for (const name of /** @type {const} */ (["SIGINT", "SIGTERM"])) process.once(name, stop);
+  for (const signal of /** @type {const} */ (["SIGINT", "SIGTERM"])) process.once(signal, stop);
 }
 
 if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
   main().catch((error) => {
-    const taken = error.code === "EADDRINUSE" ? `port ${error.port} is in use` : error.message;
-    console.error(`error: ${taken}\nSee node mock-legacy/server.js --help`);
+    const message = error.code === "EADDRINUSE" ? `port ${error.port} is in use` : error.message;
+    console.error(`error: ${message}\nSee node mock-legacy/server.js --help`);
     process.exit(2);
   });
 }

@@ -22,12 +22,12 @@ Runs the mock legacy system, the gateway in front of it, and the model worker.
   --help             show this help`;
 
 /** File from which wrangler reads local secrets; Git ignores it. */
-const SECRETS = ".dev.vars";
-const NAMES = ["JEFFREY_KEY", "JEFFREY_OVERRIDE_KEY", "JEFFREY_VIEWER_TOKEN", "JEFFREY_ADMIN_TOKEN"];
+const SECRETS_FILE = ".dev.vars";
+const SECRET_NAMES = ["JEFFREY_SIGNING_KEY", "JEFFREY_OVERRIDE_SIGNING_KEY", "JEFFREY_VIEWER_TOKEN", "JEFFREY_ADMIN_TOKEN"];
 
 /** @type {{ name: string, child: import("node:child_process").ChildProcess }[]} */
-const running = [];
-let ending = false;
+const processes = [];
+let isShuttingDown = false;
 
 const options = /** @type {const} */ ({
   "gateway-port": { type: "string", default: "8787" },
@@ -39,41 +39,41 @@ const options = /** @type {const} */ ({
 });
 
 async function main() {
-  const { values } = parsed();
+  const { values } = parseOptions();
   if (values.help) return console.log(HELP);
-  const ports = { gateway: port("gateway-port", values), model: port("model-port", values), legacy: port("legacy-port", values) };
-  for (const [name, number] of Object.entries(ports)) await free(name, number);
-  for (const name of /** @type {const} */ (["SIGINT", "SIGTERM", "SIGHUP"])) process.on(name, () => end(0));
+  const ports = { gateway: parsePort("gateway-port", values), model: parsePort("model-port", values), legacy: parsePort("legacy-port", values) };
+  for (const [name, number] of Object.entries(ports)) await requireFreePort(name, number);
+  for (const name of /** @type {const} */ (["SIGINT", "SIGTERM", "SIGHUP"])) process.on(name, () => shutDown(0));
 
   const wrangler = ["node_modules/wrangler/bin/wrangler.js", "dev", "--ip", "127.0.0.1", "--inspector-port", "0"];
   // Each session has its own folder. If two sessions open the same files at once, one can find them locked and exit.
-  const state = (/** @type {string} */ name) => ["--persist-to", join(values.state, name)];
+  const stateArg = (/** @type {string} */ name) => ["--persist-to", join(values.state, name)];
   const variables = {
     LEGACY_ORIGIN: `http://127.0.0.1:${ports.legacy}`,
     INITIAL_SHARE: values.share,
     SHADOW_SHARE: "10%",
     DEBUG_HEADERS: "on",
     LOG_EVENTS: "on",
-    PLAYGROUND: "on",
+    SERVE_PLAYGROUND: "on",
     LOG_TEXT_PREVIEW: "on",
   };
-  makeSecrets();
-  const vars = Object.entries(variables).flatMap(([name, value]) => ["--var", `${name}:${value}`]);
+  createSecretsFile();
+  const varArgs = Object.entries(variables).flatMap(([name, value]) => ["--var", `${name}:${value}`]);
   start("mock legacy system", ["mock-legacy/server.js", "--port", String(ports.legacy)]);
   // A session serves the assets of all its workers from the first worker's folder, so this folder has those of both.
   const pages = join(values.state, "pages");
-  for (const part of ["build/www", "build/pages"]) cpSync(part, pages, { recursive: true });
+  for (const directory of ["build/www", "build/pages"]) cpSync(directory, pages, { recursive: true });
   // The gateway's session runs its own model worker, so that neither session depends on the other.
-  const both = ["-c", "wrangler.toml", "-c", "wrangler.model.toml", "--assets", pages];
-  start("gateway", [...wrangler, ...state("state"), ...both, "--port", String(ports.gateway), ...vars], join(values.state, "registry-gateway"));
+  const gatewayArgs = ["-c", "wrangler.toml", "-c", "wrangler.model.toml", "--assets", pages];
+  start("gateway", [...wrangler, ...stateArg("state"), ...gatewayArgs, "--port", String(ports.gateway), ...varArgs], join(values.state, "registry-gateway"));
   // Start one session after the other: when two started at once, about one in forty never became ready.
-  await answered(ports.gateway);
-  start("model worker", [...wrangler, ...state("state-model"), "-c", "wrangler.model.toml", "--port", String(ports.model)], join(values.state, "registry-model"));
-  await Promise.all([ports.model, ports.legacy].map(answered));
-  if (!ending) console.log(welcome(ports));
+  await waitForHealth(ports.gateway);
+  start("model worker", [...wrangler, ...stateArg("state-model"), "-c", "wrangler.model.toml", "--port", String(ports.model)], join(values.state, "registry-model"));
+  await Promise.all([ports.model, ports.legacy].map(waitForHealth));
+  if (!isShuttingDown) console.log(startMessage(ports));
 }
 
-function parsed() {
+function parseOptions() {
   try {
     return parseArgs({ options });
   } catch (error) {
@@ -82,17 +82,17 @@ function parsed() {
 }
 
 /** @param {"gateway-port" | "model-port" | "legacy-port"} name @param {Record<string, unknown>} values */
-function port(name, values) {
+function parsePort(name, values) {
   const number = Number(values[name]);
   if (!Number.isInteger(number) || number < 1 || number > 65535) fail(`--${name} of ${values[name]} is not a port from 1 to 65535`);
   return number;
 }
 
 /** Creates random secrets if there are none, and keeps existing ones, so that saved commands stay valid. */
-function makeSecrets() {
-  if (existsSync(SECRETS)) return;
-  const lines = NAMES.map((name) => `${name}=${randomBytes(24).toString("base64url")}\n`);
-  writeFileSync(SECRETS, `# Random secrets of \`make dev\` on this machine. They are valid nowhere else.\n${lines.join("")}`, { mode: 0o600 });
+function createSecretsFile() {
+  if (existsSync(SECRETS_FILE)) return;
+  const lines = SECRET_NAMES.map((name) => `${name}=${randomBytes(24).toString("base64url")}\n`);
+  writeFileSync(SECRETS_FILE, `# Random secrets of \`make dev\` on this machine. They are valid nowhere else.\n${lines.join("")}`, { mode: 0o600 });
 }
 
 /** @param {string} message @returns {never} */
@@ -102,7 +102,7 @@ function fail(message) {
 }
 
 /** Exits if it cannot listen on the port; the message names the flag to change. @param {string} name @param {number} port */
-function free(name, port) {
+function requireFreePort(name, port) {
   return new Promise((resolve) => {
     const server = createServer();
     server.once("error", () => fail(`port ${port} for ${name} is taken: choose another with --${name}-port`));
@@ -112,35 +112,35 @@ function free(name, port) {
 
 /** @param {string} name @param {string[]} args @param {string} [registry] */
 function start(name, args, registry) {
-  if (ending) return;
+  if (isShuttingDown) return;
   // Each session has its own registry; in a shared one they would confuse their model workers of the same name.
   const env = { ...WRANGLER_ENV, ...(registry && { WRANGLER_REGISTRY_PATH: registry }) };
   // The child leads its own process group, so that `kill` also ends the processes that wrangler starts.
   const child = spawn(process.execPath, args, { stdio: ["ignore", "inherit", "inherit"], env, detached: true });
-  running.push({ name, child });
+  processes.push({ name, child });
   child.once("exit", (code, signal) => {
-    if (ending) return;
+    if (isShuttingDown) return;
     console.error(`${name} ended (${signal ?? code}): ending the others`);
-    end(1);
+    shutDown(1);
   });
 }
 
 /** @param {number} code */
-async function end(code) {
-  if (ending) return;
-  ending = true;
+async function shutDown(code) {
+  if (isShuttingDown) return;
+  isShuttingDown = true;
   process.exitCode = code;
   for (const signal of /** @type {const} */ (["SIGTERM", "SIGKILL"])) {
-    const left = running.filter(({ child }) => kill(child, signal));
-    if (!left.length) break;
-    const gone = Promise.all(left.map(({ child }) => child.exitCode ?? child.signalCode ?? new Promise((done) => child.once("exit", done))));
-    await Promise.race([gone, new Promise((done) => setTimeout(done, 5000).unref())]);
+    const remaining = processes.filter(({ child }) => signalGroup(child, signal));
+    if (!remaining.length) break;
+    const exits = Promise.all(remaining.map(({ child }) => child.exitCode ?? child.signalCode ?? new Promise((resolve) => child.once("exit", resolve))));
+    await Promise.race([exits, new Promise((resolve) => setTimeout(resolve, 5000).unref())]);
   }
   process.exit(code);
 }
 
 /** Signals a child's process group; false if no process of it is left. @param {import("node:child_process").ChildProcess} child @param {NodeJS.Signals} signal */
-function kill(child, signal) {
+function signalGroup(child, signal) {
   try {
     return process.kill(-(/** @type {number} */ (child.pid)), signal);
   } catch {
@@ -149,22 +149,22 @@ function kill(child, signal) {
 }
 
 /** Waits until `/health` gets a response on this port; each attempt ends after 5 seconds. @param {number} port */
-async function answered(port) {
-  while (!ending) {
+async function waitForHealth(port) {
+  while (!isShuttingDown) {
     if (await fetch(`http://127.0.0.1:${port}/health`, { signal: AbortSignal.timeout(5_000) }).catch(() => null)) return;
     await new Promise((resolve) => setTimeout(resolve, 200));
   }
 }
 
 /** @param {{ gateway: number, model: number, legacy: number }} ports */
-function welcome({ gateway, model, legacy }) {
+function startMessage({ gateway, model, legacy }) {
   return `
   gateway              http://localhost:${gateway}     load test: ${"`jeffrey loadtest http://localhost:" + gateway + "/predict`"}
   model worker         http://localhost:${model}     playground and API
   mock legacy system   http://localhost:${legacy}     interface of v2.4.2
 
   curl -si localhost:${gateway}/predict -H 'content-type: application/json' -d '{"text":"Je suis furieux !","user_id":"bob"}'
-  set -a; . ./${SECRETS}; set +a     # load this machine's secrets
+  set -a; . ./${SECRETS_FILE}; set +a     # load this machine's secrets
   curl -s localhost:${gateway}/_jeffrey/v1/rollout -H "authorization: Bearer $JEFFREY_VIEWER_TOKEN"
   curl -s -X PUT localhost:${gateway}/_jeffrey/v1/admin/share -H "authorization: Bearer $JEFFREY_ADMIN_TOKEN" -d '{"version":0,"share":"50%"}'
   curl -s -X PUT localhost:${legacy}/_mock-legacy/settings -d '{"latency_ms":250,"error_rate":0.05}'

@@ -1,7 +1,7 @@
 // The environment variables of every `wrangler dev` in this repository.
 
 /** Loads wrangler-proxy.js, which makes wrangler's proxy repeat a request that a lost connection took. */
-const FRONT = `--import=${new URL("wrangler-proxy.js", import.meta.url)}`;
+const LOAD_PROXY_PATCH = `--import=${new URL("wrangler-proxy.js", import.meta.url)}`;
 
 /**
  * Switches off wrangler's inspector. With the inspector of wrangler 4.86, the runtime reports each 4 KiB of each response,
@@ -11,5 +11,5 @@ const FRONT = `--import=${new URL("wrangler-proxy.js", import.meta.url)}`;
 export const WRANGLER_ENV = {
   VSCODE_INSPECTOR_OPTIONS: "{}",
   ...process.env,
-  NODE_OPTIONS: [process.env.NODE_OPTIONS, FRONT].filter(Boolean).join(" "),
+  NODE_OPTIONS: [process.env.NODE_OPTIONS, LOAD_PROXY_PATCH].filter(Boolean).join(" "),
 };

@@ -13,7 +13,7 @@ import fs from "node:fs";
  *
  * @type {[string, string][]}
  */
-const CHANGES = [
+const REPLACEMENTS = [
   [
     "      void fetch(userWorkerUrl, new Request(request, { headers })).then(async (res) => {\n",
     `      const short = Number(request.headers.get("content-length") ?? Infinity) <= 65536;
@@ -35,16 +35,16 @@ const CHANGES = [
   ],
 ];
 
-const read = fs.readFileSync;
+const originalReadFileSync = fs.readFileSync;
 
-/** @param {Parameters<typeof read>} args @returns {any} */
-function readFileSync(...args) {
-  const content = read(...args);
+/** @param {Parameters<typeof originalReadFileSync>} args @returns {any} */
+function readPatched(...args) {
+  const content = originalReadFileSync(...args);
   if (!/[\\/]wrangler-dist[\\/]ProxyWorker\.js$/.test(String(args[0]))) return content;
-  return CHANGES.reduce((text, [from, to]) => {
+  return REPLACEMENTS.reduce((text, [from, to]) => {
     if (!text.includes(from)) throw new Error(`scripts/wrangler-proxy.js: another wrangler, without: ${from}`);
     return text.replace(from, () => to);
   }, content.toString());
 }
 
-fs.readFileSync = /** @type {any} */ (readFileSync);
+fs.readFileSync = /** @type {any} */ (readPatched);

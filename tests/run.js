@@ -10,44 +10,44 @@ import { existsSync, readdirSync } from "node:fs";
 import { constants, setPriority } from "node:os";
 import { join } from "node:path";
 
-const data = process.env.DATA ?? "../shared/data";
-const clippy = (/** @type {string[]} */ ...args) => ["cargo", "clippy", "--quiet", ...args, "--", "-D", "warnings"];
+const dataFolder = process.env.DATA ?? "../shared/data";
+const clippyCommand = (/** @type {string[]} */ ...args) => ["cargo", "clippy", "--quiet", ...args, "--", "-D", "warnings"];
 /** Crates that are built for wasm only. */
-const programs = ["gateway-worker", "model-worker", "browser"];
-const native = ["--workspace", ...programs.flatMap((name) => ["--exclude", name])];
-const tests = (/** @type {string} */ folder) =>
+const wasmCrates = ["gateway-worker", "model-worker", "browser"];
+const nativePackages = ["--workspace", ...wasmCrates.flatMap((name) => ["--exclude", name])];
+const testFiles = (/** @type {string} */ folder) =>
   readdirSync(`tests/${folder}`).filter((name) => name.endsWith(".test.js")).map((name) => `tests/${folder}/${name}`);
 
-/** @typedef {{ name: string, command: string[], env?: Record<string, string>, needs?: string }} Step */
+/** @typedef {{ name: string, command: string[], env?: Record<string, string>, requiredFile?: string }} Step */
 
 /** Checks, one after the other, because cargo locks its build folder. @type {Step[]} */
 const checks = [
   { name: "format", command: ["cargo", "fmt", "--all", "--check"] },
-  { name: "clippy, native", command: clippy(...native, "--all-targets") },
-  { name: "clippy, wasm", command: clippy(...programs.flatMap((name) => ["--package", name]), "--target", "wasm32-unknown-unknown") },
+  { name: "clippy, native", command: clippyCommand(...nativePackages, "--all-targets") },
+  { name: "clippy, wasm", command: clippyCommand(...wasmCrates.flatMap((name) => ["--package", name]), "--target", "wasm32-unknown-unknown") },
   { name: "licences", command: ["make", "licences"] },
   {
     name: "documentation",
-    command: ["cargo", "doc", "--quiet", ...native, "--no-deps", "--lib"],
+    command: ["cargo", "doc", "--quiet", ...nativePackages, "--no-deps", "--lib"],
     env: { RUSTDOCFLAGS: "-D warnings" },
   },
-  { name: "types of the page and the tests", command: ["node_modules/.bin/tsc", "--project", "jsconfig.json"] },
-  { name: "words of pages, help texts and comments", command: ["node", "tests/prose.js"] },
+  { name: "types of the JavaScript", command: ["node_modules/.bin/tsc", "--project", "jsconfig.json"] },
+  { name: "terms in pages, help texts and comments", command: ["node", "tests/prose.js"] },
 ];
 
 /** Tests that run the built programs, one after the other. @type {Step[]} */
-const sessions = [
-  { name: "the binary compared with its peers", command: ["node", "--test", "--test-concurrency=1", ...tests("native")] },
+const programTests = [
+  { name: "node tests of the command line, the scripts and the documentation", command: ["node", "--test", "--test-concurrency=1", ...testFiles("native")] },
   { name: "sizes", command: ["node", "tests/size.js"] },
-  { name: "model worker in workerd", command: ["node", "--test", "--test-concurrency=2", ...tests("worker")] },
+  { name: "model worker in workerd", command: ["node", "--test", "--test-concurrency=2", ...testFiles("worker")] },
   // Two files at once: each waits more than it computes, and has its own ports, state and registry.
-  { name: "gateway in workerd", command: ["node", "--test", "--test-concurrency=2", ...tests("gateway")] },
-  { name: "page in Chromium", command: ["node", "--test", "--test-concurrency=1", ...tests("browser")] },
+  { name: "gateway in workerd", command: ["node", "--test", "--test-concurrency=2", ...testFiles("gateway")] },
+  { name: "page in Chromium", command: ["node", "--test", "--test-concurrency=1", ...testFiles("browser")] },
   { name: "release checks of the model", command: ["target/debug/jeffrey", "validate"] },
   {
     name: "quality on the development rows",
-    command: ["node", "tests/quality.js", data],
-    needs: join(data, "goemotions_dev.jsonl.gz"),
+    command: ["node", "tests/quality.js", dataFolder],
+    requiredFile: join(dataFolder, "goemotions_dev.jsonl.gz"),
   },
   // Last, when cargo's folder is usually free. Some of these tests depend on time, so they have normal priority.
   { name: "native tests", command: ["cargo", "test"] },
@@ -55,26 +55,26 @@ const sessions = [
 
 const total = { passed: 0, failed: 0, skipped: 0 };
 /** @type {string[]} */
-const failures = [];
-await Promise.all([walk(sessions, false), walk(checks, true)]);
-if (failures.length) console.log(`\nfailed:\n${failures.join("\n")}`);
+const failedSteps = [];
+await Promise.all([runSteps(programTests, false), runSteps(checks, true)]);
+if (failedSteps.length) console.log(`\nfailed:\n${failedSteps.join("\n")}`);
 console.log(`\n${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
-process.exit(failures.length ? 1 : 0);
+process.exit(failedSteps.length ? 1 : 0);
 
-/** Runs one step after the other. @param {Step[]} steps @param {boolean} beside at the lowest priority, and the output of a step is shown when it ends */
-async function walk(steps, beside) {
+/** Runs one step after the other. @param {Step[]} steps @param {boolean} isBackground runs at the lowest priority and prints the output of each step at its end */
+async function runSteps(steps, isBackground) {
   for (const step of steps) {
-    const began = Date.now();
+    const startedAt = Date.now();
     const title = `\n=== ${step.name}: ${step.command.join(" ")}\n`;
-    if (step.needs && !existsSync(step.needs)) {
-      console.log(`${title}skipped: ${step.name} (${step.needs} is not there)`);
+    if (step.requiredFile && !existsSync(step.requiredFile)) {
+      console.log(`${title}skipped: ${step.name} (${step.requiredFile} is missing)`);
       total.skipped += 1;
       continue;
     }
-    if (!beside) process.stdout.write(title);
-    const { code, output } = await run(step, beside);
-    if (beside) process.stdout.write(title + output);
-    const counts = count(output);
+    if (!isBackground) process.stdout.write(title);
+    const { code, output } = await runStep(step, isBackground);
+    if (isBackground) process.stdout.write(title + output);
+    const counts = sumCounts(output);
     if (counts.passed + counts.failed + counts.skipped === 0) counts[code === 0 ? "passed" : "failed"] = 1;
     if (code !== 0 && counts.failed === 0) counts.failed = 1;
     if (process.env.CI === "true" && counts.skipped > 0) {
@@ -85,21 +85,21 @@ async function walk(steps, beside) {
     total.passed += counts.passed;
     total.failed += counts.failed;
     total.skipped += counts.skipped;
-    if (counts.failed > 0) failures.push([step.name, ...failed(output)].join("\n  "));
-    console.log(`--- ${step.name}: ${counts.failed ? "FAILED" : "ok"} in ${Math.round((Date.now() - began) / 1000)} s`);
+    if (counts.failed > 0) failedSteps.push([step.name, ...failedTestNames(output)].join("\n  "));
+    console.log(`--- ${step.name}: ${counts.failed ? "FAILED" : "ok"} in ${Math.round((Date.now() - startedAt) / 1000)} s`);
   }
 }
 
-/** @param {Step} step @param {boolean} beside @returns {Promise<{ code: number | null, output: string }>} */
-function run({ command: [program, ...args], env = {} }, beside) {
+/** @param {Step} step @param {boolean} isBackground @returns {Promise<{ code: number | null, output: string }>} */
+function runStep({ command: [program, ...args], env = {} }, isBackground) {
   return new Promise((resolve) => {
     let output = "";
     const child = spawn(program, args, { env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] });
-    if (beside && child.pid !== undefined) setPriority(child.pid, constants.priority.PRIORITY_LOW);
-    for (const [from, to] of /** @type {const} */ ([[child.stdout, process.stdout], [child.stderr, process.stderr]])) {
-      from.setEncoding("utf8").on("data", (chunk) => {
+    if (isBackground && child.pid !== undefined) setPriority(child.pid, constants.priority.PRIORITY_LOW);
+    for (const [source, target] of /** @type {const} */ ([[child.stdout, process.stdout], [child.stderr, process.stderr]])) {
+      source.setEncoding("utf8").on("data", (chunk) => {
         output += chunk;
-        if (!beside) to.write(chunk);
+        if (!isBackground) target.write(chunk);
       });
     }
     child.on("error", (error) => resolve({ code: 1, output: String(error) }));
@@ -108,7 +108,7 @@ function run({ command: [program, ...args], env = {} }, beside) {
 }
 
 /** Sums the counts of all runners in an output. @param {string} output */
-function count(output) {
+function sumCounts(output) {
   const counts = { passed: 0, failed: 0, skipped: 0 };
   // cargo: "test result: ok. 12 passed; 0 failed; 1 ignored; …"
   for (const [, passed, failed, ignored] of output.matchAll(/^test result: .*?(\d+) passed; (\d+) failed; (\d+) ignored/gm)) {
@@ -125,7 +125,7 @@ function count(output) {
 }
 
 /** Returns the names of failed tests, which the end of a long output repeats. @param {string} output */
-function failed(output) {
+function failedTestNames(output) {
   // cargo: "test name ... FAILED"; node: "✖ name (12.3ms)" (spec reporter) or "not ok 3 - name" (TAP)
   const names = output.matchAll(/^(?:test (\S+) \.\.\. FAILED|\s*✖ (.+) \([\d.]+ms\)|\s*not ok \d+ - (.+))$/gm);
   return new Set([...names].map(([, cargo, spec, tap]) => cargo ?? spec ?? tap));

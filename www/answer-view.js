@@ -4,9 +4,9 @@
 import { names, strings } from "./strings.js";
 
 /** @typedef {import("./strings.js").Language} Language */
-/** @typedef {import("./classifier-worker.js").Answer} Answer */
-/** @typedef {import("./classifier-worker.js").Reading} Reading */
-/** @typedef {{ answer: Answer, reading: Reading, milliseconds: number }} Shown */
+/** @typedef {import("./classifier-worker.js").Prediction} Prediction */
+/** @typedef {import("./classifier-worker.js").TextAnalysis} TextAnalysis */
+/** @typedef {{ prediction: Prediction, analysis: TextAnalysis, milliseconds: number }} ClassifyResult */
 
 // In the order of `jeffrey_terms::Label`, for the rows shown before the first prediction.
 export const LABELS = [
@@ -22,9 +22,9 @@ export const LABELS = [
 
 /** @param {string} id */
 export function element(id) {
-  const found = document.getElementById(id);
-  if (!found) throw new Error(`no element ${id}`);
-  return found;
+  const node = document.getElementById(id);
+  if (!node) throw new Error(`no element ${id}`);
+  return node;
 }
 
 /**
@@ -32,9 +32,9 @@ export function element(id) {
  * @param {Language} language
  * @param {string} name
  */
-export const word = (language, name) => names[language][name] ?? name;
+export const displayName = (language, name) => names[language][name] ?? name;
 
-/** Kept formats: creating one takes longer than a hundred uses. The key is language, style, decimals. @type {Map<string, Intl.NumberFormat>} */
+/** Cached formats: creating one takes longer than a hundred uses. The key is language, style, decimals. @type {Map<string, Intl.NumberFormat>} */
 const formats = new Map();
 
 /**
@@ -43,7 +43,7 @@ const formats = new Map();
  * @param {number} decimals
  * @param {"decimal" | "percent"} [style]
  */
-export function number(language, value, decimals, style = "decimal") {
+export function formatNumber(language, value, decimals, style = "decimal") {
   const key = `${language} ${style} ${decimals}`;
   const digits = { minimumFractionDigits: decimals, maximumFractionDigits: decimals };
   const format = formats.get(key) ?? new Intl.NumberFormat(language, { style, ...digits });
@@ -56,13 +56,13 @@ export function number(language, value, decimals, style = "decimal") {
  * @param {number} share 0 to 1
  * @param {number} [decimals]
  */
-export const percent = (language, share, decimals = 1) => number(language, share, decimals, "percent");
+export const formatPercent = (language, share, decimals = 1) => formatNumber(language, share, decimals, "percent");
 
 /**
  * @param {Language} language
  * @param {number} value
  */
-export const milliseconds = (language, value) => `${number(language, value, 1)} ms`;
+export const formatMilliseconds = (language, value) => `${formatNumber(language, value, 1)} ms`;
 
 /**
  * @param {string} id
@@ -93,67 +93,67 @@ function makeRow() {
 /**
  * @param {Language} language
  * @param {string[]} labels
- * @param {Answer | null} answer
+ * @param {Prediction | null} prediction
  */
-function drawScores(language, labels, answer) {
+function drawScores(language, labels, prediction) {
   const body = element("scores");
   while (body.children.length < labels.length) body.append(makeRow());
   labels.forEach((label, index) => {
     const row = /** @type {HTMLTableRowElement} */ (body.children[index]);
-    const score = answer?.scores[label];
+    const score = prediction?.scores[label];
     row.dataset.emotion = label;
-    row.classList.toggle("first", answer?.primary === label);
+    row.classList.toggle("first", prediction?.primary === label);
     row.style.setProperty("--score", String(score ?? 0));
-    row.cells[0].textContent = word(language, label);
+    row.cells[0].textContent = displayName(language, label);
     const data = /** @type {HTMLDataElement} */ (row.cells[1].lastElementChild);
     data.value = score === undefined ? "" : String(score);
-    data.textContent = score === undefined ? "–" : percent(language, score);
+    data.textContent = score === undefined ? "–" : formatPercent(language, score);
   });
 }
 
 /**
  * Shows a prediction, or with `null` an empty table.
  * @param {Language} language
- * @param {Shown | null} shown
+ * @param {ClassifyResult | null} result
  */
-export function draw(language, shown) {
-  const answer = shown?.answer ?? null;
-  element("idle").hidden = answer !== null;
-  element("headline").hidden = answer === null;
-  drawScores(language, answer ? Object.keys(answer.scores) : LABELS, answer);
+export function drawPrediction(language, result) {
+  const prediction = result?.prediction ?? null;
+  element("idle").hidden = prediction !== null;
+  element("headline").hidden = prediction === null;
+  drawScores(language, prediction ? Object.keys(prediction.scores) : LABELS, prediction);
 
-  write("primary", answer ? word(language, answer.primary) : "");
-  const confidence = answer?.confidence;
-  write("confidence", confidence === undefined ? "" : percent(language, confidence), confidence);
-  element("low-confidence").hidden = !answer?.low_confidence;
-  element("truncated").hidden = !answer?.truncated;
+  write("primary", prediction ? displayName(language, prediction.primary) : "");
+  const confidence = prediction?.confidence;
+  write("confidence", confidence === undefined ? "" : formatPercent(language, confidence), confidence);
+  element("low-confidence").hidden = !prediction?.low_confidence;
+  element("truncated").hidden = !prediction?.truncated;
 
-  const rule = answer?.rule_applied ?? null;
-  write("route", answer ? word(language, answer.route) : "–");
-  element("route").dataset.name = answer?.route ?? "";
-  write("rule", answer ? (rule ? word(language, rule) : strings[language].noRule) : "–");
+  const rule = prediction?.rule_applied ?? null;
+  write("route", prediction ? displayName(language, prediction.route) : "–");
+  element("route").dataset.name = prediction?.route ?? "";
+  write("rule", prediction ? (rule ? displayName(language, rule) : strings[language].noRule) : "–");
   element("rule").dataset.name = rule ?? "";
-  const ruled = (rule && shown?.reading.rule_words) || "";
-  element("rule-words").hidden = ruled === "";
-  write("rule-words", ruled);
-  const skipped = answer?.skipped ?? [];
+  const ruleWords = (rule && result?.analysis.rule_words) || "";
+  element("rule-words").hidden = ruleWords === "";
+  write("rule-words", ruleWords);
+  const skipped = prediction?.skipped ?? [];
   element("skipped-row").hidden = skipped.length === 0;
-  const reasons = skipped.map((one) => `${word(language, one.route)} (${word(language, one.reason)})`);
+  const reasons = skipped.map((entry) => `${displayName(language, entry.route)} (${displayName(language, entry.reason)})`);
   write("skipped", reasons.join(", "));
-  drawReading(language, shown?.reading ?? null);
-  write("duration", shown ? milliseconds(language, shown.milliseconds) : "–", shown?.milliseconds);
+  drawAnalysis(language, result?.analysis ?? null);
+  write("duration", result ? formatMilliseconds(language, result.milliseconds) : "–", result?.milliseconds);
 }
 
 /**
  * @param {Language} language
- * @param {Reading | null} reading
+ * @param {TextAnalysis | null} analysis
  */
-function drawReading(language, reading) {
-  write("preview", reading?.preview ?? "");
-  const masked = reading?.masked ?? [];
+function drawAnalysis(language, analysis) {
+  write("preview", analysis?.preview ?? "");
+  const masked = analysis?.masked ?? [];
   write("masked", masked.length > 0 ? `${strings[language].masked} ${masked.join(", ")}` : "");
-  const tokens = reading?.tokens ?? [];
-  write("token-count", reading ? String(tokens.length) : "");
+  const tokens = analysis?.tokens ?? [];
+  write("token-count", analysis ? String(tokens.length) : "");
   // A closed list stays empty, so that it costs no time while the user types.
   const open = /** @type {HTMLDetailsElement} */ (element("tokens-view")).open;
   const items = (open ? tokens : []).map((token) => {
@@ -167,14 +167,14 @@ function drawReading(language, reading) {
 /**
  * The prediction in one line, for screen readers.
  * @param {Language} language
- * @param {Answer} answer
+ * @param {Prediction} prediction
  */
-export function sentence(language, answer) {
+export function describePrediction(language, prediction) {
   const text = strings[language];
   const parts = [
-    `${word(language, answer.primary)}, ${text.confidence} ${percent(language, answer.confidence)}`,
+    `${displayName(language, prediction.primary)}, ${text.confidence} ${formatPercent(language, prediction.confidence)}`,
   ];
-  if (answer.low_confidence) parts.push(text.lowConfidence);
-  if (answer.truncated) parts.push(text.truncated);
+  if (prediction.low_confidence) parts.push(text.lowConfidence);
+  if (prediction.truncated) parts.push(text.truncated);
   return `${parts.join(". ")}.`;
 }

@@ -1,105 +1,105 @@
 // The playground: it classifies the text in the box, or a file of texts, in a worker. It keeps texts in memory only. After
 // the model is loaded it sends a request only when the user presses a button.
 
-import { draw, element, percent, sentence } from "./answer-view.js";
+import { drawPrediction, element, formatPercent, describePrediction } from "./answer-view.js";
 import * as batchView from "./batch-view.js";
 import * as serverView from "./server-view.js";
 import { Classifier } from "./classifier.js";
-import { examples, firstLanguage, strings } from "./strings.js";
+import { examples, detectLanguage, strings } from "./strings.js";
 
 /** @typedef {import("./strings.js").Language} Language */
 /** @typedef {import("./classifier-worker.js").Reply} Reply */
 
-// A screen reader gets an answer after this pause without a newer one, so that typing does not interrupt it.
+// A screen reader gets a prediction after this pause without a newer one, so that typing does not interrupt it.
 const ANNOUNCE_AFTER_MS = 800;
 
-const box = /** @type {HTMLTextAreaElement} */ (element("text"));
-const progress = /** @type {HTMLProgressElement} */ (element("progress"));
-const chosen = /** @type {HTMLInputElement} */ (element("file"));
-const asking = /** @type {HTMLButtonElement} */ (element("ask"));
+const textBox = /** @type {HTMLTextAreaElement} */ (element("text"));
+const progressBar = /** @type {HTMLProgressElement} */ (element("progress"));
+const fileInput = /** @type {HTMLInputElement} */ (element("file"));
+const serverButton = /** @type {HTMLButtonElement} */ (element("ask"));
 
 /** @type {Language} */
-let language = firstLanguage(location.search, navigator.languages);
-/** @type {import("./answer-view.js").Shown | null} */
-let shown = null;
+let language = detectLanguage(location.search, navigator.languages);
+/** @type {import("./answer-view.js").ClassifyResult | null} */
+let result = null;
 /** @type {number | undefined} */
-let announcing;
+let announceTimer;
 
 /**
- * @param {() => string} sentence called after the delay, so that it uses the language of that moment
+ * @param {() => string} getText called after the delay, so that it uses the language of that moment
  * @param {number} [delay]
  */
-function announce(sentence, delay = ANNOUNCE_AFTER_MS) {
-  clearTimeout(announcing);
-  announcing = window.setTimeout(() => {
-    element("announcement").textContent = sentence();
+function announce(getText, delay = ANNOUNCE_AFTER_MS) {
+  clearTimeout(announceTimer);
+  announceTimer = window.setTimeout(() => {
+    element("announcement").textContent = getText();
   }, delay);
 }
 
 /** @param {string} reason why the newest text was not classified; empty if it was */
-function refuse(reason) {
+function showRefusal(reason) {
   const line = element("refusal");
   line.hidden = reason === "";
   line.textContent = reason && `${strings[language].refused} ${reason}`;
   line.dataset.reason = reason;
 }
 
-/** @param {import("./answer-view.js").Shown | null} next */
-function show(next) {
-  shown = next;
-  draw(language, shown);
+/** @param {import("./answer-view.js").ClassifyResult | null} next */
+function showResult(next) {
+  result = next;
+  drawPrediction(language, result);
 }
 
 /** @param {"loading" | "ready" | "failed"} state */
-function enter(state) {
+function setState(state) {
   document.documentElement.dataset.state = state;
   element("loading").hidden = state !== "loading";
   element("failure").hidden = state !== "failed";
 }
 
 /** @param {Reply} reply */
-function receive(reply) {
+function handleReply(reply) {
   switch (reply.kind) {
     case "progress":
-      progress.value = reply.loaded / reply.total;
-      element("progress-text").textContent = `${Math.floor(progress.value * 100)} %`;
+      progressBar.value = reply.loaded / reply.total;
+      element("progress-text").textContent = `${Math.floor(progressBar.value * 100)} %`;
       break;
     case "preparing":
-      progress.removeAttribute("value");
+      progressBar.removeAttribute("value");
       element("progress-text").textContent = "";
       element("loading-label").dataset.text = "preparing";
       element("loading-label").textContent = strings[language].preparing;
       break;
     case "ready":
-      enter("ready");
+      setState("ready");
       element("model").textContent = `${reply.model} ${reply.sha256.slice(0, 12)}`;
       element("model").title = reply.sha256;
-      classify();
-      if (box.value === "") announce(() => strings[language].ready, 0);
+      classifyText();
+      if (textBox.value === "") announce(() => strings[language].ready, 0);
       // Formatting the first number of a page takes 15 ms, so do it before the user waits for it.
-      setTimeout(() => percent(language, 0));
+      setTimeout(() => formatPercent(language, 0));
       break;
     case "failed":
-      enter("failed");
-      show(null);
+      setState("failed");
+      showResult(null);
       element("failure-reason").textContent = reply.reason;
       break;
     case "answer": {
-      const { answer, reading, milliseconds } = reply;
-      refuse("");
-      show({ answer, reading, milliseconds });
-      announce(() => sentence(language, answer));
+      const { prediction, analysis, milliseconds } = reply;
+      showRefusal("");
+      showResult({ prediction, analysis, milliseconds });
+      announce(() => describePrediction(language, prediction));
       break;
     }
     case "refused":
-      show(null);
-      refuse(reply.reason);
+      showResult(null);
+      showRefusal(reply.reason);
       announce(() => `${strings[language].refused} ${reply.reason}`);
       break;
     case "rows":
     case "table":
     case "unread":
-      batchView.take(reply);
+      batchView.handleReply(reply);
       drawBatch();
       if (batchView.isDone()) announce(() => strings[language].batchDone, 0);
       break;
@@ -110,49 +110,49 @@ function receive(reply) {
 const DRAW_MS = 200;
 
 /** @type {number | undefined} */
-let drawing;
+let drawTimer;
 
 function drawBatch() {
-  drawing ??= window.setTimeout(() => {
-    drawing = undefined;
+  drawTimer ??= window.setTimeout(() => {
+    drawTimer = undefined;
     batchView.draw(language);
   }, DRAW_MS);
 }
 
 /** @param {File | undefined} file */
-function readFile(file) {
+function classifyFile(file) {
   if (!file) return;
-  batchView.begin(file.name);
+  batchView.reset(file.name);
   drawBatch();
-  classifier.batch(file);
+  classifier.classifyFile(file);
 }
 
-async function askServer() {
-  asking.disabled = true;
-  await serverView.ask(box.value);
-  asking.disabled = false;
+async function classifyOnServer() {
+  serverButton.disabled = true;
+  await serverView.classify(textBox.value);
+  serverButton.disabled = false;
   serverView.draw(language);
 }
 
-const classifier = new Classifier(receive);
+const classifier = new Classifier(handleReply);
 
-function classify() {
-  serverView.forget();
+function classifyText() {
+  serverView.reset();
   serverView.draw(language);
-  if (box.value !== "") {
-    classifier.ask(box.value);
+  if (textBox.value !== "") {
+    classifier.classify(textBox.value);
     return;
   }
-  classifier.forget();
-  clearTimeout(announcing);
-  refuse("");
-  show(null);
+  classifier.cancel();
+  clearTimeout(announceTimer);
+  showRefusal("");
+  showResult(null);
 }
 
 /** @param {string} text */
-function fill(text) {
-  box.value = text;
-  classify();
+function setText(text) {
+  textBox.value = text;
+  classifyText();
 }
 
 function drawExamples() {
@@ -160,7 +160,7 @@ function drawExamples() {
     const button = document.createElement("button");
     button.type = "button";
     button.textContent = text;
-    button.addEventListener("click", () => fill(text));
+    button.addEventListener("click", () => setText(text));
     const item = document.createElement("li");
     item.append(button);
     return item;
@@ -169,30 +169,30 @@ function drawExamples() {
 }
 
 /** @param {Language} next */
-function speak(next) {
+function setLanguage(next) {
   language = next;
   const text = /** @type {Record<string, string>} */ (strings[language]);
   document.documentElement.lang = language;
-  for (const part of document.querySelectorAll("[data-text]")) {
-    part.textContent = text[/** @type {HTMLElement} */ (part).dataset.text ?? ""];
+  for (const node of document.querySelectorAll("[data-text]")) {
+    node.textContent = text[/** @type {HTMLElement} */ (node).dataset.text ?? ""];
   }
-  for (const part of document.querySelectorAll("[data-label]")) {
-    const key = /** @type {HTMLElement} */ (part).dataset.label ?? "";
-    if (key in text) part.setAttribute("aria-label", text[key]);
+  for (const node of document.querySelectorAll("[data-label]")) {
+    const key = /** @type {HTMLElement} */ (node).dataset.label ?? "";
+    if (key in text) node.setAttribute("aria-label", text[key]);
   }
   for (const button of document.querySelectorAll("[data-language]")) {
     const pressed = /** @type {HTMLElement} */ (button).dataset.language === language;
     button.setAttribute("aria-pressed", String(pressed));
   }
   drawExamples();
-  draw(language, shown);
+  drawPrediction(language, result);
   serverView.draw(language);
   batchView.draw(language);
-  refuse(element("refusal").dataset.reason ?? "");
+  showRefusal(element("refusal").dataset.reason ?? "");
 }
 
 function load() {
-  enter("loading");
+  setState("loading");
   element("loading-label").dataset.text = "loading";
   element("loading-label").textContent = strings[language].loading;
   classifier.start();
@@ -200,41 +200,41 @@ function load() {
 
 for (const button of document.querySelectorAll("[data-language]")) {
   button.addEventListener("click", () => {
-    speak(/** @type {HTMLElement} */ (button).dataset.language === "fr" ? "fr" : "en");
+    setLanguage(/** @type {HTMLElement} */ (button).dataset.language === "fr" ? "fr" : "en");
   });
 }
-box.addEventListener("input", classify);
+textBox.addEventListener("input", classifyText);
 element("clear").addEventListener("click", () => {
-  fill("");
-  box.focus();
+  setText("");
+  textBox.focus();
 });
-element("tokens-view").addEventListener("toggle", () => draw(language, shown));
-asking.addEventListener("click", askServer);
-chosen.addEventListener("change", () => {
-  readFile(chosen.files?.[0]);
+element("tokens-view").addEventListener("toggle", () => drawPrediction(language, result));
+serverButton.addEventListener("click", classifyOnServer);
+fileInput.addEventListener("change", () => {
+  classifyFile(fileInput.files?.[0]);
   // Clear the field, so that choosing the same file again sends an event.
-  chosen.value = "";
+  fileInput.value = "";
 });
 element("batch-stop").addEventListener("click", () => classifier.stopBatch());
-for (const [id, by] of /** @type {const} */ ([["batch-back", -1], ["batch-next", 1]])) {
+for (const [id, delta] of /** @type {const} */ ([["batch-back", -1], ["batch-next", 1]])) {
   element(id).addEventListener("click", () => {
-    batchView.turn(by);
+    batchView.movePage(delta);
     batchView.draw(language);
   });
 }
-// The whole page accepts a drop, because the browser would otherwise open a file dropped beside the field.
+// The whole page accepts a drop, because the browser would otherwise open a file dropped outside the field.
 document.addEventListener("dragover", (event) => event.preventDefault());
 document.addEventListener("drop", (event) => {
   event.preventDefault();
-  readFile(event.dataTransfer?.files[0]);
+  classifyFile(event.dataTransfer?.files[0]);
 });
 element("retry").addEventListener("click", () => {
   load();
-  box.focus();
+  textBox.focus();
 });
 
 // Each step has its own task, so that no task is long and the parsing of the page ends first.
 setTimeout(() => {
-  speak(language);
+  setLanguage(language);
   setTimeout(load);
 });

@@ -4,25 +4,25 @@
 /** @typedef {import("./classifier-worker.js").Reply} Reply */
 
 /** A load without progress for this many seconds counts as failed. */
-export const SILENCE_S = 30;
+export const STALL_TIMEOUT_S = 30;
 
 export class Classifier {
   /** @type {Worker | null} */ #worker = null;
-  /** @type {string | null} The newest text that is not sent yet. */ #next = null;
-  /** @type {File | null} The newest file that is not sent yet. */ #file = null;
-  #asked = 0;
-  #batch = 0;
-  /** Whether the newest batch was sent and its end is still awaited. */
-  #reading = false;
+  /** @type {string | null} The newest text that is not sent yet. */ #pendingText = null;
+  /** @type {File | null} The newest file that is not sent yet. */ #pendingFile = null;
+  #requestId = 0;
+  #batchId = 0;
+  /** Whether the newest batch was sent and has not ended yet. */
+  #batchRunning = false;
   #ready = false;
   #busy = true;
   #failed = false;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */ #silence;
-  /** @type {(reply: Reply) => void} */ #receive;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */ #stallTimer;
+  /** @type {(reply: Reply) => void} */ #onReply;
 
-  /** @param {(reply: Reply) => void} receive called with each reply, except replies to an older text or file */
-  constructor(receive) {
-    this.#receive = receive;
+  /** @param {(reply: Reply) => void} onReply called with each reply, except replies to an older text or file */
+  constructor(onReply) {
+    this.#onReply = onReply;
   }
 
   /** Starts a new worker in place of the current one. After a failure it bypasses the browser's cache. */
@@ -33,38 +33,38 @@ export class Classifier {
     if (this.#failed) url.search = "afresh";
     const worker = new Worker(url, { type: "module" });
     // A replaced worker can have messages that are still undelivered.
-    const take = (/** @type {Reply} */ reply) => worker === this.#worker && this.#take(reply);
-    worker.addEventListener("message", (event) => take(event.data));
+    const handleIfCurrent = (/** @type {Reply} */ reply) => worker === this.#worker && this.#handleReply(reply);
+    worker.addEventListener("message", (event) => handleIfCurrent(event.data));
     worker.addEventListener("error", () => {
-      take({ kind: "failed", reason: "classifier-worker.js: could not be started" });
+      handleIfCurrent({ kind: "failed", reason: "classifier-worker.js: could not be started" });
     });
     this.#worker = worker;
-    this.#await();
+    this.#restartStallTimer();
   }
 
   /**
    * Classifies a text; the reply to an older text is dropped.
    * @param {string} text
    */
-  ask(text) {
-    this.#next = text;
-    this.#send();
+  classify(text) {
+    this.#pendingText = text;
+    this.#sendText();
   }
 
-  /** Drops the text that waits and the reply to the text under way. */
-  forget() {
-    this.#next = null;
-    this.#asked += 1;
+  /** Drops the waiting text and ignores the reply to the text being classified. */
+  cancel() {
+    this.#pendingText = null;
+    this.#requestId += 1;
   }
 
   /**
    * Classifies the rows of a file, in place of an earlier file; texts are still classified meanwhile.
    * @param {File} file
    */
-  batch(file) {
-    this.#batch += 1;
-    this.#file = file;
-    this.#reading = false;
+  classifyFile(file) {
+    this.#batchId += 1;
+    this.#pendingFile = file;
+    this.#batchRunning = false;
     this.#sendFile();
   }
 
@@ -74,68 +74,68 @@ export class Classifier {
   }
 
   #stop() {
-    clearTimeout(this.#silence);
+    clearTimeout(this.#stallTimer);
     this.#worker?.terminate();
     this.#worker = null;
     this.#ready = false;
   }
 
   /** Restarts the timeout of the load. */
-  #await() {
-    clearTimeout(this.#silence);
-    this.#silence = setTimeout(() => {
-      this.#take({ kind: "failed", reason: `nothing came for ${SILENCE_S} seconds` });
-    }, SILENCE_S * 1_000);
+  #restartStallTimer() {
+    clearTimeout(this.#stallTimer);
+    this.#stallTimer = setTimeout(() => {
+      this.#handleReply({ kind: "failed", reason: `no progress for ${STALL_TIMEOUT_S} seconds` });
+    }, STALL_TIMEOUT_S * 1_000);
   }
 
   #sendFile() {
-    if (!this.#ready || !this.#file) return;
-    this.#worker?.postMessage({ kind: "batch", batch: this.#batch, file: this.#file });
-    this.#file = null;
-    this.#reading = true;
+    if (!this.#ready || !this.#pendingFile) return;
+    this.#worker?.postMessage({ kind: "batch", batch: this.#batchId, file: this.#pendingFile });
+    this.#pendingFile = null;
+    this.#batchRunning = true;
   }
 
-  #send() {
-    if (this.#busy || this.#next === null) return;
+  #sendText() {
+    if (this.#busy || this.#pendingText === null) return;
     this.#busy = true;
-    this.#asked += 1;
-    this.#worker?.postMessage({ kind: "classify", id: this.#asked, text: this.#next });
-    this.#next = null;
+    this.#requestId += 1;
+    this.#worker?.postMessage({ kind: "classify", id: this.#requestId, text: this.#pendingText });
+    this.#pendingText = null;
   }
 
   /** @param {Reply} reply */
-  #take(reply) {
+  #handleReply(reply) {
     if (reply.kind === "rows" || reply.kind === "table" || reply.kind === "unread") {
       // Replies about the previous file can still arrive.
-      if (reply.batch !== this.#batch) return;
-      if (reply.kind !== "rows") this.#reading = false;
-      this.#receive(reply);
+      if (reply.batch !== this.#batchId) return;
+      if (reply.kind !== "rows") this.#batchRunning = false;
+      this.#onReply(reply);
       return;
     }
-    const answered = reply.kind === "answer" || reply.kind === "refused";
-    this.#busy = !(answered || reply.kind === "ready");
+    const textFinished = reply.kind === "answer" || reply.kind === "refused";
+    this.#busy = !(textFinished || reply.kind === "ready");
     switch (reply.kind) {
       case "progress":
-        this.#await();
+        this.#restartStallTimer();
         break;
       case "preparing":
         // The worker now computes without progress messages, for as long as a slow machine needs.
-        clearTimeout(this.#silence);
+        clearTimeout(this.#stallTimer);
         break;
       case "ready":
-        clearTimeout(this.#silence);
+        clearTimeout(this.#stallTimer);
         this.#ready = true;
         break;
       case "failed":
         this.#failed = true;
         this.#stop();
     }
-    if (!answered || reply.id === this.#asked) this.#receive(reply);
-    if (reply.kind === "failed" && this.#reading) {
-      this.#reading = false;
-      this.#receive({ kind: "unread", batch: this.#batch, reason: reply.reason });
+    if (!textFinished || reply.id === this.#requestId) this.#onReply(reply);
+    if (reply.kind === "failed" && this.#batchRunning) {
+      this.#batchRunning = false;
+      this.#onReply({ kind: "unread", batch: this.#batchId, reason: reply.reason });
     }
-    this.#send();
+    this.#sendText();
     this.#sendFile();
   }
 }

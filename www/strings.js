@@ -6,7 +6,7 @@
 const en = {
   title: "Emotion of a text, computed in this page",
   heading: "Which emotion does a text carry?",
-  privacy: "The model runs inside this page. What you type is sent nowhere and kept nowhere.",
+  privacy: "The model runs inside this page. What you type is never sent or stored.",
   language: "Language",
   loading: "Loading the model",
   preparing: "Checking and starting the model",
@@ -29,28 +29,28 @@ const en = {
   route: "Route",
   rule: "Rule applied",
   noRule: "none",
-  skipped: "Did not answer",
-  duration: "Time taken here",
-  preview: "What a log would hold",
+  skipped: "Routes skipped",
+  duration: "Computing time in this page",
+  preview: "Masked log preview",
   masked: "masked in the whole text:",
   tokens: "Tokens",
-  tokensNote: "What the encoder reads; ▁ begins a word.",
-  server: "The server’s answer",
-  serverNote: "On request alone: this button sends the text to the server of this page.",
+  tokensNote: "The encoder’s input; ▁ starts a word.",
+  server: "Server response",
+  serverNote: "The text is sent to this page’s server only when you press this button.",
   user: "As user",
   ask: "Ask the server",
   unreachable: "The server cannot be reached.",
   status: "Status",
   cohort: "Cohort",
   confidenceTitle: "Confidence",
-  roundTrip: "There and back",
+  roundTrip: "Round trip",
   headers: "Headers",
   name: "Name",
   value: "Value",
   body: "Body",
   batch: "Many texts",
   batchNote:
-    "A CSV file with a column “text”, or a file with one text a line: 100,000 rows and 16 MiB at most. It is read in this page too.",
+    "A CSV file with a column “text”, or a text file with one text per line. At most 100,000 rows and 16 MiB. The file does not leave this page.",
   file: "Choose a file, or drop one here",
   unread: "Not read:",
   rows: "Rows",
@@ -59,13 +59,13 @@ const en = {
   stopped: "stopped",
   download: "Download as CSV",
   byEmotion: "Rows by emotion",
-  answers: "Answers",
+  answers: "Predictions",
   line: "Line",
   text: "Text",
   refusedRows: "Not classified",
   back: "Back",
   next: "Next",
-  batchDone: "All rows are answered.",
+  batchDone: "All rows are processed.",
   model: "Model",
 };
 
@@ -96,13 +96,13 @@ const fr = {
   route: "Voie",
   rule: "Règle appliquée",
   noRule: "aucune",
-  skipped: "N’ont pas répondu",
-  duration: "Temps de calcul ici",
-  preview: "Ce qu’un journal contiendrait",
+  skipped: "Voies ignorées",
+  duration: "Temps de calcul dans cette page",
+  preview: "Aperçu masqué du journal",
   masked: "masqué dans tout le texte :",
   tokens: "Jetons",
   tokensNote: "Ce que l’encodeur lit ; ▁ commence un mot.",
-  server: "La réponse du serveur",
+  server: "Réponse du serveur",
   serverNote: "Seulement à la demande : ce bouton envoie le texte au serveur de cette page.",
   user: "En tant que",
   ask: "Demander au serveur",
@@ -110,14 +110,14 @@ const fr = {
   status: "Statut",
   cohort: "Cohorte",
   confidenceTitle: "Confiance",
-  roundTrip: "Aller et retour",
+  roundTrip: "Aller-retour",
   headers: "En-têtes",
   name: "Nom",
   value: "Valeur",
   body: "Corps",
   batch: "Beaucoup de textes",
   batchNote:
-    "Un fichier CSV avec une colonne « text », ou un fichier d’un texte par ligne : 100 000 lignes et 16 Mio au plus. Il est lu dans cette page aussi.",
+    "Un fichier CSV avec une colonne « text », ou un fichier texte d’un texte par ligne. Au plus 100 000 lignes et 16 Mio. Le fichier ne quitte pas cette page.",
   file: "Choisissez un fichier ou déposez-le ici",
   unread: "Non lu :",
   rows: "Lignes",
@@ -126,13 +126,13 @@ const fr = {
   stopped: "arrêté",
   download: "Télécharger en CSV",
   byEmotion: "Lignes par émotion",
-  answers: "Réponses",
+  answers: "Prédictions",
   line: "Ligne",
   text: "Texte",
   refusedRows: "Non classées",
   back: "Précédent",
   next: "Suivant",
-  batchDone: "Toutes les lignes ont leur réponse.",
+  batchDone: "Toutes les lignes sont traitées.",
   model: "Modèle",
 };
 
@@ -156,8 +156,8 @@ export const names = {
     prototypes: "prototypes",
     regex: "keywords",
     empty: "empty text",
-    tiebreak_anger_keyword_standard: "tie-break: words of anger, standard gap",
-    tiebreak_anger_keyword_extended: "tie-break: words of anger, extended gap",
+    tiebreak_anger_keyword_standard: "tie-break: anger keywords, standard gap",
+    tiebreak_anger_keyword_extended: "tie-break: anger keywords, extended gap",
     dimension_mismatch: "its dimension differs from the encoder’s",
     encoder_failed: "the encoder failed",
     no_model: "no model",
@@ -207,9 +207,9 @@ export const examples = {
  * @param {readonly string[]} preferred the browser's languages, best first
  * @returns {Language}
  */
-export function firstLanguage(search, preferred) {
-  const wanted = [new URLSearchParams(search).get("lang") ?? "", ...preferred];
-  for (const tag of wanted) {
+export function detectLanguage(search, preferred) {
+  const candidates = [new URLSearchParams(search).get("lang") ?? "", ...preferred];
+  for (const tag of candidates) {
     const language = tag.slice(0, 2).toLowerCase();
     if (language === "en" || language === "fr") return language;
   }

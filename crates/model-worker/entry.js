@@ -1,14 +1,14 @@
-// The model worker's entry: it hands the platform's calls to wasm.
+// The model worker's entry: it forwards the platform's calls to wasm.
 
 import { WorkerEntrypoint } from "cloudflare:workers";
-import { recovery } from "../wasm-host/recovery.js";
+import { createRecovery } from "../wasm-host/recovery.js";
 import * as wasm from "wasm";
 
-const { call } = recovery(wasm);
+const { callWasm } = createRecovery(wasm);
 
 export default class extends WorkerEntrypoint {
   /** @param {Request} request */
   fetch(request) {
-    return call(() => wasm.fetch.call(this, request, this.env, this.ctx));
+    return callWasm(() => wasm.fetch.call(this, request, this.env, this.ctx));
   }
 }

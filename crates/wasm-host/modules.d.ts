@@ -17,6 +17,6 @@ declare module "wasm" {
   export const scheduled: Handler;
   export const EventStoreObject: ObjectClass;
   export const RolloutObject: ObjectClass;
-  export function __worker_init_state(): import("./recovery.js").State;
+  export function __worker_init_state(): import("./recovery.js").InstanceState;
   export function __wbg_reset_state(): void;
 }

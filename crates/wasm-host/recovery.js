@@ -4,18 +4,18 @@
 // Durable Object is constructed again there, from its first arguments. `wasm` is the output of `crates/bindgen`. It
 // shares `__worker_init_state` with Rust: the panic hook (`panics.rs`) sets `criticalError` in it.
 
-/** @typedef {{ criticalError: boolean, instanceId: number }} State */
-/** @typedef {{ __worker_init_state: () => State, __wbg_reset_state: () => void }} Wasm */
+/** @typedef {{ criticalError: boolean, instanceId: number }} InstanceState */
+/** @typedef {{ __worker_init_state: () => InstanceState, __wbg_reset_state: () => void }} Wasm */
 
 /** @param {Wasm} wasm */
-export function recovery(wasm) {
+export function createRecovery(wasm) {
   const state = wasm.__worker_init_state();
 
   // The runtime reports here what a callback throws; no caller sees that.
-  addEventListener("error", (event) => note(event.error));
+  addEventListener("error", (event) => recordTrap(event.error));
 
   /** @param {unknown} error */
-  function note(error) {
+  function recordTrap(error) {
     if (!(error instanceof WebAssembly.RuntimeError)) return;
     console.error("Critical", error);
     state.criticalError = true;
@@ -25,10 +25,10 @@ export function recovery(wasm) {
    * Calls into wasm; after a trap, starts a new instance first.
    *
    * @template T
-   * @param {() => T} enter
+   * @param {() => T} operation
    * @returns {T}
    */
-  function call(enter) {
+  function callWasm(operation) {
     if (state.criticalError) {
       console.log("Reinitializing Wasm application");
       wasm.__wbg_reset_state();
@@ -36,9 +36,9 @@ export function recovery(wasm) {
       state.instanceId++;
     }
     try {
-      return enter();
+      return operation();
     } catch (error) {
-      note(error);
+      recordTrap(error);
       throw error;
     }
   }
@@ -47,36 +47,36 @@ export function recovery(wasm) {
    * A Durable Object class that forwards its methods to a class in wasm.
    *
    * @template {string} Method
-   * @param {new (state: unknown, env: unknown) => Record<Method, (...args: any[]) => unknown>} Class
+   * @param {new (state: unknown, env: unknown) => Record<Method, (...args: any[]) => unknown>} WasmClass
    * @param {Method[]} methods
    */
-  function durableObject(Class, methods) {
-    class Recovering {
+  function createObjectClass(WasmClass, methods) {
+    class RecoveringObject {
       /** @param {unknown} objectState @param {unknown} env */
       constructor(objectState, env) {
-        this.made = { of: [objectState, env], in: -1, object: /** @type {any} */ (null) };
-        call(() => this.object());
+        this.instance = { args: [objectState, env], instanceId: -1, object: /** @type {any} */ (null) };
+        callWasm(() => this.currentObject());
       }
 
-      /** The object in the present instance. */
-      object() {
-        const { made } = this;
-        if (made.in !== state.instanceId) {
-          made.object = new Class(made.of[0], made.of[1]);
-          made.in = state.instanceId;
+      /** The object in the current wasm instance. */
+      currentObject() {
+        const { instance } = this;
+        if (instance.instanceId !== state.instanceId) {
+          instance.object = new WasmClass(instance.args[0], instance.args[1]);
+          instance.instanceId = state.instanceId;
         }
-        return made.object;
+        return instance.object;
       }
     }
     for (const method of methods) {
-      Object.defineProperty(Recovering.prototype, method, {
-        value: /** @this {Recovering} @param {unknown[]} args */ function (...args) {
-          return call(() => this.object()[method](...args));
+      Object.defineProperty(RecoveringObject.prototype, method, {
+        value: /** @this {RecoveringObject} @param {unknown[]} args */ function (...args) {
+          return callWasm(() => this.currentObject()[method](...args));
         },
       });
     }
-    return Recovering;
+    return RecoveringObject;
   }
 
-  return { call, durableObject };
+  return { callWasm, createObjectClass };
 }

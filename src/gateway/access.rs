@@ -86,7 +86,7 @@ mod tests {
     fn each_token_opens_its_role_and_no_more() {
         let configured =
             settings(&[("JEFFREY_VIEWER_TOKEN", VIEWER), ("JEFFREY_ADMIN_TOKEN", ADMIN)]);
-        assert_eq!(configured.errors, []);
+        assert_eq!(configured.setting_errors, []);
         let rows = [
             (None, Err(AccessError::TokenMissing), Err(AccessError::TokenMissing)),
             (Some("Basic eDp5"), Err(AccessError::TokenMissing), Err(AccessError::TokenMissing)),

@@ -36,7 +36,7 @@ pub const COMMAND_BYTES_MAX: usize = 128 * 1024;
 
 /// Response headers of every dashboard file. They allow the page to load from and connect to the
 /// gateway only.
-pub const PAGE_HEADERS: [(&str, &str); 4] = [
+pub const HTML_PAGE_HEADERS: [(&str, &str); 4] = [
     (
         "content-security-policy",
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
@@ -144,7 +144,7 @@ impl<'a> GatewayEndpoint<'a> {
     }
 
     /// Returns the role that a caller needs; `None` if the endpoint needs no token.
-    pub const fn role(self) -> Option<Role> {
+    pub const fn required_role(self) -> Option<Role> {
         match self {
             // The page itself holds no data: it fetches its data with a token. Feedback needs a
             // signed id.
@@ -246,8 +246,8 @@ pub enum ApiError {
     /// The response already has feedback, and each response accepts it once.
     #[error("this response has its feedback already")]
     FeedbackExists,
-    /// `JEFFREY_KEY` is not set, so the gateway never issued a signed id.
-    #[error("no JEFFREY_KEY is set, so this is switched off")]
+    /// `JEFFREY_SIGNING_KEY` is not set, so the gateway never issued a signed id.
+    #[error("no JEFFREY_SIGNING_KEY is set, so this is switched off")]
     KeyNotSet,
     /// The signed id of a response is malformed, forged, expired or from the future.
     #[error(transparent)]
@@ -374,7 +374,7 @@ pub fn parse_erasure(body: &[u8]) -> Result<Subject, ApiError> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventsPage {
     /// Exclusive lower bound: the page starts after the row of this number. 0 means from the start.
-    pub since: u64,
+    pub after_row: u64,
     /// Most rows that the caller wants; the store applies its own upper limit.
     pub limit: u64,
     /// Shard of the event store, from 0; only the events endpoint uses it.
@@ -388,22 +388,22 @@ pub fn parse_events_page(head: &RequestHead) -> EventsPage {
         head.query_param(name).and_then(|value| value.parse().ok()).unwrap_or(default)
     };
     EventsPage {
-        since: number_or("since", 0),
+        after_row: number_or("since", 0),
         limit: number_or("limit", 1_000),
         shard: number_or("shard", 0),
     }
 }
 
 /// Upper bound of every minute number: the largest integer that SQLite stores.
-pub const MINUTE_MAX: u64 = i64::MAX as u64;
+pub const MINUTE_NUMBER_MAX: u64 = i64::MAX as u64;
 
 /// Parses the range of minutes that a query asks for: after `since` and before `before`, both
 /// exclusive. A missing or invalid value sets no bound on its side.
 pub fn parse_minute_range(head: &RequestHead) -> (u64, u64) {
     let number = |name| head.query_param(name).and_then(|value| value.parse().ok());
     (
-        number("since").unwrap_or(0).min(MINUTE_MAX),
-        number("before").unwrap_or(MINUTE_MAX).min(MINUTE_MAX),
+        number("since").unwrap_or(0).min(MINUTE_NUMBER_MAX),
+        number("before").unwrap_or(MINUTE_NUMBER_MAX).min(MINUTE_NUMBER_MAX),
     )
 }
 
@@ -437,7 +437,7 @@ pub fn health_response(
         confidence: Option<&'a JsonPointer>,
     }
     let contract = &settings.contract;
-    let classify = contract.classify_calls.first().map(|(method, path)| ClassifyCallInfo {
+    let classify = contract.classify_endpoints.first().map(|(method, path)| ClassifyCallInfo {
         method,
         path,
         text: &contract.text_pointer,
@@ -445,7 +445,7 @@ pub fn health_response(
         label: contract.label_pointer.as_ref(),
         confidence: contract.confidence_pointer.as_ref(),
     });
-    let faults: Vec<String> = settings.errors.iter().map(ToString::to_string).collect();
+    let faults: Vec<String> = settings.setting_errors.iter().map(ToString::to_string).collect();
     let opened_by = circuit_breaker.opened_by();
     let status = match (faults.is_empty(), opened_by) {
         (false, _) => "failed",
@@ -524,7 +524,7 @@ pub struct RolloutCommand {
 }
 
 /// Names of the rollout commands.
-#[allow(missing_docs, reason = "each is a command of the state machine, `plan` aside")]
+#[allow(missing_docs, reason = "each is a command of the state machine, `apply_plan` aside")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CommandName {
@@ -533,22 +533,22 @@ pub enum CommandName {
     Approve,
     Pause,
     /// Activates the given plan and sends no command to the state machine.
-    Plan,
+    ApplyPlan,
     Resume,
     Rollback,
     Start,
 }
 
 impl RolloutCommand {
-    /// Converts to the command of the state machine; returns `None` for [`CommandName::Plan`].
-    pub fn to_command(&self) -> Option<OperatorCommand> {
+    /// Converts to the command of the state machine; returns `None` for [`CommandName::ApplyPlan`].
+    pub fn to_operator_command(&self) -> Option<OperatorCommand> {
         let reason = self.reason.clone();
         Some(match self.command {
             CommandName::Abort => OperatorCommand::Abort { reason },
             CommandName::Advance => OperatorCommand::Advance { reason },
             CommandName::Approve => OperatorCommand::Approve,
             CommandName::Pause => OperatorCommand::Pause { reason },
-            CommandName::Plan => return None,
+            CommandName::ApplyPlan => return None,
             CommandName::Resume => OperatorCommand::Resume { reason },
             CommandName::Rollback => OperatorCommand::RollBack { reason },
             CommandName::Start => OperatorCommand::Start,
@@ -580,7 +580,7 @@ pub fn parse_rollout_command(body: &[u8]) -> Result<RolloutCommand, ApiError> {
 /// # Errors
 /// Returns [`ApiError::InvalidBody`] if the body is not such a report, or if the SHA-256 is not 64
 /// hexadecimal digits.
-pub fn parse_validation(body: &[u8], now: UnixMs) -> Result<ModelValidation, ApiError> {
+pub fn parse_model_validation(body: &[u8], now: UnixMs) -> Result<ModelValidation, ApiError> {
     #[derive(Deserialize)]
     struct ValidationBody {
         passed: bool,
@@ -604,7 +604,7 @@ pub fn parse_validation(body: &[u8], now: UnixMs) -> Result<ModelValidation, Api
 ///
 /// # Errors
 /// Returns [`ApiError::InvalidBody`] if the body is not a [`ReleaseChange`].
-pub fn parse_change(body: &[u8]) -> Result<ReleaseChange, ApiError> {
+pub fn parse_share_change(body: &[u8]) -> Result<ReleaseChange, ApiError> {
     const EXPECTED: &str = "{\"version\": number, \"share\"?: \"10%\", \"killed\"?: true or false}";
     serde_json::from_slice(body).map_err(|_| ApiError::InvalidBody { expected: EXPECTED })
 }
@@ -711,7 +711,7 @@ fn flag_evaluation<'a>(flag_key: &'a str, decision: &Assignment) -> FlagEvaluati
         reason,
         metadata: EvaluationMetadata {
             assignment_reason: decision.reason.name(),
-            bucket: decision.bucket.map(|bucket| bucket.place()),
+            bucket: decision.bucket.map(|bucket| bucket.index()),
         },
     }
 }
@@ -772,15 +772,15 @@ mod tests {
         for (method, path, expected) in rows {
             assert_eq!(GatewayEndpoint::from_request(method, path), expected, "{method} {path}");
         }
-        assert_eq!(GatewayEndpoint::SetShare.role(), Some(Role::Admin));
-        assert_eq!(GatewayEndpoint::RolloutStatus.role(), Some(Role::Viewer));
-        assert_eq!(GatewayEndpoint::EvaluateFlag("e1").role(), Some(Role::Viewer));
-        assert_eq!(GatewayEndpoint::EraseSubject.role(), Some(Role::Admin));
-        assert_eq!(GatewayEndpoint::Events.role(), Some(Role::Admin));
-        assert_eq!(GatewayEndpoint::Metrics.role(), Some(Role::Viewer));
-        assert_eq!(GatewayEndpoint::Sinks.role(), Some(Role::Viewer));
-        assert_eq!(GatewayEndpoint::Health.role(), None);
-        assert_eq!(GatewayEndpoint::Feedback.role(), None);
+        assert_eq!(GatewayEndpoint::SetShare.required_role(), Some(Role::Admin));
+        assert_eq!(GatewayEndpoint::RolloutStatus.required_role(), Some(Role::Viewer));
+        assert_eq!(GatewayEndpoint::EvaluateFlag("e1").required_role(), Some(Role::Viewer));
+        assert_eq!(GatewayEndpoint::EraseSubject.required_role(), Some(Role::Admin));
+        assert_eq!(GatewayEndpoint::Events.required_role(), Some(Role::Admin));
+        assert_eq!(GatewayEndpoint::Metrics.required_role(), Some(Role::Viewer));
+        assert_eq!(GatewayEndpoint::Sinks.required_role(), Some(Role::Viewer));
+        assert_eq!(GatewayEndpoint::Health.required_role(), None);
+        assert_eq!(GatewayEndpoint::Feedback.required_role(), None);
     }
 
     #[test]

@@ -85,9 +85,9 @@ mod tests {
     use super::*;
 
     fn stats_with_requests(number: u64) -> CohortStats {
-        let mut tally = CohortStats::default();
-        tally.counts.requests = number;
-        tally
+        let mut stats = CohortStats::default();
+        stats.counts.requests = number;
+        stats
     }
 
     /// Requests of the canary and of stable, by minute.

@@ -37,12 +37,12 @@ pub struct AnalyticsDataPoint {
 
 /// Event fields that become texts, `blob1`, `blob2` … in a query. Neither the subject nor the
 /// preview may be added, because data in the dataset cannot be erased.
-pub const BLOBS: [&str; 11] = [
+pub const BLOB_FIELDS: [&str; 11] = [
     "event",
     "cohort",
     "reason",
     "destination",
-    "fallback",
+    "fallback_reason",
     "label",
     "route",
     "rule",
@@ -52,14 +52,14 @@ pub const BLOBS: [&str; 11] = [
 ];
 
 /// Event fields that become numbers, `double1`, `double2` … in a query.
-pub const DOUBLES: [&str; 8] = [
+pub const DOUBLE_FIELDS: [&str; 8] = [
     "status",
     "latency_ms",
     "confidence",
     "low_confidence",
     "rule_applied",
     "is_evidence",
-    "truncated",
+    "input_truncated",
     "good",
 ];
 
@@ -74,8 +74,8 @@ pub fn data_point(event: &str) -> Option<AnalyticsDataPoint> {
     };
     Some(AnalyticsDataPoint {
         index: event.get("release")?.as_str()?.to_owned(),
-        blobs: BLOBS.into_iter().map(text).collect(),
-        doubles: DOUBLES.into_iter().map(number).collect(),
+        blobs: BLOB_FIELDS.into_iter().map(text).collect(),
+        doubles: DOUBLE_FIELDS.into_iter().map(number).collect(),
     })
 }
 
@@ -85,7 +85,7 @@ mod tests {
 
     const EVENT: &str = r#"{"event":"classify","time_ms":1795514400500,"release":"e1","cohort":"canary","reason":"bucket",
         "is_evidence":true,"subject":"5ab1","preview":"hello","destination":"canary","status":200,"latency_ms":41,
-        "label":"joy","confidence":0.9,"low_confidence":false,"rule":null,"truncated":null}"#;
+        "label":"joy","confidence":0.9,"low_confidence":false,"rule":null,"input_truncated":null}"#;
 
     #[test]
     fn a_batch_has_one_key_however_often_it_is_sent() {
@@ -104,6 +104,6 @@ mod tests {
         assert!(!shown.contains("5ab1") && !shown.contains("hello"), "{shown}");
         assert_eq!(data_point("no event"), None);
         // The platform's limits are 20 texts, 20 numbers and an index of 96 bytes.
-        assert!(BLOBS.len() <= 20 && DOUBLES.len() <= 20);
+        assert!(BLOB_FIELDS.len() <= 20 && DOUBLE_FIELDS.len() <= 20);
     }
 }

@@ -12,10 +12,10 @@ use crate::rollout::override_token::{self, OverridePermission, OverrideTokenErro
 use jeffrey_terms::{Cohort, UnixMs};
 
 /// Request header that names the requested cohort.
-pub const COHORT: &str = "x-jeffrey-cohort";
+pub const COHORT_HEADER: &str = "x-jeffrey-cohort";
 
 /// Request header with the token that permits the override.
-pub const TOKEN: &str = "x-jeffrey-token";
+pub const TOKEN_HEADER: &str = "x-jeffrey-token";
 
 /// Reason why the gateway does not grant a requested cohort.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,10 +24,10 @@ pub enum OverrideError {
     #[error("release is closed, and the token does not open it")]
     ReleaseDisabled,
     /// The header names neither `canary` nor `stable`.
-    #[error("{COHORT} is neither `canary` nor `stable`")]
+    #[error("{COHORT_HEADER} is neither `canary` nor `stable`")]
     UnknownCohort,
     /// The request names a cohort but has no token.
-    #[error("{COHORT} needs a token in {TOKEN}")]
+    #[error("{COHORT_HEADER} needs a token in {TOKEN_HEADER}")]
     TokenMissing,
     /// The token is invalid, expired, or for another release.
     #[error(transparent)]
@@ -44,11 +44,11 @@ pub fn verify_override(
     settings: &GatewaySettings,
     now: UnixMs,
 ) -> Result<Option<(Cohort, OverridePermission)>, OverrideError> {
-    let Some(cohort) = head.header(COHORT) else { return Ok(None) };
+    let Some(cohort) = head.header(COHORT_HEADER) else { return Ok(None) };
     let cohort = Cohort::from_name(cohort.trim()).ok_or(OverrideError::UnknownCohort)?;
-    let token = head.header(TOKEN).ok_or(OverrideError::TokenMissing)?;
+    let token = head.header(TOKEN_HEADER).ok_or(OverrideError::TokenMissing)?;
     let permission =
-        override_token::verify(token, &settings.override_keys, &settings.release, now)?;
+        override_token::verify(token, &settings.override_signing_keys, &settings.release, now)?;
     Ok(Some((cohort, permission)))
 }
 
@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn a_cohort_is_given_by_token_and_a_refusal_says_why() {
-        let variables = [("JEFFREY_OVERRIDE_KEY", KEY.to_owned())];
+        let variables = [("JEFFREY_OVERRIDE_SIGNING_KEY", KEY.to_owned())];
         let settings = GatewaySettings::parse(&GatewayVariables(variables.into()));
         let expires = UnixMs(NOW.0 + 1_000);
         let release = settings.release.clone();
@@ -95,12 +95,15 @@ mod tests {
             )
         };
         assert_eq!(parse(&[]), Ok(None));
-        assert_eq!(parse(&[(TOKEN, &token)]), Ok(None));
-        assert_eq!(parse(&[(COHORT, "canary")]), Err(OverrideError::TokenMissing));
-        assert_eq!(parse(&[(COHORT, "beta"), (TOKEN, &token)]), Err(OverrideError::UnknownCohort));
+        assert_eq!(parse(&[(TOKEN_HEADER, &token)]), Ok(None));
+        assert_eq!(parse(&[(COHORT_HEADER, "canary")]), Err(OverrideError::TokenMissing));
+        assert_eq!(
+            parse(&[(COHORT_HEADER, "beta"), (TOKEN_HEADER, &token)]),
+            Err(OverrideError::UnknownCohort)
+        );
         let forged = Err(OverrideError::Token(OverrideTokenError::Malformed));
-        assert_eq!(parse(&[(COHORT, "canary"), (TOKEN, "x")]), forged);
-        let granted = parse(&[(COHORT, "canary"), (TOKEN, &token)]);
+        assert_eq!(parse(&[(COHORT_HEADER, "canary"), (TOKEN_HEADER, "x")]), forged);
+        let granted = parse(&[(COHORT_HEADER, "canary"), (TOKEN_HEADER, &token)]);
         assert_eq!(granted, Ok(Some((Cohort::Canary, permission))));
 
         let decision = |by| Assignment {

@@ -39,7 +39,7 @@ pub struct DeliveryCursor {
     pub next_attempt_at: UnixMs,
     /// Largest size of the next batch, in events: halved when a batch is too large, and reset when
     /// the cursor moves on.
-    pub batch: usize,
+    pub next_batch_size: usize,
 }
 
 /// Result of sending one batch to a sink.
@@ -103,7 +103,7 @@ impl Default for DeliveryCursor {
             dropped: 0,
             failures: 0,
             next_attempt_at: UnixMs(0),
-            batch: BATCH_EVENTS_MAX,
+            next_batch_size: BATCH_EVENTS_MAX,
         }
     }
 }
@@ -125,7 +125,7 @@ impl DeliveryCursor {
             place: last_seq,
             failures: 0,
             next_attempt_at: now,
-            batch: BATCH_EVENTS_MAX,
+            next_batch_size: BATCH_EVENTS_MAX,
             ..self
         };
         match outcome {
@@ -138,7 +138,7 @@ impl DeliveryCursor {
                 Self { delivered: self.delivered + delivered, dropped, ..advanced }
             }
             DeliveryOutcome::TooLarge if event_count > 1 => Self {
-                batch: usize::try_from(event_count / 2).unwrap_or(1),
+                next_batch_size: usize::try_from(event_count / 2).unwrap_or(1),
                 next_attempt_at: now,
                 ..self
             },
@@ -248,7 +248,7 @@ mod tests {
         let mut cursor = DeliveryCursor::default();
         let mut sizes = Vec::new();
         for _ in 0..20 {
-            let events = cursor.batch as u64;
+            let events = cursor.next_batch_size as u64;
             sizes.push(events);
             cursor = cursor.record_batch(DeliveryOutcome::TooLarge, events, 500, UnixMs(0), 0);
             if events == 1 {
@@ -256,7 +256,10 @@ mod tests {
             }
         }
         assert_eq!(sizes, [500, 250, 125, 62, 31, 15, 7, 3, 1]);
-        assert_eq!((cursor.dropped, cursor.place, cursor.batch), (1, 500, BATCH_EVENTS_MAX));
+        assert_eq!(
+            (cursor.dropped, cursor.place, cursor.next_batch_size),
+            (1, 500, BATCH_EVENTS_MAX)
+        );
     }
 
     proptest! {
@@ -272,7 +275,7 @@ mod tests {
             let mut outbox = DeliveryCursor::default();
             let mut now = 0;
             for (response, random) in responses {
-                let events = (EVENTS - outbox.place).min(outbox.batch as u64);
+                let events = (EVENTS - outbox.place).min(outbox.next_batch_size as u64);
                 let outcome = match response {
                     0 => DeliveryOutcome::Delivered,
                     1 => DeliveryOutcome::Retry(None),
@@ -285,7 +288,7 @@ mod tests {
                     let last = outbox.place + events;
                     outbox = outbox.record_batch(outcome, events, last, UnixMs(now), random);
                 }
-                prop_assert!(outbox.place >= before.place && outbox.batch >= 1);
+                prop_assert!(outbox.place >= before.place && outbox.next_batch_size >= 1);
                 prop_assert_eq!(outbox.delivered + outbox.dropped, outbox.place);
                 now = now.max(outbox.next_attempt_at.0);
             }

@@ -7,14 +7,30 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::feedback::Feedback;
-use super::legacy::{LegacyResponse, ReportedRoute};
-use super::model::{Fallback, ModelResponse, ReportedRule};
+use super::legacy::LegacyResponse;
+use super::model::{FallbackReason, ModelResponse};
 use crate::rollout::assignment::{Assignment, AssignmentReason};
 use crate::rollout::bucket::ReleaseName;
 use crate::rollout::counts::SLOW_MS;
 use jeffrey_mask::MaskedText;
-use jeffrey_terms::{Cohort, Label, ResponseId, Share, UnixMs};
+use jeffrey_terms::{Cohort, Label, PredictionRoute, ResponseId, Share, TieBreakRule, UnixMs};
+
+/// Feedback of a user on one response. [`super::feedback::parse`] sets exactly one of the two fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Feedback {
+    /// Whether the user said that the label is right; `None` if the user named a label instead.
+    pub ok: Option<bool>,
+    /// Label that would have been right; `None` if the user said only right or wrong.
+    pub correct_label: Option<Label>,
+}
+
+impl Feedback {
+    /// Returns whether the predicted label was right. Returns `None` if the user named a label and
+    /// the predicted one is unknown.
+    pub fn confirms_label(self, predicted: Option<Label>) -> Option<bool> {
+        self.ok.or_else(|| Some(self.correct_label? == predicted?))
+    }
+}
 
 /// Record of one classify call, as the event store counts it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -38,23 +54,23 @@ pub struct ClassifyEvent {
     /// Masked beginning of the text; `None` unless `LOG_TEXT_PREVIEW` is on.
     preview: Option<MaskedText>,
     destination: Cohort,
-    fallback: Option<String>,
+    fallback_reason: Option<String>,
     status: u16,
     /// Time in milliseconds from handing the request on to the end of the response, or to its
     /// headers if the body was not read. Includes a failed attempt to use the model.
     latency_ms: u64,
     /// Reason why the legacy system's response was not read; `None` if it was read.
-    unread_reason: Option<&'static str>,
+    unreadable_response_reason: Option<&'static str>,
     label: Option<Label>,
     confidence: Option<f64>,
     low_confidence: Option<bool>,
     route: Option<&'static str>,
     rule_applied: Option<bool>,
-    /// Name of the applied rule; `None` if the name is not one of [`ReportedRule`].
+    /// Name of the applied rule; `None` if the name is not one of [`TieBreakRule`].
     rule: Option<&'static str>,
     /// The two most probable labels with their probabilities; set only if the model answered.
     top2: Option<[(Label, f64); 2]>,
-    truncated: Option<bool>,
+    input_truncated: Option<bool>,
     /// Name of the model that answered; `None` if the legacy system answered. `model_sha256` is the
     /// SHA-256 of its manifest.
     model: Option<String>,
@@ -100,13 +116,13 @@ pub struct ShadowResult {
     /// Whether both systems gave the same label; `None` unless both gave one.
     agrees: Option<bool>,
     low_confidence: Option<bool>,
-    fallback: Option<String>,
+    fallback_reason: Option<String>,
     latency_ms: u64,
 }
 
 /// Reason why the gateway did not read a response that it streamed from the legacy system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UnreadReason {
+pub enum UnreadableReason {
     /// The connection ended before the response did, or the response could not be copied.
     ConnectionLost,
     /// The response is compressed, and the client must receive exactly these bytes.
@@ -119,7 +135,7 @@ pub enum UnreadReason {
     TooLarge,
 }
 
-impl UnreadReason {
+impl UnreadableReason {
     /// Returns the name used in every event.
     pub const fn name(self) -> &'static str {
         match self {
@@ -159,10 +175,10 @@ impl ClassifyEvent {
             subject,
             preview,
             destination: Cohort::Stable,
-            fallback: None,
+            fallback_reason: None,
             status: 0,
             latency_ms: 0,
-            unread_reason: None,
+            unreadable_response_reason: None,
             label: None,
             confidence: None,
             low_confidence: None,
@@ -170,7 +186,7 @@ impl ClassifyEvent {
             rule_applied: None,
             rule: None,
             top2: None,
-            truncated: None,
+            input_truncated: None,
             model: None,
             model_sha256: None,
             thresholds,
@@ -188,16 +204,16 @@ impl ClassifyEvent {
         self.low_confidence = Some(response.low_confidence);
         self.route = Some(response.route.name());
         self.rule_applied = Some(response.rule.is_some());
-        self.rule = response.rule.map(ReportedRule::name);
+        self.rule = response.rule.map(TieBreakRule::name);
         self.top2 = Some(response.top2());
         self.model = Some(response.model.clone());
         self.model_sha256.clone_from(&response.model_sha256);
-        self.truncated = Some(response.truncated);
+        self.input_truncated = Some(response.truncated);
     }
 
     /// Records why the model did not answer a call that was assigned to the canary.
-    pub fn record_fallback(&mut self, fallback: Fallback) {
-        self.fallback = Some(fallback.to_string());
+    pub fn record_fallback(&mut self, fallback: FallbackReason) {
+        self.fallback_reason = Some(fallback.to_string());
     }
 
     /// Records that the legacy system answered, with the fields of its response or the reason why
@@ -206,7 +222,7 @@ impl ClassifyEvent {
         &mut self,
         status: u16,
         latency_ms: u64,
-        response: Result<&LegacyResponse, UnreadReason>,
+        response: Result<&LegacyResponse, UnreadableReason>,
     ) {
         self.destination = Cohort::Stable;
         self.status = status;
@@ -216,23 +232,27 @@ impl ClassifyEvent {
                 self.label = response.label;
                 self.confidence = response.confidence;
                 self.low_confidence = response.low_confidence;
-                self.route = response.route.map(ReportedRoute::name);
+                self.route = response.route.map(PredictionRoute::name);
                 self.rule_applied = response.rule_applied;
-                self.rule = response.rule.map(ReportedRule::name);
+                self.rule = response.rule.map(TieBreakRule::name);
             }
-            Err(reason) => self.unread_reason = Some(reason.name()),
+            Err(reason) => self.unreadable_response_reason = Some(reason.name()),
         }
     }
 
     /// Records the shadow call that followed the legacy system's response. Call this after
     /// [`ClassifyEvent::record_legacy_response`], whose label it compares.
-    pub fn record_shadow(&mut self, result: &Result<ModelResponse, Fallback>, latency_ms: u64) {
+    pub fn record_shadow(
+        &mut self,
+        result: &Result<ModelResponse, FallbackReason>,
+        latency_ms: u64,
+    ) {
         let label = result.as_ref().ok().map(|response| response.label);
         self.shadow = Some(ShadowResult {
             label,
             agrees: self.label.zip(label).map(|(legacy, canary)| legacy == canary),
             low_confidence: result.as_ref().ok().map(|response| response.low_confidence),
-            fallback: result.as_ref().err().map(ToString::to_string),
+            fallback_reason: result.as_ref().err().map(ToString::to_string),
             latency_ms,
         });
     }
@@ -244,7 +264,7 @@ impl ClassifyEvent {
 #[serde(tag = "event", rename_all = "lowercase")]
 pub enum StoredEvent {
     /// Record of one classify call.
-    Classify(Box<StoredCall>),
+    Classify(Box<StoredClassifyEvent>),
     /// User feedback on one classify call.
     Feedback(StoredFeedback),
 }
@@ -252,7 +272,7 @@ pub enum StoredEvent {
 /// Classify call as it is read back; the fields are those of [`ClassifyEvent`].
 #[allow(missing_docs, reason = "each is described where it is written")]
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-pub struct StoredCall {
+pub struct StoredClassifyEvent {
     pub time_ms: u64,
     pub release: String,
     pub cohort: Cohort,
@@ -260,7 +280,7 @@ pub struct StoredCall {
     pub is_evidence: bool,
     pub subject: Option<String>,
     pub destination: Cohort,
-    pub fallback: Option<String>,
+    pub fallback_reason: Option<String>,
     pub status: u16,
     pub latency_ms: u64,
     pub label: Option<Label>,
@@ -382,7 +402,7 @@ impl FeedbackEvent {
             subject: call.subject,
             label: call.label,
             correct_label: feedback.correct_label,
-            good: feedback.is_good(call.label),
+            good: feedback.confirms_label(call.label),
         })
     }
 }
@@ -407,14 +427,14 @@ mod tests {
         let no_share = Share::NONE;
         let rules = AssignmentRules {
             release: &release,
-            share: Share::ALL,
+            share: Share::FULL,
             holdout: no_share,
             disabled: false,
             cohort_overrides: &[],
         };
         let id = ResponseId::new(UnixMs(1), [0; 10]);
         let subject = Some("5ab1".to_owned());
-        let thresholds = Thresholds::new(Share::ALL, Some(1), Some(100.0));
+        let thresholds = Thresholds::new(Share::FULL, Some(1), Some(100.0));
         ClassifyEvent::new(
             id,
             UnixMs(1),
@@ -429,11 +449,14 @@ mod tests {
     #[test]
     fn a_failed_open_call_stays_in_its_cohort_and_names_who_answered() {
         let mut event = event();
-        event.record_fallback(Fallback::Timeout);
+        event.record_fallback(FallbackReason::Timeout);
         event.record_legacy_response(200, 2_041, Ok(&LegacyResponse::default()));
         let json = serde_json::to_value(&event).unwrap();
         assert_eq!((&json["cohort"], &json["destination"]), (&"canary".into(), &"stable".into()));
-        assert_eq!((&json["fallback"], &json["latency_ms"]), (&"timeout".into(), &2_041.into()));
+        assert_eq!(
+            (&json["fallback_reason"], &json["latency_ms"]),
+            (&"timeout".into(), &2_041.into())
+        );
         assert_eq!(json["is_evidence"], true);
         assert_eq!((&json["schema_version"], &json["new_cookie"]), (&3.into(), &false.into()));
         assert_eq!(json["thresholds"]["canary_slow_ms"], 120.0);
@@ -442,7 +465,7 @@ mod tests {
 
     #[test]
     fn a_shadow_agrees_only_when_both_gave_a_label() {
-        let invalid = Err(Fallback::InvalidResponse);
+        let invalid = Err(FallbackReason::InvalidResponse);
         let mut event = event();
         event.record_legacy_response(
             200,
@@ -451,7 +474,10 @@ mod tests {
         );
         event.record_shadow(&invalid, 7);
         let shadow = event.shadow.unwrap();
-        assert_eq!((shadow.agrees, shadow.fallback.as_deref()), (None, Some("invalid_response")));
+        assert_eq!(
+            (shadow.agrees, shadow.fallback_reason.as_deref()),
+            (None, Some("invalid_response"))
+        );
     }
 
     #[test]

@@ -4,29 +4,13 @@
 //! [`parse`] reads the body of `POST /v1/feedback`. It rejects a body that says both or neither,
 //! and an id that the gateway did not sign or that has expired.
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::api::ApiError;
+use super::event::Feedback;
 use super::signed_id::{self, SignedIdError};
 use crate::rollout::signing_key::SigningKey;
 use jeffrey_terms::{Label, ResponseId, UnixMs};
-
-/// Feedback of a user on one response. [`parse`] sets exactly one of the two fields.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Feedback {
-    /// Whether the user said that the label is right; `None` if the user named a label instead.
-    pub ok: Option<bool>,
-    /// Label that would have been right; `None` if the user said only right or wrong.
-    pub correct_label: Option<Label>,
-}
-
-impl Feedback {
-    /// Returns whether the predicted label was right. Returns `None` if the user named a label and
-    /// the predicted one is unknown.
-    pub fn is_good(self, predicted: Option<Label>) -> Option<bool> {
-        self.ok.or_else(|| Some(self.correct_label? == predicted?))
-    }
-}
 
 const EXPECTED: &str = "{\"id\": the answer's x-jeffrey-id, and \"ok\": true or false, or \"correct_label\": one of the eight}";
 
@@ -104,10 +88,10 @@ mod tests {
     fn an_answer_is_good_when_its_reader_says_so_or_names_its_label() {
         let ok = |ok| Feedback { ok: Some(ok), correct_label: None };
         let label = Feedback { ok: None, correct_label: Some(Label::Joy) };
-        assert_eq!(ok(true).is_good(None), Some(true));
-        assert_eq!(ok(false).is_good(Some(Label::Joy)), Some(false));
-        assert_eq!(label.is_good(Some(Label::Joy)), Some(true));
-        assert_eq!(label.is_good(Some(Label::Fear)), Some(false));
-        assert_eq!(label.is_good(None), None);
+        assert_eq!(ok(true).confirms_label(None), Some(true));
+        assert_eq!(ok(false).confirms_label(Some(Label::Joy)), Some(false));
+        assert_eq!(label.confirms_label(Some(Label::Joy)), Some(true));
+        assert_eq!(label.confirms_label(Some(Label::Fear)), Some(false));
+        assert_eq!(label.confirms_label(None), None);
     }
 }

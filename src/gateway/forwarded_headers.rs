@@ -20,7 +20,7 @@ pub struct HeaderChanges {
 }
 
 /// Gateway headers that are never forwarded: an override token is a secret.
-const GATEWAY_HEADERS: [&str; 2] = [cohort_override::COHORT, cohort_override::TOKEN];
+const GATEWAY_HEADERS: [&str; 2] = [cohort_override::COHORT_HEADER, cohort_override::TOKEN_HEADER];
 
 /// Hop-by-hop headers. `expect` is not one of them; it is removed because the runtime has already
 /// answered it.

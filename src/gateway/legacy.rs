@@ -8,14 +8,13 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::model::ReportedRule;
-use jeffrey_terms::{InputText, Label, Subject};
+use jeffrey_terms::{InputText, Label, PredictionRoute, Subject, TieBreakRule};
 
 /// Describes the classify calls of the legacy system and the JSON pointers into them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LegacyContract {
     /// Method and exact path of each classify call; never empty when parsed from `LEGACY_CLASSIFY_ROUTES`.
-    pub classify_calls: Vec<(String, String)>,
+    pub classify_endpoints: Vec<(String, String)>,
     /// Pointer to the text in a request.
     pub text_pointer: JsonPointer,
     /// Pointer to the user id in a request; `None` if requests carry no user id.
@@ -36,7 +35,7 @@ impl Default for LegacyContract {
     fn default() -> Self {
         let pointer = |path: &str| JsonPointer(path.to_owned());
         Self {
-            classify_calls: vec![("POST".to_owned(), "/predict".to_owned())],
+            classify_endpoints: vec![("POST".to_owned(), "/predict".to_owned())],
             text_pointer: pointer("/text"),
             user_pointer: Some(pointer("/user_id")),
             label_pointer: Some(pointer("/prediction/primary")),
@@ -98,53 +97,22 @@ pub struct LegacyResponse {
     /// Probability of the label, 0 to 1; `None` for a value outside that range.
     pub confidence: Option<f64>,
     /// Part of the classifier that produced the prediction; `None` if its name is unknown.
-    pub route: Option<ReportedRoute>,
+    pub route: Option<PredictionRoute>,
     /// Whether the legacy system reported low confidence.
     pub low_confidence: Option<bool>,
     /// Whether a rule was applied: any value except `null` and `false` counts as a rule. `None` if
     /// the response has no such field.
     pub rule_applied: Option<bool>,
-    /// Applied rule, if its name is one of [`ReportedRule`]. An unknown name may contain arbitrary
+    /// Applied rule, if its name is one of [`TieBreakRule`]. An unknown name may contain arbitrary
     /// text, so it is not stored.
-    pub rule: Option<ReportedRule>,
-}
-
-/// Parts of the classifier that can produce a prediction, as both systems name them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum ReportedRoute {
-    /// No part ran, because the text is empty or only white space; the label is neutral.
-    Empty,
-    /// Linear head over the text's embedding.
-    LinearHead,
-    /// Nearest class prototypes to the text's embedding.
-    Prototypes,
-    /// Keyword patterns, without an embedding.
-    Regex,
-}
-
-impl ReportedRoute {
-    /// Returns the route with exactly this name; `None` if the name is unknown.
-    pub fn from_name(name: &str) -> Option<Self> {
-        let routes = [Self::Empty, Self::LinearHead, Self::Prototypes, Self::Regex];
-        routes.into_iter().find(|route| route.name() == name)
-    }
-
-    /// Returns the name used in every file and response.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Empty => "empty",
-            Self::LinearHead => "linear_head",
-            Self::Prototypes => "prototypes",
-            Self::Regex => "regex",
-        }
-    }
+    pub rule: Option<TieBreakRule>,
 }
 
 impl LegacyContract {
     /// Returns whether a request with this method and path is a classify call. Both must match
     /// exactly; `path` has no query.
     pub fn is_classify_call(&self, method: &str, path: &str) -> bool {
-        self.classify_calls.iter().any(|(m, p)| m == method && p == path)
+        self.classify_endpoints.iter().any(|(m, p)| m == method && p == path)
     }
 
     /// Parses a request body. A body that is not JSON yields neither text nor user.
@@ -175,11 +143,11 @@ impl LegacyContract {
             confidence: value_at(&self.confidence_pointer)
                 .and_then(Value::as_f64)
                 .filter(|confidence| (0.0..=1.0).contains(confidence)),
-            route: str_at(&self.route_pointer).and_then(ReportedRoute::from_name),
+            route: str_at(&self.route_pointer).and_then(PredictionRoute::from_name),
             low_confidence: value_at(&self.low_confidence_pointer).and_then(Value::as_bool),
             rule_applied: value_at(&self.rule_pointer)
                 .map(|rule| !matches!(rule, Value::Null | Value::Bool(false))),
-            rule: str_at(&self.rule_pointer).and_then(ReportedRule::from_name),
+            rule: str_at(&self.rule_pointer).and_then(TieBreakRule::from_name),
         })
     }
 }
@@ -235,10 +203,10 @@ mod tests {
             LegacyResponse {
                 label: Some(Label::Anger),
                 confidence: Some(0.81),
-                route: Some(ReportedRoute::Prototypes),
+                route: Some(PredictionRoute::Prototypes),
                 low_confidence: Some(false),
                 rule_applied: Some(true),
-                rule: Some(ReportedRule::TieBreakStandard),
+                rule: Some(TieBreakRule::AngerKeywordStandard),
             }
         );
         let body =

@@ -24,9 +24,9 @@ pub struct DecisionSummary {
     /// Time of the decision, in milliseconds since 1970.
     pub at_ms: u64,
     /// Description of the input, such as a command or a hard failure.
-    pub what: String,
+    pub trigger: String,
     /// Description of the effects, such as a new share.
-    pub then: String,
+    pub outcome: String,
     /// Descriptions of input and effects in French.
     pub fr: DecisionText,
     /// Name of the phase after the decision.
@@ -37,16 +37,16 @@ pub struct DecisionSummary {
     /// Summary of the gates at the decision; `None` if they were not evaluated, as for a new plan.
     pub gates: Option<GateSummary>,
     /// Counts of canary and stable since the stage began; `None` if the gates were not evaluated.
-    pub counted: Option<[CohortCounts; 2]>,
+    pub counts: Option<[CohortCounts; 2]>,
 }
 
 /// Descriptions of one decision in a language other than English.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DecisionText {
     /// Description of the input, such as a command or a hard failure.
-    pub what: String,
+    pub trigger: String,
     /// Description of the effects, such as a new share.
-    pub then: String,
+    pub outcome: String,
 }
 
 /// Decisions in one page of a rollout history.
@@ -120,16 +120,16 @@ pub fn summarize_entry(entry: &HistoryEntry) -> Option<DecisionSummary> {
     decided.then(|| DecisionSummary {
         id: entry.seq,
         at_ms: entry.now.0,
-        what: describe_input(&entry.input),
-        then: describe_effects(entry),
+        trigger: describe_input(&entry.input),
+        outcome: describe_effects(entry),
         fr: DecisionText {
-            what: french::describe_input(&entry.input),
-            then: french::describe_effects(entry),
+            trigger: french::describe_input(&entry.input),
+            outcome: french::describe_effects(entry),
         },
         phase: entry.state.phase.name().to_owned(),
         share: entry.share,
         gates: entry.gates.clone(),
-        counted: entry.counts,
+        counts: entry.counts,
     })
 }
 
@@ -140,15 +140,17 @@ pub fn describe_input(input: &RolloutInput) -> String {
         RolloutInput::Command { actor: by, command, .. } => {
             format!("{} asked to {}", actor(by), command.name())
         }
-        RolloutInput::HardFailure { kind, .. } => format!("an isolate saw: {}", kind.name()),
+        RolloutInput::HardFailure { kind, .. } => {
+            format!("an isolate reported a hard failure: {}", kind.name())
+        }
         RolloutInput::Minute { minute } => {
             format!("the minute {} was counted", format_utc_minute(UnixMs(minute.minute * 60_000)))
         }
-        RolloutInput::PlanApplied { actor: by, .. } => format!("{} brought a plan", actor(by)),
+        RolloutInput::PlanApplied { actor: by, .. } => format!("{} applied a plan", actor(by)),
         RolloutInput::Tick { blocked_by: Some(blocked_by), .. } => {
-            format!("its minutes were looked at; {blocked_by}")
+            format!("the gates were evaluated; {blocked_by}")
         }
-        RolloutInput::Tick { .. } => "its minutes were looked at".to_owned(),
+        RolloutInput::Tick { .. } => "the gates were evaluated".to_owned(),
     }
 }
 
@@ -214,7 +216,7 @@ mod tests {
         let DecisionPage { decisions: summaries, after } = parse_decisions(&lines, 0);
         assert_eq!((summaries.len(), after), (1, control.seq));
         assert_eq!(
-            (summaries[0].id, summaries[0].what.as_str()),
+            (summaries[0].id, summaries[0].trigger.as_str()),
             (1, "an operator asked to start")
         );
         let quiet_lines = lines.splitn(2, |byte| *byte == b'\n').nth(1).unwrap();

@@ -11,16 +11,15 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::event::{StoredCall, StoredEvent, StoredFeedback};
-use super::legacy::ReportedRoute;
+use super::event::{StoredClassifyEvent, StoredEvent, StoredFeedback};
 use crate::rollout::counts::{
     AffectedSubjects, ClosedMinute, CohortCounts, CountByCohort, Metric, SLOW_MS,
 };
-use crate::rollout::gate::evaluator::SUBJECT_HOURS_PER_DAY;
+use crate::rollout::gate::evaluator::HOURLY_SUBJECT_MIXTURES_MAX;
 use crate::rollout::time_scale::TimeScale;
-use crate::telemetry::analysis::{ReadinessCounts, shows_unmasked};
+use crate::telemetry::analysis::{AdvanceReadinessCounts, contains_unmasked_pii};
 use crate::telemetry::latency_sketch::LatencySketch;
-use jeffrey_terms::{Cohort, Share, UnixMs};
+use jeffrey_terms::{Cohort, PredictionRoute, Share, UnixMs};
 
 /// Counts and sums over some events of one cohort.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -35,16 +34,16 @@ pub struct CohortStats {
     /// Answers whose route was the linear head.
     pub linear_head: u64,
     /// Sum of the confidence (0 to 1) of all answers, in millionths.
-    pub confidence_millionths: u64,
+    pub confidence_sum_millionths: u64,
     /// Shadow predictions with the same label as the legacy answer.
     pub shadow_agreed: u64,
     /// Shadow predictions with another label than the legacy answer.
     pub shadow_disagreed: u64,
     /// Requests that both cohorts scored and where only one had low confidence, counted for that
     /// one.
-    pub discordant: CountByCohort,
+    pub discordant_pairs: CountByCohort,
     /// Events whose text preview shows an `@` or `http`, which masking should have removed.
-    pub leaks: u64,
+    pub preview_leaks: u64,
 }
 
 /// Counts that one event adds, and the key to add them under.
@@ -79,9 +78,9 @@ pub fn count_event(event: &StoredEvent, time_scale: TimeScale) -> Option<EventCo
     }
 }
 
-fn count_call(call: &StoredCall, time_scale: TimeScale) -> EventContribution {
+fn count_call(call: &StoredClassifyEvent, time_scale: TimeScale) -> EventContribution {
     let as_count = u64::from;
-    let failed_open = call.cohort == Cohort::Canary && call.fallback.is_some();
+    let failed_open = call.cohort == Cohort::Canary && call.fallback_reason.is_some();
     let is_error = call.status >= 500 && !failed_open;
     let is_slow = call.latency_ms > SLOW_MS;
     let slow_limit_ms = match call.cohort {
@@ -95,17 +94,19 @@ fn count_call(call: &StoredCall, time_scale: TimeScale) -> EventContribution {
     let has_answer = answered_by_own_cohort && (call.route.is_some() || call.confidence.is_some());
     let low_confidence = has_answer && call.low_confidence == Some(true);
     let rule_applied = has_answer && call.rule_applied == Some(true);
-    let route = call.route.as_deref().and_then(ReportedRoute::from_name).filter(|_| has_answer);
+    let route = call.route.as_deref().and_then(PredictionRoute::from_name).filter(|_| has_answer);
     let mut counts = CohortCounts {
         requests: 1,
         errors_5xx: as_count(is_error),
-        failed_open: as_count(failed_open),
-        answers: as_count(has_answer),
-        regex: as_count(route == Some(ReportedRoute::Regex)),
-        prototypes: as_count(route == Some(ReportedRoute::Prototypes)),
+        fallbacks: as_count(failed_open),
+        scored_responses: as_count(has_answer),
+        regex: as_count(route == Some(PredictionRoute::Regex)),
+        prototypes: as_count(route == Some(PredictionRoute::Prototypes)),
         low_confidence: as_count(low_confidence),
         rule_applied: as_count(rule_applied),
-        dimension_mismatches: as_count(call.fallback.as_deref() == Some("dimension_mismatch")),
+        dimension_mismatches: as_count(
+            call.fallback_reason.as_deref() == Some("dimension_mismatch"),
+        ),
         slow: as_count(is_slow),
         slower_than_stable: as_count(slower_than_stable),
         ..CohortCounts::default()
@@ -115,7 +116,7 @@ fn count_call(call: &StoredCall, time_scale: TimeScale) -> EventContribution {
     }
     let mut stats = CohortStats {
         counts,
-        linear_head: as_count(route == Some(ReportedRoute::LinearHead)),
+        linear_head: as_count(route == Some(PredictionRoute::LinearHead)),
         ..CohortStats::default()
     };
     stats.latency.add(call.latency_ms);
@@ -123,18 +124,18 @@ fn count_call(call: &StoredCall, time_scale: TimeScale) -> EventContribution {
         stats.rules.insert(rule, 1);
     }
     let confidence = call.confidence.filter(|_| has_answer).unwrap_or(0.0);
-    stats.confidence_millionths = libm::round(1e6 * confidence.clamp(0.0, 1.0)) as u64;
+    stats.confidence_sum_millionths = libm::round(1e6 * confidence.clamp(0.0, 1.0)) as u64;
     if let Some(shadow) = &call.shadow {
         stats.shadow_agreed = as_count(shadow.agrees == Some(true));
         stats.shadow_disagreed = as_count(shadow.agrees == Some(false));
         if let (Some(stable), Some(canary)) = (call.low_confidence, shadow.low_confidence) {
-            stats.discordant = CountByCohort {
+            stats.discordant_pairs = CountByCohort {
                 canary: as_count(canary && !stable),
                 stable: as_count(stable && !canary),
             };
         }
     }
-    stats.leaks = as_count(call.preview.as_deref().is_some_and(shows_unmasked));
+    stats.preview_leaks = as_count(call.preview.as_deref().is_some_and(contains_unmasked_pii));
     let affected_metrics = [
         (Metric::Errors, is_error || failed_open),
         (Metric::LowConfidence, low_confidence),
@@ -185,26 +186,27 @@ impl CohortStats {
             *self.rules.entry(rule.clone()).or_default() += count;
         }
         self.linear_head += other.linear_head;
-        self.confidence_millionths += other.confidence_millionths;
+        self.confidence_sum_millionths += other.confidence_sum_millionths;
         self.shadow_agreed += other.shadow_agreed;
         self.shadow_disagreed += other.shadow_disagreed;
-        self.discordant.canary += other.discordant.canary;
-        self.discordant.stable += other.discordant.stable;
-        self.leaks += other.leaks;
+        self.discordant_pairs.canary += other.discordant_pairs.canary;
+        self.discordant_pairs.stable += other.discordant_pairs.stable;
+        self.preview_leaks += other.preview_leaks;
     }
 
     /// Returns the counts that the readiness checks use.
-    pub fn prediction_sums(&self) -> ReadinessCounts {
-        let CohortCounts { answers, regex, prototypes, low_confidence, .. } = self.counts;
+    pub fn prediction_sums(&self) -> AdvanceReadinessCounts {
+        let CohortCounts { scored_responses: answers, regex, prototypes, low_confidence, .. } =
+            self.counts;
         let linear_head = self.linear_head;
         let routed = linear_head + regex + prototypes;
-        ReadinessCounts {
+        AdvanceReadinessCounts {
             predictions: answers,
-            routed,
+            non_empty_predictions: routed,
             linear_head,
             regex,
             low_confidence,
-            leaks: self.leaks,
+            leaks: self.preview_leaks,
         }
     }
 }
@@ -222,7 +224,7 @@ pub struct TotalsByCohort {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CohortTotals {
     /// Counts and sums from which the other fields are computed.
-    pub tally: CohortStats,
+    pub stats: CohortStats,
     /// Latency quantiles of the requests, in milliseconds; `None` without requests.
     pub latency_ms: Option<LatencyQuantiles>,
     /// Mean confidence of the answers, 0 to 1; `None` without answers.
@@ -257,10 +259,10 @@ impl CohortTotals {
             .zip(quantile(0.95))
             .zip(quantile(0.99))
             .map(|((p50, p95), p99)| LatencyQuantiles { p50, p95, p99 });
-        let answers = stats.counts.answers;
-        let mean = || stats.confidence_millionths as f64 / 1e6 / answers as f64;
+        let answers = stats.counts.scored_responses;
+        let mean = || stats.confidence_sum_millionths as f64 / 1e6 / answers as f64;
         let mean_confidence = (answers > 0).then(mean);
-        Self { tally: stats, latency_ms, mean_confidence }
+        Self { stats, latency_ms, mean_confidence }
     }
 }
 
@@ -272,12 +274,12 @@ impl CohortTotals {
 /// the same hour or later.
 pub fn newly_affected_hours(minute: u64, after_last_hit: u64) -> std::ops::RangeInclusive<u64> {
     let hour = minute / 60;
-    after_last_hit.div_ceil(60).max((hour + 1).saturating_sub(SUBJECT_HOURS_PER_DAY))..=hour
+    after_last_hit.div_ceil(60).max((hour + 1).saturating_sub(HOURLY_SUBJECT_MIXTURES_MAX))..=hour
 }
 
 /// Sums newly affected subjects by metric and hour, sorted by both. Each item of `counts` holds
 /// metric, hour, cohort and number of subjects.
-pub fn sum_newly_affected(
+pub fn sum_newly_affected_subjects(
     counts: impl Iterator<Item = (Metric, u64, Cohort, u64)>,
 ) -> Vec<AffectedSubjects> {
     let mut counts_by_hour: BTreeMap<(Metric, u64), CountByCohort> = BTreeMap::new();
@@ -302,8 +304,8 @@ pub fn sum_minute(number: u64, stats: &[(Cohort, Share, CohortStats)]) -> Closed
             Cohort::Canary => minute.canary.add(&cohort_stats.counts),
             Cohort::Stable => minute.stable.add(&cohort_stats.counts),
         }
-        minute.discordant.canary += cohort_stats.discordant.canary;
-        minute.discordant.stable += cohort_stats.discordant.stable;
+        minute.discordant_pairs.canary += cohort_stats.discordant_pairs.canary;
+        minute.discordant_pairs.stable += cohort_stats.discordant_pairs.stable;
     }
     let first_share = stats.first().map(|(_, share, _)| *share);
     minute.share = first_share.filter(|first| stats.iter().all(|(_, share, _)| share == first));
@@ -318,7 +320,7 @@ mod tests {
     fn recorded_call(edit: impl FnOnce(&mut Value)) -> StoredEvent {
         let mut event = json!({
             "event": "classify", "id": "x", "time_ms": 120_500, "release": "e1", "cohort": "canary",
-            "reason": "bucket", "is_evidence": true, "subject": "5ab1", "destination": "canary", "fallback": null,
+            "reason": "bucket", "is_evidence": true, "subject": "5ab1", "destination": "canary", "fallback_reason": null,
             "status": 200, "latency_ms": 150, "label": "joy", "confidence": 0.9, "low_confidence": false,
             "route": "linear_head", "rule_applied": false, "rule": null, "shadow": null,
             "thresholds": {"slow_ms": 200, "stable_p95_ms": 100.0, "canary_slow_ms": 120.0,
@@ -337,7 +339,7 @@ mod tests {
         let contribution = contribution_of(|_| {});
         let mut expected = CohortCounts {
             requests: 1,
-            answers: 1,
+            scored_responses: 1,
             slower_than_stable: 1,
             ..CohortCounts::default()
         };
@@ -348,7 +350,7 @@ mod tests {
             (2, Cohort::Canary, 1_000)
         );
         assert_eq!(
-            (contribution.stats.linear_head, contribution.stats.confidence_millionths),
+            (contribution.stats.linear_head, contribution.stats.confidence_sum_millionths),
             (1, 900_000)
         );
         assert_eq!(contribution.affected_metrics, [Metric::SlowerThanStable]);
@@ -359,25 +361,25 @@ mod tests {
         let counts_of = |edit: &dyn Fn(&mut Value)| contribution_of(edit).stats.counts;
         let failed_open = counts_of(&|call| {
             call["destination"] = json!("stable");
-            call["fallback"] = json!("timeout");
+            call["fallback_reason"] = json!("timeout");
             call["status"] = json!(502);
             call["route"] = json!("regex");
         });
         // The legacy status does not matter: the request counts as one failure of the canary.
         assert_eq!(
             (
-                failed_open.failed_open,
+                failed_open.fallbacks,
                 failed_open.errors_5xx,
-                failed_open.answers,
+                failed_open.scored_responses,
                 failed_open.regex
             ),
             (1, 0, 0, 0)
         );
         let mismatch = counts_of(&|call| {
             call["destination"] = json!("stable");
-            call["fallback"] = json!("dimension_mismatch");
+            call["fallback_reason"] = json!("dimension_mismatch");
         });
-        assert_eq!((mismatch.dimension_mismatches, mismatch.failed_open), (1, 1));
+        assert_eq!((mismatch.dimension_mismatches, mismatch.fallbacks), (1, 1));
         let stable = |edit: &dyn Fn(&mut Value)| {
             counts_of(&|call| {
                 call["cohort"] = json!("stable");
@@ -401,7 +403,7 @@ mod tests {
                 call[name] = Value::Null;
             }
         });
-        assert_eq!((unread.requests, unread.answers, unread.labels), (1, 0, [0; 8]));
+        assert_eq!((unread.requests, unread.scored_responses, unread.labels), (1, 0, [0; 8]));
         let before_any = counts_of(&|call| {
             call["thresholds"]["stable_p95_ms"] = Value::Null;
             call["thresholds"]["canary_slow_ms"] = Value::Null;
@@ -469,8 +471,8 @@ mod tests {
                 call["shadow"] = json!({"label": "joy", "agrees": true, "low_confidence": canary});
             });
             (
-                contribution.stats.discordant.canary,
-                contribution.stats.discordant.stable,
+                contribution.stats.discordant_pairs.canary,
+                contribution.stats.discordant_pairs.stable,
                 contribution.stats.shadow_agreed,
             )
         };
@@ -484,15 +486,16 @@ mod tests {
     fn a_subject_is_newly_affected_since_every_hour_after_its_last_hit() {
         let hours = |minute, after| newly_affected_hours(minute, after).collect::<Vec<u64>>();
         let day = 60 * 1_000;
-        assert_eq!(hours(day + 125, 0).len(), SUBJECT_HOURS_PER_DAY as usize);
+        assert_eq!(hours(day + 125, 0).len(), HOURLY_SUBJECT_MIXTURES_MAX as usize);
         assert_eq!(hours(day + 125, day + 70), [1_002]);
         assert_eq!(hours(day + 125, day + 60), [1_001, 1_002]);
         // A second hit in the same hour adds nothing, and neither does a hit that arrives late.
         assert!(hours(day + 125, day + 121).is_empty());
         assert!(hours(day + 65, day + 126).is_empty());
         let hits = |cohort, count| (Metric::Slow, 7, cohort, count);
-        let affected =
-            sum_newly_affected([hits(Cohort::Stable, 3), hits(Cohort::Canary, 2)].into_iter());
+        let affected = sum_newly_affected_subjects(
+            [hits(Cohort::Stable, 3), hits(Cohort::Canary, 2)].into_iter(),
+        );
         assert_eq!(
             affected,
             [AffectedSubjects {

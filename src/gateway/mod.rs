@@ -65,5 +65,5 @@ pub mod messages;
 pub const CLASSIFY_REQUEST_BYTES_MAX: usize = 64 * 1024;
 
 /// Largest response of the legacy system that the gateway reads, in bytes. The response still
-/// streams to the client; a larger one is recorded as [`event::UnreadReason::TooLarge`].
+/// streams to the client; a larger one is recorded as [`event::UnreadableReason::TooLarge`].
 pub const LEGACY_RESPONSE_BYTES_MAX: usize = 256 * 1024;

@@ -7,10 +7,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::legacy::ReportedRoute;
-use super::settings::ResponseFormat;
 use crate::rollout::release_state::HardFailureKind;
-use jeffrey_terms::Label;
+use jeffrey_terms::{Label, PredictionRoute, TieBreakRule};
 
 /// Response of the model that passed every check and may be sent to a caller.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,9 +22,9 @@ pub struct ModelResponse {
     /// Whether the model reports low confidence.
     pub low_confidence: bool,
     /// Part of the classifier that produced the prediction.
-    pub route: ReportedRoute,
+    pub route: PredictionRoute,
     /// Tie-break rule that changed the prediction; `None` if no rule applied.
-    pub rule: Option<ReportedRule>,
+    pub rule: Option<TieBreakRule>,
     /// Whether the model cut the text at its token limit.
     pub truncated: bool,
     /// Name of the model; empty if the worker did not report one.
@@ -37,39 +35,21 @@ pub struct ModelResponse {
     raw_body: Vec<u8>,
 }
 
-/// Tie-break rules between anger and frustration, as both systems report them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ReportedRule {
-    /// The gap between the two scores was below the extended limit, and one of the two labels was
-    /// in the top 2.
-    #[serde(rename = "tiebreak_anger_keyword_extended")]
-    TieBreakExtended,
-    /// The gap between the two scores was below the standard limit, which is the narrower one.
-    #[serde(rename = "tiebreak_anger_keyword_standard")]
-    TieBreakStandard,
-}
-
-impl ReportedRule {
-    /// Returns the name used in every event and response.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::TieBreakExtended => "tiebreak_anger_keyword_extended",
-            Self::TieBreakStandard => "tiebreak_anger_keyword_standard",
-        }
-    }
-
-    /// Returns the rule with exactly this name; `None` if the name is unknown.
-    pub fn from_name(name: &str) -> Option<Self> {
-        [Self::TieBreakExtended, Self::TieBreakStandard]
-            .into_iter()
-            .find(|rule| rule.name() == name)
-    }
+/// Format of classify responses by the canary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResponseFormat {
+    /// Nested list, as Hugging Face clients expect it.
+    HuggingFace,
+    /// Response body of the model worker, unchanged.
+    Native,
+    /// Prediction object of the v2.4.2 reference service.
+    V242,
 }
 
 /// Reason why the legacy system answers a request that was assigned to the canary. `Display` writes
 /// the name that events carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Fallback {
+pub enum FallbackReason {
     /// The model worker failed in a way that opens the circuit breaker at once.
     #[error("{}", .0.name())]
     HardFailure(HardFailureKind),
@@ -97,7 +77,7 @@ struct ModelResponseBody {
     route: String,
     #[serde(default)]
     skipped: Vec<ReportedSkip>,
-    rule_applied: Option<ReportedRule>,
+    rule_applied: Option<TieBreakRule>,
     truncated: bool,
     model: Option<String>,
 }
@@ -127,16 +107,16 @@ impl ModelResponse {
     /// 5xx status, a reported dimension mismatch or a score that is not a number from 0 to 1;
     /// `Refused` for any other status than 200; `InvalidResponse` for a body that is not a model
     /// response.
-    pub fn parse(status: u16, body: &[u8]) -> Result<Self, Fallback> {
+    pub fn parse(status: u16, body: &[u8]) -> Result<Self, FallbackReason> {
         match status {
             200 => {}
-            500..=599 => return Err(Fallback::HardFailure(HardFailureKind::Trap)),
-            _ => return Err(Fallback::Refused(status)),
+            500..=599 => return Err(FallbackReason::HardFailure(HardFailureKind::Trap)),
+            _ => return Err(FallbackReason::Refused(status)),
         }
         let response: ModelResponseBody =
-            serde_json::from_slice(body).map_err(|_| Fallback::InvalidResponse)?;
+            serde_json::from_slice(body).map_err(|_| FallbackReason::InvalidResponse)?;
         if response.skipped.iter().any(|skipped| skipped.reason == "dimension_mismatch") {
-            return Err(Fallback::HardFailure(HardFailureKind::DimensionMismatch));
+            return Err(FallbackReason::HardFailure(HardFailureKind::DimensionMismatch));
         }
         let s = response.scores;
         let scores =
@@ -145,14 +125,15 @@ impl ModelResponse {
         let scores = scores.map(|score| score.filter(is_probability).unwrap_or(f64::NAN));
         let confidence = response.confidence.filter(is_probability).unwrap_or(f64::NAN);
         if confidence.is_nan() || scores.iter().any(|score| score.is_nan()) {
-            return Err(Fallback::HardFailure(HardFailureKind::NonFinite));
+            return Err(FallbackReason::HardFailure(HardFailureKind::NonFinite));
         }
         Ok(Self {
             label: response.primary,
             confidence,
             scores,
             low_confidence: response.low_confidence,
-            route: ReportedRoute::from_name(&response.route).ok_or(Fallback::InvalidResponse)?,
+            route: PredictionRoute::from_name(&response.route)
+                .ok_or(FallbackReason::InvalidResponse)?,
             rule: response.rule_applied,
             truncated: response.truncated,
             model: response.model.unwrap_or_default(),
@@ -183,8 +164,8 @@ impl ModelResponse {
             version: env!("CARGO_PKG_VERSION"),
             // The v2.4.2 reference service has no route name for empty text. This one triggers no
             // alert in its clients.
-            route: if self.route == ReportedRoute::Empty {
-                ReportedRoute::LinearHead
+            route: if self.route == PredictionRoute::Empty {
+                PredictionRoute::LinearHead
             } else {
                 self.route
             }
@@ -243,7 +224,7 @@ struct V242Prediction {
     confidence: f64,
     top2: [(Label, f64); 2],
     low_confidence: bool,
-    rule_applied: Option<ReportedRule>,
+    rule_applied: Option<TieBreakRule>,
 }
 
 #[cfg(test)]
@@ -284,7 +265,7 @@ mod tests {
         let legacy_response =
             crate::gateway::legacy::LegacyContract::default().parse_response(&body).unwrap();
         assert_eq!(legacy_response.label, Some(Label::Anger));
-        assert_eq!(legacy_response.route, Some(ReportedRoute::LinearHead));
+        assert_eq!(legacy_response.route, Some(PredictionRoute::LinearHead));
         assert_eq!(
             (legacy_response.low_confidence, legacy_response.rule_applied),
             (Some(false), Some(false))
@@ -295,7 +276,7 @@ mod tests {
     fn white_space_is_answered_without_a_route_of_its_own_in_the_old_shape() {
         let body = VALID_BODY.replace("linear_head", "empty");
         let response = ModelResponse::parse(200, body.as_bytes()).unwrap();
-        assert_eq!(response.route, ReportedRoute::Empty);
+        assert_eq!(response.route, PredictionRoute::Empty);
         let legacy: Value =
             serde_json::from_slice(&response.to_body(ResponseFormat::V242, 1)).unwrap();
         assert_eq!(legacy["route"], "linear_head");
@@ -305,7 +286,7 @@ mod tests {
     fn nothing_unsound_reaches_a_caller() {
         let skipped =
             r#""skipped":[{"route":"linear_head","reason":"dimension_mismatch"}],"route""#;
-        let hard_failure = Fallback::HardFailure;
+        let hard_failure = FallbackReason::HardFailure;
         let rows = [
             (
                 200,
@@ -327,18 +308,18 @@ mod tests {
                 VALID_BODY.replace("\"route\"", skipped),
                 hard_failure(HardFailureKind::DimensionMismatch),
             ),
-            (200, VALID_BODY.replace("linear_head", "magic"), Fallback::InvalidResponse),
+            (200, VALID_BODY.replace("linear_head", "magic"), FallbackReason::InvalidResponse),
             (
                 200,
                 VALID_BODY.replace("\"primary\":\"anger\"", "\"primary\":\"rage\""),
-                Fallback::InvalidResponse,
+                FallbackReason::InvalidResponse,
             ),
-            (200, VALID_BODY[..100].to_owned(), Fallback::InvalidResponse),
-            (200, String::new(), Fallback::InvalidResponse),
+            (200, VALID_BODY[..100].to_owned(), FallbackReason::InvalidResponse),
+            (200, String::new(), FallbackReason::InvalidResponse),
             (500, VALID_BODY.to_owned(), hard_failure(HardFailureKind::Trap)),
             (503, String::new(), hard_failure(HardFailureKind::Trap)),
-            (422, "{}".to_owned(), Fallback::Refused(422)),
-            (302, String::new(), Fallback::Refused(302)),
+            (422, "{}".to_owned(), FallbackReason::Refused(422)),
+            (302, String::new(), FallbackReason::Refused(302)),
         ];
         for (status, body, expected) in rows {
             assert_eq!(

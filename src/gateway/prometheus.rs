@@ -8,9 +8,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::event::{StoredCall, StoredEvent, StoredFeedback, StoredShadowResult};
-use super::legacy::ReportedRoute;
-use jeffrey_terms::Share;
+use super::event::{StoredClassifyEvent, StoredEvent, StoredFeedback, StoredShadowResult};
+use jeffrey_terms::{PredictionRoute, Share};
 
 /// Upper bounds of the latency histogram, in milliseconds. 200 is among them because a request
 /// above [`SLOW_MS`](crate::rollout::counts::SLOW_MS) counts as slow.
@@ -52,13 +51,13 @@ const METRIC_FAMILIES: [(&str, &str, &str); 20] = [
         "counter",
         "Classify calls by assigned cohort, who answered, and status.",
     ),
-    ("jeffrey_rule_applied_total", "counter", "Answers that a rule changed."),
+    ("jeffrey_tie_breaks_applied_total", "counter", "Answers that a rule changed."),
     ("jeffrey_shadow_total", "counter", "Stable calls that the model was asked about as well."),
     ("jeffrey_share_ratio", "gauge", "The canary's share, 0 to 1."),
     ("jeffrey_sink_delivered_total", "counter", "Events that a sink has taken."),
     ("jeffrey_sink_dropped_total", "counter", "Events that a sink refused or was too late for."),
     ("jeffrey_sink_pending_events", "gauge", "Events that wait for a sink."),
-    ("jeffrey_feedback_total", "counter", "Readers' verdicts on answers."),
+    ("jeffrey_feedback_total", "counter", "Users' feedback on answers."),
 ];
 
 /// Series that holds the queue's lag in milliseconds. The `/metrics` output converts it to seconds.
@@ -80,7 +79,7 @@ pub fn series_increments(event: &str) -> Vec<(String, u64)> {
     }
 }
 
-impl StoredCall {
+impl StoredClassifyEvent {
     fn series_increments(&self) -> Vec<(String, u64)> {
         let Self { cohort, is_evidence, destination, status, latency_ms, .. } = self;
         let cohort_label = format!("cohort=\"{cohort}\"");
@@ -99,10 +98,10 @@ impl StoredCall {
         let bound = LATENCY_BOUNDS_MS.into_iter().find(|bound| latency_ms <= bound);
         let le = bound.map_or("+Inf".to_owned(), format_seconds);
         increment("jeffrey_request_duration_seconds_bucket", format!("{cohort_label},le=\"{le}\""));
-        if let Some(fallback) = &self.fallback {
+        if let Some(fallback) = &self.fallback_reason {
             increment("jeffrey_fallbacks_total", format!("reason=\"{fallback}\""));
         }
-        if let Some(route) = self.route.as_deref().and_then(ReportedRoute::from_name) {
+        if let Some(route) = self.route.as_deref().and_then(PredictionRoute::from_name) {
             increment(
                 "jeffrey_predictions_total",
                 format!("{cohort_label},route=\"{}\"", route.name()),
@@ -115,7 +114,7 @@ impl StoredCall {
             increment("jeffrey_low_confidence_total", cohort_label.clone());
         }
         if self.rule_applied == Some(true) {
-            increment("jeffrey_rule_applied_total", cohort_label.clone());
+            increment("jeffrey_tie_breaks_applied_total", cohort_label.clone());
         }
         if let Some(StoredShadowResult { agrees, .. }) = self.shadow {
             let agrees = agrees.map_or("unknown", |agrees| if agrees { "true" } else { "false" });
@@ -128,7 +127,7 @@ impl StoredCall {
 /// Returns the canary share (0 to 1) and the number of hard failures as gauge series. Hard failures
 /// are counted since the last manual change or planned increase of the share.
 pub fn rollout_gauges(share: Share, hard_failures: u64) -> Vec<(String, f64)> {
-    let ratio = f64::from(share.basis_points()) / f64::from(Share::ALL.basis_points());
+    let ratio = f64::from(share.basis_points()) / f64::from(Share::FULL.basis_points());
     vec![
         ("jeffrey_share_ratio".to_owned(), ratio),
         ("jeffrey_hard_failures".to_owned(), hard_failures as f64),
@@ -274,9 +273,9 @@ mod tests {
     use super::*;
 
     const CALL: &str = r#"{"event":"classify","id":"x","time_ms":1,"release":"e1","cohort":"canary","reason":"bucket","is_evidence":true,
-        "destination":"stable","fallback":"timeout","status":200,"latency_ms":201,"label":"joy",
-        "low_confidence":true,"route":"linear_head","rule_applied":false,"truncated":null,
-        "shadow":{"label":"joy","agrees":null,"fallback":null,"latency_ms":3}}"#;
+        "destination":"stable","fallback_reason":"timeout","status":200,"latency_ms":201,"label":"joy",
+        "low_confidence":true,"route":"linear_head","rule_applied":false,"input_truncated":null,
+        "shadow":{"label":"joy","agrees":null,"fallback_reason":null,"latency_ms":3}}"#;
 
     fn totals(events: &[&str]) -> Vec<(String, u64)> {
         let mut totals: BTreeMap<String, u64> = BTreeMap::new();

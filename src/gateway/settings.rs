@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::legacy::{JsonPointer, JsonPointerError, LegacyContract};
+use super::model::ResponseFormat;
 use super::shard::SHARDS_MAX;
 use super::sink::{self, Sink, SinkError};
 use super::webhook::{self, WebhookError, WebhookTarget};
@@ -21,16 +22,20 @@ pub struct GatewayVariables(pub BTreeMap<&'static str, String>);
 
 /// Variables as they were named before version 0.2 and as they are named now. A platform passes these
 /// too, so that [`GatewaySettings::parse`] can report one that is still set.
-pub const RENAMED_VARIABLES: [(&str, &str); 11] = [
+pub const RENAMED_VARIABLES: [(&str, &str); 15] = [
     ("ALERTS", ALERT_WEBHOOKS),
     ("ASK_BEFORE_RISE", CONFIRM_TRAFFIC_INCREASE_WEBHOOKS),
     ("FORCED_SUBJECTS", COHORT_OVERRIDES),
+    ("JEFFREY_KEY", JEFFREY_SIGNING_KEY),
+    ("JEFFREY_OVERRIDE_KEY", JEFFREY_OVERRIDE_SIGNING_KEY),
     ("LEGACY_CLASSIFY", LEGACY_CLASSIFY_ROUTES),
     ("LEDGER_DAYS", EVENT_STORE_RETENTION_DAYS),
     ("LEDGER_MB", EVENT_STORE_MAX_MB),
     ("LEDGER_SHARDS", EVENT_STORE_SHARDS),
     ("OWN_PREFIX", ADMIN_PREFIX),
+    ("PLAYGROUND", SERVE_PLAYGROUND),
     ("PREVIEW", LOG_TEXT_PREVIEW),
+    ("RATE_LIMITS", RATE_LIMITING),
     ("RESPONSE_SHAPE", RESPONSE_FORMAT),
     ("TIME_FACTOR", TIME_SCALE),
 ];
@@ -45,8 +50,8 @@ pub const VARIABLES: [(&str, &str); 39] = [
     (HOLDOUT, "0%"),
     (INITIAL_SHARE, "0%"),
     (JEFFREY_ADMIN_TOKEN, ""),
-    (JEFFREY_KEY, ""),
-    (JEFFREY_OVERRIDE_KEY, ""),
+    (JEFFREY_SIGNING_KEY, ""),
+    (JEFFREY_OVERRIDE_SIGNING_KEY, ""),
     (JEFFREY_VIEWER_TOKEN, ""),
     (KILL_SWITCH, "off"),
     (EVENT_STORE_RETENTION_DAYS, "7"),
@@ -65,9 +70,9 @@ pub const VARIABLES: [(&str, &str); 39] = [
     (LOG_EVENTS, "off"),
     (MODEL_TIMEOUT_MS, "2000"),
     (ADMIN_PREFIX, "/_jeffrey"),
-    (PLAYGROUND, "off"),
+    (SERVE_PLAYGROUND, "off"),
     (LOG_TEXT_PREVIEW, "off"),
-    (RATE_LIMITS, "on"),
+    (RATE_LIMITING, "on"),
     (RELEASE, "e1-small"),
     (RESPONSE_FORMAT, "v2.4.2"),
     (SHADOW_SHARE, "0%"),
@@ -86,8 +91,8 @@ const COHORT_OVERRIDES: &str = "COHORT_OVERRIDES";
 const HOLDOUT: &str = "HOLDOUT";
 const INITIAL_SHARE: &str = "INITIAL_SHARE";
 const JEFFREY_ADMIN_TOKEN: &str = "JEFFREY_ADMIN_TOKEN";
-const JEFFREY_KEY: &str = "JEFFREY_KEY";
-const JEFFREY_OVERRIDE_KEY: &str = "JEFFREY_OVERRIDE_KEY";
+const JEFFREY_SIGNING_KEY: &str = "JEFFREY_SIGNING_KEY";
+const JEFFREY_OVERRIDE_SIGNING_KEY: &str = "JEFFREY_OVERRIDE_SIGNING_KEY";
 const JEFFREY_VIEWER_TOKEN: &str = "JEFFREY_VIEWER_TOKEN";
 const KILL_SWITCH: &str = "KILL_SWITCH";
 const EVENT_STORE_RETENTION_DAYS: &str = "EVENT_STORE_RETENTION_DAYS";
@@ -106,9 +111,9 @@ const LEGACY_USER: &str = "LEGACY_USER";
 const LOG_EVENTS: &str = "LOG_EVENTS";
 const MODEL_TIMEOUT_MS: &str = "MODEL_TIMEOUT_MS";
 const ADMIN_PREFIX: &str = "ADMIN_PREFIX";
-const PLAYGROUND: &str = "PLAYGROUND";
+const SERVE_PLAYGROUND: &str = "SERVE_PLAYGROUND";
 const LOG_TEXT_PREVIEW: &str = "LOG_TEXT_PREVIEW";
-const RATE_LIMITS: &str = "RATE_LIMITS";
+const RATE_LIMITING: &str = "RATE_LIMITING";
 const RELEASE: &str = "RELEASE";
 const RESPONSE_FORMAT: &str = "RESPONSE_FORMAT";
 const SHADOW_SHARE: &str = "SHADOW_SHARE";
@@ -158,7 +163,7 @@ pub struct GatewaySettings {
     /// Whether responses name cohort, release and upstream in headers.
     pub debug_headers_enabled: bool,
     /// Whether each event is also printed to the Worker's log.
-    pub event_logging_enabled: bool,
+    pub logs_events_to_console: bool,
     /// Whether the gateway serves the model worker's playground page.
     pub playground_enabled: bool,
     /// Whether events contain the masked beginning of the text.
@@ -166,7 +171,7 @@ pub struct GatewaySettings {
     /// Webhook targets that are notified about the rollout.
     pub alert_webhooks: Vec<WebhookTarget>,
     /// Webhook targets that are asked before the canary share rises.
-    pub traffic_increase_webhooks: Vec<WebhookTarget>,
+    pub confirm_traffic_increase_webhooks: Vec<WebhookTarget>,
     /// Speed of time of a scaled-time rollout; real time by default.
     pub time_scale: TimeScale,
     /// Sinks that receive events in addition to the event store.
@@ -183,25 +188,14 @@ pub struct GatewaySettings {
     /// Keys that sign response ids and hash subjects, the newest first; without a key both are off.
     pub signing_keys: Vec<SigningKey>,
     /// Keys that verify override tokens; without a key no token is accepted.
-    pub override_keys: Vec<SigningKey>,
+    pub override_signing_keys: Vec<SigningKey>,
     /// Tokens that permit reading the API. Admin tokens permit it too; without either, reading is
     /// off.
     pub viewer_tokens: Vec<SigningKey>,
     /// Tokens that permit changes and reading; without a token changes are off.
     pub admin_tokens: Vec<SigningKey>,
     /// Variables that were refused; empty if all were accepted.
-    pub errors: Vec<GatewaySettingError>,
-}
-
-/// Format of classify responses by the canary.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ResponseFormat {
-    /// Nested list, as Hugging Face clients expect it.
-    HuggingFace,
-    /// Response body of the model worker, unchanged.
-    Native,
-    /// Prediction object of the v2.4.2 reference service.
-    V242,
+    pub setting_errors: Vec<GatewaySettingError>,
 }
 
 /// Rule for which callers receive a subject cookie.
@@ -282,7 +276,7 @@ impl GatewaySettings {
             parse_pointer(text)?.ok_or(VariableError::MissingTextPointer)
         });
         let contract = LegacyContract {
-            classify_calls: classify,
+            classify_endpoints: classify,
             text_pointer: text,
             user_pointer: variable_reader.parse_variable(LEGACY_USER, parse_pointer),
             label_pointer: variable_reader.parse_variable(LEGACY_LABEL, parse_pointer),
@@ -335,12 +329,12 @@ impl GatewaySettings {
             kill_switch_enabled: variable_reader.parse_variable(KILL_SWITCH, parse_switch),
             cors_origins: variable_reader.parse_variable(CORS_ORIGINS, parse_origins),
             debug_headers_enabled: variable_reader.parse_variable(DEBUG_HEADERS, parse_switch),
-            event_logging_enabled: variable_reader.parse_variable(LOG_EVENTS, parse_switch),
-            playground_enabled: variable_reader.parse_variable(PLAYGROUND, parse_switch),
+            logs_events_to_console: variable_reader.parse_variable(LOG_EVENTS, parse_switch),
+            playground_enabled: variable_reader.parse_variable(SERVE_PLAYGROUND, parse_switch),
             text_preview_enabled: variable_reader.parse_variable(LOG_TEXT_PREVIEW, parse_switch),
             alert_webhooks: variable_reader
                 .parse_variable(ALERT_WEBHOOKS, |value| Ok(webhook::parse_targets(value)?)),
-            traffic_increase_webhooks: variable_reader
+            confirm_traffic_increase_webhooks: variable_reader
                 .parse_variable(CONFIRM_TRAFFIC_INCREASE_WEBHOOKS, |value| {
                     Ok(webhook::parse_targets(value)?)
                 }),
@@ -358,12 +352,13 @@ impl GatewaySettings {
             }),
             event_store_shards: variable_reader
                 .parse_variable(EVENT_STORE_SHARDS, |shards| parse_number(shards, 1, SHARDS_MAX)),
-            rate_limits_enabled: variable_reader.parse_variable(RATE_LIMITS, parse_switch),
-            signing_keys: variable_reader.parse_variable(JEFFREY_KEY, parse_keys),
-            override_keys: variable_reader.parse_variable(JEFFREY_OVERRIDE_KEY, parse_keys),
+            rate_limits_enabled: variable_reader.parse_variable(RATE_LIMITING, parse_switch),
+            signing_keys: variable_reader.parse_variable(JEFFREY_SIGNING_KEY, parse_keys),
+            override_signing_keys: variable_reader
+                .parse_variable(JEFFREY_OVERRIDE_SIGNING_KEY, parse_keys),
             viewer_tokens: variable_reader.parse_variable(JEFFREY_VIEWER_TOKEN, parse_keys),
             admin_tokens: variable_reader.parse_variable(JEFFREY_ADMIN_TOKEN, parse_keys),
-            errors: variable_reader.errors,
+            setting_errors: variable_reader.errors,
         }
     }
 
@@ -372,7 +367,7 @@ impl GatewaySettings {
     pub fn with_legacy_binding(mut self, has_binding: bool) -> Self {
         if self.legacy_origin.is_none() && !has_binding {
             let (variable, reason) = (LEGACY_ORIGIN, VariableError::MissingOrigin);
-            self.errors.push(GatewaySettingError { variable, reason });
+            self.setting_errors.push(GatewaySettingError { variable, reason });
         }
         self
     }
@@ -383,7 +378,7 @@ impl GatewaySettings {
     /// A disabled canary still answers a request with an override token that allows a rolled-back
     /// release.
     pub fn is_canary_disabled(&self) -> bool {
-        self.kill_switch_enabled || !self.errors.is_empty()
+        self.kill_switch_enabled || !self.setting_errors.is_empty()
     }
 }
 
@@ -545,7 +540,7 @@ mod tests {
     #[test]
     fn without_variables_the_defaults_hold_and_only_the_origin_is_missing() {
         let settings = parse(&[]);
-        assert_eq!(settings.errors, []);
+        assert_eq!(settings.setting_errors, []);
         assert_eq!(settings.contract, LegacyContract::default());
         assert_eq!(settings.holdout, Share::NONE);
         assert!(
@@ -556,7 +551,7 @@ mod tests {
         assert!(!settings.is_canary_disabled());
         let without_binding = settings.clone().with_legacy_binding(false);
         assert_eq!(
-            without_binding.errors[0].to_string(),
+            without_binding.setting_errors[0].to_string(),
             "LEGACY_ORIGIN: it is not set and there is no service binding LEGACY"
         );
         assert!(without_binding.is_canary_disabled());
@@ -571,7 +566,7 @@ mod tests {
             (COHORT_OVERRIDES, "a=canary,b", "entry 2 is not SUBJECT=canary or SUBJECT=stable"),
             (COHORT_OVERRIDES, "=canary", "entry 1: subject is empty"),
             (HOLDOUT, "101%", "share 101% is above 100%"),
-            (JEFFREY_KEY, "short", "key of 5 bytes is below the least of 16"),
+            (JEFFREY_SIGNING_KEY, "short", "key of 5 bytes is below the least of 16"),
             (LEGACY_CLASSIFY_ROUTES, "/predict", "`/predict` is not METHOD /path, or several"),
             (LEGACY_LABEL, "label", "`label` is not a JSON pointer such as /prediction/primary"),
             (LEGACY_ORIGIN, "http://h/path", "`http://h/path` is not http:// or https://"),
@@ -582,7 +577,7 @@ mod tests {
             (MODEL_TIMEOUT_MS, "1e3", "`1e3` is not a whole number from 50 to 30000"),
             (ADMIN_PREFIX, "/", "`/` is not a path such as /_jeffrey"),
             (ADMIN_PREFIX, "x/", "`x/` is not a path such as /_jeffrey"),
-            (PLAYGROUND, "yes", "`yes` is not one of on, off"),
+            (SERVE_PLAYGROUND, "yes", "`yes` is not one of on, off"),
             (RELEASE, "a b", "release `a b` is not 1 to 64 letters"),
             (RESPONSE_FORMAT, "v2", "`v2` is not one of v2.4.2, native, huggingface"),
             (SINKS, "logs", "not a list such as"),
@@ -591,7 +586,7 @@ mod tests {
             (SUBJECT_HEADER, "x user", "`x user` is not the name of a header"),
         ];
         for (variable, value, expected) in rows {
-            let errors = parse(&[(variable, value)]).errors;
+            let errors = parse(&[(variable, value)]).setting_errors;
             assert_eq!(errors.len(), 1, "{variable} {value}");
             let message = errors[0].to_string();
             assert!(message.starts_with(&format!("{variable}: {expected}")), "{message}");
@@ -599,14 +594,21 @@ mod tests {
         let settings: Vec<_> =
             rows.iter().map(|(variable, value, _)| (*variable, *value)).collect();
         let variables: std::collections::BTreeSet<_> = rows.iter().map(|row| row.0).collect();
-        assert_eq!(parse(&settings).errors.len(), variables.len(), "each variable's fault is kept");
+        assert_eq!(
+            parse(&settings).setting_errors.len(),
+            variables.len(),
+            "each variable's fault is kept"
+        );
     }
 
     #[test]
     fn a_variable_under_its_former_name_is_an_error_that_names_the_new_one() {
         let settings = parse(&[("PREVIEW", "on"), (LOG_EVENTS, "off")]);
-        assert_eq!(settings.errors.len(), 1);
-        assert_eq!(settings.errors[0].to_string(), "PREVIEW: it is called LOG_TEXT_PREVIEW now");
+        assert_eq!(settings.setting_errors.len(), 1);
+        assert_eq!(
+            settings.setting_errors[0].to_string(),
+            "PREVIEW: it is called LOG_TEXT_PREVIEW now"
+        );
         assert!(!settings.text_preview_enabled && settings.is_canary_disabled());
         let taken = RENAMED_VARIABLES.iter().find(|(old, new)| {
             let is_name = |name| VARIABLES.iter().any(|(known, _)| *known == name);
@@ -623,10 +625,10 @@ mod tests {
             (LEGACY_ORIGIN, "https://old.example:8443/"),
             (SUBJECT_HEADER, "X-Account"),
             (COHORT_OVERRIDES, "a=b=canary, é = stable"),
-            (JEFFREY_KEY, "0123456789abcdef, 0123456789abcdeg"),
+            (JEFFREY_SIGNING_KEY, "0123456789abcdef, 0123456789abcdeg"),
             (KILL_SWITCH, "on"),
         ]);
-        assert_eq!(settings.errors, []);
+        assert_eq!(settings.setting_errors, []);
         assert!(settings.contract.is_classify_call("PUT", "/v1/emotion"));
         assert_eq!(settings.contract.user_pointer, None);
         assert_eq!(settings.legacy_origin.as_deref(), Some("https://old.example:8443"));
@@ -643,9 +645,9 @@ mod tests {
         let settings = parse(&[
             (JEFFREY_ADMIN_TOKEN, "hunter2"),
             (COHORT_OVERRIDES, "alice@example.org=nobody"),
-            (JEFFREY_KEY, "0123456789abcdef"),
+            (JEFFREY_SIGNING_KEY, "0123456789abcdef"),
         ]);
-        let text = format!("{settings:?} {}", settings.errors[0]);
+        let text = format!("{settings:?} {}", settings.setting_errors[0]);
         for secret in ["hunter2", "alice", "0123456789abcdef"] {
             assert!(!text.contains(secret), "{text}");
         }

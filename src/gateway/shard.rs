@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::event::EventKey;
-use super::minute_stats::{self, CohortStats, sum_newly_affected};
+use super::minute_stats::{self, CohortStats, sum_newly_affected_subjects};
 use crate::rollout::counts::{ClosedMinute, CountByCohort, Metric, TopSubjects};
 use jeffrey_terms::{Cohort, Share};
 
@@ -16,13 +16,13 @@ use jeffrey_terms::{Cohort, Share};
 pub const SHARDS_MAX: u64 = 32;
 
 /// Largest number of minutes that are read at once.
-pub const MINUTES_MAX: usize = 120;
+pub const MINUTES_PER_READ_MAX: usize = 120;
 
 /// Returns the shard that keeps an event line, from 0 to `shards` - 1.
 ///
 /// The shard is the first byte of the subject's hash modulo `shards`; without a subject, the last
 /// byte of the id. A line that is no event, or whose byte is not hexadecimal, is kept in shard 0.
-pub fn shard_of_line(line: &str, shards: u64) -> u64 {
+pub fn shard_of_event_line(line: &str, shards: u64) -> u64 {
     if shards <= 1 {
         return 0;
     }
@@ -42,38 +42,46 @@ pub struct ShardMinute {
     /// Number of the minute, in minutes since 1970.
     pub minute: u64,
     /// Stats of the minute, one entry for each cohort and share.
-    pub tallies: Vec<(Cohort, Share, CohortStats)>,
+    pub cohort_stats: Vec<(Cohort, Share, CohortStats)>,
     /// Subjects that the release saw for the first time, without the holdout.
-    pub first_seen: CountByCohort,
+    pub new_subjects: CountByCohort,
     /// Newly affected subjects: metric, hour since whose beginning this is their first hit (minutes
     /// since 1970, divided by 60), cohort, number of subjects.
-    pub first_affected: Vec<(Metric, u64, Cohort, u64)>,
+    pub newly_affected: Vec<(Metric, u64, Cohort, u64)>,
     /// Requests and errors of the 60 minutes that end with this minute; `top_two_errors` is set only when
     /// shards are merged.
-    pub concentration: TopSubjects,
+    pub top_subjects: TopSubjects,
     /// Errors of the shard's two canary subjects with the most errors in those 60 minutes; shorter
     /// if fewer had errors.
-    pub most: Vec<u64>,
+    pub two_highest_error_counts: Vec<u64>,
 }
 
 /// Merges the counts that the shards hold for a minute into the closed minute that the gates read.
 pub fn merge_shards(minute: u64, shards: &[ShardMinute]) -> ClosedMinute {
-    let stats: Vec<_> = shards.iter().flat_map(|shard| shard.tallies.iter().cloned()).collect();
+    let stats: Vec<_> =
+        shards.iter().flat_map(|shard| shard.cohort_stats.iter().cloned()).collect();
     let mut merged = minute_stats::sum_minute(minute, &stats);
     let mut top_errors = Vec::new();
-    for ShardMinute { first_seen, concentration, most: shard_errors, .. } in shards {
-        merged.first_seen.canary += first_seen.canary;
-        merged.first_seen.stable += first_seen.stable;
-        merged.top_subjects.requests += concentration.requests;
-        merged.top_subjects.errors += concentration.errors;
-        merged.top_subjects.stable_requests += concentration.stable_requests;
-        merged.top_subjects.stable_errors += concentration.stable_errors;
+    for ShardMinute {
+        new_subjects: first_seen,
+        top_subjects,
+        two_highest_error_counts: shard_errors,
+        ..
+    } in shards
+    {
+        merged.new_subjects.canary += first_seen.canary;
+        merged.new_subjects.stable += first_seen.stable;
+        merged.top_subjects.canary_requests += top_subjects.canary_requests;
+        merged.top_subjects.canary_errors += top_subjects.canary_errors;
+        merged.top_subjects.stable_requests += top_subjects.stable_requests;
+        merged.top_subjects.stable_errors += top_subjects.stable_errors;
         top_errors.extend(shard_errors);
     }
     top_errors.sort_unstable_by(|a: &u64, b| b.cmp(a));
-    merged.top_subjects.top_two_errors = top_errors.iter().take(2).sum();
-    merged.first_affected =
-        sum_newly_affected(shards.iter().flat_map(|shard| shard.first_affected.iter().copied()));
+    merged.top_subjects.two_worst_subjects_errors = top_errors.iter().take(2).sum();
+    merged.newly_affected = sum_newly_affected_subjects(
+        shards.iter().flat_map(|shard| shard.newly_affected.iter().copied()),
+    );
     merged
 }
 
@@ -82,8 +90,8 @@ pub fn merge_shards(minute: u64, shards: &[ShardMinute]) -> ClosedMinute {
 ///
 /// A shard that lists [`MINUTES_MAX`] minutes may have more after its last one. Minutes after that
 /// one wait for the next call.
-pub fn next_minutes(named_minutes: &[Vec<u64>]) -> Vec<u64> {
-    let full = named_minutes.iter().filter(|minutes| minutes.len() >= MINUTES_MAX);
+pub fn next_minutes_to_merge(named_minutes: &[Vec<u64>]) -> Vec<u64> {
+    let full = named_minutes.iter().filter(|minutes| minutes.len() >= MINUTES_PER_READ_MAX);
     let last_known_minute =
         full.filter_map(|minutes| minutes.last()).min().copied().unwrap_or(u64::MAX);
     let mut minutes: Vec<u64> = named_minutes
@@ -94,7 +102,7 @@ pub fn next_minutes(named_minutes: &[Vec<u64>]) -> Vec<u64> {
         .collect();
     minutes.sort_unstable();
     minutes.dedup();
-    minutes.truncate(MINUTES_MAX);
+    minutes.truncate(MINUTES_PER_READ_MAX);
     minutes
 }
 
@@ -113,10 +121,10 @@ mod tests {
             [("00ff", 4, 0), ("0300", 4, 3), ("ff00", 4, 3), ("ff", 32, 31), ("07", 1, 0)]
         {
             for id in ["017f22e2-79b0-7cc3-98c4-dc0c0c07398f", "x"] {
-                assert_eq!(shard_of_line(&line(id, Some(hash)), shards), shard, "{hash}");
+                assert_eq!(shard_of_event_line(&line(id, Some(hash)), shards), shard, "{hash}");
             }
         }
-        assert_eq!(shard_of_line(&line("017f22e2-79b0-7cc3-98c4-dc0c0c07398f", None), 4), 3);
+        assert_eq!(shard_of_event_line(&line("017f22e2-79b0-7cc3-98c4-dc0c0c07398f", None), 4), 3);
     }
 
     #[test]
@@ -128,28 +136,30 @@ mod tests {
             "no event".to_owned(),
         ];
         for line in malformed {
-            assert_eq!(shard_of_line(&line, 4), 0, "{line}");
+            assert_eq!(shard_of_event_line(&line, 4), 0, "{line}");
         }
     }
 
     #[test]
     fn the_two_subjects_with_most_errors_are_found_across_shards() {
-        let shard_minute =
-            |most: &[u64]| ShardMinute { most: most.to_vec(), ..ShardMinute::default() };
+        let shard_minute = |most: &[u64]| ShardMinute {
+            two_highest_error_counts: most.to_vec(),
+            ..ShardMinute::default()
+        };
         let merged =
             merge_shards(7, &[shard_minute(&[9, 2]), shard_minute(&[8, 7]), shard_minute(&[])]);
-        assert_eq!((merged.minute, merged.top_subjects.top_two_errors), (7, 17));
+        assert_eq!((merged.minute, merged.top_subjects.two_worst_subjects_errors), (7, 17));
     }
 
     #[test]
     fn a_full_page_of_minutes_hides_the_later_ones() {
-        let full_page: Vec<u64> = (1..=MINUTES_MAX as u64).map(|i| 2 * i).collect();
+        let full_page: Vec<u64> = (1..=MINUTES_PER_READ_MAX as u64).map(|i| 2 * i).collect();
         let later_page = vec![1, 239, 240, 241, 500];
-        let next = next_minutes(&[full_page.clone(), later_page]);
-        assert_eq!((next.len(), next[0], next[1]), (MINUTES_MAX, 1, 2));
+        let next = next_minutes_to_merge(&[full_page.clone(), later_page]);
+        assert_eq!((next.len(), next[0], next[1]), (MINUTES_PER_READ_MAX, 1, 2));
         assert!(next.iter().all(|minute| *minute <= 240), "{next:?}");
-        assert_eq!(next_minutes(&[vec![3, 5], vec![3, 4], vec![]]), [3, 4, 5]);
-        assert_eq!(next_minutes(std::slice::from_ref(&full_page)), full_page);
+        assert_eq!(next_minutes_to_merge(&[vec![3, 5], vec![3, 4], vec![]]), [3, 4, 5]);
+        assert_eq!(next_minutes_to_merge(std::slice::from_ref(&full_page)), full_page);
     }
 
     #[test]
@@ -158,7 +168,7 @@ mod tests {
             let mut events_by_shard = vec![0_u32; shards as usize];
             for byte in 0..=255_u8 {
                 let event = json!({"id": format!("{byte:02x}"), "time_ms": 1, "release": "e1"});
-                events_by_shard[shard_of_line(&event.to_string(), shards) as usize] += 1;
+                events_by_shard[shard_of_event_line(&event.to_string(), shards) as usize] += 1;
             }
             let (least, most) =
                 (events_by_shard.iter().min().unwrap(), events_by_shard.iter().max().unwrap());

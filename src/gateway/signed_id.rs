@@ -43,7 +43,7 @@ pub enum SignedIdError {
 
 /// Signs the id of a response and returns it as 43 characters of base64url.
 pub fn sign(id: ResponseId, key: &SigningKey) -> String {
-    let tag = key.derive_key(KEY_PURPOSE).compute_half_tag(id.as_bytes());
+    let tag = key.derive_key(KEY_PURPOSE).compute_truncated_tag(id.as_bytes());
     URL_SAFE_NO_PAD.encode([*id.as_bytes(), tag].concat())
 }
 
@@ -63,7 +63,10 @@ pub fn verify(
     if tag.len() != HALF_TAG_BYTES {
         return Err(SignedIdError::Malformed);
     }
-    if !keys.iter().any(|key| key.derive_key(KEY_PURPOSE).verifies_half_tag(id.as_bytes(), tag)) {
+    if !keys
+        .iter()
+        .any(|key| key.derive_key(KEY_PURPOSE).verifies_truncated_tag(id.as_bytes(), tag))
+    {
         return Err(SignedIdError::Forged);
     }
     let made_ms = id.created_at().0;

@@ -15,10 +15,10 @@ pub struct ShardStatus {
     /// Number of events that the shard keeps now.
     pub events: u64,
     /// Number of the newest event that the shard keeps; 0 if it keeps no event.
-    pub last: u64,
+    pub newest_event_number: u64,
     /// Number of events that isolates could not deliver to the event store, as reported to this
     /// shard.
-    pub lost: u64,
+    pub lost_events: u64,
     /// Delivery progress of each sink in this shard.
     pub sinks: Vec<SinkStatus>,
 }
@@ -29,7 +29,7 @@ pub struct SinkStatus {
     /// Unique name of the sink.
     pub name: String,
     /// Number of events that are neither delivered nor dropped yet.
-    pub waiting: u64,
+    pub pending_events: u64,
     /// Position of the sink, and its retry state.
     #[serde(flatten)]
     pub cursor: DeliveryCursor,
@@ -39,7 +39,7 @@ pub struct SinkStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct EventStoreStatus {
     events: u64,
-    lost: u64,
+    lost_events: u64,
     sinks: Vec<SinkTotals>,
     /// Status of each shard, in the order of the shards.
     shards: Vec<ShardStatus>,
@@ -61,7 +61,9 @@ struct SinkTotals {
 /// Sums the status of all shards; sinks are matched by name.
 pub fn sum_shards(shards: Vec<ShardStatus>) -> EventStoreStatus {
     let mut sinks: Vec<SinkTotals> = Vec::new();
-    for SinkStatus { name, waiting, cursor } in shards.iter().flat_map(|shard| &shard.sinks) {
+    for SinkStatus { name, pending_events: waiting, cursor } in
+        shards.iter().flat_map(|shard| &shard.sinks)
+    {
         let DeliveryCursor { delivered, dropped, failures, next_attempt_at, .. } = *cursor;
         match sinks.iter_mut().find(|sink| sink.name == *name) {
             Some(sink) => {
@@ -83,7 +85,7 @@ pub fn sum_shards(shards: Vec<ShardStatus>) -> EventStoreStatus {
     }
     EventStoreStatus {
         events: shards.iter().map(|shard| shard.events).sum(),
-        lost: shards.iter().map(|shard| shard.lost).sum(),
+        lost_events: shards.iter().map(|shard| shard.lost_events).sum(),
         sinks,
         shards,
     }
@@ -97,11 +99,11 @@ mod tests {
     fn sums_are_sums_and_the_worst_of_a_sink_is_shown() {
         let shard_status = |events, failures, next_attempt_ms| ShardStatus {
             events,
-            last: 9,
-            lost: 1,
+            newest_event_number: 9,
+            lost_events: 1,
             sinks: vec![SinkStatus {
                 name: "logs".to_owned(),
-                waiting: 2,
+                pending_events: 2,
                 cursor: DeliveryCursor {
                     delivered: 5,
                     dropped: 1,
@@ -112,7 +114,7 @@ mod tests {
             }],
         };
         let status = sum_shards(vec![shard_status(7, 0, 40), shard_status(3, 4, 30)]);
-        assert_eq!((status.events, status.lost, status.shards.len()), (10, 2, 2));
+        assert_eq!((status.events, status.lost_events, status.shards.len()), (10, 2, 2));
         let [sink] = &status.sinks[..] else { panic!("{status:?}") };
         assert_eq!((sink.waiting, sink.delivered, sink.dropped), (4, 10, 2));
         assert_eq!((sink.failures, sink.next_ms), (4, UnixMs(30)));

@@ -17,7 +17,7 @@ use jeffrey_terms::Subject;
 pub const COOKIE_NAME: &str = "jeffrey_subject";
 
 /// Number of random bytes in a cookie's subject: 16 bytes, or 128 bits.
-pub const COOKIE_BYTES: usize = 16;
+pub const COOKIE_RANDOM_BYTES: usize = 16;
 
 /// Subject of a request, and whether the gateway created it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub fn resolve(
     user: Option<Subject>,
     is_classify: bool,
     settings: &GatewaySettings,
-    random: [u8; COOKIE_BYTES],
+    random: [u8; COOKIE_RANDOM_BYTES],
 ) -> Option<ResolvedSubject> {
     let header = head.header(&settings.subject_header).and_then(|s| Subject::parse(s.trim()).ok());
     let provided = header.or(user).or_else(|| parse_subject_cookie(head.header("cookie")?));
@@ -59,7 +59,7 @@ fn parse_subject_cookie(header: &str) -> Option<Subject> {
     let value =
         cookie_pairs(header).find_map(|(name, value)| (name == COOKIE_NAME).then_some(value))?;
     let bytes = URL_SAFE_NO_PAD.decode(value).ok()?;
-    (bytes.len() == COOKIE_BYTES).then(|| Subject::parse(value).ok())?
+    (bytes.len() == COOKIE_RANDOM_BYTES).then(|| Subject::parse(value).ok())?
 }
 
 /// Returns the `Cookie` header without the gateway's cookie; `None` if no cookie is left.
@@ -102,7 +102,7 @@ pub fn format_subject_cookie(subject: &Subject, head: &RequestHead, days: u64) -
 /// Returns whether a response may carry a cookie. A response that a shared cache may store must
 /// not, because the cache would send one user's subject to others (RFC 9111, section 3). A response
 /// to GET or HEAD without directives may be stored, too.
-pub fn may_carry_cookie(method: &str, cache_control: Option<&str>, has_expires: bool) -> bool {
+pub fn may_set_cookie(method: &str, cache_control: Option<&str>, has_expires: bool) -> bool {
     let directives = cache_control.unwrap_or_default().to_ascii_lowercase();
     let mut directives = directives.split(',').map(|directive| directive.trim());
     let is_private = |directive: &str| {
@@ -120,7 +120,7 @@ pub fn may_carry_cookie(method: &str, cache_control: Option<&str>, has_expires: 
 /// Returns the keyed hash of a subject for one release, as 32 hexadecimal digits.
 pub fn hash_subject(subject: &Subject, key: &SigningKey, release: &ReleaseName) -> String {
     let key = key.derive_key(&format!("subject {}", release.as_str()));
-    to_hex(&key.compute_half_tag(subject.expose().as_bytes()))
+    to_hex(&key.compute_truncated_tag(subject.expose().as_bytes()))
 }
 
 /// Returns the key for rate limits by address: a keyed hash of it, as 32 hexadecimal digits. Only
@@ -134,7 +134,7 @@ pub fn hash_address(address: &str, key: &SigningKey) -> String {
         }
         _ => address.to_owned(),
     };
-    to_hex(&key.derive_key("address").compute_half_tag(network.as_bytes()))
+    to_hex(&key.derive_key("address").compute_truncated_tag(network.as_bytes()))
 }
 
 fn to_hex(bytes: &[u8]) -> String {
@@ -266,11 +266,7 @@ mod tests {
             ("HEAD", Some("must-revalidate"), false, false),
         ];
         for (method, control, expires, expected) in rows {
-            assert_eq!(
-                may_carry_cookie(method, control, expires),
-                expected,
-                "{method} {control:?}"
-            );
+            assert_eq!(may_set_cookie(method, control, expires), expected, "{method} {control:?}");
         }
     }
 

@@ -22,7 +22,7 @@ pub struct SummaryByCohort {
     /// Summary of the stable cohort, including the holdout.
     pub stable: CohortSummary,
     /// Legacy answers that the model scored as well and whose labels could be compared.
-    pub shadows: u64,
+    pub shadow_count: u64,
     /// Fraction of `shadows` in which both labels are the same; `None` without shadows.
     pub shadows_agree: Option<f64>,
 }
@@ -54,12 +54,12 @@ pub struct CohortSummary {
     pub mean_confidence: Option<f64>,
     /// Latency quantiles of the requests, in milliseconds; `None` without requests.
     pub latency_ms: Option<LatencyQuantiles>,
-    /// Number of feedback verdicts by readers, good or bad.
-    pub verdicts: u64,
-    /// Fraction of the feedback verdicts that are bad.
-    pub bad: Option<f64>,
-    /// Clopper–Pearson 95 % interval of the rate of bad verdicts; `None` without verdicts.
-    pub bad_interval: Option<[f64; 2]>,
+    /// Number of feedback events from users, good or bad.
+    pub feedback_count: u64,
+    /// Fraction of the feedback that is bad.
+    pub bad_feedback_rate: Option<f64>,
+    /// Clopper–Pearson 95 % interval of the rate of bad feedback; `None` without feedback.
+    pub bad_feedback_rate_interval: Option<[f64; 2]>,
     /// Fraction of answers with each label, in the order of [`Label::ALL`]; `None` without labels.
     pub labels: Option<[f64; Label::ALL.len()]>,
 }
@@ -68,12 +68,12 @@ impl SummaryByCohort {
     /// Computes the summaries of both cohorts from their totals.
     pub fn from_totals(totals: &TotalsByCohort) -> Self {
         let TotalsByCohort { canary, stable } = totals;
-        let (agreed, disagreed) = (stable.tally.shadow_agreed, stable.tally.shadow_disagreed);
+        let (agreed, disagreed) = (stable.stats.shadow_agreed, stable.stats.shadow_disagreed);
         let shadows = agreed + disagreed;
         Self {
             canary: CohortSummary::from_totals(canary),
             stable: CohortSummary::from_totals(stable),
-            shadows,
+            shadow_count: shadows,
             shadows_agree: Proportion::new(agreed, shadows).rate(),
         }
     }
@@ -81,27 +81,27 @@ impl SummaryByCohort {
 
 impl CohortSummary {
     fn from_totals(totals: &CohortTotals) -> Self {
-        let counts = &totals.tally.counts;
+        let counts = &totals.stats.counts;
         let rate = |hits: u64, total: u64| Proportion::new(hits, total).rate();
-        let verdicts = counts.feedback_good + counts.feedback_bad;
+        let feedback_count = counts.feedback_good + counts.feedback_bad;
         let upper_bound =
-            |hits| clopper_pearson_upper(Proportion::new(hits, verdicts), ALPHA / 2.0);
+            |hits| clopper_pearson_upper(Proportion::new(hits, feedback_count), ALPHA / 2.0);
         let labelled: u64 = counts.labels.iter().sum();
         Self {
             requests: counts.requests,
-            answers: counts.answers,
-            errors: rate(counts.errors_5xx + counts.failed_open, counts.requests),
+            answers: counts.scored_responses,
+            errors: rate(counts.errors_5xx + counts.fallbacks, counts.requests),
             slow: rate(counts.slow, counts.requests),
-            regex: rate(counts.regex, counts.answers),
-            prototypes: rate(counts.prototypes, counts.answers),
-            low_confidence: rate(counts.low_confidence, counts.answers),
+            regex: rate(counts.regex, counts.scored_responses),
+            prototypes: rate(counts.prototypes, counts.scored_responses),
+            low_confidence: rate(counts.low_confidence, counts.scored_responses),
             low_confidence_answers: counts.low_confidence,
-            rule_applied: rate(counts.rule_applied, counts.answers),
+            rule_applied: rate(counts.rule_applied, counts.scored_responses),
             mean_confidence: totals.mean_confidence,
             latency_ms: totals.latency_ms,
-            verdicts,
-            bad: rate(counts.feedback_bad, verdicts),
-            bad_interval: (verdicts > 0).then(|| {
+            feedback_count,
+            bad_feedback_rate: rate(counts.feedback_bad, feedback_count),
+            bad_feedback_rate_interval: (feedback_count > 0).then(|| {
                 [1.0 - upper_bound(counts.feedback_good), upper_bound(counts.feedback_bad)]
             }),
             labels: (labelled > 0).then(|| counts.labels.map(|n| n as f64 / labelled as f64)),
@@ -133,8 +133,8 @@ mod tests {
         (labels[0], labels[1]) = (3, 1);
         let counts = CohortCounts {
             requests: 10,
-            answers: 4,
-            failed_open: 1,
+            scored_responses: 4,
+            fallbacks: 1,
             errors_5xx: 1,
             feedback_good: 9,
             feedback_bad: 1,
@@ -147,8 +147,8 @@ mod tests {
         ]);
         let summary = SummaryByCohort::from_totals(&totals);
         assert_eq!(summary.canary.errors, Some(0.2));
-        assert_eq!(summary.canary.bad, Some(0.1));
-        let [low, high] = summary.canary.bad_interval.unwrap();
+        assert_eq!(summary.canary.bad_feedback_rate, Some(0.1));
+        let [low, high] = summary.canary.bad_feedback_rate_interval.unwrap();
         // The Clopper–Pearson interval of 1 in 10 is 0.0025 to 0.4450.
         assert!((low - 0.0025).abs() < 1e-4 && (high - 0.4450).abs() < 1e-4, "{low} {high}");
         let shifted = CohortSummary {

@@ -17,7 +17,7 @@ use crate::rollout::progress::{RollbackCause, RolloutAlert};
 use jeffrey_terms::{Share, UnixMs};
 
 /// Largest number of webhook targets in one list.
-pub const RECEIVERS_MAX: usize = 8;
+pub const WEBHOOK_TARGETS_MAX: usize = 8;
 
 /// Webhook target that is notified, or asked before a share rises.
 #[derive(Clone, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub enum WebhookFormat {
 impl fmt::Debug for WebhookTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // A URL may carry a key, so it is not shown.
-        write!(f, "Receiver({}, {:?})", self.name, self.format)
+        write!(f, "WebhookTarget({}, {:?})", self.name, self.format)
     }
 }
 
@@ -59,11 +59,11 @@ pub enum WebhookError {
         "not a list such as [{{\"name\": \"on-call\", \"shape\": \"slack\", \"url\": \"https://…\"}}]"
     )]
     InvalidJson,
-    /// The list has more than [`RECEIVERS_MAX`] targets.
-    #[error("holds {receivers} receivers, the most is {RECEIVERS_MAX}")]
+    /// The list has more than [`WEBHOOK_TARGETS_MAX`] targets.
+    #[error("holds {targets} webhook targets, the limit is {WEBHOOK_TARGETS_MAX}")]
     TooMany {
         /// Number of targets in the list.
-        receivers: usize,
+        targets: usize,
     },
     /// The name is used twice, is empty or too long, or has a character that is not allowed.
     #[error(
@@ -102,8 +102,8 @@ pub fn parse_targets(value: &str) -> Result<Vec<WebhookTarget>, WebhookError> {
     }
     let configs: Vec<WebhookTargetConfig> =
         serde_json::from_str(value).map_err(|_| WebhookError::InvalidJson)?;
-    if configs.len() > RECEIVERS_MAX {
-        return Err(WebhookError::TooMany { receivers: configs.len() });
+    if configs.len() > WEBHOOK_TARGETS_MAX {
+        return Err(WebhookError::TooMany { targets: configs.len() });
     }
     let mut targets: Vec<WebhookTarget> = Vec::new();
     for (WebhookTargetConfig { name, shape: format, url, authorization }, number) in
@@ -126,7 +126,7 @@ pub fn parse_targets(value: &str) -> Result<Vec<WebhookTarget>, WebhookError> {
 pub struct Notification {
     /// Name of the condition, such as `held`. A target is not notified again under this key until
     /// the condition is resolved.
-    pub key: String,
+    pub dedup_key: String,
     /// Whether the condition has ended; `false` when it begins.
     pub resolved: bool,
     /// Urgency for the person who reads the notification.
@@ -141,7 +141,7 @@ pub struct Notification {
     /// Commands that the operator can run next; may be empty.
     pub commands: Vec<String>,
     /// Number of the history entry that raised it; `None` for a test notification.
-    pub entry: Option<u64>,
+    pub history_entry: Option<u64>,
     /// Time at which the notification was created.
     #[serde(rename = "at_ms")]
     pub time: UnixMs,
@@ -198,7 +198,7 @@ pub fn notification_for(
             let reason = if *gates_undecided {
                 "the gates could not decide in time"
             } else {
-                "the gates pass and the plan wants a person's word"
+                "the gates pass and the plan requires an approval"
             };
             let commands = vec!["jeffrey rollout approve", STATUS];
             (
@@ -212,14 +212,14 @@ pub fn notification_for(
             let open_gates: Vec<&str> =
                 findings.iter().map(|finding| finding.gate.as_str()).take(5).collect();
             let text = if open_gates.is_empty() {
-                "holds: the stage has not had the requests that it needs".to_owned()
+                "holds: the stage has not had enough requests".to_owned()
             } else {
-                format!("holds: {} do not pass yet", open_gates.join(", "))
+                format!("holds: gates that do not pass yet: {}", open_gates.join(", "))
             };
             ("holding", Severity::Warning, text, vec![STATUS])
         }
         RolloutAlert::NoData => {
-            let text = "holds: no canary request was counted for some minutes".to_owned();
+            let text = "holds: no canary request for five minutes".to_owned();
             ("no_data", Severity::Warning, text, vec![STATUS])
         }
         RolloutAlert::CommandRefused(_) => return None,
@@ -247,7 +247,7 @@ pub fn notification_for(
 pub fn describe_cause(cause: &RollbackCause) -> String {
     match cause {
         RollbackCause::HardFailure(kind) => {
-            format!("the canary did what none may do once: {}", kind.name())
+            format!("hard failure of the canary: {}", kind.name())
         }
         RollbackCause::Gate(finding) => {
             let format_number =
@@ -261,7 +261,7 @@ pub fn describe_cause(cause: &RollbackCause) -> String {
                 finding.samples
             )
         }
-        RollbackCause::Operator { reason } => format!("a person: {reason}"),
+        RollbackCause::Operator { reason } => format!("operator: {reason}"),
     }
 }
 
@@ -287,7 +287,7 @@ mod tests {
     #[test]
     fn a_hold_without_open_gates_says_that_requests_are_missing() {
         let (_, _, text, _) = notification_for(&RolloutAlert::Holding(Vec::new())).unwrap();
-        assert_eq!(text, "holds: the stage has not had the requests that it needs");
+        assert_eq!(text, "holds: the stage has not had enough requests");
     }
 
     #[test]
@@ -298,7 +298,7 @@ mod tests {
             (targets[0].name.as_str(), targets[0].format),
             ("on-call", WebhookFormat::Slack)
         );
-        assert_eq!(format!("{targets:?}"), "[Receiver(on-call, Slack)]");
+        assert_eq!(format!("{targets:?}"), "[WebhookTarget(on-call, Slack)]");
         assert_eq!(
             parse_targets(r#"[{"name":"a","url":"http://h"}]"#).unwrap()[0].format,
             WebhookFormat::Json
@@ -314,7 +314,7 @@ mod tests {
                 format!("[{}]", target_json.replace("https://h", "https://u:p@h")),
                 WebhookError::InvalidUrl { name: "on-call".into() },
             ),
-            (format!("[{}]", [target_json; 9].join(",")), WebhookError::TooMany { receivers: 9 }),
+            (format!("[{}]", [target_json; 9].join(",")), WebhookError::TooMany { targets: 9 }),
         ];
         for (value, expected) in rows {
             assert_eq!(parse_targets(&value), Err(expected), "{value}");
@@ -328,26 +328,26 @@ mod tests {
                 reason: "<b> & more".to_owned(),
             }))
             .unwrap();
-        let notice = Notification {
-            key: key.to_owned(),
+        let notification = Notification {
+            dedup_key: key.to_owned(),
             resolved: false,
             severity,
             release: "e1".to_owned(),
             share: Share::NONE,
             text,
             commands: commands.into_iter().map(str::to_owned).collect(),
-            entry: Some(7),
+            history_entry: Some(7),
             time: UnixMs(1),
         };
         let parsed: Notification =
-            serde_json::from_slice(&notice.to_body(WebhookFormat::Json)).unwrap();
-        assert_eq!(parsed, notice);
+            serde_json::from_slice(&notification.to_body(WebhookFormat::Json)).unwrap();
+        assert_eq!(parsed, notification);
         let slack_body: Value =
-            serde_json::from_slice(&notice.to_body(WebhookFormat::Slack)).unwrap();
+            serde_json::from_slice(&notification.to_body(WebhookFormat::Slack)).unwrap();
         let text = slack_body["text"].as_str().unwrap();
         assert!(
             text.starts_with(
-                ":rotating_light: e1 at 0.00%: rolled back: a person: &lt;b&gt; &amp; more"
+                ":rotating_light: e1 at 0.00%: rolled back: operator: &lt;b&gt; &amp; more"
             ),
             "{text}"
         );

@@ -60,7 +60,7 @@ pub struct ChartMinute {
     pub share: Option<Share>,
     /// Rates and latencies of both cohorts in the minute.
     #[serde(flatten)]
-    pub summary: SummaryByCohort,
+    pub cohorts: SummaryByCohort,
 }
 
 impl ChartMinute {
@@ -78,7 +78,7 @@ impl ChartMinute {
         Self {
             at_ms: minute * 60_000,
             share,
-            summary: SummaryByCohort::from_totals(&TotalsByCohort::from_stats(stats)),
+            cohorts: SummaryByCohort::from_totals(&TotalsByCohort::from_stats(stats)),
         }
     }
 }
@@ -103,7 +103,7 @@ pub struct WeeklyReport {
     /// Summary of each day, earliest first.
     pub days: Vec<DaySummary>,
     /// Number of canary answers that each rule changed, sorted by the name of the rule.
-    pub rules: Vec<(String, u64)>,
+    pub tie_break_rule_counts: Vec<(String, u64)>,
     /// Total variation distance between the canary's labels in the two weeks (half the sum of the
     /// differences), 0 to 1; `None` if either week has no labels.
     pub labels_moved: Option<f64>,
@@ -120,7 +120,7 @@ pub struct DaySummary {
     pub from_ms: u64,
     /// Rates and latencies of both cohorts on the day.
     #[serde(flatten)]
-    pub summary: SummaryByCohort,
+    pub cohorts: SummaryByCohort,
 }
 
 #[cfg(test)]

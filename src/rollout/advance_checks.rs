@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::telemetry::analysis::Readiness;
+use crate::telemetry::analysis::AdvanceReadiness;
 use jeffrey_terms::UnixMs;
 
 /// Longest age of a release check that is still valid: 24 hours, in milliseconds.
@@ -57,7 +57,7 @@ pub struct AdvanceInputs<'a> {
     /// Sha256 of the deployed model, as the model worker reports it; `None` if it reports none.
     pub deployed_model: Option<&'a str>,
     /// Readiness of the current stage's canary answers; `None` before the first stage.
-    pub readiness: Option<Readiness>,
+    pub readiness: Option<AdvanceReadiness>,
     /// Responses of the webhooks; empty if none was asked.
     pub webhook_responses: &'a [WebhookResponse],
 }
@@ -107,7 +107,7 @@ pub fn check_advance(inputs: &AdvanceInputs<'_>, now: UnixMs) -> Option<AdvanceB
     if age_ms > VALIDATION_VALID_MS {
         return Some(AdvanceBlocked::ValidationStale { hours: age_ms / 3_600_000 });
     }
-    if inputs.readiness == Some(Readiness::NotReady) {
+    if inputs.readiness == Some(AdvanceReadiness::NotReady) {
         return Some(AdvanceBlocked::AnalysisNotReady);
     }
     let response_with =
@@ -183,7 +183,7 @@ mod tests {
         let inputs = AdvanceInputs {
             validation: Some(&fresh),
             deployed_model: Some(&deployed),
-            readiness: Some(Readiness::MostlyReady),
+            readiness: Some(AdvanceReadiness::MostlyReady),
             webhook_responses: &[],
         };
         assert_eq!(check_advance(&inputs, now), None);
@@ -214,7 +214,7 @@ mod tests {
                 AdvanceBlocked::ValidationStale { hours: 25 },
             ),
             (
-                AdvanceInputs { readiness: Some(Readiness::NotReady), ..inputs },
+                AdvanceInputs { readiness: Some(AdvanceReadiness::NotReady), ..inputs },
                 AdvanceBlocked::AnalysisNotReady,
             ),
             (

@@ -14,7 +14,7 @@
 //! Only requests that rule 4 decided are evidence, and only if their subject will come back: the
 //! others were not drawn.
 
-use super::bucket::{Bucket, ReleaseName, SubjectAssignment, assign_subject};
+use super::bucket::{Bucket, BucketAssignment, ReleaseName, assign_cohort_by_bucket};
 use super::override_token::OverridePermission;
 use jeffrey_terms::{Cohort, Share, Subject};
 
@@ -119,7 +119,7 @@ impl AssignmentReason {
 pub fn assign_cohort(request: &RequestFacts<'_>, rules: &AssignmentRules<'_>) -> Assignment {
     let assignment = request
         .subject
-        .map(|subject| assign_subject(rules.release, subject, rules.share, rules.holdout));
+        .map(|subject| assign_cohort_by_bucket(rules.release, subject, rules.share, rules.holdout));
     let bucket = assignment.map(|assignment| assignment.bucket);
     let assign = |cohort, reason| {
         let is_randomized = matches!(reason, AssignmentReason::Bucket | AssignmentReason::Holdout);
@@ -148,7 +148,7 @@ pub fn assign_cohort(request: &RequestFacts<'_>, rules: &AssignmentRules<'_>) ->
     if let Some((_, cohort)) = rules.cohort_overrides.iter().find(|(forced, _)| forced == subject) {
         return assign(*cohort, AssignmentReason::CohortOverride);
     }
-    let SubjectAssignment { cohort, is_held_out: held_out, .. } = assignment;
+    let BucketAssignment { cohort, is_held_out: held_out, .. } = assignment;
     assign(cohort, if held_out { AssignmentReason::Holdout } else { AssignmentReason::Bucket })
 }
 
@@ -175,7 +175,7 @@ mod tests {
         let (plain, reopening) = (permission(false), permission(true));
         let bucket = |name: &str| Some(Bucket::from_subject(&release, &subject(name)));
         // share, holdout, disabled; subject, requested cohort, eligibility; expected
-        let (all, none) = (Share::ALL, Share::NONE);
+        let (all, none) = (Share::FULL, Share::NONE);
         let canary_requested = Some((Canary, &plain));
         let rows = [
             (

@@ -98,7 +98,7 @@ impl Bucket {
     }
 
     /// Returns the bucket as a number, 0 to 9,999.
-    pub const fn place(self) -> u16 {
+    pub const fn index(self) -> u16 {
         self.0
     }
 
@@ -116,7 +116,7 @@ impl fmt::Display for Bucket {
 
 /// Cohort of a subject, with the bucket and the holdout that decided it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SubjectAssignment {
+pub struct BucketAssignment {
     /// The subject's bucket for this release.
     pub bucket: Bucket,
     /// Cohort that the subject is assigned to.
@@ -127,16 +127,16 @@ pub struct SubjectAssignment {
 
 /// Assigns a subject to a cohort. Subjects in the first `holdout` of the holdout's own buckets stay
 /// stable even at a share of 100 %.
-pub fn assign_subject(
+pub fn assign_cohort_by_bucket(
     release: &ReleaseName,
     subject: &Subject,
     share: Share,
     holdout: Share,
-) -> SubjectAssignment {
+) -> BucketAssignment {
     let bucket = Bucket::from_subject(release, subject);
     let is_held_out = Bucket::from_key(HOLDOUT_KEY, subject).cohort(holdout) == Cohort::Canary;
     let cohort = if is_held_out { Cohort::Stable } else { bucket.cohort(share) };
-    SubjectAssignment { bucket, cohort, is_held_out }
+    BucketAssignment { bucket, cohort, is_held_out }
 }
 
 /// Key of the holdout's own buckets. It cannot be the name of a release, which has no colon.
@@ -170,7 +170,7 @@ mod tests {
             let fields: Vec<&str> = row.split('\t').collect();
             let [key, subject, bucket] = fields[..] else { panic!("{row}") };
             let computed = Bucket::from_subject(&release(key), &Subject::parse(subject).unwrap());
-            assert_eq!(computed.place().to_string(), bucket, "{key} {subject}");
+            assert_eq!(computed.index().to_string(), bucket, "{key} {subject}");
             count += 1;
         }
         assert!(count >= 200, "{count} rows");
@@ -206,7 +206,7 @@ mod tests {
             let mut in_first = 0;
             for (place, subject) in subjects.iter().enumerate() {
                 let bucket = Bucket::from_subject(&release, subject);
-                places[usize::from(bucket.place())] += 1;
+                places[usize::from(bucket.index())] += 1;
                 let canary = bucket.cohort(share(1_000)) == Cohort::Canary;
                 if number == 0 {
                     first_tenths.push(canary);
@@ -230,17 +230,20 @@ mod tests {
         let holdout = share(500);
         let mut held_out_count = 0;
         for subject in subjects(20_000) {
-            let a = assign_subject(&release("a"), &subject, Share::ALL, holdout);
-            let b = assign_subject(&release("b"), &subject, Share::ALL, holdout);
+            let a = assign_cohort_by_bucket(&release("a"), &subject, Share::FULL, holdout);
+            let b = assign_cohort_by_bucket(&release("b"), &subject, Share::FULL, holdout);
             assert_eq!((a.cohort, a.is_held_out), (b.cohort, b.is_held_out));
             assert_eq!(a.cohort == Cohort::Stable, a.is_held_out);
-            let larger = assign_subject(&release("a"), &subject, Share::ALL, share(1_000));
+            let larger =
+                assign_cohort_by_bucket(&release("a"), &subject, Share::FULL, share(1_000));
             assert!(larger.is_held_out || !a.is_held_out, "a growing holdout let someone go");
             held_out_count += u32::from(a.is_held_out);
         }
         assert!((f64::from(held_out_count) / 20_000.0 - 0.05).abs() < 0.005, "{held_out_count}");
         let subject = Subject::parse("anyone").unwrap();
-        assert!(!assign_subject(&release("a"), &subject, Share::ALL, Share::NONE).is_held_out);
+        assert!(
+            !assign_cohort_by_bucket(&release("a"), &subject, Share::FULL, Share::NONE).is_held_out
+        );
     }
 
     #[test]

@@ -198,7 +198,7 @@ impl RolloutController {
         let is_unchanged = old.stages.get(..stages_in_use) == plan.stages.get(..stages_in_use)
             && old.gates == plan.gates
             && old.holdout == plan.holdout
-            && old.stable == plan.stable;
+            && old.stable_limits == plan.stable_limits;
         // The last stage is judged differently, so it has to stay the last.
         let is_last_stage = |plan: &Plan| plan.stages.len() == stages_in_use;
         if is_unchanged && is_last_stage(old) == is_last_stage(&plan) {
@@ -253,7 +253,7 @@ impl RolloutController {
         let gates = self.evidence.summarize(plan, last_complete_minute);
         let (command, hard_failure, blocked_by) = step;
         let step_input = StepInput { gates: &gates, command, hard_failure, blocked_by };
-        let (state, actions) = self.state.next(plan, &step_input, now);
+        let (state, actions) = self.state.apply_input(plan, &step_input, now);
         if state == self.state && actions.is_empty() {
             return (next, None);
         }
@@ -298,7 +298,7 @@ impl RolloutController {
     }
 
     /// Returns a cohort's counts since the stage began.
-    pub const fn counts(&self, cohort: Cohort) -> &CohortCounts {
+    pub const fn stage_counts(&self, cohort: Cohort) -> &CohortCounts {
         match cohort {
             Cohort::Canary => &self.canary,
             Cohort::Stable => &self.stable,
@@ -406,7 +406,7 @@ pub fn explain_refusal(
     } else if gates.stable_outside_limits {
         "the legacy system is outside the plan's limits".to_owned()
     } else if gates.no_canary_data {
-        "no canary request was counted for some minutes".to_owned()
+        "no canary request for five minutes".to_owned()
     } else {
         "a critical gate fails".to_owned()
     };
@@ -528,7 +528,7 @@ mod tests {
         let counts = |requests, errors_5xx| CohortCounts {
             requests,
             errors_5xx,
-            answers: requests - errors_5xx,
+            scored_responses: requests - errors_5xx,
             ..CohortCounts::default()
         };
         Box::new(ClosedMinute {
@@ -610,7 +610,7 @@ mod tests {
                 time_at(number + 1),
             );
         }
-        assert_eq!(run.controller.counts(Cohort::Canary).requests, 39 * 60);
+        assert_eq!(run.controller.stage_counts(Cohort::Canary).requests, 39 * 60);
         let hard_failure = RolloutInput::HardFailure {
             kind: HardFailureKind::Trap,
             last_complete_minute: first_minute() + 39,
@@ -686,7 +686,7 @@ mod tests {
         let input = RolloutInput::Minute { minute: minute(first_minute() + 1, 3) };
         assert!(run.feed(&input, time_at(2)).is_some());
         assert!(run.feed(&input, time_at(2)).is_none());
-        assert_eq!(run.controller.counts(Cohort::Canary).requests, 60);
+        assert_eq!(run.controller.stage_counts(Cohort::Canary).requests, 60);
         run.feed(
             &command_input(
                 OperatorCommand::Pause { reason: "lunch".to_owned() },
@@ -741,7 +741,7 @@ mod tests {
         assert_eq!(explain(&run, &advance(" "), None, NOW), "`advance` needs a reason");
         assert_eq!(
             explain(&run, &advance("hurry"), None, NOW),
-            "`advance` is not done now: no canary request was counted for some minutes"
+            "`advance` is not done now: no canary request for five minutes"
         );
         let entry = run.feed(&command_input(advance("hurry"), first_minute()), time_at(1)).unwrap();
         assert_eq!(
@@ -767,7 +767,8 @@ mod tests {
             DEFAULT_PLAN_TOML.replacen("min_duration = \"9h\"", "min_duration = \"8h\"", 1);
         let current_stage_plan =
             DEFAULT_PLAN_TOML.replacen("min_duration = \"24h\"", "min_duration = \"23h\"", 1);
-        let gate_plan = DEFAULT_PLAN_TOML.replacen("compared = \"+50%\"", "compared = \"+60%\"", 1);
+        let gate_plan =
+            DEFAULT_PLAN_TOML.replacen("max_increase = \"+50%\"", "max_increase = \"+60%\"", 1);
         for text in [&later_stage_plan, &current_stage_plan, &gate_plan] {
             assert!(validate(&run, text).is_ok(), "nothing flows");
         }
@@ -795,7 +796,7 @@ mod tests {
             last_complete_minute: first_minute() + 1,
         };
         run.feed(&plan_input, time_at(3)).unwrap();
-        assert_eq!(run.controller.counts(Cohort::Canary).requests, 60);
+        assert_eq!(run.controller.stage_counts(Cohort::Canary).requests, 60);
         run.replay().unwrap();
     }
 

@@ -19,9 +19,9 @@ pub struct CohortCounts {
     /// Requests answered with a status of 500 or above, without those that failed open.
     pub errors_5xx: u64,
     /// Canary requests that the legacy system answered after the canary failed, whatever it answered.
-    pub failed_open: u64,
+    pub fallbacks: u64,
     /// Answers that could be read: those that give their route or their confidence.
-    pub answers: u64,
+    pub scored_responses: u64,
     /// Answers given by keywords alone.
     pub regex: u64,
     /// Answers given by prototypes.
@@ -51,8 +51,8 @@ impl CohortCounts {
         let Self {
             requests,
             errors_5xx,
-            failed_open,
-            answers,
+            fallbacks: failed_open,
+            scored_responses: answers,
             regex,
             prototypes,
             low_confidence,
@@ -67,8 +67,8 @@ impl CohortCounts {
         for (sum, more) in [
             (requests, other.requests),
             (errors_5xx, other.errors_5xx),
-            (failed_open, other.failed_open),
-            (answers, other.answers),
+            (failed_open, other.fallbacks),
+            (answers, other.scored_responses),
             (regex, other.regex),
             (prototypes, other.prototypes),
             (low_confidence, other.low_confidence),
@@ -117,11 +117,11 @@ pub struct AffectedSubjects {
 #[serde(deny_unknown_fields)]
 pub struct TopSubjects {
     /// All requests of the canary.
-    pub requests: u64,
+    pub canary_requests: u64,
     /// All errors of the canary.
-    pub errors: u64,
+    pub canary_errors: u64,
     /// Errors of the two canary subjects with the most errors.
-    pub top_two_errors: u64,
+    pub two_worst_subjects_errors: u64,
     /// All requests of stable.
     pub stable_requests: u64,
     /// All errors of stable.
@@ -131,11 +131,13 @@ pub struct TopSubjects {
 impl TopSubjects {
     /// Returns whether at most two subjects account for more than half of the canary's errors
     /// beyond stable's rate.
-    pub fn is_one_client(self) -> bool {
+    pub fn is_dominated_by_two_subjects(self) -> bool {
         let stable = Proportion::new(self.stable_errors, self.stable_requests);
-        let expected = stable.rate().unwrap_or(0.0) * self.requests as f64;
-        let excess = self.errors as f64 - expected;
-        self.top_two_errors > 2 && excess > 0.0 && self.top_two_errors as f64 > excess / 2.0
+        let expected = stable.rate().unwrap_or(0.0) * self.canary_requests as f64;
+        let excess = self.canary_errors as f64 - expected;
+        self.two_worst_subjects_errors > 2
+            && excess > 0.0
+            && self.two_worst_subjects_errors as f64 > excess / 2.0
     }
 }
 
@@ -156,14 +158,14 @@ pub struct ClosedMinute {
     pub stable: CohortCounts,
     /// Subjects that were never seen before, without those of the holdout.
     #[serde(default)]
-    pub first_seen: CountByCohort,
+    pub new_subjects: CountByCohort,
     /// Newly affected subjects, one entry for each metric and each hour that still counts.
     #[serde(default)]
-    pub first_affected: Vec<AffectedSubjects>,
+    pub newly_affected: Vec<AffectedSubjects>,
     /// Requests that both cohorts' models scored, exactly one of them with low confidence: the
     /// canary alone, or stable alone.
     #[serde(default)]
-    pub discordant: CountByCohort,
+    pub discordant_pairs: CountByCohort,
     /// Concentration of the canary's errors over the last sixty minutes.
     #[serde(default)]
     pub top_subjects: TopSubjects,
@@ -186,7 +188,7 @@ pub enum Metric {
     /// Requests with a status of 500 or above or that failed open, of all requests.
     Errors,
     /// Requests that failed open, of all requests.
-    FailedOpen,
+    Fallbacks,
     /// Feedback that called an answer wrong, of all feedback.
     FeedbackBad,
     /// Answers with low confidence, of all answers.
@@ -216,7 +218,7 @@ impl Metric {
     /// All metrics, in the order of messages that list them.
     pub const ALL: [Self; 13] = [
         Self::Errors,
-        Self::FailedOpen,
+        Self::Fallbacks,
         Self::FeedbackBad,
         Self::LowConfidence,
         Self::DimensionMismatches,
@@ -234,7 +236,7 @@ impl Metric {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Errors => "errors",
-            Self::FailedOpen => "failed_open",
+            Self::Fallbacks => "fallbacks",
             Self::FeedbackBad => "feedback_bad",
             Self::LowConfidence => "low_confidence",
             Self::DimensionMismatches => "dimension_mismatches",
@@ -256,7 +258,7 @@ impl Metric {
 
     /// Returns whether the legacy system reports the metric too, so that it can be compared. Routes
     /// are the model's own; the shadow comparison and the sample ratio cover both cohorts at once.
-    pub const fn has_stable(self) -> bool {
+    pub const fn is_reported_by_legacy(self) -> bool {
         match self {
             Self::Errors
             | Self::FeedbackBad
@@ -264,7 +266,7 @@ impl Metric {
             | Self::RuleApplied
             | Self::Slow
             | Self::SlowerThanStable => true,
-            Self::FailedOpen
+            Self::Fallbacks
             | Self::DimensionMismatches
             | Self::NotLinearHead
             | Self::Prototypes
@@ -281,10 +283,10 @@ impl Metric {
             Cohort::Stable => &minute.stable,
         };
         let per_requests = |hits| Proportion::new(hits, counts.requests);
-        let per_answers = |hits| Proportion::new(hits, counts.answers);
+        let per_answers = |hits| Proportion::new(hits, counts.scored_responses);
         match self {
-            Self::Errors => per_requests(counts.errors_5xx + counts.failed_open),
-            Self::FailedOpen => per_requests(counts.failed_open),
+            Self::Errors => per_requests(counts.errors_5xx + counts.fallbacks),
+            Self::Fallbacks => per_requests(counts.fallbacks),
             Self::FeedbackBad => {
                 Proportion::new(counts.feedback_bad, counts.feedback_bad + counts.feedback_good)
             }
@@ -294,8 +296,8 @@ impl Metric {
             Self::Prototypes => per_answers(counts.prototypes),
             Self::Regex => per_answers(counts.regex),
             Self::RuleApplied => per_answers(counts.rule_applied),
-            Self::SampleRatio => cohort_proportion(minute.first_seen, cohort),
-            Self::ShadowWorse => cohort_proportion(minute.discordant, cohort),
+            Self::SampleRatio => cohort_proportion(minute.new_subjects, cohort),
+            Self::ShadowWorse => cohort_proportion(minute.discordant_pairs, cohort),
             Self::Slow => per_requests(counts.slow),
             Self::SlowerThanStable => per_requests(counts.slower_than_stable),
         }
@@ -327,7 +329,7 @@ mod tests {
     #[test]
     fn a_request_that_failed_open_is_the_canarys_error() {
         let canary =
-            CohortCounts { requests: 10, errors_5xx: 1, failed_open: 2, ..CohortCounts::default() };
+            CohortCounts { requests: 10, errors_5xx: 1, fallbacks: 2, ..CohortCounts::default() };
         let minute = ClosedMinute { canary, ..ClosedMinute::default() };
         assert_eq!(Metric::Errors.proportion(&minute, Cohort::Canary), Proportion::new(3, 10));
         assert_eq!(Metric::Errors.proportion(&minute, Cohort::Stable), Proportion::default());
@@ -338,16 +340,16 @@ mod tests {
     #[test]
     fn two_subjects_with_most_of_the_excess_are_one_client() {
         let row = |errors, of_two| TopSubjects {
-            requests: 3_600,
-            errors,
-            top_two_errors: of_two,
+            canary_requests: 3_600,
+            canary_errors: errors,
+            two_worst_subjects_errors: of_two,
             stable_requests: 32_400,
             stable_errors: 324,
         };
-        assert!(row(72, 30).is_one_client());
-        assert!(!row(108, 4).is_one_client());
-        assert!(!row(30, 12).is_one_client(), "no excess");
-        assert!(!TopSubjects::default().is_one_client());
+        assert!(row(72, 30).is_dominated_by_two_subjects());
+        assert!(!row(108, 4).is_dominated_by_two_subjects());
+        assert!(!row(30, 12).is_dominated_by_two_subjects(), "no excess");
+        assert!(!TopSubjects::default().is_dominated_by_two_subjects());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The evidence of all gates of one release, folded minute by minute.
 //!
 //! A minute counts once, under its number. A doubled minute changes nothing, a missing one is no
-//! evidence, and a late one is folded when it comes if it is among the last [`LATE_MINUTES_MAX`].
+//! evidence, and a late one is folded when it comes if it is among the last [`LATENESS_MINUTES_MAX`].
 //! Each minute's e-values are fair given the minutes folded before, in any order; but whether a
 //! minute arrives must not depend on its counts.
 
@@ -54,7 +54,7 @@ pub struct GateSummary {
 
 impl GateSummary {
     /// Returns the worst verdict of the gates that roll back.
-    pub fn critical_verdict(&self) -> GateVerdict {
+    pub fn rollback_verdict(&self) -> GateVerdict {
         worst_verdict(self.verdicts_of(GateEffect::RollBack))
     }
 
@@ -140,12 +140,12 @@ impl GateEvidence {
         }
         if minute > last {
             let step = minute - last;
-            self.folded = if step < LATE_MINUTES_MAX { self.folded << step | 1 } else { 1 };
+            self.folded = if step < LATENESS_MINUTES_MAX { self.folded << step | 1 } else { 1 };
             self.last = Some(minute);
             return true;
         }
         let age = last - minute;
-        if age >= LATE_MINUTES_MAX || self.folded >> age & 1 == 1 {
+        if age >= LATENESS_MINUTES_MAX || self.folded >> age & 1 == 1 {
             return false;
         }
         self.folded |= 1 << age;
@@ -184,13 +184,16 @@ impl GateEvidence {
     /// Returns whether stable's last minutes together are outside the plan's limits for it. This is
     /// a threshold and not a test, because to wait without need costs little.
     fn is_stable_breached(&self, plan: &Plan) -> bool {
-        [plan.stable.errors, plan.stable.slow].iter().enumerate().any(|(index, limit)| {
-            let sum = self
-                .stable
-                .iter()
-                .fold(Proportion::default(), |sum, minute| sum.merge(minute[index]));
-            sum.rate().is_some_and(|rate| rate > *limit)
-        })
+        [plan.stable_limits.max_error_rate, plan.stable_limits.max_slow_rate]
+            .iter()
+            .enumerate()
+            .any(|(index, limit)| {
+                let sum = self
+                    .stable
+                    .iter()
+                    .fold(Proportion::default(), |sum, minute| sum.merge(minute[index]));
+                sum.rate().is_some_and(|rate| rate > *limit)
+            })
     }
 }
 
@@ -215,9 +218,9 @@ fn apply_e_bh(plan: &Plan, findings: &mut [GateFinding]) {
     for (index, _) in &order[..warning_count] {
         let finding = &mut findings[*index];
         let exceeds_limit = finding.value.is_some_and(|value| match plan.gates[*index].rule {
-            GateRule::AtMost(limit) => value > limit,
-            GateRule::AtLeast(limit) => value < limit,
-            GateRule::Compared(tolerated) => value >= tolerated,
+            GateRule::Max(limit) => value > limit,
+            GateRule::Min(limit) => value < limit,
+            GateRule::MaxIncrease(tolerated) => value >= tolerated,
             _ => false,
         });
         if finding.verdict == GateVerdict::Pass && exceeds_limit {
@@ -229,7 +232,7 @@ fn apply_e_bh(plan: &Plan, findings: &mut [GateFinding]) {
 
 /// Age from which a late minute is left out, in minutes before the latest one: one bit of a `u64`
 /// for each.
-pub const LATE_MINUTES_MAX: u64 = 64;
+pub const LATENESS_MINUTES_MAX: u64 = 64;
 /// Minutes over which stable is held against its own limits.
 const STABLE_WINDOW_MINUTES: usize = 5;
 
@@ -241,14 +244,17 @@ mod tests {
 
     /// The shipped plan, with requests as evidence too.
     fn plan() -> Plan {
-        Plan::read(&DEFAULT_PLAN_TOML.replace("level = \"subjects\"", "level = \"both\"")).unwrap()
+        Plan::read(
+            &DEFAULT_PLAN_TOML.replace("evidence_unit = \"subjects\"", "evidence_unit = \"both\""),
+        )
+        .unwrap()
     }
 
     fn counts(requests: u64, errors: u64) -> CohortCounts {
         CohortCounts {
             requests,
             errors_5xx: errors,
-            answers: requests - errors,
+            scored_responses: requests - errors,
             low_confidence: requests / 5,
             rule_applied: requests / 50,
             slow: requests / 50,
@@ -264,7 +270,7 @@ mod tests {
             share: Some("10%".parse().unwrap()),
             canary: counts(60, canary),
             stable: counts(540, stable),
-            first_affected: vec![AffectedSubjects {
+            newly_affected: vec![AffectedSubjects {
                 metric: Metric::Errors,
                 since_hour: minute / 60,
                 subjects: CountByCohort { canary, stable },
@@ -301,7 +307,7 @@ mod tests {
         assert!(result.ln_evidence > result.ln_threshold, "{result:?}");
         // The estimate covers the change, not the two quiet hours before it.
         assert!(
-            result.value.unwrap() > 4.0 && result.changed_at_minute.unwrap() >= 118,
+            result.value.unwrap() > 4.0 && result.verdict_since_minute.unwrap() >= 118,
             "{result:?}"
         );
         assert_eq!(evidence.summarize(&plan, 179).first_failure().unwrap().gate, ERRORS);
@@ -351,19 +357,15 @@ mod tests {
         let plan = plan();
         let by_one = |number: u64| {
             let of_two = 4 * number.min(60);
-            let concentration = TopSubjects {
-                requests: 3_600,
-                errors: of_two + 30,
-                top_two_errors: of_two,
+            let top_subjects = TopSubjects {
+                canary_requests: 3_600,
+                canary_errors: of_two + 30,
+                two_worst_subjects_errors: of_two,
                 stable_requests: 32_400,
                 stable_errors: 324,
             };
             // The same subject fails again and again: it is newly affected once.
-            ClosedMinute {
-                first_affected: Vec::new(),
-                top_subjects: concentration,
-                ..minute(number, 4, 5)
-            }
+            ClosedMinute { newly_affected: Vec::new(), top_subjects, ..minute(number, 4, 5) }
         };
         let evidence = fold_all(&plan, (1..90).map(by_one));
         let result = finding(&evidence, &plan, ERRORS, 89);
@@ -398,10 +400,11 @@ mod tests {
 
     #[test]
     fn a_comparison_without_a_stable_side_is_held_against_its_absolute_limit() {
-        let compared = "metric = \"errors\"\ncompared = \"+50%\"";
-        let text = DEFAULT_PLAN_TOML.replace("level = \"subjects\"", "level = \"requests\"");
+        let compared = "metric = \"errors\"\nmax_increase = \"+50%\"";
+        let text = DEFAULT_PLAN_TOML
+            .replace("evidence_unit = \"subjects\"", "evidence_unit = \"requests\"");
         let without = Plan::read(&text).unwrap();
-        let text = text.replace(compared, &format!("{compared}\nor_max = \"3%\""));
+        let text = text.replace(compared, &format!("{compared}\nmax_without_stable = \"3%\""));
         let with = Plan::read(&text).unwrap();
         let alone =
             |at, errors| ClosedMinute { stable: CohortCounts::default(), ..minute(at, errors, 0) };
@@ -431,12 +434,12 @@ mod tests {
         };
         let text = |gates: &str| format!("[[stage]]\nshare = \"10%\"\n{gates}");
         let single = Plan::read(&text(&gate("a", 25))).unwrap();
-        let budget = single.gates[0].budget;
+        let budget = single.gates[0].false_verdict_budget;
         // Three gates on the same metric share the budget: each alone needs three times the
         // evidence.
         let three = text(&["a", "b", "c"].map(|name| gate(name, 25)).concat());
         let three = Plan::read(&three).unwrap();
-        assert!((3.0 * three.gates[0].budget - budget).abs() < 1e-12);
+        assert!((3.0 * three.gates[0].false_verdict_budget - budget).abs() < 1e-12);
         let high = |number| {
             let mut minute = minute(number, 0, 5);
             minute.canary.low_confidence = 19;
@@ -467,20 +470,20 @@ mod tests {
 
     #[test]
     fn slow_answers_can_be_judged_by_subjects_too() {
-        let gate = "[[gate]]\nname = \"slow\"\nmetric = \"slow\"\ncompared = \"+50%\"\nlevel = \"subjects\"\neffect = \"roll_back\"\n";
+        let gate = "[[gate]]\nname = \"slow\"\nmetric = \"slow\"\nmax_increase = \"+50%\"\nevidence_unit = \"subjects\"\neffect = \"roll_back\"\n";
         let plan = Plan::read(&format!("[[stage]]\nshare = \"10%\"\n{gate}")).unwrap();
         let verdict_with = |metric, canary| {
             let bad = move |number: u64| {
                 let mut minute = minute(number, 0, 0);
                 minute.canary.slow = canary;
-                minute.first_affected = vec![AffectedSubjects {
+                minute.newly_affected = vec![AffectedSubjects {
                     metric,
                     since_hour: number / 60,
                     subjects: CountByCohort { canary, stable: 9 },
                 }];
                 minute
             };
-            fold_all(&plan, (0..60).map(bad)).summarize(&plan, 59).critical_verdict()
+            fold_all(&plan, (0..60).map(bad)).summarize(&plan, 59).rollback_verdict()
         };
         assert_eq!(verdict_with(Metric::Slow, 6), GateVerdict::Fail);
         assert_eq!(verdict_with(Metric::Slow, 1), GateVerdict::Pass);
@@ -533,7 +536,7 @@ mod tests {
         let plan = plan();
         let with_first_seen = |number: u64, share: Option<&str>, canary, stable| ClosedMinute {
             share: share.map(|share| share.parse().unwrap()),
-            first_seen: CountByCohort { canary, stable },
+            new_subjects: CountByCohort { canary, stable },
             ..minute(number, 0, 5)
         };
         let evidence = fold_all(&plan, (0..5).map(|at| with_first_seen(at, Some("10%"), 10, 90)));

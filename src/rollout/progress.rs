@@ -83,7 +83,7 @@ pub enum Phase {
 pub enum HoldReason {
     /// A gate does not pass: evidence is missing, or speaks against the release.
     Gates,
-    /// No canary request was counted for some minutes.
+    /// No canary request for five minutes.
     NoData,
     /// The legacy system is outside the plan's limits for it.
     StableOutsideLimits,
@@ -211,7 +211,7 @@ pub enum RolloutAlert {
     ApprovalRequired(bool),
     /// The release holds because of these gates, which do not pass.
     Holding(Vec<GateFinding>),
-    /// No canary request was counted for some minutes.
+    /// No canary request for five minutes.
     NoData,
     /// The command is not possible now.
     CommandRefused(OperatorCommand),
@@ -245,7 +245,7 @@ impl PlanProgress {
 
     /// Returns the state after one input, and the actions that follow from it.
     #[must_use]
-    pub fn next(
+    pub fn apply_input(
         &self,
         plan: &Plan,
         input: &StepInput<'_>,
@@ -392,7 +392,7 @@ impl PlanProgress {
         if is_past_deadline {
             return self.transition(Phase::AwaitingApproval { undecided: true }, gates, now);
         }
-        let is_healthy = gates.critical_verdict() == GateVerdict::Pass
+        let is_healthy = gates.rollback_verdict() == GateVerdict::Pass
             && !gates.stable_outside_limits
             && !gates.no_canary_data;
         let why = match (gates.no_canary_data, gates.stable_outside_limits) {
@@ -503,7 +503,7 @@ mod tests {
             ln_threshold: None,
             decides_in_minutes: None,
             failed_at_minute: None,
-            changed_at_minute: None,
+            verdict_since_minute: None,
         }
     }
 
@@ -602,7 +602,7 @@ mod tests {
                                     let command = command.clone();
                                     let input =
                                         StepInput { gates, command, hard_failure, blocked_by };
-                                    let (next, actions) = state.next(&plan, &input, now);
+                                    let (next, actions) = state.apply_input(&plan, &input, now);
                                     check(&plan, &state, &input, &next, &actions);
                                 }
                             }
@@ -620,7 +620,7 @@ mod tests {
             let flows = state.share(plan) > Share::NONE;
             let is_rollback_command =
                 matches!(input.command, Some(OperatorCommand::RollBack { .. }));
-            let must_roll_back = input.gates.critical_verdict() == GateVerdict::Fail
+            let must_roll_back = input.gates.rollback_verdict() == GateVerdict::Fail
                 || input.hard_failure.is_some()
                 || is_rollback_command;
             if flows && must_roll_back {
@@ -718,7 +718,7 @@ mod tests {
                 _ => None,
             };
             let input = StepInput { gates: &gates, command, hard_failure: None, blocked_by: None };
-            state = state.next(&plan, &input, now).0;
+            state = state.apply_input(&plan, &input, now).0;
             let share = state.share(&plan);
             if shares.last() != Some(&share.basis_points()) {
                 shares.push(share.basis_points());
@@ -737,10 +737,10 @@ mod tests {
         let state = PlanProgress { phase: Phase::Ramping, ..PlanProgress::idle(NOW) };
         let input =
             StepInput { gates: &gates, command: None, hard_failure: None, blocked_by: None };
-        let (holding, actions) = state.next(&plan, &input, NOW);
+        let (holding, actions) = state.apply_input(&plan, &input, NOW);
         assert_eq!(actions, [RolloutAction::Alert(RolloutAlert::NoData)]);
         assert!(matches!(holding.phase, Phase::Holding { .. }), "{holding:?}");
-        assert_eq!(holding.next(&plan, &input, NOW).1, []);
+        assert_eq!(holding.apply_input(&plan, &input, NOW).1, []);
     }
 
     #[test]

@@ -157,8 +157,8 @@ impl ReleaseState {
     /// Returns the state after an isolate reported a hard failure. The share stays: an isolate
     /// speaks for itself only.
     pub fn record_hard_failure(&self, hard_failure: HardFailure) -> Self {
-        let breaches = self.hard_failures.saturating_add(1);
-        Self { hard_failures: breaches, last_hard_failure: Some(hard_failure), ..self.clone() }
+        let hard_failures = self.hard_failures.saturating_add(1);
+        Self { hard_failures, last_hard_failure: Some(hard_failure), ..self.clone() }
     }
 }
 
@@ -176,14 +176,14 @@ mod tests {
     fn a_hard_failure_stays_until_the_share_rises_again() {
         let hard_failure = HardFailure { kind: HardFailureKind::Trap, detected_at: NOW };
         let ramping = ReleaseState::initial(Share::NONE)
-            .apply_planned_share(Share::ALL, NOW)
+            .apply_planned_share(Share::FULL, NOW)
             .record_hard_failure(hard_failure);
         let rolled_back = ramping.apply_planned_share(Share::NONE, NOW);
         assert_eq!(
             (rolled_back.version, rolled_back.hard_failures, rolled_back.last_hard_failure),
             (2, 1, Some(hard_failure))
         );
-        let resumed = rolled_back.apply_planned_share(Share::ALL, NOW);
+        let resumed = rolled_back.apply_planned_share(Share::FULL, NOW);
         assert_eq!(
             (resumed.version, resumed.hard_failures, resumed.last_hard_failure),
             (3, 0, None)
@@ -218,14 +218,14 @@ mod tests {
     #[test]
     fn a_hard_failure_is_kept_until_a_person_changes_the_release() {
         let hard_failure = HardFailure { kind: HardFailureKind::Trap, detected_at: NOW };
-        let release = ReleaseState::initial(Share::ALL)
+        let release = ReleaseState::initial(Share::FULL)
             .record_hard_failure(hard_failure)
             .record_hard_failure(hard_failure);
         assert_eq!(
             (release.hard_failures, release.last_hard_failure, release.version),
             (2, Some(hard_failure), 0)
         );
-        assert_eq!(release.share, Share::ALL);
+        assert_eq!(release.share, Share::FULL);
         let after = release.apply_change(&change(0, None, Some(false)), NOW).unwrap();
         assert_eq!((after.hard_failures, after.last_hard_failure), (0, None));
     }

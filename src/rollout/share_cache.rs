@@ -13,11 +13,11 @@
 use jeffrey_terms::{Share, UnixMs};
 
 /// Age until which a snapshot is used without a fetch, in milliseconds.
-pub const REVALIDATE_AFTER_MS: u64 = 2_500;
+pub const BACKGROUND_REFRESH_AFTER_MS: u64 = 2_500;
 
 /// Age until which a snapshot is used while a newer one could be had, in milliseconds: the part of
 /// the time from a hard failure to the last canary answer that the isolates' caches may take.
-pub const REFETCH_AFTER_MS: u64 = 5_000;
+pub const BLOCKING_REFRESH_AFTER_MS: u64 = 5_000;
 
 /// Age until which a snapshot is used if no newer one can be had, in milliseconds.
 pub const EXPIRE_AFTER_MS: u64 = 30_000;
@@ -86,10 +86,10 @@ pub fn effective_share(
     now: UnixMs,
 ) -> EffectiveShare {
     let age = |time: UnixMs| now.0.abs_diff(time.0);
-    let failed_recently = failed_at.is_some_and(|at| age(at) < REFETCH_AFTER_MS);
+    let failed_recently = failed_at.is_some_and(|at| age(at) < BLOCKING_REFRESH_AFTER_MS);
     let refresh = match cached.map(|last| age(last.received_at)) {
-        Some(..REVALIDATE_AFTER_MS) => Refresh::Fresh,
-        Some(REVALIDATE_AFTER_MS..REFETCH_AFTER_MS) => Refresh::Background,
+        Some(..BACKGROUND_REFRESH_AFTER_MS) => Refresh::Fresh,
+        Some(BACKGROUND_REFRESH_AFTER_MS..BLOCKING_REFRESH_AFTER_MS) => Refresh::Background,
         _ if failed_recently => Refresh::Fresh,
         _ => Refresh::Blocking,
     };
@@ -124,10 +124,10 @@ mod tests {
         });
         let rows = [
             (0, 2_000, false, Refresh::Fresh),
-            (REVALIDATE_AFTER_MS - 1, 2_000, false, Refresh::Fresh),
-            (REVALIDATE_AFTER_MS, 2_000, false, Refresh::Background),
-            (REFETCH_AFTER_MS - 1, 2_000, false, Refresh::Background),
-            (REFETCH_AFTER_MS, 2_000, false, Refresh::Blocking),
+            (BACKGROUND_REFRESH_AFTER_MS - 1, 2_000, false, Refresh::Fresh),
+            (BACKGROUND_REFRESH_AFTER_MS, 2_000, false, Refresh::Background),
+            (BLOCKING_REFRESH_AFTER_MS - 1, 2_000, false, Refresh::Background),
+            (BLOCKING_REFRESH_AFTER_MS, 2_000, false, Refresh::Blocking),
             (EXPIRE_AFTER_MS - 1, 2_000, false, Refresh::Blocking),
             (EXPIRE_AFTER_MS, 0, true, Refresh::Blocking),
             (u64::MAX - 1_000_000, 0, true, Refresh::Blocking),
@@ -151,8 +151,8 @@ mod tests {
             |since| effective_share(None, Some(UnixMs(1_000)), UnixMs(1_000 + since)).refresh;
         assert_eq!(effective_share(None, None, UnixMs(0)).refresh, Refresh::Blocking);
         assert_eq!(refresh_after(0), Refresh::Fresh);
-        assert_eq!(refresh_after(REFETCH_AFTER_MS - 1), Refresh::Fresh);
-        assert_eq!(refresh_after(REFETCH_AFTER_MS), Refresh::Blocking);
+        assert_eq!(refresh_after(BLOCKING_REFRESH_AFTER_MS - 1), Refresh::Fresh);
+        assert_eq!(refresh_after(BLOCKING_REFRESH_AFTER_MS), Refresh::Blocking);
     }
 
     #[test]
@@ -192,8 +192,8 @@ mod tests {
             prop_assert!(age < EXPIRE_AFTER_MS || effective.share == Share::NONE);
             prop_assert!(age >= EXPIRE_AFTER_MS || effective.share == cached.share);
             prop_assert_eq!(effective.disabled, closed || age >= EXPIRE_AFTER_MS);
-            prop_assert_eq!(effective.refresh == Refresh::Fresh, age < REVALIDATE_AFTER_MS);
-            prop_assert_eq!(effective.refresh == Refresh::Blocking, age >= REFETCH_AFTER_MS);
+            prop_assert_eq!(effective.refresh == Refresh::Fresh, age < BACKGROUND_REFRESH_AFTER_MS);
+            prop_assert_eq!(effective.refresh == Refresh::Blocking, age >= BLOCKING_REFRESH_AFTER_MS);
         }
     }
 }

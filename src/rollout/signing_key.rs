@@ -52,14 +52,14 @@ impl SigningKey {
 
     /// Computes the first half of a tag, the least that a tag may be truncated to (RFC 2104,
     /// section 5).
-    pub fn compute_half_tag(&self, bytes: &[u8]) -> [u8; HALF_TAG_BYTES] {
+    pub fn compute_truncated_tag(&self, bytes: &[u8]) -> [u8; HALF_TAG_BYTES] {
         let mut half = [0; HALF_TAG_BYTES];
         half.copy_from_slice(&self.compute_tag(bytes)[..HALF_TAG_BYTES]);
         half
     }
 
     /// Returns whether `half` is half of this key's tag of `bytes`; compares in constant time.
-    pub fn verifies_half_tag(&self, bytes: &[u8], half: &[u8]) -> bool {
+    pub fn verifies_truncated_tag(&self, bytes: &[u8], half: &[u8]) -> bool {
         half.len() == HALF_TAG_BYTES && self.new_mac(bytes).verify_truncated_left(half).is_ok()
     }
 
@@ -79,7 +79,7 @@ impl SigningKey {
 
 impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Key({} bytes)", self.0.len())
+        write!(f, "SigningKey({} bytes)", self.0.len())
     }
 }
 
@@ -112,14 +112,14 @@ mod tests {
         for length in 0..=TAG_BYTES {
             assert_eq!(key(1).verifies(b"bytes", &tag[..length]), length == 32, "{length}");
             assert_eq!(
-                key(1).verifies_half_tag(b"bytes", &tag[..length]),
+                key(1).verifies_truncated_tag(b"bytes", &tag[..length]),
                 length == 16,
                 "{length}"
             );
         }
-        assert_eq!(key(1).compute_half_tag(b"bytes"), tag[..16]);
+        assert_eq!(key(1).compute_truncated_tag(b"bytes"), tag[..16]);
         for (key, bytes) in [(key(1), b"other"), (key(2), b"bytes")] {
-            assert!(!key.verifies(bytes, &tag) && !key.verifies_half_tag(bytes, &tag[..16]));
+            assert!(!key.verifies(bytes, &tag) && !key.verifies_truncated_tag(bytes, &tag[..16]));
         }
     }
 
@@ -146,6 +146,6 @@ mod tests {
             SigningKey::parse("fifteen bytes!!").unwrap_err().to_string(),
             "key of 15 bytes is below the least of 16"
         );
-        assert_eq!(format!("{:?}", key(1)), "Key(32 bytes)");
+        assert_eq!(format!("{:?}", key(1)), "SigningKey(32 bytes)");
     }
 }

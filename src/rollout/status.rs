@@ -26,14 +26,14 @@ pub struct RolloutStatus {
     /// Stages of the plan, in order.
     pub stages: Vec<Stage>,
     /// Minutes since the stage began.
-    pub minutes: u64,
+    pub minutes_in_stage: u64,
     /// Minutes until the stage's shortest time is over; `None` if time does not move the release.
     pub minutes_left: Option<u64>,
     /// Summary of all gates.
     pub gates: GateSummary,
     /// Minute in which the stage began, in minutes since 1970; `canary` and `stable` count later
     /// ones.
-    pub counted_after: u64,
+    pub stage_start_minute: u64,
     /// Counts of the canary since the stage began.
     pub canary: CohortCounts,
     /// Counts of stable since the stage began.
@@ -76,7 +76,7 @@ pub fn build_status(
         state,
         canary,
         stable,
-        active_alert: told,
+        active_alert,
         seq,
         stage_entered_after_minute: entered_after,
         ..
@@ -91,10 +91,10 @@ pub fn build_status(
         phase: state.phase.name().to_owned(),
         share: state.share(plan),
         stages: plan.stages.clone(),
-        minutes,
+        minutes_in_stage: minutes,
         minutes_left: stage.map(|stage| stage.min_duration_minutes.saturating_sub(minutes)),
         gates: controller.summarize_gates(plan, last_complete_minute),
-        counted_after: *entered_after,
+        stage_start_minute: *entered_after,
         canary: *canary,
         stable: *stable,
         allowed_commands: COMMANDS
@@ -103,7 +103,7 @@ pub fn build_status(
             .filter(|command| is_allowed(controller, plan, command))
             .map(|command| command.name().to_owned())
             .collect(),
-        active_alert: told.clone(),
+        active_alert: active_alert.clone(),
         validation,
         seq: *seq,
         now,

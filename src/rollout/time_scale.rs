@@ -35,7 +35,7 @@ impl TimeScale {
     }
 
     /// Returns the scaled time of a clock time; clock times before the anchor stay as they are.
-    pub fn scale(self, clock: UnixMs) -> UnixMs {
+    pub fn scaled_time(self, clock: UnixMs) -> UnixMs {
         match clock.0.checked_sub(ANCHOR_MS) {
             Some(elapsed_ms) if self.0 > 1 => UnixMs(ANCHOR_MS + elapsed_ms.saturating_mul(self.0)),
             _ => clock,
@@ -45,7 +45,7 @@ impl TimeScale {
     /// Returns the minute that an event at this clock time counts for, in minutes since 1970 of the
     /// scaled time.
     pub fn minute_of(self, clock: UnixMs) -> u64 {
-        self.scale(clock).0 / 60_000
+        self.scaled_time(clock).0 / 60_000
     }
 
     /// Returns the first minute that is not closed at this clock time, in minutes since 1970 of the
@@ -64,7 +64,7 @@ mod tests {
         let open = [119_999, 124_999, 125_000, 184_999]
             .map(|ms| TimeScale::REAL_TIME.first_open_minute(UnixMs(ms)));
         assert_eq!(open, [1, 1, 2, 2]);
-        assert_eq!(TimeScale::REAL_TIME.scale(UnixMs(ANCHOR_MS + 7)), UnixMs(ANCHOR_MS + 7));
+        assert_eq!(TimeScale::REAL_TIME.scaled_time(UnixMs(ANCHOR_MS + 7)), UnixMs(ANCHOR_MS + 7));
     }
 
     #[test]
@@ -74,7 +74,10 @@ mod tests {
         let minute = scale.minute_of(begin);
         assert_eq!(scale.minute_of(UnixMs(begin.0 + 999)), minute);
         assert_eq!(scale.minute_of(UnixMs(begin.0 + 1_000)), minute + 1);
-        assert_eq!(scale.scale(UnixMs(begin.0 + 60_000)).0 - scale.scale(begin).0, 3_600_000);
+        assert_eq!(
+            scale.scaled_time(UnixMs(begin.0 + 60_000)).0 - scale.scaled_time(begin).0,
+            3_600_000
+        );
         // The time that events take to arrive is not scaled.
         assert_eq!(scale.first_open_minute(begin), minute - 5);
         assert_eq!(

@@ -255,7 +255,7 @@ impl LogAnalysis {
         }
         if let Some(preview) = &prediction.preview {
             self.previews += 1;
-            self.leaks += u64::from(shows_unmasked(preview));
+            self.leaks += u64::from(contains_unmasked_pii(preview));
         }
     }
 
@@ -264,9 +264,9 @@ impl LogAnalysis {
         let routed: u64 =
             self.routes.iter().filter(|(name, _)| *name != EMPTY_ROUTE).map(|(_, n)| n).sum();
         let route_count = |name: &str| self.routes.get(name).copied().unwrap_or(0);
-        let counts = ReadinessCounts {
+        let counts = AdvanceReadinessCounts {
             predictions: self.predictions,
-            routed,
+            non_empty_predictions: routed,
             linear_head: route_count("linear_head"),
             regex: route_count("regex"),
             low_confidence: self.low_confidence,
@@ -331,7 +331,7 @@ impl LogAnalysis {
 }
 
 /// Returns whether a preview shows text that a mask should have hidden, by the reference's check.
-pub fn shows_unmasked(preview: &str) -> bool {
+pub fn contains_unmasked_pii(preview: &str) -> bool {
     preview.contains('@') || preview.contains("http")
 }
 
@@ -342,10 +342,10 @@ fn ratio(count: u64, total: u64) -> Option<f64> {
 /// Numbers of predictions that the readiness checks use.
 #[allow(missing_docs, reason = "each is a number of predictions, described where it is counted")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReadinessCounts {
+pub struct AdvanceReadinessCounts {
     pub predictions: u64,
     /// Predictions with a route other than that of an empty text.
-    pub routed: u64,
+    pub non_empty_predictions: u64,
     pub linear_head: u64,
     pub regex: u64,
     pub low_confidence: u64,
@@ -353,36 +353,48 @@ pub struct ReadinessCounts {
     pub leaks: u64,
 }
 
-impl ReadinessCounts {
+impl AdvanceReadinessCounts {
     /// Returns the reference's four readiness checks.
-    pub fn checks(&self) -> [ReadinessCheck; 4] {
+    pub fn checks(&self) -> [AdvanceReadinessCheck; 4] {
         [
-            ReadinessCheck::at_least("linear_head", ratio(self.linear_head, self.routed), 0.90),
-            ReadinessCheck::at_most("regex", ratio(self.regex, self.routed), 0.01),
-            ReadinessCheck::at_most(
+            AdvanceReadinessCheck::at_least(
+                "linear_head",
+                ratio(self.linear_head, self.non_empty_predictions),
+                0.90,
+            ),
+            AdvanceReadinessCheck::at_most(
+                "regex",
+                ratio(self.regex, self.non_empty_predictions),
+                0.01,
+            ),
+            AdvanceReadinessCheck::at_most(
                 "low_confidence",
                 ratio(self.low_confidence, self.predictions),
                 0.15,
             ),
-            ReadinessCheck::at_most("previews_with_at_or_http", Some(self.leaks as f64), 0.0),
+            AdvanceReadinessCheck::at_most(
+                "previews_with_at_or_http",
+                Some(self.leaks as f64),
+                0.0,
+            ),
         ]
     }
 
     /// Returns the readiness that the checks amount to.
-    pub fn readiness(&self) -> Readiness {
-        let failed = self.checks().iter().filter(|check| !check.holds).count();
+    pub fn readiness(&self) -> AdvanceReadiness {
+        let failed = self.checks().iter().filter(|check| !check.passed).count();
         match failed {
-            _ if self.predictions == 0 => Readiness::NotReady,
-            0 => Readiness::Ready,
-            1 => Readiness::MostlyReady,
-            _ => Readiness::NotReady,
+            _ if self.predictions == 0 => AdvanceReadiness::NotReady,
+            0 => AdvanceReadiness::Ready,
+            1 => AdvanceReadiness::MostlyReady,
+            _ => AdvanceReadiness::NotReady,
         }
     }
 }
 
 /// Readiness of a release to go on, from best to worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub enum Readiness {
+pub enum AdvanceReadiness {
     /// All checks of the log hold.
     #[serde(rename = "READY")]
     Ready,
@@ -394,7 +406,7 @@ pub enum Readiness {
     NotReady,
 }
 
-impl Readiness {
+impl AdvanceReadiness {
     /// Returns the name that the reference uses.
     pub const fn name(self) -> &'static str {
         match self {
@@ -407,7 +419,7 @@ impl Readiness {
 
 /// One readiness check with its limit and result.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct ReadinessCheck {
+pub struct AdvanceReadinessCheck {
     /// Name of the value that is checked.
     pub name: &'static str,
     /// Observed value; `None` if there is nothing to compute it from, and the check does not hold
@@ -420,18 +432,18 @@ pub struct ReadinessCheck {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at_least: Option<f64>,
     /// Whether the value is within the limit.
-    pub holds: bool,
+    pub passed: bool,
 }
 
-impl ReadinessCheck {
+impl AdvanceReadinessCheck {
     fn at_most(name: &'static str, value: Option<f64>, most: f64) -> Self {
         let holds = value.is_some_and(|value| value <= most);
-        Self { name, value, at_most: Some(most), at_least: None, holds }
+        Self { name, value, at_most: Some(most), at_least: None, passed: holds }
     }
 
     fn at_least(name: &'static str, value: Option<f64>, least: f64) -> Self {
         let holds = value.is_some_and(|value| value >= least);
-        Self { name, value, at_most: None, at_least: Some(least), holds }
+        Self { name, value, at_most: None, at_least: Some(least), passed: holds }
     }
 }
 
@@ -439,9 +451,9 @@ impl ReadinessCheck {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LogAnalysisReport {
     /// Readiness that the checks amount to.
-    pub verdict: Readiness,
+    pub verdict: AdvanceReadiness,
     /// The four readiness checks with their values.
-    pub checks: [ReadinessCheck; 4],
+    pub checks: [AdvanceReadinessCheck; 4],
     /// Number of predictions in the log.
     pub predictions: u64,
     /// Number of predictions by route.
@@ -547,18 +559,18 @@ mod tests {
         let unsure = EVENT_LINE.replace("\"low_confidence\":false", "\"low_confidence\":true");
         let leak = EVENT_LINE.replace("[EMAIL]", "http://x");
         let rows = [
-            (vec![(EVENT_LINE, 100)], Readiness::Ready),
-            (vec![(EVENT_LINE, 99), (regex.as_str(), 1)], Readiness::Ready),
-            (vec![(EVENT_LINE, 98), (regex.as_str(), 2)], Readiness::MostlyReady),
-            (vec![(EVENT_LINE, 85), (unsure.as_str(), 15)], Readiness::Ready),
-            (vec![(EVENT_LINE, 84), (unsure.as_str(), 16)], Readiness::MostlyReady),
-            (vec![(EVENT_LINE, 99), (leak.as_str(), 1)], Readiness::MostlyReady),
-            (vec![(EVENT_LINE, 80), (regex.as_str(), 20)], Readiness::NotReady),
+            (vec![(EVENT_LINE, 100)], AdvanceReadiness::Ready),
+            (vec![(EVENT_LINE, 99), (regex.as_str(), 1)], AdvanceReadiness::Ready),
+            (vec![(EVENT_LINE, 98), (regex.as_str(), 2)], AdvanceReadiness::MostlyReady),
+            (vec![(EVENT_LINE, 85), (unsure.as_str(), 15)], AdvanceReadiness::Ready),
+            (vec![(EVENT_LINE, 84), (unsure.as_str(), 16)], AdvanceReadiness::MostlyReady),
+            (vec![(EVENT_LINE, 99), (leak.as_str(), 1)], AdvanceReadiness::MostlyReady),
+            (vec![(EVENT_LINE, 80), (regex.as_str(), 20)], AdvanceReadiness::NotReady),
             (
                 vec![(EVENT_LINE, 83), (unsure.as_str(), 16), (leak.as_str(), 1)],
-                Readiness::NotReady,
+                AdvanceReadiness::NotReady,
             ),
-            (vec![], Readiness::NotReady),
+            (vec![], AdvanceReadiness::NotReady),
         ];
         for (lines, expected) in rows {
             assert_eq!(analyze(&lines).verdict, expected, "{lines:?}");
@@ -569,7 +581,7 @@ mod tests {
     fn an_empty_text_is_no_models_answer() {
         let empty = EVENT_LINE.replace("linear_head", "empty");
         let report = analyze(&[(EVENT_LINE, 50), (empty.as_str(), 50)]);
-        assert_eq!((report.checks[0].value, report.verdict), (Some(1.0), Readiness::Ready));
+        assert_eq!((report.checks[0].value, report.verdict), (Some(1.0), AdvanceReadiness::Ready));
     }
 
     #[test]

@@ -20,13 +20,13 @@ pub struct AnnotationRow {
     /// it in.
     pub lang: Option<String>,
     /// Reason why the text was selected.
-    pub why: AnnotationReason,
+    pub selection_reason: SelectionReason,
     /// Label that the model gave.
     pub guess: Option<Label>,
     /// Probability of the model's label, 0 to 1.
     pub confidence: Option<f64>,
     /// Label with the second-highest probability.
-    pub second: Option<Label>,
+    pub second_label: Option<Label>,
     /// Time of the answer, in milliseconds since 1970.
     pub time_ms: u64,
 }
@@ -34,7 +34,7 @@ pub struct AnnotationRow {
 /// Reason why a text was selected, in the order of the rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum AnnotationReason {
+pub enum SelectionReason {
     /// A user gave the right label.
     Corrected,
     /// A user rejected the model's label and gave no other.
@@ -51,7 +51,7 @@ pub struct AnnotationSet {
     /// The model's answers that show a text, by their ids; feedback on them comes later.
     candidates: HashMap<String, AnnotationCandidate>,
     /// Number of the model's answers without a text.
-    pub without_text: u64,
+    pub skipped_without_text: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -89,13 +89,13 @@ impl AnnotationSet {
     ///
     /// # Errors
     /// [`NotAnEvent`] when the line is not an event; the error does not hold the line.
-    pub fn read_line(&mut self, line: &str) -> Result<(), NotAnEvent> {
+    pub fn add_event_line(&mut self, line: &str) -> Result<(), NotAnEvent> {
         match serde_json::from_str(line) {
             Ok(
                 AnnotationEvent::Classify { destination: Cohort::Stable, .. }
                 | AnnotationEvent::Other,
             ) => {}
-            Ok(AnnotationEvent::Classify { preview: None, .. }) => self.without_text += 1,
+            Ok(AnnotationEvent::Classify { preview: None, .. }) => self.skipped_without_text += 1,
             Ok(AnnotationEvent::Classify {
                 id,
                 time_ms,
@@ -107,9 +107,17 @@ impl AnnotationSet {
                 ..
             }) => {
                 let second = top2.map(|[_, (second, _)]| second);
-                let (why, label, lang) = (AnnotationReason::LowConfidence, None, None);
-                let row =
-                    AnnotationRow { text, label, lang, why, guess, confidence, second, time_ms };
+                let (why, label, lang) = (SelectionReason::LowConfidence, None, None);
+                let row = AnnotationRow {
+                    text,
+                    label,
+                    lang,
+                    selection_reason: why,
+                    guess,
+                    confidence,
+                    second_label: second,
+                    time_ms,
+                };
                 let low_confidence = low_confidence == Some(true);
                 // An event that is delivered twice is the same; feedback on the first may be known
                 // already.
@@ -124,10 +132,10 @@ impl AnnotationSet {
                     self.candidates.get_mut(&classify_id)
                 {
                     *has_feedback = true;
-                    (row.why, row.label) = match (good, correct_label) {
-                        (Some(true), _) => (AnnotationReason::Confirmed, row.guess),
-                        (_, Some(label)) => (AnnotationReason::Corrected, Some(label)),
-                        _ => (AnnotationReason::Rejected, None),
+                    (row.selection_reason, row.label) = match (good, correct_label) {
+                        (Some(true), _) => (SelectionReason::Confirmed, row.guess),
+                        (_, Some(label)) => (SelectionReason::Corrected, Some(label)),
+                        _ => (SelectionReason::Rejected, None),
                     };
                 }
             }
@@ -147,8 +155,8 @@ impl AnnotationSet {
             chosen.map(|candidate| candidate.row).filter(|row| !row.text.is_empty()).collect();
         rows.sort_by(|a, b| {
             let confidence_of = |row: &AnnotationRow| row.confidence.unwrap_or(0.0);
-            (a.why, confidence_of(a))
-                .partial_cmp(&(b.why, confidence_of(b)))
+            (a.selection_reason, confidence_of(a))
+                .partial_cmp(&(b.selection_reason, confidence_of(b)))
                 .unwrap_or(std::cmp::Ordering::Equal)
                 .then_with(|| (a.time_ms, &a.text).cmp(&(b.time_ms, &b.text)))
         });
@@ -204,24 +212,27 @@ mod tests {
             json!({"event": "of a later version"}).to_string(),
         ];
         for line in lines {
-            assert_eq!(annotations.read_line(&line), Ok(()), "{line}");
+            assert_eq!(annotations.add_event_line(&line), Ok(()), "{line}");
         }
-        assert_eq!(annotations.read_line("a text"), Err(NotAnEvent));
-        assert_eq!(annotations.without_text, 1);
+        assert_eq!(annotations.add_event_line("a text"), Err(NotAnEvent));
+        assert_eq!(annotations.skipped_without_text, 1);
         let rows = annotations.into_rows();
         let selected: Vec<_> =
-            rows.iter().map(|row| (row.text.as_str(), row.label, row.why)).collect();
+            rows.iter().map(|row| (row.text.as_str(), row.label, row.selection_reason)).collect();
         assert_eq!(
             selected,
             [
-                ("wrong", Some(Label::Joy), AnnotationReason::Corrected),
-                ("what else", None, AnnotationReason::Rejected),
-                ("right", Some(Label::Anger), AnnotationReason::Confirmed),
-                ("unsure", None, AnnotationReason::LowConfidence),
-                ("less sure", None, AnnotationReason::LowConfidence),
+                ("wrong", Some(Label::Joy), SelectionReason::Corrected),
+                ("what else", None, SelectionReason::Rejected),
+                ("right", Some(Label::Anger), SelectionReason::Confirmed),
+                ("unsure", None, SelectionReason::LowConfidence),
+                ("less sure", None, SelectionReason::LowConfidence),
             ]
         );
         assert_eq!(rows[3].confidence, Some(0.1));
-        assert_eq!((rows[0].guess, rows[0].second), (Some(Label::Anger), Some(Label::Frustration)));
+        assert_eq!(
+            (rows[0].guess, rows[0].second_label),
+            (Some(Label::Anger), Some(Label::Frustration))
+        );
     }
 }

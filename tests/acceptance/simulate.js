@@ -8,22 +8,22 @@ import { SEED } from "./rows.js";
 
 /**
  * @param {string} program
- * @param {import("./rows.js").Row} row
+ * @param {import("./rows.js").ProofRow} row
  * @param {{ runs: number, plot?: string }} options
- * @returns {import("./rows.js").Report}
+ * @returns {import("./rows.js").SimulationReport}
  */
 export function simulate(program, row, { runs, plot }) {
   const folder = mkdtempSync(join(tmpdir(), "jeffrey-acceptance-"));
   try {
-    const given = ["simulate", ...row.arguments.split(" "), "--runs", `${runs}`, "--seed", `${SEED}`, "--json"];
+    const args = ["simulate", ...row.arguments.split(" "), "--runs", `${runs}`, "--seed", `${SEED}`, "--json"];
     if (row.plan) {
-      const file = join(folder, "plan.toml");
-      writeFileSync(file, `[[stage]]\nshare = "10%"\n${row.plan}`);
-      given.push("--plan", file);
+      const planFile = join(folder, "plan.toml");
+      writeFileSync(planFile, `[[stage]]\nshare = "10%"\n${row.plan}`);
+      args.push("--plan", planFile);
     }
-    if (plot) given.push("--plot", plot);
-    const { status, stdout, stderr, error } = spawnSync(program, given, { encoding: "utf8", maxBuffer: 1 << 26, stdio: ["ignore", "pipe", "pipe"] });
-    if (error || status !== 0) throw new Error(`${given.join(" ")}: ${error ?? `${status}\n${stderr}`}`);
+    if (plot) args.push("--plot", plot);
+    const { status, stdout, stderr, error } = spawnSync(program, args, { encoding: "utf8", maxBuffer: 1 << 26, stdio: ["ignore", "pipe", "pipe"] });
+    if (error || status !== 0) throw new Error(`${args.join(" ")}: ${error ?? `${status}\n${stderr}`}`);
     return JSON.parse(stdout);
   } finally {
     rmSync(folder, { recursive: true, force: true });

@@ -9,129 +9,129 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { startCollector } from "../support/collector.js";
-import { SECRETS, startGateway, until } from "../support/gateway.js";
-import { TEXT } from "../support/gateway-calls.js";
-import { jeffrey, planOf, validation } from "../support/rollout.js";
+import { SECRETS, startGateway, waitFor } from "../support/gateway.js";
+import { SAMPLE_TEXT } from "../support/gateway-calls.js";
+import { runJeffrey, createPlan, runReleaseCheck } from "../support/rollout.js";
 import { startTraffic } from "../support/traffic.js";
 
 const { values } = parseArgs({ options: { minutes: { type: "string", default: "60" } } });
 const MINUTES = Number(values.minutes);
 if (!(MINUTES >= 1)) throw new Error(`--minutes of ${values.minutes} is not a number of at least 1`);
-const RATE = 20;
+const REQUESTS_PER_SECOND = 20;
 /** Time without a fault at the start of each round, in milliseconds. */
 const HEALTHY_MS = 30_000;
 /** Time from the end of a minute until it is closed, in milliseconds. */
 const GRACE_MS = 5_000;
-const LIMIT_MS = 20_000;
+const ROLLBACK_MS_MAX = 20_000;
 const FAULTS = [["fault:regex", "gate"], ["fault:mismatch", "hard failure"], ["fault:refuse:422", "gate"], ["fault:trap", "hard failure"]];
 
 const git = (/** @type {string[]} */ ...args) => execFileSync("git", args, { encoding: "utf8" }).trim();
 const commit = git("rev-parse", "--short=12", "HEAD") + (git("status", "--porcelain", "--", "src", "tests/acceptance", "wrangler.toml") ? " with changes" : "");
 
 // A copy, because wrangler reloads the workers in the middle of calls when a build changes their files.
-const BUILD = mkdtempSync(join(tmpdir(), "jeffrey-soak-"));
-for (const part of ["gate", "model", "pages", "www"]) cpSync(join("build", part), join(BUILD, part), { recursive: true });
+const BUILD_COPY = mkdtempSync(join(tmpdir(), "jeffrey-soak-"));
+for (const folder of ["gateway", "model", "pages", "www"]) cpSync(join("build", folder), join(BUILD_COPY, folder), { recursive: true });
 const onCall = await startCollector([{ status: 200 }]);
-const gate = await startGateway(
+const gateway = await startGateway(
   { LOG_EVENTS: "off", INITIAL_SHARE: "0%", SUBJECT_COOKIE: "off", MODEL_TIMEOUT_MS: "5000", ALERT_WEBHOOKS: JSON.stringify([{ name: "on-call", url: onCall.url }]) },
-  { model: "faulty", two: true, build: BUILD },
+  { model: "faulty", replica: true, build: BUILD_COPY },
 );
-const { traffic, stop } = startTraffic(gate.origin, {
-  rate: RATE,
-  headers: (call) => /** @type {Record<string, string>} */ (call % 2 ? { "x-gate": "two" } : {}),
+const { traffic, stop: stopTraffic } = startTraffic(gateway.origin, {
+  rate: REQUESTS_PER_SECOND,
+  headers: (requestNumber) => /** @type {Record<string, string>} */ (requestNumber % 2 ? { "x-test-gateway": "two" } : {}),
 });
-/** @type {{ of: string, cause: string, ms: number }[]} */
-const taken = [];
+/** @type {{ fault: string, cause: string, delay_ms: number }[]} */
+const rollbacks = [];
 try {
-  await run();
+  await runSoak();
 } finally {
-  await stop();
-  await gate.stop();
+  await stopTraffic();
+  await gateway.stop();
   await onCall.stop();
-  rmSync(BUILD, { recursive: true });
+  rmSync(BUILD_COPY, { recursive: true });
 }
 
-async function run() {
-  const own = async (/** @type {string} */ path, /** @type {object} */ init = {}) => {
-    const ask = () => gate.own(path, { token: SECRETS.JEFFREY_ADMIN_TOKEN, ...init });
-    // A kept connection may close while it is reused, so a failed request is sent once more. Traffic is not repeated.
-    const response = await ask().catch(ask);
+async function runSoak() {
+  const fetchAdmin = async (/** @type {string} */ path, /** @type {object} */ init = {}) => {
+    const sendRequest = () => gateway.fetchAdmin(path, { token: SECRETS.JEFFREY_ADMIN_TOKEN, ...init });
+    // A kept-alive connection may close while it is reused, so a failed request is sent once more. Traffic is not repeated.
+    const response = await sendRequest().catch(sendRequest);
     return /** @type {any} */ (await response.json());
   };
-  const wish = async (/** @type {object} */ body) => {
-    const found = await own("/v1/admin/rollout", { method: "POST", body: JSON.stringify({ actor: "soak", ...body }) });
-    if (found.error) throw new Error(found.error.message);
-    return found;
+  const sendCommand = async (/** @type {object} */ command) => {
+    const body = await fetchAdmin("/v1/admin/rollout", { method: "POST", body: JSON.stringify({ actor: "soak", ...command }) });
+    if (body.error) throw new Error(body.error.message);
+    return body;
   };
-  const report = JSON.stringify(validation());
-  const began = Date.now();
-  const ends = began + 60_000 * MINUTES;
-  const plan = planOf({ stages: ["50%", "100%"], minutes: 6_000, slow: "90%" });
-  for (let round = 0; Date.now() < ends; round += 1) {
+  const validationReport = JSON.stringify(runReleaseCheck());
+  const startedAt = Date.now();
+  const endsAt = startedAt + 60_000 * MINUTES;
+  const plan = createPlan({ stages: ["50%", "100%"], minutes: 6_000, slow: "90%" });
+  for (let round = 0; Date.now() < endsAt; round += 1) {
     // A release check is valid for 24 hours; each round posts the report again.
-    await own("/v1/admin/validation", { method: "POST", body: report });
-    await wish(round === 0 ? { command: "start", plan } : { command: "resume", reason: "next round" });
-    traffic.round = round;
-    const before = traffic.canary;
-    await until(() => traffic.canary > before);
+    await fetchAdmin("/v1/admin/validation", { method: "POST", body: validationReport });
+    await sendCommand(round === 0 ? { command: "start", plan } : { command: "resume", reason: "next round" });
+    traffic.userRound = round;
+    const canaryBefore = traffic.canaryResponses;
+    await waitFor(() => traffic.canaryResponses > canaryBefore);
     await pause(HEALTHY_MS);
-    const [text, cause] = FAULTS[round % FAULTS.length];
-    traffic.text = text;
-    const view = await until(async () => {
-      const found = await own("/v1/rollout");
-      return found.rollout.phase === "rolled back" && found;
+    const [fault, cause] = FAULTS[round % FAULTS.length];
+    traffic.text = fault;
+    const status = await waitFor(async () => {
+      const body = await fetchAdmin("/v1/rollout");
+      return body.rollout.phase === "rolled back" && body;
     });
-    traffic.text = TEXT;
+    traffic.text = SAMPLE_TEXT;
     // Longer than an isolate may use an old snapshot (5 s) and a call may wait for the model (5 s).
     await pause(15_000);
-    const crossed = cause === "hard failure" ? view.last_hard_failure.at_ms : 60_000 * (view.rollout.state.phase.cause.gate.failed_at_minute + 1) + GRACE_MS;
-    taken.push({ of: text, cause, ms: Math.max(0, traffic.last_canary - crossed) });
-    console.log(`${Math.round((Date.now() - began) / 60_000)} of ${MINUTES} min: ${text} rolled back, last canary answer ${taken.at(-1)?.ms} ms after`);
+    const detectedAt = cause === "hard failure" ? status.last_hard_failure.at_ms : 60_000 * (status.rollout.state.phase.cause.gate.failed_at_minute + 1) + GRACE_MS;
+    rollbacks.push({ fault, cause, delay_ms: Math.max(0, traffic.last_canary_ms - detectedAt) });
+    console.log(`${Math.round((Date.now() - startedAt) / 60_000)} of ${MINUTES} min: ${fault} rolled back, canary stopped ${rollbacks.at(-1)?.delay_ms} ms after`);
     // An isolate's circuit breaker cools down for 30 s.
     await pause(cause === "hard failure" ? 20_000 : 0);
   }
-  await stop();
+  await stopTraffic();
   // Waits up to a minute for events in flight; later ones count as missing.
-  let status = await own("/v1/sinks");
-  for (let waited = 0; status.events < traffic.calls && waited < 60; waited += 1) {
+  let sinkStatus = await fetchAdmin("/v1/sinks");
+  for (let waitedSeconds = 0; sinkStatus.events < traffic.responses && waitedSeconds < 60; waitedSeconds += 1) {
     await pause(1_000);
-    status = await own("/v1/sinks");
+    sinkStatus = await fetchAdmin("/v1/sinks");
   }
-  for (const fault of traffic.faults) console.log(fault);
-  console.log(`${traffic.calls} calls, ${traffic.failed} failed, ${JSON.stringify({ ...status, shards: undefined })}`);
-  const history = await jeffrey(["rollout", "history", "--json", "--gateway", `${gate.origin}/_jeffrey`], "", { JEFFREY_VIEWER_TOKEN: SECRETS.JEFFREY_VIEWER_TOKEN });
-  const again = await jeffrey(["rollout", "replay", "-"], history.stdout, {});
-  const told = onCall.asked.map(({ body }) => JSON.parse(body)).filter(({ key, resolved }) => key === "rolled_back" && !resolved).length;
-  const times = taken.map(({ ms }) => ms).sort((a, b) => a - b);
-  const highest = times.at(-1) ?? 0;
-  const rows = FAULTS.map(([text, cause]) => {
-    const mine = taken.filter(({ of }) => of === text).map(({ ms }) => ms).sort((a, b) => a - b);
-    return mine.length ? `| ${text} | ${cause} | ${mine.length} | ${mine[Math.floor(mine.length / 2)]} | ${mine.at(-1)} |` : `| ${text} | ${cause} | 0 | – | – |`;
+  for (const fault of traffic.failureReasons) console.log(fault);
+  console.log(`${traffic.responses} calls, ${traffic.failedRequests} failed, ${JSON.stringify({ ...sinkStatus, shards: undefined })}`);
+  const history = await runJeffrey(["rollout", "history", "--json", "--gateway", `${gateway.origin}/_jeffrey`], "", { JEFFREY_VIEWER_TOKEN: SECRETS.JEFFREY_VIEWER_TOKEN });
+  const replay = await runJeffrey(["rollout", "replay", "-"], history.stdout, {});
+  const rollbackAlerts = onCall.requests.map(({ body }) => JSON.parse(body)).filter(({ key, resolved }) => key === "rolled_back" && !resolved).length;
+  const allDelays = rollbacks.map(({ delay_ms: ms }) => ms).sort((a, b) => a - b);
+  const longestDelay = allDelays.at(-1) ?? 0;
+  const rows = FAULTS.map(([fault, cause]) => {
+    const delays = rollbacks.filter(({ fault: rolledBackFault }) => rolledBackFault === fault).map(({ delay_ms: ms }) => ms).sort((a, b) => a - b);
+    return delays.length ? `| ${fault} | ${cause} | ${delays.length} | ${delays[Math.floor(delays.length / 2)]} | ${delays.at(-1)} |` : `| ${fault} | ${cause} | 0 | – | – |`;
   });
   const checks = /** @type {[string, string, boolean][]} */ ([
-    ["hard failure or failed gate to the last canary answer, the longest", `${highest} ms of at most ${LIMIT_MS}`, highest <= LIMIT_MS],
-    ["calls without a response with status 200", `${traffic.failed} of ${traffic.calls}`, traffic.failed === 0],
-    ["events in the event store", `${status.events} of ${traffic.calls}, lost ${status.lost}`, status.events === traffic.calls && status.lost === 0],
-    ["alerts of a rollback to on-call, one for each rollback", `${told} of ${taken.length}`, told === taken.length],
-    ["a replay of the history decides the same", again.stdout.trim() || again.stderr.trim(), again.code === 0],
+    ["hard failure or failed gate to the last canary response, the longest", `${longestDelay} ms of at most ${ROLLBACK_MS_MAX}`, longestDelay <= ROLLBACK_MS_MAX],
+    ["calls without a response with status 200", `${traffic.failedRequests} of ${traffic.responses}`, traffic.failedRequests === 0],
+    ["events in the event store", `${sinkStatus.events} of ${traffic.responses}, lost ${sinkStatus.lost_events}`, sinkStatus.events === traffic.responses && sinkStatus.lost_events === 0],
+    ["alerts of a rollback to on-call, one for each rollback", `${rollbackAlerts} of ${rollbacks.length}`, rollbackAlerts === rollbacks.length],
+    ["a replay of the history makes the same decisions", replay.stdout.trim() || replay.stderr.trim(), replay.code === 0],
   ]);
   const date = new Date().toISOString().slice(0, 10);
   const lines = [
     "# Soak of the gateway",
     "",
     `\`node tests/acceptance/soak.js --minutes ${MINUTES}\` measured these figures on ${date} at commit ${commit}, in workerd on two cores. Two isolates`,
-    `share one rollout object and get ${RATE} calls a second at a share of 50 %. Each round has new users: the canary is healthy for`,
+    `share one rollout object and get ${REQUESTS_PER_SECOND} calls a second at a share of 50 %. Each round has new users: the canary is healthy for`,
     "half a minute, then it gets a fault until the gateway rolls the release back by itself. A round takes about a minute and a half.",
     "",
-    "The time is measured to the last answer of the canary. It starts when the minute in which a gate failed is closed, or when an",
+    "The time is measured to the last response of the canary. It starts when the minute in which a gate failed is closed, or when an",
     "isolate reports a hard failure. With so few rounds the longest time takes the place of the 99th percentile. A missed bar is",
     'stated with its cause or with "cause not proven".',
     "",
     "| check | found | |",
     "|---|---|---|",
-    ...checks.map(([what, found, holds]) => `| ${what} | ${found} | ${holds ? "holds" : "**missed**"} |`),
+    ...checks.map(([check, result, holds]) => `| ${check} | ${result} | ${holds ? "holds" : "**missed**"} |`),
     "",
-    "| fault | found by | rounds | median ms | longest ms |",
+    "| fault | detected by | rounds | median ms | longest ms |",
     "|---|---|---|---|---|",
     ...rows,
     "",

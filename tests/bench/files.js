@@ -9,52 +9,52 @@ import { gzipSync } from "node:zlib";
 
 import { FILES } from "../support/model-files.js";
 
-export const BUILD = process.env.BENCH_BUILD ?? "build/edge";
+export const BUILD_FOLDER = process.env.BENCH_BUILD ?? "build/edge";
 /** Folder that the bench writes to. */
-export const WORK = "build/bench";
-export const MODEL = `models/${readFileSync("models/shipped", "utf8").trim()}`;
-export const ENCODER = `${MODEL}/onnx/model_quantized.onnx`;
+export const WORK_FOLDER = "build/bench";
+export const MODEL_FOLDER = `models/${readFileSync("models/shipped", "utf8").trim()}`;
+export const ENCODER = `${MODEL_FOLDER}/onnx/model_quantized.onnx`;
 /** Fastest int8 form of the encoder in onnxruntime-web, chosen by `int8.js`. */
-export const INT8 = `${WORK}/int8.onnx`;
+export const INT8_ENCODER = `${WORK_FOLDER}/int8.onnx`;
 /** Lengths of the timed texts, in tokens; the last is the longest input that the encoder reads. */
 export const TOKEN_COUNTS = [8, 16, 32, 64, 128];
 
 /** Returns a model's files in the order of the classifier's constructor. @param {string} folder */
 export const modelFiles = (folder) => FILES.map((name) => `${folder}/${name}`);
-export const MODEL_FILES = modelFiles(MODEL);
+export const MODEL_FILES = modelFiles(MODEL_FOLDER);
 
-/** @typedef {{ id: string, text: string, ids: number[], label: string, scores: number[] | null }} Golden */
+/** @typedef {{ id: string, text: string, ids: number[], label: string, scores: number[] | null }} GoldenRow */
 
-/** @returns {Golden[]} */
-export function golden() {
+/** @returns {GoldenRow[]} */
+export function readGoldenRows() {
   const lines = readFileSync("tests/data/golden.jsonl", "utf8").split("\n");
   return lines.filter(Boolean).map((line) => JSON.parse(line));
 }
 
 /** Loads the page's glue and the bytes of its module. */
-export async function pageModule() {
-  const glue = await import(pathToFileURL(resolve(BUILD, "browser/jeffrey_edge.js")).href);
-  return { glue, bytes: readFileSync(`${BUILD}/browser/jeffrey_edge_bg.wasm`) };
+export async function loadPageModule() {
+  const glue = await import(pathToFileURL(resolve(BUILD_FOLDER, "browser/jeffrey_edge.js")).href);
+  return { glue, bytes: readFileSync(`${BUILD_FOLDER}/browser/jeffrey_edge_bg.wasm`) };
 }
 
 /** Entry file of the model worker, written by `make workers`. */
-export const MODEL_WORKER = `${BUILD}/model/index.js`;
+export const MODEL_WORKER = `${BUILD_FOLDER}/model/index.js`;
 
 /** Returns the sizes of modules and model files, in bytes. */
-export function sizes() {
-  const worker = readdirSync(`${BUILD}/model`).find((name) => name.endsWith(".wasm"));
+export function measureSizes() {
+  const wasmName = readdirSync(`${BUILD_FOLDER}/model`).find((name) => name.endsWith(".wasm"));
   return {
-    model_worker: size([`${BUILD}/model/${worker}`]),
-    page_module: size([`${BUILD}/browser/jeffrey_edge_bg.wasm`]),
-    model_files: size(MODEL_FILES),
-    encoder: size([ENCODER]),
-    ort_module: size(["node_modules/onnxruntime-web/dist/ort-wasm-simd-threaded.wasm"]),
+    model_worker: totalSize([`${BUILD_FOLDER}/model/${wasmName}`]),
+    page_module: totalSize([`${BUILD_FOLDER}/browser/jeffrey_edge_bg.wasm`]),
+    model_files: totalSize(MODEL_FILES),
+    encoder: totalSize([ENCODER]),
+    ort_module: totalSize(["node_modules/onnxruntime-web/dist/ort-wasm-simd-threaded.wasm"]),
   };
 }
 
 /** @param {string[]} files */
-function size(files) {
-  const all = files.map((file) => readFileSync(file));
-  const sum = (/** @type {Buffer[]} */ buffers) => buffers.reduce((total, { length }) => total + length, 0);
-  return { raw_bytes: sum(all), gzip_bytes: sum(all.map((bytes) => gzipSync(bytes, { level: 9 }))) };
+function totalSize(files) {
+  const contents = files.map((file) => readFileSync(file));
+  const totalLength = (/** @type {Buffer[]} */ buffers) => buffers.reduce((total, { length }) => total + length, 0);
+  return { raw_bytes: totalLength(contents), gzip_bytes: totalLength(contents.map((bytes) => gzipSync(bytes, { level: 9 }))) };
 }

@@ -2,7 +2,7 @@
 
 import { readFileSync } from "node:fs";
 
-import { ENCODER, INT8 } from "./files.js";
+import { ENCODER, INT8_ENCODER } from "./files.js";
 
 /** Memories that onnxruntime-web creates and passes to its module. @type {WebAssembly.Memory[]} */
 const memories = [];
@@ -15,7 +15,7 @@ WebAssembly.Memory = class extends WebAssembly.Memory {
 };
 
 /** Returns the size of the largest memory in bytes; memory never shrinks, so this is its maximum so far. */
-export const peerMemory = () => Math.max(0, ...memories.map(({ buffer }) => buffer.byteLength));
+export const peerMemoryBytes = () => Math.max(0, ...memories.map(({ buffer }) => buffer.byteLength));
 
 const ort = await import("onnxruntime-web");
 ort.env.wasm.numThreads = 1;
@@ -30,12 +30,12 @@ ort.env.wasm.wasmBinary = readFileSync("node_modules/onnxruntime-web/dist/ort-wa
  */
 
 /** @param {Peer} peer */
-export function peerFile(peer) {
-  return peer === "int8" ? INT8 : ENCODER;
+export function peerModelFile(peer) {
+  return peer === "int8" ? INT8_ENCODER : ENCODER;
 }
 
 /** @param {Uint8Array} bytes @param {Peer} peer */
-export async function peerSession(bytes, peer) {
+export async function createPeerSession(bytes, peer) {
   const extra = { session: { disable_quant_qdq: "1" } };
   const session = await ort.InferenceSession.create(bytes, {
     executionProviders: ["wasm"],
@@ -47,9 +47,9 @@ export async function peerSession(bytes, peer) {
   return {
     /** Computes the embedding of one text from its token ids. @param {ArrayLike<number>} ids @returns {Promise<Float32Array>} */
     async embed(ids) {
-      const whole = BigInt64Array.from(Array.from(ids, BigInt));
-      const found = await session.run({ [input]: new ort.Tensor("int64", whole, [1, whole.length]) });
-      return /** @type {Float32Array} */ (found[output].data);
+      const tokenIds = BigInt64Array.from(Array.from(ids, BigInt));
+      const outputs = await session.run({ [input]: new ort.Tensor("int64", tokenIds, [1, tokenIds.length]) });
+      return /** @type {Float32Array} */ (outputs[output].data);
     },
   };
 }

@@ -1,56 +1,56 @@
 // Times one cold start in this process and prints one line of JSON: `node start.js ours|same|default|int8`.
 //
-// It reads the files before the clock starts, and measures from the bytes to the first answer.
+// It reads the files before the clock starts, and measures from the bytes to the first prediction.
 
 import { readFileSync } from "node:fs";
 
-import { MODEL_FILES, WORK, pageModule } from "./files.js";
+import { MODEL_FILES, WORK_FOLDER, loadPageModule } from "./files.js";
 
 /** @type {{ tokens: number, text: string, ids: number[] }[]} */
-const texts = JSON.parse(readFileSync(`${WORK}/texts.json`, "utf8"));
+const texts = JSON.parse(readFileSync(`${WORK_FOLDER}/texts.json`, "utf8"));
 const short = texts.find(({ tokens }) => tokens === 16) ?? texts[0];
 const long = texts[texts.length - 1];
-const name = process.argv[2];
+const engine = process.argv[2];
 
-console.log(JSON.stringify(await (name === "ours" ? ours() : peer(/** @type {import("./peers.js").Peer} */ (name)))));
+console.log(JSON.stringify(await (engine === "ours" ? startOurModule() : startPeer(/** @type {import("./peers.js").Peer} */ (engine)))));
 
-async function ours() {
-  const { glue, bytes } = await pageModule();
+async function startOurModule() {
+  const { glue, bytes } = await loadPageModule();
   const files = MODEL_FILES.map((file) => readFileSync(file));
-  const began = performance.now();
+  const startedAt = performance.now();
   const module = new WebAssembly.Module(bytes);
-  const compiled = performance.now();
+  const compiledAt = performance.now();
   const { memory } = glue.initSync({ module });
-  const instantiated = performance.now();
-  const browser = new glue.Browser(...files);
-  const loaded = performance.now();
-  browser.classify(short.text);
-  const answered = performance.now();
-  browser.classify(long.text);
+  const instantiatedAt = performance.now();
+  const classifier = new glue.Browser(...files);
+  const loadedAt = performance.now();
+  classifier.classify(short.text);
+  const classifiedAt = performance.now();
+  classifier.classify(long.text);
   return {
-    compile_ms: compiled - began,
-    instantiate_ms: instantiated - compiled,
-    load_ms: loaded - instantiated,
-    first_ms: answered - loaded,
-    start_ms: answered - began,
+    compile_ms: compiledAt - startedAt,
+    instantiate_ms: instantiatedAt - compiledAt,
+    load_ms: loadedAt - instantiatedAt,
+    first_ms: classifiedAt - loadedAt,
+    start_ms: classifiedAt - startedAt,
     memory_bytes: memory.buffer.byteLength,
   };
 }
 
-/** onnxruntime-web compiles and instantiates its module while it creates the first session. @param {import("./peers.js").Peer} which */
-async function peer(which) {
-  const { peerFile, peerMemory, peerSession } = await import("./peers.js");
-  const bytes = readFileSync(peerFile(which));
-  const began = performance.now();
-  const session = await peerSession(bytes, which);
-  const loaded = performance.now();
+/** onnxruntime-web compiles and instantiates its module while it creates the first session. @param {import("./peers.js").Peer} engine */
+async function startPeer(engine) {
+  const { peerModelFile, peerMemoryBytes, createPeerSession } = await import("./peers.js");
+  const bytes = readFileSync(peerModelFile(engine));
+  const startedAt = performance.now();
+  const session = await createPeerSession(bytes, engine);
+  const loadedAt = performance.now();
   await session.embed(short.ids);
-  const answered = performance.now();
+  const embeddedAt = performance.now();
   await session.embed(long.ids);
   return {
-    load_ms: loaded - began,
-    first_ms: answered - loaded,
-    start_ms: answered - began,
-    memory_bytes: peerMemory(),
+    load_ms: loadedAt - startedAt,
+    first_ms: embeddedAt - loadedAt,
+    start_ms: embeddedAt - startedAt,
+    memory_bytes: peerMemoryBytes(),
   };
 }

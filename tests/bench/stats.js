@@ -10,4 +10,4 @@ export function quantile(values, q) {
 export const median = (values) => quantile(values, 0.5);
 
 /** @param {number[]} values */
-export const spread = (values) => ({ median_ms: median(values), p99_ms: quantile(values, 0.99) });
+export const summarizeLatency = (values) => ({ median_ms: median(values), p99_ms: quantile(values, 0.99) });

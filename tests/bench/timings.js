@@ -20,22 +20,22 @@ execFileSync("git", ["clone", "--quiet", ".", clone]);
 const commit = execFileSync("git", ["rev-parse", "--short=12", "HEAD"], { encoding: "utf8" }).trim();
 console.log(`commit ${commit}, ${cpus().length} × ${cpus()[0]?.model}\n`);
 
-await timed("make dev, cold, to the welcome", () => welcomed());
-await timed("make dev, warm, to the welcome", () => welcomed());
-await timed("make build, after make dev", () => made("build"));
-await timed("make PROFILE=edge workers, after make dev", () => made("PROFILE=edge", "workers"));
-console.log(`the wasm build compiles: ${compiled()}`);
+await timeStep("make dev, cold, to the welcome", () => runDevUntilWelcome());
+await timeStep("make dev, warm, to the welcome", () => runDevUntilWelcome());
+await timeStep("make build, after make dev", () => runMake("build"));
+await timeStep("make PROFILE=edge workers, after make dev", () => runMake("PROFILE=edge", "workers"));
+console.log(`the wasm build compiles: ${countCompiledUnits()}`);
 
-/** @param {string} what @param {() => Promise<void>} work */
-async function timed(what, work) {
-  const began = Date.now();
-  await work();
-  const seconds = Math.round((Date.now() - began) / 1000);
-  console.log(`${what}: ${Math.floor(seconds / 60)} min ${seconds % 60} s`);
+/** @param {string} title @param {() => Promise<void>} step */
+async function timeStep(title, step) {
+  const startedAt = Date.now();
+  await step();
+  const seconds = Math.round((Date.now() - startedAt) / 1000);
+  console.log(`${title}: ${Math.floor(seconds / 60)} min ${seconds % 60} s`);
 }
 
 /** @param {string[]} args */
-function made(...args) {
+function runMake(...args) {
   return /** @type {Promise<void>} */ (new Promise((resolve, reject) => {
     const child = spawn("make", args, { cwd: clone, env, stdio: ["ignore", "ignore", "inherit"] });
     child.on("close", (code) => (code === 0 ? resolve() : reject(new Error(`make ${args.join(" ")} ended with ${code}`))));
@@ -43,29 +43,29 @@ function made(...args) {
 }
 
 /** Runs `make dev` until it prints its welcome, and ends it. */
-function welcomed() {
+function runDevUntilWelcome() {
   return /** @type {Promise<void>} */ (new Promise((resolve, reject) => {
     const child = spawn("make", ["dev"], { cwd: clone, env, stdio: ["ignore", "pipe", "inherit"], detached: true });
-    let printed = "";
-    let welcome = false;
+    let output = "";
+    let hasWelcome = false;
     child.stdout.on("data", (chunk) => {
-      printed += chunk;
-      if (welcome || !printed.includes(WELCOME)) return;
-      welcome = true;
-      resolve(ended(child));
+      output += chunk;
+      if (hasWelcome || !output.includes(WELCOME)) return;
+      hasWelcome = true;
+      resolve(interrupt(child));
     });
-    child.on("close", (code) => welcome || reject(new Error(`make dev ended with ${code} before its welcome`)));
+    child.on("close", (code) => hasWelcome || reject(new Error(`make dev ended with ${code} before its welcome`)));
   }));
 }
 
 /** @param {import("node:child_process").ChildProcess} child */
-function ended(child) {
+function interrupt(child) {
   process.kill(-(/** @type {number} */ (child.pid)), "SIGINT");
   return /** @type {Promise<void>} */ (new Promise((resolve) => child.once("exit", () => resolve())));
 }
 
 /** Returns the numbers of packages and units that cargo compiled for wasm. A build script is two more units. */
-function compiled() {
+function countCompiledUnits() {
   const args = execFileSync("make", ["--silent", "wasm-build-command"], { cwd: clone, env, encoding: "utf8" }).trim().split(" ");
   const output = execFileSync("cargo", [...args, "--message-format", "json"], {
     cwd: clone,

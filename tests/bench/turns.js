@@ -5,18 +5,18 @@ const RUNS_PER_TURN = 5;
 
 /**
  * Returns the milliseconds of every timed run, by name.
- * @param {Record<string, () => unknown>} runs @param {number} turns
+ * @param {Record<string, () => unknown>} functions @param {number} turns
  */
-export async function inTurns(runs, turns) {
+export async function timeInTurns(functions, turns) {
   /** @type {Record<string, number[]>} */
-  const times = Object.fromEntries(Object.keys(runs).map((name) => [name, []]));
+  const times = Object.fromEntries(Object.keys(functions).map((name) => [name, []]));
   for (let turn = 0; turn < turns; turn += 1) {
-    for (const [name, run] of Object.entries(runs)) {
-      await run();
-      for (let timed = 0; timed < RUNS_PER_TURN; timed += 1) {
-        const began = performance.now();
-        await run();
-        times[name].push(performance.now() - began);
+    for (const [name, runOnce] of Object.entries(functions)) {
+      await runOnce();
+      for (let runNumber = 0; runNumber < RUNS_PER_TURN; runNumber += 1) {
+        const startedAt = performance.now();
+        await runOnce();
+        times[name].push(performance.now() - startedAt);
       }
     }
   }

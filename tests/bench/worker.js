@@ -23,7 +23,7 @@ import prototypes from "./prototypes.bin";
 const files = [manifest, config, tokenizer, encoder, head, prototypes].map((file) => new Uint8Array(file));
 
 /** @type {any} */
-let browser;
+let classifier;
 /** @type {WebAssembly.Memory} */
 let memory;
 
@@ -31,43 +31,43 @@ let memory;
 const measurements = {
   /** Excludes compilation: workerd compiles the module before any script runs. */
   "/start"({ text }) {
-    const began = Date.now();
+    const startedAt = Date.now();
     memory = initSync({ module }).memory;
-    const instantiated = Date.now();
-    browser = new Browser(...files);
-    const loaded = Date.now();
-    browser.classify(text);
+    const instantiatedAt = Date.now();
+    classifier = new Browser(...files);
+    const loadedAt = Date.now();
+    classifier.classify(text);
     return {
-      instantiate_ms: instantiated - began,
-      load_ms: loaded - instantiated,
-      first_ms: Date.now() - loaded,
+      instantiate_ms: instantiatedAt - startedAt,
+      load_ms: loadedAt - instantiatedAt,
+      first_ms: Date.now() - loadedAt,
     };
   },
   "/memory": () => ({ memory_bytes: memory.buffer.byteLength }),
   /** Labels of texts, without the tie-break. */
-  "/labels": ({ texts }) => texts.map((/** @type {string} */ text) => JSON.parse(browser.classify(text, false)).primary),
+  "/labels": ({ texts }) => texts.map((/** @type {string} */ text) => JSON.parse(classifier.classify(text, false)).primary),
   /** Milliseconds for each run, one number for each batch. */
   "/batches"({ text, batches, batch_ms_min }) {
     let runs = 1;
-    while (batch(text, runs) < batch_ms_min) runs *= 2;
-    return Array.from({ length: batches }, () => batch(text, runs) / runs);
+    while (timeBatch(text, runs) < batch_ms_min) runs *= 2;
+    return Array.from({ length: batches }, () => timeBatch(text, runs) / runs);
   },
   /** Milliseconds of single runs, whole numbers. */
-  "/singles": ({ text, runs }) => Array.from({ length: runs }, () => batch(text, 1)),
+  "/singles": ({ text, runs }) => Array.from({ length: runs }, () => timeBatch(text, 1)),
   /** Milliseconds of single runs of a slow text, which the tie-break is set to read to its end. */
   "/slowest"({ text, runs }) {
-    browser.setTieBreak(undefined, "1", "1");
-    const found = Array.from({ length: runs }, () => batch(text, 1));
-    browser.setTieBreak();
-    return found;
+    classifier.setTieBreak(undefined, "1", "1");
+    const times_ms = Array.from({ length: runs }, () => timeBatch(text, 1));
+    classifier.setTieBreak();
+    return times_ms;
   },
 };
 
 /** @param {string} text @param {number} runs */
-function batch(text, runs) {
-  const began = Date.now();
-  for (let run = 0; run < runs; run += 1) browser.classify(text);
-  return Date.now() - began;
+function timeBatch(text, runs) {
+  const startedAt = Date.now();
+  for (let run = 0; run < runs; run += 1) classifier.classify(text);
+  return Date.now() - startedAt;
 }
 
 export default {

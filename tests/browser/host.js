@@ -17,11 +17,11 @@ const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 export const WWW = join(ROOT, process.env.WWW ?? "build/www");
 const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 
-/** Limit of each wait for a condition, in milliseconds; far above the need of a loaded machine. */
-const WAIT_MS = 60_000;
+/** Limit of each wait for a condition, in milliseconds; far more than a loaded machine needs. */
+const CONDITION_TIMEOUT_MS = 60_000;
 
 /** Time limit of a test, in milliseconds. */
-export const PATIENCE_MS = 4 * WAIT_MS;
+export const TEST_TIMEOUT_MS = 4 * CONDITION_TIMEOUT_MS;
 
 /** Reason to skip the tests that need Chromium, or false. Under CI=true they run and fail without it. */
 export const skip = existsSync(CHROMIUM) || process.env.CI === "true" ? false : "chromium is missing";
@@ -32,7 +32,7 @@ if (!existsSync(join(WWW, "index.html"))) throw new Error(`${WWW} is missing: ru
 /** Running browsers. @type {Set<import("playwright-core").Browser>} */
 const browsers = new Set();
 
-async function launch() {
+async function launchBrowser() {
   const browser = await chromium.launch({
     executablePath: CHROMIUM,
     args: [
@@ -50,7 +50,7 @@ async function launch() {
   return browser;
 }
 
-const TYPES = /** @type {Record<string, string>} */ ({
+const CONTENT_TYPES = /** @type {Record<string, string>} */ ({
   ".css": "text/css; charset=utf-8",
   ".html": "text/html; charset=utf-8",
   ".js": "text/javascript; charset=utf-8",
@@ -84,11 +84,11 @@ export async function serve(override = () => undefined) {
     const { pathname } = new URL(request.url ?? "/", "http://localhost");
     requests.push(`${request.method} ${request.url}`);
     const path = pathname === "/" ? "index.html" : normalize(pathname).slice(1);
-    const other = override(path);
-    await other?.wait;
-    const body = other?.body ?? (await readFile(join(WWW, path)).catch(() => null));
-    const status = other?.status ?? (body === null ? 404 : 200);
-    const type = other?.type ?? TYPES[extname(path)] ?? "application/octet-stream";
+    const replacement = override(path);
+    await replacement?.wait;
+    const body = replacement?.body ?? (await readFile(join(WWW, path)).catch(() => null));
+    const status = replacement?.status ?? (body === null ? 404 : 200);
+    const type = replacement?.type ?? CONTENT_TYPES[extname(path)] ?? "application/octet-stream";
     response.writeHead(status, { ...HEADERS, "Content-Type": type });
     response.end(status === 200 ? body : undefined);
   });
@@ -114,11 +114,11 @@ export async function serve(override = () => undefined) {
  * Playwright's wait for an element to stop moving lasts until the test ends.
  * @param {import("playwright-core").BrowserContextOptions} [options]
  */
-export async function open(options = {}) {
-  const browser = await launch();
+export async function openPage(options = {}) {
+  const browser = await launchBrowser();
   const context = await browser.newContext({ locale: "en-GB", ...options });
   const page = await context.newPage();
-  page.setDefaultTimeout(WAIT_MS);
+  page.setDefaultTimeout(CONDITION_TIMEOUT_MS);
   /** @type {string[]} */
   const faults = [];
   page.on("console", (message) => {
@@ -133,7 +133,7 @@ export async function open(options = {}) {
 }
 
 /** Closes the browser of a page. @param {import("playwright-core").BrowserContext} context */
-export async function close(context) {
+export async function closeBrowser(context) {
   const browser = context.browser();
   if (!browser) return;
   browsers.delete(browser);
@@ -141,19 +141,19 @@ export async function close(context) {
 }
 
 /** Closes the browsers that failed tests left open. */
-export async function closeAll() {
+export async function closeBrowsers() {
   await Promise.all([...browsers].map((browser) => browser.close()));
 }
 
 /** @param {Page} page @param {"loading" | "ready" | "failed"} state */
-export async function reach(page, state) {
+export async function waitForState(page, state) {
   await page.waitForSelector(`html[data-state="${state}"]`);
 }
 
 /** Returns axe-core's violations, each with the HTML of its elements. @param {Page} page */
-export async function violations(page) {
+export async function findViolations(page) {
   await page.evaluate(axe.source);
-  return page.evaluate(async () => (await /** @type {any} */ (window).axe.run()).violations.map((/** @type {any} */ one) => `${one.id}: ${one.nodes.map((/** @type {any} */ node) => node.html).join(" | ")}`));
+  return page.evaluate(async () => (await /** @type {any} */ (window).axe.run()).violations.map((/** @type {any} */ violation) => `${violation.id}: ${violation.nodes.map((/** @type {any} */ node) => node.html).join(" | ")}`));
 }
 
 /**
@@ -164,23 +164,23 @@ export async function violations(page) {
  * @param {(argument: T) => boolean} condition
  * @param {T} argument
  */
-export async function until(page, condition, argument) {
-  const end = Date.now() + WAIT_MS;
+export async function waitUntil(page, condition, argument) {
+  const deadline = Date.now() + CONDITION_TIMEOUT_MS;
   // Playwright's types do not accept a function with a type parameter.
-  const ask = () => page.evaluate(/** @type {any} */ (condition), argument);
-  while (!(await ask())) {
-    if (Date.now() > end) throw new Error(`not true after ${WAIT_MS} ms: ${condition}`);
+  const evaluate = () => page.evaluate(/** @type {any} */ (condition), argument);
+  while (!(await evaluate())) {
+    if (Date.now() > deadline) throw new Error(`not true after ${CONDITION_TIMEOUT_MS} ms: ${condition}`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }
 
 /**
- * Waits until the page shows the scores of an answer.
+ * Waits until the page shows the scores of a prediction.
  * @param {Page} page
- * @param {{ primary: string, confidence: number, scores: Record<string, number> }} answer
+ * @param {{ primary: string, confidence: number, scores: Record<string, number> }} prediction
  */
-export async function shows(page, answer) {
-  await until(
+export async function waitForScores(page, prediction) {
+  await waitUntil(
     page,
     (scores) => {
       const rows = /** @type {HTMLTableRowElement[]} */ ([...document.querySelectorAll("#scores tr")]);
@@ -189,12 +189,12 @@ export async function shows(page, answer) {
         return row.querySelector("data")?.value === String(score);
       });
     },
-    answer.scores,
+    prediction.scores,
   );
 }
 
 /** Loads the module of build/www in Node, with the model's files of build/www. */
-export async function inNode() {
+export async function loadInNode() {
   const glue = await import(pathToFileURL(join(WWW, "wasm/jeffrey_edge.js")).href);
   glue.initSync({ module: await readFile(join(WWW, "wasm/jeffrey_edge_bg.wasm")) });
   const { id } = JSON.parse(await readFile(join(WWW, "models/index.json"), "utf8"));
@@ -207,7 +207,7 @@ export async function inNode() {
 }
 
 /** Returns the rows that training wrote; every host must give the same results. */
-export async function golden() {
+export async function readGoldenRows() {
   const text = await readFile(join(ROOT, "tests/data/golden.jsonl"), "utf8");
   return text.trim().split("\n").map((line) => JSON.parse(line));
 }

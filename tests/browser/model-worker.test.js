@@ -6,12 +6,12 @@ import { existsSync } from "node:fs";
 import { createServer } from "node:http";
 import { after, before, test } from "node:test";
 import { startModelWorker } from "../support/model-worker.js";
-import { PATIENCE_MS, close, closeAll, inNode, open, reach, shows, skip } from "./host.js";
+import { TEST_TIMEOUT_MS, closeBrowser, closeBrowsers, loadInNode, openPage, waitForState, waitForScores, skip } from "./host.js";
 
 const built = existsSync(new URL("../../build/model/index.js", import.meta.url));
 const missing = built || process.env.CI === "true" ? false : "the model worker is not built";
 if (missing) console.log("skipped: model worker");
-const options = { skip: skip || missing, timeout: PATIENCE_MS };
+const options = { skip: skip || missing, timeout: TEST_TIMEOUT_MS };
 /** Two other origins with an empty page each: one allowed, one refused. */
 /** @type {{ allowed: string, refused: string, close: () => void }} */
 let origins;
@@ -19,7 +19,7 @@ let origins;
 let worker;
 before(async () => {
   if (options.skip) return;
-  const [allowed, refused] = await Promise.all([emptyPage(), emptyPage()]);
+  const [allowed, refused] = await Promise.all([serveEmptyPage(), serveEmptyPage()]);
   origins = {
     allowed: allowed.origin,
     refused: refused.origin,
@@ -28,12 +28,12 @@ before(async () => {
   worker = await startModelWorker({ ALLOWED_ORIGINS: origins.allowed });
 });
 after(async () => {
-  await closeAll();
+  await closeBrowsers();
   await worker?.stop();
   origins?.close();
 });
 
-async function emptyPage() {
+async function serveEmptyPage() {
   const server = createServer((_, response) => {
     response.writeHead(200, { "Content-Type": "text/html" });
     response.end("<!doctype html><title>another origin</title>");
@@ -49,8 +49,8 @@ async function emptyPage() {
 }
 
 test("the model worker serves the page at / with a strict policy, and the page classifies offline", options, async () => {
-  const { classifier } = await inNode();
-  const { page, context, faults } = await open();
+  const { classifier } = await loadInNode();
+  const { page, context, faults } = await openPage();
   /** @type {string[]} */
   const urls = [];
   context.on("request", (request) => urls.push(request.url()));
@@ -61,32 +61,32 @@ test("the model worker serves the page at / with a strict policy, and the page c
   assert.match(policy, /connect-src 'self';/);
   assert.doesNotMatch(policy, /unsafe-inline|'unsafe-eval'|https?:|\*/);
 
-  await reach(page, "ready");
+  await waitForState(page, "ready");
   assert.deepEqual(urls.filter((url) => !url.startsWith(`${worker.origin}/`)), []);
   await context.setOffline(true);
   urls.length = 0;
   const text = "They lost my luggage again";
   await page.fill("#text", text);
-  await shows(page, JSON.parse(classifier.classify(text)));
+  await waitForScores(page, JSON.parse(classifier.classify(text)));
   assert.deepEqual(urls, []);
   assert.deepEqual(faults, []);
-  await close(context);
+  await closeBrowser(context);
 });
 
-test("the page and the API give the same answer", options, async () => {
-  const { classifier } = await inNode();
+test("the page and the API give the same prediction", options, async () => {
+  const { classifier } = await loadInNode();
   for (const text of ["They lost my luggage again", "Quelle belle surprise !", " "]) {
     const response = await fetch(`${worker.origin}/v1/classify`, {
       method: "POST",
       body: JSON.stringify({ text }),
     });
     assert.equal(response.status, 200);
-    const { id, ...answer } = /** @type {any} */ (await response.json());
+    const { id, ...prediction } = /** @type {any} */ (await response.json());
     assert.ok(id);
-    const here = JSON.parse(classifier.classify(text));
-    assert.equal(answer.primary, here.primary);
-    for (const [label, score] of Object.entries(here.scores)) {
-      assert.ok(Math.abs(answer.scores[label] - score) <= 1e-3, label);
+    const expected = JSON.parse(classifier.classify(text));
+    assert.equal(prediction.primary, expected.primary);
+    for (const [label, score] of Object.entries(expected.scores)) {
+      assert.ok(Math.abs(prediction.scores[label] - score) <= 1e-3, label);
     }
   }
 });
@@ -96,10 +96,10 @@ test("the page and the API give the same answer", options, async () => {
  * It sends plain text at once and then decides whether the page may read the response.
  * @param {string} origin @param {"application/json" | "text/plain"} type
  */
-async function ask(origin, type) {
-  const { page, context } = await open();
+async function postFromPage(origin, type) {
+  const { page, context } = await openPage();
   /** @type {{ method: string, status: number }[]} */
-  const exchanged = [];
+  const exchanges = [];
   // Playwright does not report preflights; Chromium's own events include them.
   const session = await context.newCDPSession(page);
   await session.send("Network.enable");
@@ -110,10 +110,10 @@ async function ask(origin, type) {
   });
   session.on("Network.responseReceived", ({ requestId, response }) => {
     const method = methods.get(requestId);
-    if (method) exchanged.push({ method, status: response.status });
+    if (method) exchanges.push({ method, status: response.status });
   });
   await page.goto(origin);
-  const seen = await page.evaluate(
+  const result = await page.evaluate(
     async ({ url, type }) => {
       try {
         const response = await fetch(url, {
@@ -121,35 +121,35 @@ async function ask(origin, type) {
           headers: { "Content-Type": type },
           body: JSON.stringify({ text: "I am so happy for you" }),
         });
-        return { status: response.status, answer: await response.json() };
+        return { status: response.status, prediction: await response.json() };
       } catch (error) {
         return { thrown: /** @type {Error} */ (error).name };
       }
     },
     { url: `${worker.origin}/v1/classify`, type },
   );
-  await close(context);
-  return { seen, exchanged };
+  await closeBrowser(context);
+  return { result, exchanges };
 }
 
-test("a page of an allowed origin sends a preflight and reads the answer", options, async () => {
-  const { seen, exchanged } = await ask(origins.allowed, "application/json");
-  assert.equal(seen.status, 200);
-  assert.ok(seen.answer.primary in seen.answer.scores);
-  const methods = exchanged.map(({ method }) => method).sort();
+test("a page of an allowed origin sends a preflight and reads the response", options, async () => {
+  const { result, exchanges } = await postFromPage(origins.allowed, "application/json");
+  assert.equal(result.status, 200);
+  assert.ok(result.prediction.primary in result.prediction.scores);
+  const methods = exchanges.map(({ method }) => method).sort();
   assert.deepEqual(methods, ["OPTIONS", "POST"]);
 });
 
 test("a page of any other origin is refused before its text is sent", options, async () => {
-  const { seen, exchanged } = await ask(origins.refused, "application/json");
-  assert.deepEqual(seen, { thrown: "TypeError" });
-  assert.deepEqual(exchanged.filter(({ method }) => method === "POST"), []);
+  const { result, exchanges } = await postFromPage(origins.refused, "application/json");
+  assert.deepEqual(result, { thrown: "TypeError" });
+  assert.deepEqual(exchanges.filter(({ method }) => method === "POST"), []);
 });
 
-test("without a preflight only the allowed origin reads the answer", options, async () => {
-  const allowed = await ask(origins.allowed, "text/plain");
-  assert.equal(allowed.seen.status, 200);
-  assert.deepEqual(allowed.exchanged.map(({ method }) => method), ["POST"]);
-  const refused = await ask(origins.refused, "text/plain");
-  assert.deepEqual(refused.seen, { thrown: "TypeError" });
+test("without a preflight only the allowed origin reads the response", options, async () => {
+  const allowed = await postFromPage(origins.allowed, "text/plain");
+  assert.equal(allowed.result.status, 200);
+  assert.deepEqual(allowed.exchanges.map(({ method }) => method), ["POST"]);
+  const refused = await postFromPage(origins.refused, "text/plain");
+  assert.deepEqual(refused.result, { thrown: "TypeError" });
 });

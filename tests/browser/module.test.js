@@ -5,15 +5,15 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { FILES } from "../support/model-files.js";
-import { PATIENCE_MS, WWW, closeAll, golden, inNode, open, serve, skip } from "./host.js";
+import { TEST_TIMEOUT_MS, WWW, closeBrowsers, readGoldenRows, loadInNode, openPage, serve, skip } from "./host.js";
 
 /** Labels in the order of a golden row's scores. */
 const LABELS = ["joy", "sadness", "anger", "fear", "surprise", "disgust", "neutral", "frustration"];
 
-/** @type {Awaited<ReturnType<typeof inNode>>} */
+/** @type {Awaited<ReturnType<typeof loadInNode>>} */
 let node;
 before(async () => {
-  node = await inNode();
+  node = await loadInNode();
 });
 after(() => node.classifier.free());
 
@@ -24,12 +24,12 @@ test("the module imports only its glue", async () => {
   assert.deepEqual(foreign, []);
 });
 
-test("an answer has all scores, the model and no id", () => {
-  const answer = JSON.parse(node.classifier.classify("What a day."));
-  assert.deepEqual(Object.keys(answer.scores), LABELS);
-  assert.equal(answer.model, node.id);
-  assert.equal("id" in answer, false);
-  assert.equal(answer.confidence, answer.scores[answer.primary]);
+test("a prediction has all scores, the model and no id", () => {
+  const prediction = JSON.parse(node.classifier.classify("What a day."));
+  assert.deepEqual(Object.keys(prediction.scores), LABELS);
+  assert.equal(prediction.model, node.id);
+  assert.equal("id" in prediction, false);
+  assert.equal(prediction.confidence, prediction.scores[prediction.primary]);
 });
 
 test("a text above the limit is refused without being quoted", () => {
@@ -39,7 +39,7 @@ test("a text above the limit is refused without being quoted", () => {
   }
 });
 
-test("lone surrogates and other odd strings get an answer", () => {
+test("lone surrogates and other unusual strings get a prediction", () => {
   for (const text of ["\ud800", "a\udfffb", "\u0000", "\u202eabc", "🏳️‍🌈".repeat(300), ""]) {
     assert.ok(JSON.parse(node.classifier.classify(text)).primary);
   }
@@ -79,18 +79,18 @@ test("each damaged file is refused with its name", () => {
 });
 
 test("every golden row has Python's ids, label and scores in Node", async () => {
-  const rows = await golden();
+  const rows = await readGoldenRows();
   assert.ok(rows.length >= 500);
-  compare(rows, rows.map(({ text }) => run(node.classifier, text)));
+  assertParity(rows, rows.map(({ text }) => classifyWithIds(node.classifier, text)));
 });
 
-test("every golden row has Python's ids, label and scores in Chromium", { skip, timeout: PATIENCE_MS }, async () => {
-  const rows = await golden();
+test("every golden row has Python's ids, label and scores in Chromium", { skip, timeout: TEST_TIMEOUT_MS }, async () => {
+  const rows = await readGoldenRows();
   const server = await serve();
   try {
-    const { page } = await open();
+    const { page } = await openPage();
     await page.goto(server.origin);
-    const seen = await page.evaluate(
+    const predictions = await page.evaluate(
       async ({ texts, files, id }) => {
         const path = "/wasm/jeffrey_edge.js";
         const glue = await import(path);
@@ -101,37 +101,37 @@ test("every golden row has Python's ids, label and scores in Chromium", { skip, 
         });
         const classifier = new glue.Browser(...(await Promise.all(bytes)));
         return texts.map((text) => {
-          const answer = JSON.parse(classifier.classify(text, false));
-          return { ...answer, ids: [...(classifier.tokens(text) ?? [])] };
+          const prediction = JSON.parse(classifier.classify(text, false));
+          return { ...prediction, ids: [...(classifier.tokens(text) ?? [])] };
         });
       },
       { texts: rows.map(({ text }) => text), files: FILES, id: node.id },
     );
-    compare(rows, seen);
+    assertParity(rows, predictions);
   } finally {
-    await closeAll();
+    await closeBrowsers();
     await server.close();
   }
 });
 
 /** @param {import("./host.js").Classifier} classifier @param {string} text */
-function run(classifier, text) {
-  const answer = JSON.parse(classifier.classify(text, false));
-  return { ...answer, ids: [...(classifier.tokens(text) ?? [])] };
+function classifyWithIds(classifier, text) {
+  const prediction = JSON.parse(classifier.classify(text, false));
+  return { ...prediction, ids: [...(classifier.tokens(text) ?? [])] };
 }
 
-/** @param {any[]} rows @param {any[]} answers */
-function compare(rows, answers) {
+/** @param {any[]} rows @param {any[]} predictions */
+function assertParity(rows, predictions) {
   rows.forEach((row, index) => {
-    const answer = answers[index];
-    assert.equal(answer.primary, row.label, row.id);
-    assert.equal(answer.truncated, row.truncated, row.id);
+    const prediction = predictions[index];
+    assert.equal(prediction.primary, row.label, row.id);
+    assert.equal(prediction.truncated, row.truncated, row.id);
     // A row without scores has no text to encode, and neither host ran its encoder.
-    if (row.scores === null) return assert.equal(answer.route, "empty", row.id);
-    assert.deepEqual(answer.ids, row.ids, row.id);
-    LABELS.forEach((label, at) => {
-      const gap = Math.abs(answer.scores[label] - row.scores[at]);
-      assert.ok(gap <= 1e-3, `${row.id}: ${label} differs by ${gap}`);
+    if (row.scores === null) return assert.equal(prediction.route, "empty", row.id);
+    assert.deepEqual(prediction.ids, row.ids, row.id);
+    LABELS.forEach((label, column) => {
+      const difference = Math.abs(prediction.scores[label] - row.scores[column]);
+      assert.ok(difference <= 1e-3, `${row.id}: ${label} differs by ${difference}`);
     });
   });
 }

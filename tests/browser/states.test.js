@@ -5,26 +5,26 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
-import { SILENCE_S } from "../../www/classifier.js";
+import { STALL_TIMEOUT_S } from "../../www/classifier.js";
 import { names, strings } from "../../www/strings.js";
-import { PATIENCE_MS, WWW, close, closeAll, inNode, open, reach, serve, shows, skip, until } from "./host.js";
+import { TEST_TIMEOUT_MS, WWW, closeBrowser, closeBrowsers, loadInNode, openPage, waitForState, serve, waitForScores, skip, waitUntil } from "./host.js";
 
-const options = { skip, timeout: PATIENCE_MS };
+const options = { skip, timeout: TEST_TIMEOUT_MS };
 const MARKUP = "<img src=x onerror=alert(1)><script>alert(2)</script>";
-/** @type {Awaited<ReturnType<typeof inNode>>} */
+/** @type {Awaited<ReturnType<typeof loadInNode>>} */
 let node;
 before(async () => {
   if (skip) return;
-  node = await inNode();
+  node = await loadInNode();
 });
-after(closeAll);
+after(closeBrowsers);
 
 /** @param {string} file */
-const read = (file) => readFile(join(WWW, "models", node.id, file));
+const readModelFile = (file) => readFile(join(WWW, "models", node.id, file));
 
 /** @param {string} file @param {(bytes: Buffer) => void} change */
-async function damaged(file, change) {
-  const bytes = await read(file);
+async function readDamaged(file, change) {
+  const bytes = await readModelFile(file);
   change(bytes);
   return bytes;
 }
@@ -42,12 +42,12 @@ test("a model that fails to load is reported with its reason and can be loaded a
     { path: "models/index.json", body: MARKUP, reason: "models/index.json: not JSON" },
     {
       path: `models/${node.id}/head.json`,
-      body: await damaged("head.json", (bytes) => (bytes[100] ^= 1)),
+      body: await readDamaged("head.json", (bytes) => (bytes[100] ^= 1)),
       reason: "head.json: sha256 ",
     },
     {
       path: encoder,
-      body: (await read("onnx/model_quantized.onnx")).subarray(0, 1_000_000),
+      body: (await readModelFile("onnx/model_quantized.onnx")).subarray(0, 1_000_000),
       reason: "onnx/model_quantized.onnx: file has length 1000000, not ",
     },
     {
@@ -56,37 +56,37 @@ test("a model that fails to load is reported with its reason and can be loaded a
       reason: "manifest.json: ",
     },
   ];
-  for (const { path, reason, ...answer } of rows) {
+  for (const { path, reason, ...response } of rows) {
     let broken = true;
-    const server = await serve((asked) => (broken && asked === path ? answer : undefined));
-    const { page, context } = await open();
+    const server = await serve((requested) => (broken && requested === path ? response : undefined));
+    const { page, context } = await openPage();
     await page.goto(server.origin);
-    await reach(page, "failed");
-    const seen = (await page.textContent("#failure-reason")) ?? "";
-    assert.ok(seen.startsWith(reason), `${path}: ${seen}`);
+    await waitForState(page, "failed");
+    const message = (await page.textContent("#failure-reason")) ?? "";
+    assert.ok(message.startsWith(reason), `${path}: ${message}`);
     assert.equal(await page.isVisible("#loading"), false, path);
     assert.equal(await page.getAttribute("#failure", "role"), "alert");
     // The text box still accepts text, and the text waits for the model.
     await page.fill("#text", "still here");
     broken = false;
     await page.click("#retry");
-    await reach(page, "ready");
-    await shows(page, JSON.parse(node.classifier.classify("still here")));
+    await waitForState(page, "ready");
+    await waitForScores(page, JSON.parse(node.classifier.classify("still here")));
     assert.equal(await page.isVisible("#failure"), false, path);
-    await close(context);
+    await closeBrowser(context);
     await server.close();
   }
 });
 
 test("a connection lost while loading is reported with the file", options, async () => {
   const server = await serve();
-  const { page, context } = await open();
+  const { page, context } = await openPage();
   await page.route("**/tokenizer.json?*", (route) => route.abort());
   await page.goto(server.origin);
-  await reach(page, "failed");
+  await waitForState(page, "failed");
   const reason = await page.textContent("#failure-reason");
   assert.equal(reason, `models/${node.id}/tokenizer.json: no connection`);
-  await close(context);
+  await closeBrowser(context);
   await server.close();
 });
 
@@ -95,55 +95,55 @@ test("a load without progress fails and can be repeated", options, async () => {
   const server = await serve((path) =>
     stalls && path.endsWith("/tokenizer.json") ? { wait: new Promise(() => {}) } : undefined,
   );
-  const { page, context } = await open();
+  const { page, context } = await openPage();
   await page.clock.install();
   await page.goto(server.origin);
-  await reach(page, "loading");
+  await waitForState(page, "loading");
   // Repeats, because other files may still make progress.
   while ((await page.getAttribute("html", "data-state")) === "loading") {
-    await page.clock.fastForward((SILENCE_S + 1) * 1_000);
+    await page.clock.fastForward((STALL_TIMEOUT_S + 1) * 1_000);
   }
-  assert.equal(await page.textContent("#failure-reason"), `nothing came for ${SILENCE_S} seconds`);
+  assert.equal(await page.textContent("#failure-reason"), `no progress for ${STALL_TIMEOUT_S} seconds`);
   stalls = false;
   await page.click("#retry");
-  await reach(page, "ready");
-  await close(context);
+  await waitForState(page, "ready");
+  await closeBrowser(context);
   await server.close();
 });
 
 test("a load that makes progress does not fail, however long it takes", options, async () => {
   const steps = 4;
-  const actor = `
+  const workerScript = `
     for (let at = 1; at <= ${steps}; at += 1) {
       await fetch("step");
       postMessage({ kind: "progress", loaded: at, total: ${steps} });
     }`;
   let release = () => {};
   const server = await serve((path) => {
-    if (path === "classifier-worker.js") return { body: actor };
+    if (path === "classifier-worker.js") return { body: workerScript };
     return path === "step" ? { body: "", wait: new Promise((resolve) => (release = () => resolve())) } : undefined;
   });
-  const { page, context } = await open();
+  const { page, context } = await openPage();
   const start = Date.UTC(2026, 0, 1);
   await page.clock.install({ time: start });
   await page.clock.pauseAt(start + 1_000);
-  const asked = () => server.requests.filter((line) => line.endsWith("/step")).length;
+  const countSteps = () => server.requests.filter((line) => line.endsWith("/step")).length;
   await page.goto(server.origin);
   await page.clock.runFor(100);
-  for (let at = 1; at <= steps; at += 1) {
-    while (asked() < at) await pause(20);
-    await page.clock.runFor((SILENCE_S - 1) * 1_000);
-    assert.equal(await page.getAttribute("html", "data-state"), "loading", `step ${at}`);
+  for (let step = 1; step <= steps; step += 1) {
+    while (countSteps() < step) await pause(20);
+    await page.clock.runFor((STALL_TIMEOUT_S - 1) * 1_000);
+    assert.equal(await page.getAttribute("html", "data-state"), "loading", `step ${step}`);
     release();
-    await until(page, (share) => /** @type {HTMLProgressElement} */ (document.getElementById("progress")).value === share, at / steps);
+    await waitUntil(page, (share) => /** @type {HTMLProgressElement} */ (document.getElementById("progress")).value === share, step / steps);
   }
-  await page.clock.runFor(SILENCE_S * 1_000);
-  await reach(page, "failed");
-  await close(context);
+  await page.clock.runFor(STALL_TIMEOUT_S * 1_000);
+  await waitForState(page, "failed");
+  await closeBrowser(context);
   await server.close();
 });
 
-test("a file chosen before the model is ready is read when it is, even after a failure", options, async () => {
+test("a file chosen before the model is ready is read once the model is ready, even after a failure", options, async () => {
   let broken = true;
   let release = () => {};
   /** @type {Promise<void>} */
@@ -151,59 +151,59 @@ test("a file chosen before the model is ready is read when it is, even after a f
   const server = await serve((path) =>
     broken && path === "models/index.json" ? { wait, status: 500 } : undefined,
   );
-  const { page, context } = await open();
+  const { page, context } = await openPage();
   await page.goto(server.origin);
-  await reach(page, "loading");
+  await waitForState(page, "loading");
   await page.setInputFiles("#file", { name: "early.txt", mimeType: "text/plain", buffer: Buffer.from("one\ntwo\nthree") });
   release();
-  await reach(page, "failed");
+  await waitForState(page, "failed");
   broken = false;
   await page.click("#retry");
-  await until(page, () => document.getElementById("batch-count")?.textContent === "3 of 3", null);
+  await waitUntil(page, () => document.getElementById("batch-count")?.textContent === "3 of 3", null);
   assert.equal(await page.textContent("#batch-rows tr:nth-child(3) td:last-child"), "three");
-  await close(context);
+  await closeBrowser(context);
   await server.close();
 });
 
-test("a classifier that stops in the middle of a file is reported, and the rows it answered stay", options, async () => {
-  const actor = `
+test("a classifier that stops in the middle of a file is reported, and the rows it classified stay", options, async () => {
+  const workerScript = `
     postMessage({ kind: "ready", model: "staged", sha256: "0" });
     onmessage = ({ data: { batch } }) => {
       const rows = [{ line: 1, text: "one", primary: "joy", confidence: 0.9, error: null }];
       postMessage({ kind: "rows", batch, rows, total: 2 });
       postMessage({ kind: "failed", reason: "the classifier stopped" });
     };`;
-  const server = await serve((path) => (path === "classifier-worker.js" ? { body: actor } : undefined));
-  const { page, context } = await open();
+  const server = await serve((path) => (path === "classifier-worker.js" ? { body: workerScript } : undefined));
+  const { page, context } = await openPage();
   await page.goto(server.origin);
-  await reach(page, "ready");
+  await waitForState(page, "ready");
   await page.setInputFiles("#file", { name: "two.txt", mimeType: "text/plain", buffer: Buffer.from("one\ntwo") });
-  await reach(page, "failed");
+  await waitForState(page, "failed");
   const refusal = `${strings.en.unread} the classifier stopped`;
-  await until(page, (said) => document.getElementById("batch-refusal")?.textContent === said, refusal);
+  await waitUntil(page, (text) => document.getElementById("batch-refusal")?.textContent === text, refusal);
   assert.equal(await page.textContent("#batch-count"), "1 of 2, stopped");
   assert.equal(await page.isVisible("#batch-stop"), false);
   assert.equal(await page.isVisible("#batch-download"), false);
-  await close(context);
+  await closeBrowser(context);
   await server.close();
 });
 
 test("in a French browser a failure is reported in French", options, async () => {
   const server = await serve((path) => (path === "models/index.json" ? { status: 404 } : undefined));
-  const { page, context } = await open({ locale: "fr-FR" });
+  const { page, context } = await openPage({ locale: "fr-FR" });
   await page.goto(server.origin);
-  await reach(page, "failed");
+  await waitForState(page, "failed");
   assert.equal(await page.textContent("#failure h3"), strings.fr.failed);
   assert.equal(await page.textContent("#retry"), strings.fr.retry);
-  await close(context);
+  await closeBrowser(context);
   await server.close();
 });
 
 test("hostile text is shown as text and classified like any other", options, async () => {
   const server = await serve();
-  const { page, context, faults } = await open();
+  const { page, context, faults } = await openPage();
   await page.goto(server.origin);
-  await reach(page, "ready");
+  await waitForState(page, "ready");
   const texts = [
     MARKUP,
     '"><svg onload=alert(3)>',
@@ -215,7 +215,7 @@ test("hostile text is shown as text and classified like any other", options, asy
   const before = await page.$$eval("*", (all) => all.length);
   for (const text of texts) {
     await page.fill("#text", text);
-    await shows(page, JSON.parse(node.classifier.classify(text)));
+    await waitForScores(page, JSON.parse(node.classifier.classify(text)));
     assert.equal(await page.inputValue("#text"), text);
     const after = await page.$$eval("*", (all) => all.length);
     assert.equal(after, before, "no element came from a text");
@@ -225,12 +225,12 @@ test("hostile text is shown as text and classified like any other", options, asy
     assert.equal(wider, false, "the text does not widen the page");
   }
   assert.deepEqual(faults, []);
-  await close(context);
+  await closeBrowser(context);
   await server.close();
 });
 
-test("hostile names in an answer, a model or a reason are shown as text", options, async () => {
-  const { page, context, faults, answer, server } = await staged({
+test("hostile names in a prediction, a model or a reason are shown as text", options, async () => {
+  const { page, context, faults, prediction, server } = await openWithPrediction({
     primary: MARKUP,
     confidence: 0.3,
     scores: { [MARKUP]: 0.3, joy: 0.25, "\u202eenod": 0.2 },
@@ -262,36 +262,36 @@ test("hostile names in an answer, a model or a reason are shown as text", option
   assert.equal(await page.isVisible("#low-confidence"), true);
   assert.equal(await page.isVisible("#truncated"), true);
   assert.equal(await page.$("img, main script"), null);
-  assert.equal(answer.confidence, Number(await page.getAttribute("#confidence", "value")));
+  assert.equal(prediction.confidence, Number(await page.getAttribute("#confidence", "value")));
   await page.fill("#text", "stop");
-  await reach(page, "failed");
+  await waitForState(page, "failed");
   assert.equal(await page.textContent("#failure-reason"), MARKUP);
   assert.equal(await page.$("img, main script"), null);
   assert.deepEqual(faults, []);
-  await close(context);
+  await closeBrowser(context);
   await server.close();
 });
 
 /**
- * Opens a page with a scripted worker: it answers every text with `answer`, and `stop` with a failure.
- * @param {any} answer
+ * Opens a page with a scripted worker: it replies to every text with `prediction`, and to `stop` with a failure.
+ * @param {any} prediction
  */
-async function staged(answer) {
-  const actor = `
-    const answer = ${JSON.stringify(answer)};
+async function openWithPrediction(prediction) {
+  const workerScript = `
+    const prediction = ${JSON.stringify(prediction)};
     const hostile = ${JSON.stringify(MARKUP)};
     const reading = { tokens: [hostile], rule_words: hostile, preview: hostile, masked: [hostile] };
     postMessage({ kind: "ready", model: hostile, sha256: hostile });
     onmessage = ({ data: { id, text } }) => postMessage(
       text === "stop"
         ? { kind: "failed", reason: hostile }
-        : { kind: "answer", id, answer, reading, milliseconds: 1 },
+        : { kind: "answer", id, prediction, analysis: reading, milliseconds: 1 },
     );`;
   const server = await serve((path) =>
-    path === "classifier-worker.js" ? { body: actor } : undefined,
+    path === "classifier-worker.js" ? { body: workerScript } : undefined,
   );
-  const opened = await open();
+  const opened = await openPage();
   await opened.page.goto(server.origin);
-  await reach(opened.page, "ready");
-  return { ...opened, server, answer };
+  await waitForState(opened.page, "ready");
+  return { ...opened, server, prediction };
 }

@@ -7,31 +7,31 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { PATIENCE_MS, until } from "../support/gateway.js";
+import { TEST_TIMEOUT_MS, waitFor } from "../support/gateway.js";
 import { freePorts } from "../support/ports.js";
-import { ROOT, startAlone } from "../support/wrangler.js";
+import { ROOT, runExclusively } from "../support/wrangler.js";
 
 /** @param {string[]} args */
-function dev(args) {
+function startDev(args) {
   const child = spawn(process.execPath, ["scripts/dev.js", ...args], { cwd: ROOT, stdio: ["ignore", "pipe", "pipe"] });
-  let printed = "";
-  for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => (printed += chunk));
-  return { child, printed: () => printed, ended: once(child, "exit") };
+  let output = "";
+  for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => (output += chunk));
+  return { child, output: () => output, exited: once(child, "exit") };
 }
 
-test("make dev starts all three servers, names a port in use, and Ctrl-C ends all of them", { timeout: PATIENCE_MS }, async () => {
+test("make dev starts all three servers, names a port in use, and Ctrl-C ends all of them", { timeout: TEST_TIMEOUT_MS }, async () => {
   const state = await mkdtemp(join(tmpdir(), "jeffrey-dev-"));
-  const [gateway, model, legacy, another] = await freePorts(4);
+  const [gateway, model, legacy, unusedPort] = await freePorts(4);
   const args = ["--gateway-port", `${gateway}`, "--model-port", `${model}`, "--legacy-port", `${legacy}`, "--share", "100%", "--state", state];
-  const world = await startAlone(async () => {
-    const world = dev(args);
+  const devServers = await runExclusively(async () => {
+    const devServers = startDev(args);
     try {
-      await until(() => world.printed().includes("Ctrl-C ends all of them"), world.printed);
+      await waitFor(() => devServers.output().includes("Ctrl-C ends all of them"), devServers.output);
     } catch (error) {
-      if (world.child.kill("SIGTERM")) await world.ended;
+      if (devServers.child.kill("SIGTERM")) await devServers.exited;
       throw error;
     }
-    return world;
+    return devServers;
   });
   try {
     const body = JSON.stringify({ text: "Je suis furieux !", user_id: "bob" });
@@ -39,38 +39,38 @@ test("make dev starts all three servers, names a port in use, and Ctrl-C ends al
     const direct = await (await fetch(`http://localhost:${legacy}/predict`, init)).json();
     assert.equal(direct.encoder, "multilingual-e5-large");
     // The model worker starts with its first call, so the first responses may be fallbacks.
-    const canary = await until(async () => {
-      const answer = await fetch(`http://localhost:${gateway}/predict`, init);
-      assert.equal(answer.status, 200);
-      const { encoder } = await answer.json();
-      return encoder === "e1-small" && answer;
+    const canary = await waitFor(async () => {
+      const response = await fetch(`http://localhost:${gateway}/predict`, init);
+      assert.equal(response.status, 200);
+      const { encoder } = await response.json();
+      return encoder === "e1-small" && response;
     });
     assert.equal(canary.headers.get("x-jeffrey-cohort"), "canary");
     assert.equal((await fetch(`http://localhost:${model}/health`)).status, 200);
 
     // Runs the printed commands with the secrets of `.dev.vars`.
     const secrets = Object.fromEntries((await readFile(join(ROOT, ".dev.vars"), "utf8")).split("\n").filter((line) => /^\w/.test(line)).map((line) => line.split("=")));
-    assert.deepEqual(new Set(Object.values(secrets)).size, 4, "each a random one of its own");
-    for (const secret of Object.values(secrets)) assert.ok(/^[\w-]{32}$/.test(secret) && !world.printed().includes(secret));
-    const [, viewer_of] = /rollout -H "authorization: (Bearer \$\w+)"/.exec(world.printed()) ?? [];
-    const [, admin_of, change] = /share -H "authorization: (Bearer \$\w+)" -d '(.+?)'/.exec(world.printed()) ?? [];
-    const [viewer, admin] = [viewer_of, admin_of].map((text) => text.replace(/\$(\w+)/, (_, name) => secrets[name]));
-    const own = `http://localhost:${gateway}/_jeffrey/v1`;
-    assert.equal((await (await fetch(`${own}/rollout`, { headers: { authorization: viewer } })).json()).share_basis_points, 10_000);
-    const changed = await fetch(`${own}/admin/share`, { method: "PUT", headers: { authorization: admin }, body: change });
+    assert.deepEqual(new Set(Object.values(secrets)).size, 4, "each secret is a different random value");
+    for (const secret of Object.values(secrets)) assert.ok(/^[\w-]{32}$/.test(secret) && !devServers.output().includes(secret));
+    const [, viewerTemplate] = /rollout -H "authorization: (Bearer \$\w+)"/.exec(devServers.output()) ?? [];
+    const [, adminTemplate, change] = /share -H "authorization: (Bearer \$\w+)" -d '(.+?)'/.exec(devServers.output()) ?? [];
+    const [viewer, admin] = [viewerTemplate, adminTemplate].map((text) => text.replace(/\$(\w+)/, (_, name) => secrets[name]));
+    const adminUrl = `http://localhost:${gateway}/_jeffrey/v1`;
+    assert.equal((await (await fetch(`${adminUrl}/rollout`, { headers: { authorization: viewer } })).json()).share_basis_points, 10_000);
+    const changed = await fetch(`${adminUrl}/admin/share`, { method: "PUT", headers: { authorization: admin }, body: change });
     assert.deepEqual([changed.status, (await changed.json()).share_basis_points], [200, 5_000]);
     const settings = { method: "PUT", body: '{"latency_ms":250,"error_rate":0.05}' };
     assert.equal((await fetch(`http://localhost:${legacy}/_mock-legacy/settings`, settings)).status, 200);
 
-    const second = dev(["--gateway-port", `${gateway}`, "--model-port", `${another}`, "--legacy-port", `${another}`, "--state", state]);
-    assert.deepEqual(await second.ended, [2, null]);
-    assert.equal(second.printed(), `port ${gateway} for gateway is taken: choose another with --gateway-port\n`);
+    const second = startDev(["--gateway-port", `${gateway}`, "--model-port", `${unusedPort}`, "--legacy-port", `${unusedPort}`, "--state", state]);
+    assert.deepEqual(await second.exited, [2, null]);
+    assert.equal(second.output(), `port ${gateway} for gateway is taken: choose another with --gateway-port\n`);
 
-    world.child.kill("SIGINT");
-    assert.deepEqual(await world.ended, [0, null]);
-    for (const port of [gateway, model, legacy]) await assert.rejects(fetch(`http://127.0.0.1:${port}/health`), `port ${port} is answered`);
+    devServers.child.kill("SIGINT");
+    assert.deepEqual(await devServers.exited, [0, null]);
+    for (const port of [gateway, model, legacy]) await assert.rejects(fetch(`http://127.0.0.1:${port}/health`), `port ${port} still responds`);
   } finally {
-    if (world.child.kill("SIGTERM")) await world.ended;
+    if (devServers.child.kill("SIGTERM")) await devServers.exited;
     await rm(state, { recursive: true, force: true });
   }
 });
@@ -81,8 +81,8 @@ test("make dev names an unknown flag and a flag with an invalid value", async ()
     [["--legacy-port", "x"], /^--legacy-port of x is not a port/m],
     [["--prot", "1"], /--prot/],
   ])) {
-    const { ended, printed } = dev(args);
-    assert.deepEqual(await ended, [2, null]);
-    assert.match(printed(), expected);
+    const { exited, output } = startDev(args);
+    assert.deepEqual(await exited, [2, null]);
+    assert.match(output(), expected);
   }
 });

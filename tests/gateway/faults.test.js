@@ -6,28 +6,28 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { startCollector } from "../support/collector.js";
-import { PATIENCE_MS, SECRETS, signal, startGateways, until } from "../support/gateway.js";
-import { TEXT, each } from "../support/gateway-calls.js";
+import { TEST_TIMEOUT_MS, SECRETS, signal, startGateways, waitFor } from "../support/gateway.js";
+import { SAMPLE_TEXT, mapInBatches } from "../support/gateway-calls.js";
 
 const VIEWER = { token: SECRETS.JEFFREY_VIEWER_TOKEN };
 const ADMIN = { token: SECRETS.JEFFREY_ADMIN_TOKEN };
 const CALLS = 40;
 
-/** @typedef {import("../support/gateway.js").Gate} Gate */
+/** @typedef {import("../support/gateway.js").Gateway} Gateway */
 
 const state = mkdtempSync(join(tmpdir(), "jeffrey-faults-"));
 /** Receives the first batch and never responds. @type {Awaited<ReturnType<typeof startCollector>>} */
 let sink;
-const begin = () => startGateways({
-  thrown: [{ INITIAL_SHARE: "50%" }, { model: "none", queue: "faulty" }],
-  ended: [{ SINKS: JSON.stringify([{ name: "lines", kind: "ndjson", url: sink.url }]) }, { model: "none" }],
-  renewed: [{ MODEL_TIMEOUT_MS: "30000" }, { model: "faulty" }],
+const startSession = () => startGateways({
+  throwing: [{ INITIAL_SHARE: "50%" }, { model: "none", queue: "faulty" }],
+  restarted: [{ SINKS: JSON.stringify([{ name: "lines", kind: "ndjson", url: sink.url }]) }, { model: "none" }],
+  trapping: [{ MODEL_TIMEOUT_MS: "30000" }, { model: "faulty" }],
 }, { state });
-/** @type {Awaited<ReturnType<typeof begin>>} */
+/** @type {Awaited<ReturnType<typeof startSession>>} */
 let session;
 before(async () => {
   sink = await startCollector([{ status: 0 }, { status: 200 }]);
-  session = await begin();
+  session = await startSession();
 });
 after(async () => {
   await session?.stop();
@@ -36,67 +36,67 @@ after(async () => {
 });
 
 /** @param {string} name */
-const people = (name) => Array.from({ length: CALLS }, (_, at) => ({ text: TEXT, user_id: `${name}-${at}` }));
+const classifyBodies = (name) => Array.from({ length: CALLS }, (_, index) => ({ text: SAMPLE_TEXT, user_id: `${name}-${index}` }));
 
-/** @param {Gate} gate */
-const status = async (gate) => /** @type {any} */ (await (await gate.own("/v1/sinks", VIEWER)).json());
+/** @param {Gateway} gateway */
+const fetchSinkStatus = async (gateway) => /** @type {any} */ (await (await gateway.fetchAdmin("/v1/sinks", VIEWER)).json());
 
-/** Asserts that the event store has exactly the printed events and counted each once. @param {Gate} gate @param {number} count */
-async function keptOnce(gate, count) {
-  const printed = (await gate.eventsOf(count)).map(({ id }) => id).sort();
-  await until(async () => (await status(gate)).events >= count);
-  const page = (await (await gate.own("/admin/events?limit=1000", ADMIN)).text()).trimEnd().split("\n");
-  assert.deepEqual(page.map((line) => JSON.parse(line).id).sort(), printed);
-  const text = await (await gate.own("/metrics", VIEWER)).text();
-  const counted = [...text.matchAll(/^jeffrey_requests_total\{.*\} (\d+)$/gm)].reduce((sum, [, number]) => sum + Number(number), 0);
-  assert.equal(counted, count);
-  const { lost, sinks } = await status(gate);
+/** Asserts that the event store has exactly the printed events and counted each once. @param {Gateway} gateway @param {number} count */
+async function assertStoredOnce(gateway, count) {
+  const printedIds = (await gateway.waitForEvents(count)).map(({ id }) => id).sort();
+  await waitFor(async () => (await fetchSinkStatus(gateway)).events >= count);
+  const storedLines = (await (await gateway.fetchAdmin("/admin/events?limit=1000", ADMIN)).text()).trimEnd().split("\n");
+  assert.deepEqual(storedLines.map((line) => JSON.parse(line).id).sort(), printedIds);
+  const text = await (await gateway.fetchAdmin("/metrics", VIEWER)).text();
+  const countedRequests = [...text.matchAll(/^jeffrey_requests_total\{.*\} (\d+)$/gm)].reduce((sum, [, number]) => sum + Number(number), 0);
+  assert.equal(countedRequests, count);
+  const { lost, sinks } = await fetchSinkStatus(gateway);
   assert.equal(lost, 0);
   for (const { name, dropped } of sinks) assert.equal(dropped, 0, name);
 }
 
-test("a consumer that throws after its work gets the batch again, and no event counts twice", { timeout: PATIENCE_MS }, async () => {
-  const { thrown: gate } = session.gates;
-  const order = async (/** @type {string} */ query) => /** @type {any} */ (await (await fetch(`${gate.origin}/throws${query}`)).json());
-  await order("?next=2");
-  await each(people("thrown"), (body) => gate.classify(body));
-  const { thrown } = await until(async () => {
-    const found = await order("");
-    return found.left === 0 && found;
+test("a consumer that throws after its work gets the batch again, and no event counts twice", { timeout: TEST_TIMEOUT_MS }, async () => {
+  const { throwing: gateway } = session.gateways;
+  const callThrows = async (/** @type {string} */ query) => /** @type {any} */ (await (await fetch(`${gateway.origin}/throws${query}`)).json());
+  await callThrows("?next=2");
+  await mapInBatches(classifyBodies("thrown"), (body) => gateway.classify(body));
+  const { thrown } = await waitFor(async () => {
+    const queueState = await callThrows("");
+    return queueState.left === 0 && queueState;
   });
   assert.ok(thrown > 0);
-  await each(people("after"), (body) => gate.classify(body));
-  await keptOnce(gate, 2 * CALLS);
+  await mapInBatches(classifyBodies("after"), (body) => gateway.classify(body));
+  await assertStoredOnce(gateway, 2 * CALLS);
   // Duplicates have arrived by now or arrive later, and change nothing.
-  await until(async () => (await order("")).left === 0);
-  await keptOnce(gate, 2 * CALLS);
+  await waitFor(async () => (await callThrows("")).left === 0);
+  await assertStoredOnce(gateway, 2 * CALLS);
 });
 
-test("an event store killed while a sink is silent continues from its file, and the sink gets all events", { timeout: PATIENCE_MS }, async () => {
-  let gate = session.gates.ended;
-  await each(people("before"), (body) => gate.classify(body));
-  const ids = (await gate.eventsOf(CALLS)).map(({ id }) => id).sort();
-  await until(async () => (await status(gate)).events === CALLS && sink.asked.length > 0);
-  signal(gate.group, "SIGKILL");
+test("an event store killed while a sink is silent continues from its file, and the sink gets all events", { timeout: TEST_TIMEOUT_MS }, async () => {
+  let gateway = session.gateways.restarted;
+  await mapInBatches(classifyBodies("before"), (body) => gateway.classify(body));
+  const printedIds = (await gateway.waitForEvents(CALLS)).map(({ id }) => id).sort();
+  await waitFor(async () => (await fetchSinkStatus(gateway)).events === CALLS && sink.requests.length > 0);
+  signal(gateway.group, "SIGKILL");
   await session.stop();
-  session = await begin();
-  gate = session.gates.ended;
-  const [found] = await until(async () => {
-    const { events, sinks } = await status(gate);
-    return events === CALLS && sinks[0].waiting === 0 && sinks;
+  session = await startSession();
+  gateway = session.gateways.restarted;
+  const [sinkStatus] = await waitFor(async () => {
+    const { events, sinks } = await fetchSinkStatus(gateway);
+    return events === CALLS && sinks[0].pending_events === 0 && sinks;
   });
-  assert.deepEqual([found.delivered, found.dropped], [CALLS, 0]);
-  const taken = sink.asked.filter(({ status }) => status === 200).flatMap(({ body }) => body.trimEnd().split("\n")).map((line) => JSON.parse(line).id);
-  assert.deepEqual(taken.sort(), ids);
+  assert.deepEqual([sinkStatus.delivered, sinkStatus.dropped], [CALLS, 0]);
+  const deliveredIds = sink.requests.filter(({ status }) => status === 200).flatMap(({ body }) => body.trimEnd().split("\n")).map((line) => JSON.parse(line).id);
+  assert.deepEqual(deliveredIds.sort(), printedIds);
 });
 
-test("a model that traps and restarts under load loses no event", { timeout: PATIENCE_MS }, async () => {
-  const { renewed: gate } = session.gates;
-  const calls = people("renewed");
-  for (const at of [9, 19]) calls[at].text = "fault:trap";
-  const answers = await each(calls, (body) => gate.classify(body));
-  assert.deepEqual(answers.filter(({ status }) => status !== 200), []);
-  await keptOnce(gate, CALLS);
-  const fallbacks = new Set(gate.events().map(({ fallback }) => fallback));
+test("a model that traps and restarts under load loses no event", { timeout: TEST_TIMEOUT_MS }, async () => {
+  const { trapping: gateway } = session.gateways;
+  const calls = classifyBodies("renewed");
+  for (const index of [9, 19]) calls[index].text = "fault:trap";
+  const responses = await mapInBatches(calls, (body) => gateway.classify(body));
+  assert.deepEqual(responses.filter(({ status }) => status !== 200), []);
+  await assertStoredOnce(gateway, CALLS);
+  const fallbacks = new Set(gateway.events().map(({ fallback_reason }) => fallback_reason));
   assert.ok(fallbacks.has("trap"), [...fallbacks].join(" "));
 });

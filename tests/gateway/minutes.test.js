@@ -6,107 +6,107 @@ import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { PATIENCE_MS, SECRETS, startGateway, until } from "../support/gateway.js";
-import { TEXT, each, idBytes } from "../support/gateway-calls.js";
+import { TEST_TIMEOUT_MS, SECRETS, startGateway, waitFor } from "../support/gateway.js";
+import { SAMPLE_TEXT, mapInBatches, signedIdBytes } from "../support/gateway-calls.js";
 
 const VIEWER = { token: SECRETS.JEFFREY_VIEWER_TOKEN };
 
-/** @param {Awaited<ReturnType<typeof startGateway>>} gate @param {number} [since] @returns {Promise<any[]>} */
-const minutesOf = async (gate, since = 0) => (await gate.own(`/v1/minutes?since=${since}`, VIEWER)).json().then((json) => /** @type {any} */ (json));
+/** @param {Awaited<ReturnType<typeof startGateway>>} gateway @param {number} [since] @returns {Promise<any[]>} */
+const fetchMinutes = async (gateway, since = 0) => (await gateway.fetchAdmin(`/v1/minutes?since=${since}`, VIEWER)).json().then((json) => /** @type {any} */ (json));
 
-/** The sum of one value over minutes. @param {any[]} minutes @param {(minute: any) => number} of */
-const sum = (minutes, of) => minutes.reduce((total, minute) => total + of(minute), 0);
+/** The sum of one value over minutes. @param {any[]} minutes @param {(minute: any) => number} getValue */
+const sum = (minutes, getValue) => minutes.reduce((total, minute) => total + getValue(minute), 0);
 
-describe("closed minutes", { timeout: PATIENCE_MS }, () => {
+describe("closed minutes", { timeout: TEST_TIMEOUT_MS }, () => {
   /** @type {Awaited<ReturnType<typeof startGateway>>} */
-  let gate;
+  let gateway;
   /** @type {any[]} */
   let events;
   /** @type {any[]} */
   let minutes;
-  const state = mkdtempSync(join(tmpdir(), "jeffrey-ledger-"));
+  const storageFolder = mkdtempSync(join(tmpdir(), "jeffrey-minutes-"));
   const variables = { INITIAL_SHARE: "50%", HOLDOUT: "10%", SHADOW_SHARE: "100%", COHORT_OVERRIDES: "chosen=canary", MODEL_TIMEOUT_MS: "30000" };
 
   before(async () => {
-    gate = await startGateway(variables, { model: "faulty", state });
-    const people = Array.from({ length: 60 }, (_, at) => `user-${at}`);
-    const texts = [TEXT, "I am so happy", "fault:refuse:422", "Je suis furieux"];
-    const calls = people.flatMap((user_id, at) => [{ text: texts[at % 4], user_id }, { text: TEXT, user_id }]);
-    calls.push({ text: TEXT, user_id: "chosen" });
-    const answers = await each(calls, (body) => gate.classify(body));
-    gate.legacy.settings.error_rate = 1;
-    answers.push(...(await each(people.slice(0, 20), (user_id) => gate.classify({ text: TEXT, user_id }))));
-    gate.legacy.settings.error_rate = 0;
+    gateway = await startGateway(variables, { model: "faulty", state: storageFolder });
+    const users = Array.from({ length: 60 }, (_, index) => `user-${index}`);
+    const texts = [SAMPLE_TEXT, "I am so happy", "fault:refuse:422", "Je suis furieux"];
+    const bodies = users.flatMap((user_id, index) => [{ text: texts[index % 4], user_id }, { text: SAMPLE_TEXT, user_id }]);
+    bodies.push({ text: SAMPLE_TEXT, user_id: "chosen" });
+    const responses = await mapInBatches(bodies, (body) => gateway.classify(body));
+    gateway.legacy.settings.error_rate = 1;
+    responses.push(...(await mapInBatches(users.slice(0, 20), (user_id) => gateway.classify({ text: SAMPLE_TEXT, user_id }))));
+    gateway.legacy.settings.error_rate = 0;
     // A caller without a subject gets a cookie, and is not evidence until it returns with it.
-    answers.push(await gate.classify({ text: TEXT }));
-    events = await gate.eventsOf(answers.length);
-    assert.equal(events.length, answers.length);
-    const said = await gate.own("/v1/feedback", { method: "POST", body: JSON.stringify({ id: idBytes(answers[0]).toString("base64url"), ok: false }) });
-    assert.equal(said.status, 200);
+    responses.push(await gateway.classify({ text: SAMPLE_TEXT }));
+    events = await gateway.waitForEvents(responses.length);
+    assert.equal(events.length, responses.length);
+    const feedback = await gateway.fetchAdmin("/v1/feedback", { method: "POST", body: JSON.stringify({ id: signedIdBytes(responses[0]).toString("base64url"), ok: false }) });
+    assert.equal(feedback.status, 200);
     // A minute closes 5 s after its end.
-    const last = Math.floor(Date.now() / 60_000);
-    minutes = await until(async () => Date.now() > (last + 1) * 60_000 + 6_000 && minutesOf(gate));
+    const lastMinute = Math.floor(Date.now() / 60_000);
+    minutes = await waitFor(async () => Date.now() > (lastMinute + 1) * 60_000 + 6_000 && fetchMinutes(gateway));
   });
   after(async () => {
-    await gate?.stop();
-    rmSync(state, { recursive: true, force: true });
+    await gateway?.stop();
+    rmSync(storageFolder, { recursive: true, force: true });
   });
 
   test("count each request that is evidence once, for its cohort", () => {
     for (const cohort of ["canary", "stable"]) {
-      const mine = events.filter((event) => event.cohort === cohort && event.is_evidence);
-      const open = mine.filter(({ fallback }) => cohort === "canary" && fallback !== null);
-      const errors = mine.filter(({ status }) => status >= 500);
-      const answers = mine.filter(({ destination, route }) => destination === cohort && route !== null);
-      const found = (/** @type {string} */ name) => sum(minutes, (minute) => minute[cohort][name]);
-      assert.equal(found("requests"), mine.length, cohort);
-      assert.equal(found("failed_open"), open.length, cohort);
-      assert.equal(found("errors_5xx"), errors.filter((event) => !open.includes(event)).length, cohort);
-      assert.equal(found("answers"), answers.length, cohort);
-      assert.equal(found("low_confidence"), answers.filter(({ low_confidence }) => low_confidence).length, cohort);
-      assert.equal(sum(minutes, (minute) => minute[cohort].labels.reduce((/** @type {number} */ a, /** @type {number} */ b) => a + b)), answers.length);
+      const evidence = events.filter((event) => event.cohort === cohort && event.is_evidence);
+      const failedOpen = evidence.filter(({ fallback_reason }) => cohort === "canary" && fallback_reason !== null);
+      const errors = evidence.filter(({ status }) => status >= 500);
+      const predictions = evidence.filter(({ destination, route }) => destination === cohort && route !== null);
+      const countOf = (/** @type {string} */ name) => sum(minutes, (minute) => minute[cohort][name]);
+      assert.equal(countOf("requests"), evidence.length, cohort);
+      assert.equal(countOf("fallbacks"), failedOpen.length, cohort);
+      assert.equal(countOf("errors_5xx"), errors.filter((event) => !failedOpen.includes(event)).length, cohort);
+      assert.equal(countOf("scored_responses"), predictions.length, cohort);
+      assert.equal(countOf("low_confidence"), predictions.filter(({ low_confidence }) => low_confidence).length, cohort);
+      assert.equal(sum(minutes, (minute) => minute[cohort].labels.reduce((/** @type {number} */ a, /** @type {number} */ b) => a + b)), predictions.length);
     }
-    assert.ok(sum(minutes, ({ canary }) => canary.failed_open) > 0 && sum(minutes, ({ stable }) => stable.errors_5xx) > 0);
-    const aside = events.filter(({ is_evidence }) => !is_evidence);
+    assert.ok(sum(minutes, ({ canary }) => canary.fallbacks) > 0 && sum(minutes, ({ stable }) => stable.errors_5xx) > 0);
+    const excluded = events.filter(({ is_evidence }) => !is_evidence);
     // The new cookie is random, so one such caller in ten is in the holdout.
-    const drawn = aside.map(({ reason, new_cookie }) => [reason === "holdout" ? "bucket" : reason, new_cookie]);
-    assert.deepEqual(drawn.sort(), [["bucket", true], ["cohort_override", false]].sort());
+    const reasons = excluded.map(({ reason, new_cookie }) => [reason === "holdout" ? "bucket" : reason, new_cookie]);
+    assert.deepEqual(reasons.sort(), [["bucket", true], ["cohort_override", false]].sort());
     for (const { share_basis_points } of minutes) assert.equal(share_basis_points, 5_000);
   });
 
   test("count each subject once when it is first seen, and once when it is first affected", () => {
-    const drawn = events.filter(({ is_evidence, reason }) => is_evidence && reason === "bucket");
+    const bucketed = events.filter(({ is_evidence, reason }) => is_evidence && reason === "bucket");
     for (const cohort of ["canary", "stable"]) {
-      const subjects = new Set(drawn.filter((event) => event.cohort === cohort).map(({ subject }) => subject));
-      assert.equal(sum(minutes, ({ first_seen }) => first_seen[cohort]), subjects.size, cohort);
-      const failed = events.filter((event) => event.is_evidence && event.cohort === cohort && (event.status >= 500 || (cohort === "canary" && event.fallback !== null)));
+      const subjects = new Set(bucketed.filter((event) => event.cohort === cohort).map(({ subject }) => subject));
+      assert.equal(sum(minutes, ({ new_subjects }) => new_subjects[cohort]), subjects.size, cohort);
+      const failed = events.filter((event) => event.is_evidence && event.cohort === cohort && (event.status >= 500 || (cohort === "canary" && event.fallback_reason !== null)));
       // Since an hour before all events, each affected subject counts once.
       const hour = Math.floor(minutes[0].minute / 60) - 1;
-      const first = sum(minutes, ({ first_affected }) =>
-        sum(first_affected.filter((/** @type {any} */ entry) => entry.metric === "errors" && entry.since_hour === hour), ({ subjects }) => subjects[cohort]));
-      assert.equal(first, new Set(failed.map(({ subject }) => subject)).size, cohort);
-      assert.ok(first > 0, cohort);
+      const affectedSubjects = sum(minutes, ({ newly_affected }) =>
+        sum(newly_affected.filter((/** @type {any} */ entry) => entry.metric === "errors" && entry.since_hour === hour), ({ subjects }) => subjects[cohort]));
+      assert.equal(affectedSubjects, new Set(failed.map(({ subject }) => subject)).size, cohort);
+      assert.ok(affectedSubjects > 0, cohort);
     }
     const { top_subjects } = minutes.at(-1);
-    assert.equal(top_subjects.requests, sum(minutes, ({ canary }) => canary.requests));
-    assert.equal(top_subjects.errors, sum(minutes, ({ canary }) => canary.errors_5xx + canary.failed_open));
-    assert.ok(top_subjects.top_two_errors >= 2 && top_subjects.top_two_errors <= top_subjects.errors);
+    assert.equal(top_subjects.canary_requests, sum(minutes, ({ canary }) => canary.requests));
+    assert.equal(top_subjects.canary_errors, sum(minutes, ({ canary }) => canary.errors_5xx + canary.fallbacks));
+    assert.ok(top_subjects.two_worst_subjects_errors >= 2 && top_subjects.two_worst_subjects_errors <= top_subjects.canary_errors);
   });
 
   test("count shadow pairs with low confidence on one side only, and negative feedback", () => {
     const pairs = events.filter(({ shadow, low_confidence }) => shadow?.low_confidence != null && low_confidence !== null);
     assert.ok(pairs.length > 0);
-    const alone = (/** @type {boolean} */ canary) => pairs.filter(({ is_evidence, shadow, low_confidence }) => is_evidence && shadow.low_confidence === canary && low_confidence === !canary).length;
-    assert.equal(sum(minutes, ({ discordant }) => discordant.canary), alone(true));
-    assert.equal(sum(minutes, ({ discordant }) => discordant.stable), alone(false));
+    const countDiscordant = (/** @type {boolean} */ canary) => pairs.filter(({ is_evidence, shadow, low_confidence }) => is_evidence && shadow.low_confidence === canary && low_confidence === !canary).length;
+    assert.equal(sum(minutes, ({ discordant_pairs }) => discordant_pairs.canary), countDiscordant(true));
+    assert.equal(sum(minutes, ({ discordant_pairs }) => discordant_pairs.stable), countDiscordant(false));
     assert.equal(sum(minutes, ({ canary, stable }) => canary.feedback_bad + stable.feedback_bad), 1);
   });
 
   test("are read after a given minute, with a token", async () => {
-    assert.equal((await gate.own("/v1/minutes")).status, 401);
-    const last = minutes.at(-1).minute;
-    assert.deepEqual(await minutesOf(gate, last), []);
-    assert.deepEqual((await minutesOf(gate, last - 1)).map(({ minute }) => minute), [last]);
+    assert.equal((await gateway.fetchAdmin("/v1/minutes")).status, 401);
+    const lastMinute = minutes.at(-1).minute;
+    assert.deepEqual(await fetchMinutes(gateway, lastMinute), []);
+    assert.deepEqual((await fetchMinutes(gateway, lastMinute - 1)).map(({ minute }) => minute), [lastMinute]);
   });
 
   test("events have the thresholds and the model of their request", async () => {
@@ -116,28 +116,28 @@ describe("closed minutes", { timeout: PATIENCE_MS }, () => {
     assert.equal(canary.model, "e1-small");
     assert.deepEqual(canary.top2[0], [canary.label, canary.confidence]);
     // After a minute has closed, storing the next event sends its P95, and later events have it as a threshold.
-    await gate.classify({ text: TEXT, user_id: "user-1" });
-    const later = await until(async () => {
-      await gate.classify({ text: TEXT, user_id: "user-1" });
-      return gate.events().findLast(({ thresholds }) => thresholds.stable_p95_ms !== null);
+    await gateway.classify({ text: SAMPLE_TEXT, user_id: "user-1" });
+    const laterEvent = await waitFor(async () => {
+      await gateway.classify({ text: SAMPLE_TEXT, user_id: "user-1" });
+      return gateway.events().findLast(({ thresholds }) => thresholds.stable_p95_ms !== null);
     });
-    const { stable_p95_ms, canary_slow_ms } = later.thresholds;
-    assert.ok(stable_p95_ms >= 1 && Math.abs(canary_slow_ms - 1.2 * stable_p95_ms) < 1e-9, JSON.stringify(later.thresholds));
+    const { stable_p95_ms, canary_slow_ms } = laterEvent.thresholds;
+    assert.ok(stable_p95_ms >= 1 && Math.abs(canary_slow_ms - 1.2 * stable_p95_ms) < 1e-9, JSON.stringify(laterEvent.thresholds));
   });
 
   test("an event store of each earlier schema version is migrated and keeps its events", async () => {
-    const all = (await minutesOf(gate)).length;
+    const minuteCount = (await fetchMinutes(gateway)).length;
     // Version 2 has no table of erased subjects; version 1 has neither minutes nor a version number.
     const versions = [
-      { statements: ["DELETE FROM schema WHERE version > 2", "DROP TABLE erased", "DROP TABLE began", "DROP INDEX event_release"], minutes: all },
-      { statements: ["schema", "tally", "seen", "hit", "affected", "erring", "erased", "began"].map((table) => `DROP TABLE ${table}`).concat("DROP INDEX event_release"), minutes: 0 },
+      { statements: ["DELETE FROM schema WHERE version > 2", "DROP TABLE erased_subject", "DROP TABLE counters_start", "DROP INDEX event_release"], minutes: minuteCount },
+      { statements: ["schema", "cohort_stats", "first_seen", "last_hit", "newly_affected", "subject_errors", "erased_subject", "counters_start"].map((table) => `DROP TABLE ${table}`).concat("DROP INDEX event_release"), minutes: 0 },
     ];
     for (const { statements, minutes } of versions) {
-      await gate.stop();
-      const folder = join(state, "v3/do");
+      await gateway.stop();
+      const folder = join(storageFolder, "v3/do");
       const file = readdirSync(folder, { recursive: true }).map(String).find((name) => name.includes("EventStoreObject") && name.endsWith(".sqlite") && !name.includes("metadata"));
-      assert.ok(file, "the ledger's file");
-      const back = `
+      assert.ok(file, "the event store's file");
+      const script = `
 import sqlite3, sys
 db = sqlite3.connect(sys.argv[1])
 for statement in sys.argv[2:]:
@@ -145,14 +145,14 @@ for statement in sys.argv[2:]:
 db.commit()
 print(db.execute("SELECT COUNT(*) FROM event").fetchone()[0])
 `;
-      const kept = Number(execFileSync("python3", ["-c", back, join(folder, file), ...statements], { encoding: "utf8" }));
-      gate = await startGateway(variables, { model: "none", state });
-      const standing = async () => /** @type {any} */ (await (await gate.own("/v1/sinks", VIEWER)).json());
-      assert.equal((await standing()).events, kept);
-      assert.ok((await minutesOf(gate)).length >= minutes);
-      if (minutes === 0) assert.deepEqual(await minutesOf(gate), []);
-      await gate.classify({ text: TEXT, user_id: "user-1" });
-      await until(async () => (await standing()).events === kept + 1);
+      const eventCount = Number(execFileSync("python3", ["-c", script, join(folder, file), ...statements], { encoding: "utf8" }));
+      gateway = await startGateway(variables, { model: "none", state: storageFolder });
+      const fetchSinkStatus = async () => /** @type {any} */ (await (await gateway.fetchAdmin("/v1/sinks", VIEWER)).json());
+      assert.equal((await fetchSinkStatus()).events, eventCount);
+      assert.ok((await fetchMinutes(gateway)).length >= minutes);
+      if (minutes === 0) assert.deepEqual(await fetchMinutes(gateway), []);
+      await gateway.classify({ text: SAMPLE_TEXT, user_id: "user-1" });
+      await waitFor(async () => (await fetchSinkStatus()).events === eventCount + 1);
     }
   });
 });

@@ -10,8 +10,8 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { WebSocket, WebSocketServer } from "ws";
-import { PATIENCE_MS, startGateways, until } from "../support/gateway.js";
-import { ask, values } from "../support/raw-http.js";
+import { TEST_TIMEOUT_MS, startGateways, waitFor } from "../support/gateway.js";
+import { fetchRaw } from "../support/raw-http.js";
 import { startWrangler } from "../support/wrangler.js";
 
 /** @typedef {import("node:http").IncomingMessage} IncomingMessage */
@@ -24,7 +24,7 @@ const GROWTH_MAX = 32 * 1024 * 1024;
 const JSON_TYPE = "application/json";
 
 /** A body as the mock legacy system makes it: byte i is i mod 251. @param {number} bytes */
-const pattern = (bytes) => Buffer.alloc(bytes, Buffer.from(Array.from({ length: 251 }, (_, at) => at)));
+const pattern = (bytes) => Buffer.alloc(bytes, Buffer.from(Array.from({ length: 251 }, (_, index) => index)));
 
 /** @param {Uint8Array} bytes */
 const sha256 = (bytes) => createHash("sha256").update(bytes).digest("hex");
@@ -37,30 +37,30 @@ const sha256 = (bytes) => createHash("sha256").update(bytes).digest("hex");
  * @param {{ origin: string, group: number }} session
  * @param {() => Promise<T>} work
  */
-async function growth({ origin, group }, work) {
-  const found = await workerds(group, Number(new URL(origin).port));
-  assert.equal(found.length, 1, "not one workerd behind the front");
+async function measureGrowth({ origin, group }, work) {
+  const pids = await findWorkerds(group, Number(new URL(origin).port));
+  assert.equal(pids.length, 1, "expected one workerd behind the proxy");
   // Linux keeps the peak of each process; this resets it to the current size (proc(5), clear_refs).
-  await Promise.all(found.map((pid) => writeFile(`/proc/${pid}/clear_refs`, "5")));
-  const before = await highest(found);
+  await Promise.all(pids.map((pid) => writeFile(`/proc/${pid}/clear_refs`, "5")));
+  const peakBefore = await sumPeakMemory(pids);
   const result = await work();
-  return { result, bytes: (await highest(found)) - before };
+  return { result, bytes: (await sumPeakMemory(pids)) - peakBefore };
 }
 
 /** The group's workerd processes that do not listen on this port. @param {number} group @param {number} port */
-async function workerds(group, port) {
-  const found = [];
+async function findWorkerds(group, port) {
+  const pids = [];
   for (const pid of (await readdir("/proc")).filter((name) => /^\d+$/.test(name))) {
     // The process may have ended since.
     const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
     const [, name, rest] = /^\d+ \((.*)\) (.*)/s.exec(stat) ?? [];
-    if (name === "workerd" && Number(rest.split(" ")[2]) === group && !(await listens(pid, port))) found.push(pid);
+    if (name === "workerd" && Number(rest.split(" ")[2]) === group && !(await isListening(pid, port))) pids.push(pid);
   }
-  return found;
+  return pids;
 }
 
 /** @param {string} pid @param {number} port */
-async function listens(pid, port) {
+async function isListening(pid, port) {
   const [, ...lines] = (await readFile(`/proc/${pid}/net/tcp`, "utf8")).trim().split("\n");
   const columns = lines.map((line) => line.trim().split(/\s+/));
   const LISTEN = "0A";
@@ -69,12 +69,12 @@ async function listens(pid, port) {
   return (await Promise.all(links)).includes(`socket:[${inode}]`);
 }
 
-/** Size and hash of a response's body, which is not held in memory here either. @param {string} origin @param {string} method @param {string} path */
-async function received(origin, method, path) {
+/** Size and hash of a response's body, which is not buffered in memory. @param {string} origin @param {string} method @param {string} path */
+async function fetchDigest(origin, method, path) {
   const { hostname, port } = new URL(origin);
   const headers = method === "POST" ? { "content-type": JSON_TYPE, "content-length": "2" } : {};
-  const asking = request({ hostname, port, method, path, headers, agent: false }).end(method === "POST" ? "{}" : undefined);
-  const [response] = await once(asking, "response");
+  const clientRequest = request({ hostname, port, method, path, headers, agent: false }).end(method === "POST" ? "{}" : undefined);
+  const [response] = await once(clientRequest, "response");
   const hash = createHash("sha256");
   let bytes = 0;
   for await (const chunk of response) {
@@ -85,153 +85,153 @@ async function received(origin, method, path) {
 }
 
 /** @param {string[]} pids */
-async function highest(pids) {
+async function sumPeakMemory(pids) {
   const texts = await Promise.all(pids.map((pid) => readFile(`/proc/${pid}/status`, "utf8")));
   return texts.reduce((sum, text) => sum + 1024 * Number(/^VmHWM:\s+(\d+) kB$/m.exec(text)?.[1]), 0);
 }
 
-/** Legacy system for a body in parts: each test decides when a part is sent, and sees when a part arrives. */
-const old = createServer((request, response) => reached(request, response));
+/** Legacy system for a body in chunks: each test decides when a chunk is sent, and sees when a chunk arrives. */
+const legacy = createServer((request, response) => handleRequest(request, response));
 /** @type {(request: IncomingMessage, response: import("node:http").ServerResponse) => void} */
-let reached = () => {};
+let handleRequest = () => {};
 
-const begin = () => startGateways({
+const startSession = () => startGateways({
   // /upload reports what it received; as a classify route it shows how the gateway handles a body of any size.
   large: [{ INITIAL_SHARE: "0%", LEGACY_CLASSIFY_ROUTES: "POST /predict, POST /upload, POST /download" }, { model: "none" }],
   small: [{ INITIAL_SHARE: "100%", LEGACY_CLASSIFY_ROUTES: "POST /predict, POST /upload" }, { model: "none" }],
-  parts: [{ INITIAL_SHARE: "0%", LEGACY_ORIGIN: `http://127.0.0.1:${/** @type {import("node:net").AddressInfo} */ (old.address()).port}` }, { model: "none" }],
+  parts: [{ INITIAL_SHARE: "0%", LEGACY_ORIGIN: `http://127.0.0.1:${/** @type {import("node:net").AddressInfo} */ (legacy.address()).port}` }, { model: "none" }],
 });
-/** @type {Awaited<ReturnType<typeof begin>>} */
+/** @type {Awaited<ReturnType<typeof startSession>>} */
 let session;
 before(async () => {
-  await once(old.listen(0, "127.0.0.1"), "listening");
-  session = await begin();
+  await once(legacy.listen(0, "127.0.0.1"), "listening");
+  session = await startSession();
 });
 after(async () => {
   await session?.stop();
-  old.closeAllConnections();
-  old.close();
+  legacy.closeAllConnections();
+  legacy.close();
 });
 
-describe("a large body", { timeout: PATIENCE_MS }, () => {
-  /** @type {import("../support/gateway.js").Gate} */
-  let gate;
+describe("a large body", { timeout: TEST_TIMEOUT_MS }, () => {
+  /** @type {import("../support/gateway.js").Gateway} */
+  let gateway;
   const large = pattern(LARGE);
   const expected = { body_bytes: LARGE, body_sha256: sha256(large) };
   before(async () => {
-    gate = session.gates.large;
+    gateway = session.gateways.large;
     // Allocates buffers and compiles code before the measurement.
-    await ask(gate.origin, "/download?bytes=8000000");
-    await ask(gate.origin, "/upload", { method: "PUT", body: pattern(8_000_000) });
+    await fetchRaw(gateway.origin, "/download?bytes=8000000");
+    await fetchRaw(gateway.origin, "/upload", { method: "PUT", body: pattern(8_000_000) });
   });
 
   /** @param {string} name @param {() => Promise<void>} work */
-  const constant = (name, work) =>
+  const testConstantMemory = (name, work) =>
     test(`${name}, in constant memory`, async (context) => {
-      const { bytes } = await growth(session, work);
+      const { bytes } = await measureGrowth(session, work);
       context.diagnostic(`workerd grew by ${(bytes / 2 ** 20).toFixed(1)} MiB`);
       assert.ok(bytes < GROWTH_MAX, `workerd grew by ${bytes} bytes`);
     });
 
   /** @param {Record<string, string>} headers */
   const classify = async (headers) => {
-    const answer = JSON.parse((await ask(gate.origin, "/upload", { method: "POST", body: large, headers })).body.toString());
-    assert.deepEqual(answer, expected);
-    const { reason, cohort, destination, status } = await last();
+    const result = JSON.parse((await fetchRaw(gateway.origin, "/upload", { method: "POST", body: large, headers })).body.toString());
+    assert.deepEqual(result, expected);
+    const { reason, cohort, destination, status } = await nextEvent();
     assert.deepEqual({ reason, cohort, destination, status }, { reason: "streamed", cohort: "stable", destination: "stable", status: 200 });
   };
-  let events = 0;
-  const last = async () => (await gate.eventsOf((events += 1)))[events - 1];
+  let eventCount = 0;
+  const nextEvent = async () => (await gateway.waitForEvents((eventCount += 1)))[eventCount - 1];
 
-  constant("is downloaded whole", async () => {
-    assert.deepEqual(await received(gate.origin, "GET", `/download?bytes=${LARGE}`), expected);
+  testConstantMemory("is downloaded whole", async () => {
+    assert.deepEqual(await fetchDigest(gateway.origin, "GET", `/download?bytes=${LARGE}`), expected);
   });
 
-  constant("is downloaded whole as the response to a classify request", async () => {
-    assert.deepEqual(await received(gate.origin, "POST", `/download?bytes=${LARGE}`), expected);
-    const { status, unread_reason } = await last();
-    assert.deepEqual({ status, unread_reason }, { status: 200, unread_reason: "too_large" });
+  testConstantMemory("is downloaded whole as the response to a classify request", async () => {
+    assert.deepEqual(await fetchDigest(gateway.origin, "POST", `/download?bytes=${LARGE}`), expected);
+    const { status, unreadable_response_reason } = await nextEvent();
+    assert.deepEqual({ status, unreadable_response_reason }, { status: 200, unreadable_response_reason: "too_large" });
   });
 
-  constant("is uploaded whole", async () => {
-    const { body } = await ask(gate.origin, "/upload", { method: "PUT", body: large });
+  testConstantMemory("is uploaded whole", async () => {
+    const { body } = await fetchRaw(gateway.origin, "/upload", { method: "PUT", body: large });
     assert.deepEqual(JSON.parse(body.toString()), expected);
   });
 
-  constant("is uploaded whole in chunks", async () => {
-    const { body } = await ask(gate.origin, "/upload", { method: "PUT", body: large, headers: { "transfer-encoding": "chunked" } });
+  testConstantMemory("is uploaded whole in chunks", async () => {
+    const { body } = await fetchRaw(gateway.origin, "/upload", { method: "PUT", body: large, headers: { "transfer-encoding": "chunked" } });
     assert.deepEqual(JSON.parse(body.toString()), expected);
   });
 
-  constant("is uploaded whole as a classify request", () => classify({ "content-type": JSON_TYPE }));
+  testConstantMemory("is uploaded whole as a classify request", () => classify({ "content-type": JSON_TYPE }));
 
-  constant("is uploaded whole as a classify request in chunks", () => classify({ "content-type": JSON_TYPE, "transfer-encoding": "chunked" }));
+  testConstantMemory("is uploaded whole as a classify request in chunks", () => classify({ "content-type": JSON_TYPE, "transfer-encoding": "chunked" }));
 
-  constant("is refused by the legacy system", async () => {
-    const reply = await ask(gate.origin, "/predict", { method: "POST", body: large, headers: { "content-type": JSON_TYPE } });
+  testConstantMemory("is refused by the legacy system", async () => {
+    const response = await fetchRaw(gateway.origin, "/predict", { method: "POST", body: large, headers: { "content-type": JSON_TYPE } });
     const refused = { error: "body is above the limit of 65536 bytes" };
-    assert.deepEqual([reply.status, JSON.parse(reply.body.toString())], [413, refused]);
-    const { reason, status, unread_reason } = await last();
-    assert.deepEqual({ reason, status, unread_reason }, { reason: "streamed", status: 413, unread_reason: "error_status" });
+    assert.deepEqual([response.status, JSON.parse(response.body.toString())], [413, refused]);
+    const { reason, status, unreadable_response_reason } = await nextEvent();
+    assert.deepEqual({ reason, status, unreadable_response_reason }, { reason: "streamed", status: 413, unreadable_response_reason: "error_status" });
     // The legacy system responded to the first bytes, and continues to read.
-    await until(() => gate.legacy.requests.at(-1)?.body_bytes === LARGE, () => JSON.stringify(gate.legacy.requests.at(-1)));
+    await waitFor(() => gateway.legacy.requests.at(-1)?.body_bytes === LARGE, () => JSON.stringify(gateway.legacy.requests.at(-1)));
   });
 
-  test("makes a Worker that holds it grow by more than the body", async () => {
+  test("makes a Worker that buffers it grow by more than the body", async () => {
     const folder = await mkdtemp(join(tmpdir(), "jeffrey-holds-"));
     await writeFile(join(folder, "wrangler.toml"), 'name = "holds"\nmain = "holds.js"\ncompatibility_date = "2026-04-26"\n');
     const holds = "export default { fetch: async (request) => new Response(String((await request.arrayBuffer()).byteLength)) };\n";
     await writeFile(join(folder, "holds.js"), holds);
-    const holding = await startWrangler([join(folder, "wrangler.toml")], { path: "/", cwd: folder });
+    const worker = await startWrangler([join(folder, "wrangler.toml")], { path: "/", cwd: folder });
     try {
-      const send = () => ask(holding.origin, "/", { method: "PUT", body: large });
-      const { result, bytes } = await growth(holding, send);
+      const send = () => fetchRaw(worker.origin, "/", { method: "PUT", body: large });
+      const { result, bytes } = await measureGrowth(worker, send);
       assert.equal(result.body.toString(), String(LARGE));
       assert.ok(bytes > LARGE, `workerd grew by ${bytes} bytes`);
     } finally {
-      await holding.stop();
+      await worker.stop();
       await rm(folder, { recursive: true, force: true });
     }
   });
 });
 
-describe("a small body", { timeout: PATIENCE_MS }, () => {
-  /** @type {import("../support/gateway.js").Gate} */
-  let gate;
+describe("a small body", { timeout: TEST_TIMEOUT_MS }, () => {
+  /** @type {import("../support/gateway.js").Gateway} */
+  let gateway;
   before(() => {
-    gate = session.gates.small;
+    gateway = session.gateways.small;
   });
 
-  test("of a classify request is held only if it is short, uncompressed JSON of a known length", async () => {
+  test("of a classify request is buffered only if it is short, uncompressed JSON of a known length", async () => {
     const text = JSON.stringify({ text: "Je suis furieux", user_id: "u-1" });
     /** A JSON body of this size. @param {number} bytes */
     const sized = (bytes) => JSON.stringify({ user_id: "u-1", text: "z".repeat(bytes - '{"user_id":"u-1","text":""}'.length) });
     /** @type {[string, string | Buffer, Record<string, string>, boolean][]} */
     const table = [
       ["short", text, {}, true],
-      ["of another kind of JSON", text, { "content-type": "Application/JSON; charset=utf-8" }, true],
+      ["of JSON with a charset", text, { "content-type": "Application/JSON; charset=utf-8" }, true],
       ["of 64 KiB", sized(65_536), {}, true],
-      ["of a byte more", sized(65_537), {}, false],
+      ["of one byte more", sized(65_537), {}, false],
       ["in chunks", text, { "transfer-encoding": "chunked" }, false],
-      ["packed", gzipSync(text), { "content-encoding": "gzip" }, false],
-      ["of no kind", text, { "content-type": "" }, false],
-      ["of text", text, { "content-type": "text/plain" }, false],
-      ["of JSON, it says, beside others", text, { "content-type": "application/json-seq" }, false],
+      ["compressed", gzipSync(text), { "content-encoding": "gzip" }, false],
+      ["without a content type", text, { "content-type": "" }, false],
+      ["of plain text", text, { "content-type": "text/plain" }, false],
+      ["of JSON text sequences", text, { "content-type": "application/json-seq" }, false],
     ];
-    for (const [at, [name, body, headers, held]] of table.entries()) {
-      const all = { "content-type": JSON_TYPE, ...headers };
-      const { body: answer } = await ask(gate.origin, "/upload", { method: "POST", body, headers: all });
+    for (const [index, [name, body, headers, buffered]] of table.entries()) {
+      const allHeaders = { "content-type": JSON_TYPE, ...headers };
+      const { body: responseBody } = await fetchRaw(gateway.origin, "/upload", { method: "POST", body, headers: allHeaders });
       const bytes = Buffer.from(body);
-      assert.deepEqual(JSON.parse(answer.toString()), { body_bytes: bytes.length, body_sha256: sha256(bytes) }, name);
-      const seen = gate.legacy.requests.at(-1)?.headers.map(([key, value]) => `${key.toLowerCase()}: ${value}`) ?? [];
-      for (const [key, value] of Object.entries(headers)) assert.ok(key === "content-type" || seen.includes(`${key}: ${value}`), `${name}: ${key}`);
-      const { reason } = (await gate.eventsOf(at + 1))[at];
-      assert.equal(reason, held ? "bucket" : "streamed", name);
+      assert.deepEqual(JSON.parse(responseBody.toString()), { body_bytes: bytes.length, body_sha256: sha256(bytes) }, name);
+      const legacyHeaders = gateway.legacy.requests.at(-1)?.headers.map(([key, value]) => `${key.toLowerCase()}: ${value}`) ?? [];
+      for (const [key, value] of Object.entries(headers)) assert.ok(key === "content-type" || legacyHeaders.includes(`${key}: ${value}`), `${name}: ${key}`);
+      const { reason } = (await gateway.waitForEvents(index + 1))[index];
+      assert.equal(reason, buffered ? "bucket" : "streamed", name);
     }
   });
 
   test("of a WebSocket passes in both directions, as text and as bytes", async () => {
-    const url = `${gate.origin.replace("http", "ws")}/ws?close=4001`;
+    const url = `${gateway.origin.replace("http", "ws")}/ws?close=4001`;
     const socket = new WebSocket(url, ["another", "jeffrey-test"], { headers: { cookie: "a=1; jeffrey_subject=AAAAAAAAAAAAAAAAAAAAAA" } });
     await once(socket, "open");
     assert.equal(socket.protocol, "jeffrey-test");
@@ -241,13 +241,13 @@ describe("a small body", { timeout: PATIENCE_MS }, () => {
     const [data, isBinary] = await echoed;
     assert.deepEqual([data.toString(), isBinary], ["Je suis là ☀", false]);
     const [code, reason] = await closed;
-    assert.deepEqual([code, reason.toString()], [4001, "as asked"]);
-    const seen = gate.legacy.requests.at(-1);
-    const got = new Map(seen?.headers.map(([name, value]) => [name.toLowerCase(), value]));
-    assert.equal(seen?.url, "/ws?close=4001");
-    assert.deepEqual([got.get("cookie"), got.get("via")], ["a=1", "1.1 jeffrey-edge"]);
+    assert.deepEqual([code, reason.toString()], [4001, "close requested"]);
+    const legacyRequest = gateway.legacy.requests.at(-1);
+    const legacyHeaders = new Map(legacyRequest?.headers.map(([name, value]) => [name.toLowerCase(), value]));
+    assert.equal(legacyRequest?.url, "/ws?close=4001");
+    assert.deepEqual([legacyHeaders.get("cookie"), legacyHeaders.get("via")], ["a=1", "1.1 jeffrey-edge"]);
 
-    const binary = new WebSocket(`${gate.origin.replace("http", "ws")}/ws`);
+    const binary = new WebSocket(`${gateway.origin.replace("http", "ws")}/ws`);
     await once(binary, "open");
     for (const bytes of [Buffer.of(), Buffer.of(0, 255, 10, 13), pattern(300_000)]) {
       const message = once(binary, "message");
@@ -262,47 +262,47 @@ describe("a small body", { timeout: PATIENCE_MS }, () => {
 
   test("a WebSocket that the legacy system refuses gets the legacy system's status", async () => {
     for (const path of ["/health", "/predict", "/no/such"]) {
-      const refused = async (/** @type {string} */ origin) => {
+      const refusedStatus = async (/** @type {string} */ origin) => {
         const socket = new WebSocket(origin.replace("http", "ws") + path);
         socket.on("error", () => {});
         const [, response] = await once(socket, "unexpected-response");
         response.destroy();
         return response.statusCode;
       };
-      assert.equal(await refused(gate.origin), await refused(gate.legacy.origin), path);
+      assert.equal(await refusedStatus(gateway.origin), await refusedStatus(gateway.legacy.origin), path);
     }
   });
 });
 
-describe("a body in parts", { timeout: PATIENCE_MS }, () => {
-  /** @type {import("../support/gateway.js").Gate} */
-  let gate;
+describe("a body in chunks", { timeout: TEST_TIMEOUT_MS }, () => {
+  /** @type {import("../support/gateway.js").Gateway} */
+  let gateway;
   before(() => {
-    gate = session.gates.parts;
+    gateway = session.gateways.parts;
   });
 
-  /** Opens a request, with `there` for its arrival at the legacy system and `answer` for the response. @param {string} method @param {string} path @param {Record<string, string>} [headers] */
-  function open(method, path, headers) {
-    const { hostname, port } = new URL(gate.origin);
+  /** Opens a request, with `arrival` for its arrival at the legacy system and `clientResponse` for the response. @param {string} method @param {string} path @param {Record<string, string>} [headers] */
+  function openRequest(method, path, headers) {
+    const { hostname, port } = new URL(gateway.origin);
     /** @type {Promise<[IncomingMessage, import("node:http").ServerResponse]>} */
-    const there = new Promise((resolve) => (reached = (...pair) => resolve(pair)));
-    const asking = request({ hostname, port, method, path, headers, agent: false });
-    return { asking, there, answer: once(asking, "response") };
+    const arrival = new Promise((resolve) => (handleRequest = (...pair) => resolve(pair)));
+    const clientRequest = request({ hostname, port, method, path, headers, agent: false });
+    return { clientRequest, arrival, clientResponse: once(clientRequest, "response") };
   }
 
   for (const [method, path] of [["GET", "/forwarded"], ["POST", "/predict"]]) {
-    test(`is downloaded part by part, ${method} ${path}`, async () => {
-      const { asking, there, answer } = open(method, path, method === "POST" ? { "content-type": JSON_TYPE } : {});
-      asking.end(method === "POST" ? '{"text":"a","user_id":"u-1"}' : undefined);
-      const [, response] = await there;
-      // Each step waits for the step before: with a gateway that held a part back, the test would not end.
+    test(`is downloaded chunk by chunk, ${method} ${path}`, async () => {
+      const { clientRequest, arrival, clientResponse } = openRequest(method, path, method === "POST" ? { "content-type": JSON_TYPE } : {});
+      clientRequest.end(method === "POST" ? '{"text":"a","user_id":"u-1"}' : undefined);
+      const [, response] = await arrival;
+      // Each step waits for the step before: with a gateway that buffered a chunk, the test would not end.
       response.writeHead(200, { "content-type": "text/event-stream" }).flushHeaders();
-      const [received] = await answer;
+      const [received] = await clientResponse;
       assert.deepEqual([received.statusCode, received.headers["content-type"]], [200, "text/event-stream"]);
-      for (const part of ["data: one\n\n", "data: two\n\n", "data: three\n\n"]) {
+      for (const chunk of ["data: one\n\n", "data: two\n\n", "data: three\n\n"]) {
         const arrived = once(received, "data");
-        response.write(part);
-        assert.equal(String((await arrived)[0]), part);
+        response.write(chunk);
+        assert.equal(String((await arrived)[0]), chunk);
       }
       const ended = once(received, "end");
       response.end();
@@ -311,34 +311,34 @@ describe("a body in parts", { timeout: PATIENCE_MS }, () => {
   }
 
   test("of a classify response without a length is read only up to a limit", async (context) => {
-    const part = pattern(1024 * 1024);
-    reached = async (incoming, response) => {
+    const chunk = pattern(1024 * 1024);
+    handleRequest = async (incoming, response) => {
       incoming.resume();
       response.writeHead(200, { "content-type": JSON_TYPE });
-      for (let left = LARGE; left > 0; left -= part.length) if (!response.write(part)) await once(response, "drain");
+      for (let remaining = LARGE; remaining > 0; remaining -= chunk.length) if (!response.write(chunk)) await once(response, "drain");
       response.end();
     };
-    const { result, bytes } = await growth(session, () => received(gate.origin, "POST", "/predict"));
+    const { result, bytes } = await measureGrowth(session, () => fetchDigest(gateway.origin, "POST", "/predict"));
     assert.equal(result.body_bytes, LARGE);
-    await until(() => gate.events().some(({ unread_reason }) => unread_reason === "too_large"), () => JSON.stringify(gate.events()));
+    await waitFor(() => gateway.events().some(({ unreadable_response_reason }) => unreadable_response_reason === "too_large"), () => JSON.stringify(gateway.events()));
     context.diagnostic(`workerd grew by ${(bytes / 2 ** 20).toFixed(1)} MiB`);
     assert.ok(bytes < GROWTH_MAX, `workerd grew by ${bytes} bytes`);
   });
 
   for (const [method, path] of [["PUT", "/forwarded"], ["POST", "/predict"]]) {
-    test(`is uploaded part by part, ${method} ${path}`, async () => {
-      const { asking, there, answer } = open(method, path, { "content-type": JSON_TYPE });
-      asking.flushHeaders();
-      const [incoming, response] = await there;
-      for (const part of ['{"text":', '"in parts"', "}"]) {
+    test(`is uploaded chunk by chunk, ${method} ${path}`, async () => {
+      const { clientRequest, arrival, clientResponse } = openRequest(method, path, { "content-type": JSON_TYPE });
+      clientRequest.flushHeaders();
+      const [incoming, response] = await arrival;
+      for (const chunk of ['{"text":', '"in parts"', "}"]) {
         const arrived = once(incoming, "data");
-        asking.write(part);
-        assert.equal(String((await arrived)[0]), part);
+        clientRequest.write(chunk);
+        assert.equal(String((await arrived)[0]), chunk);
       }
-      asking.end();
+      clientRequest.end();
       await once(incoming, "end");
       response.end("{}");
-      const [received] = await answer;
+      const [received] = await clientResponse;
       received.resume();
       await once(received, "end");
       assert.equal(received.statusCode, 200);
@@ -346,17 +346,17 @@ describe("a body in parts", { timeout: PATIENCE_MS }, () => {
   }
 
   test("is cancelled at the legacy system after the client has left", async () => {
-    const { asking, there, answer } = open("GET", "/forwarded");
-    asking.on("error", () => {});
-    asking.end();
-    const [, response] = await there;
+    const { clientRequest, arrival, clientResponse } = openRequest("GET", "/forwarded");
+    clientRequest.on("error", () => {});
+    clientRequest.end();
+    const [, response] = await arrival;
     let closed = false;
     response.once("close", () => (closed = true));
     response.write("first");
-    await answer;
-    asking.destroy();
+    await clientResponse;
+    clientRequest.destroy();
     // The proxy of `wrangler dev` notices that its client has left only when it sends data.
-    await until(() => {
+    await waitFor(() => {
       response.write("more");
       return closed;
     });
@@ -364,15 +364,15 @@ describe("a body in parts", { timeout: PATIENCE_MS }, () => {
   });
 
   test("a WebSocket closed by its client is closed at the legacy system, with the same code and reason", async () => {
-    const sockets = new WebSocketServer({ server: old });
-    const there = once(sockets, "connection");
-    const socket = new WebSocket(gate.origin.replace("http", "ws"));
-    const [peer] = await there;
+    const socketServer = new WebSocketServer({ server: legacy });
+    const connection = once(socketServer, "connection");
+    const socket = new WebSocket(gateway.origin.replace("http", "ws"));
+    const [peer] = await connection;
     await once(socket, "open");
     const ended = once(peer, "close");
     socket.close(4002, "mine");
     const [code, reason] = await ended;
     assert.deepEqual([code, reason.toString()], [4002, "mine"]);
-    sockets.close();
+    socketServer.close();
   });
 });

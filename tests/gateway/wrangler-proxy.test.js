@@ -13,7 +13,7 @@ import "../../scripts/wrangler-proxy.js";
 const SECRET = "the test";
 
 /** @type {Miniflare} */
-let front;
+let proxy;
 /** @type {URL} */
 let origin;
 /** @type {import("node:http").Server[]} */
@@ -21,7 +21,7 @@ const servers = [];
 
 before(async () => {
   const path = join(ROOT, "node_modules/wrangler/wrangler-dist/ProxyWorker.js");
-  front = new Miniflare({
+  proxy = new Miniflare({
     modules: [{ type: "ESModule", path: "ProxyWorker.js", contents: fs.readFileSync(path, "utf8") }],
     compatibilityDate: "2023-12-18",
     compatibilityFlags: ["nodejs_compat"],
@@ -29,77 +29,77 @@ before(async () => {
     serviceBindings: { PROXY_CONTROLLER: () => new Response(null, { status: 204 }) },
     bindings: { PROXY_CONTROLLER_AUTH_SECRET: SECRET },
   });
-  origin = await front.ready;
+  origin = await proxy.ready;
 });
 after(async () => {
-  await front?.dispose();
+  await proxy?.dispose();
   for (const server of servers) server.closeAllConnections();
   for (const server of servers) server.close();
 });
 
-/** Starts a server behind the proxy that closes the connection of its first `losses` requests. @param {number} losses @param {Promise<unknown>} [wait] before it closes or responds */
-async function worker(losses, wait = Promise.resolve()) {
+/** Starts a server behind the proxy that closes the connection of its first `lostCount` requests. @param {number} lostCount @param {Promise<unknown>} [wait] before it closes or responds */
+async function startWorker(lostCount, wait = Promise.resolve()) {
   /** @type {string[]} */
-  const asked = [];
+  const requests = [];
   const server = createServer(async (request, response) => {
     const chunks = [];
     for await (const chunk of request) chunks.push(chunk);
     const body = Buffer.concat(chunks).toString();
-    asked.push(`${request.method} ${request.url} ${body.length > 100 ? body.length : body}`);
+    requests.push(`${request.method} ${request.url} ${body.length > 100 ? body.length : body}`);
     await wait;
-    if (asked.length <= losses) return request.socket.destroy();
+    if (requests.length <= lostCount) return request.socket.destroy();
     response.end(`answered: ${body}`);
   }).listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = /** @type {import("node:net").AddressInfo} */ (server.address());
   servers.push(server);
-  await play(port);
-  return asked;
+  await setUserWorker(port);
+  return requests;
 }
 
 /** Sets the Worker behind the proxy, as wrangler does. @param {number} port */
-async function play(port) {
+async function setUserWorker(port) {
   const userWorkerUrl = { protocol: "http:", hostname: "127.0.0.1", port: String(port) };
   const cf = { hostMetadata: { type: "play", proxyData: { userWorkerUrl, headers: {} } } };
-  await front.dispatchFetch("http://dummy/cdn-cgi/ProxyWorker/play", { headers: { Authorization: SECRET }, cf: /** @type {any} */ (cf) });
+  await proxy.dispatchFetch("http://dummy/cdn-cgi/ProxyWorker/play", { headers: { Authorization: SECRET }, cf: /** @type {any} */ (cf) });
 }
 
 /** @param {string} path @param {RequestInit} [init] */
-async function ask(path, init) {
+async function send(path, init) {
   const response = await fetch(new URL(path, origin), init);
   return [response.status, (await response.text()).slice(0, 40)];
 }
 
 test("a lost request is sent again without waiting for another request", { timeout: 60_000 }, async () => {
-  const asked = await worker(1);
-  assert.deepEqual(await ask("/path"), [200, "answered: "]);
-  assert.deepEqual(asked, ["GET /path ", "GET /path "]);
+  const requests = await startWorker(1);
+  assert.deepEqual(await send("/path"), [200, "answered: "]);
+  assert.deepEqual(requests, ["GET /path ", "GET /path "]);
 });
 
 test("a short body is sent again whole after each of three lost connections", { timeout: 60_000 }, async () => {
-  const asked = await worker(3);
-  assert.deepEqual(await ask("/", { method: "POST", body: "a short body" }), [200, "answered: a short body"]);
-  assert.deepEqual(asked, Array(4).fill("POST / a short body"));
+  const requests = await startWorker(3);
+  assert.deepEqual(await send("/", { method: "POST", body: "a short body" }), [200, "answered: a short body"]);
+  assert.deepEqual(requests, Array(4).fill("POST / a short body"));
 });
 
 test("a long body, a request lost eleven times and a POST to a replaced Worker get 503", { timeout: 60_000 }, async () => {
   const restarted = "Your worker restarted mid-request. Pleas";
   const body = "x".repeat(65_537);
-  const long = await worker(1);
-  assert.deepEqual(await ask("/path", { method: "POST", body }), [503, restarted]);
-  assert.deepEqual(long, ["POST /path 65537"]);
+  const longRequests = await startWorker(1);
+  assert.deepEqual(await send("/path", { method: "POST", body }), [503, restarted]);
+  assert.deepEqual(longRequests, ["POST /path 65537"]);
 
-  const gone = await worker(1_000);
-  assert.deepEqual(await ask("/path", { method: "POST", body: "short" }), [503, restarted]);
-  assert.equal(gone.length, 11);
+  const lostRequests = await startWorker(1_000);
+  assert.deepEqual(await send("/path", { method: "POST", body: "short" }), [503, restarted]);
+  assert.equal(lostRequests.length, 11);
 
   /** @type {(value?: unknown) => void} */
-  let lose = () => {};
-  const first = await worker(2, new Promise((resolve) => (lose = resolve)));
-  const answers = [ask("/path", { method: "POST", body: "short" }), ask("/path")];
-  while (first.length < 2) await new Promise((resolve) => setTimeout(resolve, 10));
-  const second = await worker(0);
-  lose();
-  assert.deepEqual(await Promise.all(answers), [[503, restarted], [200, "answered: "]]);
-  assert.deepEqual(second, ["GET /path "], "what changes nothing is asked of the new one");
+  let loseConnections = () => {};
+  const firstRequests = await startWorker(2, new Promise((resolve) => (loseConnections = resolve)));
+  const responses = [send("/path", { method: "POST", body: "short" }), send("/path")];
+  while (firstRequests.length < 2) await new Promise((resolve) => setTimeout(resolve, 10));
+  const secondRequests = await startWorker(0);
+  loseConnections();
+  assert.deepEqual(await Promise.all(responses), [[503, restarted], [200, "answered: "]]);
+  assert.deepEqual(secondRequests, ["GET /path "], "only the GET request is sent again to the new Worker");
 });

@@ -16,8 +16,8 @@ function deploy(args, vars = "LEGACY_ORIGIN=https://old.example\nLOG_TEXT_PREVIE
   const file = join(folder, "x.vars");
   writeFileSync(file, vars);
   const env = { ...process.env, CLOUDFLARE_API_TOKEN: "", WRANGLER_SEND_METRICS: "false", NO_COLOR: "1" };
-  const done = spawnSync(process.execPath, ["deploy/run.js", "--build", "build", "--vars", file, ...args], { cwd: ROOT, encoding: "utf8", env });
-  return { code: done.status, stdout: done.stdout, stderr: done.stderr };
+  const result = spawnSync(process.execPath, ["deploy/run.js", "--build", "build", "--vars", file, ...args], { cwd: ROOT, encoding: "utf8", env });
+  return { code: result.status, stdout: result.stdout, stderr: result.stderr };
 }
 
 test("a dry run builds both workers for their environment, the model worker first, and uploads nothing", { timeout: 120_000 }, () => {
@@ -41,9 +41,9 @@ test("a dry run builds both workers for their environment, the model worker firs
   assert.match(toml, /^RELEASE = "e1-small"$/m);
   // No worker and no queue of staging has a production name.
   assert.doesNotMatch(toml, /= "jeffrey-(gateway|model|events|events-dead)"/);
-  const next = deploy(["--env", "staging", "--suffix", "e2", "--dry-run"], "LEGACY_SERVICE=jeffrey-gateway-staging-e1\n");
-  assert.equal(next.code, 0, next.stderr);
-  for (const binding of [/LEGACY \(jeffrey-gateway-staging-e1\)/, /MODEL \(jeffrey-model-staging-e2\)/]) assert.match(next.stdout, binding);
+  const suffixed = deploy(["--env", "staging", "--suffix", "e2", "--dry-run"], "LEGACY_SERVICE=jeffrey-gateway-staging-e1\n");
+  assert.equal(suffixed.code, 0, suffixed.stderr);
+  for (const binding of [/LEGACY \(jeffrey-gateway-staging-e1\)/, /MODEL \(jeffrey-model-staging-e2\)/]) assert.match(suffixed.stdout, binding);
   const production = deploy(["--env", "production", "--dry-run"], "LEGACY_ORIGIN=https://old.example\nRELEASE=e2\n");
   assert.equal(production.code, 0, production.stderr);
   assert.match(production.stdout, /^4\. model worker jeffrey-model \(dry run\)$/m);
@@ -56,15 +56,15 @@ test("a wrong flag or variable is refused before any step, with a message that n
     [[], undefined, /^--env is not given: staging or production$/m],
     [["--env", "staging"], undefined, /^CLOUDFLARE_API_TOKEN is not set/m],
     [["--env", "staging", "--dry-run"], "LOG_TEXT_PREVIEW=on\n", /has no LEGACY_ORIGIN/],
-    [["--env", "staging", "--dry-run"], "LEGACY_ORIGIN=https://x.example\nJEFFREY_KEY=abc\n", /has JEFFREY_KEY: a secret is set with `wrangler secret put`/],
+    [["--env", "staging", "--dry-run"], "LEGACY_ORIGIN=https://x.example\nJEFFREY_SIGNING_KEY=abc\n", /has JEFFREY_SIGNING_KEY: a secret is set with `wrangler secret put`/],
     [["--env", "staging", "--dry-run"], "# words\nlegacy = x\n", /line 2 is not NAME=value/],
     [["--env", "staging", "--dry-run", "--build", "build/none"], undefined, /^build\/none\/gateway\/index\.js is missing: make PROFILE=edge workers$/m],
     [["--environment", "staging"], undefined, /--environment/],
     [["--env", "staging", "--dry-run", "--suffix", "E2!"], undefined, /^--suffix of E2! is not up to 20/m],
   ])) {
-    const refused = deploy(args, vars);
-    assert.deepEqual([refused.code, refused.stdout], [2, ""], args.join(" "));
-    assert.match(refused.stderr, expected);
-    assert.ok(!refused.stderr.includes("abc"));
+    const result = deploy(args, vars);
+    assert.deepEqual([result.code, result.stdout], [2, ""], args.join(" "));
+    assert.match(result.stderr, expected);
+    assert.ok(!result.stderr.includes("abc"));
   }
 });

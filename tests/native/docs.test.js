@@ -8,13 +8,13 @@ import { test } from "node:test";
 
 const BINARY = "target/debug/jeffrey";
 /** Pages whose commands ran at an earlier commit, with the flags of that commit. */
-const RESULTS = ["docs/proof.md", "docs/soak.md"];
+const RESULT_PAGES = ["docs/proof.md", "docs/soak.md"];
 
 const pages = execFileSync("git", ["ls-files", "*.md"], { encoding: "utf8" }).trim().split("\n").filter((path) => !path.startsWith("training/read/"));
-const read = (/** @type {string} */ path) => readFileSync(path, "utf8");
+const readPage = (/** @type {string} */ path) => readFileSync(path, "utf8");
 
 /** The anchors that GitHub gives the headings of a page. @param {string} text */
-function anchors(text) {
+function headingAnchors(text) {
   const headings = [...text.matchAll(/^#{1,6} (.+)$/gm)].map(([, title]) => title);
   return headings.map((title) => title.toLowerCase().replace(/[^\p{L}\p{N} _-]/gu, "").replaceAll(" ", "-"));
 }
@@ -26,22 +26,22 @@ function codeLines(text) {
 }
 
 /** The arguments of each `jeffrey` in a shell line, up to a pipe, a redirection or a comment. @param {string} line */
-function jeffreyCalls(line) {
-  const calls = [...line.matchAll(/(?:^|[|;&] *)(?:target\/(?:release|debug)\/)?jeffrey ([^|;&<>#]*)/g)];
-  return calls.map(([, rest]) => [...rest.matchAll(/"[^"]*"|'[^']*'|\S+/g)].map(([word]) => word.replace(/^["']|["']$/g, "")));
+function jeffreyCommands(line) {
+  const commands = [...line.matchAll(/(?:^|[|;&] *)(?:target\/(?:release|debug)\/)?jeffrey ([^|;&<>#]*)/g)];
+  return commands.map(([, argumentText]) => [...argumentText.matchAll(/"[^"]*"|'[^']*'|\S+/g)].map(([argument]) => argument.replace(/^["']|["']$/g, "")));
 }
 
 test("every relative link of a page leads to a file, and its anchor to a heading", () => {
   /** @type {string[]} */
   const broken = [];
   for (const page of pages) {
-    const text = read(page).replace(/^```[\s\S]*?^```/gm, "").replace(/`[^`\n]*`/g, "");
+    const text = readPage(page).replace(/^```[\s\S]*?^```/gm, "").replace(/`[^`\n]*`/g, "");
     for (const [, link] of text.matchAll(/\]\(([^)\s]+)\)/g)) {
       if (/^[a-z]+:/.test(link)) continue;
       const [path, anchor] = link.split("#");
       const file = path ? normalize(join(dirname(page), path)) : page;
       if (!existsSync(file)) broken.push(`${page}: ${link}`);
-      else if (anchor && file.endsWith(".md") && !anchors(read(file)).includes(anchor)) broken.push(`${page}: ${link} (no such heading)`);
+      else if (anchor && file.endsWith(".md") && !headingAnchors(readPage(file)).includes(anchor)) broken.push(`${page}: ${link} (no such heading)`);
     }
   }
   assert.deepEqual(broken, []);
@@ -49,12 +49,12 @@ test("every relative link of a page leads to a file, and its anchor to a heading
 
 test("every command and flag of `jeffrey` on a page exists", () => {
   let count = 0;
-  for (const page of pages.filter((path) => !RESULTS.includes(path))) {
-    for (const line of codeLines(read(page))) {
-      for (const args of jeffreyCalls(line)) {
+  for (const page of pages.filter((path) => !RESULT_PAGES.includes(path))) {
+    for (const line of codeLines(readPage(page))) {
+      for (const args of jeffreyCommands(line)) {
         count += 1;
         // With `--help` the binary runs no command, but still refuses unknown commands and flags.
-        const { status, stderr } = spawnSync(BINARY, [...args.filter((word) => word !== "--help"), "--help"], { encoding: "utf8", input: "" });
+        const { status, stderr } = spawnSync(BINARY, [...args.filter((argument) => argument !== "--help"), "--help"], { encoding: "utf8", input: "" });
         assert.equal(status, 0, `${page}: ${line}\n${stderr}`);
       }
     }
@@ -63,12 +63,12 @@ test("every command and flag of `jeffrey` on a page exists", () => {
 });
 
 test("every target of `make` on a page exists", () => {
-  const targets = new Set([...read("Makefile").matchAll(/^([a-z][\w-]*):/gm)].map(([, name]) => name));
-  for (const page of pages.filter((path) => !RESULTS.includes(path))) {
-    for (const line of codeLines(read(page))) {
-      const words = /^make ([^#|;&]*)/.exec(line)?.[1].trim().split(/\s+/) ?? [];
-      for (const word of words.filter((word) => word !== "" && !/[=-]/.test(word[0] ?? "") && !word.includes("="))) {
-        assert.ok(targets.has(word), `${page}: make ${word}`);
+  const targets = new Set([...readPage("Makefile").matchAll(/^([a-z][\w-]*):/gm)].map(([, name]) => name));
+  for (const page of pages.filter((path) => !RESULT_PAGES.includes(path))) {
+    for (const line of codeLines(readPage(page))) {
+      const makeArguments = /^make ([^#|;&]*)/.exec(line)?.[1].trim().split(/\s+/) ?? [];
+      for (const target of makeArguments.filter((argument) => argument !== "" && !/[=-]/.test(argument[0] ?? "") && !argument.includes("="))) {
+        assert.ok(targets.has(target), `${page}: make ${target}`);
       }
     }
   }

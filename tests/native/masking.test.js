@@ -12,14 +12,14 @@ import { before, test } from "node:test";
 
 /** @typedef {{kind: string, start: number, end: number}} Span */
 /** @typedef {{text: string, spans: Span[], kind: string | null}} Line */
-/** @typedef {{recall: number, low: number, precision: number, held: number, found: number}} Figures */
+/** @typedef {{recall: number, recallLow: number, precision: number, spans: number, matches: number}} KindMetrics */
 
 const BINARY = process.env.JEFFREY ?? "target/debug/jeffrey";
 const PYTHON = process.env.PYTHON ?? "tests/.venv/bin/python";
-const WRITTEN = "tests/data/masking/written.txt";
-const HARMLESS = "tests/data/masking/harmless.txt";
+const WRITTEN_FILE = "tests/data/masking/written.txt";
+const HARMLESS_FILE = "tests/data/masking/harmless.txt";
 const KINDS = "address card crypto email handle iban ip ipv6 mac nino nir phone secret siren siret ssn url vat".split(" ");
-const A_KIND = 2_000;
+const LINES_PER_KIND = 2_000;
 
 /** @type {Line[]} */
 let written = [];
@@ -27,65 +27,65 @@ let written = [];
 let generated = [];
 
 before(() => {
-  written = [...marked(WRITTEN), ...marked(HARMLESS)];
-  const output = python(["tests/masking/generate.py", String(A_KIND)], "");
-  assert.ok(output, `${PYTHON}: Faker is not there`);
+  written = [...readMarkedLines(WRITTEN_FILE), ...readMarkedLines(HARMLESS_FILE)];
+  const output = runPython(["tests/masking/generate.py", String(LINES_PER_KIND)], "");
+  assert.ok(output, `${PYTHON}: Faker is not installed`);
   generated = output.trim().split("\n").map((line) => ({ kind: null, ...JSON.parse(line) }));
 });
 
-test("the sets have their least number of lines of each kind and of harmless lines", () => {
+test("the sets have the minimum number of lines of each kind and of harmless lines", () => {
   const harmless = written.filter((line) => line.spans.length === 0);
   assert.ok(new Set(harmless.map((line) => line.text)).size >= 600, `${harmless.length} harmless lines`);
   for (const kind of KINDS) {
     const lines = new Set(written.filter((line) => line.kind === kind).map((line) => line.text));
     assert.ok(lines.size >= 30, `${lines.size} written lines of ${kind}`);
-    assert.ok(generated.filter((line) => line.spans[0]?.kind === kind).length >= A_KIND, kind);
+    assert.ok(generated.filter((line) => line.spans[0]?.kind === kind).length >= LINES_PER_KIND, kind);
   }
 });
 
-test("in the written lines every span is found, and each kind keeps its bar on precision", () => {
-  const figures = compare(written, ours(written), true);
-  show("written", figures);
+test("in the written lines every span is found, and each kind reaches its minimum precision", () => {
+  const metrics = measure(written, detectSpans(written), true);
+  printMetrics("written", metrics);
   for (const kind of KINDS) {
-    const { recall, precision } = at(figures, kind);
+    const { recall, precision } = metricsOf(metrics, kind);
     assert.equal(recall, 1, kind);
     assert.ok(precision >= (kind === "address" ? 0.95 : 0.99), `${kind}: precision ${precision}`);
   }
 });
 
-test("in the generated lines each kind keeps its bars on recall and precision", () => {
-  const figures = compare(generated, ours(generated), true);
-  show("generated", figures);
+test("in the generated lines each kind reaches its minimum recall and precision", () => {
+  const metrics = measure(generated, detectSpans(generated), true);
+  printMetrics("generated", metrics);
   for (const kind of KINDS) {
     const [recallMin, precisionMin] = kind === "address" ? [0.8, 0.95] : [0.99, 0.99];
-    const { low, precision } = at(figures, kind);
-    assert.ok(low >= recallMin, `${kind}: recall's lower bound ${low}`);
+    const { recallLow, precision } = metricsOf(metrics, kind);
+    assert.ok(recallLow >= recallMin, `${kind}: recall's lower bound ${recallLow}`);
     assert.ok(precision >= precisionMin, `${kind}: precision ${precision}`);
   }
 });
 
 test("recall and precision of no kind are below presidio's pattern recognisers", (context) => {
-  for (const [name, lines] of /** @type {const} */ ([["written", written], ["generated", generated]])) {
-    const answers = python(["tests/masking/presidio.py"], quoted(lines));
-    if (answers === null) {
+  for (const [setName, lines] of /** @type {const} */ ([["written", written], ["generated", generated]])) {
+    const output = runPython(["tests/masking/presidio.py"], toJsonLines(lines));
+    if (output === null) {
       console.log("skipped: presidio");
       return context.skip("presidio is not installed");
     }
-    const peer = compare(lines, answers.trim().split("\n").map((line) => JSON.parse(line)), false);
-    show(`presidio, ${name}`, peer);
-    const figures = compare(lines, ours(lines), true);
-    for (const [kind, theirs] of peer) {
-      const { recall, precision } = at(figures, kind);
-      assert.ok(recall >= theirs.recall, `${name} ${kind}: recall ${recall} against ${theirs.recall}`);
-      assert.ok(precision >= theirs.precision, `${name} ${kind}: precision ${precision} against ${theirs.precision}`);
+    const presidio = measure(lines, output.trim().split("\n").map((line) => JSON.parse(line)), false);
+    printMetrics(`presidio, ${setName}`, presidio);
+    const metrics = measure(lines, detectSpans(lines), true);
+    for (const [kind, baseline] of presidio) {
+      const { recall, precision } = metricsOf(metrics, kind);
+      assert.ok(recall >= baseline.recall, `${setName} ${kind}: recall ${recall} against ${baseline.recall}`);
+      assert.ok(precision >= baseline.precision, `${setName} ${kind}: precision ${precision} against ${baseline.precision}`);
     }
   }
 });
 
 test("a masked line has a placeholder for each match, and masking it again changes nothing", () => {
   const lines = [...written, ...generated];
-  const once = run(quoted(lines));
-  const twice = run(quoted(once.map(({ masked }) => ({ text: masked }))));
+  const once = runMask(toJsonLines(lines));
+  const twice = runMask(toJsonLines(once.map(({ masked }) => ({ text: masked }))));
   for (const [index, { masked, found }] of once.entries()) {
     assert.equal(twice[index]?.masked, masked);
     const bytes = Buffer.from(lines[index]?.text ?? "");
@@ -101,7 +101,7 @@ test("a masked line has a placeholder for each match, and masking it again chang
 
 /** Reads a file of marked lines: `⟦…⟧` is a span of the kind in the heading above, `\n` a line break, `\u00a0`
  * a character. `¬` is removed; it keeps scanners for leaked keys from reporting the file. @param {string} path */
-function marked(path) {
+function readMarkedLines(path) {
   /** @type {Line[]} */
   const lines = [];
   /** @type {string | null} */
@@ -123,23 +123,23 @@ function marked(path) {
 }
 
 /** @param {{text: string}[]} lines */
-function quoted(lines) {
+function toJsonLines(lines) {
   return lines.map((line) => `${JSON.stringify(line.text)}\n`).join("");
 }
 
 /** @param {string} input @returns {{masked: string, found: Span[]}[]} */
-function run(input) {
-  const output = execFileSync(BINARY, ["mask", "--json", "--json-strings", "-"], { input, maxBuffer: 1 << 28, encoding: "utf8" });
+function runMask(input) {
+  const output = execFileSync(BINARY, ["mask", "--json", "--lines-are-json-strings", "-"], { input, maxBuffer: 1 << 28, encoding: "utf8" });
   return output.trim().split("\n").map((line) => JSON.parse(line));
 }
 
 /** @param {Line[]} lines */
-function ours(lines) {
-  return run(quoted(lines)).map((answer) => answer.found);
+function detectSpans(lines) {
+  return runMask(toJsonLines(lines)).map((line) => line.found);
 }
 
 /** Returns the output of a script; null if Python or one of its packages is not installed. @param {string[]} args @param {string} input */
-function python(args, input) {
+function runPython(args, input) {
   if (!existsSync(PYTHON)) return null;
   const { status, stdout, stderr } = spawnSync(PYTHON, args, { input, maxBuffer: 1 << 28, encoding: "utf8" });
   if (status === 3) return null;
@@ -147,68 +147,68 @@ function python(args, input) {
   return stdout;
 }
 
-/** Returns the figures of each kind with a match; `whole` requires that matches cover a span. @param {Line[]} lines @param {Span[][]} answers @param {boolean} whole */
-function compare(lines, answers, whole) {
-  assert.equal(answers.length, lines.length);
-  /** @type {Map<string, {held: number, hits: number, found: number, right: number}>} */
-  const counts = new Map();
-  const count = (/** @type {string} */ kind) => {
-    const known = counts.get(kind) ?? { held: 0, hits: 0, found: 0, right: 0 };
-    counts.set(kind, known);
-    return known;
+/** Returns metrics per matched kind; `wholeSpans`: matches must cover a span. @param {Line[]} lines @param {Span[][]} detected @param {boolean} wholeSpans */
+function measure(lines, detected, wholeSpans) {
+  assert.equal(detected.length, lines.length);
+  /** @type {Map<string, {spans: number, recalled: number, matches: number, right: number}>} */
+  const countsByKind = new Map();
+  const countsOf = (/** @type {string} */ kind) => {
+    const counts = countsByKind.get(kind) ?? { spans: 0, recalled: 0, matches: 0, right: 0 };
+    countsByKind.set(kind, counts);
+    return counts;
   };
   for (const [index, { spans }] of lines.entries()) {
-    const found = answers[index] ?? [];
+    const matches = detected[index] ?? [];
     for (const span of spans) {
-      const own = found.some((match) => match.kind === span.kind && shared(match, span) > 0);
-      const share = covered(span, found) / (span.end - span.start);
-      count(span.kind).held += 1;
-      count(span.kind).hits += Number(own && (!whole || share >= (span.kind === "address" ? 0.5 : 1)));
+      const overlaps = matches.some((match) => match.kind === span.kind && overlap(match, span) > 0);
+      const coverage = coveredBytes(span, matches) / (span.end - span.start);
+      countsOf(span.kind).spans += 1;
+      countsOf(span.kind).recalled += Number(overlaps && (!wholeSpans || coverage >= (span.kind === "address" ? 0.5 : 1)));
     }
-    for (const match of found) {
-      const right = spans.some((span) => span.kind === match.kind && 2 * shared(match, span) >= Math.max(match.end, span.end) - Math.min(match.start, span.start));
-      count(match.kind).found += 1;
-      count(match.kind).right += Number(right);
+    for (const match of matches) {
+      const right = spans.some((span) => span.kind === match.kind && 2 * overlap(match, span) >= Math.max(match.end, span.end) - Math.min(match.start, span.start));
+      countsOf(match.kind).matches += 1;
+      countsOf(match.kind).right += Number(right);
     }
   }
-  /** @type {Map<string, Figures>} */
-  const figures = new Map();
-  for (const [kind, { held, hits, found, right }] of [...counts].sort()) {
-    if (found > 0) figures.set(kind, { recall: hits / held, low: wilson(hits, held), precision: right / found, held, found });
+  /** @type {Map<string, KindMetrics>} */
+  const metrics = new Map();
+  for (const [kind, { spans, recalled, matches, right }] of [...countsByKind].sort()) {
+    if (matches > 0) metrics.set(kind, { recall: recalled / spans, recallLow: wilsonLower(recalled, spans), precision: right / matches, spans, matches });
   }
-  return figures;
+  return metrics;
 }
 
 /** @param {Span} a @param {Span} b */
-function shared(a, b) {
+function overlap(a, b) {
   return Math.max(0, Math.min(a.end, b.end) - Math.max(a.start, b.start));
 }
 
-/** Returns the number of bytes of a span that matches cover; the matches must not overlap. @param {Span} span @param {Span[]} found */
-function covered(span, found) {
-  return found.reduce((sum, match) => sum + shared(match, span), 0);
+/** Returns the number of bytes of a span that matches cover; the matches must not overlap. @param {Span} span @param {Span[]} matches */
+function coveredBytes(span, matches) {
+  return matches.reduce((sum, match) => sum + overlap(match, span), 0);
 }
 
-/** Returns the lower end of the two-sided 95 % interval of a proportion (Wilson 1927). @param {number} hits @param {number} of */
-function wilson(hits, of) {
+/** Returns the lower end of the two-sided 95 % interval of a proportion (Wilson 1927). @param {number} successes @param {number} trials */
+function wilsonLower(successes, trials) {
   const z = 1.959964;
-  const share = hits / of;
-  const middle = share + z ** 2 / (2 * of);
-  return (middle - z * Math.sqrt((share * (1 - share)) / of + z ** 2 / (4 * of ** 2))) / (1 + z ** 2 / of);
+  const proportion = successes / trials;
+  const middle = proportion + z ** 2 / (2 * trials);
+  return (middle - z * Math.sqrt((proportion * (1 - proportion)) / trials + z ** 2 / (4 * trials ** 2))) / (1 + z ** 2 / trials);
 }
 
-/** @param {Map<string, Figures>} figures @param {string} kind */
-function at(figures, kind) {
-  const found = figures.get(kind);
-  assert.ok(found, `${kind}: never found`);
-  return found;
+/** @param {Map<string, KindMetrics>} metrics @param {string} kind */
+function metricsOf(metrics, kind) {
+  const kindMetrics = metrics.get(kind);
+  assert.ok(kindMetrics, `${kind}: no match`);
+  return kindMetrics;
 }
 
-/** @param {string} name @param {Map<string, Figures>} figures */
-function show(name, figures) {
-  console.log(`# ${name}`);
-  for (const [kind, { recall, low, precision, held, found }] of figures) {
-    const cells = [kind.padEnd(8), `recall ${recall.toFixed(4)} of ${held}, at least ${low.toFixed(4)}`, `precision ${precision.toFixed(4)} of ${found}`];
+/** @param {string} setName @param {Map<string, KindMetrics>} metrics */
+function printMetrics(setName, metrics) {
+  console.log(`# ${setName}`);
+  for (const [kind, { recall, recallLow, precision, spans, matches }] of metrics) {
+    const cells = [kind.padEnd(8), `recall ${recall.toFixed(4)} of ${spans}, at least ${recallLow.toFixed(4)}`, `precision ${precision.toFixed(4)} of ${matches}`];
     console.log(`  ${cells.join("  ")}`);
   }
 }

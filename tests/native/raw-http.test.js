@@ -4,9 +4,9 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer } from "node:net";
 import { test } from "node:test";
-import { spoken } from "../support/raw-http.js";
+import { sendBytes } from "../support/raw-http.js";
 
-test("a connection that the server resets ends with an empty text and `reset` set", async () => {
+test("a connection that the server resets returns an empty text and `reset: true`", async () => {
   const server = createServer((socket) => {
     socket.on("error", () => {});
     socket.once("data", () => socket.resetAndDestroy());
@@ -15,7 +15,7 @@ test("a connection that the server resets ends with an empty text and `reset` se
   const { port } = /** @type {import("node:net").AddressInfo} */ (server.address());
   try {
     const bytes = `GET / HTTP/1.1\r\nX-A: ${"a".repeat(200_000)}\r\n\r\n`;
-    assert.deepEqual(await spoken(`http://127.0.0.1:${port}`, bytes), { text: "", reset: true });
+    assert.deepEqual(await sendBytes(`http://127.0.0.1:${port}`, bytes), { text: "", reset: true });
   } finally {
     server.close();
   }

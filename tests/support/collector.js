@@ -2,19 +2,19 @@
 
 import { createServer } from "node:http";
 
-/** One response; with `status` 0 the server does not respond. @typedef {{ status: number, headers?: Record<string, string>, body?: object }} Mood */
+/** One response; with `status` 0 the server does not respond. @typedef {{ status: number, headers?: Record<string, string>, body?: object }} StubResponse */
 
-/** @param {Mood[]} moods */
-export async function startCollector(moods) {
+/** @param {StubResponse[]} stubs */
+export async function startCollector(stubs) {
   /** @type {{ status: number, body: string, type: string | undefined }[]} */
-  const asked = [];
+  const requests = [];
   const server = createServer((request, response) => {
     let body = "";
     request.setEncoding("utf8").on("data", (chunk) => (body += chunk));
     request.on("end", () => {
-      const mood = moods.length > 1 ? moods.splice(0, 1)[0] : moods[0];
-      asked.push({ status: mood.status, body, type: request.headers["content-type"] });
-      if (mood.status) response.writeHead(mood.status, mood.headers).end(JSON.stringify(mood.body ?? {}));
+      const stub = stubs.length > 1 ? stubs.splice(0, 1)[0] : stubs[0];
+      requests.push({ status: stub.status, body, type: request.headers["content-type"] });
+      if (stub.status) response.writeHead(stub.status, stub.headers).end(JSON.stringify(stub.body ?? {}));
     });
   });
   await new Promise((resolve) => server.listen(0, "127.0.0.1", () => resolve(null)));
@@ -23,5 +23,5 @@ export async function startCollector(moods) {
     server.closeAllConnections();
     return new Promise((resolve) => server.close(resolve));
   };
-  return { url: `http://127.0.0.1:${port}/v1/logs`, asked, stop };
+  return { url: `http://127.0.0.1:${port}/v1/logs`, requests, stop };
 }

@@ -10,11 +10,11 @@ export default class extends Worker {
   async fetch(request) {
     const copy = request.clone();
     const { text = "" } = await copy.json().catch(() => ({}));
-    const order = /^fault:(\w+)(?::(\d+))?/.exec(text);
-    if (!order) return super.fetch(request);
-    const [, fault, number] = order;
+    const match = /^fault:(\w+)(?::(\d+))?/.exec(text);
+    if (!match) return super.fetch(request);
+    const [, fault, number] = match;
     if (fault === "trap") return super.fetch(new Request("http://model/v1/fault/panic", { method: "POST", body: "x" }));
-    if (fault === "throw") throw new Error("away");
+    if (fault === "throw") throw new Error("unreachable");
     if (fault === "refuse") return new Response("{}", { status: Number(number) });
     if (fault === "garble") return new Response("<html>");
     if (fault === "slow") {
@@ -25,16 +25,16 @@ export default class extends Worker {
       // Waits half of the time before the head and the other half before the body.
       const pause = () => new Promise((resolve) => setTimeout(resolve, Number(number) / 2));
       await pause();
-      const whole = await super.fetch(request);
+      const response = await super.fetch(request);
       const { readable, writable } = new TransformStream();
-      pause().then(() => whole.body.pipeTo(writable)).catch(() => {});
-      return new Response(readable, whole);
+      pause().then(() => response.body.pipeTo(writable)).catch(() => {});
+      return new Response(readable, response);
     }
-    const answer = await (await super.fetch(request)).json();
-    if (fault === "nan") answer.scores.joy = null;
-    if (fault === "regex") answer.route = "regex";
-    if (fault === "rule") answer.rule_applied = "tiebreak_anger_keyword_standard";
-    if (fault === "mismatch") answer.skipped = [{ route: "linear_head", reason: "dimension_mismatch" }];
-    return Response.json(answer);
+    const prediction = await (await super.fetch(request)).json();
+    if (fault === "nan") prediction.scores.joy = null;
+    if (fault === "regex") prediction.route = "regex";
+    if (fault === "rule") prediction.rule_applied = "tiebreak_anger_keyword_standard";
+    if (fault === "mismatch") prediction.skipped = [{ route: "linear_head", reason: "dimension_mismatch" }];
+    return Response.json(prediction);
   }
 }

@@ -8,24 +8,24 @@ import Worker from "./index.js";
 export * from "./index.js";
 
 /** Batches that will still throw. `wrangler dev` runs `fetch` and `queue` of a Worker in one isolate. */
-let throws = 0;
-let thrown = 0;
+let batchesToFail = 0;
+let failedMessages = 0;
 
 export default class extends Worker {
   async fetch(request) {
     const { pathname, searchParams } = new URL(request.url);
     if (pathname !== "/throws") return super.fetch(request);
-    if (searchParams.has("next")) throws = Number(searchParams.get("next"));
-    return Response.json({ thrown, left: throws });
+    if (searchParams.has("next")) batchesToFail = Number(searchParams.get("next"));
+    return Response.json({ thrown: failedMessages, left: batchesToFail });
   }
 
   async queue(batch) {
     // `ack` and `retry` do nothing here, so after the error the queue delivers all messages again.
-    const silent = { queue: batch.queue, messages: batch.messages.map((message) => ({ id: message.id, timestamp: message.timestamp, attempts: message.attempts, body: message.body, ack() {}, retry() {} })), ackAll() {}, retryAll() {} };
-    if (throws === 0) return super.queue(batch);
-    await super.queue(silent);
-    throws -= 1;
-    thrown += batch.messages.length;
-    throw new Error("away");
+    const batchWithoutAck = { queue: batch.queue, messages: batch.messages.map((message) => ({ id: message.id, timestamp: message.timestamp, attempts: message.attempts, body: message.body, ack() {}, retry() {} })), ackAll() {}, retryAll() {} };
+    if (batchesToFail === 0) return super.queue(batch);
+    await super.queue(batchWithoutAck);
+    batchesToFail -= 1;
+    failedMessages += batch.messages.length;
+    throw new Error("batch failed on purpose");
   }
 }

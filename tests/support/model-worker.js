@@ -4,10 +4,10 @@ import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { existsSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { front, startDoor } from "./host-router.js";
-import { ROOT, replaced, startWrangler } from "./wrangler.js";
+import { addHostRouter, startTcpProxy } from "./host-router.js";
+import { ROOT, applyReplacements, startWrangler } from "./wrangler.js";
 
-export { PATIENCE_MS, post, signal, until } from "./wrangler.js";
+export { TEST_TIMEOUT_MS, postJson, signal, waitFor } from "./wrangler.js";
 
 const CONFIG = "wrangler.model.toml";
 
@@ -28,48 +28,48 @@ export async function startModelWorker(variables = {}, { folder = ROOT } = {}) {
  * Starts several model workers in one session, each with its own origin; the first one has the session's origin.
  *
  * @template {string} Name
- * @param {Record<Name, { variables?: Record<string, string>, folder?: string }>} wanted by name, in lower case; `folder`: a
+ * @param {Record<Name, { variables?: Record<string, string>, folder?: string }>} specs by name, in lower case; `folder`: a
  *   copy by `copyWorker`
  */
-export async function startModelWorkers(wanted) {
+export async function startModelWorkers(specs) {
   const files = await mkdtemp(join(tmpdir(), "jeffrey-models-"));
   /** Clean-up at the end of the session. @type {(() => Promise<unknown>)[]} */
-  const ends = [() => rm(files, { recursive: true, force: true })];
-  const clean = () => Promise.all(ends.map((end) => end()));
+  const cleanups = [() => rm(files, { recursive: true, force: true })];
+  const cleanUp = () => Promise.all(cleanups.map((cleanup) => cleanup()));
   try {
     // Other tests cover the page.
     await mkdir(join(files, "www"));
-    const all = /** @type {[Name, { variables?: Record<string, string>, folder?: string }][]} */ (Object.entries(wanted));
+    const entries = /** @type {[Name, { variables?: Record<string, string>, folder?: string }][]} */ (Object.entries(specs));
     /** @type {import("./host-router.js").Routes} */
     const routes = {};
     const mains = [];
     const configs = [];
-    /** @type {(Awaited<ReturnType<typeof startDoor>> | null)[]} */
-    const doors = [];
-    for (const [at, [name, { variables = {}, folder = ROOT }]] of all.entries()) {
+    /** @type {(Awaited<ReturnType<typeof startTcpProxy>> | null)[]} */
+    const proxies = [];
+    for (const [index, [name, { variables = {}, folder = ROOT }]] of entries.entries()) {
       const toml = await readFile(join(folder, CONFIG), "utf8");
       const main = join(folder, /^main = "(.+)"$/m.exec(toml)?.[1] ?? "");
       const vars = Object.entries(variables).map(([name, value]) => `${name} = ${JSON.stringify(value)}\n`);
       const config = join(files, `${name}.toml`);
-      await writeFile(config, replaced(toml, [
+      await writeFile(config, applyReplacements(toml, [
         ['name = "jeffrey-model"', `name = "jeffrey-model-${name}"`],
         [/^main = .*$/m, `main = ${JSON.stringify(main)}`],
         ['directory = "build/www"', 'directory = "www"'],
       ]) + `\n[vars]\n${vars.join("")}`);
-      const door = at === 0 ? null : await startDoor();
-      if (door) ends.push(door.stop);
-      routes[door?.host ?? ""] = { one: `jeffrey-model-${name}` };
+      const proxy = index === 0 ? null : await startTcpProxy();
+      if (proxy) cleanups.push(proxy.stop);
+      routes[proxy?.host ?? ""] = { primary: `jeffrey-model-${name}` };
       mains.push(main);
       configs.push(config);
-      doors.push(door);
+      proxies.push(proxy);
     }
-    await front(configs[0], mains[0], routes);
+    await addHostRouter(configs[0], mains[0], routes);
     const { origin, log, group, stop } = await startWrangler(configs, { path: "/health", cwd: files });
-    doors.forEach((door) => door?.open(Number(new URL(origin).port)));
-    const workers = all.map(([name], at) => [name, { origin: at === 0 ? origin : `http://${doors[at]?.host}`, log }]);
-    return { workers: /** @type {Record<Name, { origin: string, log: typeof log }>} */ (Object.fromEntries(workers)), log, group, stop: () => stop().finally(clean) };
+    proxies.forEach((proxy) => proxy?.forwardTo(Number(new URL(origin).port)));
+    const workers = entries.map(([name], index) => [name, { origin: index === 0 ? origin : `http://${proxies[index]?.host}`, log }]);
+    return { workers: /** @type {Record<Name, { origin: string, log: typeof log }>} */ (Object.fromEntries(workers)), log, group, stop: () => stop().finally(cleanUp) };
   } catch (error) {
-    await clean();
+    await cleanUp();
     throw error;
   }
 }

@@ -8,12 +8,12 @@ const [FIRST, LAST] = [20_000, 29_999];
 /** Distinct ports that are free now. @param {number} count */
 export async function freePorts(count) {
   /** @type {Set<number>} */
-  const found = new Set();
-  while (found.size < count) {
+  const ports = new Set();
+  while (ports.size < count) {
     const port = FIRST + Math.floor(Math.random() * (LAST - FIRST + 1));
-    if (!found.has(port) && (await isFree(port))) found.add(port);
+    if (!ports.has(port) && (await isFree(port))) ports.add(port);
   }
-  return [...found];
+  return [...ports];
 }
 
 /** @param {number} port @returns {Promise<boolean>} */

@@ -3,7 +3,7 @@
 import { request } from "node:http";
 import { connect } from "node:net";
 
-/** @typedef {{ status: number, message: string, headers: [string, string][], body: Buffer }} Reply */
+/** @typedef {{ status: number, message: string, headers: [string, string][], body: Buffer }} RawResponse */
 
 /**
  * Sends one request on its own connection and returns the whole response without decoding. Rejects if
@@ -12,12 +12,12 @@ import { connect } from "node:net";
  * @param {string} origin
  * @param {string} path sent without changes
  * @param {{ method?: string, headers?: Record<string, string | string[]>, body?: string | Uint8Array }} [options]
- * @returns {Promise<Reply>}
+ * @returns {Promise<RawResponse>}
  */
-export function ask(origin, path, { method = "GET", headers = {}, body } = {}) {
+export function fetchRaw(origin, path, { method = "GET", headers = {}, body } = {}) {
   const { hostname, port } = new URL(origin);
   return new Promise((resolve, reject) => {
-    const asking = request({ hostname, port, path, method, headers, agent: false }, async (response) => {
+    const outgoing = request({ hostname, port, path, method, headers, agent: false }, async (response) => {
       /** @type {Buffer[]} */
       const chunks = [];
       try {
@@ -26,16 +26,16 @@ export function ask(origin, path, { method = "GET", headers = {}, body } = {}) {
         return reject(error);
       }
       const { statusCode: status = 0, statusMessage: message = "", rawHeaders: raw } = response;
-      const pairs = Array.from({ length: raw.length / 2 }, (_, at) => /** @type {[string, string]} */ ([raw[2 * at].toLowerCase(), raw[2 * at + 1]]));
+      const pairs = Array.from({ length: raw.length / 2 }, (_, index) => /** @type {[string, string]} */ ([raw[2 * index].toLowerCase(), raw[2 * index + 1]]));
       resolve({ status, message, headers: pairs, body: Buffer.concat(chunks) });
     });
-    asking.on("error", reject);
-    asking.end(body);
+    outgoing.on("error", reject);
+    outgoing.end(body);
   });
 }
 
-/** All values of a header; `name` in lower case. @param {Reply} reply @param {string} name */
-export function values({ headers }, name) {
+/** All values of a header; `name` in lower case. @param {RawResponse} response @param {string} name */
+export function headerValues({ headers }, name) {
   return headers.filter(([key]) => key === name).map(([, value]) => value);
 }
 
@@ -46,7 +46,7 @@ export function values({ headers }, name) {
  * @param {string} origin
  * @param {string} bytes one byte per character
  */
-export async function spoken(origin, bytes) {
+export async function sendBytes(origin, bytes) {
   const socket = connect({ port: Number(new URL(origin).port), host: "127.0.0.1", allowHalfOpen: true });
   let text = "";
   let reset = false;

@@ -1,36 +1,36 @@
 // A gateway's rollout with TIME_SCALE 60: its plan, its traffic and its commands.
 
 import { execFileSync, spawn } from "node:child_process";
-import { SECRETS, startGateway, until } from "./gateway.js";
+import { SECRETS, startGateway, waitFor } from "./gateway.js";
 import { JEFFREY } from "./gateway-calls.js";
 import { startTraffic } from "./traffic.js";
 
-export const PACE = 60;
+export const TIME_SCALE = 60;
 const ADMIN = { token: SECRETS.JEFFREY_ADMIN_TOKEN };
 const VIEWER = { token: SECRETS.JEFFREY_VIEWER_TOKEN };
 
-/** A plan of short stages, with the shipped plan's `roll_back` gates and its sample-ratio gate. @param {{ stages?: string[], minutes?: number, more?: string, stage?: string, slow?: string }} [options] `minutes`: of each stage at least, in scaled time; `slow`: limit on the part of requests above 200 ms */
-export function planOf({ stages = ["10%", "20%", "50%", "75%", "100%"], minutes = 8, more = "", stage = "", slow = "5%" } = {}) {
-  const rungs = stages.map((share) => `[[stage]]\nshare = "${share}"\nmin_duration = "${minutes}m"\nmin_samples = 20\n${stage}`);
+/** A plan of short stages, with the shipped plan's `roll_back` gates and its sample-ratio gate. @param {{ stages?: string[], minutes?: number, extraToml?: string, stageToml?: string, slow?: string }} [options] `minutes`: of each stage at least, in scaled time; `slow`: limit on the fraction of requests above 200 ms */
+export function createPlan({ stages = ["10%", "20%", "50%", "75%", "100%"], minutes = 8, extraToml = "", stageToml = "", slow = "5%" } = {}) {
+  const stageTables = stages.map((share) => `[[stage]]\nshare = "${share}"\nmin_duration = "${minutes}m"\nmin_samples = 20\n${stageToml}`);
   return `release = "e1-small"
 holdout = "1%"
 traffic_per_minute = 25
 deadline = "3d"
 notify = ["log", "all"]
-[budget]
+[false_verdict_budget]
 roll_back = "1%"
 warn = "1%"
 block_advance = "5%"
 [stable]
-errors = "60%"
-slow = "99%"
-${rungs.join("\n")}
+max_error_rate = "60%"
+max_slow_rate = "99%"
+${stageTables.join("\n")}
 [[gate]]
 name = "errors against stable"
 metric = "errors"
-compared = "+50%"
+max_increase = "+50%"
 effect = "roll_back"
-level = "subjects"
+evidence_unit = "subjects"
 weight = 4
 [[gate]]
 name = "P95 above 200 ms"
@@ -60,11 +60,11 @@ name = "sample ratio"
 metric = "sample_ratio"
 sample_ratio = true
 effect = "block_advance"
-${more}`;
+${extraToml}`;
 }
 
 /** A release check of the built-in model, from `jeffrey validate --json`. */
-export function validation() {
+export function runReleaseCheck() {
   return JSON.parse(execFileSync(JEFFREY, ["validate", "--json"], { encoding: "utf8" }));
 }
 
@@ -76,8 +76,8 @@ export function validation() {
  * @param {Record<string, string>} [variables] @param {Options} [options]
  * @returns {[Record<string, string>, Options]}
  */
-export const walkable = (variables = {}, options = {}) =>
-  [{ TIME_SCALE: String(PACE), LOG_EVENTS: "off", INITIAL_SHARE: "0%", MODEL_TIMEOUT_MS: "5000", ...variables }, { model: "faulty", ...options }];
+export const rolloutSpec = (variables = {}, options = {}) =>
+  [{ TIME_SCALE: String(TIME_SCALE), LOG_EVENTS: "off", INITIAL_SHARE: "0%", MODEL_TIMEOUT_MS: "5000", ...variables }, { model: "faulty", ...options }];
 
 /**
  * Starts such a gateway, with traffic, in its own session.
@@ -85,43 +85,43 @@ export const walkable = (variables = {}, options = {}) =>
  * @param {Record<string, string>} [variables] @param {Options} [options]
  */
 export async function startRollout(variables, options) {
-  const gate = await startGateway(...walkable(variables, options));
-  const walked = walk(gate);
-  return { ...walked, stop: () => walked.stop().finally(gate.stop) };
+  const gateway = await startGateway(...rolloutSpec(variables, options));
+  const rollout = startRolloutTraffic(gateway);
+  return { ...rollout, stop: () => rollout.stop().finally(gateway.stop) };
 }
 
-/** Sends traffic to a gateway until it is stopped, and returns the gateway with methods for its rollout. @param {import("./gateway.js").Gate} gate */
-export function walk(gate) {
-  const { traffic, stop } = startTraffic(gate.origin, { rate: 25 });
-  const json = async (/** @type {Response} */ response) => ({ status: response.status, json: /** @type {any} */ (await response.json()) });
-  const view = async () => (await json(await gate.own("/v1/rollout", VIEWER))).json;
+/** Sends traffic to a gateway until it is stopped, and returns the gateway with methods for its rollout. @param {import("./gateway.js").Gateway} gateway */
+export function startRolloutTraffic(gateway) {
+  const { traffic, stop } = startTraffic(gateway.origin, { rate: 25 });
+  const read = async (/** @type {Response} */ response) => ({ status: response.status, json: /** @type {any} */ (await response.json()) });
+  const fetchStatus = async () => (await read(await gateway.fetchAdmin("/v1/rollout", VIEWER))).json;
   /** Runs `jeffrey` against this gateway. @param {string[]} args @param {{ input?: string, env?: Record<string, string> }} [options] */
-  const command = (args, { input = "", env = {} } = {}) => jeffrey(args, input, {
-    JEFFREY_GATEWAY_URL: `${gate.origin}/_jeffrey`,
+  const runCommand = (args, { input = "", env = {} } = {}) => runJeffrey(args, input, {
+    JEFFREY_GATEWAY_URL: `${gateway.origin}/_jeffrey`,
     JEFFREY_ADMIN_TOKEN: SECRETS.JEFFREY_ADMIN_TOKEN,
     JEFFREY_VIEWER_TOKEN: SECRETS.JEFFREY_VIEWER_TOKEN,
     USER: "somebody",
     ...env,
   });
   return {
-    ...gate,
+    ...gateway,
     traffic,
-    command,
-    /** Runs `jeffrey rollout …` against this gateway. @param {string[]} args @param {Parameters<typeof command>[1]} [options] */
-    words: (args, options) => command(["rollout", ...args], options),
+    runCommand,
+    /** Runs `jeffrey rollout …` against this gateway. @param {string[]} args @param {Parameters<typeof runCommand>[1]} [options] */
+    runRolloutCommand: (args, options) => runCommand(["rollout", ...args], options),
     /** Ends the traffic. */
     stop,
     /** Fetches the rollout status. */
-    view,
+    fetchStatus,
     /** Sends an operator command. @param {object} body */
-    wish: async (body) => json(await gate.own("/v1/admin/rollout", { ...ADMIN, method: "POST", body: JSON.stringify({ actor: "test", ...body }) })),
+    sendCommand: async (body) => read(await gateway.fetchAdmin("/v1/admin/rollout", { ...ADMIN, method: "POST", body: JSON.stringify({ actor: "test", ...body }) })),
     /** Posts a release check to the gateway. @param {object} report */
-    validate: async (report) => json(await gate.own("/v1/admin/validation", { ...ADMIN, method: "POST", body: JSON.stringify(report) })),
+    postReleaseCheck: async (report) => read(await gateway.fetchAdmin("/v1/admin/validation", { ...ADMIN, method: "POST", body: JSON.stringify(report) })),
     /** Fetches the history so far; `line` is an entry's JSON. */
-    async history() {
+    async fetchHistory() {
       const entries = [];
       for (let since = 0; ; ) {
-        const text = await (await gate.own(`/v1/rollout/history?since=${since}&limit=500`, VIEWER)).text();
+        const text = await (await gateway.fetchAdmin(`/v1/rollout/history?since=${since}&limit=500`, VIEWER)).text();
         const page = text.split("\n").filter(Boolean).map((line) => ({ line, ...JSON.parse(line) }));
         if (page.length === 0) return /** @type {any[]} */ (entries);
         entries.push(...page);
@@ -129,15 +129,15 @@ export function walk(gate) {
       }
     },
     /** Waits until the release is in a phase. @param {string} phase @param {number} [share] in basis points */
-    reaches: (phase, share) => until(async () => {
-      const { rollout } = await view();
+    waitForPhase: (phase, share) => waitFor(async () => {
+      const { rollout } = await fetchStatus();
       return rollout?.phase === phase && (share === undefined || rollout.share_basis_points === share) && rollout;
     }),
   };
 }
 
 /** Runs `jeffrey` without blocking this process, which sends traffic and serves the mock legacy system. @param {string[]} args @param {string} input @param {Record<string, string>} env @returns {Promise<{ code: number | null, stdout: string, stderr: string }>} */
-export function jeffrey(args, input, env) {
+export function runJeffrey(args, input, env) {
   return new Promise((resolve, reject) => {
     const child = spawn(JEFFREY, args, { env: { ...process.env, ...env } });
     let [stdout, stderr] = ["", ""];

@@ -1,13 +1,13 @@
 // Repeated calls of a fixed set of users, with counts of their results.
 
-import { TEXT } from "./gateway-calls.js";
-import { ask } from "./raw-http.js";
+import { SAMPLE_TEXT } from "./gateway-calls.js";
+import { fetchRaw } from "./raw-http.js";
 
 const USERS = 600;
 /** Most calls in progress at once. */
-const FLYING = 50;
+const IN_FLIGHT_MAX = 50;
 /** Most reasons of failures that are kept. */
-const FAULTS = 10;
+const FAILURE_REASONS_MAX = 10;
 
 /**
  * Sends calls until stopped. Each call has its own connection: a reused one may be closed just as the call is sent, and then
@@ -18,60 +18,60 @@ const FAULTS = 10;
 export function startTraffic(origin, { rate, headers = () => ({}) }) {
   const traffic = {
     /** Text of the next calls. */
-    text: TEXT,
+    text: SAMPLE_TEXT,
     /** Calls per second; 0 pauses. */
     rate,
     /** Part of the user ids: a new number brings new users, because an affected subject counts only once an hour. */
-    round: 0,
+    userRound: 0,
     /** Calls with a response. */
-    calls: 0,
+    responses: 0,
     /** Responses with status 200 by the model. */
-    canary: 0,
+    canaryResponses: 0,
     /** Time of the model's last response, in Unix milliseconds; 0 before the first. */
-    last_canary: 0,
+    last_canary_ms: 0,
     /** Calls without a response, or with a status other than 200. */
-    failed: 0,
+    failedRequests: 0,
     /** Reasons of the first failures. @type {string[]} */
-    faults: [],
+    failureReasons: [],
   };
   let running = true;
   /** @param {number} number */
-  const call = async (number) => {
-    const body = JSON.stringify({ text: traffic.text, user_id: `user-${traffic.round}-${(number * 7) % USERS}` });
-    const given = { "content-type": "application/json", "content-length": String(Buffer.byteLength(body)), ...headers(number) };
-    const fail = (/** @type {string} */ why) => {
-      traffic.failed += 1;
-      if (traffic.faults.length < FAULTS) traffic.faults.push(why);
+  const sendRequest = async (number) => {
+    const body = JSON.stringify({ text: traffic.text, user_id: `user-${traffic.userRound}-${(number * 7) % USERS}` });
+    const requestHeaders = { "content-type": "application/json", "content-length": String(Buffer.byteLength(body)), ...headers(number) };
+    const fail = (/** @type {string} */ reason) => {
+      traffic.failedRequests += 1;
+      if (traffic.failureReasons.length < FAILURE_REASONS_MAX) traffic.failureReasons.push(reason);
     };
-    const reply = await ask(origin, "/predict", { method: "POST", headers: given, body }).catch((error) => fail(String(error)));
-    if (!reply) return;
-    traffic.calls += 1;
-    if (reply.status !== 200) fail(`${reply.status}: ${reply.body.toString().slice(0, 200)}`);
-    const cohort = reply.headers.find(([name]) => name === "x-jeffrey-cohort")?.[1];
-    if (cohort === "canary" && reply.status === 200 && JSON.parse(reply.body.toString()).encoder === "e1-small") {
-      traffic.canary += 1;
-      traffic.last_canary = Date.now();
+    const response = await fetchRaw(origin, "/predict", { method: "POST", headers: requestHeaders, body }).catch((error) => fail(String(error)));
+    if (!response) return;
+    traffic.responses += 1;
+    if (response.status !== 200) fail(`${response.status}: ${response.body.toString().slice(0, 200)}`);
+    const cohort = response.headers.find(([name]) => name === "x-jeffrey-cohort")?.[1];
+    if (cohort === "canary" && response.status === 200 && JSON.parse(response.body.toString()).encoder === "e1-small") {
+      traffic.canaryResponses += 1;
+      traffic.last_canary_ms = Date.now();
     }
   };
-  const sent = (async () => {
+  const sending = (async () => {
     /** @type {Set<Promise<void>>} */
-    const flying = new Set();
+    const inFlight = new Set();
     for (let number = 1; running; number += 1) {
-      if (traffic.rate > 0 && flying.size < FLYING) {
-        const one = call(number);
-        flying.add(one);
-        one.finally(() => flying.delete(one));
+      if (traffic.rate > 0 && inFlight.size < IN_FLIGHT_MAX) {
+        const pending = sendRequest(number);
+        inFlight.add(pending);
+        pending.finally(() => inFlight.delete(pending));
       }
       await new Promise((resolve) => setTimeout(resolve, 1_000 / Math.max(traffic.rate, 10)));
     }
-    await Promise.all(flying);
+    await Promise.all(inFlight);
   })();
   return {
     traffic,
     /** Stops sending, and waits for the calls in progress. */
     async stop() {
       running = false;
-      await sent;
+      await sending;
     },
   };
 }

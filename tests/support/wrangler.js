@@ -14,7 +14,7 @@ export const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const WAIT_MS = 120_000;
 
 /** Limit of a test that starts a Worker. */
-export const PATIENCE_MS = 3 * WAIT_MS;
+export const TEST_TIMEOUT_MS = 3 * WAIT_MS;
 
 /**
  * Each call of a test gets its own connection. workerd closes a connection after five idle seconds. Node should close it
@@ -22,8 +22,8 @@ export const PATIENCE_MS = 3 * WAIT_MS;
  */
 const DISPATCHER = Symbol.for("undici.globalDispatcher.1");
 await fetch("data:,"); // The first fetch creates the dispatcher.
-const node = /** @type {any} */ (globalThis);
-node[DISPATCHER] = new node[DISPATCHER].constructor({ pipelining: 0 });
+const globalScope = /** @type {any} */ (globalThis);
+globalScope[DISPATCHER] = new globalScope[DISPATCHER].constructor({ pipelining: 0 });
 
 /** Process groups that still run; they are killed when this process exits. @type {Set<number>} */
 const groups = new Set();
@@ -33,8 +33,8 @@ for (const name of /** @type {const} */ (["SIGINT", "SIGTERM", "SIGHUP"])) {
 }
 
 /** Lock file with the id of the process that is starting wrangler. */
-const STARTING = join(tmpdir(), "jeffrey-wrangler-start");
-process.on("exit", () => startedBy() === process.pid && rmSync(STARTING, { force: true }));
+const LOCK_FILE = join(tmpdir(), "jeffrey-wrangler-start");
+process.on("exit", () => readLockOwner() === process.pid && rmSync(LOCK_FILE, { force: true }));
 
 /**
  * Runs `start` while no other test process runs its own. If two wranglers start at the same moment, about one in fifty never
@@ -42,38 +42,38 @@ process.on("exit", () => startedBy() === process.pid && rmSync(STARTING, { force
  *
  * @template T @param {() => Promise<T>} start
  */
-export async function startAlone(start) {
-  const mine = `${STARTING}-${process.pid}-${Math.random().toString(36).slice(2)}`;
-  await writeFile(mine, String(process.pid));
-  const end = Date.now() + WAIT_MS;
-  let alone = false;
-  while (!alone && Date.now() < end) {
+export async function runExclusively(start) {
+  const ownFile = `${LOCK_FILE}-${process.pid}-${Math.random().toString(36).slice(2)}`;
+  await writeFile(ownFile, String(process.pid));
+  const deadline = Date.now() + WAIT_MS;
+  let hasLock = false;
+  while (!hasLock && Date.now() < deadline) {
     // `link` fails if the lock file exists, and the file is never half written.
-    alone = await link(mine, STARTING).then(() => true, () => false);
-    if (alone) break;
-    const other = startedBy();
+    hasLock = await link(ownFile, LOCK_FILE).then(() => true, () => false);
+    if (hasLock) break;
+    const owner = readLockOwner();
     // The owner died without removing the file. Two processes that see this at once may both start.
-    if (other !== null && !runs(other)) await rm(STARTING, { force: true });
+    if (owner !== null && !isRunning(owner)) await rm(LOCK_FILE, { force: true });
     else await new Promise((resolve) => setTimeout(resolve, 100));
   }
-  await rm(mine);
+  await rm(ownFile);
   try {
     return await start();
   } finally {
-    if (alone) await rm(STARTING, { force: true });
+    if (hasLock) await rm(LOCK_FILE, { force: true });
   }
 }
 
-function startedBy() {
+function readLockOwner() {
   try {
-    return Number(readFileSync(STARTING, "utf8"));
+    return Number(readFileSync(LOCK_FILE, "utf8"));
   } catch {
     return null;
   }
 }
 
 /** @param {number} pid */
-function runs(pid) {
+function isRunning(pid) {
   try {
     return process.kill(pid, 0);
   } catch (error) {
@@ -83,28 +83,28 @@ function runs(pid) {
 }
 
 /**
- * Starts one session with these configurations and waits until `path` is answered. The first one
- * answers on the session's port.
+ * Starts one session with these configurations and waits until `path` gets a response. The first one
+ * listens on the session's port.
  *
  * @param {string[]} configs
  * @param {{ path: string, cwd?: string, variables?: Record<string, string>, state?: string }} options `variables`: of the
  *   first; `state`: folder of the objects' storage, which `stop` does not remove
  */
 export function startWrangler(configs, options) {
-  return startAlone(() => startNow(configs, options));
+  return runExclusively(() => spawnWrangler(configs, options));
 }
 
 /** @param {Parameters<typeof startWrangler>[0]} configs @param {Parameters<typeof startWrangler>[1]} options */
-async function startNow(configs, { path, cwd = ROOT, variables = {}, state }) {
+async function spawnWrangler(configs, { path, cwd = ROOT, variables = {}, state }) {
   const scratch = await mkdtemp(join(tmpdir(), "jeffrey-wrangler-"));
-  const given = Object.entries(variables).flatMap(([name, value]) => ["--var", `${name}:${value}`]);
+  const variableArgs = Object.entries(variables).flatMap(([name, value]) => ["--var", `${name}:${value}`]);
   const child = spawn(
     process.execPath,
     [
       ...[join(ROOT, "node_modules/wrangler/bin/wrangler.js"), "dev"],
       ...configs.flatMap((config) => ["-c", config]),
       ...["--ip", "127.0.0.1", "--port", "0", "--inspector-port", "0"],
-      ...["--persist-to", state ?? join(scratch, "state"), ...given],
+      ...["--persist-to", state ?? join(scratch, "state"), ...variableArgs],
     ],
     {
       cwd,
@@ -124,16 +124,16 @@ async function startNow(configs, { path, cwd = ROOT, variables = {}, state }) {
   );
   const group = /** @type {number} */ (child.pid);
   groups.add(group);
-  let printed = "";
-  for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => (printed += chunk));
-  const ended = new Promise((resolve) => child.once("exit", resolve));
+  let output = "";
+  for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => (output += chunk));
+  const exited = new Promise((resolve) => child.once("exit", resolve));
 
   async function stop() {
     for (const name of /** @type {const} */ (["SIGTERM", "SIGKILL"])) {
       if (!signal(group, name)) break;
-      await Promise.race([gone(group), new Promise((resolve) => setTimeout(resolve, 10_000).unref())]);
+      await Promise.race([waitForGroupExit(group), new Promise((resolve) => setTimeout(resolve, 10_000).unref())]);
     }
-    await ended;
+    await exited;
     groups.delete(group);
     await rm(scratch, { recursive: true, force: true });
   }
@@ -143,16 +143,16 @@ async function startNow(configs, { path, cwd = ROOT, variables = {}, state }) {
     const folder = join(scratch, "logs");
     const files = existsSync(folder) ? await readdir(folder, { recursive: true }) : [];
     const texts = files.filter((file) => file.endsWith(".log")).map((file) => readFile(join(folder, file), "utf8"));
-    return [printed, ...(await Promise.all(texts))].join("\n");
+    return [output, ...(await Promise.all(texts))].join("\n");
   }
 
   try {
-    const origin = await until(() => {
-      if (child.exitCode !== null) throw new Error(`wrangler ended with ${child.exitCode}:\n${printed}`);
-      return /Ready on (http:\/\/127\.0\.0\.1:\d+)/.exec(printed)?.[1];
-    }, () => printed);
-    await until(async () => (await fetch(origin + path).catch(() => null)) !== null, () => printed);
-    return { origin, stop, log, group, printed: () => printed };
+    const origin = await waitFor(() => {
+      if (child.exitCode !== null) throw new Error(`wrangler ended with ${child.exitCode}:\n${output}`);
+      return /Ready on (http:\/\/127\.0\.0\.1:\d+)/.exec(output)?.[1];
+    }, () => output);
+    await waitFor(async () => (await fetch(origin + path).catch(() => null)) !== null, () => output);
+    return { origin, stop, log, group, output: () => output };
   } catch (error) {
     await stop();
     throw error;
@@ -160,25 +160,25 @@ async function startNow(configs, { path, cwd = ROOT, variables = {}, state }) {
 }
 
 /**
- * Repeats `ask` until it returns a truthy value. Throws after two minutes.
+ * Repeats `check` until it returns a truthy value. Throws after two minutes.
  *
  * @template T
- * @param {() => T | Promise<T>} ask
- * @param {() => string} [seen] text for the error
+ * @param {() => T | Promise<T>} check
+ * @param {() => string} [details] text for the error
  * @returns {Promise<NonNullable<Exclude<T, false>>>}
  */
-export async function until(ask, seen = () => "") {
-  const end = Date.now() + WAIT_MS;
+export async function waitFor(check, details = () => "") {
+  const deadline = Date.now() + WAIT_MS;
   for (;;) {
-    const found = await ask();
-    if (found) return /** @type {any} */ (found);
-    if (Date.now() > end) throw new Error(`nothing within ${WAIT_MS / 1000} s\n${seen()}`);
+    const result = await check();
+    if (result) return /** @type {any} */ (result);
+    if (Date.now() > deadline) throw new Error(`timed out after ${WAIT_MS / 1000} s\n${details()}`);
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
 }
 
 /** Posts JSON; a string or bytes are sent unchanged. @param {string} url @param {unknown} body @param {Record<string, string>} [headers] */
-export async function post(url, body, headers = {}) {
+export async function postJson(url, body, headers = {}) {
   const bytes = typeof body === "string" || body instanceof Uint8Array ? body : JSON.stringify(body);
   const response = await fetch(url, { method: "POST", body: /** @type {any} */ (bytes), headers });
   const text = await response.text();
@@ -202,13 +202,13 @@ export function signal(group, name) {
 }
 
 /** @param {number} group */
-async function gone(group) {
+async function waitForGroupExit(group) {
   while (signal(group, 0)) await new Promise((resolve) => setTimeout(resolve, 50));
 }
 
-/** Applies changes to a text. Throws if one of them changes nothing. @param {string} text @param {[string | RegExp, string][]} changes */
-export function replaced(text, changes) {
-  return changes.reduce((before, [from, to]) => {
+/** Applies changes to a text. Throws if one of them changes nothing. @param {string} text @param {[string | RegExp, string][]} replacements */
+export function applyReplacements(text, replacements) {
+  return replacements.reduce((before, [from, to]) => {
     const after = before.replace(from, () => to);
     if (after === before) throw new Error(`nothing to change: ${from}`);
     return after;

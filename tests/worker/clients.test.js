@@ -9,28 +9,28 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { after, before, describe, test } from "node:test";
 import { InferenceClient } from "@huggingface/inference";
-import { PATIENCE_MS, post, startModelWorker } from "../support/model-worker.js";
+import { TEST_TIMEOUT_MS, postJson, startModelWorker } from "../support/model-worker.js";
 
 const python = fileURLToPath(new URL("../.venv/bin/python", import.meta.url));
 const schemathesis = fileURLToPath(new URL("../.venv/bin/schemathesis", import.meta.url));
 const TEXT = "Je suis furieux, c’est inadmissible !";
 
 /** Returns the reason to skip a test whose program is missing, or false; under CI=true such a test fails. @param {string} name @param {string} program */
-function needs(name, program) {
+function skipReason(name, program) {
   if (existsSync(program) || process.env.CI === "true") return false;
   console.log(`skipped: ${name}`);
   return `${program} is missing: run make test`;
 }
 
 /** @param {string} program @param {string[]} args @param {Record<string, string>} [env] @param {string} [cwd] */
-function run(program, args, env = {}, cwd = ".") {
+function runProgram(program, args, env = {}, cwd = ".") {
   return new Promise((resolve, reject) => {
-    const { HF_HUB_OFFLINE, ...rest } = process.env;
+    const { HF_HUB_OFFLINE, ...inherited } = process.env;
     const child = spawn(program, args, {
       cwd,
-      env: { ...rest, ...env },
+      env: { ...inherited, ...env },
       stdio: ["ignore", "pipe", "pipe"],
-      timeout: PATIENCE_MS,
+      timeout: TEST_TIMEOUT_MS,
     });
     let output = "";
     let printed = "";
@@ -41,58 +41,58 @@ function run(program, args, env = {}, cwd = ".") {
   });
 }
 
-describe("a published client", { timeout: 3 * PATIENCE_MS }, () => {
+describe("a published client", { timeout: 3 * TEST_TIMEOUT_MS }, () => {
   /** @type {Awaited<ReturnType<typeof startModelWorker>>} */
   let worker;
-  /** The answer of `/v1/classify` to the same text. @type {any} */
-  let own;
+  /** The response of `/v1/classify` to the same text. @type {any} */
+  let expected;
   before(async () => {
     worker = await startModelWorker();
-    own = (await post(`${worker.origin}/v1/classify`, { text: TEXT })).json;
+    expected = (await postJson(`${worker.origin}/v1/classify`, { text: TEXT })).json;
   });
   after(() => worker?.stop());
 
-  /** @param {{label: string, score: number}[]} list @param {number} count */
-  function same(list, count = 8) {
-    assert.equal(list.length, count);
-    for (const { label, score } of list) assert.equal(score, own.scores[label], label);
-    assert.equal(list[0].label, own.primary);
+  /** @param {{label: string, score: number}[]} predictions @param {number} count */
+  function assertScores(predictions, count = 8) {
+    assert.equal(predictions.length, count);
+    for (const { label, score } of predictions) assert.equal(score, expected.scores[label], label);
+    assert.equal(predictions[0].label, expected.primary);
   }
 
-  test("@huggingface/inference reads our answer", async () => {
-    for (const path of ["", `/models/${own.model}`]) {
+  test("@huggingface/inference reads the worker's predictions", async () => {
+    for (const path of ["", `/models/${expected.model}`]) {
       const client = new InferenceClient().endpoint(worker.origin + path);
-      same(await client.textClassification({ inputs: TEXT }));
-      const two = { inputs: TEXT, parameters: { top_k: 2, function_to_apply: /** @type {const} */ ("softmax") } };
-      same(await client.textClassification(two), 2);
+      assertScores(await client.textClassification({ inputs: TEXT }));
+      const topTwoRequest = { inputs: TEXT, parameters: { top_k: 2, function_to_apply: /** @type {const} */ ("softmax") } };
+      assertScores(await client.textClassification(topTwoRequest), 2);
     }
   });
 
-  test("@huggingface/inference reports our errors", async () => {
+  test("@huggingface/inference reports the worker's errors", async () => {
     const client = new InferenceClient().endpoint(`${worker.origin}/models/another`);
     await assert.rejects(client.textClassification({ inputs: TEXT }), /no such model here/);
   });
 
-  test("huggingface_hub reads our answer", { skip: needs("huggingface_hub", python) }, async () => {
+  test("huggingface_hub reads the worker's predictions", { skip: skipReason("huggingface_hub", python) }, async () => {
     const script = `
 import json, sys
 from huggingface_hub import InferenceClient
 client = InferenceClient(model=sys.argv[1])
 lists = [client.text_classification(sys.argv[2]), client.text_classification(sys.argv[2], top_k=2)]
-print(json.dumps([[{"label": one.label, "score": one.score} for one in some] for some in lists]))
+print(json.dumps([[{"label": item.label, "score": item.score} for item in items] for items in lists]))
 `;
     const env = { HF_HUB_DISABLE_TELEMETRY: "1" };
-    const { code, output, printed } = await run(python, ["-c", script, worker.origin, TEXT], env);
+    const { code, output, printed } = await runProgram(python, ["-c", script, worker.origin, TEXT], env);
     assert.equal(code, 0, printed);
-    const [all, two] = JSON.parse(output);
-    same(all);
-    same(two, 2);
+    const [all, topTwo] = JSON.parse(output);
+    assertScores(all);
+    assertScores(topTwo, 2);
   });
 
-  test("schemathesis finds no response that contradicts /openapi.json", { skip: needs("schemathesis", schemathesis) }, async () => {
+  test("schemathesis finds no response that contradicts /openapi.json", { skip: skipReason("schemathesis", schemathesis) }, async () => {
     // schemathesis stores its failures below its working directory.
     const folder = await mkdtemp(join(tmpdir(), "jeffrey-schemathesis-"));
-    const { code, output, printed } = await run(
+    const { code, output, printed } = await runProgram(
       schemathesis,
       [
         ...["--config-file", fileURLToPath(new URL("schemathesis.toml", import.meta.url))],

@@ -5,14 +5,14 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { request } from "node:http";
-import { PATIENCE_MS, post, signal, startModelWorker } from "../support/model-worker.js";
+import { TEST_TIMEOUT_MS, postJson, signal, startModelWorker } from "../support/model-worker.js";
 
 const ORIGIN = "https://allowed.example";
-const bytes = (/** @type {number[]} */ ...values) => Uint8Array.from(values);
-const utf8 = (/** @type {string} */ text) => new TextEncoder().encode(text);
-const joined = (/** @type {Uint8Array[]} */ ...parts) => Uint8Array.from(parts.flatMap((part) => [...part]));
+const byteArray = (/** @type {number[]} */ ...values) => Uint8Array.from(values);
+const encodeUtf8 = (/** @type {string} */ text) => new TextEncoder().encode(text);
+const concatBytes = (/** @type {Uint8Array[]} */ ...parts) => Uint8Array.from(parts.flatMap((part) => [...part]));
 
-describe("a model worker", { timeout: PATIENCE_MS }, () => {
+describe("a model worker", { timeout: TEST_TIMEOUT_MS }, () => {
   /** @type {Awaited<ReturnType<typeof startModelWorker>>} */
   let worker;
   before(async () => {
@@ -20,19 +20,19 @@ describe("a model worker", { timeout: PATIENCE_MS }, () => {
   });
   after(async () => {
     await worker?.stop();
-    if (worker) assert.equal(signal(worker.group, 0), false, "a process is left");
+    if (worker) assert.equal(signal(worker.group, 0), false, "a process still runs");
   });
 
   test("runs without wrangler's inspector, which loses responses", async () => {
     assert.doesNotMatch(await worker.log(), /InspectorProxyWorker/);
   });
 
-  test("answers a body with curl's default content type", async () => {
-    const form = { "content-type": "application/x-www-form-urlencoded" };
-    const { status, json, headers } = await post(
+  test("accepts a body with curl's default content type", async () => {
+    const formHeaders = { "content-type": "application/x-www-form-urlencoded" };
+    const { status, json, headers } = await postJson(
       `${worker.origin}/v1/classify`,
       '{"text":"Je suis furieux, c’est inadmissible !"}',
-      form,
+      formHeaders,
     );
     assert.equal(status, 200);
     assert.equal(headers.get("content-type"), "application/json");
@@ -44,21 +44,21 @@ describe("a model worker", { timeout: PATIENCE_MS }, () => {
     assert.match(json.id, /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
   });
 
-  test("gives every answer a different id, in the order of time", async () => {
+  test("gives every response a different id, and the ids sort by time", async () => {
     const ids = [];
     for (let count = 0; count < 5; count += 1) {
-      ids.push((await post(`${worker.origin}/v1/classify`, { text: "hello" })).json.id);
+      ids.push((await postJson(`${worker.origin}/v1/classify`, { text: "hello" })).json.id);
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
     assert.deepEqual([...new Set(ids)].sort(), ids);
-    const at = Number.parseInt(ids[0].replace("-", "").slice(0, 12), 16);
-    assert.ok(Math.abs(at - Date.now()) < 3_600_000, `the id's time is ${new Date(at).toISOString()}`);
+    const time_ms = Number.parseInt(ids[0].replace("-", "").slice(0, 12), 16);
+    assert.ok(Math.abs(time_ms - Date.now()) < 3_600_000, `the id's time is ${new Date(time_ms).toISOString()}`);
   });
 
-  test("answers each bad body with its error code", async () => {
+  test("rejects each invalid body with its error code", async () => {
     /** @type {[string, Uint8Array | string, number, string | undefined][]} */
     const table = [
-      ["nothing", "", 400, "not_json"],
+      ["an empty body", "", 400, "not_json"],
       ["not JSON", "hello", 400, "not_json"],
       ["cut short", '{"text":"a', 400, "not_json"],
       ["a list", "[]", 400, "wrong_type"],
@@ -67,24 +67,24 @@ describe("a model worker", { timeout: PATIENCE_MS }, () => {
       ["a text twice", '{"text":"a","text":"b"}', 400, "duplicate_field"],
       ["half a surrogate", '{"text":"\\ud83d"}', 400, "lone_surrogate"],
       ["a huge number", `{"text":"a","n":1${"0".repeat(400)}}`, 400, "not_json"],
-      ["latin-1", joined(utf8('{"text":"caf'), bytes(0xe9), utf8('"}')), 400, "invalid_utf8"],
-      ["UTF-16", bytes(0xff, 0xfe, 0x7b, 0x00), 400, "invalid_utf8"],
+      ["latin-1", concatBytes(encodeUtf8('{"text":"caf'), byteArray(0xe9), encodeUtf8('"}')), 400, "invalid_utf8"],
+      ["UTF-16", byteArray(0xff, 0xfe, 0x7b, 0x00), 400, "invalid_utf8"],
       ["deep", "[".repeat(300_000), 400, "too_deep"],
       ["a text too long", JSON.stringify({ text: "é".repeat(32_769) }), 413, "text_too_long"],
       ["a body too large", JSON.stringify({ text: "a".repeat(600_000) }), 413, "body_too_large"],
       ["the longest text", JSON.stringify({ text: "é".repeat(32_768) }), 200, undefined],
-      ["a byte order mark", joined(bytes(0xef, 0xbb, 0xbf), utf8('{"text":"a"}')), 200, undefined],
+      ["a byte order mark", concatBytes(byteArray(0xef, 0xbb, 0xbf), encodeUtf8('{"text":"a"}')), 200, undefined],
       ["a NUL", '{"text":"a\\u0000b"}', 200, undefined],
       ["an empty text", '{"text":""}', 200, undefined],
     ];
     for (const [name, body, status, code] of table) {
-      const reply = await post(`${worker.origin}/v1/classify`, body);
-      assert.deepEqual([reply.status, reply.json?.error?.code], [status, code], `${name}: ${reply.text.slice(0, 200)}`);
+      const response = await postJson(`${worker.origin}/v1/classify`, body);
+      assert.deepEqual([response.status, response.json?.error?.code], [status, code], `${name}: ${response.text.slice(0, 200)}`);
     }
   });
 
   /** Returns a streamed body of at least `limit` bytes, without a declared length. @param {number} limit */
-  function endless(limit) {
+  function streamedRequest(limit) {
     const chunk = new Uint8Array(64 * 1024).fill(0x61);
     const sent = { bytes: 0 };
     const body = new ReadableStream({
@@ -98,33 +98,33 @@ describe("a model worker", { timeout: PATIENCE_MS }, () => {
   }
 
   test("refuses a body above the limit, with or without a declared length", async () => {
-    const declared = await post(`${worker.origin}/v1/classify`, new Uint8Array(3_000_000).fill(0x61));
+    const declared = await postJson(`${worker.origin}/v1/classify`, new Uint8Array(3_000_000).fill(0x61));
     assert.deepEqual([declared.status, declared.json.error.code], [413, "body_too_large"]);
-    // Regression: a refusal before the whole body was read broke every second call after it.
-    for (let call = 0; call < 20; call += 1) {
-      const response = await fetch(`${worker.origin}/v1/classify`, endless(600_000).options);
+    // Regression: a refusal before the whole body was read broke every second request after it.
+    for (let attempt = 0; attempt < 20; attempt += 1) {
+      const response = await fetch(`${worker.origin}/v1/classify`, streamedRequest(600_000).options);
       assert.deepEqual([response.status, (await response.json()).error.code], [413, "body_too_large"]);
     }
   });
 
   test("stops reading a stream that does not end", async () => {
-    const most = 256 * 1024 * 1024;
-    const { sent, options } = endless(most);
-    // HTTP/1.1 has no good way to answer before the end of a body. The caller, or the proxy of wrangler dev
-    // in between, sees our 413 or a broken connection.
+    const limit = 256 * 1024 * 1024;
+    const { sent, options } = streamedRequest(limit);
+    // HTTP/1.1 has no good way to respond before the end of a body. The client, or the proxy of wrangler dev
+    // in between, sees the 413 or a broken connection.
     const status = await fetch(`${worker.origin}/v1/classify`, options).then(({ status }) => status, () => "broken");
     assert.ok([413, 503, "broken"].includes(status), `${status}`);
-    assert.ok(sent.bytes < most, "all of it was read");
-    assert.equal((await post(`${worker.origin}/v1/classify`, { text: "a" })).status, 200);
+    assert.ok(sent.bytes < limit, "the worker read the whole body");
+    assert.equal((await postJson(`${worker.origin}/v1/classify`, { text: "a" })).status, 200);
   });
 
-  test("answers the next call after a caller disconnects in the middle of a body", async () => {
+  test("answers the next request after a client disconnects in the middle of a body", async () => {
     await new Promise((resolve) => {
-      const sending = request(`${worker.origin}/v1/classify`, { method: "POST", headers: { "content-length": 1000 } });
-      sending.on("error", resolve);
-      sending.write('{"text":"half of', () => setTimeout(() => sending.destroy(new Error("hung up")), 200));
+      const outgoing = request(`${worker.origin}/v1/classify`, { method: "POST", headers: { "content-length": 1000 } });
+      outgoing.on("error", resolve);
+      outgoing.write('{"text":"half of', () => setTimeout(() => outgoing.destroy(new Error("client disconnected")), 200));
     });
-    assert.equal((await post(`${worker.origin}/v1/classify`, { text: "a" })).status, 200);
+    assert.equal((await postJson(`${worker.origin}/v1/classify`, { text: "a" })).status, 200);
   });
 
   test("answers a wrong method with 405 and the allowed ones, and an unknown path with 404", async () => {
@@ -160,15 +160,15 @@ describe("a model worker", { timeout: PATIENCE_MS }, () => {
   });
 
   test("lets only listed origins read the response", async () => {
-    const ask = (/** @type {string} */ origin) => post(`${worker.origin}/v1/classify`, { text: "a" }, { origin });
+    const classifyFrom = (/** @type {string} */ origin) => postJson(`${worker.origin}/v1/classify`, { text: "a" }, { origin });
     for (const origin of [ORIGIN, "http://localhost:3000"]) {
-      const { headers } = await ask(origin);
+      const { headers } = await classifyFrom(origin);
       assert.equal(headers.get("access-control-allow-origin"), origin);
       assert.equal(headers.get("vary"), "Origin");
       assert.equal(headers.get("access-control-allow-credentials"), null);
     }
     for (const origin of ["https://other.example", `${ORIGIN}.other.example`, "http://allowed.example", "null"]) {
-      const { status, headers } = await ask(origin);
+      const { status, headers } = await classifyFrom(origin);
       assert.equal(status, 200);
       assert.equal(headers.get("access-control-allow-origin"), null, origin);
       assert.equal(headers.get("vary"), "Origin", origin);
@@ -176,29 +176,29 @@ describe("a model worker", { timeout: PATIENCE_MS }, () => {
   });
 
   test("answers a preflight with the methods and headers that the path accepts", async () => {
-    const ask = (/** @type {string} */ origin) =>
+    const preflightFrom = (/** @type {string} */ origin) =>
       fetch(`${worker.origin}/predict`, {
         method: "OPTIONS",
         headers: { origin, "access-control-request-method": "POST", "access-control-request-headers": "content-type" },
       });
-    const allowed = await ask(ORIGIN);
+    const allowed = await preflightFrom(ORIGIN);
     assert.equal(allowed.status, 204);
     assert.equal(allowed.headers.get("access-control-allow-origin"), ORIGIN);
     assert.equal(allowed.headers.get("access-control-allow-methods"), "POST, OPTIONS");
     assert.match(allowed.headers.get("access-control-allow-headers") ?? "", /content-type/);
-    const refused = await ask("https://other.example");
+    const refused = await preflightFrom("https://other.example");
     assert.equal(refused.headers.get("access-control-allow-origin"), null);
     assert.equal(refused.headers.get("access-control-allow-methods"), null);
   });
 
   test("answers /predict in the format of text-embeddings-inference", async () => {
-    const predict = (/** @type {unknown} */ body) => post(`${worker.origin}/predict`, body);
-    const one = await predict({ inputs: "I am so happy" });
-    assert.equal(one.json.length, 8);
-    const scores = one.json.map((/** @type {{score: number}} */ { score }) => score);
+    const predict = (/** @type {unknown} */ body) => postJson(`${worker.origin}/predict`, body);
+    const single = await predict({ inputs: "I am so happy" });
+    assert.equal(single.json.length, 8);
+    const scores = single.json.map((/** @type {{score: number}} */ { score }) => score);
     assert.deepEqual(scores, [...scores].sort((left, right) => right - left));
     const batch = await predict({ inputs: [["I am so happy"], ["It is Monday"]] });
-    assert.deepEqual(batch.json[0], one.json);
+    assert.deepEqual(batch.json[0], single.json);
     assert.equal(batch.json.length, 2);
     const pair = await predict({ inputs: ["a", "b"] });
     assert.deepEqual([pair.status, pair.json.error_type], [422, "Validation"]);
@@ -207,11 +207,11 @@ describe("a model worker", { timeout: PATIENCE_MS }, () => {
     assert.deepEqual([refused.status, refused.json.error_type], [413, "Validation"]);
     assert.equal((await predict({ inputs: long, truncate: true })).status, 200);
     const raw = await predict({ inputs: "I am so happy", raw_scores: true });
-    assert.equal(raw.json[0].label, one.json[0].label);
-    assert.ok(Math.abs(Math.exp(raw.json[0].score) - one.json[0].score) < 1e-4);
+    assert.equal(raw.json[0].label, single.json[0].label);
+    assert.ok(Math.abs(Math.exp(raw.json[0].score) - single.json[0].score) < 1e-4);
   });
 
-  test("names its model in /health, /info and each answer", async () => {
+  test("names its model in /health, /info and each response", async () => {
     const info = await (await fetch(`${worker.origin}/info`)).json();
     const health = await (await fetch(`${worker.origin}/health`)).json();
     assert.equal(health.status, "ok");
@@ -221,17 +221,17 @@ describe("a model worker", { timeout: PATIENCE_MS }, () => {
     assert.equal(info.max_input_length, 128);
     assert.equal(Object.keys(info.model_type.classifier.id2label).length, 8);
     const path = `${worker.origin}/models/${info.model_id}`;
-    const named = await post(path, { inputs: ["a", "b"], parameters: { top_k: 2 } });
-    assert.deepEqual(named.json.map((/** @type {unknown[]} */ list) => list.length), [2, 2]);
-    assert.equal((await post(`${worker.origin}/models/another`, { inputs: "a" })).status, 404);
-    const answer = await post(`${worker.origin}/v1/classify`, { text: "a" });
-    assert.equal(answer.json.model, info.model_id);
+    const response = await postJson(path, { inputs: ["a", "b"], parameters: { top_k: 2 } });
+    assert.deepEqual(response.json.map((/** @type {unknown[]} */ list) => list.length), [2, 2]);
+    assert.equal((await postJson(`${worker.origin}/models/another`, { inputs: "a" })).status, 404);
+    const classified = await postJson(`${worker.origin}/v1/classify`, { text: "a" });
+    assert.equal(classified.json.model, info.model_id);
   });
 
-  test("counts replies and routes, and shows no text in its metrics", async () => {
+  test("counts responses and routes, and shows no text in its metrics", async () => {
     const secret = "Zanzibar-7731";
-    await post(`${worker.origin}/v1/classify`, { text: `I love ${secret}` });
-    await post(`${worker.origin}/${secret}`, secret);
+    await postJson(`${worker.origin}/v1/classify`, { text: `I love ${secret}` });
+    await postJson(`${worker.origin}/${secret}`, secret);
     const response = await fetch(`${worker.origin}/metrics`);
     assert.match(response.headers.get("content-type") ?? "", /^text\/plain; version=0\.0\.4/);
     const text = await response.text();

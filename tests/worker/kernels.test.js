@@ -11,7 +11,7 @@ const expected = (await readFile("tests/wasm/src/kernels.txt", "utf8")).trim();
 test("every kernel gives the recorded bits in Node", async () => {
   const { instance } = await WebAssembly.instantiate(wasm, {});
   const { kernels_digest } = /** @type {{ kernels_digest: () => bigint }} */ (/** @type {unknown} */ (instance.exports));
-  assert.equal(hex(kernels_digest()), expected);
+  assert.equal(toHex(kernels_digest()), expected);
 });
 
 test("every kernel gives the recorded bits in workerd", { timeout: 60_000 }, async () => {
@@ -29,13 +29,13 @@ test("every kernel gives the recorded bits in workerd", { timeout: 60_000 }, asy
   });
   try {
     const response = await workerd.dispatchFetch("http://localhost/");
-    assert.equal(hex(BigInt(await response.text())), expected);
+    assert.equal(toHex(BigInt(await response.text())), expected);
   } finally {
     await workerd.dispose();
   }
 });
 
 /** @param {bigint} bits 64 of them, signed */
-function hex(bits) {
+function toHex(bits) {
   return BigInt.asUintN(64, bits).toString(16).padStart(16, "0");
 }

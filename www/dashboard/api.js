@@ -1,10 +1,10 @@
 // The dashboard's requests to the gateway, with the token that the user entered.
 
 /** @typedef {{ at_ms: number, share_basis_points: number | null, canary: any, stable: any }} Point */
-/** @typedef {{ id: number, at_ms: number, what: string, then: string, fr: { what: string, then: string }, phase: string, share_basis_points: number, gates: any, counted: any }} Decision */
+/** @typedef {{ id: number, at_ms: number, trigger: string, outcome: string, fr: { trigger: string, outcome: string }, phase: string, share_basis_points: number, gates: any, counts: any }} Decision */
 
 /** An error response of the gateway, with its status and message. */
-export class Refusal extends Error {
+export class ApiError extends Error {
   /** @param {number} status @param {string} message */
   constructor(status, message) {
     super(message);
@@ -16,48 +16,48 @@ export class Refusal extends Error {
 const BASE = new URL("../v1/", location.href);
 
 /** @param {string} token */
-export function gate(token) {
+export function createClient(token) {
   /** @param {string} path @param {RequestInit} [init] */
-  async function ask(path, init = {}) {
+  async function request(path, init = {}) {
     const response = await fetch(new URL(path, BASE), { ...init, headers: { authorization: `Bearer ${token}` }, cache: "no-store" });
     if (response.ok) return response;
     const { error } = await response.json().catch(() => ({ error: null }));
-    throw new Refusal(response.status, error?.message ?? `${response.status}`);
+    throw new ApiError(response.status, error?.message ?? `${response.status}`);
   }
   return {
     /** The current rollout status. */
-    standing: async () => (await ask("rollout")).json(),
+    fetchStatus: async () => (await request("rollout")).json(),
     /**
      * The decisions after history entry `since`, the earliest first, and the number of the last entry that was read.
      *
      * @param {number} since @returns {Promise<{ decisions: Decision[], after: number }>}
      */
-    async decisions(since) {
+    async fetchDecisions(since) {
       /** @type {Decision[]} */
       const decisions = [];
       for (let after = since; ; ) {
-        const page = await (await ask(`rollout/decisions?since=${after}&limit=1000`)).json();
+        const page = await (await request(`rollout/decisions?since=${after}&limit=1000`)).json();
         if (page.after === after) return { decisions, after };
         decisions.push(...page.decisions);
         after = page.after;
       }
     },
     /** Closed minutes after minute `since`, in minutes since 1970; at most 120. @param {number} since @returns {Promise<Point[]>} */
-    series: async (since) => (await ask(`series?since=${since}`)).json(),
+    fetchSeries: async (since) => (await request(`series?since=${since}`)).json(),
     /** Sends a rollout command and returns the new status. @param {string} command @param {string} reason empty for none @param {string} actor */
-    wish: async (command, reason, actor) => (await ask("admin/rollout", { method: "POST", body: JSON.stringify({ command, actor, ...(reason && { reason }) }) })).json(),
-    /** Calls `each` with every status until the stream ends. @param {(standing: any) => void} each @param {AbortSignal} signal */
-    async live(each, signal) {
-      const response = await ask("rollout/live", { signal });
+    sendCommand: async (command, reason, actor) => (await request("admin/rollout", { method: "POST", body: JSON.stringify({ command, actor, ...(reason && { reason }) }) })).json(),
+    /** Calls `onStatus` with every status until the stream ends. @param {(status: any) => void} onStatus @param {AbortSignal} signal */
+    async followStatus(onStatus, signal) {
+      const response = await request("rollout/live", { signal });
       if (!response.body) throw new Error("no stream");
-      let rest = "";
-      for await (const text of read(response.body.pipeThrough(new TextDecoderStream()))) {
-        const lines = (rest + text).split("\n");
-        rest = lines.pop() ?? "";
+      let partialLine = "";
+      for await (const text of readChunks(response.body.pipeThrough(new TextDecoderStream()))) {
+        const lines = (partialLine + text).split("\n");
+        partialLine = lines.pop() ?? "";
         for (const line of lines) {
-          const standing = JSON.parse(line);
-          if (standing.error) throw new Refusal(503, standing.error.message);
-          each(standing);
+          const status = JSON.parse(line);
+          if (status.error) throw new ApiError(503, status.error.message);
+          onStatus(status);
         }
       }
     },
@@ -65,7 +65,7 @@ export function gate(token) {
 }
 
 /** @param {ReadableStream<string>} stream */
-async function* read(stream) {
+async function* readChunks(stream) {
   const reader = stream.getReader();
   try {
     for (;;) {

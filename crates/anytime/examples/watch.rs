@@ -4,7 +4,7 @@
 //! It prints the error rates so far and the e-value, and stops at the first alarm.
 
 use jeffrey_anytime::change_point::ChangePointEProcess;
-use jeffrey_anytime::{EQUAL_WEIGHTS, Proportion, exp, ln, odds};
+use jeffrey_anytime::{MIXTURE_WEIGHTS_EQUAL, Proportion, exp, ln, odds};
 
 /// Accepted chance of a false alarm in one day.
 const BUDGET: f64 = 0.01;
@@ -18,7 +18,7 @@ fn main() {
         let (canary, stable) = (Proportion::new(errors, 100), Proportion::new(9, 900));
         (canary_total, stable_total) = (canary_total.merge(canary), stable_total.merge(stable));
         evidence.fold_block(1.0 / 1_440.0, &odds::ln_e_higher_odds(canary, stable));
-        let ln_e = evidence.ln_e(&EQUAL_WEIGHTS);
+        let ln_e = evidence.ln_e(&MIXTURE_WEIGHTS_EQUAL);
         let rate = |proportion: Proportion| proportion.rate().map_or(0.0, |rate| 100.0 * rate);
         println!(
             "{minute:>6}  {:>5.2} %     {:>5.2} %     {:.2}",

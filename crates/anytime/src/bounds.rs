@@ -82,7 +82,7 @@ pub fn bernoulli_confidence_sequence(
     n_best: f64,
 ) -> (f64, f64) {
     let Some(rate) = proportion.rate() else { return (0.0, 1.0) };
-    let n = proportion.of as f64;
+    let n = proportion.samples as f64;
     let is_outside = |p: f64| {
         let variance = p * (1.0 - p);
         let mixture = BetaBinomialMixture::new(variance * n_best, 0.05, p, 1.0 - p, false);
@@ -100,7 +100,7 @@ pub fn bernoulli_confidence_sequence(
 /// It holds for a number of draws fixed in advance, not for repeated looks.
 pub fn clopper_pearson_upper(proportion: Proportion, error: f64) -> f64 {
     let (hits, misses) =
-        (proportion.hits as f64, proportion.of.saturating_sub(proportion.hits) as f64);
+        (proportion.hits as f64, proportion.samples.saturating_sub(proportion.hits) as f64);
     if misses == 0.0 {
         return 1.0;
     }

@@ -176,11 +176,13 @@ const LN_E_MAX: f64 = 400.0;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ALTERNATIVE_RATIOS, EQUAL_WEIGHTS, NEAR_LIMIT_WEIGHTS, Proportion, odds};
+    use crate::{
+        ALTERNATIVE_RATIOS, MIXTURE_WEIGHTS_EQUAL, MIXTURE_WEIGHTS_NEAR_LIMIT, Proportion, odds,
+    };
 
     #[test]
     fn weights_are_parts_of_one() {
-        for weights in [EQUAL_WEIGHTS, NEAR_LIMIT_WEIGHTS] {
+        for weights in [MIXTURE_WEIGHTS_EQUAL, MIXTURE_WEIGHTS_NEAR_LIMIT] {
             assert!((weights.iter().sum::<f64>() - 1.0).abs() < 1e-12);
         }
     }
@@ -203,7 +205,7 @@ mod tests {
                         games
                             .iter()
                             .for_each(|ln_e| starts.fold_block(stake, &[*ln_e; ALTERNATIVE_COUNT]));
-                        exp(starts.ln_e(&EQUAL_WEIGHTS))
+                        exp(starts.ln_e(&MIXTURE_WEIGHTS_EQUAL))
                     })
                     .sum();
                 total / f64::from(1_u32 << blocks)
@@ -241,7 +243,7 @@ mod tests {
             courses = longer;
             let mean: f64 = courses
                 .iter()
-                .map(|(probability, e)| probability * exp(e.ln_e(&EQUAL_WEIGHTS)))
+                .map(|(probability, e)| probability * exp(e.ln_e(&MIXTURE_WEIGHTS_EQUAL)))
                 .sum();
             assert!((mean - 1.0).abs() < 1e-10, "{mean}");
         }
@@ -254,7 +256,7 @@ mod tests {
             .map(|games| {
                 let mut whole = EDetector::new();
                 games.iter().for_each(|ln_e| whole.fold_block(&[*ln_e; ALTERNATIVE_COUNT]));
-                exp(whole.ln_e(&EQUAL_WEIGHTS))
+                exp(whole.ln_e(&MIXTURE_WEIGHTS_EQUAL))
             })
             .sum();
         // A stake of 1 each minute is worth the number of minutes: a detector, not an e-process.
@@ -284,7 +286,7 @@ mod tests {
                 let mut evidence = unspent;
                 for (index, sum) in sums.iter_mut().enumerate() {
                     *sum *= factors[index][usize::from(hit)];
-                    evidence += NEAR_LIMIT_WEIGHTS[index] * *sum;
+                    evidence += MIXTURE_WEIGHTS_NEAR_LIMIT[index] * *sum;
                 }
                 evidence >= 1.0 / budget
             })
@@ -303,7 +305,7 @@ mod tests {
             }
             let minutes = (0..).find(|_| {
                 starts.fold_block(1.0 / 1_440.0, &[0.5; ALTERNATIVE_COUNT]);
-                starts.ln_e(&EQUAL_WEIGHTS) > ln(100.0)
+                starts.ln_e(&MIXTURE_WEIGHTS_EQUAL) > ln(100.0)
             });
             minutes.unwrap()
         };
@@ -316,12 +318,15 @@ mod tests {
         for _ in 0..100 {
             starts.fold_block(0.01, &[5_000.0; ALTERNATIVE_COUNT]);
         }
-        assert!(starts.ln_e(&EQUAL_WEIGHTS) > 200.0 && starts.ln_e(&EQUAL_WEIGHTS).is_finite());
+        assert!(
+            starts.ln_e(&MIXTURE_WEIGHTS_EQUAL) > 200.0
+                && starts.ln_e(&MIXTURE_WEIGHTS_EQUAL).is_finite()
+        );
         for _ in 0..100 {
             starts.fold_block(0.01, &[-5_000.0; ALTERNATIVE_COUNT]);
         }
         // The stake is spent and lost by now: no evidence against the hypothesis remains.
-        assert!(starts.ln_e(&EQUAL_WEIGHTS) < -100.0);
+        assert!(starts.ln_e(&MIXTURE_WEIGHTS_EQUAL) < -100.0);
     }
 
     #[test]

@@ -24,26 +24,29 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Proportion {
-    /// Number of members with the counted property; at most `of`.
+    /// Number of members with the counted property; at most `samples`.
     pub hits: u64,
     /// Total number of members, hits included.
-    pub of: u64,
+    pub samples: u64,
 }
 
 impl Proportion {
-    /// Builds a proportion of `hits` out of `of`. More hits than `of` are cut to `of`.
-    pub fn new(hits: u64, of: u64) -> Self {
-        Self { hits: hits.min(of), of }
+    /// Builds a proportion of `hits` out of `samples`. More hits than samples are cut to `samples`.
+    pub fn new(hits: u64, samples: u64) -> Self {
+        Self { hits: hits.min(samples), samples }
     }
 
-    /// Returns the rate of hits, 0 to 1; `None` when `of` is 0.
+    /// Returns the rate of hits, 0 to 1; `None` when `samples` is 0.
     pub fn rate(self) -> Option<f64> {
-        (self.of > 0).then(|| self.hits as f64 / self.of as f64)
+        (self.samples > 0).then(|| self.hits as f64 / self.samples as f64)
     }
 
     /// Adds the counts of both, saturating at `u64::MAX`.
     pub fn merge(self, other: Self) -> Self {
-        Self { hits: self.hits.saturating_add(other.hits), of: self.of.saturating_add(other.of) }
+        Self {
+            hits: self.hits.saturating_add(other.hits),
+            samples: self.samples.saturating_add(other.samples),
+        }
     }
 }
 
@@ -56,7 +59,7 @@ pub const ALTERNATIVE_COUNT: usize = 6;
 pub const ALTERNATIVE_RATIOS: [f64; ALTERNATIVE_COUNT] = [1.25, 1.5, 2.0, 3.0, 5.0, 10.0];
 
 /// Equal weights of the alternatives, which sum to 1.
-pub const EQUAL_WEIGHTS: [f64; ALTERNATIVE_COUNT] =
+pub const MIXTURE_WEIGHTS_EQUAL: [f64; ALTERNATIVE_COUNT] =
     [1.0 / ALTERNATIVE_COUNT as f64; ALTERNATIVE_COUNT];
 
 /// Weights for a rate against a limit. A small excess takes an hour to show there, and a large one
@@ -64,7 +67,7 @@ pub const EQUAL_WEIGHTS: [f64; ALTERNATIVE_COUNT] =
 ///
 /// Compared with equal weights they gain 0.6 nats at 1.5 times the limit and lose 1.4 nats at ten
 /// times.
-pub const NEAR_LIMIT_WEIGHTS: [f64; ALTERNATIVE_COUNT] = [0.25, 0.3, 0.25, 0.1, 0.06, 0.04];
+pub const MIXTURE_WEIGHTS_NEAR_LIMIT: [f64; ALTERNATIVE_COUNT] = [0.25, 0.3, 0.25, 0.1, 0.06, 0.04];
 
 /// Natural logarithm of `x`; negative infinity at 0.
 pub fn ln(x: f64) -> f64 {

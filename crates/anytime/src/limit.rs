@@ -37,13 +37,13 @@ pub fn ln_e_mcnemar(canary_only: u64, stable_only: u64) -> [f64; ALTERNATIVE_COU
 
 /// Returns Wald's log likelihood ratio, `ln((p1/p0)^x ((1-p1)/(1-p0))^(n-x))`.
 pub fn ln_likelihood_ratio(proportion: Proportion, p0: f64, p1: f64) -> f64 {
-    let misses = proportion.of.saturating_sub(proportion.hits) as f64;
+    let misses = proportion.samples.saturating_sub(proportion.hits) as f64;
     proportion.hits as f64 * ln(p1 / p0) + misses * ln((1.0 - p1) / (1.0 - p0))
 }
 
 /// Returns Kullback and Leibler's divergence of one request at chance `p` from the limit `p0`, in
 /// nats. The best alternative gains that much on average (1951, Ann. Math. Statist. 22:79–86).
-pub fn divergence(p: f64, p0: f64) -> f64 {
+pub fn bernoulli_kl_divergence(p: f64, p0: f64) -> f64 {
     let term = |a: f64, b: f64| if a > 0.0 { a * ln(a / b) } else { 0.0 };
     term(p, p0) + term(1.0 - p, 1.0 - p0)
 }
@@ -83,9 +83,9 @@ mod tests {
     #[test]
     fn the_divergence_of_five_from_two_percent_is_as_published() {
         // 0.0163 nats a request, so 840 requests gain 13.7 nats.
-        assert!((divergence(0.05, 0.02) - 0.0163).abs() < 5e-5);
-        assert_eq!(divergence(0.02, 0.02), 0.0);
-        assert!((divergence(0.0, 0.5) - ln(2.0)).abs() < 1e-15);
+        assert!((bernoulli_kl_divergence(0.05, 0.02) - 0.0163).abs() < 5e-5);
+        assert_eq!(bernoulli_kl_divergence(0.02, 0.02), 0.0);
+        assert!((bernoulli_kl_divergence(0.0, 0.5) - ln(2.0)).abs() < 1e-15);
     }
 
     #[test]
@@ -94,7 +94,7 @@ mod tests {
         assert!(ln_e_mcnemar(30, 10)[3] > 5.0);
         assert!(ln_e_mcnemar(10, 30)[3] < -5.0);
         let balanced = expected_e_value(9, 0.5, |proportion| {
-            ln_e_mcnemar(proportion.hits, proportion.of - proportion.hits)[4]
+            ln_e_mcnemar(proportion.hits, proportion.samples - proportion.hits)[4]
         });
         assert!((balanced - 1.0).abs() < 1e-12);
     }

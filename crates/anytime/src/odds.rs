@@ -58,10 +58,15 @@ pub fn ln_e_non_inferior(
 /// hits.
 pub fn ln_likelihood_ratio(canary: Proportion, stable: Proportion, ratio: f64) -> f64 {
     let hits = canary.hits + stable.hits;
-    if hits == 0 || canary.of == 0 || stable.of == 0 || hits == canary.of + stable.of {
+    if hits == 0
+        || canary.samples == 0
+        || stable.samples == 0
+        || hits == canary.samples + stable.samples
+    {
         return 0.0;
     }
-    canary.hits as f64 * ln(ratio) - ln_moment(canary.of, stable.of, hits, ratio)
+    canary.hits as f64 * ln(ratio)
+        - ln_hypergeometric_mgf(canary.samples, stable.samples, hits, ratio)
 }
 
 /// Returns `ln M(w)`, with `M(w) = sum_j C(n1, j) C(n0, k - j) / C(n1 + n0, k) w^j`.
@@ -70,7 +75,7 @@ pub fn ln_likelihood_ratio(canary: Proportion, stable: Proportion, ratio: f64) -
 /// Rosen 2001, "Fast and stable algorithms for computing and sampling from the noncentral
 /// hypergeometric distribution"). It goes both ways until the terms no longer count: about 17
 /// standard deviations in all, not `k` terms.
-pub fn ln_moment(n1: u64, n0: u64, k: u64, w: f64) -> f64 {
+pub fn ln_hypergeometric_mgf(n1: u64, n0: u64, k: u64, w: f64) -> f64 {
     let (low, high) = (k.saturating_sub(n0), k.min(n1));
     let mode = mode(n1, n0, k, w).clamp(low, high);
     let [a, b, c, m] = [n1, n0, k, mode].map(|count| count as f64);
@@ -120,16 +125,16 @@ pub struct MantelHaenszelOddsRatio {
 impl MantelHaenszelOddsRatio {
     /// Adds one block and returns the new sums. A block with one cohort only changes nothing.
     pub fn with_block(self, canary: Proportion, stable: Proportion) -> Self {
-        let all = (canary.of + stable.of) as f64;
-        if canary.of == 0 || stable.of == 0 {
+        let all = (canary.samples + stable.samples) as f64;
+        if canary.samples == 0 || stable.samples == 0 {
             return self;
         }
         let product = |a: u64, b: u64| a as f64 * b as f64 / all;
         let [for_canary, for_stable] = self.sums.0;
         Self {
             sums: HexFloats([
-                for_canary + product(canary.hits, stable.of - stable.hits),
-                for_stable + product(stable.hits, canary.of - canary.hits),
+                for_canary + product(canary.hits, stable.samples - stable.hits),
+                for_stable + product(stable.hits, canary.samples - canary.hits),
             ]),
         }
     }
@@ -149,8 +154,8 @@ mod tests {
     use super::*;
     use crate::exp;
 
-    fn proportion(hits: u64, of: u64) -> Proportion {
-        Proportion::new(hits, of)
+    fn proportion(hits: u64, samples: u64) -> Proportion {
+        Proportion::new(hits, samples)
     }
 
     /// Computes the sum directly, with products instead of gamma functions.
@@ -171,7 +176,10 @@ mod tests {
         for w in [0.1, 0.5, 1.0, 2.0, 10.0_f64] {
             let expected =
                 (1.0 + 16.0 * w + 36.0 * w.powi(2) + 16.0 * w.powi(3) + w.powi(4)) / 70.0;
-            assert!((exp(ln_moment(4, 4, 4, w)) / expected - 1.0).abs() < 1e-13, "w {w}");
+            assert!(
+                (exp(ln_hypergeometric_mgf(4, 4, 4, w)) / expected - 1.0).abs() < 1e-13,
+                "w {w}"
+            );
         }
     }
 
@@ -179,7 +187,10 @@ mod tests {
     fn one_hit_is_the_safe_log_rank_term() {
         for (n1, n0, w) in [(60, 540, 3.0), (1, 9_999, 1.25), (5_000, 5_000, 0.1)] {
             let expected = (w * n1 as f64 + n0 as f64) / (n1 + n0) as f64;
-            assert!((exp(ln_moment(n1, n0, 1, w)) / expected - 1.0).abs() < 1e-10, "{n1} {n0} {w}");
+            assert!(
+                (exp(ln_hypergeometric_mgf(n1, n0, 1, w)) / expected - 1.0).abs() < 1e-10,
+                "{n1} {n0} {w}"
+            );
         }
     }
 
@@ -191,8 +202,10 @@ mod tests {
                     if k > n1 + n0 {
                         continue;
                     }
-                    let (actual, expected) =
-                        (ln_moment(n1, n0, k, w), moment_by_products(n1, n0, k, w).ln());
+                    let (actual, expected) = (
+                        ln_hypergeometric_mgf(n1, n0, k, w),
+                        moment_by_products(n1, n0, k, w).ln(),
+                    );
                     assert!(
                         (actual - expected).abs() < 1e-10,
                         "{n1} {n0} {k} {w}: {actual} {expected}"
@@ -209,9 +222,9 @@ mod tests {
         let mean = k as f64 * 0.1;
         let variance = mean * 0.9 * (60_000.0 - k as f64) / 59_999.0;
         let expected = mean * w.ln() + variance * w.ln().powi(2) / 2.0;
-        assert!((ln_moment(n1, n0, k, w) - expected).abs() < 1e-3);
+        assert!((ln_hypergeometric_mgf(n1, n0, k, w) - expected).abs() < 1e-3);
         for w in [0.1, 10.0] {
-            assert!(ln_moment(n1, n0, k, w).is_finite());
+            assert!(ln_hypergeometric_mgf(n1, n0, k, w).is_finite());
         }
     }
 

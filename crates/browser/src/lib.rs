@@ -191,7 +191,7 @@ impl Browser {
     /// # Errors
     /// Throws if the file has no rows, too many rows, or (in a table) no column of texts.
     pub fn batch(&self, name: &str, content: &str) -> Result<Batch, JsError> {
-        Ok(Batch(ClassifiedRows::new(jeffrey_text_table::parse_file(name, content)?)))
+        Ok(Batch(ClassifiedRows::new(jeffrey_text_table::parse_text_rows(name, content)?)))
     }
 
     /// Classifies a row, keeps its prediction, and returns it as JSON: `line`, `text`, and either
@@ -222,7 +222,7 @@ impl Browser {
     /// every file.
     #[wasm_bindgen(getter)]
     pub fn sha256(&self) -> Option<String> {
-        self.classifier.sha256().map(str::to_owned)
+        self.classifier.model_sha256().map(str::to_owned)
     }
 
     /// Returns how many routes are switched off by a dimension mismatch, 0 to 2.

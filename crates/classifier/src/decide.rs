@@ -8,7 +8,7 @@
 //! message.
 
 use super::lexicon;
-use jeffrey_terms::Label;
+use jeffrey_terms::{Label, TieBreakRule};
 
 /// Eight probabilities in the labels' order: finite, at least 0, summing to 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -65,25 +65,6 @@ impl LabelScores {
         let mut ranked = Label::ALL.map(|label| (label, self.score(label)));
         ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
         ranked
-    }
-}
-
-/// Variant of the tie-break that changed a prediction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TieBreakRule {
-    /// The gap between anger and frustration was below the standard delta.
-    AngerKeywordStandard,
-    /// The gap was below the extended delta, and anger or frustration was among the top two labels.
-    AngerKeywordExtended,
-}
-
-impl TieBreakRule {
-    /// Name of the rule in responses and logs.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::AngerKeywordStandard => "tiebreak_anger_keyword_standard",
-            Self::AngerKeywordExtended => "tiebreak_anger_keyword_extended",
-        }
     }
 }
 

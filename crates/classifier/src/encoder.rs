@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jeffrey_kernels::{
-    EmbeddingTable, QuantizedLinear, WeightError, add, attention, gated_convolution, layer_norm,
-    pool, relu,
+    EmbeddingTable, QuantizedLinear, WeightError, add, attention, attention_and_max_pool,
+    gated_convolution, layer_norm, relu,
 };
 use tract_core::internal::*;
 use tract_core::plan::SimplePlan;
@@ -184,7 +184,7 @@ impl EncoderPlanBuilder {
             let wired = self.add_node(&node, ids, &tokens, &mut graph);
             wired.map_err(|fault| EncoderError::Node { node: node.name.clone(), fault })?;
         }
-        let vocabulary = manifest.vocabulary;
+        let vocabulary = manifest.vocabulary_size;
         let rows = self.table_rows.unwrap_or(0);
         if rows < vocabulary {
             return Err(EncoderError::TableTooSmall { rows, vocabulary });
@@ -432,7 +432,9 @@ impl EvalOp for EncoderLayerOp {
             EncoderLayer::Attention { heads } => {
                 compute_rows(rows, &|x, out| attention(x, width, *heads, out))
             }
-            EncoderLayer::Pool { score } => compute_rows(1, &|x, out| pool(x, score, out)),
+            EncoderLayer::Pool { score } => {
+                compute_rows(1, &|x, out| attention_and_max_pool(x, score, out))
+            }
             EncoderLayer::Relu => {
                 let mut out = last.into_tensor();
                 relu(as_floats_mut(&mut out)?);

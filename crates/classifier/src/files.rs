@@ -43,7 +43,8 @@ pub struct ModelManifest {
     /// Longest input in tokens, begin and end marks included; at least 3.
     pub max_tokens: usize,
     /// Number of pieces of the tokenizer. The embedding table must have at least as many rows.
-    pub vocabulary: usize,
+    #[serde(rename = "vocabulary")]
+    pub vocabulary_size: usize,
     /// Hash and size of each file, by file name.
     pub files: BTreeMap<String, ManifestFile>,
     /// Origin of the model: commit, seed, data, measured results. Nothing here reads it.

@@ -33,47 +33,19 @@ mod head;
 
 mod tokenizer;
 
-pub use decide::{LabelScores, TieBreak, TieBreakRule, TieBreakSettingError};
+pub use decide::{LabelScores, TieBreak, TieBreakSettingError};
 pub use encoder::{EncoderError, NodeError};
 pub use files::{ModelConfig, ModelFiles, ModelLoadError, ModelManifest};
 pub use onnx::OnnxError;
 
 use encoder::Encoder;
 use head::{LinearHead, Prototypes};
-use jeffrey_terms::{InputText, Label};
+use jeffrey_terms::{InputText, Label, PredictionRoute, TieBreakRule};
 use tokenizer::Tokenizer;
 
 /// Top probability below which a prediction is marked `low_confidence`; the limit of the v2.4.2
 /// reference service.
 pub const LOW_CONFIDENCE_THRESHOLD: f32 = 0.4;
-
-/// Part of the classifier that answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum PredictionRoute {
-    /// Multinomial logistic head over the embedding.
-    LinearHead,
-    /// Nearest label prototypes by cosine.
-    Prototypes,
-    /// Keyword patterns, without the encoder.
-    Regex,
-    /// No route was needed: the text is empty or only white space.
-    Empty,
-}
-
-impl PredictionRoute {
-    /// All routes in the order in which they are tried. `Empty` comes last.
-    pub const ALL: [Self; 4] = [Self::LinearHead, Self::Prototypes, Self::Regex, Self::Empty];
-
-    /// Name of the route in responses and logs.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::LinearHead => "linear_head",
-            Self::Prototypes => "prototypes",
-            Self::Regex => "regex",
-            Self::Empty => "empty",
-        }
-    }
-}
 
 /// Reason why a route did not answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -124,14 +96,14 @@ pub struct Prediction {
     /// Route that produced the scores.
     pub route: PredictionRoute,
     /// Routes that were tried before `route`, in order. Empty for a healthy model.
-    pub skipped: Vec<SkippedRoute>,
+    pub skipped_routes: Vec<SkippedRoute>,
     /// Rule that changed the scores; `None` when no rule applied.
     pub rule_applied: Option<TieBreakRule>,
     /// True when the text had more tokens than the encoder reads.
     pub truncated: bool,
     /// Number of tokens given to the encoder, begin and end marks included; 0 without a model, for
     /// white space, or when the tokenizer fails.
-    pub tokens: usize,
+    pub token_count: usize,
 }
 
 impl Prediction {
@@ -199,7 +171,7 @@ impl Classifier {
 
     /// The sha256 of the manifest: the identity of the model, because the manifest holds the sha256
     /// of every file. `None` without a model.
-    pub fn sha256(&self) -> Option<&str> {
+    pub fn model_sha256(&self) -> Option<&str> {
         self.model.as_ref().map(|model| model.sha256.as_str())
     }
 
@@ -248,10 +220,10 @@ impl Classifier {
                 primary: Label::Neutral,
                 scores: LabelScores::one_hot(Label::Neutral),
                 route: PredictionRoute::Empty,
-                skipped: Vec::new(),
+                skipped_routes: Vec::new(),
                 rule_applied: None,
                 truncated: false,
-                tokens: 0,
+                token_count: 0,
             };
         }
         let prediction = self.score_by_first_route(&normalised);
@@ -289,10 +261,10 @@ impl Classifier {
             primary: scores.top_label(),
             scores,
             route,
-            skipped,
+            skipped_routes: skipped,
             rule_applied: None,
             truncated,
-            tokens,
+            token_count: tokens,
         }
     }
 }

@@ -84,8 +84,8 @@ impl Tokenizer {
             .and_then(|inner| inner.add_tokens(file.added_tokens))
             .map_err(|error| to_error(error.to_string()))?;
         let pieces = inner.get_vocab_size(true);
-        if pieces != manifest.vocabulary {
-            let expected = manifest.vocabulary;
+        if pieces != manifest.vocabulary_size {
+            let expected = manifest.vocabulary_size;
             let file = "tokenizer.json";
             return Err(ModelLoadError::LengthMismatch {
                 file,

@@ -7,8 +7,8 @@
 
 mod support;
 
-use jeffrey_classifier::{ModelLoadError, Prediction, PredictionRoute, SkipReason};
-use jeffrey_terms::{InputText, Label};
+use jeffrey_classifier::{ModelLoadError, Prediction, SkipReason};
+use jeffrey_terms::{InputText, Label, PredictionRoute};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use support::{CLASSIFIER, MANIFEST_FILES, ModelCopy, golden_rows};
@@ -22,7 +22,7 @@ fn parse_text(text: &str) -> InputText {
 
 /// Route and reason of each route that was skipped.
 fn skipped_routes(prediction: &Prediction) -> Vec<(PredictionRoute, SkipReason)> {
-    prediction.skipped.iter().map(|skipped| (skipped.route, skipped.reason)).collect()
+    prediction.skipped_routes.iter().map(|skipped| (skipped.route, skipped.reason)).collect()
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn every_golden_row_is_answered_as_in_python() {
             // The text is only white space, so no route was tried.
             assert_eq!(prediction.route, PredictionRoute::Empty, "{}", row.id);
             assert_eq!(prediction.primary, row.label, "{}", row.id);
-            assert_eq!(prediction.tokens, row.ids.len(), "{}", row.id);
+            assert_eq!(prediction.token_count, row.ids.len(), "{}", row.id);
             continue;
         };
         let ids = CLASSIFIER.tokenize(&text);
@@ -50,7 +50,7 @@ fn every_golden_row_is_answered_as_in_python() {
         }
         assert_eq!(prediction.route, PredictionRoute::LinearHead, "{}", row.id);
         assert_eq!(prediction.truncated, row.truncated, "{}", row.id);
-        assert_eq!(prediction.tokens, row.ids.len(), "{}", row.id);
+        assert_eq!(prediction.token_count, row.ids.len(), "{}", row.id);
         if prediction.primary != row.label {
             faults.push(format!("{}: {}, in Python {}", row.id, prediction.primary, row.label));
         }
@@ -274,7 +274,7 @@ fn a_long_text_is_truncated_and_the_answer_says_so() {
         assert_eq!((ids.len(), truncated), (max_tokens, true), "{start:?}");
         let prediction = CLASSIFIER.classify(&text);
         assert!(prediction.truncated, "{start:?}");
-        assert_eq!(prediction.tokens, max_tokens, "{start:?}");
+        assert_eq!(prediction.token_count, max_tokens, "{start:?}");
         assert_sound(&prediction);
     }
 }
@@ -287,7 +287,7 @@ fn white_space_alone_is_neutral_and_asks_no_route() {
             (prediction.primary, prediction.route),
             (Label::Neutral, PredictionRoute::Empty)
         );
-        assert_eq!((prediction.tokens, prediction.confidence()), (0, 1.0));
+        assert_eq!((prediction.token_count, prediction.confidence()), (0, 1.0));
     }
 }
 
@@ -331,7 +331,7 @@ proptest! {
             prop_assert_eq!(prediction.route, PredictionRoute::LinearHead);
             if let Some((ids, truncated)) = CLASSIFIER.tokenize(&text) {
                 prop_assert!((2..=128).contains(&ids.len()));
-                prop_assert_eq!((ids.len(), truncated), (prediction.tokens, prediction.truncated));
+                prop_assert_eq!((ids.len(), truncated), (prediction.token_count, prediction.truncated));
             }
         }
     }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::lines::{LineReader, should_read_stdin};
 use super::progress::Progress;
 use super::{CliError, ExitStatus, print_to_stderr};
-use jeffrey_edge::rollout::bucket::{ReleaseName, SubjectAssignment, assign_subject};
+use jeffrey_edge::rollout::bucket::{BucketAssignment, ReleaseName, assign_cohort_by_bucket};
 use jeffrey_terms::{Cohort, Share, Subject};
 
 /// Show the bucket and cohort of each subject
@@ -95,11 +95,11 @@ fn write_assignment(
     subject: &Subject,
     output: &mut impl Write,
 ) -> Result<(), CliError> {
-    let SubjectAssignment { bucket, cohort, is_held_out: held_out } =
-        assign_subject(&arguments.release, subject, arguments.share, arguments.holdout);
+    let BucketAssignment { bucket, cohort, is_held_out: held_out } =
+        assign_cohort_by_bucket(&arguments.release, subject, arguments.share, arguments.holdout);
     let id = subject.expose();
     if arguments.json {
-        let assignment_output = BucketOutput { id, bucket: bucket.place(), cohort, held_out };
+        let assignment_output = BucketOutput { id, bucket: bucket.index(), cohort, held_out };
         serde_json::to_writer(&mut *output, &assignment_output)?;
         output.write_all(b"\n")?;
     } else {

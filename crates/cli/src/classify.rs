@@ -36,7 +36,7 @@ pub(super) struct ClassifyArguments {
     json: bool,
     /// Format of standard input
     #[arg(long, value_enum, default_value_t = InputFormat::Auto)]
-    input: InputFormat,
+    input_format: InputFormat,
     #[command(flatten)]
     classifier_flags: ClassifierFlags,
 }
@@ -86,10 +86,10 @@ pub(super) fn run(arguments: &ClassifyArguments) -> Result<ExitStatus, CliError>
         output: io::stdout().lock(),
         bad_lines: 0,
     };
-    if read_stdin && arguments.input == InputFormat::Csv {
+    if read_stdin && arguments.input_format == InputFormat::Csv {
         writer.classify_table()?;
     } else if read_stdin {
-        writer.classify_lines(arguments.input)?;
+        writer.classify_lines(arguments.input_format)?;
     } else {
         writer.classify_texts(&arguments.texts)?;
     }
@@ -205,7 +205,7 @@ fn format_columns(prediction: &Prediction) -> String {
     if let Some(rule) = prediction.rule_applied {
         line += &format!(" rule={}", rule.name());
     }
-    for skipped in &prediction.skipped {
+    for skipped in &prediction.skipped_routes {
         line += &format!(" skipped={}:{}", skipped.route.name(), skipped.reason.name());
     }
     for (name, is_set) in

@@ -226,13 +226,13 @@ fn print_evaluation(eval_output: &EvalOutput<'_>) -> Result<(), CliError> {
         "macro-F1    {:.3}{macro_f1}  (mean over the {classes_present} classes present in gold)",
         report.macro_f1
     )?;
-    if let Some(balanced) = &report.balanced {
+    if let Some(balanced) = &report.balanced_metrics {
         writeln!(
             output,
             "balanced    {:.3}  95 % {:.3} to {:.3}  (macro-F1, {} draws of {} rows a class, {} classes; ECE {:.3})",
             balanced.macro_f1,
-            balanced.interval.low,
-            balanced.interval.high,
+            balanced.macro_f1_interval.low,
+            balanced.macro_f1_interval.high,
             balanced.draws,
             balanced.rows_per_class,
             balanced.classes.len(),
@@ -259,7 +259,7 @@ fn print_evaluation(eval_output: &EvalOutput<'_>) -> Result<(), CliError> {
         shares.join(", ")
     };
     writeln!(output, "routes      {}", format_shares(&report.route_shares))?;
-    writeln!(output, "rules       {}", format_shares(&report.rule_shares))?;
+    writeln!(output, "rules       {}", format_shares(&report.tie_break_rule_shares))?;
     write!(output, "\n{}", classes_table(report))?;
     write!(output, "\n{}", languages_table(report))?;
     write!(output, "\ngold in rows, predicted in columns\n{}", confusion_table(report))?;

@@ -60,7 +60,7 @@ pub(super) fn run(arguments: &ExportArguments) -> Result<ExitStatus, CliError> {
         progress.increment();
         let result = match line.text {
             Ok(text) if text.trim().is_empty() => continue,
-            Ok(text) => annotation.read_line(text).map_err(|error| error.to_string()),
+            Ok(text) => annotation.add_event_line(text).map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };
         if let Err(error) = result {
@@ -69,7 +69,7 @@ pub(super) fn run(arguments: &ExportArguments) -> Result<ExitStatus, CliError> {
         }
     }
     drop(progress);
-    let events_without_preview = annotation.without_text;
+    let events_without_preview = annotation.skipped_without_text;
     let mut rows = annotation.into_rows();
     rows.truncate(arguments.limit.map_or(usize::MAX, |limit| limit as usize));
     match &arguments.out {
@@ -114,7 +114,7 @@ fn write_rows(rows: &[AnnotationRow], json: bool, output: &mut impl Write) -> io
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jeffrey_edge::telemetry::annotation::AnnotationReason;
+    use jeffrey_edge::telemetry::annotation::SelectionReason;
 
     #[test]
     fn a_text_is_one_cell_and_no_formula() {
@@ -122,10 +122,10 @@ mod tests {
             text: text.to_owned(),
             label: None,
             lang: None,
-            why: AnnotationReason::LowConfidence,
+            selection_reason: SelectionReason::LowConfidence,
             guess: Some(jeffrey_terms::Label::Joy),
             confidence: Some(0.25),
-            second: None,
+            second_label: None,
             time_ms: 7,
         };
         let mut out = Vec::new();

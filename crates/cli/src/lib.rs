@@ -122,8 +122,8 @@ struct ClassifierFlags {
     #[arg(long, value_name = "GAP", env = TieBreak::DELTA_VARIABLE)]
     #[arg(help_heading = "Tie-break", allow_hyphen_values = true)]
     tiebreak_delta: Option<String>,
-    /// Score gap below which it applies when anger or frustration is among the top 2, from
-    /// --tiebreak-delta to 1 [default: 0.15]
+    /// Score gap between anger and frustration below which the tie-break applies when one of them
+    /// is among the two highest scores, from --tiebreak-delta to 1 [default: 0.15]
     #[arg(long, value_name = "GAP", env = TieBreak::EXTENDED_DELTA_VARIABLE)]
     #[arg(help_heading = "Tie-break", allow_hyphen_values = true)]
     tiebreak_extended_delta: Option<String>,
@@ -345,7 +345,7 @@ impl<'a> ModelIdentity<'a> {
     fn from_classifier(classifier: &'a Classifier) -> Self {
         Self {
             id: classifier.manifest().map(|manifest| manifest.id.as_str()),
-            sha256: classifier.sha256(),
+            sha256: classifier.model_sha256(),
         }
     }
 }

@@ -32,7 +32,7 @@ pub(super) struct MaskArguments {
     json: bool,
     /// Read each line of standard input as a JSON string (may contain escaped line breaks)
     #[arg(long)]
-    json_strings: bool,
+    lines_are_json_strings: bool,
 }
 
 #[derive(Serialize)]
@@ -60,7 +60,7 @@ pub(super) fn run(arguments: &MaskArguments) -> Result<ExitStatus, CliError> {
     let mut lines = LineReader::new(io::stdin().lock());
     while let Some(line) = lines.next_line().map_err(CliError::stdin_failed)? {
         let text = line.text.map_err(|error| error.to_string()).and_then(|text| {
-            if !arguments.json_strings {
+            if !arguments.lines_are_json_strings {
                 return Ok(text.into());
             }
             let unquoted = serde_json::from_str::<String>(text);

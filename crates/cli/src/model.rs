@@ -11,9 +11,9 @@ use serde_json::Value;
 
 use super::table::TextTable;
 use super::{ClassifierFlags, CliError, ExitStatus, print_json};
-use jeffrey_classifier::{Classifier, ModelManifest, PredictionRoute, SkipReason};
+use jeffrey_classifier::{Classifier, ModelManifest, SkipReason};
 use jeffrey_shipped::COMMIT;
-use jeffrey_terms::{InputText, Label};
+use jeffrey_terms::{InputText, Label, PredictionRoute};
 
 /// Show the model: id, checksums, training data
 #[derive(clap::Args)]
@@ -52,10 +52,11 @@ struct ModelCardFile<'a> {
 
 pub(super) fn run(arguments: &ModelArguments) -> Result<ExitStatus, CliError> {
     let classifier = arguments.classifier_flags.load_classifier()?;
-    let (Some(manifest), Some(sha256)) = (classifier.manifest(), classifier.sha256()) else {
+    let (Some(manifest), Some(sha256)) = (classifier.manifest(), classifier.model_sha256()) else {
         return Err(CliError::Usage("no model is loaded"));
     };
-    let ModelManifest { id, labels, dim, max_tokens, vocabulary, files, training, .. } = manifest;
+    let ModelManifest { id, labels, dim, max_tokens, vocabulary_size, files, training, .. } =
+        manifest;
     let card = ModelCard {
         id,
         sha256,
@@ -63,7 +64,7 @@ pub(super) fn run(arguments: &ModelArguments) -> Result<ExitStatus, CliError> {
         labels,
         dim: *dim,
         max_tokens: *max_tokens,
-        vocabulary: *vocabulary,
+        vocabulary: *vocabulary_size,
         files: files
             .iter()
             .map(|(name, entry)| {
@@ -87,7 +88,7 @@ fn disabled_routes(classifier: &Classifier) -> Vec<&'static str> {
     // Every text asks the linear head first, and a disabled head is among the skipped routes. Two
     // letters are a short text to try.
     let is_head_disabled = InputText::parse("ok").is_ok_and(|text| {
-        classifier.classify(&text).skipped.iter().any(|skipped| {
+        classifier.classify(&text).skipped_routes.iter().any(|skipped| {
             skipped.route == PredictionRoute::LinearHead
                 && skipped.reason == SkipReason::DimensionMismatch
         })

@@ -191,21 +191,21 @@ fn describe_rule(gate: &Gate) -> String {
     let format_rate = |rate: f64| format!("{} %", format_shortest(100.0 * rate));
     let format_surplus = |times: f64| format!("+{} %", format_shortest(100.0 * (times - 1.0)));
     match gate.rule {
-        GateRule::AtMost(limit) => format!("at most {}", format_rate(limit)),
-        GateRule::AtLeast(limit) => format!("at least {}", format_rate(limit)),
-        GateRule::Compared(times) => {
-            let unit = match gate.level {
+        GateRule::Max(limit) => format!("at most {}", format_rate(limit)),
+        GateRule::Min(limit) => format!("at least {}", format_rate(limit)),
+        GateRule::MaxIncrease(times) => {
+            let unit = match gate.evidence_unit {
                 EvidenceUnit::Both => "by subjects and requests",
                 EvidenceUnit::Requests => "by requests",
                 EvidenceUnit::Subjects => "by subjects",
             };
             let alternative =
-                gate.or_max.map(|limit| format!(", or at most {}", format_rate(limit)));
+                gate.max_without_stable.map(|limit| format!(", or at most {}", format_rate(limit)));
             format!("stable {}, {unit}{}", format_surplus(times), alternative.unwrap_or_default())
         }
-        GateRule::Estimated { at_most, compared, samples } => {
-            let most = at_most.map(|most| format!("at most {}", format_rate(most)));
-            let stable = compared.map(|times| format!("stable {}", format_surplus(times)));
+        GateRule::Estimated { max, max_increase, samples } => {
+            let most = max.map(|most| format!("at most {}", format_rate(most)));
+            let stable = max_increase.map(|times| format!("stable {}", format_surplus(times)));
             let limits: Vec<String> = [most, stable].into_iter().flatten().collect();
             format!("estimated {} on {samples}", limits.join(" and "))
         }
@@ -216,13 +216,13 @@ fn describe_rule(gate: &Gate) -> String {
         }
         GateRule::SampleRatio => "sample ratio matches the share".into(),
         GateRule::Window { minutes, limit } => match limit {
-            WindowLimit::AtMost(limit) => {
+            WindowLimit::Max(limit) => {
                 format!("over {minutes} min at most {}", format_rate(limit))
             }
-            WindowLimit::AtLeast(limit) => {
+            WindowLimit::Min(limit) => {
                 format!("over {minutes} min at least {}", format_rate(limit))
             }
-            WindowLimit::Compared(times) => {
+            WindowLimit::MaxIncrease(times) => {
                 format!("over {minutes} min stable {}", format_surplus(times))
             }
         },
@@ -233,9 +233,9 @@ fn describe_budget(gate: &Gate) -> String {
     match gate.rule {
         GateRule::Estimated { .. } | GateRule::Never | GateRule::Window { .. } => "–".into(),
         GateRule::NotWorse { .. } | GateRule::SampleRatio => {
-            format!("{} % a stage", format_shortest(100.0 * gate.budget))
+            format!("{} % a stage", format_shortest(100.0 * gate.false_verdict_budget))
         }
-        _ => format!("{} % a day", format_shortest(100.0 * gate.budget)),
+        _ => format!("{} % a day", format_shortest(100.0 * gate.false_verdict_budget)),
     }
 }
 
@@ -245,18 +245,18 @@ fn describe_caveat(gate: &Gate) -> Option<&'static str> {
         GateRule::Window { .. } => Some(
             "a fixed window has no error guarantee; `jeffrey plan explain` shows its false alarm rate",
         ),
-        GateRule::AtMost(_) | GateRule::AtLeast(_) if !gate.metric.has_stable() => {
+        GateRule::Max(_) | GateRule::Min(_) if !gate.metric.is_reported_by_legacy() => {
             Some("the legacy system does not report this metric: only the absolute limit applies")
         }
         // Errors and latency are known of every response; these two metrics are read from its body.
-        GateRule::Compared(_)
+        GateRule::MaxIncrease(_)
         | GateRule::NotWorse { .. }
-        | GateRule::Estimated { compared: Some(_), .. }
+        | GateRule::Estimated { max_increase: Some(_), .. }
             if matches!(gate.metric, Metric::LowConfidence | Metric::RuleApplied) =>
         {
-            Some(match gate.or_max {
+            Some(match gate.max_without_stable {
                 Some(_) => {
-                    "`or_max` applies while the legacy system's responses do not report this metric"
+                    "`max_without_stable` applies while the legacy system's responses do not report this metric"
                 }
                 None => {
                     "`not available` while the legacy system's responses do not report this metric"

@@ -40,25 +40,25 @@ pub(super) struct ReportArguments {
 }
 
 pub(super) fn run(arguments: &ReportArguments) -> Result<ExitStatus, CliError> {
-    let gate = GatewayClient::new(&arguments.gateway)?;
-    let status: ReleaseStatus = serde_json::from_value(gate.fetch_status()?)?;
+    let gateway = GatewayClient::from_environment(&arguments.gateway)?;
+    let status: ReleaseStatus = serde_json::from_value(gateway.fetch_status()?)?;
     let now = status.now().unwrap_or_else(super::token::wall_clock_now);
     let week = MinuteRange::week_ending_at(now.0 / 60_000);
     let days: Vec<MinuteRange> = week.days().collect();
     let mut progress = Progress::new(Some(days.len() as u64 + 3));
     let mut fetch_totals = |span: MinuteRange| {
         progress.increment();
-        gate.fetch_totals(span)
+        gateway.fetch_totals(span)
     };
     let (week_totals, previous_totals) = (fetch_totals(week)?, fetch_totals(week.preceding())?);
     let mut days_by_cohort = Vec::new();
     for day in days {
         days_by_cohort.push(DaySummary {
             from_ms: day.starts_at().0,
-            summary: SummaryByCohort::from_totals(&fetch_totals(day)?),
+            cohorts: SummaryByCohort::from_totals(&fetch_totals(day)?),
         });
     }
-    let entries = gate.fetch_history(0)?;
+    let entries = gateway.fetch_history(0)?;
     let entries = entries.iter().filter(|entry| entry.now >= week.starts_at());
     drop(progress);
     let decisions = entries.filter_map(summarize_entry).collect();
@@ -77,8 +77,8 @@ pub(super) fn run(arguments: &ReportArguments) -> Result<ExitStatus, CliError> {
         week: current,
         previous: previous_week,
         days: days_by_cohort,
-        rules: canary.tally.rules.into_iter().collect(),
-        leaks: canary.tally.leaks + stable.tally.leaks,
+        tie_break_rule_counts: canary.stats.rules.into_iter().collect(),
+        leaks: canary.stats.preview_leaks + stable.stats.preview_leaks,
         decisions,
     };
     if arguments.json {
@@ -118,7 +118,7 @@ fn render_markdown(report: &WeeklyReport) -> String {
             .to_owned(),
     );
     push_line("|---|---|---|---|---|---|---|---|".to_owned());
-    for DaySummary { from_ms, summary: SummaryByCohort { canary, stable, .. } } in &report.days {
+    for DaySummary { from_ms, cohorts: SummaryByCohort { canary, stable, .. } } in &report.days {
         push_line(format!(
             "| {} | {} | {} | {} | {} | {} | {} | {} |",
             format_utc_minute(UnixMs(*from_ms)),
@@ -147,24 +147,25 @@ fn render_markdown(report: &WeeklyReport) -> String {
             format_percent(Some(share_moved))
         ));
     }
-    if week.shadows > 0 {
+    if week.shadow_count > 0 {
         push_line(format!(
             "\nThe model agrees with {} of {} shadowed responses of the legacy system.",
             format_percent(week.shadows_agree),
-            week.shadows
+            week.shadow_count
         ));
     }
-    if !report.rules.is_empty() {
-        let rules = report.rules.iter().map(|(rule, count)| format!("`{rule}` {count}"));
+    if !report.tie_break_rule_counts.is_empty() {
+        let rules =
+            report.tie_break_rule_counts.iter().map(|(rule, count)| format!("`{rule}` {count}"));
         push_line(format!("\nRules applied: {}.", rules.collect::<Vec<_>>().join(", ")));
     }
     push_line("\n## Decisions\n".to_owned());
-    for DecisionSummary { id, at_ms, what, then, .. } in &report.decisions {
+    for DecisionSummary { id, at_ms, trigger, outcome, .. } in &report.decisions {
         push_line(format!(
             "- {} ({id}) {}: {}",
             format_utc_minute(UnixMs(*at_ms)),
-            escape_markdown(what),
-            escape_markdown(then)
+            escape_markdown(trigger),
+            escape_markdown(outcome)
         ));
     }
     if report.decisions.is_empty() {
@@ -173,8 +174,8 @@ fn render_markdown(report: &WeeklyReport) -> String {
     push_line("\n## To do\n".to_owned());
     let low_confidence_answers = week.canary.low_confidence_answers;
     push_line(format!(
-        "- {low_confidence_answers} answers with low confidence, {} verdicts: `jeffrey export --for-annotation`, where LOG_TEXT_PREVIEW is on.",
-        week.canary.verdicts
+        "- {low_confidence_answers} answers with low confidence, {} feedback events: `jeffrey export --for-annotation`, where LOG_TEXT_PREVIEW is on.",
+        week.canary.feedback_count
     ));
     if report.leaks > 0 {
         push_line(format!(
@@ -201,17 +202,19 @@ const REPORT_ROWS: [(&str, FormatCell); 13] = [
     ("low confidence", |figures| format_percent(figures.low_confidence)),
     ("mean confidence", |figures| format_3_decimals(figures.mean_confidence)),
     ("rule applied", |figures| format_percent(figures.rule_applied)),
-    ("bad verdicts", |figures| match (figures.bad, figures.bad_interval) {
-        (Some(_), Some([low, high])) => {
-            format!(
-                "{} of {} [{:.1}–{:.1} %]",
-                format_percent(figures.bad),
-                figures.verdicts,
-                100.0 * low,
-                100.0 * high
-            )
+    ("bad feedback", |figures| {
+        match (figures.bad_feedback_rate, figures.bad_feedback_rate_interval) {
+            (Some(_), Some([low, high])) => {
+                format!(
+                    "{} of {} [{:.1}–{:.1} %]",
+                    format_percent(figures.bad_feedback_rate),
+                    figures.feedback_count,
+                    100.0 * low,
+                    100.0 * high
+                )
+            }
+            _ => NO_VALUE.to_owned(),
         }
-        _ => NO_VALUE.to_owned(),
     }),
 ];
 

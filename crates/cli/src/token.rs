@@ -15,12 +15,12 @@ use jeffrey_edge::rollout::signing_key::SigningKey;
 use jeffrey_terms::UnixMs;
 
 /// Environment variable with the signing key; a flag would show the key in the process list.
-const KEY_VARIABLE: &str = "JEFFREY_OVERRIDE_KEY";
+const KEY_VARIABLE: &str = "JEFFREY_OVERRIDE_SIGNING_KEY";
 
 /// Create a cohort override token
 #[derive(clap::Args)]
 #[command(
-    after_help = "Signs with JEFFREY_OVERRIDE_KEY, the same secret that the gateway has. The token is \
+    after_help = "Signs with JEFFREY_OVERRIDE_SIGNING_KEY, the same secret that the gateway has. The token is \
                   valid for one release and expires. Send it in `x-jeffrey-token`, together with \
                   `x-jeffrey-cohort: canary` or `stable`.\n\n\
                   Example:\n  \
@@ -79,7 +79,7 @@ struct TokenOutput<'a> {
 
 pub(super) fn run(arguments: &TokenArguments) -> Result<ExitStatus, CliError> {
     let key = std::env::var(KEY_VARIABLE)
-        .map_err(|_| CliError::Usage("JEFFREY_OVERRIDE_KEY is not set"))?;
+        .map_err(|_| CliError::Usage("JEFFREY_OVERRIDE_SIGNING_KEY is not set"))?;
     let key =
         SigningKey::parse(key).map_err(|error| CliError::Key { name: KEY_VARIABLE, error })?;
     let TokenArguments { release, expires_in, allow_rolled_back, json } = arguments;

@@ -149,7 +149,7 @@ fn print_validation(validation: &ValidateOutput<'_>) -> Result<(), CliError> {
     writeln!(output, "model {}", validation.model)?;
     let mut table = TextTable::new(["check", "figure", "limit", "rows", "result"]);
     for check in &validation.checks {
-        let sign = match check.bound {
+        let sign = match check.limit_direction {
             LimitDirection::AtLeast => "≥",
             LimitDirection::AtMost => "≤",
         };
@@ -162,8 +162,8 @@ fn print_validation(validation: &ValidateOutput<'_>) -> Result<(), CliError> {
         ]);
     }
     write!(output, "{table}")?;
-    for check in validation.checks.iter().filter(|check| !check.against.is_empty()) {
-        writeln!(output, "wrong in {}: {}", check.name, check.against.join(" "))?;
+    for check in validation.checks.iter().filter(|check| !check.failed_row_ids.is_empty()) {
+        writeln!(output, "wrong in {}: {}", check.name, check.failed_row_ids.join(" "))?;
     }
     Ok(output.flush()?)
 }

@@ -126,7 +126,7 @@ fn lines_from_standard_input_keep_their_ids_and_their_order() {
         assert_eq!(answers[1]["route"], "empty");
         assert_eq!(answers[2]["route"], "empty");
     }
-    let plain = run_with_stdin(&["classify", "--input", "text", "-"], b"{\"text\":\"\"}\n");
+    let plain = run_with_stdin(&["classify", "--input-format", "text", "-"], b"{\"text\":\"\"}\n");
     assert!(stdout_text(&plain).contains(" linear_head "), "{}", stdout_text(&plain));
 }
 
@@ -139,7 +139,7 @@ fn a_bad_line_is_named_by_its_number_and_the_rest_is_answered() {
     )
     .into_bytes();
     input.extend(b"{\"text\":\"geheimnis\xff\"}\n{\"text\":\"good\"}");
-    let output = run_with_stdin(&["classify", "--json", "--input", "ndjson", "-"], &input);
+    let output = run_with_stdin(&["classify", "--json", "--input-format", "ndjson", "-"], &input);
     assert_exit(&output, 1);
     assert_eq!(stdout_json_lines(&output).len(), 2);
     let expected = [
@@ -168,7 +168,7 @@ fn a_table_is_read_by_its_column_of_texts_and_its_lines_are_the_ids() {
         "id;text\n1;\"C'est génial ; merci\"\n2;{}\n3;\"deux\nlignes\"\n",
         SECRET.repeat(8_000)
     );
-    let output = run_with_stdin(&["classify", "--json", "--input", "csv"], table.as_bytes());
+    let output = run_with_stdin(&["classify", "--json", "--input-format", "csv"], table.as_bytes());
     assert_eq!(output.status.code(), Some(1));
     let ids: Vec<Value> =
         stdout_json_lines(&output).iter().map(|line| line["id"].clone()).collect();
@@ -177,8 +177,10 @@ fn a_table_is_read_by_its_column_of_texts_and_its_lines_are_the_ids() {
         stderr_text(&output),
         "line 3: text of 72000 bytes is above the limit of 65536 bytes\n"
     );
-    let output =
-        run_with_stdin(&["classify", "--input", "csv"], format!("a,b\n{SECRET},2\n").as_bytes());
+    let output = run_with_stdin(
+        &["classify", "--input-format", "csv"],
+        format!("a,b\n{SECRET},2\n").as_bytes(),
+    );
     assert_eq!((output.status.code(), stdout_text(&output).as_str()), (Some(1), ""));
     let message = "standard input: the first line names 2 columns, and none of them `text`\n";
     assert_eq!(stderr_text(&output), message);
@@ -204,7 +206,7 @@ fn texts_and_lines_are_masked_in_their_order() {
 #[test]
 fn a_line_that_cannot_be_masked_is_named_and_never_shown() {
     let input = format!("\"06 12\\n34 56 78\"\n{SECRET}\n\"{SECRET}\\q\"\n\"end\"\n");
-    let output = run_with_stdin(&["mask", "--json-strings"], input.as_bytes());
+    let output = run_with_stdin(&["mask", "--lines-are-json-strings"], input.as_bytes());
     assert_exit(&output, 1);
     assert_eq!(stdout_text(&output), "[PHONE]\nend\n");
     assert!(!stderr_text(&output).contains(SECRET), "{}", stderr_text(&output));
@@ -278,6 +280,14 @@ fn commands_without_a_classifier_have_no_flags_of_one() {
         for flag in ["--model", "--tiebreak-delta"] {
             assert_eq!(stdout_text(&help).contains(flag), has_flags, "{command} {flag}");
         }
+    }
+}
+
+#[test]
+fn only_a_replay_has_no_flag_for_the_gateway() {
+    for (command, has_flag) in [("status", true), ("start", true), ("replay", false)] {
+        let help = run(&["rollout", command, "--help"]);
+        assert_eq!(stdout_text(&help).contains("--gateway"), has_flag, "{command}");
     }
 }
 
@@ -377,7 +387,7 @@ fn eval_counts_every_row_and_keeps_no_text() {
     assert_eq!(report["classes"]["neutral"]["support"], 3);
     assert_eq!(report["languages"]["und"]["rows"], 4);
     assert_eq!(report["intervals"]["resamples"], 50);
-    assert_eq!(report["balanced"], Value::Null);
+    assert_eq!(report["balanced_metrics"], Value::Null);
     assert_eq!(report["reliability"].as_array().unwrap().len(), 15);
     let model = stdout_json(&run(&["model", "--json"]));
     assert_eq!(report["model"]["sha256"], model["sha256"]);
@@ -432,7 +442,7 @@ fn validate_judges_each_limit_and_exits_by_the_verdict() {
     assert_eq!(names, expected);
     for check in checks {
         let (figure, limit) = (check["figure"].as_f64().unwrap(), check["limit"].as_f64().unwrap());
-        let is_within_limit = match check["bound"].as_str().unwrap() {
+        let is_within_limit = match check["limit_direction"].as_str().unwrap() {
             "at_least" => figure >= limit,
             _ => figure <= limit,
         };
@@ -536,7 +546,10 @@ fn token_signs_a_permission_that_its_key_opens() {
     const SECRET_KEY: &str = "geheimnis-geheimnis";
     let make_token = |arguments: &[&str]| {
         let arguments = [&["token", "--release", "e1"], arguments].concat();
-        jeffrey_command(&arguments).env("JEFFREY_OVERRIDE_KEY", SECRET_KEY).output().unwrap()
+        jeffrey_command(&arguments)
+            .env("JEFFREY_OVERRIDE_SIGNING_KEY", SECRET_KEY)
+            .output()
+            .unwrap()
     };
     let token_json =
         &stdout_json_lines(&make_token(&["--expires-in", "30m", "--allow-rolled-back", "--json"]))
@@ -562,14 +575,30 @@ fn token_signs_a_permission_that_its_key_opens() {
         assert_exit(&output, 2);
         assert!(stderr_text(&output).contains(expected), "{}", stderr_text(&output));
     }
-    let output =
-        jeffrey_command(&["token", "--release", "e1"]).env_remove("JEFFREY_OVERRIDE_KEY").output();
-    assert_eq!(stderr_text(&output.unwrap()), "error: JEFFREY_OVERRIDE_KEY is not set\n");
+    let output = jeffrey_command(&["token", "--release", "e1"])
+        .env_remove("JEFFREY_OVERRIDE_SIGNING_KEY")
+        .output();
+    assert_eq!(stderr_text(&output.unwrap()), "error: JEFFREY_OVERRIDE_SIGNING_KEY is not set\n");
     let short = jeffrey_command(&["token", "--release", "e1"])
-        .env("JEFFREY_OVERRIDE_KEY", "geheim")
+        .env("JEFFREY_OVERRIDE_SIGNING_KEY", "geheim")
         .output();
     let short = short.unwrap();
     assert_exit(&short, 2);
-    let expected = "error: JEFFREY_OVERRIDE_KEY: key of 6 bytes is below the least of 16\n";
+    let expected = "error: JEFFREY_OVERRIDE_SIGNING_KEY: key of 6 bytes is below the least of 16\n";
     assert_eq!(stderr_text(&short), expected);
+}
+
+#[test]
+fn the_old_name_of_the_gateway_variable_is_refused() {
+    for arguments in [&["rollout", "status"][..], &["report", "--week"]] {
+        let output = jeffrey_command(arguments)
+            .env_remove("JEFFREY_GATEWAY_URL")
+            .env("JEFFREY_GATE", "http://127.0.0.1:1/_jeffrey")
+            .env("JEFFREY_VIEWER_TOKEN", "a token of tests")
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        let message = stderr_text(&output);
+        assert!(message.contains("the variable is JEFFREY_GATEWAY_URL now"), "{message}");
+    }
 }

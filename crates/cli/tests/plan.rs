@@ -68,12 +68,13 @@ fn check_warns_about_metrics_the_legacy_system_may_not_report() {
     let path = folder.path().join("plan.toml");
     let gate = |extra_line: &str| {
         format!(
-            "[[stage]]\nshare = \"10%\"\n[[gate]]\nmetric = \"low_confidence\"\ncompared = \"+50%\"\n{extra_line}effect = \"warn\"\n"
+            "[[stage]]\nshare = \"10%\"\n[[gate]]\nmetric = \"low_confidence\"\nmax_increase = \"+50%\"\n{extra_line}effect = \"warn\"\n"
         )
     };
-    for (extra_line, note) in
-        [("", "`not available` while"), ("or_max = \"25%\"\n", "`or_max` applies")]
-    {
+    for (extra_line, note) in [
+        ("", "`not available` while"),
+        ("max_without_stable = \"25%\"\n", "`max_without_stable` applies"),
+    ] {
         fs::write(&path, gate(extra_line)).unwrap();
         let output = run(&["plan", "check", path.to_str().unwrap()]);
         assert_eq!(output.status.code(), Some(0));
@@ -101,9 +102,9 @@ fn explain_reports_detection_times_and_false_alarms() {
         gates.into_iter().find(|gate| gate["gate"] == "errors not worse").unwrap()
     };
     // `or_below = "0.5%"` proves it within the hour; at 1 % the comparison takes longer.
-    assert!(errors_gate(&report)["shown_after_minutes"].as_u64().unwrap() < 60);
+    assert!(errors_gate(&report)["passes_after_minutes"].as_u64().unwrap() < 60);
     let usual = stdout_json(&["plan", "explain", "--requests-per-minute", "600", "--json"]);
-    assert!(errors_gate(&usual)["shown_after_minutes"].as_u64().unwrap() > 60);
+    assert!(errors_gate(&usual)["passes_after_minutes"].as_u64().unwrap() > 60);
     assert_eq!(usual["times"][0], 1.5);
 
     let folder = tempfile::tempdir().unwrap();

@@ -20,8 +20,8 @@ use serde::Serialize;
 
 use calibration::{ReliabilityBin, ReliabilityDiagram};
 use confusion::{ClassMetrics, ConfusionMatrix};
-use jeffrey_classifier::{Prediction, PredictionRoute, TieBreakRule};
-use jeffrey_terms::Label;
+use jeffrey_classifier::Prediction;
+use jeffrey_terms::{Label, PredictionRoute, TieBreakRule};
 use resample::{BalancedMetrics, BootstrapIntervals, bootstrap, evaluate_balanced_draws, quantile};
 
 /// One labelled row after its classification, without its text.
@@ -118,7 +118,7 @@ pub struct EvaluationReport {
     /// Bootstrap 95 % intervals of the three metrics above; `None` without resamples.
     pub intervals: Option<BootstrapIntervals>,
     /// Macro-F1 over draws balanced by class; `None` without such draws.
-    pub balanced: Option<BalancedMetrics>,
+    pub balanced_metrics: Option<BalancedMetrics>,
     /// Mean and quantiles of the confidence.
     pub confidence: ConfidenceSummary,
     /// Share of predictions marked `low_confidence`.
@@ -128,7 +128,7 @@ pub struct EvaluationReport {
     /// Share of rows that each route answered, by the route's name.
     pub route_shares: BTreeMap<&'static str, f64>,
     /// Share of rows that each tie-break rule changed, by the rule's name.
-    pub rule_shares: BTreeMap<&'static str, f64>,
+    pub tie_break_rule_shares: BTreeMap<&'static str, f64>,
     /// Precision, recall, F1 and counts of each class.
     pub classes: BTreeMap<Label, ClassMetrics>,
     /// Metrics of the rows in each language.
@@ -193,7 +193,7 @@ pub fn evaluate(
         macro_f1,
         ece,
         intervals: bootstrap(rows, options.resamples, options.seed),
-        balanced,
+        balanced_metrics: balanced,
         confidence: summarize_confidence(rows),
         low_confidence_share: share_where(rows, |row| row.low_confidence),
         truncated_share: share_where(rows, |row| row.truncated),
@@ -201,10 +201,13 @@ pub fn evaluate(
             .into_iter()
             .map(|route| (route.name(), share_where(rows, |row| row.route == route)))
             .collect(),
-        rule_shares: [TieBreakRule::AngerKeywordStandard, TieBreakRule::AngerKeywordExtended]
-            .into_iter()
-            .map(|rule| (rule.name(), share_where(rows, |row| row.rule == Some(rule))))
-            .collect(),
+        tie_break_rule_shares: [
+            TieBreakRule::AngerKeywordStandard,
+            TieBreakRule::AngerKeywordExtended,
+        ]
+        .into_iter()
+        .map(|rule| (rule.name(), share_where(rows, |row| row.rule == Some(rule))))
+        .collect(),
         classes: Label::ALL
             .into_iter()
             .map(|label| (label, confusion.class_metrics(label)))
@@ -322,8 +325,8 @@ mod tests {
         assert_eq!(report.route_shares["linear_head"], 0.75);
         assert_eq!(report.route_shares["regex"], 0.25);
         assert_eq!(report.route_shares["prototypes"], 0.0);
-        assert_eq!(report.rule_shares["tiebreak_anger_keyword_extended"], 0.25);
-        assert_eq!(report.rule_shares["tiebreak_anger_keyword_standard"], 0.0);
+        assert_eq!(report.tie_break_rule_shares["tiebreak_anger_keyword_extended"], 0.25);
+        assert_eq!(report.tie_break_rule_shares["tiebreak_anger_keyword_standard"], 0.0);
         assert_eq!(report.confidence.mean, 0.625);
         // numpy.quantile([0.25, 0.5, 0.75, 1.0], [0.1, 0.5, 0.9]) -> 0.325, 0.625, 0.925
         for (got, expected) in [

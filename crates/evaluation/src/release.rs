@@ -8,7 +8,7 @@
 use serde::Serialize;
 
 use super::Observation;
-use jeffrey_classifier::PredictionRoute;
+use jeffrey_terms::PredictionRoute;
 
 /// Lowest share of tie-break sentences with the right label that passes.
 pub const TIE_BREAK_ACCURACY_MIN: f64 = 0.80;
@@ -42,7 +42,7 @@ pub struct ReleaseCheck {
     /// Measured share, 0 to 1; `None` without rows.
     pub figure: Option<f64>,
     /// Side of the limit on which the share passes.
-    pub bound: LimitDirection,
+    pub limit_direction: LimitDirection,
     /// Limit of the share, 0 to 1.
     pub limit: f64,
     /// Number of rows that were measured.
@@ -50,7 +50,7 @@ pub struct ReleaseCheck {
     /// Whether the share is within the limit; `false` without rows.
     pub passed: bool,
     /// IDs of the rows that fail, in the order of the set.
-    pub against: Vec<String>,
+    pub failed_row_ids: Vec<String>,
 }
 
 /// One sentence of a release set after its classification.
@@ -75,11 +75,11 @@ pub fn check_accuracy(
     ReleaseCheck {
         name,
         figure,
-        bound: LimitDirection::AtLeast,
+        limit_direction: LimitDirection::AtLeast,
         limit,
         rows: sentences.len(),
         passed,
-        against,
+        failed_row_ids: against,
     }
 }
 
@@ -98,11 +98,11 @@ pub fn check_fallback_share(
     ReleaseCheck {
         name,
         figure,
-        bound: LimitDirection::AtMost,
+        limit_direction: LimitDirection::AtMost,
         limit,
         rows: sentences.len(),
         passed,
-        against,
+        failed_row_ids: against,
     }
 }
 
@@ -116,11 +116,11 @@ pub fn check_masking(name: &'static str, limit: f64, texts: &[(String, bool)]) -
     ReleaseCheck {
         name,
         figure,
-        bound: LimitDirection::AtLeast,
+        limit_direction: LimitDirection::AtLeast,
         limit,
         rows: texts.len(),
         passed,
-        against,
+        failed_row_ids: against,
     }
 }
 
@@ -136,7 +136,7 @@ fn ratio(numerator: usize, denominator: usize) -> Option<f64> {
 mod tests {
     use super::super::testing::observation;
     use super::*;
-    use jeffrey_terms::Label;
+    use jeffrey_terms::{Label, PredictionRoute};
 
     /// Builds `rows` sentences; the first `wrong` have the wrong label and the regex route.
     fn build_sentences(rows: usize, wrong: usize) -> Vec<EvaluatedSentence> {
@@ -180,7 +180,7 @@ mod tests {
             (0..1000).map(|row| (format!("row-{row}"), row >= wrong)).collect()
         };
         let check = check_masking("masked", MASKED_CORRECTLY_SHARE_MIN, &texts(1));
-        assert_eq!((check.passed, check.against), (false, vec!["row-0".to_owned()]));
+        assert_eq!((check.passed, check.failed_row_ids), (false, vec!["row-0".to_owned()]));
         assert!(check_masking("masked", MASKED_CORRECTLY_SHARE_MIN, &texts(0)).passed);
         assert!(!check_masking("masked", MASKED_CORRECTLY_SHARE_MIN, &[]).passed);
     }
@@ -189,8 +189,11 @@ mod tests {
     fn the_rows_that_count_against_a_check_are_named() {
         let sentences = build_sentences(4, 2);
         let check = check_accuracy("right", 0.6, &sentences);
-        assert_eq!(check.against, ["row-0", "row-1"]);
+        assert_eq!(check.failed_row_ids, ["row-0", "row-1"]);
         assert_eq!((check.figure, check.rows), (Some(0.5), 4));
-        assert_eq!(check_fallback_share("fallback", 0.02, &sentences).against, ["row-0", "row-1"]);
+        assert_eq!(
+            check_fallback_share("fallback", 0.02, &sentences).failed_row_ids,
+            ["row-0", "row-1"]
+        );
     }
 }

@@ -97,12 +97,12 @@ pub struct BalancedMetrics {
     /// Mean macro-F1 over the draws.
     pub macro_f1: f64,
     /// Interval that contains the macro-F1 of the middle 95 % of the draws.
-    pub interval: PercentileInterval,
+    pub macro_f1_interval: PercentileInterval,
     /// Expected calibration error of all draws together, 0 to 1.
     pub ece: f64,
     /// Mean of the calibration errors of the single draws. A draw is small, so its error is biased
     /// far upwards.
-    pub ece_of_a_draw: f64,
+    pub mean_draw_ece: f64,
 }
 
 /// Returns the quantile of sorted values at `probability` (0 to 1); NaN without values.
@@ -198,7 +198,15 @@ pub fn evaluate_balanced_draws(
     let (macro_f1, ece_of_a_draw) = (mean(&macro_f1s), mean(&eces));
     let ece = all_draws.ece().ok_or(EvaluationError::NoRows)?;
     let interval = PercentileInterval::from_values(&mut macro_f1s);
-    Ok(BalancedMetrics { rows_per_class, draws, classes, macro_f1, interval, ece, ece_of_a_draw })
+    Ok(BalancedMetrics {
+        rows_per_class,
+        draws,
+        classes,
+        macro_f1,
+        macro_f1_interval: interval,
+        ece,
+        mean_draw_ece: ece_of_a_draw,
+    })
 }
 
 #[cfg(test)]
@@ -307,7 +315,7 @@ mod tests {
         let balanced = evaluate_balanced_draws(&rows, sampling, 1).unwrap();
         let whole_set = ConfusionMatrix::from_observations(&rows).macro_f1().unwrap();
         assert!((balanced.macro_f1 - whole_set).abs() < 1e-12);
-        assert!((balanced.interval.high - balanced.interval.low).abs() < 1e-12);
+        assert!((balanced.macro_f1_interval.high - balanced.macro_f1_interval.low).abs() < 1e-12);
         assert_eq!(balanced.classes, Label::ALL);
     }
 
@@ -323,7 +331,7 @@ mod tests {
         assert!((balanced.macro_f1 - 1.0 / 3.0).abs() < 1e-12, "{balanced:?}");
         // Half of the rows are right at a confidence of 0.9.
         assert!((balanced.ece - 0.4).abs() < 1e-6, "{balanced:?}");
-        assert!((balanced.ece_of_a_draw - 0.4).abs() < 1e-6, "{balanced:?}");
+        assert!((balanced.mean_draw_ece - 0.4).abs() < 1e-6, "{balanced:?}");
         assert_eq!(balanced.classes, [Label::Joy, Label::Fear]);
     }
 

@@ -16,8 +16,9 @@ use super::rollout::{self, ChangeOutcome, RolloutRequest, StatusResponse};
 use super::{ISOLATE_STATE, RequestContext, event_store, now, random_bytes};
 use jeffrey_edge::gateway::api::{
     ApiError, ApiResponse, BODY_BYTES_MAX, COMMAND_BYTES_MAX, EventsPage, GatewayEndpoint,
-    MINUTE_MAX, PAGE_HEADERS, evaluate_flag, health_response, parse_change, parse_erasure,
-    parse_events_page, parse_minute_range, parse_rollout_command, status_response,
+    HTML_PAGE_HEADERS, MINUTE_NUMBER_MAX, evaluate_flag, health_response, parse_erasure,
+    parse_events_page, parse_minute_range, parse_rollout_command, parse_share_change,
+    status_response,
 };
 use jeffrey_edge::gateway::minute_stats::TotalsByCohort;
 use jeffrey_edge::gateway::settings::GatewaySettings;
@@ -32,7 +33,7 @@ pub(super) async fn handle(
 ) -> Result<web_sys::Response, ApiError> {
     let settings = &context.settings;
     let endpoint = GatewayEndpoint::from_request(&context.head.method, path)?;
-    if let Some(role) = endpoint.role() {
+    if let Some(role) = endpoint.required_role() {
         access::authorize(&context.head, role, settings)?;
     }
     let mut reply = match endpoint {
@@ -42,7 +43,7 @@ pub(super) async fn handle(
             ApiResponse::json(200, &serde_json::json!({ "erased": erased }))
         }
         GatewayEndpoint::Events => {
-            let EventsPage { since, limit, shard } = parse_events_page(&context.head);
+            let EventsPage { after_row: since, limit, shard } = parse_events_page(&context.head);
             let (lines, shards) =
                 event_store::fetch_events(&context.env, shard, since, limit).await?;
             let headers =
@@ -73,7 +74,7 @@ pub(super) async fn handle(
         }
         GatewayEndpoint::Metrics => {
             let release_state =
-                rollout::fetch_status(&context.env, settings).await?.told.release_state;
+                rollout::fetch_status(&context.env, settings).await?.snapshot.release_state;
             let mut gauges =
                 prometheus::rollout_gauges(release_state.share, release_state.hard_failures);
             let mut totals = Vec::new();
@@ -95,7 +96,7 @@ pub(super) async fn handle(
             }
         }
         GatewayEndpoint::Minutes => {
-            let EventsPage { since, .. } = parse_events_page(&context.head);
+            let EventsPage { after_row: since, .. } = parse_events_page(&context.head);
             ApiResponse::json(
                 200,
                 &event_store::fetch_minutes(&context.env, &settings.release, since).await?,
@@ -111,7 +112,7 @@ pub(super) async fn handle(
             build_status_reply(&context.env, settings, &status).await
         }
         GatewayEndpoint::History => {
-            let EventsPage { since, limit, .. } = parse_events_page(&context.head);
+            let EventsPage { after_row: since, limit, .. } = parse_events_page(&context.head);
             let lines = rollout::fetch_history(&context.env, settings, since, limit).await?;
             ApiResponse { headers: vec![("content-type", NDJSON.to_owned())], ..json_reply(lines) }
         }
@@ -135,13 +136,13 @@ pub(super) async fn handle(
             return serve_playground_file(&context.env, file).await;
         }
         GatewayEndpoint::Decisions => {
-            let EventsPage { since, limit, .. } = parse_events_page(&context.head);
+            let EventsPage { after_row: since, limit, .. } = parse_events_page(&context.head);
             let lines = rollout::fetch_history(&context.env, settings, since, limit).await?;
             ApiResponse::json(200, &messages::parse_decisions(&lines, since))
         }
         GatewayEndpoint::Live => return stream_status(context),
         GatewayEndpoint::Series => {
-            let EventsPage { since, .. } = parse_events_page(&context.head);
+            let EventsPage { after_row: since, .. } = parse_events_page(&context.head);
             ApiResponse::json(
                 200,
                 &event_store::fetch_series(&context.env, &settings.release, since).await?,
@@ -161,7 +162,7 @@ pub(super) async fn handle(
         }
         GatewayEndpoint::SetShare => {
             let body = context.read_body(BODY_BYTES_MAX).await?;
-            parse_change(&body)?;
+            parse_share_change(&body)?;
             apply_change(context, RolloutRequest::ManualChange, &body).await?
         }
     };
@@ -211,7 +212,7 @@ async fn serve_dashboard_file(env: &Env, file: &str) -> Result<web_sys::Response
     }
     let file = fetch_file(env, "ASSETS", &format!("/dashboard{file}")).await?;
     let response = http::clone_mutable(&file).map_err(not_found)?;
-    for (name, value) in PAGE_HEADERS {
+    for (name, value) in HTML_PAGE_HEADERS {
         response.headers().set(name, value).map_err(not_found)?;
     }
     Ok(response)
@@ -271,11 +272,11 @@ async fn apply_change(
 async fn build_status_reply(
     env: &Env,
     settings: &GatewaySettings,
-    StatusResponse { told: snapshot, view: status }: &StatusResponse,
+    StatusResponse { snapshot, status }: &StatusResponse,
 ) -> ApiResponse {
     let summary = match status {
         Some(status) => {
-            let minutes = (status.counted_after, MINUTE_MAX);
+            let minutes = (status.stage_start_minute, MINUTE_NUMBER_MAX);
             let stats = event_store::totals_between(env, &settings.release, minutes).await;
             stats.ok().map(|stats| SummaryByCohort::from_totals(&TotalsByCohort::from_stats(stats)))
         }

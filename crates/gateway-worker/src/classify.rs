@@ -18,9 +18,9 @@ use super::{
 use jeffrey_edge::gateway::api::{ApiError, assignment_rules};
 use jeffrey_edge::gateway::circuit_breaker::PROBE_TEXT;
 use jeffrey_edge::gateway::cohort_override::{self, OverrideError};
-use jeffrey_edge::gateway::event::{ClassifyEvent, Thresholds, UnreadReason};
+use jeffrey_edge::gateway::event::{ClassifyEvent, Thresholds, UnreadableReason};
 use jeffrey_edge::gateway::legacy::LegacyRequest as Request;
-use jeffrey_edge::gateway::model::{Fallback, ModelResponse};
+use jeffrey_edge::gateway::model::{FallbackReason, ModelResponse};
 use jeffrey_edge::gateway::settings::GatewaySettings;
 use jeffrey_edge::gateway::subject::{self, ResolvedSubject};
 use jeffrey_edge::gateway::{CLASSIFY_REQUEST_BYTES_MAX, LEGACY_RESPONSE_BYTES_MAX, signed_id};
@@ -149,7 +149,7 @@ async fn answer_by_legacy(
             event.record_legacy_response(
                 status,
                 elapsed_ms(started_at),
-                Err(UnreadReason::ErrorStatus),
+                Err(UnreadableReason::ErrorStatus),
             );
             context.log_event(&event);
             return Err(legacy_error(timeout_ms)(error));
@@ -159,7 +159,7 @@ async fn answer_by_legacy(
     // The response is split into two streams: one goes to the client, the other is read up to a
     // limit.
     let response_copy = check_readable(&response)
-        .and_then(|()| response.clone().map_err(|_| UnreadReason::ConnectionLost));
+        .and_then(|()| response.clone().map_err(|_| UnreadableReason::ConnectionLost));
     let status = response.status();
     let shadow_text = select_shadow_text(&settings, &extras.decision, text);
     let marked_response = add_extras(&context, response, &extras, ("legacy", head_ms));
@@ -168,10 +168,10 @@ async fn answer_by_legacy(
         let observed = match response_copy {
             Ok(copy) => match http::read_body(copy.body(), LEGACY_RESPONSE_BYTES_MAX).await {
                 BodyRead::Complete(body) => {
-                    settings.contract.parse_response(&body).ok_or(UnreadReason::NotJson)
+                    settings.contract.parse_response(&body).ok_or(UnreadableReason::NotJson)
                 }
-                BodyRead::TooLarge => Err(UnreadReason::TooLarge),
-                BodyRead::Broken => Err(UnreadReason::ConnectionLost),
+                BodyRead::TooLarge => Err(UnreadableReason::TooLarge),
+                BodyRead::Broken => Err(UnreadableReason::ConnectionLost),
             },
             Err(reason) => Err(reason),
         };
@@ -193,17 +193,17 @@ async fn answer_by_legacy(
 
 /// Checks that a legacy response can be read beside its stream: a success, not compressed, not too
 /// large.
-fn check_readable(response: &web_sys::Response) -> Result<(), UnreadReason> {
+fn check_readable(response: &web_sys::Response) -> Result<(), UnreadableReason> {
     let find_header = |name: &str| response.headers().get(name).ok().flatten();
     let length = find_header("content-length").and_then(|length| length.parse::<usize>().ok());
     if !response.ok() {
-        return Err(UnreadReason::ErrorStatus);
+        return Err(UnreadableReason::ErrorStatus);
     }
     if find_header("content-encoding").is_some_and(|encoding| encoding != "identity") {
-        return Err(UnreadReason::Compressed);
+        return Err(UnreadableReason::Compressed);
     }
     if length.is_some_and(|length| length > LEGACY_RESPONSE_BYTES_MAX) {
-        return Err(UnreadReason::TooLarge);
+        return Err(UnreadableReason::TooLarge);
     }
     Ok(())
 }
@@ -229,7 +229,7 @@ fn select_shadow_text(
 async fn answer_by_model(
     context: &RequestContext,
     text: &InputText,
-) -> Result<ModelResponse, Fallback> {
+) -> Result<ModelResponse, FallbackReason> {
     let now = now();
     let (is_open, should_probe) = ISOLATE_STATE.with_borrow_mut(|state| {
         (state.breaker.opened_by().is_some(), state.breaker.start_probe_if_due(now))
@@ -240,10 +240,10 @@ async fn answer_by_model(
             .wait_until(self::probe_model(context.env.clone(), Rc::clone(&context.settings)));
     }
     if is_open {
-        return Err(Fallback::BreakerOpen);
+        return Err(FallbackReason::BreakerOpen);
     }
     let model_response = call_model(&context.env, &context.settings, text).await;
-    if let Err(Fallback::HardFailure(kind)) = model_response {
+    if let Err(FallbackReason::HardFailure(kind)) = model_response {
         open_breaker(context, kind);
     }
     model_response
@@ -277,8 +277,8 @@ async fn call_model(
     env: &Env,
     settings: &GatewaySettings,
     text: &InputText,
-) -> Result<ModelResponse, Fallback> {
-    const UNREACHABLE: Fallback = Fallback::HardFailure(HardFailureKind::Trap);
+) -> Result<ModelResponse, FallbackReason> {
+    const UNREACHABLE: FallbackReason = FallbackReason::HardFailure(HardFailureKind::Trap);
     let target = FetchTarget::Binding(http::service_binding(env, "MODEL").ok_or(UNREACHABLE)?);
     let headers = web_sys::Headers::new().map_err(|_| UNREACHABLE)?;
     headers.set("content-type", "application/json").map_err(|_| UNREACHABLE)?;
@@ -294,7 +294,7 @@ async fn call_model(
     let response =
         outbound.send(&target, Some(timeout_ms)).await.map_err(|reason| match reason {
             FetchError::Failed => UNREACHABLE,
-            FetchError::TimedOut => Fallback::Timeout,
+            FetchError::TimedOut => FallbackReason::Timeout,
         })?;
     // The model's time limit covers head and body together.
     let remaining_ms = timeout_ms.saturating_sub(elapsed_ms(started_at));
@@ -303,13 +303,13 @@ async fn call_model(
         http::read_body(response.body(), MODEL_RESPONSE_BYTES_MAX),
     )
     .await;
-    match body.ok_or(Fallback::Timeout)? {
+    match body.ok_or(FallbackReason::Timeout)? {
         BodyRead::Complete(body) => {
             let mut model_response = ModelResponse::parse(response.status(), &body)?;
             model_response.model_sha256 = response.headers().get("x-model-sha256").ok().flatten();
             Ok(model_response)
         }
-        BodyRead::TooLarge => Err(Fallback::InvalidResponse),
+        BodyRead::TooLarge => Err(FallbackReason::InvalidResponse),
         BodyRead::Broken => Err(UNREACHABLE),
     }
 }

@@ -15,7 +15,7 @@ use worker::Env;
 use super::http::{self, OutboundBody};
 use super::{ISOLATE_STATE, cached_settings, now, rollout};
 use jeffrey_edge::gateway::api::ApiError;
-use jeffrey_edge::gateway::feedback::Feedback;
+use jeffrey_edge::gateway::event::Feedback;
 use jeffrey_edge::gateway::minute_stats::CohortStats;
 use jeffrey_edge::gateway::prometheus::QUEUE_LAG_SERIES;
 use jeffrey_edge::gateway::shard::{self, ShardMinute};
@@ -62,7 +62,7 @@ pub(super) async fn append_batch(
 ) -> Vec<bool> {
     let shard_count = shard_count(env);
     let line_shards: Vec<u64> =
-        lines.iter().map(|line| shard::shard_of_line(line, shard_count)).collect();
+        lines.iter().map(|line| shard::shard_of_event_line(line, shard_count)).collect();
     let requests = (0..shard_count).map(|shard| {
         let matching =
             lines.iter().zip(&line_shards).filter(|(_, line_shard)| **line_shard == shard);
@@ -87,7 +87,7 @@ pub(super) async fn append_batch(
 /// attempts the event counts as lost, and the next call of this isolate reports the count.
 pub(super) async fn append_event(env: Env, event: String, queue_failed: bool) {
     let shard_count = shard_count(&env);
-    let shard = shard::shard_of_line(&event, shard_count);
+    let shard = shard::shard_of_event_line(&event, shard_count);
     let lost = ISOLATE_STATE.with_borrow_mut(|state| std::mem::take(&mut state.lost_events));
     for attempt in 0..ATTEMPTS_MAX {
         let path = format!("/append?lost={lost}&direct={}", u8::from(queue_failed));
@@ -150,7 +150,7 @@ pub(super) async fn fetch_series(
     let to_point = |(minute, shard_minutes): &(u64, Vec<ShardMinute>)| {
         let cohort_stats: Vec<_> = shard_minutes
             .iter()
-            .flat_map(|shard_minute| shard_minute.tallies.iter().cloned())
+            .flat_map(|shard_minute| shard_minute.cohort_stats.iter().cloned())
             .collect();
         ChartMinute::from_stats(*minute, &cohort_stats)
     };
@@ -173,7 +173,7 @@ async fn fetch_shard_minutes(
     let before = cached_settings(env).time_scale.first_open_minute(now());
     let path = format!("/minutes?release={release}&since={since}&before={before}");
     let minutes =
-        shard::next_minutes(&query_all_shards::<Vec<u64>>(env, shard_count, &path).await?);
+        shard::next_minutes_to_merge(&query_all_shards::<Vec<u64>>(env, shard_count, &path).await?);
     if minutes.is_empty() {
         return Ok(Vec::new());
     }

@@ -25,8 +25,8 @@ use self::minutes::ShardMinutesRequest;
 use super::sql::{self, SqlNumber, SqlTables, sql_integer};
 use super::{now, random_bytes, read_settings};
 use jeffrey_edge::gateway::closed_minute_cache::ClosedMinuteCache;
+use jeffrey_edge::gateway::event::Feedback;
 use jeffrey_edge::gateway::event::{EventKey, FeedbackEvent, StoredEvent};
-use jeffrey_edge::gateway::feedback::Feedback;
 use jeffrey_edge::gateway::minute_stats::{CohortStats, EventContribution, count_event};
 use jeffrey_edge::gateway::prometheus::{QUEUE_LAG_SERIES, series_increments};
 use jeffrey_edge::gateway::request::RequestHead;
@@ -166,28 +166,28 @@ const SCHEMA: [&[&str]; 3] = [
     &[
         "CREATE TABLE IF NOT EXISTS event (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, \
          time_ms INTEGER NOT NULL, release TEXT NOT NULL, subject TEXT, json TEXT NOT NULL)",
-        "CREATE TABLE IF NOT EXISTS verdict (of TEXT PRIMARY KEY, time_ms INTEGER NOT NULL)",
-        "CREATE TABLE IF NOT EXISTS outbox (sink TEXT PRIMARY KEY, text TEXT NOT NULL)",
-        "CREATE TABLE IF NOT EXISTS total (name TEXT PRIMARY KEY, number INTEGER NOT NULL)",
+        "CREATE TABLE IF NOT EXISTS feedback (classify_id TEXT PRIMARY KEY, time_ms INTEGER NOT NULL)",
+        "CREATE TABLE IF NOT EXISTS delivery_cursor (sink TEXT PRIMARY KEY, json TEXT NOT NULL)",
+        "CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, number INTEGER NOT NULL)",
         "CREATE INDEX IF NOT EXISTS event_subject ON event (subject)",
     ],
     &[
-        "CREATE TABLE tally (release TEXT NOT NULL, minute INTEGER NOT NULL, cohort TEXT NOT NULL, \
+        "CREATE TABLE cohort_stats (release TEXT NOT NULL, minute INTEGER NOT NULL, cohort TEXT NOT NULL, \
          share INTEGER NOT NULL, json TEXT NOT NULL, PRIMARY KEY (release, minute, cohort, share))",
-        "CREATE TABLE seen (release TEXT NOT NULL, subject TEXT NOT NULL, minute INTEGER NOT NULL, \
+        "CREATE TABLE first_seen (release TEXT NOT NULL, subject TEXT NOT NULL, minute INTEGER NOT NULL, \
          cohort TEXT NOT NULL, PRIMARY KEY (release, subject))",
-        "CREATE INDEX seen_minute ON seen (release, minute)",
-        "CREATE TABLE hit (release TEXT NOT NULL, metric TEXT NOT NULL, subject TEXT NOT NULL, \
-         after INTEGER NOT NULL, PRIMARY KEY (release, metric, subject))",
-        "CREATE TABLE affected (release TEXT NOT NULL, minute INTEGER NOT NULL, metric TEXT NOT NULL, \
+        "CREATE INDEX first_seen_minute ON first_seen (release, minute)",
+        "CREATE TABLE last_hit (release TEXT NOT NULL, metric TEXT NOT NULL, subject TEXT NOT NULL, \
+         next_minute INTEGER NOT NULL, PRIMARY KEY (release, metric, subject))",
+        "CREATE TABLE newly_affected (release TEXT NOT NULL, minute INTEGER NOT NULL, metric TEXT NOT NULL, \
          hour INTEGER NOT NULL, cohort TEXT NOT NULL, number INTEGER NOT NULL, \
          PRIMARY KEY (release, minute, metric, hour, cohort))",
-        "CREATE TABLE erring (release TEXT NOT NULL, minute INTEGER NOT NULL, subject TEXT NOT NULL, \
+        "CREATE TABLE subject_errors (release TEXT NOT NULL, minute INTEGER NOT NULL, subject TEXT NOT NULL, \
          number INTEGER NOT NULL, PRIMARY KEY (release, minute, subject))",
     ],
     &[
-        "CREATE TABLE erased (subject TEXT PRIMARY KEY, time_ms INTEGER NOT NULL)",
-        "CREATE TABLE began (time_ms INTEGER NOT NULL)",
+        "CREATE TABLE erased_subject (subject TEXT PRIMARY KEY, time_ms INTEGER NOT NULL)",
+        "CREATE TABLE counters_start (time_ms INTEGER NOT NULL)",
         "CREATE INDEX event_release ON event (release)",
     ],
 ];
@@ -230,7 +230,7 @@ impl EventStoreObject {
             self.execute("INSERT INTO schema VALUES (?)", vec![sql::sql_integer(number)])?;
         }
         self.execute(
-            "INSERT INTO began SELECT ? WHERE NOT EXISTS (SELECT * FROM began)",
+            "INSERT INTO counters_start SELECT ? WHERE NOT EXISTS (SELECT * FROM counters_start)",
             vec![sql::sql_integer(now().0)],
         )?;
         self.is_prepared.set(true);
@@ -302,7 +302,7 @@ impl EventStoreObject {
         );
         let Some(event) = event else { return Ok(404) };
         let inserted = self.execute(
-            "INSERT OR IGNORE INTO verdict (of, time_ms) VALUES (?, ?)",
+            "INSERT OR IGNORE INTO feedback (classify_id, time_ms) VALUES (?, ?)",
             vec![event_id.into(), sql_integer(now.0)],
         )?;
         if inserted == 0 {
@@ -329,7 +329,7 @@ impl EventStoreObject {
     /// Returns whether the event's subject was erased after the event was made.
     fn is_erased(&self, event_key: &EventKey) -> Result<bool> {
         let Some(subject) = &event_key.subject else { return Ok(false) };
-        let query = "SELECT time_ms AS number FROM erased WHERE subject = ?";
+        let query = "SELECT time_ms AS number FROM erased_subject WHERE subject = ?";
         Ok(event_key.time_ms <= self.query_number(query, vec![subject.as_str().into()])?)
     }
 
@@ -351,12 +351,12 @@ impl EventStoreObject {
                 let hash = hash_subject(&subject, key, &release);
                 let count_query = "SELECT COUNT(*) AS number FROM event WHERE subject = ?";
                 erased += self.query_number(count_query, vec![hash.as_str().into()])?;
-                for table in ["event", "seen", "hit", "erring"] {
+                for table in ["event", "first_seen", "last_hit", "subject_errors"] {
                     let query = format!("DELETE FROM {table} WHERE subject = ?");
                     self.execute(&query, vec![hash.as_str().into()])?;
                 }
                 self.execute(
-                    "INSERT OR REPLACE INTO erased VALUES (?, ?)",
+                    "INSERT OR REPLACE INTO erased_subject VALUES (?, ?)",
                     vec![hash.as_str().into(), sql_integer(now().0)],
                 )?;
             }
@@ -369,15 +369,15 @@ impl EventStoreObject {
             let cursor = self.delivery_cursor(sink)?;
             Ok(SinkStatus {
                 name: sink.name.clone(),
-                waiting: self.count_pending(&cursor)?,
+                pending_events: self.count_pending(&cursor)?,
                 cursor,
             })
         });
         Ok(ShardStatus {
             events: self.query_number("SELECT COUNT(*) AS number FROM event", vec![])?,
-            last: self.last_seq()?,
-            lost: self.query_number(
-                "SELECT number FROM total WHERE name = ?",
+            newest_event_number: self.last_seq()?,
+            lost_events: self.query_number(
+                "SELECT number FROM counter WHERE name = ?",
                 vec![EVENTS_LOST.into()],
             )?,
             sinks: sinks.collect::<Result<_>>()?,
@@ -390,10 +390,10 @@ impl EventStoreObject {
             name: String,
             number: u64,
         }
-        let rows: Vec<TotalRow> = self.query_rows("SELECT name, number FROM total", vec![])?;
+        let rows: Vec<TotalRow> = self.query_rows("SELECT name, number FROM counter", vec![])?;
         let mut totals: Vec<_> = rows.into_iter().map(|row| (row.name, row.number)).collect();
         totals.push((QUEUE_LAG_SERIES.to_owned(), self.queue_lag_ms.get()));
-        for SinkStatus { name, waiting: pending, cursor } in self.shard_status()?.sinks {
+        for SinkStatus { name, pending_events: pending, cursor } in self.shard_status()?.sinks {
             for (family, number) in [
                 ("jeffrey_sink_delivered_total", cursor.delivered),
                 ("jeffrey_sink_dropped_total", cursor.dropped),
@@ -427,7 +427,7 @@ impl EventStoreObject {
                 .flat_map(|(name, increment)| [name.as_str().into(), sql_integer(*increment)]);
             self.execute(
                 &format!(
-                    "INSERT INTO total VALUES {placeholders} \
+                    "INSERT INTO counter VALUES {placeholders} \
                      ON CONFLICT (name) DO UPDATE SET number = number + excluded.number"
                 ),
                 values.collect(),
@@ -441,22 +441,23 @@ impl EventStoreObject {
     fn prune_expired(&self) -> Result<()> {
         let cutoff = now().0.saturating_sub(self.settings.event_retention_ms);
         let minute = cutoff / 60_000;
-        for table in ["affected", "erring"] {
+        for table in ["newly_affected", "subject_errors"] {
             self.execute(
                 &format!("DELETE FROM {table} WHERE minute < ?"),
                 vec![sql_integer(minute)],
             )?;
         }
-        if self.execute("DELETE FROM tally WHERE minute < ?", vec![sql_integer(minute)])? > 0 {
+        if self.execute("DELETE FROM cohort_stats WHERE minute < ?", vec![sql_integer(minute)])? > 0
+        {
             self.closed_minutes.borrow_mut().clear();
         }
         // Evidence looks back a day at most; two days are kept.
         let day = sql_integer((now().0 / 60_000).saturating_sub(2 * 24 * 60));
-        self.execute("DELETE FROM hit WHERE after < ?", vec![day])?;
+        self.execute("DELETE FROM last_hit WHERE next_minute < ?", vec![day])?;
         let old_query = "SELECT MAX(seq) AS number FROM event WHERE time_ms < ?";
         let mut up_to = self.query_number(old_query, vec![sql_integer(cutoff)])?;
         let erased_before = sql_integer(now().0.saturating_sub(ERASURE_WINDOW_MS));
-        self.execute("DELETE FROM erased WHERE time_ms < ?", vec![erased_before])?;
+        self.execute("DELETE FROM erased_subject WHERE time_ms < ?", vec![erased_before])?;
         if self.state.storage().sql().database_size() as u64 > self.settings.event_store_bytes_max {
             let tenth_query = "SELECT MIN(seq) + (MAX(seq) - MIN(seq)) / 10 AS number FROM event";
             up_to = up_to.max(self.query_number(tenth_query, vec![])?);
@@ -472,7 +473,7 @@ impl EventStoreObject {
             self.store_delivery_cursor(sink, &cursor.record_expired(missed, up_to))?;
         }
         self.execute("DELETE FROM event WHERE seq <= ?", vec![sql_integer(up_to)])?;
-        self.execute("DELETE FROM verdict WHERE time_ms < ?", vec![sql_integer(cutoff)])?;
+        self.execute("DELETE FROM feedback WHERE time_ms < ?", vec![sql_integer(cutoff)])?;
         Ok(())
     }
 

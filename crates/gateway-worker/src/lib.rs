@@ -91,7 +91,7 @@ async fn scheduled(_event: ScheduledEvent, env: Env, _context: ScheduleContext) 
 
 #[event(fetch)]
 async fn fetch(request: web_sys::Request, env: Env, context: Context) -> Result<web_sys::Response> {
-    panics::reinstall_panic_hook_once();
+    panics::reinstall_panic_hook_on_first_request();
     random::use_host_randomness();
     let context = RequestContext::new(request, env, context)?;
     match context.handle().await {
@@ -204,7 +204,7 @@ impl RequestContext {
         let header = |name: &str| headers.get(name).ok().flatten();
         let cache_control = header("cache-control");
         let has_expires = header("expires").is_some();
-        if !subject::may_carry_cookie(&self.head.method, cache_control.as_deref(), has_expires) {
+        if !subject::may_set_cookie(&self.head.method, cache_control.as_deref(), has_expires) {
             return response;
         }
         let cookie =
@@ -280,7 +280,7 @@ impl RequestContext {
 /// event holds no subject, at most a keyed hash of one.
 async fn log_event(env: Env, settings: &GatewaySettings, event: &ClassifyEvent) {
     let Ok(event) = serde_json::to_string(event) else { return };
-    if settings.event_logging_enabled {
+    if settings.logs_events_to_console {
         console_log!("{}", event);
     }
     events_queue::enqueue_event(env, event).await;
@@ -350,7 +350,7 @@ fn read_settings(env: &Env, has_legacy_binding: bool) -> GatewaySettings {
     let read_variable = |name: &'static str| Some((name, env.var(name).ok()?.to_string()));
     let variables = GatewayVariables(names.filter_map(read_variable).collect());
     let settings = GatewaySettings::parse(&variables).with_legacy_binding(has_legacy_binding);
-    for fault in &settings.errors {
+    for fault in &settings.setting_errors {
         console_error!("setting refused, no request is canary until it is corrected: {}", fault);
     }
     settings

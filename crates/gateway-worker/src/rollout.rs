@@ -103,8 +103,8 @@ const fn none() -> Share {
 /// The release snapshot, and the rollout status if the release has a plan.
 #[derive(Deserialize, Serialize)]
 pub(super) struct StatusResponse {
-    pub(super) told: ReleaseSnapshot,
-    pub(super) view: Option<RolloutStatus>,
+    pub(super) snapshot: ReleaseSnapshot,
+    pub(super) status: Option<RolloutStatus>,
 }
 
 type RolloutResult<T> = Result<T, ApiError>;
@@ -171,7 +171,7 @@ pub(super) async fn apply_change(
         return Ok(ChangeOutcome::Rejected(ApiResponse { body, ..ApiResponse::json(status, &()) }));
     }
     let status: StatusResponse = parse_json(&body)?;
-    ISOLATE_STATE.with_borrow_mut(|state| cache_snapshot(state, &status.told));
+    ISOLATE_STATE.with_borrow_mut(|state| cache_snapshot(state, &status.snapshot));
     Ok(ChangeOutcome::Applied(Box::new(status)))
 }
 

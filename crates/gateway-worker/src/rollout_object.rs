@@ -107,7 +107,7 @@ impl DurableObject for RolloutObject {
                 Response::empty()
             }
             RolloutRequest::History => {
-                let api::EventsPage { since, limit, .. } = api::parse_events_page(&head);
+                let api::EventsPage { after_row: since, limit, .. } = api::parse_events_page(&head);
                 Response::from_bytes(self.history_lines(since, limit)?.into_bytes())
             }
             RolloutRequest::HardFailure => match serde_json::from_slice::<HardFailure>(&body) {
@@ -116,13 +116,13 @@ impl DurableObject for RolloutObject {
                     self.ensure_alarm().await?;
                     Response::empty()
                 }
-                Err(_) => Response::error("no breach", 400),
+                Err(_) => Response::error("not a hard failure", 400),
             },
             RolloutRequest::ManualChange => match serde_json::from_slice::<ReleaseChange>(&body) {
                 Ok(change) => self.status_or_error(self.apply_change(&change)?),
                 Err(_) => Response::error("no change", 400),
             },
-            RolloutRequest::Validation => match api::parse_validation(&body, now()) {
+            RolloutRequest::Validation => match api::parse_model_validation(&body, now()) {
                 Ok(validation) => {
                     self.store_validation(&validation)?;
                     Response::from_json(&validation)
@@ -183,7 +183,7 @@ impl RolloutObject {
     /// Returns the scaled time, which stages are counted by, and the last closed minute.
     fn scaled_time(&self) -> (UnixMs, u64) {
         let time_scale = self.settings.time_scale;
-        (time_scale.scale(now()), time_scale.first_open_minute(now()).saturating_sub(1))
+        (time_scale.scaled_time(now()), time_scale.first_open_minute(now()).saturating_sub(1))
     }
 
     fn snapshot(&self) -> Result<ReleaseSnapshot> {
@@ -218,7 +218,7 @@ impl RolloutObject {
             }
             None => None,
         };
-        Ok(StatusResponse { told: self.snapshot()?, view: status })
+        Ok(StatusResponse { snapshot: self.snapshot()?, status })
     }
 
     /// Applies a manual change: to the share while no plan moves it, and to the kill switch at any
@@ -253,9 +253,10 @@ impl RolloutObject {
         rollout_command: &RolloutCommand,
     ) -> Result<std::result::Result<(), ApiError>> {
         let blocked_by = match rollout_command.command {
-            CommandName::Abort | CommandName::Pause | CommandName::Plan | CommandName::Rollback => {
-                None
-            }
+            CommandName::Abort
+            | CommandName::Pause
+            | CommandName::ApplyPlan
+            | CommandName::Rollback => None,
             CommandName::Advance
             | CommandName::Approve
             | CommandName::Resume
@@ -265,7 +266,7 @@ impl RolloutObject {
         if let Err(error) = self.apply_plan(rollout_command, (now, last_complete_minute))? {
             return Ok(Err(error));
         }
-        let Some(command) = rollout_command.to_command() else {
+        let Some(command) = rollout_command.to_operator_command() else {
             return self.deliver_notifications().map(Ok);
         };
         let previous = self.planned_release()?;
@@ -307,7 +308,7 @@ impl RolloutObject {
     ) -> Result<std::result::Result<(), ApiError>> {
         let planned_release = self.planned_release()?;
         let text = match (&rollout_command.plan, rollout_command.command, &planned_release) {
-            (Some(text), CommandName::Plan | CommandName::Start | CommandName::Resume, _) => {
+            (Some(text), CommandName::ApplyPlan | CommandName::Start | CommandName::Resume, _) => {
                 text.clone()
             }
             (None, CommandName::Start, None) => DEFAULT_PLAN_TOML.to_owned(),
@@ -315,7 +316,7 @@ impl RolloutObject {
                 let reason = "a plan comes with `start`, `resume` or `plan`".to_owned();
                 return Ok(Err(ApiError::CommandRejected { why: reason }));
             }
-            (None, CommandName::Plan, _) => {
+            (None, CommandName::ApplyPlan, _) => {
                 return Ok(Err(ApiError::CommandRejected {
                     why: "`plan` needs a plan".to_owned(),
                 }));

@@ -48,8 +48,8 @@ impl ClassifyResponse {
             top2: [ranked[0], ranked[1]],
             low_confidence: prediction.is_low_confidence(),
             route: prediction.route.name(),
-            skipped: prediction.skipped.iter().map(to_object).collect(),
-            rule_applied: prediction.rule_applied.map(jeffrey_classifier::TieBreakRule::name),
+            skipped: prediction.skipped_routes.iter().map(to_object).collect(),
+            rule_applied: prediction.rule_applied.map(jeffrey_terms::TieBreakRule::name),
             truncated: prediction.truncated,
             model,
         }

@@ -193,7 +193,7 @@ mod tests {
             method,
             path: "/v1/classify",
             origin,
-            requested_method: requested,
+            preflight_method: requested,
             content_length: None,
         };
         let listed = AllowedOrigins::parse(Some("https://a.example")).unwrap();

@@ -81,7 +81,7 @@ impl<'a> HealthResponse<'a> {
             faults.push(HealthFault { code: "invalid_setting", message: fault.to_string() });
             status = HealthStatus::Failed;
         }
-        let model = classifier.manifest().zip(classifier.sha256());
+        let model = classifier.manifest().zip(classifier.model_sha256());
         let model = model.map(|(manifest, sha256)| HealthModel { id: &manifest.id, sha256 });
         Self { status, model, faults, version: build.version, commit: build.commit }
     }
@@ -123,7 +123,7 @@ impl<'a> InfoResponse<'a> {
         let tokens = classifier.manifest().map_or(0, |manifest| manifest.max_tokens);
         Self {
             model_id: classifier.manifest().map(|manifest| manifest.id.as_str()),
-            model_sha: classifier.sha256(),
+            model_sha: classifier.model_sha256(),
             model_dtype: "int8",
             model_type: ModelType::Classifier {
                 id2label: labels().map(|label| (label.index().to_string(), label)).collect(),

@@ -33,7 +33,7 @@ pub use error::{ClassifyApiError, ErrorFormat};
 pub use hf_api::BATCH_MAX;
 pub use info::BuildInfo;
 pub use json::{DEPTH_MAX, JsonType};
-pub use service::{ClassifierService, HeadAction};
+pub use service::{ClassifierService, RequestHeadAction};
 pub use settings::{ModelWorkerSettingError, ModelWorkerSettings, ModelWorkerVariables};
 
 use serde::Serialize;
@@ -46,7 +46,7 @@ use jeffrey_terms::UnixMs;
 pub const BODY_BYTES_MAX: usize = 512 * 1024;
 
 /// Headers of every file of the page. The page may load and call only its own origin.
-pub const PAGE_HEADERS: [(&str, &str); 4] = [
+pub const HTML_PAGE_HEADERS: [(&str, &str); 4] = [
     (
         "content-security-policy",
         "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; \
@@ -68,7 +68,7 @@ pub struct ModelRequestHead<'a> {
     /// The `Origin` header, if the request has one.
     pub origin: Option<&'a str>,
     /// The `Access-Control-Request-Method` header of a CORS preflight.
-    pub requested_method: Option<&'a str>,
+    pub preflight_method: Option<&'a str>,
     /// The `Content-Length` header as sent; it may not be a number.
     pub content_length: Option<&'a str>,
 }
@@ -78,7 +78,7 @@ impl ModelRequestHead<'_> {
     const fn is_preflight(&self) -> bool {
         matches!(self.method.as_bytes(), b"OPTIONS")
             && self.origin.is_some()
-            && self.requested_method.is_some()
+            && self.preflight_method.is_some()
     }
 }
 

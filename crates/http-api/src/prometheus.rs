@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::endpoint::ModelEndpoint;
-use jeffrey_classifier::{Prediction, PredictionRoute, SkipReason};
+use jeffrey_classifier::{Prediction, SkipReason};
+use jeffrey_terms::PredictionRoute;
 
 #[derive(Debug, Default)]
 pub(super) struct RequestCounters {
@@ -25,7 +26,7 @@ impl RequestCounters {
 
     pub(super) fn count_prediction(&mut self, prediction: &Prediction) {
         *self.predictions.entry(prediction.route).or_default() += 1;
-        for skipped in &prediction.skipped {
+        for skipped in &prediction.skipped_routes {
             *self.skips.entry((skipped.route, skipped.reason)).or_default() += 1;
         }
         self.truncations += u64::from(prediction.truncated);

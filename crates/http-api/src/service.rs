@@ -21,7 +21,7 @@ use jeffrey_terms::{InputText, ResponseId};
 
 /// Next step of the shell after a request's head.
 #[derive(Debug)]
-pub enum HeadAction {
+pub enum RequestHeadAction {
     /// Fetch a file of the page, then call [`ClassifierService::handle_page_status`].
     FetchPage,
     /// Read the body up to [`BODY_BYTES_MAX`], then call [`ClassifierService::handle_body`].
@@ -69,7 +69,7 @@ impl ClassifierService {
     }
 
     /// Returns the reason why the shipped model is not in use; `None` if it is in use.
-    pub fn model_error(&self) -> Option<&str> {
+    pub fn model_load_error(&self) -> Option<&str> {
         self.model_error.as_deref()
     }
 
@@ -84,15 +84,15 @@ impl ClassifierService {
     }
 
     /// Reads a request's head: replies at once, or says what the shell has to read first.
-    pub fn handle_head(
+    pub fn handle_request_head(
         &mut self,
         head: &ModelRequestHead<'_>,
         settings: &ModelWorkerSettings,
-    ) -> HeadAction {
+    ) -> RequestHeadAction {
         if head.method == "OPTIONS"
             && let Some(allow) = ModelEndpoint::allowed_methods(head.path, settings.fault_injection)
         {
-            return HeadAction::Reply(self.finish_reply(
+            return RequestHeadAction::Reply(self.finish_reply(
                 None,
                 head,
                 settings,
@@ -100,11 +100,11 @@ impl ClassifierService {
             ));
         }
         let endpoint = match ModelEndpoint::find(head.method, head.path, settings.fault_injection) {
-            Ok(ModelEndpoint::Page) => return HeadAction::FetchPage,
+            Ok(ModelEndpoint::Page) => return RequestHeadAction::FetchPage,
             Ok(endpoint) => endpoint,
             Err(error) => {
                 let content = ReplyContent::from_error(&error, ErrorFormat::Native);
-                return HeadAction::Reply(self.finish_reply(None, head, settings, content));
+                return RequestHeadAction::Reply(self.finish_reply(None, head, settings, content));
             }
         };
         let content = match endpoint {
@@ -118,9 +118,9 @@ impl ClassifierService {
                 &ClassifyApiError::BodyTooLarge { limit: BODY_BYTES_MAX },
                 endpoint.error_format(),
             ),
-            _ => return HeadAction::ReadBody(endpoint),
+            _ => return RequestHeadAction::ReadBody(endpoint),
         };
-        HeadAction::Reply(self.finish_reply(Some(endpoint), head, settings, content))
+        RequestHeadAction::Reply(self.finish_reply(Some(endpoint), head, settings, content))
     }
 
     /// Answers a request whose body was read.
@@ -150,7 +150,7 @@ impl ClassifierService {
 
     /// Returns the reply to send instead of a file of the page, by the status that fetching the
     /// file gave; `None` if the shell sends the file with [`super::PAGE_HEADERS`].
-    pub fn handle_page_status(
+    pub fn reply_for_missing_page(
         &mut self,
         head: &ModelRequestHead<'_>,
         settings: &ModelWorkerSettings,
@@ -264,7 +264,7 @@ impl ClassifierService {
 
     fn health_content(&self, settings: &ModelWorkerSettings) -> ReplyContent {
         let health =
-            HealthResponse::new(&self.classifier, self.model_error(), settings, self.build);
+            HealthResponse::new(&self.classifier, self.model_load_error(), settings, self.build);
         ReplyContent::from_json(health.http_status(), &health)
     }
 
@@ -294,7 +294,8 @@ impl ClassifierService {
             ModelEndpoint::allowed_methods(head.path, settings.fault_injection).unwrap_or_default();
         headers.extend(settings.origins.headers(head, allow));
         // Identifies the model of a classify reply: two models may share a name, but not a hash.
-        let sha256 = self.classifier.sha256().filter(|_| endpoint == Some(ModelEndpoint::Classify));
+        let sha256 =
+            self.classifier.model_sha256().filter(|_| endpoint == Some(ModelEndpoint::Classify));
         headers.extend(sha256.map(|sha256| ("x-model-sha256", sha256.to_owned())));
         let body = if head.method == "HEAD" { Vec::new() } else { content.body };
         ModelWorkerReply { status: content.status, headers, body }

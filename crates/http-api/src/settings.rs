@@ -50,7 +50,7 @@ pub enum ModelWorkerSettingError {
 
 impl ModelWorkerSettings {
     /// Name of the variable that enables `POST /v1/fault/panic`, for tests only: `on` or `off`.
-    pub const FAULT_INJECTION: &'static str = "JEFFREY_FAULT_INJECTION";
+    pub const FAULT_INJECTION_VARIABLE: &'static str = "JEFFREY_FAULT_INJECTION";
 
     /// Parses all variables and keeps every fault.
     pub fn parse(variables: &ModelWorkerVariables) -> Self {

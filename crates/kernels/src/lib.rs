@@ -22,7 +22,7 @@ pub use elementwise::{add, relu};
 pub use exponential::exp;
 pub use linear::QuantizedLinear;
 pub use norm::layer_norm;
-pub use pool::pool;
+pub use pool::attention_and_max_pool;
 pub use table::EmbeddingTable;
 
 /// Fault of a layer's weights: a length that does not fit, or a value that is not finite.

@@ -12,7 +12,7 @@ use crate::reductions::{add_scaled, dot};
 ///
 /// # Panics
 /// If the lengths do not fit, or there is no row.
-pub fn pool(x: &[f32], score: &[f32], out: &mut [f32]) {
+pub fn attention_and_max_pool(x: &[f32], score: &[f32], out: &mut [f32]) {
     let width = score.len();
     assert!(!x.is_empty() && x.len().is_multiple_of(width) && out.len() == 2 * width);
     let mut weights: Vec<f32> = x.chunks_exact(width).map(|x| dot(x, score)).collect();
@@ -35,16 +35,16 @@ mod tests {
     #[test]
     fn the_mean_leans_to_the_higher_score_and_the_maximum_to_none() {
         let mut out = [f32::NAN; 4];
-        pool(&[1.0, 5.0, 3.0, -7.0], &[0.0, 0.0], &mut out);
+        attention_and_max_pool(&[1.0, 5.0, 3.0, -7.0], &[0.0, 0.0], &mut out);
         assert_eq!(out, [2.0, -1.0, 3.0, 5.0]);
-        pool(&[1.0, 5.0, 3.0, -7.0], &[20.0, 0.0], &mut out);
+        attention_and_max_pool(&[1.0, 5.0, 3.0, -7.0], &[20.0, 0.0], &mut out);
         assert_eq!(out, [3.0, -7.0, 3.0, 5.0]);
     }
 
     #[test]
     fn one_row_is_its_own_mean_and_maximum() {
         let mut out = [f32::NAN; 2];
-        pool(&[-2.0], &[3.0], &mut out);
+        attention_and_max_pool(&[-2.0], &[3.0], &mut out);
         assert_eq!(out, [-2.0, -2.0]);
     }
 }

@@ -13,9 +13,9 @@ use worker::{Context, Date, Env, Headers, Request, Response, Result, console_err
 
 use jeffrey_classifier::TieBreak;
 use jeffrey_http_api::{
-    AllowedOrigins, BODY_BYTES_MAX, BuildInfo, ClassifierService, HeadAction, IdSeed,
-    ModelRequestHead, ModelWorkerReply, ModelWorkerSettings, ModelWorkerVariables, PAGE_HEADERS,
-    RequestBody,
+    AllowedOrigins, BODY_BYTES_MAX, BuildInfo, ClassifierService, HTML_PAGE_HEADERS, IdSeed,
+    ModelRequestHead, ModelWorkerReply, ModelWorkerSettings, ModelWorkerVariables, RequestBody,
+    RequestHeadAction,
 };
 use jeffrey_terms::UnixMs;
 use jeffrey_wasm_host::{panics, random};
@@ -37,7 +37,7 @@ fn start() {
 
 fn load_service() -> ClassifierService {
     let service = ClassifierService::load(&jeffrey_shipped::model_files(), BUILD);
-    if let Some(reason) = service.model_error() {
+    if let Some(reason) = service.model_load_error() {
         console_error!("the model is refused, answering by keyword patterns: {}", reason);
     }
     service
@@ -45,7 +45,7 @@ fn load_service() -> ClassifierService {
 
 #[event(fetch)]
 async fn fetch(mut request: Request, env: Env, _: Context) -> Result<Response> {
-    panics::reinstall_panic_hook_once();
+    panics::reinstall_panic_hook_on_first_request();
     random::use_host_randomness();
 
     let settings = ModelWorkerSettings::parse(&read_variables(&env));
@@ -58,13 +58,13 @@ async fn fetch(mut request: Request, env: Env, _: Context) -> Result<Response> {
         method: &method,
         path: &path,
         origin: origin.as_deref(),
-        requested_method: requested_method.as_deref(),
+        preflight_method: requested_method.as_deref(),
         content_length: content_length.as_deref(),
     };
-    match SERVICE.with_borrow_mut(|service| service.handle_head(&head, &settings)) {
-        HeadAction::Reply(reply) => reply_to_response(reply),
-        HeadAction::FetchPage => serve_page(request, &env, &head, &settings).await,
-        HeadAction::ReadBody(endpoint) => {
+    match SERVICE.with_borrow_mut(|service| service.handle_request_head(&head, &settings)) {
+        RequestHeadAction::Reply(reply) => reply_to_response(reply),
+        RequestHeadAction::FetchPage => serve_page(request, &env, &head, &settings).await,
+        RequestHeadAction::ReadBody(endpoint) => {
             let body = read_body(&mut request).await;
             let id_seed = new_id_seed()?;
             reply_to_response(SERVICE.with_borrow_mut(|service| {
@@ -110,14 +110,14 @@ async fn serve_page(
     };
     let status = file.as_ref().map_or(404, Response::status_code);
     let replacement =
-        SERVICE.with_borrow_mut(|service| service.handle_page_status(head, settings, status));
+        SERVICE.with_borrow_mut(|service| service.reply_for_missing_page(head, settings, status));
     match (file, replacement) {
         (Some(file), None) => {
             let headers = Headers::new();
             for (name, value) in file.headers().entries() {
                 headers.append(&name, &value)?;
             }
-            for (name, value) in PAGE_HEADERS {
+            for (name, value) in HTML_PAGE_HEADERS {
                 headers.set(name, value)?;
             }
             Ok(file.with_headers(headers))
@@ -142,7 +142,7 @@ fn read_variables(env: &Env) -> ModelWorkerVariables {
     let read_variable = |name| env.var(name).ok().map(|value| value.to_string());
     ModelWorkerVariables {
         allowed_origins: read_variable(AllowedOrigins::VARIABLE),
-        fault_injection: read_variable(ModelWorkerSettings::FAULT_INJECTION),
+        fault_injection: read_variable(ModelWorkerSettings::FAULT_INJECTION_VARIABLE),
         tie_break_enabled: read_variable(TieBreak::ENABLED_VARIABLE),
         tie_break_delta: read_variable(TieBreak::DELTA_VARIABLE),
         tie_break_extended_delta: read_variable(TieBreak::EXTENDED_DELTA_VARIABLE),

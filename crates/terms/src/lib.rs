@@ -74,6 +74,68 @@ impl fmt::Display for Label {
     }
 }
 
+/// Part of the classifier that produced a prediction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum PredictionRoute {
+    /// Multinomial logistic head over the text's embedding.
+    LinearHead,
+    /// Nearest label prototypes by cosine of the embedding.
+    Prototypes,
+    /// Keyword patterns, without the encoder.
+    Regex,
+    /// No part ran: the text is empty or only white space, and the label is neutral.
+    Empty,
+}
+
+impl PredictionRoute {
+    /// All routes in the order in which they are tried. `Empty` comes last.
+    pub const ALL: [Self; 4] = [Self::LinearHead, Self::Prototypes, Self::Regex, Self::Empty];
+
+    /// Name of the route in responses, events and logs, the same for both systems.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::LinearHead => "linear_head",
+            Self::Prototypes => "prototypes",
+            Self::Regex => "regex",
+            Self::Empty => "empty",
+        }
+    }
+
+    /// Returns the route with exactly this name; `None` for any other text.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|route| route.name() == name)
+    }
+}
+
+/// Variant of the tie-break between anger and frustration that changed a prediction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TieBreakRule {
+    /// The gap between the two scores was below the standard delta.
+    #[serde(rename = "tiebreak_anger_keyword_standard")]
+    AngerKeywordStandard,
+    /// The gap was below the extended delta, and one of the two was among the top two labels.
+    #[serde(rename = "tiebreak_anger_keyword_extended")]
+    AngerKeywordExtended,
+}
+
+impl TieBreakRule {
+    /// All rules, the narrower gap first.
+    pub const ALL: [Self; 2] = [Self::AngerKeywordStandard, Self::AngerKeywordExtended];
+
+    /// Name of the rule in responses, events and logs, the same for both systems.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AngerKeywordStandard => "tiebreak_anger_keyword_standard",
+            Self::AngerKeywordExtended => "tiebreak_anger_keyword_extended",
+        }
+    }
+
+    /// Returns the rule with exactly this name; `None` for any other text.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|rule| rule.name() == name)
+    }
+}
+
 /// Text to classify: UTF-8, at most [`InputText::BYTES_MAX`] bytes.
 ///
 /// The text may be personal. So the type has no `Display` and no `Serialize`, and its `Debug`
@@ -231,7 +293,7 @@ impl Share {
     /// Share of 0 basis points: no subject.
     pub const NONE: Self = Self(0);
     /// Share of 10,000 basis points: every subject.
-    pub const ALL: Self = Self(10_000);
+    pub const FULL: Self = Self(10_000);
 
     /// Builds a share from basis points.
     ///
@@ -239,7 +301,7 @@ impl Share {
     /// [`ShareError::AboveAll`] above 10,000.
     pub fn from_basis_points(points: u16) -> Result<Self, ShareError> {
         let share = format!("{points} basis points");
-        if points > Self::ALL.0 { Err(ShareError::AboveAll { share }) } else { Ok(Self(points)) }
+        if points > Self::FULL.0 { Err(ShareError::AboveAll { share }) } else { Ok(Self(points)) }
     }
 
     /// The share in basis points, 0 to 10,000.
@@ -284,7 +346,7 @@ impl FromStr for Share {
         let points = whole.parse::<u16>().ok().and_then(|whole| whole.checked_mul(100));
         points
             .and_then(|points| points.checked_add(hundredths))
-            .filter(|points| *points <= Self::ALL.0)
+            .filter(|points| *points <= Self::FULL.0)
             .map(Self)
             .ok_or_else(|| ShareError::AboveAll { share: share() })
     }

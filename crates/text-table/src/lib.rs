@@ -19,7 +19,7 @@ pub struct TextRow {
 
 /// Reason why a file is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SheetError {
+pub enum TextTableError {
     /// The table has several columns, and no column is called `text`.
     #[error("the first line names {columns} columns, and none of them `text`")]
     NoColumn {
@@ -47,8 +47,8 @@ const TEXT_COLUMN: &str = "text";
 /// table; in any other file each line is a text.
 ///
 /// # Errors
-/// [`SheetError`] if the file has no rows, too many rows, or (in a table) no column of texts.
-pub fn parse_file(name: &str, content: &str) -> Result<Vec<TextRow>, SheetError> {
+/// [`TextTableError`] if the file has no rows, too many rows, or (in a table) no column of texts.
+pub fn parse_text_rows(name: &str, content: &str) -> Result<Vec<TextRow>, TextTableError> {
     let name = name.to_ascii_lowercase();
     if name.ends_with(".csv") || name.ends_with(".tsv") {
         return parse_table(content);
@@ -62,8 +62,8 @@ pub fn parse_file(name: &str, content: &str) -> Result<Vec<TextRow>, SheetError>
 /// Parses the rows of a table, without blank ones.
 ///
 /// # Errors
-/// [`SheetError`] if the table has no rows, too many rows, or no column of texts.
-pub fn parse_table(content: &str) -> Result<Vec<TextRow>, SheetError> {
+/// [`TextTableError`] if the table has no rows, too many rows, or no column of texts.
+pub fn parse_table(content: &str) -> Result<Vec<TextRow>, TextTableError> {
     check_row_count(parse_csv(strip_bom(content))?)
 }
 
@@ -72,15 +72,15 @@ fn strip_bom(content: &str) -> &str {
     content.strip_prefix('\u{feff}').unwrap_or(content)
 }
 
-fn check_row_count(rows: Vec<TextRow>) -> Result<Vec<TextRow>, SheetError> {
+fn check_row_count(rows: Vec<TextRow>) -> Result<Vec<TextRow>, TextTableError> {
     match rows.len() {
-        0 => Err(SheetError::Empty),
-        rows if rows > ROWS_MAX => Err(SheetError::TooMany { rows }),
+        0 => Err(TextTableError::Empty),
+        rows if rows > ROWS_MAX => Err(TextTableError::TooMany { rows }),
         _ => Ok(rows),
     }
 }
 
-fn parse_csv(content: &str) -> Result<Vec<TextRow>, SheetError> {
+fn parse_csv(content: &str) -> Result<Vec<TextRow>, TextTableError> {
     let first_line = content.lines().next().unwrap_or_default();
     // Spreadsheets in much of Europe write semicolons. On a tie the comma wins.
     let count = |candidate: u8| first_line.bytes().filter(|byte| *byte == candidate).count();
@@ -98,13 +98,13 @@ fn parse_csv(content: &str) -> Result<Vec<TextRow>, SheetError> {
     };
     let first_record = records.peek().map(|record| (record.len(), find_text_column(record)));
     let column = match first_record {
-        None => return Err(SheetError::Empty),
+        None => return Err(TextTableError::Empty),
         Some((_, Some(column))) => {
             records.next();
             column
         }
         Some((1, None)) => 0,
-        Some((columns, None)) => return Err(SheetError::NoColumn { columns }),
+        Some((columns, None)) => return Err(TextTableError::NoColumn { columns }),
     };
     let (mut scanned, mut line) = (0, 1);
     let to_row = |record: csv::StringRecord| {
@@ -131,7 +131,8 @@ pub fn escape_formula(text: &str) -> String {
 
 mod answers {
     use super::{TextRow, escape_formula};
-    use jeffrey_classifier::{Prediction, TieBreakRule};
+    use jeffrey_classifier::Prediction;
+    use jeffrey_terms::TieBreakRule;
     use jeffrey_terms::{InputText, Label};
 
     /// Rows of a file, with the predictions made so far.
@@ -204,7 +205,7 @@ mod tests {
             Ok(text) => text.expose().to_owned(),
             Err(error) => format!("! {error}"),
         };
-        let rows = parse_file(name, content).map_err(|error| error.to_string())?;
+        let rows = parse_text_rows(name, content).map_err(|error| error.to_string())?;
         Ok(rows.iter().map(|row| (row.line, row_text(row))).collect())
     }
 

@@ -21,7 +21,7 @@ pub fn install_panic_hook() {
 
 /// Installs the panic hook again with the first request, once per instance: the start hook of the
 /// `worker` crate may run after this crate's, and its panic hook prints messages.
-pub fn reinstall_panic_hook_once() {
+pub fn reinstall_panic_hook_on_first_request() {
     static HOOK: Once = Once::new();
     HOOK.call_once(install_panic_hook);
 }

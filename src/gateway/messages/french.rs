@@ -47,22 +47,22 @@ fn hold_reason(status: &RolloutStatus) -> Option<String> {
 
 /// Describes the input of a history entry as a clause.
 pub(super) fn describe_input(input: &RolloutInput) -> String {
-    let actor = |by: &str| if by.is_empty() { "quelqu’un".to_owned() } else { by.to_owned() };
+    let actor = |by: &str| if by.is_empty() { "un opérateur".to_owned() } else { by.to_owned() };
     match input {
         RolloutInput::Command { actor: by, command, .. } => {
             format!("{} a demandé : {}", actor(by), command_name(command))
         }
         RolloutInput::HardFailure { kind, .. } => {
-            format!("un isolat a vu : {}", hard_failure_name(*kind))
+            format!("un isolat a signalé une panne grave : {}", hard_failure_name(*kind))
         }
         RolloutInput::Minute { minute } => {
             format!("la minute {} a été comptée", format_utc_minute(UnixMs(minute.minute * 60_000)))
         }
-        RolloutInput::PlanApplied { actor: by, .. } => format!("{} a apporté un plan", actor(by)),
+        RolloutInput::PlanApplied { actor: by, .. } => format!("{} a appliqué un plan", actor(by)),
         RolloutInput::Tick { blocked_by: Some(blocked_by), .. } => {
-            format!("ses minutes ont été regardées ; {}", describe_blocked(blocked_by))
+            format!("les critères ont été évalués ; {}", describe_blocked(blocked_by))
         }
-        RolloutInput::Tick { .. } => "ses minutes ont été regardées".to_owned(),
+        RolloutInput::Tick { .. } => "les critères ont été évalués".to_owned(),
     }
 }
 
@@ -90,24 +90,21 @@ pub(super) fn describe_effects(entry: &HistoryEntry) -> String {
 fn notification_text(alert: &RolloutAlert) -> Option<String> {
     Some(match alert {
         RolloutAlert::ApprovalRequired(true) => {
-            "attend un accord : les portes n’ont pas pu décider à temps".to_owned()
+            "attend un accord : les critères n’ont pas pu décider à temps".to_owned()
         }
         RolloutAlert::ApprovalRequired(false) => {
-            "attend un accord : les portes passent et le plan veut la parole d’une personne"
-                .to_owned()
+            "attend un accord : les critères sont remplis et le plan exige un accord".to_owned()
         }
         RolloutAlert::Holding(findings) => {
             let open_gates: Vec<&str> =
                 findings.iter().map(|finding| finding.gate.as_str()).take(5).collect();
             if open_gates.is_empty() {
-                "retenu : le palier n’a pas eu les requêtes qu’il lui faut".to_owned()
+                "retenu : le palier n’a pas eu assez de requêtes".to_owned()
             } else {
-                format!("retenu : ne passent pas encore : {}", open_gates.join(", "))
+                format!("retenu : critères pas encore remplis : {}", open_gates.join(", "))
             }
         }
-        RolloutAlert::NoData => {
-            "retenu : aucune requête du canari n’a été comptée depuis quelques minutes".to_owned()
-        }
+        RolloutAlert::NoData => "retenu : aucune requête du canari depuis cinq minutes".to_owned(),
         RolloutAlert::CommandRefused(_) => return None,
         RolloutAlert::RolledBack(cause) => format!("retiré : {}", describe_cause(cause)),
         RolloutAlert::StableOutsideLimits => {
@@ -122,17 +119,14 @@ fn notification_text(alert: &RolloutAlert) -> Option<String> {
 fn describe_cause(cause: &RollbackCause) -> String {
     match cause {
         RollbackCause::HardFailure(kind) => {
-            format!(
-                "le canari a fait ce qu’aucun ne doit faire une seule fois : {}",
-                hard_failure_name(*kind)
-            )
+            format!("panne grave du canari : {}", hard_failure_name(*kind))
         }
         RollbackCause::Gate(finding) => {
             let format_number = |value: Option<f64>| {
                 value.map_or("?".to_owned(), |value| format!("{value:.4}").replace('.', ","))
             };
             format!(
-                "la porte « {} » échoue : {} pour une limite de {}, {} requêtes sur {}",
+                "le critère « {} » échoue : {} pour une limite de {}, {} requêtes sur {}",
                 finding.gate,
                 format_number(finding.value),
                 format_number(finding.limit),
@@ -140,7 +134,7 @@ fn describe_cause(cause: &RollbackCause) -> String {
                 finding.samples
             )
         }
-        RollbackCause::Operator { reason } => format!("une personne : {reason}"),
+        RollbackCause::Operator { reason } => format!("opérateur : {reason}"),
     }
 }
 
@@ -150,9 +144,7 @@ fn describe_blocked(blocked_by: &AdvanceBlocked) -> String {
         AdvanceBlocked::AnalysisNotReady => {
             "les réponses du palier lui-même ne sont pas prêtes".to_owned()
         }
-        AdvanceBlocked::ModelUnknown => {
-            "le worker du modèle ne dit pas quel modèle il a".to_owned()
-        }
+        AdvanceBlocked::ModelUnknown => "le worker du modèle n’indique pas son modèle".to_owned(),
         AdvanceBlocked::Webhook(WebhookResponse { name, verdict: WebhookVerdict::Halt }) => {
             format!("« {name} » a répondu halt")
         }
@@ -203,7 +195,7 @@ const fn hard_failure_name(kind: HardFailureKind) -> &'static str {
     match kind {
         HardFailureKind::DimensionMismatch => "une dimension qui n’est pas celle de l’encodeur",
         HardFailureKind::NonFinite => "des scores non finis",
-        HardFailureKind::Trap => "un modèle qui s’arrête net",
+        HardFailureKind::Trap => "un plantage du modèle (trap)",
     }
 }
 

@@ -1,6 +1,6 @@
 //! A gate's evidence, folded minute by minute, and the finding that follows from it.
 //!
-//! `AtMost`, `AtLeast` and `Compared` ask whether something got worse. For them, every minute of a
+//! `Max`, `Min` and `MaxIncrease` ask whether something got worse. For them, every minute of a
 //! day may be the start of the change ([`ChangePointEProcess`]). Each day opens a new mixture with
 //! its own error budget; the evidence of closed days is kept, but not multiplied into the new one.
 //! Subjects have one such mixture for each hour: its start minutes lie within that hour, and its
@@ -19,8 +19,8 @@ use crate::rollout::counts::{AffectedSubjects, ClosedMinute, CountByCohort, Metr
 use jeffrey_anytime::change_point::{ChangePointEProcess, EDetector, HexFloats, ProductEProcess};
 use jeffrey_anytime::odds::{MantelHaenszelOddsRatio, NON_INFERIORITY_ALTERNATIVES};
 use jeffrey_anytime::{
-    ALTERNATIVE_COUNT, ALTERNATIVE_RATIOS, EQUAL_WEIGHTS, NEAR_LIMIT_WEIGHTS, Proportion, beta,
-    limit, ln, ln_mean_exp, odds,
+    ALTERNATIVE_COUNT, ALTERNATIVE_RATIOS, MIXTURE_WEIGHTS_EQUAL, MIXTURE_WEIGHTS_NEAR_LIMIT,
+    Proportion, beta, limit, ln, ln_mean_exp, odds,
 };
 use jeffrey_terms::{Cohort, Share};
 
@@ -29,14 +29,14 @@ use jeffrey_terms::{Cohort, Share};
 #[serde(deny_unknown_fields)]
 pub struct GateEvaluator {
     /// Counts since the stage began: the canary's, then stable's.
-    seen: [Proportion; 2],
+    stage_counts: [Proportion; 2],
     odds: MantelHaenszelOddsRatio,
     /// Latest minute with canary data for this gate, in minutes since 1970; `None` before the
     /// first.
     last_sample: Option<u64>,
     /// Minute in which the gate began to fail. A gate that rolls back keeps it until an operator
     /// resumes the release; any other gate drops it when it no longer fails.
-    crossed: Option<u64>,
+    failed_at_minute: Option<u64>,
     one_client: bool,
     memory: GateState,
 }
@@ -139,7 +139,7 @@ impl GateEvaluator {
     /// Returns the evidence before the first minute, for a gate with this rule.
     pub fn new(rule: &GateRule) -> Self {
         let memory = match rule {
-            GateRule::AtMost(_) | GateRule::AtLeast(_) | GateRule::Compared(_) => {
+            GateRule::Max(_) | GateRule::Min(_) | GateRule::MaxIncrease(_) => {
                 GateState::Change(Box::default())
             }
             GateRule::NotWorse { .. } => {
@@ -149,10 +149,10 @@ impl GateEvaluator {
             GateRule::Window { .. } => GateState::Window(VecDeque::new()),
         };
         Self {
-            seen: [Proportion::default(); 2],
+            stage_counts: [Proportion::default(); 2],
             odds: MantelHaenszelOddsRatio::default(),
             last_sample: None,
-            crossed: None,
+            failed_at_minute: None,
             one_client: false,
             memory,
         }
@@ -160,7 +160,7 @@ impl GateEvaluator {
 
     /// Starts a new stage: evidence that belongs to a stage is reset, evidence of a change is kept.
     pub fn enter_stage(&mut self) {
-        self.seen = [Proportion::default(); 2];
+        self.stage_counts = [Proportion::default(); 2];
         self.odds = MantelHaenszelOddsRatio::default();
         if let GateState::NotWorse { equal, below } = &mut self.memory {
             (*equal, *below) = (ProductEProcess::new(), ProductEProcess::new());
@@ -184,7 +184,8 @@ impl GateEvaluator {
         // A minute with two shares has no expected sample ratio.
         let has_known_share = gate.rule != GateRule::SampleRatio || minute.share.is_some();
         if in_stage && has_known_share {
-            self.seen = [self.seen[0].merge(canary), self.seen[1].merge(stable)];
+            self.stage_counts =
+                [self.stage_counts[0].merge(canary), self.stage_counts[1].merge(stable)];
             self.odds = self.odds.with_block(canary, stable);
         }
         // A rule that is judged over a stage does not need data in every minute, but the canary has
@@ -193,10 +194,10 @@ impl GateEvaluator {
             gate.rule,
             GateRule::Estimated { .. } | GateRule::SampleRatio | GateRule::Never
         );
-        if canary.of > 0 || (tolerates_gaps && minute.canary.requests > 0) {
+        if canary.samples > 0 || (tolerates_gaps && minute.canary.requests > 0) {
             self.last_sample = Some(self.last_sample.unwrap_or(0).max(minute.minute));
         }
-        self.one_client = minute.top_subjects.is_one_client();
+        self.one_client = minute.top_subjects.is_dominated_by_two_subjects();
         match (&mut self.memory, gate.rule) {
             (GateState::Change(change), rule) => {
                 change.fold_minute(gate, rule, minute, proportions, holdout)
@@ -221,9 +222,9 @@ impl GateEvaluator {
         let has_failed = self.evaluate(gate, minute.share).0 == GateVerdict::Fail;
         // A warning ends with its cause; a gate that rolls back fails until an operator resumes.
         if !has_failed && gate.effect != GateEffect::RollBack {
-            self.crossed = None;
-        } else if has_failed && self.crossed.is_none() {
-            self.crossed = Some(minute.minute);
+            self.failed_at_minute = None;
+        } else if has_failed && self.failed_at_minute.is_none() {
+            self.failed_at_minute = Some(minute.minute);
         }
     }
 
@@ -234,7 +235,7 @@ impl GateEvaluator {
         let is_silent = self
             .last_sample
             .is_none_or(|last| now_minute.saturating_sub(last) >= SILENT_AFTER_MINUTES);
-        let (verdict, note) = if self.crossed.is_some() {
+        let (verdict, note) = if self.failed_at_minute.is_some() {
             (GateVerdict::Fail, None)
         } else if is_silent {
             (GateVerdict::Hold, Some(VerdictReason::NoData))
@@ -253,44 +254,47 @@ impl GateEvaluator {
             verdict,
             reason: note,
             value: self.observed_value(gate, &segment),
-            limit: gate.or_max.filter(|_| self.seen[1].of == 0).or(rule_limit(gate.rule)),
-            samples: self.seen[0].of,
-            hits: self.seen[0].hits,
+            limit: gate
+                .max_without_stable
+                .filter(|_| self.stage_counts[1].samples == 0)
+                .or(rule_limit(gate.rule)),
+            samples: self.stage_counts[0].samples,
+            hits: self.stage_counts[0].hits,
             ln_evidence: evidence,
             ln_threshold: threshold,
             decides_in_minutes: estimate_remaining_minutes(evidence, threshold, &segment),
-            failed_at_minute: self.crossed,
-            changed_at_minute: segment.since,
+            failed_at_minute: self.failed_at_minute,
+            verdict_since_minute: segment.since,
         }
     }
 
     /// Returns the verdict of the evidence alone: a silent canary and an earlier failure are not
     /// considered.
     fn evaluate(&self, gate: &Gate, share: Option<Share>) -> (GateVerdict, Option<VerdictReason>) {
-        let [canary, stable] = self.seen;
+        let [canary, stable] = self.stage_counts;
         match (&self.memory, gate.rule) {
             (GateState::Change(change), rule) => {
-                change.evaluate(gate, rule, self.seen, self.one_client)
+                change.evaluate(gate, rule, self.stage_counts, self.one_client)
             }
             (GateState::NotWorse { equal, below }, _) => {
                 // The error budget is split over the two proofs.
-                let threshold = -ln(gate.budget / 2.0);
+                let threshold = -ln(gate.false_verdict_budget / 2.0);
                 let is_proven = equal.ln_e() >= threshold || below.ln_e() >= threshold;
                 (if is_proven { GateVerdict::Pass } else { GateVerdict::Hold }, None)
             }
-            (GateState::Seen, GateRule::Estimated { at_most, compared, samples }) => {
-                let has_enough_samples =
-                    canary.of >= samples && (compared.is_none() || stable.of >= samples);
+            (GateState::Seen, GateRule::Estimated { max, max_increase, samples }) => {
+                let has_enough_samples = canary.samples >= samples
+                    && (max_increase.is_none() || stable.samples >= samples);
                 let rate = canary.rate().unwrap_or(1.0);
                 // A ratio of few requests is above any limit now and then: it counts only if it is
                 // significant.
                 let exceeds_limit = |most: f64| {
-                    let is_significant =
-                        ln_mean_exp(&odds::ln_e_higher_odds(canary, stable)) >= -ln(gate.budget);
+                    let is_significant = ln_mean_exp(&odds::ln_e_higher_odds(canary, stable))
+                        >= -ln(gate.false_verdict_budget);
                     is_significant && self.odds.estimate().is_some_and(|odds| odds > most)
                 };
                 let is_within_limits =
-                    at_most.is_none_or(|most| rate <= most) && !compared.is_some_and(exceeds_limit);
+                    max.is_none_or(|most| rate <= most) && !max_increase.is_some_and(exceeds_limit);
                 (
                     if has_enough_samples && is_within_limits {
                         GateVerdict::Pass
@@ -304,7 +308,8 @@ impl GateEvaluator {
                 (if canary.hits > 0 { GateVerdict::Fail } else { GateVerdict::Pass }, None)
             }
             (GateState::Seen, GateRule::SampleRatio) => {
-                let is_skewed = ln_sample_ratio_evidence(canary, share) >= -ln(gate.budget);
+                let is_skewed =
+                    ln_sample_ratio_evidence(canary, share) >= -ln(gate.false_verdict_budget);
                 (if is_skewed { GateVerdict::Fail } else { GateVerdict::Pass }, None)
             }
             (GateState::Window(recent), GateRule::Window { minutes, limit }) => {
@@ -333,31 +338,38 @@ impl GateEvaluator {
                 (nearer.map(|(evidence, _)| evidence), nearer.map(|(_, threshold)| threshold))
             }
             GateState::NotWorse { equal, below } => {
-                (Some(equal.ln_e().max(below.ln_e())), Some(-ln(gate.budget / 2.0)))
+                (Some(equal.ln_e().max(below.ln_e())), Some(-ln(gate.false_verdict_budget / 2.0)))
             }
-            GateState::Seen if gate.rule == GateRule::SampleRatio => {
-                (Some(ln_sample_ratio_evidence(self.seen[0], share)), Some(-ln(gate.budget)))
-            }
+            GateState::Seen if gate.rule == GateRule::SampleRatio => (
+                Some(ln_sample_ratio_evidence(self.stage_counts[0], share)),
+                Some(-ln(gate.false_verdict_budget)),
+            ),
             _ => (None, None),
         }
     }
 
     fn observed_value(&self, gate: &Gate, segment: &ChangeSegment) -> Option<f64> {
-        let has_change = segment.canary.of > 0;
+        let has_change = segment.canary.samples > 0;
         match gate.rule {
-            GateRule::AtMost(_) | GateRule::AtLeast(_) if has_change => segment.canary.rate(),
-            GateRule::Compared(_) if gate.or_max.is_some() && self.seen[1].of == 0 => {
-                if has_change { segment.canary.rate() } else { self.seen[0].rate() }
+            GateRule::Max(_) | GateRule::Min(_) if has_change => segment.canary.rate(),
+            GateRule::MaxIncrease(_)
+                if gate.max_without_stable.is_some() && self.stage_counts[1].samples == 0 =>
+            {
+                if has_change {
+                    segment.canary.rate()
+                } else {
+                    self.stage_counts[0].rate()
+                }
             }
-            GateRule::Compared(_) if has_change => segment.odds.estimate(),
-            GateRule::Compared(_) | GateRule::NotWorse { .. } => self.odds.estimate(),
-            GateRule::Estimated { compared: Some(_), at_most: None, .. } => self.odds.estimate(),
-            GateRule::Never => Some(self.seen[0].hits as f64),
+            GateRule::MaxIncrease(_) if has_change => segment.odds.estimate(),
+            GateRule::MaxIncrease(_) | GateRule::NotWorse { .. } => self.odds.estimate(),
+            GateRule::Estimated { max_increase: Some(_), max: None, .. } => self.odds.estimate(),
+            GateRule::Never => Some(self.stage_counts[0].hits as f64),
             GateRule::Window { limit, .. } => match &self.memory {
                 GateState::Window(last) => compute_window_value(last, limit),
                 _ => None,
             },
-            _ => self.seen[0].rate(),
+            _ => self.stage_counts[0].rate(),
         }
         .filter(|value| value.is_finite())
     }
@@ -379,21 +391,21 @@ impl ChangeEvidence {
         }
         let [canary, stable] = proportions;
         let (ln_e, alternative) = match rule {
-            GateRule::AtMost(rate) => (limit::ln_e_above_limit(canary, rate), SEGMENT_ALTERNATIVE),
-            GateRule::AtLeast(rate) => (limit::ln_e_below_limit(canary, rate), SEGMENT_ALTERNATIVE),
-            _ => match gate.or_max.filter(|_| stable.of == 0) {
+            GateRule::Max(rate) => (limit::ln_e_above_limit(canary, rate), SEGMENT_ALTERNATIVE),
+            GateRule::Min(rate) => (limit::ln_e_below_limit(canary, rate), SEGMENT_ALTERNATIVE),
+            _ => match gate.max_without_stable.filter(|_| stable.samples == 0) {
                 Some(rate) => (limit::ln_e_above_limit(canary, rate), SEGMENT_ALTERNATIVE),
                 None => (odds::ln_e_higher_odds(canary, stable), SEGMENT_ALTERNATIVE),
             },
         };
         self.segment.fold_minute(minute.minute, proportions, ln_e[alternative]);
-        let has_no_control = minute.share == Some(Share::ALL) && holdout == Share::NONE;
+        let has_no_control = minute.share == Some(Share::FULL) && holdout == Share::NONE;
         if has_no_control {
             self.detector.fold_block(&ln_e);
         } else {
             self.requests.fold_block(1.0 / MINUTES_PER_DAY as f64, &ln_e);
         }
-        if gate.level != EvidenceUnit::Requests {
+        if gate.evidence_unit != EvidenceUnit::Requests {
             self.fold_subjects(gate.metric, minute, holdout);
         }
     }
@@ -401,7 +413,7 @@ impl ChangeEvidence {
     fn fold_subjects(&mut self, metric: Metric, minute: &ClosedMinute, holdout: Share) {
         let hour = minute.minute / 60;
         let is_new_hour = self.subjects.last().is_none_or(|last| last.hour < hour);
-        if is_new_hour && (self.subjects.len() as u64) < SUBJECT_HOURS_PER_DAY {
+        if is_new_hour && (self.subjects.len() as u64) < HOURLY_SUBJECT_MIXTURES_MAX {
             self.subjects.push(HourEvidence::new(hour));
         }
         let Some(share) = minute.share.filter(|share| *share != Share::NONE) else { return };
@@ -413,7 +425,7 @@ impl ChangeEvidence {
             let is_of_hour = |entry: &&AffectedSubjects| {
                 (entry.metric, entry.since_hour) == (metric, hour_evidence.hour)
             };
-            let affected = minute.first_affected.iter().find(is_of_hour);
+            let affected = minute.newly_affected.iter().find(is_of_hour);
             let subjects = affected.map(|entry| entry.subjects).unwrap_or_default();
             // Start minutes lie within the hour; a later hour's mixture finds a later change.
             let may_start = hour_evidence.hour == hour && !hour_evidence.is_depleted();
@@ -428,11 +440,11 @@ impl ChangeEvidence {
     /// weight; an hour that has not begun counts as 1.
     fn ln_subject_evidence(&self) -> f64 {
         let opened = self.subjects.len() as u64;
-        let hours_to_come = (0..SUBJECT_HOURS_PER_DAY.saturating_sub(opened)).map(|_| 0.0);
+        let hours_to_come = (0..HOURLY_SUBJECT_MIXTURES_MAX.saturating_sub(opened)).map(|_| 0.0);
         let ln_e_values: Vec<f64> = self
             .subjects
             .iter()
-            .map(|hour| hour.starts.ln_e(&EQUAL_WEIGHTS))
+            .map(|hour| hour.starts.ln_e(&MIXTURE_WEIGHTS_EQUAL))
             .chain(hours_to_come)
             .collect();
         ln_mean_exp(&ln_e_values)
@@ -468,18 +480,18 @@ impl ChangeEvidence {
             gate.ln_threshold_by_request().map(|threshold| threshold + ln(MINUTES_PER_DAY as f64));
         let proven_by_detector =
             reaches(self.detector.ln_e(alternative_weights(rule)), detector_threshold);
-        let GateRule::Compared(tolerated) = rule else {
+        let GateRule::MaxIncrease(tolerated) = rule else {
             let has_failed = proven_by_requests || proven_by_detector;
             return (if has_failed { GateVerdict::Fail } else { GateVerdict::Pass }, None);
         };
         if proven_by_requests
             && !proven_by_subjects
-            && gate.level == EvidenceUnit::Both
+            && gate.evidence_unit == EvidenceUnit::Both
             && one_client
         {
             return (GateVerdict::Hold, Some(VerdictReason::OneClient));
         }
-        let absolute_limit = gate.or_max.filter(|_| stable.of == 0);
+        let absolute_limit = gate.max_without_stable.filter(|_| stable.samples == 0);
         if proven_by_subjects || proven_by_requests {
             if let Some(limit) = absolute_limit {
                 let exceeds_limit = self.segment.canary.rate().is_some_and(|rate| rate > limit);
@@ -497,7 +509,7 @@ impl ChangeEvidence {
         if absolute_limit.is_some() {
             return (GateVerdict::Pass, Some(VerdictReason::AbsoluteLimit));
         }
-        if stable.of == 0 {
+        if stable.samples == 0 {
             return (GateVerdict::Hold, Some(VerdictReason::NoStableData));
         }
         (GateVerdict::Pass, None)
@@ -506,21 +518,25 @@ impl ChangeEvidence {
 
 /// Returns the weights of the alternatives for this rule; they add up to 1.
 fn alternative_weights(rule: GateRule) -> &'static [f64; ALTERNATIVE_COUNT] {
-    if matches!(rule, GateRule::Compared(_)) { &EQUAL_WEIGHTS } else { &NEAR_LIMIT_WEIGHTS }
+    if matches!(rule, GateRule::MaxIncrease(_)) {
+        &MIXTURE_WEIGHTS_EQUAL
+    } else {
+        &MIXTURE_WEIGHTS_NEAR_LIMIT
+    }
 }
 
 /// Returns the probability, 0 to 1, that a subject is in the canary; subjects of the holdout count
 /// as stable.
 pub fn expected_canary_fraction(share: Share, holdout: Share) -> f64 {
     let fraction =
-        |share: Share| f64::from(share.basis_points()) / f64::from(Share::ALL.basis_points());
+        |share: Share| f64::from(share.basis_points()) / f64::from(Share::FULL.basis_points());
     fraction(share) * (1.0 - fraction(holdout))
 }
 
 fn ln_sample_ratio_evidence(canary: Proportion, share: Option<Share>) -> f64 {
     share.map_or(0.0, |share| {
         let probability = expected_canary_fraction(share, Share::NONE);
-        beta::ln_e_sample_ratio(canary.hits, canary.of - canary.hits, probability)
+        beta::ln_e_sample_ratio(canary.hits, canary.samples - canary.hits, probability)
     })
 }
 
@@ -536,8 +552,8 @@ fn evaluate_window(
         return (GateVerdict::Hold, Some(VerdictReason::NoData));
     };
     let is_outside = match limit {
-        WindowLimit::AtMost(most) | WindowLimit::Compared(most) => value > most,
-        WindowLimit::AtLeast(least) => value < least,
+        WindowLimit::Max(most) | WindowLimit::MaxIncrease(most) => value > most,
+        WindowLimit::Min(least) => value < least,
     };
     (if is_outside { GateVerdict::Fail } else { GateVerdict::Pass }, None)
 }
@@ -548,8 +564,8 @@ fn compute_window_value(recent: &VecDeque<[Proportion; 2]>, limit: WindowLimit) 
     };
     let canary = sum(0).rate()?;
     match limit {
-        WindowLimit::AtMost(_) | WindowLimit::AtLeast(_) => Some(canary),
-        WindowLimit::Compared(_) => {
+        WindowLimit::Max(_) | WindowLimit::Min(_) => Some(canary),
+        WindowLimit::MaxIncrease(_) => {
             sum(1).rate().filter(|rate| *rate > 0.0).map(|rate| canary / rate)
         }
     }
@@ -557,17 +573,15 @@ fn compute_window_value(recent: &VecDeque<[Proportion; 2]>, limit: WindowLimit) 
 
 fn rule_limit(rule: GateRule) -> Option<f64> {
     match rule {
-        GateRule::AtMost(limit) | GateRule::AtLeast(limit) | GateRule::Compared(limit) => {
-            Some(limit)
-        }
-        GateRule::Estimated { at_most, compared, .. } => at_most.or(compared),
+        GateRule::Max(limit) | GateRule::Min(limit) | GateRule::MaxIncrease(limit) => Some(limit),
+        GateRule::Estimated { max, max_increase, .. } => max.or(max_increase),
         GateRule::Never => Some(0.0),
         GateRule::NotWorse { odds, .. } => Some(odds),
         GateRule::SampleRatio => None,
         GateRule::Window { limit, .. } => match limit {
-            WindowLimit::AtMost(limit)
-            | WindowLimit::AtLeast(limit)
-            | WindowLimit::Compared(limit) => Some(limit),
+            WindowLimit::Max(limit) | WindowLimit::Min(limit) | WindowLimit::MaxIncrease(limit) => {
+                Some(limit)
+            }
         },
     }
 }
@@ -590,7 +604,7 @@ pub const SILENT_AFTER_MINUTES: u64 = 5;
 pub const MINUTES_PER_DAY: u64 = 24 * 60;
 /// Most hourly mixtures over subjects in one day: a day that begins within an hour touches 25 clock
 /// hours.
-pub const SUBJECT_HOURS_PER_DAY: u64 = 25;
+pub const HOURLY_SUBJECT_MIXTURES_MAX: u64 = 25;
 /// Most closed days that are kept. The last stage takes seven days, a slow release a few more.
 const CLOSED_DAYS_MAX: usize = 32;
 /// Standard deviations by which stable's affected subjects have to exceed chance for an hour to

@@ -72,7 +72,7 @@ pub struct GateFinding {
     pub failed_at_minute: Option<u64>,
     /// Minute of the change that `value` covers, in minutes since 1970; `None` without such a
     /// change.
-    pub changed_at_minute: Option<u64>,
+    pub verdict_since_minute: Option<u64>,
 }
 
 /// Reasons for a verdict that is not a plain pass or fail.

@@ -25,13 +25,13 @@ pub struct Gate {
     /// Effect of the verdict on the release.
     pub effect: GateEffect,
     /// Unit of evidence: requests, newly affected subjects, or both.
-    pub level: EvidenceUnit,
-    /// For [`GateRule::Compared`]: highest rate of the canary (0 to 1) while the legacy system does
+    pub evidence_unit: EvidenceUnit,
+    /// For [`GateRule::MaxIncrease`]: highest rate of the canary (0 to 1) while the legacy system does
     /// not report the metric. Without it, the gate holds then.
-    pub or_max: Option<f64>,
+    pub max_without_stable: Option<f64>,
     /// Probability of a wrong verdict: each day, that the gate fails although it should not; for
     /// [`GateRule::NotWorse`], each stage, that it passes although it should not.
-    pub budget: f64,
+    pub false_verdict_budget: f64,
 }
 
 /// Condition on a metric. Rates are fractions from 0 to 1.
@@ -39,22 +39,22 @@ pub struct Gate {
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum GateRule {
     /// Fails when the canary's rate is proven to be above this one.
-    AtMost(f64),
+    Max(f64),
     /// Fails when the canary's rate is proven to be below this one.
-    AtLeast(f64),
+    Min(f64),
     /// Fails when the canary's odds are proven to be higher than stable's and the estimated odds
     /// ratio is at least this one. Holds when they are proven to be higher and the estimate is
     /// below it.
-    Compared(f64),
+    MaxIncrease(f64),
     /// For advancing: passes when the estimates since the stage began are within both limits, on
     /// enough samples; holds otherwise. A ratio above its limit counts only if it is above 1 by
     /// more than chance. No error probability is bounded.
     Estimated {
         /// Highest rate of the canary (0 to 1); `None` for no limit.
-        at_most: Option<f64>,
+        max: Option<f64>,
         /// Highest odds ratio against stable; `None` for no comparison.
-        compared: Option<f64>,
-        /// Fewest samples of the canary and, with `compared`, of stable.
+        max_increase: Option<f64>,
+        /// Fewest samples of the canary and, with `max_increase`, of stable.
         samples: u64,
     },
     /// Fails at the canary's first hit.
@@ -85,11 +85,11 @@ pub enum GateRule {
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum WindowLimit {
     /// Fails when the canary's rate (0 to 1) is above this one.
-    AtMost(f64),
+    Max(f64),
     /// Fails when the canary's rate (0 to 1) is below this one.
-    AtLeast(f64),
+    Min(f64),
     /// Fails when the canary's rate is above this many times stable's.
-    Compared(f64),
+    MaxIncrease(f64),
 }
 
 /// Effect of a gate on the release.
@@ -119,29 +119,31 @@ pub enum EvidenceUnit {
 
 /// Factor by which requests alone have to prove more than subjects: requests of one heavy user are
 /// not independent.
-pub const REQUEST_STRICTNESS_FACTOR: f64 = 10.0;
+pub const REQUEST_EVIDENCE_STRICTNESS_FACTOR: f64 = 10.0;
 
 impl Gate {
     /// Returns the natural logarithm that the subjects' evidence has to reach; `None` if subjects
     /// are no evidence.
     pub fn ln_threshold_by_subject(&self) -> Option<f64> {
         // Subjects and requests together spend the budget.
-        let budget_fraction = match self.level {
-            EvidenceUnit::Both => REQUEST_STRICTNESS_FACTOR / (REQUEST_STRICTNESS_FACTOR + 1.0),
+        let budget_fraction = match self.evidence_unit {
+            EvidenceUnit::Both => {
+                REQUEST_EVIDENCE_STRICTNESS_FACTOR / (REQUEST_EVIDENCE_STRICTNESS_FACTOR + 1.0)
+            }
             EvidenceUnit::Requests => return None,
             EvidenceUnit::Subjects => 1.0,
         };
-        Some(-jeffrey_anytime::ln(self.budget * budget_fraction))
+        Some(-jeffrey_anytime::ln(self.false_verdict_budget * budget_fraction))
     }
 
     /// Returns the natural logarithm that the requests' evidence has to reach; `None` if requests
     /// are no evidence.
     pub fn ln_threshold_by_request(&self) -> Option<f64> {
-        let budget_fraction = match self.level {
-            EvidenceUnit::Both => 1.0 / (REQUEST_STRICTNESS_FACTOR + 1.0),
+        let budget_fraction = match self.evidence_unit {
+            EvidenceUnit::Both => 1.0 / (REQUEST_EVIDENCE_STRICTNESS_FACTOR + 1.0),
             EvidenceUnit::Requests => 1.0,
             EvidenceUnit::Subjects => return None,
         };
-        Some(-jeffrey_anytime::ln(self.budget * budget_fraction))
+        Some(-jeffrey_anytime::ln(self.false_verdict_budget * budget_fraction))
     }
 }

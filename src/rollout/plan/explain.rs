@@ -12,11 +12,13 @@ use serde::Serialize;
 use super::{Plan, Stage};
 use crate::rollout::counts::Metric;
 use crate::rollout::gate::evaluator::{
-    MINUTES_PER_DAY, SUBJECT_HOURS_PER_DAY, expected_canary_fraction,
+    HOURLY_SUBJECT_MIXTURES_MAX, MINUTES_PER_DAY, expected_canary_fraction,
 };
 use crate::rollout::gate::{Gate, GateEffect, GateRule};
 use jeffrey_anytime::odds::NON_INFERIORITY_ALTERNATIVES;
-use jeffrey_anytime::{ALTERNATIVE_RATIOS, EQUAL_WEIGHTS, NEAR_LIMIT_WEIGHTS, exp, ln};
+use jeffrey_anytime::{
+    ALTERNATIVE_RATIOS, MIXTURE_WEIGHTS_EQUAL, MIXTURE_WEIGHTS_NEAR_LIMIT, exp, ln,
+};
 use jeffrey_terms::Share;
 
 /// Factors by which the canary is worse, one for each column of an explanation.
@@ -33,7 +35,7 @@ pub struct StageExplanation {
     /// Shortest time in the stage, in minutes.
     pub min_duration_minutes: u64,
     /// Minutes until the stage has its samples; `None` if it never has them.
-    pub samples_after_minutes: Option<u64>,
+    pub min_samples_after_minutes: Option<u64>,
     /// Expected times of each gate, in the plan's order.
     pub gates: Vec<GateExplanation>,
 }
@@ -49,14 +51,14 @@ pub struct GateExplanation {
     pub effect: GateEffect,
     /// Fewest minutes in which the gate can decide, if every request is a hit (for advancing: if
     /// none is); `None` if it cannot decide.
-    pub earliest_minutes: Option<u64>,
+    pub earliest_verdict_minutes: Option<u64>,
     /// For each of [`DEGRADATION_FACTORS`]: minutes until the gate fails when the canary's rate is
     /// that many times an upper limit (or that fraction of a lower one), or its odds are that many
     /// times stable's; `None` if it never fails.
-    pub finds_after_minutes: [Option<u64>; DEGRADATION_FACTORS.len()],
+    pub detects_after_minutes: [Option<u64>; DEGRADATION_FACTORS.len()],
     /// Minutes until the gate passes when the canary is like stable at the usual rate; `None` if it
     /// never does, or has nothing to prove.
-    pub shown_after_minutes: Option<u64>,
+    pub passes_after_minutes: Option<u64>,
 }
 
 /// Returns a metric's usual rate (0 to 1) in either cohort, the default of an explanation: errors
@@ -74,7 +76,7 @@ pub const fn baseline_rate(metric: Metric) -> f64 {
         Metric::ShadowWorse => 0.5,
         Metric::Slow => 0.032,
         Metric::SlowerThanStable => 0.05,
-        Metric::FailedOpen | Metric::DimensionMismatches | Metric::SampleRatio => 0.0,
+        Metric::Fallbacks | Metric::DimensionMismatches | Metric::SampleRatio => 0.0,
     }
 }
 
@@ -95,7 +97,7 @@ pub fn explain(
             share: stage.share,
             canary_per_minute: split.canary,
             min_duration_minutes: stage.min_duration_minutes,
-            samples_after_minutes: minutes_until(stage.min_samples as f64, split.canary),
+            min_samples_after_minutes: minutes_until(stage.min_samples as f64, split.canary),
             gates: plan
                 .gates
                 .iter()
@@ -117,13 +119,13 @@ impl TrafficSplit {
     fn explain_gate(self, gate: &Gate, baseline: f64) -> GateExplanation {
         let rate = |rate: f64| self.minutes_to_prove_rate(gate, rate);
         let (earliest, finds, shown) = match gate.rule {
-            GateRule::AtMost(limit) => {
+            GateRule::Max(limit) => {
                 (rate(1.0), DEGRADATION_FACTORS.map(|times| rate((times * limit).min(1.0))), None)
             }
-            GateRule::AtLeast(limit) => {
+            GateRule::Min(limit) => {
                 (rate(0.0), DEGRADATION_FACTORS.map(|times| rate(limit / times)), None)
             }
-            GateRule::Compared(tolerated) => {
+            GateRule::MaxIncrease(tolerated) => {
                 let odds = |odds: f64| self.minutes_to_prove_odds(gate, baseline, odds);
                 let finds = DEGRADATION_FACTORS
                     .map(|times| if times < tolerated { None } else { odds(times) });
@@ -133,9 +135,9 @@ impl TrafficSplit {
                 let shown = |rate| self.minutes_to_show_not_worse(gate, rate, odds, or_below);
                 (shown(0.0), [None; DEGRADATION_FACTORS.len()], shown(baseline))
             }
-            GateRule::Estimated { samples, compared, .. } => {
+            GateRule::Estimated { samples, max_increase, .. } => {
                 let smaller_cohort =
-                    if compared.is_some() { self.canary.min(self.stable) } else { self.canary };
+                    if max_increase.is_some() { self.canary.min(self.stable) } else { self.canary };
                 // User feedback is rare, and how many users give it is not known here.
                 let is_predictable = gate.metric != Metric::FeedbackBad;
                 let after =
@@ -154,9 +156,9 @@ impl TrafficSplit {
             gate: gate.name.clone(),
             metric: gate.metric,
             effect: gate.effect,
-            earliest_minutes: earliest,
-            finds_after_minutes: finds,
-            shown_after_minutes: shown,
+            earliest_verdict_minutes: earliest,
+            detects_after_minutes: finds,
+            passes_after_minutes: shown,
         }
     }
 
@@ -164,10 +166,10 @@ impl TrafficSplit {
     fn minutes_to_prove_rate(self, gate: &Gate, rate: f64) -> Option<u64> {
         let threshold = gate.ln_threshold_by_request()? + ln(MINUTES_PER_DAY as f64);
         let alternatives =
-            ALTERNATIVE_RATIOS.iter().zip(NEAR_LIMIT_WEIGHTS).map(|(times, weight)| {
+            ALTERNATIVE_RATIOS.iter().zip(MIXTURE_WEIGHTS_NEAR_LIMIT).map(|(times, weight)| {
                 let (limit, alternative) = match gate.rule {
-                    GateRule::AtMost(limit) => (limit, (times * limit).min((1.0 + limit) / 2.0)),
-                    GateRule::AtLeast(limit) => (limit, limit / times),
+                    GateRule::Max(limit) => (limit, (times * limit).min((1.0 + limit) / 2.0)),
+                    GateRule::Min(limit) => (limit, limit / times),
                     _ => return None,
                 };
                 minutes_to_find_change(
@@ -186,7 +188,7 @@ impl TrafficSplit {
         } else {
             1.0
         };
-        let ln_starts = ln((SUBJECT_HOURS_PER_DAY * 60) as f64);
+        let ln_starts = ln((HOURLY_SUBJECT_MIXTURES_MAX * 60) as f64);
         let thresholds = [
             gate.ln_threshold_by_request().map(|threshold| threshold + ln(MINUTES_PER_DAY as f64)),
             gate.ln_threshold_by_subject().map(|threshold| threshold + ln_starts),
@@ -195,7 +197,7 @@ impl TrafficSplit {
         let canary_hit_fraction = self.canary * rate / hits.max(f64::MIN_POSITIVE);
         let share = self.canary / (self.canary + self.stable);
         let alternatives =
-            ALTERNATIVE_RATIOS.iter().zip(EQUAL_WEIGHTS).flat_map(|(ratio, weight)| {
+            ALTERNATIVE_RATIOS.iter().zip(MIXTURE_WEIGHTS_EQUAL).flat_map(|(ratio, weight)| {
                 let alternative = ratio * share / (1.0 - share + ratio * share);
                 let ln_per_minute =
                     hits * expected_ln_gain(canary_hit_fraction, share, alternative);
@@ -217,7 +219,7 @@ impl TrafficSplit {
         worse: f64,
         or_below: Option<f64>,
     ) -> Option<u64> {
-        let threshold = -ln(gate.budget / 2.0);
+        let threshold = -ln(gate.false_verdict_budget / 2.0);
         let share = self.canary / (self.canary + self.stable);
         let hits = (self.canary + self.stable) * rate;
         let canary_fraction_at = |ratio: f64| ratio * share / (1.0 - share + ratio * share);
@@ -232,7 +234,7 @@ impl TrafficSplit {
             )
         });
         let below = or_below.into_iter().flat_map(|limit| {
-            ALTERNATIVE_RATIOS.iter().zip(EQUAL_WEIGHTS).map(move |(times, weight)| {
+            ALTERNATIVE_RATIOS.iter().zip(MIXTURE_WEIGHTS_EQUAL).map(move |(times, weight)| {
                 let ln_per_minute = self.canary * expected_ln_gain(rate, limit, limit / times);
                 minutes_until(threshold - ln(weight), ln_per_minute)
             })
@@ -289,10 +291,10 @@ mod tests {
             assert!(minutes.is_some_and(|found| (low..=high).contains(&found)), "{minutes:?}");
         };
         let errors = find_gate(&stages[0], "errors against stable");
-        assert_near(errors.finds_after_minutes[2], 15, 24);
-        assert_near(errors.finds_after_minutes[3], 6, 13);
-        assert_near(find_gate(&stages[0], "regex above 2 %").finds_after_minutes[0], 55, 100);
-        assert_near(find_gate(&stages[0], "P95 above 200 ms").finds_after_minutes[1], 8, 15);
+        assert_near(errors.detects_after_minutes[2], 15, 24);
+        assert_near(errors.detects_after_minutes[3], 6, 13);
+        assert_near(find_gate(&stages[0], "regex above 2 %").detects_after_minutes[0], 55, 100);
+        assert_near(find_gate(&stages[0], "P95 above 200 ms").detects_after_minutes[1], 8, 15);
     }
 
     #[test]
@@ -300,11 +302,15 @@ mod tests {
         let (few, many) = (explain_default_plan(60.0), explain_default_plan(6_000.0));
         for (few, many) in few.iter().zip(&many) {
             for (few, many) in few.gates.iter().zip(&many.gates) {
-                let times = few.finds_after_minutes.iter().zip(many.finds_after_minutes);
+                let times = few.detects_after_minutes.iter().zip(many.detects_after_minutes);
                 for (slow, fast) in times.filter_map(|(slow, fast)| Some(((*slow)?, fast?))) {
                     assert!(slow >= fast, "{}: {slow} {fast}", few.gate);
                 }
-                assert!(few.earliest_minutes >= many.earliest_minutes, "{}", few.gate);
+                assert!(
+                    few.earliest_verdict_minutes >= many.earliest_verdict_minutes,
+                    "{}",
+                    few.gate
+                );
             }
         }
         let canary: Vec<f64> = few.iter().map(|stage| stage.canary_per_minute).collect();
@@ -318,19 +324,19 @@ mod tests {
         // The canary has all traffic: there is nothing to compare with, and 1 % is not below 0.5 %.
         let last = stages.last().unwrap();
         assert_eq!(
-            find_gate(last, "errors against stable").finds_after_minutes,
+            find_gate(last, "errors against stable").detects_after_minutes,
             [None; DEGRADATION_FACTORS.len()]
         );
-        assert_eq!(find_gate(last, "errors not worse").shown_after_minutes, None);
+        assert_eq!(find_gate(last, "errors not worse").passes_after_minutes, None);
         // Rare errors are proven to be below the or_below, not to be like stable's.
         let rare = |metric| if metric == Metric::Errors { 0.0001 } else { baseline_rate(metric) };
         let stages = explain(&Plan::read(&plan).unwrap(), 600.0, &rare);
-        let shown = find_gate(&stages[0], "errors not worse").shown_after_minutes.unwrap();
+        let shown = find_gate(&stages[0], "errors not worse").passes_after_minutes.unwrap();
         assert!((10..60).contains(&shown), "{shown}");
         // A tolerance of +150 % allows all that is below it.
-        let wide = plan.replace("compared = \"+50%\"", "compared = \"+150%\"");
+        let wide = plan.replace("max_increase = \"+50%\"", "max_increase = \"+150%\"");
         let stages = explain(&Plan::read(&wide).unwrap(), 600.0, &baseline_rate);
-        let errors = find_gate(&stages[0], "errors against stable").finds_after_minutes;
+        let errors = find_gate(&stages[0], "errors against stable").detects_after_minutes;
         assert_eq!((errors[0], errors[1], errors[2].is_some()), (None, None, true));
     }
 }

@@ -14,14 +14,20 @@ use crate::rollout::bucket::ReleaseName;
 use jeffrey_terms::Share;
 
 /// Keys by their table, as plans named them before version 0.2 and as they are named now.
-const RENAMED_KEYS: [(&str, &str, &str); 9] = [
-    ("budget", "advance", "block_advance"),
+const RENAMED_KEYS: [(&str, &str, &str); 15] = [
+    ("false_verdict_budget", "advance", "block_advance"),
     ("gate", "at_least", "min"),
     ("gate", "at_most", "max"),
     ("gate", "ceiling", "or_below"),
+    ("gate", "compared", "max_increase"),
     ("gate", "estimated_at_most", "estimated_max"),
-    ("gate", "or_at_most", "or_max"),
+    ("gate", "estimated_compared", "estimated_max_increase"),
+    ("gate", "level", "evidence_unit"),
+    ("gate", "or_at_most", "max_without_stable"),
     ("gate", "samples", "estimate_samples"),
+    ("the plan", "budget", "false_verdict_budget"),
+    ("stable", "errors", "max_error_rate"),
+    ("stable", "slow", "max_slow_rate"),
     ("stage", "at_least", "min_duration"),
     ("stage", "samples", "min_samples"),
 ];

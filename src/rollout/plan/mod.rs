@@ -32,7 +32,7 @@ pub struct Plan {
     #[serde(rename = "holdout_basis_points")]
     pub holdout: Share,
     /// Limits of the legacy system; above them no share increases.
-    pub stable: StableLimits,
+    pub stable_limits: StableCohortLimits,
     /// Expected requests a minute, of both cohorts, at a quiet time; 0 if the plan does not say.
     pub traffic_per_minute: f64,
     /// Minutes after which an undecided stage asks an operator; 0 for never.
@@ -61,11 +61,11 @@ pub struct Stage {
 /// Fractions of stable's requests (0 to 1) above which no share increases.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct StableLimits {
+pub struct StableCohortLimits {
     /// Highest fraction of requests with an error.
-    pub errors: f64,
+    pub max_error_rate: f64,
     /// Highest fraction of slow requests.
-    pub slow: f64,
+    pub max_slow_rate: f64,
 }
 
 /// One fault of a plan, with its line.
@@ -123,14 +123,14 @@ mod tests {
                 .any(|gate| (gate.effect, gate.metric, gate.rule) == (effect, metric, rule));
             assert!(is_present, "{effect:?} {metric:?} {rule:?}");
         };
-        assert_has(GateEffect::RollBack, Metric::Regex, GateRule::AtMost(0.02));
+        assert_has(GateEffect::RollBack, Metric::Regex, GateRule::Max(0.02));
         assert_has(GateEffect::RollBack, Metric::DimensionMismatches, GateRule::Never);
-        assert_has(GateEffect::RollBack, Metric::Errors, GateRule::Compared(1.5));
-        assert_has(GateEffect::RollBack, Metric::RuleApplied, GateRule::AtMost(0.1));
-        assert_has(GateEffect::RollBack, Metric::Slow, GateRule::AtMost(0.05));
-        assert_has(GateEffect::Warn, Metric::LowConfidence, GateRule::AtMost(0.25));
-        assert_has(GateEffect::Warn, Metric::RuleApplied, GateRule::AtMost(0.05));
-        assert_has(GateEffect::Warn, Metric::RuleApplied, GateRule::AtLeast(0.005));
+        assert_has(GateEffect::RollBack, Metric::Errors, GateRule::MaxIncrease(1.5));
+        assert_has(GateEffect::RollBack, Metric::RuleApplied, GateRule::Max(0.1));
+        assert_has(GateEffect::RollBack, Metric::Slow, GateRule::Max(0.05));
+        assert_has(GateEffect::Warn, Metric::LowConfidence, GateRule::Max(0.25));
+        assert_has(GateEffect::Warn, Metric::RuleApplied, GateRule::Max(0.05));
+        assert_has(GateEffect::Warn, Metric::RuleApplied, GateRule::Min(0.005));
         assert_has(
             GateEffect::BlockAdvance,
             Metric::Errors,
@@ -145,7 +145,7 @@ mod tests {
             .gates
             .iter()
             .filter(|gate| gate.effect == GateEffect::RollBack && gate.rule != GateRule::Never)
-            .map(|gate| gate.budget)
+            .map(|gate| gate.false_verdict_budget)
             .sum();
         assert!((spent - 0.01).abs() < 1e-12, "{spent}");
     }
@@ -173,7 +173,7 @@ mod tests {
             ),
             ("[[gate]]\nmetric = \"regex\"\nmin = \"0%\"\neffect = \"warn\"", 4, "can never fire"),
             (
-                "[[gate]]\nmetric = \"regex\"\ncompared = \"+50%\"\neffect = \"warn\"",
+                "[[gate]]\nmetric = \"regex\"\nmax_increase = \"+50%\"\neffect = \"warn\"",
                 4,
                 "no `regex` to compare",
             ),
@@ -184,7 +184,7 @@ mod tests {
                 "more than one rule",
             ),
             (
-                "[[gate]]\nmetric = \"feedback_bad\"\ncompared = \"+50%\"\nlevel = \"both\"\neffect = \"warn\"",
+                "[[gate]]\nmetric = \"feedback_bad\"\nmax_increase = \"+50%\"\nevidence_unit = \"both\"\neffect = \"warn\"",
                 4,
                 "subjects are not counted",
             ),
@@ -218,7 +218,7 @@ mod tests {
                 8,
                 "unknown field `at_least` in gate; it is `min` now",
             ),
-            ("[budget]\nadvance = \"5%\"", 5, "it is `block_advance` now"),
+            ("[false_verdict_budget]\nadvance = \"5%\"", 5, "it is `block_advance` now"),
             ("[[stage]]\nshare = \"10%\"", 4, "does not rise above"),
             ("[[stage]]\nshare = \"5%\"", 4, "does not rise above"),
             ("[[stage]]\nshare = \"101%\"", 5, "`share` is not a share"),
@@ -234,7 +234,7 @@ mod tests {
             ),
             ("[[freeze]]\ndays = \"someday\"", 5, "`days` is not days"),
             ("[[freeze]]\nzone = \"Europe/Pariss\"", 5, "`zone` is not a zone"),
-            ("[budget]\nroll_back = \"0%\"", 4, "budget `roll_back`"),
+            ("[false_verdict_budget]\nroll_back = \"0%\"", 4, "budget `roll_back`"),
             ("nonsense", 4, ""),
         ];
         for (snippet, line, message) in rows {

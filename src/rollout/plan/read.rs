@@ -8,7 +8,7 @@ use toml::de::DeTable;
 
 use super::fields::{PlanReader, TableFields};
 use super::freeze::{Freeze, Zone};
-use super::{Plan, PlanErrors, StableLimits, Stage};
+use super::{Plan, PlanErrors, StableCohortLimits, Stage};
 use crate::rollout::counts::{Metric, SUBJECT_METRICS};
 use crate::rollout::gate::{EvidenceUnit, Gate, GateEffect, GateRule, WindowLimit};
 use jeffrey_terms::Share;
@@ -27,8 +27,10 @@ pub(super) fn read_plan(text: &str) -> Result<Plan, PlanErrors> {
     let traffic_per_minute = top.parse_number(&mut reader, "traffic_per_minute").unwrap_or(0.0);
     let deadline_minutes = top.parse_minutes(&mut reader, "deadline").unwrap_or(0);
     let notify = top.parse_names(&mut reader, "notify");
-    let budgets =
-        top.take_table("budget").map(|fields| reader.read_budgets(fields)).unwrap_or_default();
+    let budgets = top
+        .take_table("false_verdict_budget")
+        .map(|fields| reader.read_budgets(fields))
+        .unwrap_or_default();
     let stable = top
         .take_table("stable")
         .map(|fields| reader.read_stable_limits(fields))
@@ -54,7 +56,7 @@ pub(super) fn read_plan(text: &str) -> Result<Plan, PlanErrors> {
         stages: stages.into_iter().map(|(stage, _)| stage).collect(),
         gates,
         holdout,
-        stable,
+        stable_limits: stable,
         traffic_per_minute,
         deadline_minutes,
         freezes: freezes.into_iter().map(|(freeze, _)| freeze).collect(),
@@ -112,10 +114,14 @@ impl PlanReader<'_> {
         budgets
     }
 
-    fn read_stable_limits(&mut self, mut fields: TableFields<'_>) -> StableLimits {
-        let limits = StableLimits {
-            errors: fields.parse_rate(self, "errors").unwrap_or(DEFAULT_STABLE_LIMITS.errors),
-            slow: fields.parse_rate(self, "slow").unwrap_or(DEFAULT_STABLE_LIMITS.slow),
+    fn read_stable_limits(&mut self, mut fields: TableFields<'_>) -> StableCohortLimits {
+        let limits = StableCohortLimits {
+            max_error_rate: fields
+                .parse_rate(self, "max_error_rate")
+                .unwrap_or(DEFAULT_STABLE_LIMITS.max_error_rate),
+            max_slow_rate: fields
+                .parse_rate(self, "max_slow_rate")
+                .unwrap_or(DEFAULT_STABLE_LIMITS.max_slow_rate),
         };
         fields.reject_unknown_keys(self);
         limits
@@ -194,14 +200,15 @@ impl PlanReader<'_> {
             ("requests", EvidenceUnit::Requests),
             ("subjects", EvidenceUnit::Subjects),
         ];
-        let level = fields.parse_choice(self, "level", &levels).unwrap_or(EvidenceUnit::Requests);
+        let evidence_unit =
+            fields.parse_choice(self, "evidence_unit", &levels).unwrap_or(EvidenceUnit::Requests);
         let rule = self.read_rule(&mut fields);
-        let or_max = fields.parse_rate(self, "or_max");
+        let or_max = fields.parse_rate(self, "max_without_stable");
         let weight = fields.parse_number(self, "weight").unwrap_or(1.0);
         fields.reject_unknown_keys(self);
         let (metric, rule, effect) = (metric?, rule?, effect?);
         let name = name.unwrap_or_else(|| metric.name().to_owned());
-        self.check_gate(&name, metric, rule, effect, level, offset);
+        self.check_gate(&name, metric, rule, effect, evidence_unit, offset);
         if let Some(rate) = or_max {
             self.check_fallback(&name, rule, rate, offset);
         }
@@ -212,7 +219,15 @@ impl PlanReader<'_> {
             );
         }
         Some(WeightedGate {
-            gate: Gate { name, metric, rule, effect, level, or_max, budget: 0.0 },
+            gate: Gate {
+                name,
+                metric,
+                rule,
+                effect,
+                evidence_unit,
+                max_without_stable: or_max,
+                false_verdict_budget: 0.0,
+            },
             weight,
             offset,
         })
@@ -229,33 +244,33 @@ impl PlanReader<'_> {
         let window_rule = |limit: WindowLimit| GateRule::Window { minutes, limit };
         if let Some(rate) = fields.parse_rate(self, "max") {
             rules.push(if window {
-                window_rule(WindowLimit::AtMost(rate))
+                window_rule(WindowLimit::Max(rate))
             } else {
-                GateRule::AtMost(rate)
+                GateRule::Max(rate)
             });
         }
         if let Some(rate) = fields.parse_rate(self, "min") {
             rules.push(if window {
-                window_rule(WindowLimit::AtLeast(rate))
+                window_rule(WindowLimit::Min(rate))
             } else {
-                GateRule::AtLeast(rate)
+                GateRule::Min(rate)
             });
         }
-        if let Some(times) = fields.parse_factor(self, "compared") {
+        if let Some(times) = fields.parse_factor(self, "max_increase") {
             rules.push(if window {
-                window_rule(WindowLimit::Compared(times))
+                window_rule(WindowLimit::MaxIncrease(times))
             } else {
-                GateRule::Compared(times)
+                GateRule::MaxIncrease(times)
             });
         }
         if let Some(odds) = fields.parse_factor(self, "not_worse") {
             rules.push(GateRule::NotWorse { odds, or_below: fields.parse_rate(self, "or_below") });
         }
-        let at_most = fields.parse_rate(self, "estimated_max");
-        let compared = fields.parse_factor(self, "estimated_compared");
-        if at_most.is_some() || compared.is_some() {
+        let max = fields.parse_rate(self, "estimated_max");
+        let max_increase = fields.parse_factor(self, "estimated_max_increase");
+        if max.is_some() || max_increase.is_some() {
             let samples = fields.parse_number(self, "estimate_samples").unwrap_or(1_000.0) as u64;
-            rules.push(GateRule::Estimated { at_most, compared, samples });
+            rules.push(GateRule::Estimated { max, max_increase, samples });
         }
         if fields.parse_flag(self, "never") == Some(true) {
             rules.push(GateRule::Never);
@@ -288,24 +303,22 @@ impl PlanReader<'_> {
         metric: Metric,
         rule: GateRule,
         effect: GateEffect,
-        level: EvidenceUnit,
+        evidence_unit: EvidenceUnit,
         offset: usize,
     ) {
         let mut report_never_fires = |why: &str| {
             self.report_error(offset, format_args!("gate `{name}` can never fire: {why}"))
         };
         match rule {
-            GateRule::AtMost(limit)
-            | GateRule::Window { limit: WindowLimit::AtMost(limit), .. }
+            GateRule::Max(limit) | GateRule::Window { limit: WindowLimit::Max(limit), .. }
                 if limit >= 1.0 =>
             {
                 report_never_fires("no rate is above 100%");
             }
-            GateRule::AtMost(limit) if limit <= 0.0 => {
+            GateRule::Max(limit) if limit <= 0.0 => {
                 report_never_fires("no test is against 0%; use `never = true`")
             }
-            GateRule::AtLeast(limit)
-            | GateRule::Window { limit: WindowLimit::AtLeast(limit), .. }
+            GateRule::Min(limit) | GateRule::Window { limit: WindowLimit::Min(limit), .. }
                 if limit <= 0.0 || limit >= 1.0 =>
             {
                 report_never_fires("no rate is below 0%, and none need be 100%");
@@ -323,22 +336,22 @@ impl PlanReader<'_> {
         }
         let is_comparison = matches!(
             rule,
-            GateRule::Compared(_)
+            GateRule::MaxIncrease(_)
                 | GateRule::NotWorse { .. }
-                | GateRule::Estimated { compared: Some(_), .. }
-                | GateRule::Window { limit: WindowLimit::Compared(_), .. }
+                | GateRule::Estimated { max_increase: Some(_), .. }
+                | GateRule::Window { limit: WindowLimit::MaxIncrease(_), .. }
         );
-        if is_comparison && !metric.has_stable() {
+        if is_comparison && !metric.is_reported_by_legacy() {
             report_never_fires(&format!(
                 "the legacy system has no `{}` to compare with",
                 metric.name()
             ));
         }
-        if level != EvidenceUnit::Requests && !SUBJECT_METRICS.contains(&metric) {
+        if evidence_unit != EvidenceUnit::Requests && !SUBJECT_METRICS.contains(&metric) {
             report_never_fires(&format!("subjects are not counted for `{}`", metric.name()));
         }
-        if level != EvidenceUnit::Requests && !matches!(rule, GateRule::Compared(_)) {
-            report_never_fires("subjects are evidence for `compared` only");
+        if evidence_unit != EvidenceUnit::Requests && !matches!(rule, GateRule::MaxIncrease(_)) {
+            report_never_fires("subjects are evidence for `max_increase` only");
         }
         if (rule == GateRule::SampleRatio) != (metric == Metric::SampleRatio) {
             report_never_fires("`sample_ratio` is a metric and a rule that belong together");
@@ -351,18 +364,20 @@ impl PlanReader<'_> {
         }
     }
 
-    /// Checks `or_max`, the absolute limit that takes the place of a comparison.
+    /// Checks `max_without_stable`, the absolute limit that takes the place of a comparison.
     fn check_fallback(&mut self, name: &str, rule: GateRule, rate: f64, offset: usize) {
-        if !matches!(rule, GateRule::Compared(_)) {
+        if !matches!(rule, GateRule::MaxIncrease(_)) {
             self.report_error(
                 offset,
-                format_args!("gate `{name}`: `or_max` goes with `compared` only"),
+                format_args!("gate `{name}`: `max_without_stable` goes with `max_increase` only"),
             );
         } else if rate <= 0.0 || rate >= 1.0 {
             let percent = 100.0 * rate;
             self.report_error(
                 offset,
-                format_args!("gate `{name}`: `or_max` of {percent}% is not between 0% and 100%"),
+                format_args!(
+                    "gate `{name}`: `max_without_stable` of {percent}% is not between 0% and 100%"
+                ),
             );
         }
     }
@@ -370,7 +385,7 @@ impl PlanReader<'_> {
     /// Splits the budgets over the gates by weight, and reports doubled names.
     fn split_budgets(&mut self, gates: Vec<WeightedGate>, budgets: &ErrorBudgets) -> Vec<Gate> {
         let spends_budget = |gate: &Gate| {
-            matches!(gate.rule, GateRule::AtMost(_) | GateRule::AtLeast(_) | GateRule::Compared(_))
+            matches!(gate.rule, GateRule::Max(_) | GateRule::Min(_) | GateRule::MaxIncrease(_))
         };
         let sum = |effect: GateEffect| -> f64 {
             let gates_with_effect = gates
@@ -400,7 +415,10 @@ impl PlanReader<'_> {
         };
         gates
             .iter()
-            .map(|weighted| Gate { budget: budget(weighted), ..weighted.gate.clone() })
+            .map(|weighted| Gate {
+                false_verdict_budget: budget(weighted),
+                ..weighted.gate.clone()
+            })
             .collect()
     }
 
@@ -430,13 +448,14 @@ impl PlanReader<'_> {
 const RULE_KEYS: [&str; 8] = [
     "max",
     "min",
-    "compared",
+    "max_increase",
     "not_worse",
     "estimated_max",
-    "estimated_compared",
+    "estimated_max_increase",
     "never",
     "sample_ratio",
 ];
 
 /// Limits of the legacy system for a plan without `[stable]`: 5 % errors, 20 % slow requests.
-const DEFAULT_STABLE_LIMITS: StableLimits = StableLimits { errors: 0.05, slow: 0.2 };
+const DEFAULT_STABLE_LIMITS: StableCohortLimits =
+    StableCohortLimits { max_error_rate: 0.05, max_slow_rate: 0.2 };

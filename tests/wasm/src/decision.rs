@@ -25,7 +25,7 @@ const NOW: UnixMs = UnixMs(1_790_000_000_000);
 #[unsafe(no_mangle)]
 pub extern "C" fn decisions(count: u32) -> u32 {
     let variables = [
-        ("JEFFREY_KEY", "a key of the bench".to_owned()),
+        ("JEFFREY_SIGNING_KEY", "a key of the bench".to_owned()),
         ("LEGACY_ORIGIN", "http://old.example".to_owned()),
     ];
     let settings = GatewaySettings::parse(&GatewayVariables(variables.into()));
@@ -103,7 +103,7 @@ fn decide_cohort(number: u32, settings: &GatewaySettings, cached_share: CachedSh
         subject_hash.map(|key| subject::hash_subject(&caller.subject, key, &settings.release));
     let id = ResponseId::new(NOW, [7; 10]);
     let preview = request.text.as_ref().map(|text| mask(text.expose()).preview());
-    let thresholds = Thresholds::new(Share::ALL, None, Some(40.0));
+    let thresholds = Thresholds::new(Share::FULL, None, Some(40.0));
     black_box(ClassifyEvent::new(
         id,
         NOW,

@@ -5,7 +5,9 @@
 
 use jeffrey_anytime::change_point::{ChangePointEProcess, EDetector, ProductEProcess};
 use jeffrey_anytime::odds::NON_INFERIORITY_MARGIN;
-use jeffrey_anytime::{EQUAL_WEIGHTS, NEAR_LIMIT_WEIGHTS, Proportion, beta, bounds, limit, odds};
+use jeffrey_anytime::{
+    MIXTURE_WEIGHTS_EQUAL, MIXTURE_WEIGHTS_NEAR_LIMIT, Proportion, beta, bounds, limit, odds,
+};
 
 /// Returns the 64-bit FNV-1a hash of all values.
 #[cfg_attr(target_arch = "wasm32", allow(unsafe_code, reason = "an export that any host can call"))]
@@ -24,8 +26,8 @@ pub extern "C" fn evidence_digest() -> u64 {
         // Up to sixty thousand requests a minute, and any rate.
         let canary = draw_proportion(&mut seed, 6_000);
         let stable = draw_proportion(&mut seed, 54_000);
-        let canary_events = Proportion::new(canary.hits % 20, canary.of);
-        let stable_events = Proportion::new(stable.hits % 90, stable.of);
+        let canary_events = Proportion::new(canary.hits % 20, canary.samples);
+        let stable_events = Proportion::new(stable.hits % 90, stable.samples);
         two_sample.fold_block(1.0 / 1_440.0, &odds::ln_e_higher_odds(canary_events, stable_events));
         absolute.fold_block(1.0 / 1_440.0, &limit::ln_e_above_limit(canary_events, 0.02));
         detector.fold_block(&limit::ln_e_below_limit(canary_events, 0.005));
@@ -34,9 +36,9 @@ pub extern "C" fn evidence_digest() -> u64 {
             stable_events,
             NON_INFERIORITY_MARGIN,
         ));
-        fold_value(two_sample.ln_e(&EQUAL_WEIGHTS));
-        fold_value(absolute.ln_e(&NEAR_LIMIT_WEIGHTS));
-        fold_value(detector.ln_e(&NEAR_LIMIT_WEIGHTS));
+        fold_value(two_sample.ln_e(&MIXTURE_WEIGHTS_EQUAL));
+        fold_value(absolute.ln_e(&MIXTURE_WEIGHTS_NEAR_LIMIT));
+        fold_value(detector.ln_e(&MIXTURE_WEIGHTS_NEAR_LIMIT));
         fold_value(not_worse.ln_e());
         fold_value(odds::ln_likelihood_ratio(canary, stable, 3.0));
         fold_value(beta::ln_e_one_sided(canary_events.hits, stable_events.hits, 0.1, 2.0, 18.0));

@@ -4,7 +4,8 @@
 //! `tests/wasm/src/kernels.txt`.
 
 use jeffrey_kernels::{
-    EmbeddingTable, QuantizedLinear, add, attention, exp, gated_convolution, layer_norm, pool, relu,
+    EmbeddingTable, QuantizedLinear, add, attention, attention_and_max_pool, exp,
+    gated_convolution, layer_norm, relu,
 };
 
 /// Returns the 64-bit FNV-1a hash of all outputs.
@@ -43,7 +44,7 @@ pub extern "C" fn kernels_digest() -> u64 {
         add(&mut mixed, &normed);
         relu(&mut mixed);
         let mut pooled = vec![0.0; 2 * width];
-        pool(&mixed, &draw_floats(&mut seed, width), &mut pooled);
+        attention_and_max_pool(&mixed, &draw_floats(&mut seed, width), &mut pooled);
         fold_values(&pooled);
     }
     let raised: Vec<f32> = (-9_000..9_000).map(|i| exp(i as f32 * 0.011)).collect();

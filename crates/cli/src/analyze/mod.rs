@@ -18,7 +18,7 @@ use super::source::LogSource;
 use super::table::{TextTable, format_3_decimals, format_percent};
 use super::{CliError, ExitStatus, print_report};
 use jeffrey_edge::telemetry::analysis::{
-    LogAnalysis, LogAnalysisReport, LogLine, Readiness, ReadinessCheck,
+    AdvanceReadiness, AdvanceReadinessCheck, LogAnalysis, LogAnalysisReport, LogLine,
 };
 use jeffrey_terms::Cohort;
 
@@ -131,9 +131,9 @@ pub(super) fn run(arguments: &AnalyzeArguments) -> Result<ExitStatus, CliError> 
     }
     print_report(&report, arguments.json)?;
     Ok(match report.findings.verdict {
-        Readiness::Ready => ExitStatus::Success,
-        Readiness::MostlyReady => ExitStatus::Negative,
-        Readiness::NotReady => ExitStatus::Failed,
+        AdvanceReadiness::Ready => ExitStatus::Success,
+        AdvanceReadiness::MostlyReady => ExitStatus::Negative,
+        AdvanceReadiness::NotReady => ExitStatus::Failed,
     })
 }
 
@@ -202,7 +202,7 @@ impl fmt::Display for AnalyzeOutput {
     }
 }
 
-fn check_row(check: &ReadinessCheck) -> Vec<String> {
+fn check_row(check: &AdvanceReadinessCheck) -> Vec<String> {
     let is_count = check.name.starts_with("previews");
     let format_value =
         |value: f64| if is_count { format!("{value}") } else { format_percent(value) };
@@ -211,6 +211,6 @@ fn check_row(check: &ReadinessCheck) -> Vec<String> {
         (_, least) => format!("≥ {}", format_value(least.unwrap_or(0.0))),
     };
     let value = check.value.map_or("–".to_owned(), format_value);
-    let result = if check.holds { "holds" } else { "fails" };
+    let result = if check.passed { "holds" } else { "fails" };
     vec![check.name.to_owned(), value, limit, result.to_owned()]
 }

@@ -92,7 +92,7 @@ pub(super) struct LoadTestArguments {
     #[arg(long, value_name = "N", default_value = "64")]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=1024))]
     concurrency: u16,
-    /// Request timeout, measured from the scheduled arrival
+    /// Request timeout, measured from the time at which the request was due to be sent
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "10s")]
     timeout: Duration,
     /// Highest share of 5xx responses and failed requests that still passes, such as 0.5%

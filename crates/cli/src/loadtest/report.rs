@@ -107,7 +107,7 @@ impl LoadTestReport {
     /// Returns whether the test keeps its limits; a test without requests does.
     pub(super) fn passes(&self, limits: LoadTestLimits) -> bool {
         let allowed = u64::from(limits.errors_max.basis_points()) * self.requests();
-        let all = u64::from(Share::ALL.basis_points());
+        let all = u64::from(Share::FULL.basis_points());
         self.errors() * all <= allowed && !(limits.require_sticky && self.moved_users() > 0)
     }
 

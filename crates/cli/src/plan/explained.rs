@@ -73,9 +73,9 @@ fn estimate_false_days(gate: &Gate, canary: f64, stable: f64, rate: f64) -> Opti
     let violates_limit = |[canary, stable]: [Proportion; 2]| {
         let Some(canary_rate) = canary.rate() else { return false };
         match limit {
-            WindowLimit::AtMost(most) => canary_rate > most,
-            WindowLimit::AtLeast(least) => canary_rate < least,
-            WindowLimit::Compared(times) => stable
+            WindowLimit::Max(most) => canary_rate > most,
+            WindowLimit::Min(least) => canary_rate < least,
+            WindowLimit::MaxIncrease(times) => stable
                 .rate()
                 .is_some_and(|stable_rate| stable_rate > 0.0 && canary_rate / stable_rate > times),
         }
@@ -90,7 +90,7 @@ fn estimate_false_days(gate: &Gate, canary: f64, stable: f64, rate: f64) -> Opti
             if window.len() > minutes as usize {
                 let [canary, stable] = window.pop_front().unwrap_or_default();
                 let subtract = |total: Proportion, removed: Proportion| {
-                    Proportion::new(total.hits - removed.hits, total.of - removed.of)
+                    Proportion::new(total.hits - removed.hits, total.samples - removed.samples)
                 };
                 window_sum = [subtract(window_sum[0], canary), subtract(window_sum[1], stable)];
             }
@@ -109,7 +109,7 @@ const SIMULATED_DAYS: u32 = 1_000;
 impl fmt::Display for PlanExplainOutput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for stage in &self.stages {
-            let samples = format_minutes(stage.samples_after_minutes);
+            let samples = format_minutes(stage.min_samples_after_minutes);
             writeln!(
                 f,
                 "stage at {}: {:.1} of {} requests per minute on the canary, minimum duration {}, minimum \
@@ -147,9 +147,10 @@ fn gate_row(gate: &GateExplanation) -> Vec<String> {
         GateEffect::RollBack => "roll back",
         GateEffect::Warn => "warn",
     };
-    let mut row = vec![gate.gate.clone(), effect.into(), format_minutes(gate.earliest_minutes)];
-    row.extend(gate.finds_after_minutes.map(format_minutes));
-    row.push(format_minutes(gate.shown_after_minutes));
+    let mut row =
+        vec![gate.gate.clone(), effect.into(), format_minutes(gate.earliest_verdict_minutes)];
+    row.extend(gate.detects_after_minutes.map(format_minutes));
+    row.push(format_minutes(gate.passes_after_minutes));
     row
 }
 

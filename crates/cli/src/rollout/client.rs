@@ -47,6 +47,22 @@ pub(super) struct TestAlertDelivery {
 }
 
 impl GatewayClient {
+    /// Creates a client for the admin API at `url`, which `--gateway`, `JEFFREY_GATEWAY_URL` or the
+    /// default gave.
+    ///
+    /// # Errors
+    /// Returns [`CliError::Usage`] as [`GatewayClient::new`] does, and if only the variable's old
+    /// name is set: the command would reach another gateway than the caller meant.
+    pub(crate) fn from_environment(url: &str) -> Result<Self, CliError> {
+        let is_set = |name| std::env::var_os(name).is_some();
+        if is_set("JEFFREY_GATE") && !is_set("JEFFREY_GATEWAY_URL") {
+            return Err(CliError::Usage(
+                "JEFFREY_GATE is set, but the variable is JEFFREY_GATEWAY_URL now: rename or unset it",
+            ));
+        }
+        Self::new(url)
+    }
+
     /// Creates a client for the admin API at `url`, with the tokens from the environment.
     ///
     /// # Errors

@@ -60,7 +60,7 @@ pub(super) fn format_entry(entry: &HistoryEntry) -> String {
     );
     if let Some([canary, stable]) = &entry.counts {
         let count_errors = |counts: &jeffrey_edge::rollout::counts::CohortCounts| {
-            counts.errors_5xx + counts.failed_open
+            counts.errors_5xx + counts.fallbacks
         };
         let _ = writeln!(
             text,

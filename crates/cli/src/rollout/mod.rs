@@ -51,7 +51,7 @@ enum RolloutSubcommand {
     /// Start the rollout at the first stage of the plan
     Start(StartArguments),
     /// Apply a plan without starting a rollout
-    Plan(ApplyPlanArguments),
+    ApplyPlan(ApplyPlanArguments),
     /// Show the rollout: stage, both cohorts, all gates
     Status {
         /// Print the full status as one JSON object
@@ -67,7 +67,7 @@ enum RolloutSubcommand {
         #[arg(long, value_name = "TIME", value_parser = parse_duration)]
         timeout: Option<Duration>,
     },
-    /// Approve the next stage
+    /// Let a release that awaits approval go to the next stage now
     Approve(ActorArguments),
     /// Pause at the current stage; traffic and gates continue
     Pause(ReasonArguments),
@@ -98,6 +98,9 @@ enum RolloutSubcommand {
         /// Output of `history --json`, or `-` for standard input
         #[arg(value_name = "FILE")]
         file: PathBuf,
+        /// Hides the flag that all other subcommands have: a replay needs no gateway
+        #[arg(id = "gateway", long, hide = true)]
+        _gateway: Option<String>,
     },
     /// Send a test notification to every alert webhook
     TestAlert,
@@ -147,10 +150,10 @@ struct ApplyPlanArguments {
 }
 
 pub(super) fn run(arguments: &RolloutArguments) -> Result<ExitStatus, CliError> {
-    if let RolloutSubcommand::Replay { file } = &arguments.subcommand {
+    if let RolloutSubcommand::Replay { file, .. } = &arguments.subcommand {
         return replay_history(file);
     }
-    let gate = GatewayClient::new(&arguments.gateway)?;
+    let gateway = GatewayClient::from_environment(&arguments.gateway)?;
     let command_json =
         |command: &str, actor: &ActorArguments| json!({"command": command, "actor": actor.actor});
     let command_with_reason = |command: &str, flags: &ReasonArguments| json!({"command": command, "actor": flags.actor.actor, "reason": flags.reason});
@@ -158,8 +161,8 @@ pub(super) fn run(arguments: &RolloutArguments) -> Result<ExitStatus, CliError> 
         RolloutSubcommand::Start(StartArguments { plan, actor }) => {
             attach_plan(command_json("start", actor), plan.as_ref())?
         }
-        RolloutSubcommand::Plan(ApplyPlanArguments { plan, actor }) => {
-            attach_plan(command_json("plan", actor), Some(plan))?
+        RolloutSubcommand::ApplyPlan(ApplyPlanArguments { plan, actor }) => {
+            attach_plan(command_json("apply_plan", actor), Some(plan))?
         }
         RolloutSubcommand::Approve(actor) => command_json("approve", actor),
         RolloutSubcommand::Pause(flags) => command_with_reason("pause", flags),
@@ -173,16 +176,18 @@ pub(super) fn run(arguments: &RolloutArguments) -> Result<ExitStatus, CliError> 
             let with_reason = json!({"command": "resume", "actor": actor.actor, "reason": reason});
             attach_plan(with_reason, plan.as_ref())?
         }
-        RolloutSubcommand::Status { json } => return print_status(&gate, *json),
+        RolloutSubcommand::Status { json } => return print_status(&gateway, *json),
         RolloutSubcommand::Watch { interval, timeout } => {
-            return watch_status(&gate, Duration::from_secs(*interval), *timeout);
+            return watch_status(&gateway, Duration::from_secs(*interval), *timeout);
         }
-        RolloutSubcommand::History { since, json } => return print_history(&gate, *since, *json),
-        RolloutSubcommand::Explain { id } => return explain_entry(&gate, *id),
-        RolloutSubcommand::TestAlert => return send_test_alert(&gate),
+        RolloutSubcommand::History { since, json } => {
+            return print_history(&gateway, *since, *json);
+        }
+        RolloutSubcommand::Explain { id } => return explain_entry(&gateway, *id),
+        RolloutSubcommand::TestAlert => return send_test_alert(&gateway),
         RolloutSubcommand::Replay { .. } => return Ok(ExitStatus::Success),
     };
-    let status = match gate.send_command(&command)? {
+    let status = match gateway.send_command(&command)? {
         Ok(status) => status,
         Err(refusal) => {
             super::print_to_stderr(format_args!("{refusal}"));
@@ -201,8 +206,8 @@ fn attach_plan(mut command: Value, plan: Option<&PathBuf>) -> Result<Value, CliE
     Ok(command)
 }
 
-fn print_status(gate: &GatewayClient, json: bool) -> Result<ExitStatus, CliError> {
-    let status_json = gate.fetch_status()?;
+fn print_status(gateway: &GatewayClient, json: bool) -> Result<ExitStatus, CliError> {
+    let status_json = gateway.fetch_status()?;
     if json {
         super::print_json(&status_json)?;
     }
@@ -216,7 +221,7 @@ fn print_status(gate: &GatewayClient, json: bool) -> Result<ExitStatus, CliError
 /// Shows the status until the rollout ends or `timeout` passes: on a terminal in place, elsewhere
 /// as one line per change.
 fn watch_status(
-    gate: &GatewayClient,
+    gateway: &GatewayClient,
     interval: Duration,
     timeout: Option<Duration>,
 ) -> Result<ExitStatus, CliError> {
@@ -225,10 +230,10 @@ fn watch_status(
     let is_terminal = output.is_terminal();
     let mut last_line = String::new();
     loop {
-        let status = ReleaseStatus::from_json(gate.fetch_status()?)?;
+        let status = ReleaseStatus::from_json(gateway.fetch_status()?)?;
         if is_terminal {
             // Cursor home, the status, and everything below it from the last frame cleared.
-            let events = gate.fetch_history(status.seq().saturating_sub(40))?;
+            let events = gateway.fetch_history(status.seq().saturating_sub(40))?;
             let frame = format!("{status}\n{}", explain::format_last_entries(&events, 6));
             let lines = frame.lines().map(|line| format!("{line}\x1b[K\r\n")).collect::<String>();
             write!(output, "\x1b[H{lines}\x1b[J")?;
@@ -254,10 +259,10 @@ fn watch_status(
     }
 }
 
-fn print_history(gate: &GatewayClient, since: u64, json: bool) -> Result<ExitStatus, CliError> {
+fn print_history(gateway: &GatewayClient, since: u64, json: bool) -> Result<ExitStatus, CliError> {
     let mut output = io::stdout().lock();
     let mut table = explain::empty_history_table();
-    gate.visit_history(since, |entry, line| {
+    gateway.visit_history(since, |entry, line| {
         if json {
             writeln!(output, "{line}")?;
         } else {
@@ -271,9 +276,9 @@ fn print_history(gate: &GatewayClient, since: u64, json: bool) -> Result<ExitSta
     Ok(ExitStatus::Success)
 }
 
-fn explain_entry(gate: &GatewayClient, id: Option<u64>) -> Result<ExitStatus, CliError> {
+fn explain_entry(gateway: &GatewayClient, id: Option<u64>) -> Result<ExitStatus, CliError> {
     let mut selected: Option<HistoryEntry> = None;
-    gate.visit_history(id.map_or(0, |id| id.saturating_sub(1)), |entry, _| {
+    gateway.visit_history(id.map_or(0, |id| id.saturating_sub(1)), |entry, _| {
         match id {
             // The first entry after `id - 1`.
             Some(id) => {
@@ -326,8 +331,8 @@ fn replay_history(file: &PathBuf) -> Result<ExitStatus, CliError> {
     }
 }
 
-fn send_test_alert(gate: &GatewayClient) -> Result<ExitStatus, CliError> {
-    let deliveries = gate.send_test_alert()?;
+fn send_test_alert(gateway: &GatewayClient) -> Result<ExitStatus, CliError> {
+    let deliveries = gateway.send_test_alert()?;
     let mut output = io::stdout().lock();
     if deliveries.is_empty() {
         super::print_to_stderr(format_args!(

@@ -105,12 +105,12 @@ impl fmt::Display for ReleaseStatus {
             Some(0) => write!(
                 f,
                 "   {} in this stage, minimum duration reached",
-                format_minutes(rollout.minutes)
+                format_minutes(rollout.minutes_in_stage)
             )?,
             Some(left) => write!(
                 f,
                 "   {} in this stage, {} to go",
-                format_minutes(rollout.minutes),
+                format_minutes(rollout.minutes_in_stage),
                 format_minutes(left)
             )?,
             None => {}
@@ -145,13 +145,14 @@ fn cohorts_table(rollout: &RolloutStatus, figures: Option<&SummaryByCohort>) -> 
         table.push_row(vec![name.to_owned(), canary, stable]);
     };
     push_row("requests", count(|counts| counts.requests).map(|count| count.to_string()));
-    push_row("errors, failed open", percentages(|c| (c.errors_5xx + c.failed_open, c.requests)));
+    push_row("errors, failed open", percentages(|c| (c.errors_5xx + c.fallbacks, c.requests)));
     push_row("above 200 ms", percentages(|c| (c.slow, c.requests)));
-    push_row("regex", percentages(|c| (c.regex, c.answers)));
-    push_row("low confidence", percentages(|c| (c.low_confidence, c.answers)));
-    push_row("rule applied", percentages(|c| (c.rule_applied, c.answers)));
-    push_row("verdicts, bad", percentages(|c| (c.feedback_bad, c.feedback_bad + c.feedback_good)));
-    if let Some(SummaryByCohort { canary, stable, shadows, shadows_agree }) = figures {
+    push_row("regex", percentages(|c| (c.regex, c.scored_responses)));
+    push_row("low confidence", percentages(|c| (c.low_confidence, c.scored_responses)));
+    push_row("rule applied", percentages(|c| (c.rule_applied, c.scored_responses)));
+    push_row("feedback, bad", percentages(|c| (c.feedback_bad, c.feedback_bad + c.feedback_good)));
+    if let Some(SummaryByCohort { canary, stable, shadow_count: shadows, shadows_agree }) = figures
+    {
         let latencies = |pick: fn(&LatencyQuantiles) -> f64| {
             [canary, stable].map(|cohort_figures: &CohortSummary| {
                 cohort_figures

@@ -78,7 +78,7 @@ impl ReleaseSimulation<'_> {
                     hard_failure: None,
                     blocked_by: None,
                 };
-                state = state.next(plan, &input, minute_start).0;
+                state = state.apply_input(plan, &input, minute_start).0;
             }
             // After a rollback the comparison rules keep running at the last share.
             share = if outcome.rollback.is_none() { state.share(plan) } else { share };
@@ -101,7 +101,7 @@ impl ReleaseSimulation<'_> {
                 matches!(state.phase, Phase::AwaitingApproval { undecided: false });
             let command = awaits_approval.then_some(OperatorCommand::Approve);
             let input = StepInput { gates: &gates, command, hard_failure: None, blocked_by: None };
-            let (next, actions) = state.next(plan, &input, now);
+            let (next, actions) = state.apply_input(plan, &input, now);
             if next.stage > state.stage
                 || next.phase == Phase::Promoted && state.phase != next.phase
             {
@@ -120,7 +120,7 @@ impl ReleaseSimulation<'_> {
                 let gate = match &**cause {
                     RollbackCause::Gate(finding) => finding.gate.clone(),
                     RollbackCause::HardFailure(kind) => kind.name().to_owned(),
-                    RollbackCause::Operator { .. } => "a person".to_owned(),
+                    RollbackCause::Operator { .. } => "operator".to_owned(),
                 };
                 outcome.rollback = Some((minute_index, gate));
             }

@@ -125,7 +125,7 @@ impl<'a> TrafficSimulator<'a> {
         first_requests.sort_unstable();
         let user_groups = Default::default();
         let (share, last_hour) = (Share::NONE, VecDeque::new());
-        let gates = plan.gates.iter().filter(|gate| gate.level != EvidenceUnit::Requests);
+        let gates = plan.gates.iter().filter(|gate| gate.evidence_unit != EvidenceUnit::Requests);
         let drawn_subject_metrics =
             gates.map(|gate| gate.metric).filter(|metric| *metric != Metric::Errors);
         Self {
@@ -185,16 +185,16 @@ impl<'a> TrafficSimulator<'a> {
                 if canary + stable > 0 {
                     let since_hour = minute / 60 - age as u64;
                     let subjects = CountByCohort { canary, stable };
-                    counters.first_affected.push(AffectedSubjects { metric, since_hour, subjects });
+                    counters.newly_affected.push(AffectedSubjects { metric, since_hour, subjects });
                 }
             }
         }
-        counters.first_seen = self.count_first_seen(minute);
+        counters.new_subjects = self.count_first_seen(minute);
         counters.top_subjects = self.update_top_subjects(&counters, failing_users);
         if self.scenarios.is_canary_silent(minute) {
             counters.canary = CohortCounts::default();
-            counters.first_affected.clear();
-            counters.first_seen = CountByCohort::default();
+            counters.newly_affected.clear();
+            counters.new_subjects = CountByCohort::default();
         }
         self.delayed_counts.push_back(counters.canary);
         let is_due = self.delayed_counts.len() as u64 > self.scenarios.skew_minutes();
@@ -267,7 +267,7 @@ impl<'a> TrafficSimulator<'a> {
         let mut counts = CohortCounts {
             requests,
             errors_5xx: errors,
-            answers,
+            scored_responses: answers,
             regex: draw(Metric::Regex, answers),
             prototypes: draw(Metric::Prototypes, answers),
             low_confidence: draw(Metric::LowConfidence, answers),
@@ -340,9 +340,9 @@ impl<'a> TrafficSimulator<'a> {
         failing_users: Vec<u32>,
     ) -> TopSubjects {
         let current = TopSubjects {
-            requests: minute.canary.requests,
-            errors: minute.canary.errors_5xx,
-            top_two_errors: 0,
+            canary_requests: minute.canary.requests,
+            canary_errors: minute.canary.errors_5xx,
+            two_worst_subjects_errors: 0,
             stable_requests: minute.stable.requests,
             stable_errors: minute.stable.errors_5xx,
         };
@@ -362,10 +362,10 @@ impl<'a> TrafficSimulator<'a> {
             (most, second_most) = (most.max(count), second_most.max(count.min(most)));
         }
         let mut total =
-            TopSubjects { top_two_errors: most + second_most, ..TopSubjects::default() };
+            TopSubjects { two_worst_subjects_errors: most + second_most, ..TopSubjects::default() };
         for (_, counts) in &self.last_hour {
-            total.requests += counts.requests;
-            total.errors += counts.errors;
+            total.canary_requests += counts.canary_requests;
+            total.canary_errors += counts.canary_errors;
             total.stable_requests += counts.stable_requests;
             total.stable_errors += counts.stable_errors;
         }
@@ -377,7 +377,7 @@ impl<'a> TrafficSimulator<'a> {
 const ERRORS_INDEX: usize = 0;
 const _: () = assert!(matches!(SUBJECT_METRICS[ERRORS_INDEX], Metric::Errors));
 /// Number of past hours for which newly affected subjects are counted.
-const HOURS_TRACKED: usize = evaluator::SUBJECT_HOURS_PER_DAY as usize;
+const HOURS_TRACKED: usize = evaluator::HOURLY_SUBJECT_MIXTURES_MAX as usize;
 /// Error rate of a failing user: one request in four.
 const FAILING_USER_ERROR_RATE: f64 = 0.25;
 /// Share of answers that get feedback from a reader.
@@ -433,13 +433,13 @@ mod tests {
         assert!((errors / requests - 0.02).abs() < 0.001);
         let since_first = sum(&|minute| {
             let first = minute
-                .first_affected
+                .newly_affected
                 .iter()
                 .find(|entry| (entry.metric, entry.since_hour) == (Metric::Errors, 0));
             first.map_or(0, |entry| entry.subjects.canary + entry.subjects.stable)
         });
         assert!(since_first <= 5_000.0 && since_first < errors, "{since_first} of {errors}");
-        let first_seen = sum(&|minute| minute.first_seen.canary + minute.first_seen.stable);
+        let first_seen = sum(&|minute| minute.new_subjects.canary + minute.new_subjects.stable);
         assert!(first_seen > 4_000.0 && first_seen <= 5_000.0, "{first_seen}");
     }
 
@@ -461,9 +461,9 @@ mod tests {
         assert_eq!(delayed[50].canary, on_time[47].canary);
         assert_eq!(delayed[50].stable, on_time[50].stable);
         let failing_client = minutes("failing_client@60");
-        assert!(!failing_client[59].top_subjects.is_one_client());
+        assert!(!failing_client[59].top_subjects.is_dominated_by_two_subjects());
         assert!(
-            failing_client[119].top_subjects.is_one_client(),
+            failing_client[119].top_subjects.is_dominated_by_two_subjects(),
             "{:?}",
             failing_client[119].top_subjects
         );
@@ -471,7 +471,7 @@ mod tests {
 
     #[test]
     fn subjects_are_drawn_for_the_metrics_of_gates_that_count_subjects() {
-        let gate = "[[gate]]\nmetric = \"slow\"\ncompared = \"+50%\"\nlevel = \"subjects\"\neffect = \"warn\"";
+        let gate = "[[gate]]\nmetric = \"slow\"\nmax_increase = \"+50%\"\nevidence_unit = \"subjects\"\neffect = \"warn\"";
         let plan = Plan::read(&format!("[[stage]]\nshare = \"10%\"\n{gate}\n")).unwrap();
         let scenarios = ScenarioSet::new(&[]);
         let mut simulator = TrafficSimulator::new(&scenarios, &plan, population(), 1);
@@ -479,7 +479,7 @@ mod tests {
             (0..30).map(|minute| simulator.draw_minute(minute, "10%".parse().unwrap())).collect();
         let count_entries = |metric| {
             let has_metric = |entry: &&AffectedSubjects| entry.metric == metric;
-            minutes.iter().flat_map(|minute| &minute.first_affected).filter(has_metric).count()
+            minutes.iter().flat_map(|minute| &minute.newly_affected).filter(has_metric).count()
         };
         assert!(count_entries(Metric::Slow) > 10 && count_entries(Metric::Errors) > 10);
         assert_eq!(count_entries(Metric::LowConfidence), 0);

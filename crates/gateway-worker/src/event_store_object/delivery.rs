@@ -67,8 +67,9 @@ impl EventStoreObject {
                 if event_count == 0 {
                     break;
                 }
-                let began =
-                    UnixMs(self.query_number("SELECT time_ms AS number FROM began", vec![])?);
+                let began = UnixMs(
+                    self.query_number("SELECT time_ms AS number FROM counters_start", vec![])?,
+                );
                 let instance = self.state.id().to_string();
                 let body = otlp::encode_metrics(&self.totals()?, &instance, began, now());
                 (
@@ -77,7 +78,7 @@ impl EventStoreObject {
                     post_to_sink(sink, ("application/json", &body), event_count).await,
                 )
             } else {
-                let batch_max = cursor.batch.min(sink.kind.batch_events_max());
+                let batch_max = cursor.next_batch_size.min(sink.kind.batch_events_max());
                 let rows = self.events_after(cursor.place, batch_max as u64)?;
                 let Some(last_seq) = rows.last().map(|row| row.seq) else { break };
                 (last_seq, rows.len() as u64, self.send_batch(sink, &rows).await)
@@ -106,7 +107,7 @@ impl EventStoreObject {
 
     pub(super) fn delivery_cursor(&self, sink: &Sink) -> Result<DeliveryCursor> {
         let rows: Vec<SqlText> = self.query_rows(
-            "SELECT text FROM outbox WHERE sink = ?",
+            "SELECT json AS text FROM delivery_cursor WHERE sink = ?",
             vec![sink.name.as_str().into()],
         )?;
         match rows.first() {
@@ -118,7 +119,7 @@ impl EventStoreObject {
     pub(super) fn store_delivery_cursor(&self, sink: &Sink, cursor: &DeliveryCursor) -> Result<()> {
         let text = serde_json::to_string(cursor)?;
         let values = vec![sink.name.as_str().into(), text.into()];
-        self.execute("INSERT OR REPLACE INTO outbox VALUES (?, ?)", values)?;
+        self.execute("INSERT OR REPLACE INTO delivery_cursor VALUES (?, ?)", values)?;
         Ok(())
     }
 

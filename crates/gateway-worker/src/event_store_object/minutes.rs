@@ -12,7 +12,7 @@ use super::{CohortStatsKey, EventStoreObject, SqlText};
 use crate::now;
 use crate::sql::{SqlNumber, SqlTables, sql_integer};
 use jeffrey_edge::gateway::minute_stats::{CohortStats, EventContribution, newly_affected_hours};
-use jeffrey_edge::gateway::shard::{MINUTES_MAX, ShardMinute};
+use jeffrey_edge::gateway::shard::{MINUTES_PER_READ_MAX, ShardMinute};
 use jeffrey_edge::rollout::counts::{CountByCohort, Metric, TopSubjects};
 use jeffrey_edge::telemetry::latency_sketch::LatencySketch;
 use jeffrey_terms::{Cohort, Share};
@@ -38,7 +38,7 @@ impl EventStoreObject {
                 let share = sql_integer(u64::from(share.basis_points()));
                 vec![release.as_str().into(), sql_integer(minute), cohort.name().into(), share]
             };
-            let query = "SELECT json AS text FROM tally \
+            let query = "SELECT json AS text FROM cohort_stats \
                          WHERE release = ? AND minute = ? AND cohort = ? AND share = ?";
             let rows: Vec<SqlText> = self.query_rows(query, key_values())?;
             let mut stats = match rows.first() {
@@ -48,7 +48,7 @@ impl EventStoreObject {
             stats.add(&increment);
             let mut values = key_values();
             values.push(serde_json::to_string(&stats)?.into());
-            self.execute("INSERT OR REPLACE INTO tally VALUES (?, ?, ?, ?, ?)", values)?;
+            self.execute("INSERT OR REPLACE INTO cohort_stats VALUES (?, ?, ?, ?, ?)", values)?;
             self.closed_minutes.borrow_mut().invalidate_minute(&release, minute);
         }
         Ok(())
@@ -62,18 +62,18 @@ impl EventStoreObject {
         let minute = || sql_integer(contribution.minute);
         if !contribution.in_holdout {
             self.execute(
-                "INSERT OR IGNORE INTO seen VALUES (?, ?, ?, ?)",
+                "INSERT OR IGNORE INTO first_seen VALUES (?, ?, ?, ?)",
                 vec![release.into(), subject.into(), minute(), cohort.into()],
             )?;
         }
         for metric in &contribution.affected_metrics {
             let key_values = || vec![release.into(), metric.name().into(), subject.into()];
-            let query = "SELECT after AS number FROM hit \
+            let query = "SELECT next_minute AS number FROM last_hit \
                          WHERE release = ? AND metric = ? AND subject = ?";
             let after = self.query_number(query, key_values())?;
             for hour in newly_affected_hours(contribution.minute, after) {
                 self.execute(
-                    "INSERT INTO affected VALUES (?, ?, ?, ?, ?, 1) \
+                    "INSERT INTO newly_affected VALUES (?, ?, ?, ?, ?, 1) \
                      ON CONFLICT DO UPDATE SET number = number + 1",
                     vec![
                         release.into(),
@@ -86,13 +86,13 @@ impl EventStoreObject {
             }
             let mut values = key_values();
             values.push(sql_integer(after.max(contribution.minute + 1)));
-            self.execute("INSERT OR REPLACE INTO hit VALUES (?, ?, ?, ?)", values)?;
+            self.execute("INSERT OR REPLACE INTO last_hit VALUES (?, ?, ?, ?)", values)?;
         }
         if contribution.cohort == Cohort::Canary
             && contribution.affected_metrics.contains(&Metric::Errors)
         {
             self.execute(
-                "INSERT INTO erring VALUES (?, ?, ?, 1) ON CONFLICT DO UPDATE SET number = number + 1",
+                "INSERT INTO subject_errors VALUES (?, ?, ?, 1) ON CONFLICT DO UPDATE SET number = number + 1",
                 vec![release.into(), minute(), subject.into()],
             )?;
         }
@@ -111,7 +111,7 @@ impl EventStoreObject {
             share: Share,
             json: String,
         }
-        let query = "SELECT cohort, share, json FROM tally WHERE release = ? AND minute = ?";
+        let query = "SELECT cohort, share, json FROM cohort_stats WHERE release = ? AND minute = ?";
         let rows: Vec<MinuteStatsRow> =
             self.query_rows(query, vec![release.into(), sql_integer(minute)])?;
         rows.into_iter()
@@ -149,7 +149,7 @@ impl EventStoreObject {
 
     fn sum_between(&self, release: &str, since: u64, before: u64) -> Result<[CohortStats; 2]> {
         let sum_cohort = |cohort: Cohort| -> Result<CohortStats> {
-            let query = "SELECT json AS text FROM tally \
+            let query = "SELECT json AS text FROM cohort_stats \
                          WHERE release = ? AND minute > ? AND minute < ? AND cohort = ?";
             let values =
                 vec![release.into(), sql_integer(since), sql_integer(before), cohort.name().into()];
@@ -171,9 +171,9 @@ impl EventStoreObject {
         since: u64,
         before: u64,
     ) -> Result<Vec<u64>> {
-        let query = "SELECT DISTINCT minute AS number FROM tally \
+        let query = "SELECT DISTINCT minute AS number FROM cohort_stats \
                      WHERE release = ? AND minute > ? AND minute < ? ORDER BY minute LIMIT ?";
-        let limit = sql_integer(MINUTES_MAX as u64);
+        let limit = sql_integer(MINUTES_PER_READ_MAX as u64);
         let values = vec![release.into(), sql_integer(since), sql_integer(before), limit];
         let rows: Vec<SqlNumber> = self.query_rows(query, values)?;
         Ok(rows.iter().filter_map(|row| row.number).collect())
@@ -194,7 +194,7 @@ impl EventStoreObject {
         }
         let key_values = || vec![release.into(), sql_integer(minute)];
         let count_first_seen = |cohort: Cohort| {
-            let query = "SELECT COUNT(*) AS number FROM seen WHERE release = ? AND minute = ? AND cohort = ?";
+            let query = "SELECT COUNT(*) AS number FROM first_seen WHERE release = ? AND minute = ? AND cohort = ?";
             let mut values = key_values();
             values.push(cohort.name().into());
             self.query_number(query, values)
@@ -203,43 +203,45 @@ impl EventStoreObject {
             canary: count_first_seen(Cohort::Canary)?,
             stable: count_first_seen(Cohort::Stable)?,
         };
-        let query = "SELECT metric, hour, cohort, number FROM affected \
+        let query = "SELECT metric, hour, cohort, number FROM newly_affected \
                      WHERE release = ? AND minute = ? ORDER BY metric, hour";
         let rows: Vec<AffectedSubjectsRow> = self.query_rows(query, key_values())?;
         let to_tuple = |row: AffectedSubjectsRow| (row.metric, row.hour, row.cohort, row.number);
         Ok(ShardMinute {
             minute,
-            tallies: self.minute_stats(release, minute)?,
-            first_seen,
-            first_affected: rows.into_iter().map(to_tuple).collect(),
-            concentration: self.concentration(release, minute)?,
-            most: self.top_error_counts(release, minute)?,
+            cohort_stats: self.minute_stats(release, minute)?,
+            new_subjects: first_seen,
+            newly_affected: rows.into_iter().map(to_tuple).collect(),
+            top_subjects: self.top_subjects(release, minute)?,
+            two_highest_error_counts: self.top_error_counts(release, minute)?,
         })
     }
 
     /// Returns both cohorts' requests and errors in the hour that ends with `last_minute`.
-    fn concentration(&self, release: &str, last_minute: u64) -> Result<TopSubjects> {
-        let mut concentration = TopSubjects::default();
+    fn top_subjects(&self, release: &str, last_minute: u64) -> Result<TopSubjects> {
+        let mut top_subjects = TopSubjects::default();
         for minute in last_minute.saturating_sub(59)..=last_minute {
             for (cohort, _, stats) in self.minute_stats(release, minute)? {
-                let errors = stats.counts.errors_5xx + stats.counts.failed_open;
+                let errors = stats.counts.errors_5xx + stats.counts.fallbacks;
                 let (requests, error_sum) = match cohort {
-                    Cohort::Canary => (&mut concentration.requests, &mut concentration.errors),
+                    Cohort::Canary => {
+                        (&mut top_subjects.canary_requests, &mut top_subjects.canary_errors)
+                    }
                     Cohort::Stable => {
-                        (&mut concentration.stable_requests, &mut concentration.stable_errors)
+                        (&mut top_subjects.stable_requests, &mut top_subjects.stable_errors)
                     }
                 };
                 *requests += stats.counts.requests;
                 *error_sum += errors;
             }
         }
-        Ok(concentration)
+        Ok(top_subjects)
     }
 
     /// Returns the errors of the two canary subjects with the most in the hour that ends with
     /// `last_minute`.
     fn top_error_counts(&self, release: &str, last_minute: u64) -> Result<Vec<u64>> {
-        let query = "SELECT SUM(number) AS number FROM erring \
+        let query = "SELECT SUM(number) AS number FROM subject_errors \
                      WHERE release = ? AND minute > ? AND minute <= ? \
                      GROUP BY subject ORDER BY number DESC LIMIT 2";
         let start = last_minute.saturating_sub(60);

@@ -12,7 +12,7 @@ use worker::worker_sys::web_sys;
 use super::{PlannedRelease, RolloutObject};
 use crate::http::{self, BodyRead, FetchTarget, HttpResponse, OutboundBody, OutboundRequest};
 use crate::{event_store, now};
-use jeffrey_edge::gateway::api::MINUTE_MAX;
+use jeffrey_edge::gateway::api::MINUTE_NUMBER_MAX;
 use jeffrey_edge::gateway::webhook::{self, WebhookTarget};
 use jeffrey_edge::rollout::advance_checks::{
     AdvanceBlocked, AdvanceInputs, WebhookResponse, WebhookVerdict, check_advance,
@@ -36,7 +36,7 @@ impl RolloutObject {
         let active_release = planned_release.filter(|planned_release| planned_release.is_live());
         let analysis = match active_release {
             Some(PlannedRelease { controller, .. }) => {
-                let minutes = (controller.stage_entered_after_minute, MINUTE_MAX);
+                let minutes = (controller.stage_entered_after_minute, MINUTE_NUMBER_MAX);
                 let stats =
                     event_store::totals_between(&self.env, &self.settings.release, minutes).await;
                 // Stats that cannot be read are not ready.
@@ -70,8 +70,11 @@ impl RolloutObject {
             })
         });
         let body = payload.unwrap_or_default().to_string();
-        let requests =
-            self.settings.traffic_increase_webhooks.iter().map(|target| ask_webhook(target, &body));
+        let requests = self
+            .settings
+            .confirm_traffic_increase_webhooks
+            .iter()
+            .map(|target| ask_webhook(target, &body));
         let responses: Vec<WebhookResponse> = join_all(requests).await;
         check_advance(&AdvanceInputs { webhook_responses: &responses, ..inputs }, now())
     }

@@ -59,12 +59,15 @@ impl RolloutObject {
         let raised = alert.and_then(notification_for);
         let key = raised.as_ref().map(|(key, ..)| *key);
         let active_rows: Vec<ActiveAlertRow> =
-            self.query_rows("SELECT key, json FROM active", vec![])?;
+            self.query_rows("SELECT key, json FROM active_alert", vec![])?;
         for ActiveAlertRow { key: active_key, json } in &active_rows {
             if Some(active_key.as_str()) == key {
                 continue;
             }
-            self.execute("DELETE FROM active WHERE key = ?", vec![active_key.as_str().into()])?;
+            self.execute(
+                "DELETE FROM active_alert WHERE key = ?",
+                vec![active_key.as_str().into()],
+            )?;
             if let Ok(notification) = serde_json::from_str::<Notification>(json) {
                 let share = entry.share;
                 self.enqueue_notification(
@@ -78,7 +81,7 @@ impl RolloutObject {
         {
             let notification = self.new_notification(key, severity, text, commands, entry);
             let json = serde_json::to_string(&notification)?;
-            self.execute("INSERT INTO active VALUES (?, ?)", vec![key.into(), json.into()])?;
+            self.execute("INSERT INTO active_alert VALUES (?, ?)", vec![key.into(), json.into()])?;
             self.enqueue_notification(plan, &notification)?;
         }
         if entry.state.phase == Phase::Promoted && entry.state.phase_entered_at == entry.now {
@@ -100,14 +103,14 @@ impl RolloutObject {
         entry: &HistoryEntry,
     ) -> Notification {
         Notification {
-            key: key.to_owned(),
+            dedup_key: key.to_owned(),
             resolved: false,
             severity,
             release: self.settings.release.as_str().to_owned(),
             share: entry.share,
             text,
             commands: commands.into_iter().map(str::to_owned).collect(),
-            entry: Some(entry.seq),
+            history_entry: Some(entry.seq),
             time: now(),
         }
     }
@@ -122,7 +125,7 @@ impl RolloutObject {
             if is_named(ALL_TARGETS) || is_named(&target.name) {
                 let values = vec![target.name.as_str().into(), json.as_str().into()];
                 self.execute(
-                    "INSERT INTO notice (receiver, json, failures, next_ms) VALUES (?, ?, 0, 0)",
+                    "INSERT INTO pending_notification (target, json, failures, next_ms) VALUES (?, ?, 0, 0)",
                     values,
                 )?;
             }
@@ -131,7 +134,7 @@ impl RolloutObject {
     }
 
     pub(super) fn has_pending_alerts(&self) -> Result<bool> {
-        Ok(self.query_number("SELECT COUNT(*) AS number FROM notice", vec![])? > 0)
+        Ok(self.query_number("SELECT COUNT(*) AS number FROM pending_notification", vec![])? > 0)
     }
 
     /// Starts a delivery for each webhook target with a due notification. Nothing waits for a
@@ -148,14 +151,14 @@ impl RolloutObject {
     /// Sends a test notification to every webhook target and returns the results.
     pub(super) async fn send_test_alert(&self) -> Result<Vec<TestAlertResult>> {
         let notification = Notification {
-            key: "test".to_owned(),
+            dedup_key: "test".to_owned(),
             resolved: false,
             severity: Severity::Info,
             release: self.settings.release.as_str().to_owned(),
             share: self.release_state()?.share,
             text: "this is a test of the alerts; nothing happened".to_owned(),
             commands: vec!["jeffrey rollout status".to_owned()],
-            entry: None,
+            history_entry: None,
             time: now(),
         };
         let deliveries = self.settings.alert_webhooks.iter().map(|target| {
@@ -173,8 +176,7 @@ impl RolloutObject {
 /// Returns a target's oldest notification if it is due, and leases it: no other delivery takes it
 /// for [`LEASE_MS`].
 fn lease_next(sql: &SqlStorage, target: &WebhookTarget) -> Result<Option<PendingNotification>> {
-    let query =
-        "SELECT id, json, failures, next_ms FROM notice WHERE receiver = ? ORDER BY id LIMIT 1";
+    let query = "SELECT id, json, failures, next_ms FROM pending_notification WHERE target = ? ORDER BY id LIMIT 1";
     let rows: Vec<PendingNotification> =
         sql.exec(query, vec![target.name.as_str().into()])?.to_array()?;
     let now_ms = now().0;
@@ -182,7 +184,7 @@ fn lease_next(sql: &SqlStorage, target: &WebhookTarget) -> Result<Option<Pending
         return Ok(None);
     };
     let lease = vec![sql_integer(now_ms + LEASE_MS), sql_integer(pending.id)];
-    sql.exec("UPDATE notice SET next_ms = ? WHERE id = ?", lease)?;
+    sql.exec("UPDATE pending_notification SET next_ms = ? WHERE id = ?", lease)?;
     Ok(Some(pending))
 }
 
@@ -198,11 +200,13 @@ async fn deliver_to_target(target: WebhookTarget, pending: PendingNotification, 
         let status = post_webhook(&target, &body).await.map(|response| response.status);
         if let DeliveryOutcome::Retry(_) = delivery_outcome(status, None, now()) {
             let retry_at = sql_integer(now().0 + backoff_ms(failures));
-            let query = "UPDATE notice SET failures = failures + 1, next_ms = ? WHERE id = ?";
+            let query =
+                "UPDATE pending_notification SET failures = failures + 1, next_ms = ? WHERE id = ?";
             let _ = sql.exec(query, vec![retry_at, sql_integer(id)]);
             return;
         }
-        if sql.exec("DELETE FROM notice WHERE id = ?", vec![sql_integer(id)]).is_err() {
+        if sql.exec("DELETE FROM pending_notification WHERE id = ?", vec![sql_integer(id)]).is_err()
+        {
             return;
         }
         current = lease_next(&sql, &target).ok().flatten();

@@ -19,14 +19,14 @@ use jeffrey_edge::rollout::release_state::ReleaseState;
 /// Largest number of history entries in one page.
 const PAGE_MAX: u64 = 1_000;
 
-/// Table `one` holds single values by name, each as JSON; `plan` is the plan's text as it was sent.
+/// Table `stored_value` holds single values by name, each as JSON; `plan` is the plan's text as it was sent.
 const TABLES: [&str; 5] = [
-    "CREATE TABLE IF NOT EXISTS standing (id INTEGER PRIMARY KEY CHECK (id = 1), json TEXT NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS one (name TEXT PRIMARY KEY, json TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS release_state (id INTEGER PRIMARY KEY CHECK (id = 1), json TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS stored_value (name TEXT PRIMARY KEY, json TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS history (seq INTEGER PRIMARY KEY, json TEXT NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS notice (id INTEGER PRIMARY KEY AUTOINCREMENT, receiver TEXT NOT NULL, \
+    "CREATE TABLE IF NOT EXISTS pending_notification (id INTEGER PRIMARY KEY AUTOINCREMENT, target TEXT NOT NULL, \
      json TEXT NOT NULL, failures INTEGER NOT NULL, next_ms INTEGER NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS active (key TEXT PRIMARY KEY, json TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS active_alert (key TEXT PRIMARY KEY, json TEXT NOT NULL)",
 ];
 
 #[derive(Deserialize)]
@@ -52,7 +52,7 @@ impl RolloutObject {
     }
 
     pub(super) fn release_state(&self) -> Result<ReleaseState> {
-        let rows: Vec<JsonRow> = self.query_rows("SELECT json FROM standing", vec![])?;
+        let rows: Vec<JsonRow> = self.query_rows("SELECT json FROM release_state", vec![])?;
         match rows.first() {
             Some(row) => Ok(serde_json::from_str(&row.json)?),
             None => Ok(self.initial_state()),
@@ -61,7 +61,7 @@ impl RolloutObject {
 
     pub(super) fn store_release_state(&self, release_state: &ReleaseState) -> Result<()> {
         let json = serde_json::to_string(release_state)?;
-        self.execute("INSERT OR REPLACE INTO standing VALUES (1, ?)", vec![json.into()])?;
+        self.execute("INSERT OR REPLACE INTO release_state VALUES (1, ?)", vec![json.into()])?;
         Ok(())
     }
 
@@ -124,12 +124,15 @@ impl RolloutObject {
 
     fn stored_value(&self, name: &str) -> Result<Option<String>> {
         let rows: Vec<JsonRow> =
-            self.query_rows("SELECT json FROM one WHERE name = ?", vec![name.into()])?;
+            self.query_rows("SELECT json FROM stored_value WHERE name = ?", vec![name.into()])?;
         Ok(rows.into_iter().next().map(|row| row.json))
     }
 
     fn store_value(&self, name: &str, json: &str) -> Result<()> {
-        self.execute("INSERT OR REPLACE INTO one VALUES (?, ?)", vec![name.into(), json.into()])?;
+        self.execute(
+            "INSERT OR REPLACE INTO stored_value VALUES (?, ?)",
+            vec![name.into(), json.into()],
+        )?;
         Ok(())
     }
 }

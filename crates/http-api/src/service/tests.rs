@@ -28,7 +28,7 @@ fn new_service() -> ClassifierService {
 }
 
 fn request_head<'a>(method: &'a str, path: &'a str) -> ModelRequestHead<'a> {
-    ModelRequestHead { method, path, origin: None, requested_method: None, content_length: None }
+    ModelRequestHead { method, path, origin: None, preflight_method: None, content_length: None }
 }
 
 fn send_with(
@@ -37,10 +37,12 @@ fn send_with(
     body: &[u8],
 ) -> ModelWorkerReply {
     let mut service = new_service();
-    match service.handle_head(head, settings) {
-        HeadAction::Reply(reply) => reply,
-        HeadAction::FetchPage => service.handle_page_status(head, settings, 404).unwrap(),
-        HeadAction::ReadBody(endpoint) => {
+    match service.handle_request_head(head, settings) {
+        RequestHeadAction::Reply(reply) => reply,
+        RequestHeadAction::FetchPage => {
+            service.reply_for_missing_page(head, settings, 404).unwrap()
+        }
+        RequestHeadAction::ReadBody(endpoint) => {
             let id_seed = IdSeed { now: UnixMs(1_645_557_742_000), random: [7; 10] };
             service.handle_body(
                 endpoint,
@@ -180,7 +182,8 @@ fn a_body_that_declares_too_much_is_refused_unread() {
     let mut service = new_service();
     let declared =
         ModelRequestHead { content_length: Some("524289"), ..request_head("POST", "/v1/classify") };
-    let HeadAction::Reply(reply) = service.handle_head(&declared, &ModelWorkerSettings::default())
+    let RequestHeadAction::Reply(reply) =
+        service.handle_request_head(&declared, &ModelWorkerSettings::default())
     else {
         panic!("the body was asked for")
     };
@@ -188,8 +191,8 @@ fn a_body_that_declares_too_much_is_refused_unread() {
     assert_eq!(json_body(&reply)["error"]["code"], "body_too_large");
     for length in ["524288", "0", "-1", "many", ""] {
         let within_limit = ModelRequestHead { content_length: Some(length), ..declared };
-        let next = service.handle_head(&within_limit, &ModelWorkerSettings::default());
-        assert!(matches!(next, HeadAction::ReadBody(ModelEndpoint::Classify)), "{length}");
+        let next = service.handle_request_head(&within_limit, &ModelWorkerSettings::default());
+        assert!(matches!(next, RequestHeadAction::ReadBody(ModelEndpoint::Classify)), "{length}");
     }
 }
 
@@ -309,7 +312,8 @@ fn metrics_count_replies_and_routes_and_nothing_else() {
     let settings = ModelWorkerSettings::default();
     let post = request_head("POST", "/v1/classify");
     for body in ["{\"text\":\"my own words\"}", "{}"] {
-        let HeadAction::ReadBody(endpoint) = service.handle_head(&post, &settings) else {
+        let RequestHeadAction::ReadBody(endpoint) = service.handle_request_head(&post, &settings)
+        else {
             panic!()
         };
         let id_seed = IdSeed { now: UnixMs(0), random: [0; 10] };
@@ -321,7 +325,8 @@ fn metrics_count_replies_and_routes_and_nothing_else() {
             id_seed,
         );
     }
-    let HeadAction::Reply(reply) = service.handle_head(&request_head("GET", "/metrics"), &settings)
+    let RequestHeadAction::Reply(reply) =
+        service.handle_request_head(&request_head("GET", "/metrics"), &settings)
     else {
         panic!()
     };
