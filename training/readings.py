@@ -60,7 +60,7 @@ THIN_QUOTAS = {
 
 POOL = {"xed_fr": 12_500, "tatoeba": 40_000, "goemotions_train": 10_000, "xed_en": 10_000, "banking77": 5_000}
 """Lines of each source that the model classifies for `draw_chosen`; `tatoeba` counts pairs."""
-DIFFERENT = {"fr": {"tatoeba_fr": 1700, "xed_fr": 700}, "en": {"tatoeba_en": 800, "xed_en": 400}}
+DIFFERENT = {"fr": {"tatoeba_fr": 1700, "xed_fr": 700}, "en": {"tatoeba_en": 900, "xed_en": 300}}
 """Lines of each source whose translation gets another label."""
 LOW_MARGIN = {"fr": {"xed_fr": 600, "tatoeba_fr": 600}, "en": {"goemotions_train": 300, "xed_en": 100, "tatoeba_en": 100, "banking77": 100}}
 """Lines of each source among the tenth with the lowest margin."""
