@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::encoder::EncoderError;
+use super::encoder_error::EncoderError;
 use jeffrey_terms::Label;
 
 /// Bytes of a model's files, as stored in `models/<id>/`.

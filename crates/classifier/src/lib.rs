@@ -27,6 +27,8 @@ mod onnx;
 
 mod encoder;
 
+mod encoder_error;
+
 mod files;
 
 mod head;
@@ -34,7 +36,7 @@ mod head;
 mod tokenizer;
 
 pub use decide::{LabelScores, TieBreak, TieBreakSettingError};
-pub use encoder::{EncoderError, NodeError};
+pub use encoder_error::{EncoderError, NodeError};
 pub use files::{ModelConfig, ModelFiles, ModelLoadError, ModelManifest};
 pub use onnx::OnnxError;
 

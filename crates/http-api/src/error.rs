@@ -4,9 +4,10 @@
 //! numbers and names of this interface, never text of the request: a parser's own message may quote
 //! it.
 
+use std::fmt;
+
 use serde::Serialize;
 
-use super::json::JsonType;
 use jeffrey_terms::InputTextError;
 
 /// JSON format of an error.
@@ -232,4 +233,33 @@ struct NativeErrorDetail {
 struct TeiErrorBody {
     error: String,
     error_type: &'static str,
+}
+/// The type of a JSON value, as messages name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JsonType {
+    /// A list, written as `[…]`.
+    Array,
+    /// Either `true` or `false`.
+    Bool,
+    /// The JSON value `null`.
+    Null,
+    /// A number of any kind.
+    Number,
+    /// An object, written as `{…}`.
+    Object,
+    /// A string, written as `"…"`.
+    String,
+}
+
+impl fmt::Display for JsonType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Array => "a list",
+            Self::Bool => "a boolean",
+            Self::Null => "null",
+            Self::Number => "a number",
+            Self::Object => "an object",
+            Self::String => "a string",
+        })
+    }
 }

@@ -9,7 +9,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::error::ClassifyApiError;
+use super::error::{ClassifyApiError, JsonType};
 
 /// Deepest nesting of lists and objects. The deepest shape that is read has three levels; the other
 /// levels are for fields that are ignored.
@@ -28,36 +28,6 @@ pub(super) enum JsonValue {
     Array(Vec<Self>),
     /// Fields in their order, repeated keys included.
     Object(Vec<(String, Self)>),
-}
-
-/// The type of a JSON value, as messages name it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum JsonType {
-    /// A list, written as `[…]`.
-    Array,
-    /// Either `true` or `false`.
-    Bool,
-    /// The JSON value `null`.
-    Null,
-    /// A number of any kind.
-    Number,
-    /// An object, written as `{…}`.
-    Object,
-    /// A string, written as `"…"`.
-    String,
-}
-
-impl fmt::Display for JsonType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Array => "a list",
-            Self::Bool => "a boolean",
-            Self::Null => "null",
-            Self::Number => "a number",
-            Self::Object => "an object",
-            Self::String => "a string",
-        })
-    }
 }
 
 impl JsonValue {

@@ -29,10 +29,10 @@ mod prometheus;
 pub use classify_response::ClassifyResponse;
 pub use cors::{AllowedOrigins, OriginError};
 pub use endpoint::ModelEndpoint;
-pub use error::{ClassifyApiError, ErrorFormat};
+pub use error::{ClassifyApiError, ErrorFormat, JsonType};
 pub use hf_api::BATCH_MAX;
 pub use info::BuildInfo;
-pub use json::{DEPTH_MAX, JsonType};
+pub use json::DEPTH_MAX;
 pub use service::{ClassifierService, RequestHeadAction};
 pub use settings::{ModelWorkerSettingError, ModelWorkerSettings, ModelWorkerVariables};
 

@@ -9,7 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::PlanError;
-use super::freeze::Zone;
+use super::freeze::{Zone, parse_clock_minutes};
 use crate::rollout::bucket::ReleaseName;
 use jeffrey_terms::Share;
 
@@ -294,14 +294,6 @@ fn parse_percent(text: &str) -> Option<f64> {
     // Neither `inf` nor `1e3` is a percentage.
     let digits = number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     number.parse::<f64>().ok().filter(|_| digits).map(|percent| percent / 100.0)
-}
-
-/// Parses a time of day as minutes: `16:30` is 990.
-pub(super) fn parse_clock_minutes(text: &str) -> Option<u16> {
-    let (hours, minutes) = text.split_once(':')?;
-    let number = |text: &str| text.parse::<u16>().ok().filter(|_| text.len() == 2);
-    let (hours, minutes) = (number(hours)?, number(minutes).filter(|minutes| *minutes < 60)?);
-    Some(hours.min(100) * 60 + minutes)
 }
 
 const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];

@@ -80,8 +80,7 @@ impl FromStr for Zone {
                 return zone.iana_name().map(|name| Self::Named(name.to_owned())).ok_or_else(error);
             }
         };
-        let minutes =
-            super::fields::parse_clock_minutes(&text[1..]).ok_or_else(error)? as i16 * sign;
+        let minutes = parse_clock_minutes(&text[1..]).ok_or_else(error)? as i16 * sign;
         if (-720..=840).contains(&minutes) { Ok(Self::Offset(minutes)) } else { Err(error()) }
     }
 }
@@ -161,6 +160,14 @@ impl Freeze {
 const DAYS_COMPARED: std::ops::Range<u64> = 20_454..21_184;
 const MINUTES_PER_DAY: u32 = 24 * 60;
 const MINUTES_PER_WEEK: u32 = 7 * MINUTES_PER_DAY;
+
+/// Parses a time of day as minutes: `16:30` is 990.
+pub(super) fn parse_clock_minutes(text: &str) -> Option<u16> {
+    let (hours, minutes) = text.split_once(':')?;
+    let number = |text: &str| text.parse::<u16>().ok().filter(|_| text.len() == 2);
+    let (hours, minutes) = (number(hours)?, number(minutes).filter(|minutes| *minutes < 60)?);
+    Some(hours.min(100) * 60 + minutes)
+}
 
 #[cfg(test)]
 mod tests {
