@@ -215,8 +215,12 @@ def disputed(data: Path) -> None:
     for vote in _read(VOTES):
         answers[vote["key"]].append(vote["answer"])
     differ = sorted(k for k, given in answers.items() if len(given) == 2 and len(set(given)) == 2)
-    before = len(list(BATCHES.glob("third-fr-3-*.answers.tsv")))
-    _write_batches(data, texts(data), {f"third-{lang}-3": [k for k in differ if lang_of[k] == lang] for lang in QUOTAS}, before)
+    text = texts(data)
+    for lang in QUOTAS:
+        name = f"third-{lang}-3"
+        # A number that has votes already would replace them.
+        used = [int(vote["batch"].rsplit("-", 1)[1]) for vote in _read(VOTES) if vote["batch"].startswith(f"{name}-")]
+        _write_batches(data, text, {name: [k for k in differ if lang_of[k] == lang]}, max(used, default=0))
 
 
 def _write_batches(data: Path, text: dict[str, str], wanted: dict[str, list[str]], before: int = 0) -> None:
