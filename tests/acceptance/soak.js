@@ -101,7 +101,7 @@ async function runSoak() {
   console.log(`${traffic.responses} calls, ${traffic.failedRequests} failed, ${JSON.stringify({ ...sinkStatus, shards: undefined })}`);
   const history = await runJeffrey(["rollout", "history", "--json", "--gateway", `${gateway.origin}/_jeffrey`], "", { JEFFREY_VIEWER_TOKEN: SECRETS.JEFFREY_VIEWER_TOKEN });
   const replay = await runJeffrey(["rollout", "replay", "-"], history.stdout, {});
-  const rollbackAlerts = onCall.requests.map(({ body }) => JSON.parse(body)).filter(({ key, resolved }) => key === "rolled_back" && !resolved).length;
+  const rollbackAlerts = onCall.requests.map(({ body }) => JSON.parse(body)).filter(({ dedup_key, resolved }) => dedup_key === "rolled_back" && !resolved).length;
   const allDelays = rollbacks.map(({ delay_ms: ms }) => ms).sort((a, b) => a - b);
   const longestDelay = allDelays.at(-1) ?? 0;
   const rows = FAULTS.map(([fault, cause]) => {

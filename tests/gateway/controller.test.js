@@ -170,7 +170,7 @@ describe("a faulty release", OPTIONS, () => {
   ]) {
     test(`rolls back automatically: ${detail}`, async () => {
       gateway.traffic.text = SAMPLE_TEXT;
-      const alertsBefore = deliveredAlerts().filter(({ key, resolved }) => key === "rolled_back" && !resolved).length;
+      const alertsBefore = deliveredAlerts().filter(({ dedup_key, resolved }) => dedup_key === "rolled_back" && !resolved).length;
       const startCommand = (await gateway.fetchStatus()).rollout === null ? { command: "start", plan: createPlan({ stages: ["50%", "100%"], minutes: 600 }) } : { command: "resume", reason: "tried again" };
       // After a hard failure the isolate's circuit breaker stays open for 30 s of the clock, which are 30 scaled minutes. A
       // release that is resumed earlier fails open, and rolls back because of that.
@@ -195,7 +195,7 @@ describe("a faulty release", OPTIONS, () => {
       }
       assert.ok(entry.counts[0].requests > 0 || cause === "hard_failure");
       // The release stays rolled back, and the webhook target gets one alert.
-      await waitFor(() => deliveredAlerts().filter(({ key, resolved }) => key === "rolled_back" && !resolved).length === alertsBefore + 1);
+      await waitFor(() => deliveredAlerts().filter(({ dedup_key, resolved }) => dedup_key === "rolled_back" && !resolved).length === alertsBefore + 1);
       assert.equal((await gateway.sendCommand({ command: "resume", reason: " " })).status, 409);
       const response = await gateway.classify({ text: SAMPLE_TEXT, user_id: "user-1" });
       assert.equal(response.status, 200);
@@ -222,7 +222,7 @@ describe("a faulty release", OPTIONS, () => {
   });
 
   test("resolves its alert after each resume, and no caller sees an error", () => {
-    const resolvedAlerts = deliveredAlerts().filter(({ key, resolved }) => key === "rolled_back" && resolved);
+    const resolvedAlerts = deliveredAlerts().filter(({ dedup_key, resolved }) => dedup_key === "rolled_back" && resolved);
     assert.equal(resolvedAlerts.length, 5);
     assert.deepEqual(gateway.traffic.failureReasons, []);
     const firstAlert = deliveredAlerts().find(({ key }) => key === "rolled_back");

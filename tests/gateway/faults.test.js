@@ -50,8 +50,8 @@ async function assertStoredOnce(gateway, count) {
   const text = await (await gateway.fetchAdmin("/metrics", VIEWER)).text();
   const countedRequests = [...text.matchAll(/^jeffrey_requests_total\{.*\} (\d+)$/gm)].reduce((sum, [, number]) => sum + Number(number), 0);
   assert.equal(countedRequests, count);
-  const { lost, sinks } = await fetchSinkStatus(gateway);
-  assert.equal(lost, 0);
+  const { lost_events, sinks } = await fetchSinkStatus(gateway);
+  assert.equal(lost_events, 0);
   for (const { name, dropped } of sinks) assert.equal(dropped, 0, name);
 }
 
