@@ -123,7 +123,7 @@ describe("a healthy release", OPTIONS, () => {
     const sum = (/** @type {string} */ cohort) => report.days.reduce((/** @type {number} */ total, /** @type {any} */ day) => total + day[cohort].requests, 0);
     assert.deepEqual([sum("canary"), sum("stable")], [report.week.canary.requests, report.week.stable.requests]);
     assert.ok(report.week.shadow_count > 0);
-    assert.ok(report.decisions.some((/** @type {any} */ { then }) => then.includes("the share is set to 75.00%")));
+    assert.ok(report.decisions.some((/** @type {any} */ { outcome }) => outcome.includes("the share is set to 75.00%")));
     const { code, stdout } = await gateway.runCommand(["report", "--week"]);
     assert.equal(code, 0);
     assert.match(stdout, /^# e1-small, \d{4}-\d\d-\d\d \d\d:\d\d to /);
@@ -225,7 +225,7 @@ describe("a faulty release", OPTIONS, () => {
     const resolvedAlerts = deliveredAlerts().filter(({ dedup_key, resolved }) => dedup_key === "rolled_back" && resolved);
     assert.equal(resolvedAlerts.length, 5);
     assert.deepEqual(gateway.traffic.failureReasons, []);
-    const firstAlert = deliveredAlerts().find(({ key }) => key === "rolled_back");
+    const firstAlert = deliveredAlerts().find(({ dedup_key }) => dedup_key === "rolled_back");
     assert.deepEqual([firstAlert.severity, firstAlert.release], ["critical", "e1-small"]);
     assert.ok(firstAlert.commands.includes("jeffrey rollout explain"));
   });
