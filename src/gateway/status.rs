@@ -49,7 +49,7 @@ pub struct EventStoreStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct SinkTotals {
     name: String,
-    waiting: u64,
+    pending_events: u64,
     delivered: u64,
     dropped: u64,
     /// Failed attempts in a row, in the shard with the most.
@@ -61,13 +61,12 @@ struct SinkTotals {
 /// Sums the status of all shards; sinks are matched by name.
 pub fn sum_shards(shards: Vec<ShardStatus>) -> EventStoreStatus {
     let mut sinks: Vec<SinkTotals> = Vec::new();
-    for SinkStatus { name, pending_events: waiting, cursor } in
-        shards.iter().flat_map(|shard| &shard.sinks)
+    for SinkStatus { name, pending_events, cursor } in shards.iter().flat_map(|shard| &shard.sinks)
     {
         let DeliveryCursor { delivered, dropped, failures, next_attempt_at, .. } = *cursor;
         match sinks.iter_mut().find(|sink| sink.name == *name) {
             Some(sink) => {
-                sink.waiting += waiting;
+                sink.pending_events += pending_events;
                 sink.delivered += delivered;
                 sink.dropped += dropped;
                 sink.failures = sink.failures.max(failures);
@@ -75,7 +74,7 @@ pub fn sum_shards(shards: Vec<ShardStatus>) -> EventStoreStatus {
             }
             None => sinks.push(SinkTotals {
                 name: name.clone(),
-                waiting: *waiting,
+                pending_events: *pending_events,
                 delivered,
                 dropped,
                 failures,
@@ -116,7 +115,7 @@ mod tests {
         let status = sum_shards(vec![shard_status(7, 0, 40), shard_status(3, 4, 30)]);
         assert_eq!((status.events, status.lost_events, status.shards.len()), (10, 2, 2));
         let [sink] = &status.sinks[..] else { panic!("{status:?}") };
-        assert_eq!((sink.waiting, sink.delivered, sink.dropped), (4, 10, 2));
+        assert_eq!((sink.pending_events, sink.delivered, sink.dropped), (4, 10, 2));
         assert_eq!((sink.failures, sink.next_ms), (4, UnixMs(30)));
     }
 }
