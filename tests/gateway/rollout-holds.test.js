@@ -101,7 +101,7 @@ describe("a rollout holds", OPTIONS, () => {
   });
 
   test("until an operator approves, if the stage requires approval", async () => {
-    await startOrResume({ stage: "approval = true\n" });
+    await startOrResume({ stageToml: "approval = true\n" });
     await waitForStatus(/waits for approval: the gates pass and the plan requires an approval/, "awaiting approval");
     const status = await gateway.runRolloutCommand(["status"]);
     assert.equal(status.code, 1);
