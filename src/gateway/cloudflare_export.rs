@@ -28,9 +28,9 @@ pub fn object_key(shard: &str, seq: u64, event: &str) -> String {
 pub struct AnalyticsDataPoint {
     /// Name of the release, by which Analytics Engine samples.
     pub index: String,
-    /// Texts in the order of [`BLOBS`]; empty where the event has no such text.
+    /// Texts in the order of [`BLOB_FIELDS`]; empty where the event has no such text.
     pub blobs: Vec<String>,
-    /// Numbers in the order of [`DOUBLES`]: 1 for true, 0 for false, -1 where the event has no such
+    /// Numbers in the order of [`DOUBLE_FIELDS`]: 1 for true, 0 for false, -1 where the event has no such
     /// value.
     pub doubles: Vec<f64>,
 }

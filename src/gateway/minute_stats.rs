@@ -270,7 +270,7 @@ impl CohortTotals {
 /// subject's first hit since that hour began.
 ///
 /// `after_last_hit` is the minute after the subject's last hit, or 0 if there was none. The range
-/// reaches back over at most [`SUBJECT_HOURS_PER_DAY`] hours. It is empty if the last hit was in
+/// reaches back over at most [`HOURLY_SUBJECT_MIXTURES_MAX`] hours. It is empty if the last hit was in
 /// the same hour or later.
 pub fn newly_affected_hours(minute: u64, after_last_hit: u64) -> std::ops::RangeInclusive<u64> {
     let hour = minute / 60;

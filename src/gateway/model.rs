@@ -1,7 +1,7 @@
 //! Response of the model worker: parsed, validated, and written in the format that callers expect.
 //!
 //! [`ModelResponse::parse`] rejects error statuses, malformed JSON, unknown labels and routes,
-//! scores outside 0 to 1 and reported dimension mismatches. Each rejection is a [`Fallback`], and
+//! scores outside 0 to 1 and reported dimension mismatches. Each rejection is a [`FallbackReason`], and
 //! the legacy system then answers the request. [`ModelResponse::to_body`] writes a valid response
 //! in the format of the v2.4.2 reference service, in the native format or in that of Hugging Face.
 
@@ -103,7 +103,7 @@ impl ModelResponse {
     /// Parses and validates the response of the model worker.
     ///
     /// # Errors
-    /// Returns the [`Fallback`] that sends the request to the legacy system: a hard failure for a
+    /// Returns the [`FallbackReason`] that sends the request to the legacy system: a hard failure for a
     /// 5xx status, a reported dimension mismatch or a score that is not a number from 0 to 1;
     /// `Refused` for any other status than 200; `InvalidResponse` for a body that is not a model
     /// response.

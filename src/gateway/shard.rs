@@ -86,9 +86,9 @@ pub fn merge_shards(minute: u64, shards: &[ShardMinute]) -> ClosedMinute {
 }
 
 /// Returns the minutes to read next, from the minute numbers that each shard lists: the earliest
-/// ones, at most [`MINUTES_MAX`].
+/// ones, at most [`MINUTES_PER_READ_MAX`].
 ///
-/// A shard that lists [`MINUTES_MAX`] minutes may have more after its last one. Minutes after that
+/// A shard that lists [`MINUTES_PER_READ_MAX`] minutes may have more after its last one. Minutes after that
 /// one wait for the next call.
 pub fn next_minutes_to_merge(named_minutes: &[Vec<u64>]) -> Vec<u64> {
     let full = named_minutes.iter().filter(|minutes| minutes.len() >= MINUTES_PER_READ_MAX);

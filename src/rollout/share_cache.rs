@@ -1,13 +1,13 @@
 //! The share that an isolate acts on between two snapshots from the rollout object.
 //!
 //! An isolate keeps the object's last snapshot, and the snapshot ages. Until
-//! [`REVALIDATE_AFTER_MS`] it is used as it is. Until [`REFETCH_AFTER_MS`] the isolate fetches a
+//! [`BACKGROUND_REFRESH_AFTER_MS`] it is used as it is. Until [`BLOCKING_REFRESH_AFTER_MS`] the isolate fetches a
 //! new one in the background of the request. After that it fetches before it decides, so that no
 //! isolate, however seldom it is used, acts on an older snapshot while a newer one can be had.
 //!
 //! If the object does not respond, the snapshot is used until [`EXPIRE_AFTER_MS`]. Then the release
 //! counts as disabled, because an isolate that cannot learn of a rollback must not continue without
-//! it. Meanwhile one request in each [`REFETCH_AFTER_MS`] waits for the object, and the others do
+//! it. Meanwhile one request in each [`BLOCKING_REFRESH_AFTER_MS`] waits for the object, and the others do
 //! not.
 
 use jeffrey_terms::{Share, UnixMs};

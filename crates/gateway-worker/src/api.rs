@@ -204,7 +204,7 @@ fn stream_status(context: &RequestContext) -> Result<web_sys::Response, ApiError
     Ok(response.into())
 }
 
-/// Serves a file of the dashboard with [`PAGE_HEADERS`]. A missing file is [`ApiError::NotFound`].
+/// Serves a file of the dashboard with [`HTML_PAGE_HEADERS`]. A missing file is [`ApiError::NotFound`].
 async fn serve_dashboard_file(env: &Env, file: &str) -> Result<web_sys::Response, ApiError> {
     let not_found = |_| ApiError::NotFound;
     if file.is_empty() {

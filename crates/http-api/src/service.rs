@@ -1,7 +1,7 @@
 //! The model worker without its platform: one request in, one reply out.
 //!
 //! There are two calls, because a body must not be read before its length is known.
-//! [`ClassifierService::handle_head`] reads the head and says whether the body is wanted;
+//! [`ClassifierService::handle_request_head`] reads the head and says whether the body is wanted;
 //! [`ClassifierService::handle_body`] answers. If the model fails its checks, the service answers
 //! by keyword patterns and reports the fault in `/health`.
 
@@ -22,7 +22,7 @@ use jeffrey_terms::{InputText, ResponseId};
 /// Next step of the shell after a request's head.
 #[derive(Debug)]
 pub enum RequestHeadAction {
-    /// Fetch a file of the page, then call [`ClassifierService::handle_page_status`].
+    /// Fetch a file of the page, then call [`ClassifierService::reply_for_missing_page`].
     FetchPage,
     /// Read the body up to [`BODY_BYTES_MAX`], then call [`ClassifierService::handle_body`].
     ReadBody(ModelEndpoint),
@@ -51,7 +51,7 @@ pub struct ClassifierService {
 
 impl ClassifierService {
     /// Loads a model. A model that fails its checks is left out, and
-    /// [`ClassifierService::model_error`] says why.
+    /// [`ClassifierService::model_load_error`] says why.
     pub fn load(files: &ModelFiles<'_>, build: BuildInfo) -> Self {
         let shipped_model_id = serde_json::from_slice(files.manifest).ok();
         let shipped_model_id = shipped_model_id.map(|manifest: ModelManifest| manifest.id);
@@ -149,7 +149,7 @@ impl ClassifierService {
     }
 
     /// Returns the reply to send instead of a file of the page, by the status that fetching the
-    /// file gave; `None` if the shell sends the file with [`super::PAGE_HEADERS`].
+    /// file gave; `None` if the shell sends the file with [`super::HTML_PAGE_HEADERS`].
     pub fn reply_for_missing_page(
         &mut self,
         head: &ModelRequestHead<'_>,

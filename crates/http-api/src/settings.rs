@@ -11,7 +11,7 @@ use jeffrey_classifier::{TieBreak, TieBreakSettingError};
 pub struct ModelWorkerVariables {
     /// Value of the variable [`AllowedOrigins::VARIABLE`].
     pub allowed_origins: Option<String>,
-    /// Value of the variable [`ModelWorkerSettings::FAULT_INJECTION`].
+    /// Value of the variable [`ModelWorkerSettings::FAULT_INJECTION_VARIABLE`].
     pub fault_injection: Option<String>,
     /// Value of the variable [`TieBreak::ENABLED_VARIABLE`].
     pub tie_break_enabled: Option<String>,

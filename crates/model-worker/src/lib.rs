@@ -95,7 +95,7 @@ async fn read_body(request: &mut Request) -> RequestBody {
     if bytes_read > BODY_BYTES_MAX { RequestBody::TooLarge } else { RequestBody::Complete(body) }
 }
 
-/// Serves a file of the page with [`PAGE_HEADERS`], or the service's reply if there is no such
+/// Serves a file of the page with [`HTML_PAGE_HEADERS`], or the service's reply if there is no such
 /// file.
 async fn serve_page(
     request: Request,

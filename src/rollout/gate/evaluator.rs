@@ -61,7 +61,7 @@ struct ChangeEvidence {
     /// First minute of the current day, in minutes since 1970; `None` before the first minute.
     day: Option<u64>,
     requests: ChangePointEProcess,
-    /// One mixture for each clock hour, at most [`SUBJECT_HOURS_PER_DAY`] of them.
+    /// One mixture for each clock hour, at most [`HOURLY_SUBJECT_MIXTURES_MAX`] of them.
     subjects: Vec<HourEvidence>,
     /// Takes the place of `requests` while the share is 100 % and there is no holdout.
     detector: EDetector,

@@ -109,7 +109,7 @@ pub enum GateEffect {
 #[serde(rename_all = "snake_case")]
 pub enum EvidenceUnit {
     /// Newly affected subjects. Requests count as well, with a threshold that is
-    /// [`REQUEST_STRICTNESS_FACTOR`] times as strict, and unless they come from one client.
+    /// [`REQUEST_EVIDENCE_STRICTNESS_FACTOR`] times as strict, and unless they come from one client.
     Both,
     /// All requests of both cohorts.
     Requests,

@@ -164,7 +164,7 @@ impl EventStoreObject {
     }
 
     /// Returns the minutes after `since` and before `before` that have stats here, earliest first,
-    /// at most [`MINUTES_MAX`].
+    /// at most [`MINUTES_PER_READ_MAX`].
     pub(super) fn minutes_between(
         &self,
         release: &str,
