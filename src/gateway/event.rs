@@ -18,7 +18,7 @@ use jeffrey_terms::{Cohort, Label, PredictionRoute, ResponseId, Share, TieBreakR
 /// Feedback of a user on one response. [`super::feedback::parse`] sets exactly one of the two fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Feedback {
-    /// Whether the user said that the label is right; `None` if the user named a label instead.
+    /// `true` if the user confirms the label, `false` if not; `None` if the user named another label.
     pub ok: Option<bool>,
     /// Label that would have been right; `None` if the user said only right or wrong.
     pub correct_label: Option<Label>,

@@ -387,7 +387,7 @@ test("an id reveals neither the cohort nor the subject", { timeout: TEST_TIMEOUT
     if (isFixed(position)) continue;
     for (const [name, group] of /** @type {const} */ ([["canary", canary], ["stable", stable]])) {
       const ones = group.filter(({ id }) => bitAt(id, position)).length;
-      // Of 60 fair bits, fewer than 9 or more than 51 are one with a probability below 10^-8.
+      // With 60 random bits, the chance of fewer than 9 or more than 51 ones is below 10^-8.
       assert.ok(ones >= 9 && ones <= 51, `bit ${position}: ${ones} of 60 ${name} ids`);
     }
   }

@@ -13,7 +13,7 @@ export const JEFFREY = join(ROOT, "target/debug/jeffrey");
 
 export const SAMPLE_TEXT = "It is Monday, and the parcel is here.";
 
-/** The bytes of `x-jeffrey-id`: 16 of the id and 16 of its tag. Throws if the header is missing or malformed. @param {{ headers: Headers }} answer */
+/** The bytes of `x-jeffrey-id`: 16 of the id and 16 of its tag. Throws if the header is missing or malformed. @param {{ headers: Headers }} response */
 export function signedIdBytes({ headers }) {
   const id = headers.get("x-jeffrey-id");
   if (id === null || !/^[\w-]{43}$/.test(id)) throw new Error(`x-jeffrey-id: ${id}`);
