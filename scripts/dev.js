@@ -120,7 +120,8 @@ function start(name, args, registry) {
   processes.push({ name, child });
   child.once("exit", (code, signal) => {
     if (isShuttingDown) return;
-    console.error(`${name} ended (${signal ?? code}): ending the others`);
+    const reason = signal ? `by ${signal}` : `with exit code ${code}`;
+    console.error(`${name} ended ${reason}; its last lines are above. WRANGLER_LOG=debug shows more. Ending the others.`);
     shutDown(1);
   });
 }
@@ -169,7 +170,7 @@ function startMessage({ gateway, model, legacy }) {
   curl -s -X PUT localhost:${gateway}/_jeffrey/v1/admin/share -H "authorization: Bearer $JEFFREY_ADMIN_TOKEN" -d '{"version":0,"share":"50%"}'
   curl -s -X PUT localhost:${legacy}/_mock-legacy/settings -d '{"latency_ms":250,"error_rate":0.05}'
 
-  Ctrl-C ends all of them.
+  Each classify event is printed here as one line of JSON. Ctrl-C ends all of them.
 `;
 }
 

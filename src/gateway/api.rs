@@ -394,8 +394,9 @@ pub fn parse_events_page(head: &RequestHead) -> EventsPage {
     }
 }
 
-/// Upper bound of every minute number: the largest integer that SQLite stores.
-pub const MINUTE_NUMBER_MAX: u64 = i64::MAX as u64;
+/// Upper bound of every minute number: the largest integer that JavaScript keeps exactly, 2^53 - 1.
+/// A Durable Object's SQL takes its integers through JavaScript.
+pub const MINUTE_NUMBER_MAX: u64 = (1 << 53) - 1;
 
 /// Parses the range of minutes that a query asks for: after `since` and before `before`, both
 /// exclusive. A missing or invalid value sets no bound on its side.
@@ -857,6 +858,21 @@ mod tests {
         );
         let classify = &body_json(&response)["classify"];
         assert_eq!([&classify["path"], &classify["text"]], ["/predict", "/text"]);
+    }
+
+    #[test]
+    fn every_bound_of_a_minute_range_is_an_integer_that_javascript_keeps() {
+        let parse = |query: &str| {
+            let url = format!("http://gateway/totals{query}");
+            let head = RequestHead::new(String::new(), &url, Vec::new()).unwrap();
+            parse_minute_range(&head)
+        };
+        let exact_max = (1 << 53) - 1;
+        assert_eq!(parse(""), (0, exact_max));
+        assert_eq!(parse("?since=7&before=9"), (7, 9));
+        let largest = u64::MAX;
+        let bounds = parse(&format!("?since={largest}&before={largest}"));
+        assert_eq!(bounds, (exact_max, exact_max));
     }
 
     #[test]

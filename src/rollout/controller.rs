@@ -371,7 +371,24 @@ pub fn is_allowed(controller: &RolloutController, plan: &Plan, command: &Operato
     }
 }
 
-/// Returns one sentence that says why an operator's command is not possible now.
+/// Returns the commands that are possible now, in the order in which they are offered. Each has an
+/// empty reason.
+pub fn allowed_commands(controller: &RolloutController, plan: &Plan) -> Vec<OperatorCommand> {
+    let reason = String::new;
+    let commands = [
+        OperatorCommand::Start,
+        OperatorCommand::Approve,
+        OperatorCommand::Resume { reason: reason() },
+        OperatorCommand::Advance { reason: reason() },
+        OperatorCommand::Pause { reason: reason() },
+        OperatorCommand::RollBack { reason: reason() },
+        OperatorCommand::Abort { reason: reason() },
+    ];
+    commands.into_iter().filter(|command| is_allowed(controller, plan, command)).collect()
+}
+
+/// Returns one sentence that says why an operator's command is not possible now, and which commands
+/// are if the phase rules it out.
 pub fn explain_refusal(
     controller: &RolloutController,
     plan: &Plan,
@@ -389,8 +406,13 @@ pub fn explain_refusal(
     let name = command.name();
     if !is_allowed(controller, plan, command) {
         return format!(
-            "`{name}` is not possible while the release is {}",
-            controller.state.phase.name()
+            "`{name}` is not possible while the release is {}; possible now: {}",
+            controller.state.phase.name(),
+            allowed_commands(controller, plan)
+                .iter()
+                .map(|command| format!("`jeffrey rollout {}`", command.name()))
+                .collect::<Vec<_>>()
+                .join(", ")
         );
     }
     if lacks_reason {
@@ -731,7 +753,8 @@ mod tests {
         let advance = |text: &str| OperatorCommand::Advance { reason: text.to_owned() };
         assert_eq!(
             explain(&run, &OperatorCommand::Approve, None, NOW),
-            "`approve` is not possible while the release is idle"
+            "`approve` is not possible while the release is idle; \
+             possible now: `jeffrey rollout start`, `jeffrey rollout abort`"
         );
         assert_eq!(
             explain(&run, &OperatorCommand::Start, Some(&AdvanceBlocked::ValidationMissing), NOW),

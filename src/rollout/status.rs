@@ -6,11 +6,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::advance_checks::ModelValidation;
-use super::controller::{RolloutController, is_allowed};
+use super::controller::{RolloutController, allowed_commands};
 use super::counts::CohortCounts;
 use super::evidence::GateSummary;
 use super::plan::{Plan, Stage};
-use super::progress::{OperatorCommand, Phase, PlanProgress, RolloutAlert};
+use super::progress::{Phase, PlanProgress, RolloutAlert};
 use jeffrey_terms::{Share, UnixMs};
 
 /// Everything that is shown of a release.
@@ -53,17 +53,6 @@ pub struct RolloutStatus {
     pub time_scale: u64,
 }
 
-/// Every command, in the order in which they are offered; the operator adds the reason.
-const COMMANDS: [fn() -> OperatorCommand; 7] = [
-    || OperatorCommand::Start,
-    || OperatorCommand::Approve,
-    || OperatorCommand::Resume { reason: String::new() },
-    || OperatorCommand::Advance { reason: String::new() },
-    || OperatorCommand::Pause { reason: String::new() },
-    || OperatorCommand::RollBack { reason: String::new() },
-    || OperatorCommand::Abort { reason: String::new() },
-];
-
 /// Builds the status of a release at a time, with the last closed minute.
 pub fn build_status(
     controller: &RolloutController,
@@ -97,10 +86,8 @@ pub fn build_status(
         stage_start_minute: *entered_after,
         canary: *canary,
         stable: *stable,
-        allowed_commands: COMMANDS
-            .map(|command| command())
+        allowed_commands: allowed_commands(controller, plan)
             .iter()
-            .filter(|command| is_allowed(controller, plan, command))
             .map(|command| command.name().to_owned())
             .collect(),
         active_alert: active_alert.clone(),

@@ -101,7 +101,7 @@ describe("a healthy release", OPTIONS, () => {
     assert.match(historyText.stdout, /test applied a plan/);
     assert.match(historyText.stdout, /the share is set to 75\.00%/);
     const refused = await gateway.runRolloutCommand(["approve"]);
-    assert.deepEqual([refused.code, refused.stderr], [1, "`approve` is not possible while the release is promoted\n"]);
+    assert.deepEqual([refused.code, refused.stderr], [1, "`approve` is not possible while the release is promoted; possible now: `jeffrey rollout rollback`, `jeffrey rollout abort`\n"]);
     const withoutToken = await gateway.runRolloutCommand(["status"], { env: { JEFFREY_ADMIN_TOKEN: "", JEFFREY_VIEWER_TOKEN: "" } });
     assert.deepEqual([withoutToken.code, /neither is set/.test(withoutToken.stderr)], [2, true]);
     const unreachable = await gateway.runRolloutCommand(["status"], { env: { JEFFREY_GATEWAY_URL: "http://127.0.0.1:1/_jeffrey" } });

@@ -9,6 +9,7 @@ mod support;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -601,4 +602,18 @@ fn the_old_name_of_the_gateway_variable_is_refused() {
         let message = stderr_text(&output);
         assert!(message.contains("the variable is JEFFREY_GATEWAY_URL now"), "{message}");
     }
+}
+
+#[test]
+fn an_unreachable_gateway_is_named_with_the_way_out() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let url = format!("http://127.0.0.1:{port}/_jeffrey");
+    let output = jeffrey_command(&["rollout", "status", "--gateway", &url])
+        .env("JEFFREY_VIEWER_TOKEN", "a token of tests")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let message = stderr_text(&output);
+    assert!(message.starts_with(&format!("error: gateway: cannot reach {url}: ")), "{message}");
+    assert!(message.contains("`make dev` starts one"), "{message}");
 }

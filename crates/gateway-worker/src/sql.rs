@@ -36,8 +36,10 @@ pub(super) trait SqlTables {
     }
 }
 
-/// Converts a number to a SQLite integer. All numbers here are far below 2^53, which JavaScript
-/// keeps exactly.
+/// Largest integer that a value can have on its way to SQLite: JavaScript keeps it exactly.
+const INTEGER_MAX: u64 = (1 << 53) - 1;
+
+/// Converts a number to a SQLite integer; a larger one than [`INTEGER_MAX`] becomes it.
 pub(super) fn sql_integer(value: u64) -> SqlStorageValue {
-    SqlStorageValue::Integer(i64::try_from(value).unwrap_or(i64::MAX))
+    SqlStorageValue::Integer(value.min(INTEGER_MAX) as i64)
 }

@@ -168,7 +168,7 @@ impl GatewayClient {
         let token = self.viewer_token.as_ref().or(self.admin_token.as_ref());
         let request = self.agent.get(format!("{}{path}", self.url));
         let request = request.header("authorization", bearer_header(token));
-        read_response(request.config().timeout_global(Some(REQUEST_TIMEOUT)).build().call())
+        self.read_response(request.config().timeout_global(Some(REQUEST_TIMEOUT)).build().call())
     }
 
     fn post(&self, path: &str, body: &[u8]) -> Result<(u16, Vec<u8>), CliError> {
@@ -179,21 +179,30 @@ impl GatewayClient {
         }
         let request = self.agent.post(format!("{}{path}", self.url));
         let request = request.header("authorization", bearer_header(self.admin_token.as_ref()));
-        read_response(request.config().timeout_global(Some(REQUEST_TIMEOUT)).build().send(body))
+        let request = request.config().timeout_global(Some(REQUEST_TIMEOUT)).build();
+        self.read_response(request.send(body))
+    }
+
+    fn read_response(
+        &self,
+        response: Result<Response<Body>, ureq::Error>,
+    ) -> Result<(u16, Vec<u8>), CliError> {
+        let mut response = response.map_err(|error| self.unreachable(&error))?;
+        let status = response.status().as_u16();
+        let body = response.body_mut().with_config().limit(RESPONSE_BYTES_MAX).read_to_vec();
+        Ok((status, body.map_err(|error| CliError::Gateway(error.to_string()))?))
+    }
+
+    fn unreachable(&self, error: &ureq::Error) -> CliError {
+        let Self { url, .. } = self;
+        CliError::Gateway(format!(
+            "cannot reach {url}: {error}; is it running? (`make dev` starts one, --gateway URL names another)"
+        ))
     }
 }
 
 fn bearer_header(token: Option<&String>) -> String {
     format!("Bearer {}", token.map_or("", |token| token.as_str()))
-}
-
-fn read_response(
-    response: Result<Response<Body>, ureq::Error>,
-) -> Result<(u16, Vec<u8>), CliError> {
-    let mut response = response.map_err(|error| CliError::Gateway(error.to_string()))?;
-    let status = response.status().as_u16();
-    let body = response.body_mut().with_config().limit(RESPONSE_BYTES_MAX).read_to_vec();
-    Ok((status, body.map_err(|error| CliError::Gateway(error.to_string()))?))
 }
 
 fn check_status(status: u16, body: &[u8]) -> Result<(), CliError> {
