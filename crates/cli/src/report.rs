@@ -10,10 +10,13 @@ use super::progress::Progress;
 use super::rollout::{GatewayClient, ReleaseStatus};
 use super::table::format_3_decimals;
 use super::{CliError, ExitStatus, print_json};
-use jeffrey_edge::gateway::messages::{DecisionSummary, format_utc_minute, summarize_entry};
-use jeffrey_edge::gateway::minute_stats::TotalsByCohort;
-use jeffrey_edge::gateway::summary::{CohortSummary, SummaryByCohort, total_variation_distance};
-use jeffrey_edge::gateway::weekly_report::{DaySummary, MinuteRange, WeeklyReport};
+use jeffrey_edge::gateway::aggregate::summary::{
+    CohortSummary, SummaryByCohort, total_variation_distance,
+};
+use jeffrey_edge::gateway::aggregate::totals::TotalsByCohort;
+use jeffrey_edge::gateway::aggregate::weekly_report::{DaySummary, MinuteRange, WeeklyReport};
+use jeffrey_edge::gateway::notify::history::{DecisionSummary, summarize_entry};
+use jeffrey_edge::gateway::notify::time::format_utc_minute;
 use jeffrey_terms::{Label, UnixMs};
 
 /// Summarise the last seven days of a release
@@ -226,7 +229,7 @@ fn format_percent(share: Option<f64>) -> String {
 
 fn format_ms(
     figures: &CohortSummary,
-    pick: fn(&jeffrey_edge::gateway::minute_stats::LatencyQuantiles) -> f64,
+    pick: fn(&jeffrey_edge::gateway::aggregate::totals::LatencyQuantiles) -> f64,
 ) -> String {
     figures
         .latency_ms

@@ -14,16 +14,25 @@ use worker::Env;
 use super::http::{self, FetchTarget, OutboundBody, OutboundRequest};
 use super::rollout::{self, ChangeOutcome, RolloutRequest, StatusResponse};
 use super::{ISOLATE_STATE, RequestContext, event_store, now, random_bytes};
-use jeffrey_edge::gateway::api::{
-    ApiError, ApiResponse, BODY_BYTES_MAX, COMMAND_BYTES_MAX, EventsPage, GatewayEndpoint,
-    HTML_PAGE_HEADERS, MINUTE_NUMBER_MAX, evaluate_flag, health_response, parse_erasure,
-    parse_events_page, parse_minute_range, parse_rollout_command, parse_share_change,
-    status_response,
+use jeffrey_edge::gateway::aggregate::summary::SummaryByCohort;
+use jeffrey_edge::gateway::aggregate::totals::TotalsByCohort;
+use jeffrey_edge::gateway::api::endpoint::{GatewayEndpoint, HTML_PAGE_HEADERS};
+use jeffrey_edge::gateway::api::error::ApiError;
+use jeffrey_edge::gateway::api::health::health_response;
+use jeffrey_edge::gateway::api::ofrep::evaluate_flag;
+use jeffrey_edge::gateway::api::query::{
+    EventsPage, MINUTE_NUMBER_MAX, parse_erasure, parse_events_page, parse_minute_range,
 };
-use jeffrey_edge::gateway::minute_stats::TotalsByCohort;
-use jeffrey_edge::gateway::settings::GatewaySettings;
-use jeffrey_edge::gateway::summary::SummaryByCohort;
-use jeffrey_edge::gateway::{access, feedback, messages, prometheus, subject};
+use jeffrey_edge::gateway::api::rollout::{
+    parse_rollout_command, parse_share_change, status_response,
+};
+use jeffrey_edge::gateway::api::{BODY_BYTES_MAX, COMMAND_BYTES_MAX};
+use jeffrey_edge::gateway::api::{auth, feedback};
+use jeffrey_edge::gateway::config::GatewaySettings;
+use jeffrey_edge::gateway::export::prometheus;
+use jeffrey_edge::gateway::http::reply::ApiResponse;
+use jeffrey_edge::gateway::notify::history;
+use jeffrey_edge::gateway::request::subject;
 
 /// Answers a request to one of the gateway's own endpoints; `path` is below the prefix. Fails if
 /// the caller does not have the endpoint's role.
@@ -34,7 +43,7 @@ pub(super) async fn handle(
     let settings = &context.settings;
     let endpoint = GatewayEndpoint::from_request(&context.head.method, path)?;
     if let Some(role) = endpoint.required_role() {
-        access::authorize(&context.head, role, settings)?;
+        auth::authorize(&context.head, role, settings)?;
     }
     let mut reply = match endpoint {
         GatewayEndpoint::EraseSubject => {
@@ -138,7 +147,7 @@ pub(super) async fn handle(
         GatewayEndpoint::Decisions => {
             let EventsPage { after_row: since, limit, .. } = parse_events_page(&context.head);
             let lines = rollout::fetch_history(&context.env, settings, since, limit).await?;
-            ApiResponse::json(200, &messages::parse_decisions(&lines, since))
+            ApiResponse::json(200, &history::parse_decisions(&lines, since))
         }
         GatewayEndpoint::Live => return stream_status(context),
         GatewayEndpoint::Series => {

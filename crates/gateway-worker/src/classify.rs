@@ -15,15 +15,18 @@ use super::{
     ISOLATE_STATE, RequestContext, current_stage, legacy_error, log_event, now, random_bytes,
     rollout, stable_p95_ms,
 };
-use jeffrey_edge::gateway::api::{ApiError, assignment_rules};
-use jeffrey_edge::gateway::circuit_breaker::PROBE_TEXT;
-use jeffrey_edge::gateway::cohort_override::{self, OverrideError};
-use jeffrey_edge::gateway::event::{ClassifyEvent, Thresholds, UnreadableReason};
-use jeffrey_edge::gateway::legacy::LegacyRequest as Request;
-use jeffrey_edge::gateway::model::{FallbackReason, ModelResponse};
-use jeffrey_edge::gateway::settings::GatewaySettings;
-use jeffrey_edge::gateway::subject::{self, ResolvedSubject};
-use jeffrey_edge::gateway::{CLASSIFY_REQUEST_BYTES_MAX, LEGACY_RESPONSE_BYTES_MAX, signed_id};
+use jeffrey_edge::gateway::api::error::ApiError;
+use jeffrey_edge::gateway::config::GatewaySettings;
+use jeffrey_edge::gateway::events::event::{ClassifyEvent, UnreadableReason};
+use jeffrey_edge::gateway::events::signed_id;
+use jeffrey_edge::gateway::events::thresholds::Thresholds;
+use jeffrey_edge::gateway::request::cohort_override::{self, OverrideError};
+use jeffrey_edge::gateway::request::rules::assignment_rules;
+use jeffrey_edge::gateway::request::subject::{self, ResolvedSubject};
+use jeffrey_edge::gateway::upstream::circuit_breaker::PROBE_TEXT;
+use jeffrey_edge::gateway::upstream::legacy::LegacyRequest as Request;
+use jeffrey_edge::gateway::upstream::model::{FallbackReason, ModelResponse};
+use jeffrey_edge::gateway::{CLASSIFY_REQUEST_BYTES_MAX, LEGACY_RESPONSE_BYTES_MAX};
 use jeffrey_edge::rollout::assignment::{
     Assignment, CanaryEligibility, RequestFacts, assign_cohort,
 };

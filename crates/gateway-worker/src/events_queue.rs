@@ -9,7 +9,7 @@ use worker::wasm_bindgen::JsCast;
 use worker::{Context, Env, MessageBatch, MessageExt, QueueRetryOptionsBuilder, Result, event};
 
 use super::{event_store, now};
-use jeffrey_edge::gateway::event::event_age_ms;
+use jeffrey_edge::gateway::events::stored::event_age_ms;
 
 /// Name of the queue's binding, and the suffix of the dead-letter queue's name.
 const BINDING: &str = "EVENTS";

@@ -14,8 +14,8 @@ use worker::wasm_bindgen::prelude::*;
 use worker::worker_sys::web_sys;
 use worker::{AbortController, Delay, Env};
 
-use jeffrey_edge::gateway::api::ApiResponse;
-use jeffrey_edge::gateway::forwarded_headers::HeaderChanges;
+use jeffrey_edge::gateway::http::reply::ApiResponse;
+use jeffrey_edge::gateway::request::forwarded_headers::HeaderChanges;
 
 #[wasm_bindgen]
 extern "C" {

@@ -35,15 +35,16 @@ use worker::{
 };
 
 use self::http::{BodyRead, FetchError, FetchTarget, OutboundBody, OutboundRequest};
-use jeffrey_edge::gateway::api::ApiError;
-use jeffrey_edge::gateway::circuit_breaker::CircuitBreaker;
-use jeffrey_edge::gateway::event::ClassifyEvent;
-use jeffrey_edge::gateway::forwarded_headers;
-use jeffrey_edge::gateway::request::{RequestHead, RequestKind, request_kind};
-use jeffrey_edge::gateway::settings::{
+use jeffrey_edge::gateway::api::error::ApiError;
+use jeffrey_edge::gateway::config::{
     GatewaySettings, GatewayVariables, RENAMED_VARIABLES, SubjectCookiePolicy, VARIABLES,
 };
-use jeffrey_edge::gateway::subject;
+use jeffrey_edge::gateway::events::event::ClassifyEvent;
+use jeffrey_edge::gateway::http::head::RequestHead;
+use jeffrey_edge::gateway::request::classify::{RequestKind, request_kind};
+use jeffrey_edge::gateway::request::forwarded_headers;
+use jeffrey_edge::gateway::request::subject;
+use jeffrey_edge::gateway::upstream::circuit_breaker::CircuitBreaker;
 use jeffrey_edge::rollout::share_cache::{CachedShare, EffectiveShare, Refresh, effective_share};
 use jeffrey_terms::{Subject, UnixMs};
 use jeffrey_wasm_host::{panics, random};

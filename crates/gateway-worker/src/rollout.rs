@@ -12,8 +12,10 @@ use worker::Env;
 
 use super::http::{self, OutboundBody};
 use super::{ISOLATE_STATE, IsolateState, cached_settings, now};
-use jeffrey_edge::gateway::api::{ApiError, ApiResponse, COMMAND_BYTES_MAX};
-use jeffrey_edge::gateway::settings::GatewaySettings;
+use jeffrey_edge::gateway::api::COMMAND_BYTES_MAX;
+use jeffrey_edge::gateway::api::error::ApiError;
+use jeffrey_edge::gateway::config::GatewaySettings;
+use jeffrey_edge::gateway::http::reply::ApiResponse;
 use jeffrey_edge::rollout::release_state::{HardFailure, ReleaseState};
 use jeffrey_edge::rollout::share_cache::{CachedShare, pick_newer};
 use jeffrey_edge::rollout::status::RolloutStatus;

@@ -20,9 +20,13 @@ use worker::{
 
 use super::rollout::{ReleaseSnapshot, RolloutRequest, StatusResponse};
 use super::{event_store, now, read_settings};
-use jeffrey_edge::gateway::api::{self, ApiError, CommandName, RolloutCommand};
-use jeffrey_edge::gateway::request::RequestHead;
-use jeffrey_edge::gateway::settings::GatewaySettings;
+use jeffrey_edge::gateway::api::error::ApiError;
+use jeffrey_edge::gateway::api::query::{EventsPage, parse_events_page};
+use jeffrey_edge::gateway::api::rollout::{
+    CommandName, RolloutCommand, parse_model_validation, parse_rollout_command,
+};
+use jeffrey_edge::gateway::config::GatewaySettings;
+use jeffrey_edge::gateway::http::head::RequestHead;
 use jeffrey_edge::rollout::controller::{
     HistoryEntry, RolloutController, RolloutInput, explain_refusal,
 };
@@ -107,7 +111,7 @@ impl DurableObject for RolloutObject {
                 Response::empty()
             }
             RolloutRequest::History => {
-                let api::EventsPage { after_row: since, limit, .. } = api::parse_events_page(&head);
+                let EventsPage { after_row: since, limit, .. } = parse_events_page(&head);
                 Response::from_bytes(self.history_lines(since, limit)?.into_bytes())
             }
             RolloutRequest::HardFailure => match serde_json::from_slice::<HardFailure>(&body) {
@@ -122,7 +126,7 @@ impl DurableObject for RolloutObject {
                 Ok(change) => self.status_or_error(self.apply_change(&change)?),
                 Err(_) => Response::error("no change", 400),
             },
-            RolloutRequest::Validation => match api::parse_model_validation(&body, now()) {
+            RolloutRequest::Validation => match parse_model_validation(&body, now()) {
                 Ok(validation) => {
                     self.store_validation(&validation)?;
                     Response::from_json(&validation)
@@ -137,7 +141,7 @@ impl DurableObject for RolloutObject {
                 self.ensure_alarm().await?;
                 Response::empty()
             }
-            RolloutRequest::Command => match api::parse_rollout_command(&body) {
+            RolloutRequest::Command => match parse_rollout_command(&body) {
                 Ok(rollout_command) => {
                     let result = self.on_command(&rollout_command).await?;
                     self.ensure_alarm().await?;

@@ -7,11 +7,14 @@
 
 use std::hint::black_box;
 
-use jeffrey_edge::gateway::api::assignment_rules;
-use jeffrey_edge::gateway::event::{ClassifyEvent, Thresholds};
-use jeffrey_edge::gateway::request::{RequestHead, RequestKind, request_kind};
-use jeffrey_edge::gateway::settings::{GatewaySettings, GatewayVariables};
-use jeffrey_edge::gateway::{forwarded_headers, signed_id, subject};
+use jeffrey_edge::gateway::config::{GatewaySettings, GatewayVariables};
+use jeffrey_edge::gateway::events::event::ClassifyEvent;
+use jeffrey_edge::gateway::events::signed_id;
+use jeffrey_edge::gateway::events::thresholds::Thresholds;
+use jeffrey_edge::gateway::http::head::RequestHead;
+use jeffrey_edge::gateway::request::classify::{RequestKind, request_kind};
+use jeffrey_edge::gateway::request::rules::assignment_rules;
+use jeffrey_edge::gateway::request::{forwarded_headers, subject};
 use jeffrey_edge::rollout::assignment::{CanaryEligibility, RequestFacts, assign_cohort};
 use jeffrey_edge::rollout::share_cache::{CachedShare, effective_share};
 use jeffrey_mask::mask;

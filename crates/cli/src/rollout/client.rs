@@ -16,8 +16,8 @@ use ureq::http::Response;
 
 use crate::CliError;
 use crate::loadtest::client::build_agent;
-use jeffrey_edge::gateway::minute_stats::TotalsByCohort;
-use jeffrey_edge::gateway::weekly_report::MinuteRange;
+use jeffrey_edge::gateway::aggregate::totals::TotalsByCohort;
+use jeffrey_edge::gateway::aggregate::weekly_report::MinuteRange;
 use jeffrey_edge::rollout::controller::HistoryEntry;
 
 /// Environment variable with the token for commands and events.

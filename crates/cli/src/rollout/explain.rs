@@ -6,7 +6,8 @@
 use std::fmt::Write;
 
 use crate::table::{TextTable, format_4_decimals};
-use jeffrey_edge::gateway::messages::{describe_effects, describe_input, format_utc_minute};
+use jeffrey_edge::gateway::notify::messages::{describe_effects, describe_input};
+use jeffrey_edge::gateway::notify::time::format_utc_minute;
 use jeffrey_edge::rollout::controller::{HistoryEntry, RolloutInput};
 use jeffrey_edge::rollout::gate::finding::GateVerdict;
 use jeffrey_terms::UnixMs;

@@ -10,9 +10,9 @@ use serde_json::Value;
 
 use crate::table::{TextTable, format_4_decimals};
 use crate::{CliError, ExitStatus};
-use jeffrey_edge::gateway::messages;
-use jeffrey_edge::gateway::minute_stats::LatencyQuantiles;
-use jeffrey_edge::gateway::summary::{CohortSummary, SummaryByCohort};
+use jeffrey_edge::gateway::aggregate::summary::{CohortSummary, SummaryByCohort};
+use jeffrey_edge::gateway::aggregate::totals::LatencyQuantiles;
+use jeffrey_edge::gateway::notify::messages;
 use jeffrey_edge::rollout::counts::CohortCounts;
 use jeffrey_edge::rollout::gate::GateEffect;
 use jeffrey_edge::rollout::gate::finding::{GateFinding, GateVerdict};

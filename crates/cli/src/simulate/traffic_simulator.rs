@@ -12,7 +12,7 @@ use rand_distr::{Binomial, Distribution, Exp1, Poisson};
 use rand_pcg::Pcg64;
 
 use super::scenario::ScenarioSet;
-use jeffrey_edge::gateway::minute_stats::newly_affected_hours;
+use jeffrey_edge::gateway::aggregate::minute_stats::newly_affected_hours;
 use jeffrey_edge::rollout::counts::{
     AffectedSubjects, ClosedMinute, CohortCounts, CountByCohort, Metric, SUBJECT_METRICS,
     TopSubjects,

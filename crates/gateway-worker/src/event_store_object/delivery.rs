@@ -11,9 +11,9 @@ use super::{BATCH_DELAY_MS, EventRow, EventStoreObject, IDLE_INTERVAL_MS, SqlTex
 use crate::http::{self, HttpResponse, PostError};
 use crate::sql::{SqlTables, sql_integer};
 use crate::{now, random_bytes};
-use jeffrey_edge::gateway::delivery_cursor::{DeliveryCursor, DeliveryOutcome};
-use jeffrey_edge::gateway::sink::{ANALYTICS_SINK, ARCHIVE_SINK, Sink, SinkKind};
-use jeffrey_edge::gateway::{cloudflare_export, otlp};
+use jeffrey_edge::gateway::export::delivery_cursor::{DeliveryCursor, DeliveryOutcome};
+use jeffrey_edge::gateway::export::sink::{ANALYTICS_SINK, ARCHIVE_SINK, Sink, SinkKind};
+use jeffrey_edge::gateway::export::{cloudflare, otlp};
 use jeffrey_terms::UnixMs;
 
 /// Time limit for a sink's response, in milliseconds; head and body each have it.
@@ -142,7 +142,7 @@ impl EventStoreObject {
     async fn send_batch(&self, sink: &Sink, rows: &[EventRow]) -> DeliveryOutcome {
         let events: Vec<&str> = rows.iter().map(|row| row.json.as_str()).collect();
         if let (SinkKind::Analytics, Some(dataset)) = (sink.kind, &self.platform_sinks.analytics) {
-            let points = events.iter().filter_map(|event| cloudflare_export::data_point(event));
+            let points = events.iter().filter_map(|event| cloudflare::data_point(event));
             for point in points {
                 let data = AnalyticsEngineDataPointBuilder::new()
                     .indexes([point.index.as_str()])
@@ -160,7 +160,7 @@ impl EventStoreObject {
         };
         match (sink.kind, &self.platform_sinks.archive, rows.first()) {
             (SinkKind::Archive, Some(bucket), Some(first_row)) => {
-                let key = cloudflare_export::object_key(
+                let key = cloudflare::object_key(
                     &self.state.id().to_string(),
                     first_row.seq,
                     &first_row.json,

@@ -11,8 +11,10 @@ use worker::{Result, SqlStorageValue};
 use super::{CohortStatsKey, EventStoreObject, SqlText};
 use crate::now;
 use crate::sql::{SqlNumber, SqlTables, sql_integer};
-use jeffrey_edge::gateway::minute_stats::{CohortStats, EventContribution, newly_affected_hours};
-use jeffrey_edge::gateway::shard::{MINUTES_PER_READ_MAX, ShardMinute};
+use jeffrey_edge::gateway::aggregate::minute_stats::{
+    CohortStats, EventContribution, newly_affected_hours,
+};
+use jeffrey_edge::gateway::aggregate::shard::{MINUTES_PER_READ_MAX, ShardMinute};
 use jeffrey_edge::rollout::counts::{CountByCohort, Metric, TopSubjects};
 use jeffrey_edge::telemetry::latency_sketch::LatencySketch;
 use jeffrey_terms::{Cohort, Share};

@@ -12,8 +12,8 @@ use worker::worker_sys::web_sys;
 use super::{PlannedRelease, RolloutObject};
 use crate::http::{self, BodyRead, FetchTarget, HttpResponse, OutboundBody, OutboundRequest};
 use crate::{event_store, now};
-use jeffrey_edge::gateway::api::MINUTE_NUMBER_MAX;
-use jeffrey_edge::gateway::webhook::{self, WebhookTarget};
+use jeffrey_edge::gateway::api::query::MINUTE_NUMBER_MAX;
+use jeffrey_edge::gateway::notify::webhook::{self, WebhookTarget};
 use jeffrey_edge::rollout::advance_checks::{
     AdvanceBlocked, AdvanceInputs, WebhookResponse, WebhookVerdict, check_advance,
 };

@@ -11,8 +11,12 @@ use super::RolloutObject;
 use super::advance::post_webhook;
 use crate::now;
 use crate::sql::{SqlTables, sql_integer};
-use jeffrey_edge::gateway::delivery_cursor::{DeliveryOutcome, backoff_ms, delivery_outcome};
-use jeffrey_edge::gateway::webhook::{Notification, Severity, WebhookTarget, notification_for};
+use jeffrey_edge::gateway::export::delivery_cursor::{
+    DeliveryOutcome, backoff_ms, delivery_outcome,
+};
+use jeffrey_edge::gateway::notify::webhook::{
+    Notification, Severity, WebhookTarget, notification_for,
+};
 use jeffrey_edge::rollout::controller::HistoryEntry;
 use jeffrey_edge::rollout::plan::Plan;
 use jeffrey_edge::rollout::progress::{Phase, RolloutAlert};

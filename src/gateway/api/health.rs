@@ -1,0 +1,98 @@
+//! The health response.
+
+use serde::Serialize;
+
+use crate::gateway::config::GatewaySettings;
+use crate::gateway::http::reply::ApiResponse;
+use crate::gateway::upstream::circuit_breaker::CircuitBreaker;
+use crate::gateway::upstream::json_pointer::JsonPointer;
+use crate::rollout::share_cache::EffectiveShare;
+
+/// Builds the health response. The status is 503 while a variable is rejected, because the canary
+/// is then disabled, and 200 otherwise. `status` in the body is `failed`, `degraded` (the isolate's
+/// circuit breaker is open) or `ok`.
+pub fn health_response(
+    settings: &GatewaySettings,
+    effective: EffectiveShare,
+    circuit_breaker: &CircuitBreaker,
+) -> ApiResponse {
+    #[derive(Serialize)]
+    struct GatewayHealth<'a> {
+        status: &'static str,
+        release: &'a str,
+        share_basis_points: u16,
+        disabled: bool,
+        breaker: Option<&'static str>,
+        faults: Vec<String>,
+        /// Describes how to make a classify call, for the page that makes one.
+        classify: Option<ClassifyCallInfo<'a>>,
+        version: &'static str,
+    }
+    #[derive(Serialize)]
+    struct ClassifyCallInfo<'a> {
+        method: &'a str,
+        path: &'a str,
+        text: &'a JsonPointer,
+        user: Option<&'a JsonPointer>,
+        label: Option<&'a JsonPointer>,
+        confidence: Option<&'a JsonPointer>,
+    }
+    let contract = &settings.contract;
+    let classify = contract.classify_endpoints.first().map(|(method, path)| ClassifyCallInfo {
+        method,
+        path,
+        text: &contract.text_pointer,
+        user: contract.user_pointer.as_ref(),
+        label: contract.label_pointer.as_ref(),
+        confidence: contract.confidence_pointer.as_ref(),
+    });
+    let faults: Vec<String> = settings.setting_errors.iter().map(ToString::to_string).collect();
+    let opened_by = circuit_breaker.opened_by();
+    let status = match (faults.is_empty(), opened_by) {
+        (false, _) => "failed",
+        (true, Some(_)) => "degraded",
+        (true, None) => "ok",
+    };
+    let health = GatewayHealth {
+        status,
+        release: settings.release.as_str(),
+        share_basis_points: effective.share.basis_points(),
+        disabled: effective.disabled || settings.is_canary_disabled(),
+        breaker: opened_by.map(|kind| kind.name()),
+        faults,
+        classify,
+        version: env!("CARGO_PKG_VERSION"),
+    };
+    ApiResponse::json(if health.faults.is_empty() { 200 } else { 503 }, &health)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::api::ofrep::tests::{body_json, effective_share};
+    use crate::gateway::config::GatewayVariables;
+
+    #[test]
+    fn health_fails_while_a_variable_is_refused_and_names_it() {
+        let variables = [("HOLDOUT", "lots".to_owned())];
+        let settings = GatewaySettings::parse(&GatewayVariables(variables.into()));
+        let response =
+            health_response(&settings, effective_share(1_000), &CircuitBreaker::default());
+        assert_eq!(response.status, 503);
+        assert_eq!(body_json(&response)["disabled"], true);
+        assert!(
+            body_json(&response)["faults"][0]
+                .as_str()
+                .unwrap()
+                .starts_with("HOLDOUT: share `lots`")
+        );
+        let valid = GatewaySettings::parse(&GatewayVariables::default());
+        let response = health_response(&valid, effective_share(1_000), &CircuitBreaker::default());
+        assert_eq!(
+            (response.status, &body_json(&response)["share_basis_points"]),
+            (200, &1_000.into())
+        );
+        let classify = &body_json(&response)["classify"];
+        assert_eq!([&classify["path"], &classify["text"]], ["/predict", "/text"]);
+    }
+}

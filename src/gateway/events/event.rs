@@ -1,0 +1,291 @@
+//! Events: one record for each classify call, and one for each piece of user feedback.
+//!
+//! A classify event holds the assigned cohort, the cohort that answered, the latency, and the
+//! prediction. It never holds the text, at most its masked beginning, and never the subject, at
+//! most a keyed hash of it. The gateway writes [`ClassifyEvent`]. The event store writes
+//! [`FeedbackEvent`] and reads both back as [`StoredEvent`].
+
+use serde::Serialize;
+
+use crate::gateway::events::thresholds::Thresholds;
+use crate::gateway::upstream::legacy::LegacyResponse;
+use crate::gateway::upstream::model::{FallbackReason, ModelResponse};
+use crate::rollout::assignment::{Assignment, AssignmentReason};
+use crate::rollout::bucket::ReleaseName;
+use jeffrey_mask::MaskedText;
+use jeffrey_terms::{Cohort, Label, PredictionRoute, ResponseId, TieBreakRule, UnixMs};
+
+/// Record of one classify call, as the event store counts it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ClassifyEvent {
+    event: &'static str,
+    /// Always [`SCHEMA_VERSION`] at the time of writing.
+    schema_version: u8,
+    id: String,
+    time_ms: u64,
+    release: String,
+    /// Assigned cohort; it stays the same when the other cohort answered.
+    cohort: Cohort,
+    reason: &'static str,
+    /// Whether the call counts as evidence for or against the release.
+    is_evidence: bool,
+    /// Whether the subject is a cookie that was created for this call, so it may never be seen
+    /// again.
+    new_cookie: bool,
+    /// Keyed hash of the subject; `None` if no key is set or the caller has no subject.
+    subject: Option<String>,
+    /// Masked beginning of the text; `None` unless `LOG_TEXT_PREVIEW` is on.
+    preview: Option<MaskedText>,
+    destination: Cohort,
+    fallback_reason: Option<String>,
+    status: u16,
+    /// Time in milliseconds from handing the request on to the end of the response, or to its
+    /// headers if the body was not read. Includes a failed attempt to use the model.
+    latency_ms: u64,
+    /// Reason why the legacy system's response was not read; `None` if it was read.
+    unreadable_response_reason: Option<&'static str>,
+    label: Option<Label>,
+    confidence: Option<f64>,
+    low_confidence: Option<bool>,
+    route: Option<&'static str>,
+    rule_applied: Option<bool>,
+    /// Name of the applied rule; `None` if the name is not one of [`TieBreakRule`].
+    rule: Option<&'static str>,
+    /// The two most probable labels with their probabilities; set only if the model answered.
+    top2: Option<[(Label, f64); 2]>,
+    input_truncated: Option<bool>,
+    /// Name of the model that answered; `None` if the legacy system answered. `model_sha256` is the
+    /// SHA-256 of its manifest.
+    model: Option<String>,
+    model_sha256: Option<String>,
+    thresholds: Thresholds,
+    shadow: Option<ShadowResult>,
+}
+
+/// Version of the event schema. The log of the v2.4.2 reference service is version 2.
+pub const SCHEMA_VERSION: u8 = 3;
+
+/// Result of the shadow call: the model's prediction for a text that the legacy system answered.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ShadowResult {
+    label: Option<Label>,
+    /// Whether both systems gave the same label; `None` unless both gave one.
+    agrees: Option<bool>,
+    low_confidence: Option<bool>,
+    fallback_reason: Option<String>,
+    latency_ms: u64,
+}
+
+/// Reason why the gateway did not read a response that it streamed from the legacy system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnreadableReason {
+    /// The connection ended before the response did, or the response could not be copied.
+    ConnectionLost,
+    /// The response is compressed, and the client must receive exactly these bytes.
+    Compressed,
+    /// The status is not 2xx, or there was no response.
+    ErrorStatus,
+    /// The body is not valid JSON.
+    NotJson,
+    /// The body is larger than [`LEGACY_RESPONSE_BYTES_MAX`](crate::gateway::LEGACY_RESPONSE_BYTES_MAX).
+    TooLarge,
+}
+
+impl UnreadableReason {
+    /// Returns the name used in every event.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ConnectionLost => "connection_lost",
+            Self::Compressed => "compressed",
+            Self::ErrorStatus => "error_status",
+            Self::NotJson => "not_json",
+            Self::TooLarge => "too_large",
+        }
+    }
+}
+
+impl ClassifyEvent {
+    /// Creates the event of a call that was assigned and not yet answered. `subject` is the keyed
+    /// hash.
+    pub fn new(
+        id: ResponseId,
+        time: UnixMs,
+        release: &ReleaseName,
+        decision: &Assignment,
+        subject: Option<String>,
+        preview: Option<MaskedText>,
+        thresholds: Thresholds,
+    ) -> Self {
+        let is_bucketed =
+            matches!(decision.reason, AssignmentReason::Bucket | AssignmentReason::Holdout);
+        Self {
+            event: "classify",
+            schema_version: SCHEMA_VERSION,
+            id: id.to_string(),
+            time_ms: time.0,
+            release: release.as_str().to_owned(),
+            cohort: decision.cohort,
+            reason: decision.reason.name(),
+            is_evidence: decision.is_evidence,
+            new_cookie: is_bucketed && !decision.is_evidence,
+            subject,
+            preview,
+            destination: Cohort::Stable,
+            fallback_reason: None,
+            status: 0,
+            latency_ms: 0,
+            unreadable_response_reason: None,
+            label: None,
+            confidence: None,
+            low_confidence: None,
+            route: None,
+            rule_applied: None,
+            rule: None,
+            top2: None,
+            input_truncated: None,
+            model: None,
+            model_sha256: None,
+            thresholds,
+            shadow: None,
+        }
+    }
+
+    /// Records that the model answered, with status 200 and its prediction.
+    pub fn record_model_response(&mut self, response: &ModelResponse, latency_ms: u64) {
+        self.destination = Cohort::Canary;
+        self.status = 200;
+        self.latency_ms = latency_ms;
+        self.label = Some(response.label);
+        self.confidence = Some(response.confidence);
+        self.low_confidence = Some(response.low_confidence);
+        self.route = Some(response.route.name());
+        self.rule_applied = Some(response.rule.is_some());
+        self.rule = response.rule.map(TieBreakRule::name);
+        self.top2 = Some(response.top2());
+        self.model = Some(response.model.clone());
+        self.model_sha256.clone_from(&response.model_sha256);
+        self.input_truncated = Some(response.truncated);
+    }
+
+    /// Records why the model did not answer a call that was assigned to the canary.
+    pub fn record_fallback(&mut self, fallback: FallbackReason) {
+        self.fallback_reason = Some(fallback.to_string());
+    }
+
+    /// Records that the legacy system answered, with the fields of its response or the reason why
+    /// it was not read.
+    pub fn record_legacy_response(
+        &mut self,
+        status: u16,
+        latency_ms: u64,
+        response: Result<&LegacyResponse, UnreadableReason>,
+    ) {
+        self.destination = Cohort::Stable;
+        self.status = status;
+        self.latency_ms = latency_ms;
+        match response {
+            Ok(response) => {
+                self.label = response.label;
+                self.confidence = response.confidence;
+                self.low_confidence = response.low_confidence;
+                self.route = response.route.map(PredictionRoute::name);
+                self.rule_applied = response.rule_applied;
+                self.rule = response.rule.map(TieBreakRule::name);
+            }
+            Err(reason) => self.unreadable_response_reason = Some(reason.name()),
+        }
+    }
+
+    /// Records the shadow call that followed the legacy system's response. Call this after
+    /// [`ClassifyEvent::record_legacy_response`], whose label it compares.
+    pub fn record_shadow(
+        &mut self,
+        result: &Result<ModelResponse, FallbackReason>,
+        latency_ms: u64,
+    ) {
+        let label = result.as_ref().ok().map(|response| response.label);
+        self.shadow = Some(ShadowResult {
+            label,
+            agrees: self.label.zip(label).map(|(legacy, canary)| legacy == canary),
+            low_confidence: result.as_ref().ok().map(|response| response.low_confidence),
+            fallback_reason: result.as_ref().err().map(ToString::to_string),
+            latency_ms,
+        });
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::gateway::events::stored::StoredEvent;
+    use crate::rollout::assignment::{
+        AssignmentRules, CanaryEligibility, RequestFacts, assign_cohort,
+    };
+    use jeffrey_terms::{Share, Subject};
+
+    /// Event of one canary call.
+    pub(in crate::gateway::events) fn event() -> ClassifyEvent {
+        let release = ReleaseName::parse("e1").unwrap();
+        let subject = Subject::parse("alice").unwrap();
+        let facts = RequestFacts {
+            subject: Some(&subject),
+            requested_cohort: None,
+            is_sticky: true,
+            eligibility: CanaryEligibility::Eligible,
+        };
+        let no_share = Share::NONE;
+        let rules = AssignmentRules {
+            release: &release,
+            share: Share::FULL,
+            holdout: no_share,
+            disabled: false,
+            cohort_overrides: &[],
+        };
+        let id = ResponseId::new(UnixMs(1), [0; 10]);
+        let subject = Some("5ab1".to_owned());
+        let thresholds = Thresholds::new(Share::FULL, Some(1), Some(100.0));
+        ClassifyEvent::new(
+            id,
+            UnixMs(1),
+            &release,
+            &assign_cohort(&facts, &rules),
+            subject,
+            None,
+            thresholds,
+        )
+    }
+
+    #[test]
+    fn a_failed_open_call_stays_in_its_cohort_and_names_who_answered() {
+        let mut event = event();
+        event.record_fallback(FallbackReason::Timeout);
+        event.record_legacy_response(200, 2_041, Ok(&LegacyResponse::default()));
+        let json = serde_json::to_value(&event).unwrap();
+        assert_eq!((&json["cohort"], &json["destination"]), (&"canary".into(), &"stable".into()));
+        assert_eq!(
+            (&json["fallback_reason"], &json["latency_ms"]),
+            (&"timeout".into(), &2_041.into())
+        );
+        assert_eq!(json["is_evidence"], true);
+        assert_eq!((&json["schema_version"], &json["new_cookie"]), (&3.into(), &false.into()));
+        assert_eq!(json["thresholds"]["canary_slow_ms"], 120.0);
+        assert!(serde_json::from_value::<StoredEvent>(json).is_ok(), "what is written can be read");
+    }
+
+    #[test]
+    fn a_shadow_agrees_only_when_both_gave_a_label() {
+        let invalid = Err(FallbackReason::InvalidResponse);
+        let mut event = event();
+        event.record_legacy_response(
+            200,
+            40,
+            Ok(&LegacyResponse { label: Some(Label::Joy), ..LegacyResponse::default() }),
+        );
+        event.record_shadow(&invalid, 7);
+        let shadow = event.shadow.unwrap();
+        assert_eq!(
+            (shadow.agrees, shadow.fallback_reason.as_deref()),
+            (None, Some("invalid_response"))
+        );
+    }
+}

@@ -1,0 +1,9 @@
+//! The two systems that can answer a classify call: the legacy system and the model.
+
+pub mod circuit_breaker;
+
+pub mod json_pointer;
+
+pub mod legacy;
+
+pub mod model;
