@@ -64,7 +64,7 @@ impl HardFailureKind {
 }
 
 /// A change by hand; a field that is left out keeps its value.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReleaseChange {
     /// Version of the state that the change was made for.

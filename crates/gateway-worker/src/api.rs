@@ -6,14 +6,12 @@
 
 use worker::worker_sys::web_sys;
 
-use std::rc::Rc;
-
 use futures_util::stream;
 use worker::Env;
 
+use super::RequestContext;
+use super::host::WorkerHost;
 use super::http::{self, FetchTarget, OutboundBody, OutboundRequest};
-use super::rollout::{self, ChangeOutcome, RolloutRequest, StatusResponse};
-use super::{ISOLATE_STATE, RequestContext, event_store, now, random_bytes};
 use jeffrey_edge::gateway::aggregate::summary::SummaryByCohort;
 use jeffrey_edge::gateway::aggregate::totals::TotalsByCohort;
 use jeffrey_edge::gateway::api::endpoint::{GatewayEndpoint, HTML_PAGE_HEADERS};
@@ -24,15 +22,17 @@ use jeffrey_edge::gateway::api::query::{
     EventsPage, MINUTE_NUMBER_MAX, parse_erasure, parse_events_page, parse_minute_range,
 };
 use jeffrey_edge::gateway::api::rollout::{
-    parse_rollout_command, parse_share_change, status_response,
+    parse_model_validation, parse_rollout_command, parse_share_change, status_response,
 };
 use jeffrey_edge::gateway::api::{BODY_BYTES_MAX, COMMAND_BYTES_MAX};
 use jeffrey_edge::gateway::api::{auth, feedback};
-use jeffrey_edge::gateway::config::GatewaySettings;
 use jeffrey_edge::gateway::export::prometheus;
 use jeffrey_edge::gateway::http::reply::ApiResponse;
 use jeffrey_edge::gateway::notify::history;
 use jeffrey_edge::gateway::request::subject;
+use jeffrey_gateway_service::host::Host;
+use jeffrey_gateway_service::rollout::messages::{ChangeOutcome, RolloutRequest, StatusResponse};
+use jeffrey_gateway_service::{event_store, rollout};
 
 /// Answers a request to one of the gateway's own endpoints; `path` is below the prefix. Fails if
 /// the caller does not have the endpoint's role.
@@ -48,13 +48,13 @@ pub(super) async fn handle(
     let mut reply = match endpoint {
         GatewayEndpoint::EraseSubject => {
             let subject = parse_erasure(&context.read_body(BODY_BYTES_MAX).await?)?;
-            let erased = event_store::erase_subject(&context.env, &subject).await?;
+            let erased = event_store::erase_subject(&context.host, &subject).await?;
             ApiResponse::json(200, &serde_json::json!({ "erased": erased }))
         }
         GatewayEndpoint::Events => {
             let EventsPage { after_row: since, limit, shard } = parse_events_page(&context.head);
             let (lines, shards) =
-                event_store::fetch_events(&context.env, shard, since, limit).await?;
+                event_store::fetch_events(&context.host, shard, since, limit).await?;
             let headers =
                 vec![("content-type", NDJSON.to_owned()), ("x-jeffrey-shards", shards.to_string())];
             ApiResponse { headers, ..json_reply(lines) }
@@ -63,7 +63,8 @@ pub(super) async fn handle(
             if settings.signing_keys.is_empty() {
                 return Err(ApiError::KeyNotSet);
             }
-            let caller = subject::resolve(&context.head, None, false, settings, random_bytes());
+            let caller =
+                subject::resolve(&context.head, None, false, settings, context.host.random_bytes());
             context
                 .check_rate_limit(
                     caller.filter(|caller| !caller.is_new).as_ref().map(|caller| &caller.subject),
@@ -72,22 +73,22 @@ pub(super) async fn handle(
             let (id, verdict) = feedback::parse(
                 &context.read_body(BODY_BYTES_MAX).await?,
                 &settings.signing_keys,
-                now(),
+                context.host.now(),
             )?;
-            event_store::record_feedback(&context.env, id, verdict).await?;
+            event_store::record_feedback(&context.host, id, verdict).await?;
             json_reply(b"{}".to_vec())
         }
         GatewayEndpoint::Health => {
             let effective = context.effective_share().await;
-            ISOLATE_STATE.with_borrow(|state| health_response(settings, effective, &state.breaker))
+            let isolate = context.host.isolate();
+            isolate.with_breaker(|breaker| health_response(settings, effective, breaker))
         }
         GatewayEndpoint::Metrics => {
-            let release_state =
-                rollout::fetch_status(&context.env, settings).await?.snapshot.release_state;
+            let release_state = rollout::fetch_status(&context.host).await?.snapshot.release_state;
             let mut gauges =
                 prometheus::rollout_gauges(release_state.share, release_state.hard_failures);
             let mut totals = Vec::new();
-            for (name, number) in event_store::fetch_totals(&context.env).await? {
+            for (name, number) in event_store::fetch_counters(&context.host).await? {
                 // Gauges are recognised by their names; all other numbers are counters.
                 if name == prometheus::QUEUE_LAG_SERIES {
                     gauges.push(("jeffrey_queue_lag_seconds".to_owned(), number as f64 / 1_000.0));
@@ -108,7 +109,7 @@ pub(super) async fn handle(
             let EventsPage { after_row: since, .. } = parse_events_page(&context.head);
             ApiResponse::json(
                 200,
-                &event_store::fetch_minutes(&context.env, &settings.release, since).await?,
+                &event_store::fetch_minutes(&context.host, &settings.release, since).await?,
             )
         }
         GatewayEndpoint::EvaluateFlag(key) => {
@@ -117,36 +118,39 @@ pub(super) async fn handle(
             evaluate_flag(key, &body, settings, effective)
         }
         GatewayEndpoint::RolloutStatus => {
-            let status = rollout::fetch_status(&context.env, settings).await?;
-            build_status_reply(&context.env, settings, &status).await
+            let status = rollout::fetch_status(&context.host).await?;
+            build_status_reply(&context.host, &status).await
         }
         GatewayEndpoint::History => {
             let EventsPage { after_row: since, limit, .. } = parse_events_page(&context.head);
-            let lines = rollout::fetch_history(&context.env, settings, since, limit).await?;
+            let lines = rollout::fetch_history(&context.host, since, limit).await?;
             ApiResponse { headers: vec![("content-type", NDJSON.to_owned())], ..json_reply(lines) }
         }
         GatewayEndpoint::RolloutCommand => {
             let body = context.read_body(COMMAND_BYTES_MAX).await?;
-            parse_rollout_command(&body)?;
-            apply_change(context, RolloutRequest::Command, &body).await?
+            let command = parse_rollout_command(&body)?;
+            apply_change(context, &RolloutRequest::Command(command)).await?
         }
         GatewayEndpoint::TestAlert => {
-            rollout::relay(&context.env, settings, RolloutRequest::TestAlert, &[]).await?
+            ApiResponse::json(200, &rollout::send_test_alert(&context.host).await?)
         }
         GatewayEndpoint::RecordValidation => {
             let body = context.read_body(COMMAND_BYTES_MAX).await?;
-            rollout::relay(&context.env, settings, RolloutRequest::Validation, &body).await?
+            let validation = parse_model_validation(&body, context.host.now())?;
+            ApiResponse::json(200, &rollout::record_validation(&context.host, validation).await?)
         }
-        GatewayEndpoint::Dashboard(file) => return serve_dashboard_file(&context.env, file).await,
+        GatewayEndpoint::Dashboard(file) => {
+            return serve_dashboard_file(context.host.env(), file).await;
+        }
         GatewayEndpoint::Playground(_) if !settings.playground_enabled => {
             return Err(ApiError::NotFound);
         }
         GatewayEndpoint::Playground(file) => {
-            return serve_playground_file(&context.env, file).await;
+            return serve_playground_file(context.host.env(), file).await;
         }
         GatewayEndpoint::Decisions => {
             let EventsPage { after_row: since, limit, .. } = parse_events_page(&context.head);
-            let lines = rollout::fetch_history(&context.env, settings, since, limit).await?;
+            let lines = rollout::fetch_history(&context.host, since, limit).await?;
             ApiResponse::json(200, &history::parse_decisions(&lines, since))
         }
         GatewayEndpoint::Live => return stream_status(context),
@@ -154,12 +158,12 @@ pub(super) async fn handle(
             let EventsPage { after_row: since, .. } = parse_events_page(&context.head);
             ApiResponse::json(
                 200,
-                &event_store::fetch_series(&context.env, &settings.release, since).await?,
+                &event_store::fetch_series(&context.host, &settings.release, since).await?,
             )
         }
         GatewayEndpoint::Totals => {
             let stats = event_store::totals_between(
-                &context.env,
+                &context.host,
                 &settings.release,
                 parse_minute_range(&context.head),
             )
@@ -167,12 +171,12 @@ pub(super) async fn handle(
             ApiResponse::json(200, &TotalsByCohort::from_stats(stats))
         }
         GatewayEndpoint::Sinks => {
-            ApiResponse::json(200, &event_store::fetch_status(&context.env).await?)
+            ApiResponse::json(200, &event_store::fetch_status(&context.host).await?)
         }
         GatewayEndpoint::SetShare => {
             let body = context.read_body(BODY_BYTES_MAX).await?;
-            parse_share_change(&body)?;
-            apply_change(context, RolloutRequest::ManualChange, &body).await?
+            let change = parse_share_change(&body)?;
+            apply_change(context, &RolloutRequest::ManualChange(change)).await?
         }
     };
     if context.head.method == "HEAD" {
@@ -189,20 +193,20 @@ const LIVE_UPDATES_MAX: u32 = 600;
 /// Streams the rollout status as one line of JSON a second. A failed update becomes a line with the
 /// error.
 fn stream_status(context: &RequestContext) -> Result<web_sys::Response, ApiError> {
-    let initial = (context.env.clone(), Rc::clone(&context.settings), 0);
-    let lines = stream::unfold(initial, |(env, settings, sent)| async move {
+    let initial = (context.host.clone(), 0);
+    let lines = stream::unfold(initial, |(host, sent)| async move {
         if sent == LIVE_UPDATES_MAX {
             return None;
         }
         if sent > 0 {
             http::sleep(LIVE_INTERVAL_MS).await;
         }
-        let mut line = match rollout::fetch_status(&env, &settings).await {
-            Ok(status) => build_status_reply(&env, &settings, &status).await.body,
+        let mut line = match rollout::fetch_status(&host).await {
+            Ok(status) => build_status_reply(&host, &status).await.body,
             Err(error) => error.to_response().body,
         };
         line.push(b'\n');
-        Some((Ok::<_, worker::Error>(line), (env, settings, sent + 1)))
+        Some((Ok::<_, worker::Error>(line), (host, sent + 1)))
     });
     let response =
         worker::Response::from_stream(lines).map_err(|_| ApiError::RolloutUnavailable)?;
@@ -265,33 +269,32 @@ const FILE_TIMEOUT_MS: u64 = 5_000;
 /// object's refusal.
 async fn apply_change(
     context: &RequestContext,
-    request: RolloutRequest,
-    body: &[u8],
+    request: &RolloutRequest,
 ) -> Result<ApiResponse, ApiError> {
-    Ok(match rollout::apply_change(&context.env, &context.settings, request, body).await? {
-        ChangeOutcome::Rejected(reply) => reply,
-        ChangeOutcome::Applied(status) => {
-            build_status_reply(&context.env, &context.settings, &status).await
+    Ok(match rollout::apply_change(&context.host, request).await? {
+        ChangeOutcome::Rejected { status, body } => {
+            ApiResponse { body: body.into_bytes(), ..ApiResponse::json(status, &()) }
         }
+        ChangeOutcome::Applied(status) => build_status_reply(&context.host, &status).await,
     })
 }
 
 /// Builds the status reply, with a summary of both cohorts since the stage began. Without a plan,
 /// or if the event store cannot be reached, the summary is left out.
 async fn build_status_reply(
-    env: &Env,
-    settings: &GatewaySettings,
+    host: &WorkerHost,
     StatusResponse { snapshot, status }: &StatusResponse,
 ) -> ApiResponse {
+    let settings = host.settings();
     let summary = match status {
         Some(status) => {
             let minutes = (status.stage_start_minute, MINUTE_NUMBER_MAX);
-            let stats = event_store::totals_between(env, &settings.release, minutes).await;
+            let stats = event_store::totals_between(host, &settings.release, minutes).await;
             stats.ok().map(|stats| SummaryByCohort::from_totals(&TotalsByCohort::from_stats(stats)))
         }
         None => None,
     };
-    status_response(settings, &snapshot.release_state, status.as_ref(), summary.as_ref())
+    status_response(&settings, &snapshot.release_state, status.as_ref(), summary.as_ref())
 }
 
 /// Builds a 200 reply from bytes that are already JSON.

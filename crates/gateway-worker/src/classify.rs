@@ -7,16 +7,12 @@
 
 use std::rc::Rc;
 
-use worker::Env;
 use worker::worker_sys::web_sys;
 
-use super::http::{self, BodyRead, FetchError, FetchTarget, OutboundBody, OutboundRequest};
-use super::{
-    ISOLATE_STATE, RequestContext, current_stage, legacy_error, log_event, now, random_bytes,
-    rollout, stable_p95_ms,
-};
+use super::host::WorkerHost;
+use super::http::{self, BodyRead, FetchTarget, OutboundBody, OutboundRequest};
+use super::{RequestContext, legacy_error, log_event};
 use jeffrey_edge::gateway::api::error::ApiError;
-use jeffrey_edge::gateway::config::GatewaySettings;
 use jeffrey_edge::gateway::events::event::{ClassifyEvent, UnreadableReason};
 use jeffrey_edge::gateway::events::signed_id;
 use jeffrey_edge::gateway::events::thresholds::Thresholds;
@@ -31,6 +27,8 @@ use jeffrey_edge::rollout::assignment::{
     Assignment, CanaryEligibility, RequestFacts, assign_cohort,
 };
 use jeffrey_edge::rollout::release_state::{HardFailure, HardFailureKind};
+use jeffrey_gateway_service::host::{FetchError, Host};
+use jeffrey_gateway_service::rollout;
 use jeffrey_mask::mask;
 use jeffrey_terms::{Cohort, InputText, ResponseId, UnixMs};
 
@@ -51,7 +49,8 @@ pub(super) async fn handle(
     context: RequestContext,
     buffered: bool,
 ) -> Result<web_sys::Response, ApiError> {
-    let received_at = now();
+    let host = context.host.clone();
+    let received_at = host.now();
     let settings = Rc::clone(&context.settings);
     // A buffered body declared a length within the limit.
     let body =
@@ -69,7 +68,7 @@ pub(super) async fn handle(
         }
         Some(Request { text, user }) => (text, user, CanaryEligibility::Eligible),
     };
-    let caller = subject::resolve(&context.head, user, true, &settings, random_bytes());
+    let caller = subject::resolve(&context.head, user, true, &settings, host.random_bytes());
     context
         .check_rate_limit(
             caller.as_ref().filter(|caller| !caller.is_new).map(|caller| &caller.subject),
@@ -89,10 +88,14 @@ pub(super) async fn handle(
     let subject_hash = settings.signing_keys.first().zip(caller.as_ref());
     let subject_hash = subject_hash
         .map(|(key, caller)| subject::hash_subject(&caller.subject, key, &settings.release));
-    let id = ResponseId::new(received_at, random_bytes());
+    let id = ResponseId::new(received_at, host.random_bytes());
     let preview_text = text.as_ref().filter(|_| settings.text_preview_enabled);
     let preview = preview_text.map(|text| mask(text.expose()).preview());
-    let thresholds = Thresholds::new(effective.share, current_stage(), stable_p95_ms());
+    let thresholds = Thresholds::new(
+        effective.share,
+        host.isolate().stage(),
+        host.isolate().stable_p95_ms(received_at),
+    );
     let mut event = ClassifyEvent::new(
         id,
         received_at,
@@ -105,11 +108,11 @@ pub(super) async fn handle(
     let override_error = cohort_override::override_error(&override_request, &decision);
     let extras = ResponseExtras { id, decision, caller, override_error };
 
-    let started_at = now();
+    let started_at = host.now();
     if let (Cohort::Canary, Some(text)) = (decision.cohort, &text) {
         match answer_by_model(&context, text).await {
             Ok(model_response) => {
-                let latency_ms = elapsed_ms(started_at);
+                let latency_ms = elapsed_ms(&host, started_at);
                 event.record_model_response(&model_response, latency_ms);
                 context.log_event(&event);
                 let body = model_response.to_body(settings.response_format, latency_ms);
@@ -141,7 +144,7 @@ async fn answer_by_legacy(
     mut event: ClassifyEvent,
     started_at: UnixMs,
 ) -> Result<web_sys::Response, ApiError> {
-    let settings = Rc::clone(&context.settings);
+    let (host, settings) = (context.host.clone(), Rc::clone(&context.settings));
     let timeout_ms = settings.legacy_timeout_ms;
     // A streamed body has no time limit: the client decides how long it takes.
     let head_timeout_ms = body.is_some().then_some(timeout_ms);
@@ -151,22 +154,21 @@ async fn answer_by_legacy(
             let status = if error == FetchError::TimedOut { 504 } else { 502 };
             event.record_legacy_response(
                 status,
-                elapsed_ms(started_at),
+                elapsed_ms(&host, started_at),
                 Err(UnreadableReason::ErrorStatus),
             );
             context.log_event(&event);
             return Err(legacy_error(timeout_ms)(error));
         }
     };
-    let head_ms = elapsed_ms(started_at);
+    let head_ms = elapsed_ms(&host, started_at);
     // The response is split into two streams: one goes to the client, the other is read up to a
     // limit.
     let response_copy = check_readable(&response)
         .and_then(|()| response.clone().map_err(|_| UnreadableReason::ConnectionLost));
     let status = response.status();
-    let shadow_text = select_shadow_text(&settings, &extras.decision, text);
+    let shadow_text = select_shadow_text(&host, &extras.decision, text);
     let marked_response = add_extras(&context, response, &extras, ("legacy", head_ms));
-    let env = context.env.clone();
     context.worker_context.wait_until(async move {
         let observed = match response_copy {
             Ok(copy) => match http::read_body(copy.body(), LEGACY_RESPONSE_BYTES_MAX).await {
@@ -178,18 +180,18 @@ async fn answer_by_legacy(
             },
             Err(reason) => Err(reason),
         };
-        let latency_ms = if observed.is_ok() { elapsed_ms(started_at) } else { head_ms };
+        let latency_ms = if observed.is_ok() { elapsed_ms(&host, started_at) } else { head_ms };
         event.record_legacy_response(
             status,
             latency_ms,
             observed.as_ref().map_err(|reason| *reason),
         );
         if let Some(text) = shadow_text {
-            let shadow_started_at = now();
-            let model_response = call_model(&env, &settings, &text).await;
-            event.record_shadow(&model_response, elapsed_ms(shadow_started_at));
+            let shadow_started_at = host.now();
+            let model_response = call_model(&host, &text).await;
+            event.record_shadow(&model_response, elapsed_ms(&host, shadow_started_at));
         }
-        log_event(env, &settings, &event).await;
+        log_event(&host, &event).await;
     });
     Ok(marked_response)
 }
@@ -214,16 +216,16 @@ fn check_readable(response: &web_sys::Response) -> Result<(), UnreadableReason> 
 /// Returns the text for a shadow call to the model, for the drawn share of the calls assigned to
 /// stable. Returns `None` while the circuit breaker is open.
 fn select_shadow_text(
-    settings: &GatewaySettings,
+    host: &WorkerHost,
     decision: &Assignment,
     text: Option<InputText>,
 ) -> Option<InputText> {
-    let [high, low] = random_bytes::<2>();
+    let [high, low] = host.random_bytes::<2>();
     // 65,536 values modulo 10,000: points 0 to 5,535 come up 7 times in 65,536, the others 6 times,
     // which is 0.15 basis points less.
     let is_selected =
-        u16::from_be_bytes([high, low]) % 10_000 < settings.shadow_share.basis_points();
-    let is_breaker_open = ISOLATE_STATE.with_borrow(|state| state.breaker.opened_by()).is_some();
+        u16::from_be_bytes([high, low]) % 10_000 < host.settings().shadow_share.basis_points();
+    let is_breaker_open = host.isolate().with_breaker(|breaker| breaker.opened_by()).is_some();
     text.filter(|_| is_selected && !is_breaker_open && decision.cohort == Cohort::Stable)
 }
 
@@ -233,19 +235,18 @@ async fn answer_by_model(
     context: &RequestContext,
     text: &InputText,
 ) -> Result<ModelResponse, FallbackReason> {
-    let now = now();
-    let (is_open, should_probe) = ISOLATE_STATE.with_borrow_mut(|state| {
-        (state.breaker.opened_by().is_some(), state.breaker.start_probe_if_due(now))
-    });
+    let host = &context.host;
+    let now = host.now();
+    let (is_open, should_probe) = host
+        .isolate()
+        .with_breaker(|breaker| (breaker.opened_by().is_some(), breaker.start_probe_if_due(now)));
     if should_probe {
-        context
-            .worker_context
-            .wait_until(self::probe_model(context.env.clone(), Rc::clone(&context.settings)));
+        context.worker_context.wait_until(probe_model(host.clone()));
     }
     if is_open {
         return Err(FallbackReason::BreakerOpen);
     }
-    let model_response = call_model(&context.env, &context.settings, text).await;
+    let model_response = call_model(host, text).await;
     if let Err(FallbackReason::HardFailure(kind)) = model_response {
         open_breaker(context, kind);
     }
@@ -253,38 +254,33 @@ async fn answer_by_model(
 }
 
 fn open_breaker(context: &RequestContext, kind: HardFailureKind) {
-    let failure = HardFailure { kind, detected_at: now() };
-    let is_first = ISOLATE_STATE
-        .with_borrow_mut(|state| state.breaker.record_hard_failure(kind, failure.detected_at));
+    let host = context.host.clone();
+    let failure = HardFailure { kind, detected_at: host.now() };
+    let is_first = host
+        .isolate()
+        .with_breaker(|breaker| breaker.record_hard_failure(kind, failure.detected_at));
     if is_first {
-        let report = rollout::report_hard_failure(
-            context.env.clone(),
-            Rc::clone(&context.settings),
-            failure,
-        );
-        context.worker_context.wait_until(report);
+        context
+            .worker_context
+            .wait_until(async move { rollout::report_hard_failure(&host, failure).await });
     }
 }
 
 /// Sends the model a fixed sentence and closes the breaker if the response is valid.
-async fn probe_model(env: Env, settings: Rc<GatewaySettings>) {
-    let text = InputText::parse(PROBE_TEXT);
-    let succeeded = match text {
-        Ok(text) => call_model(&env, &settings, &text).await.is_ok(),
+async fn probe_model(host: WorkerHost) {
+    let succeeded = match InputText::parse(PROBE_TEXT) {
+        Ok(text) => call_model(&host, &text).await.is_ok(),
         Err(_) => false,
     };
-    ISOLATE_STATE.with_borrow_mut(|state| state.breaker.record_probe(succeeded, now()));
+    host.isolate().with_breaker(|breaker| breaker.record_probe(succeeded, host.now()));
 }
 
-async fn call_model(
-    env: &Env,
-    settings: &GatewaySettings,
-    text: &InputText,
-) -> Result<ModelResponse, FallbackReason> {
+async fn call_model(host: &WorkerHost, text: &InputText) -> Result<ModelResponse, FallbackReason> {
     const UNREACHABLE: FallbackReason = FallbackReason::HardFailure(HardFailureKind::Trap);
-    let target = FetchTarget::Binding(http::service_binding(env, "MODEL").ok_or(UNREACHABLE)?);
-    let headers = web_sys::Headers::new().map_err(|_| UNREACHABLE)?;
-    headers.set("content-type", "application/json").map_err(|_| UNREACHABLE)?;
+    let binding = http::service_binding(host.env(), "MODEL").ok_or(UNREACHABLE)?;
+    let target = FetchTarget::Binding(binding);
+    let headers = http::new_headers(&[("content-type", "application/json")]);
+    let headers = headers.map_err(|_| UNREACHABLE)?;
     let body = serde_json::json!({ "text": text.expose() }).to_string();
     let outbound = OutboundRequest {
         method: "POST",
@@ -292,15 +288,15 @@ async fn call_model(
         headers: &headers,
         body: OutboundBody::Buffered(body.as_bytes()),
     };
-    let timeout_ms = settings.model_timeout_ms;
-    let started_at = now();
+    let timeout_ms = host.settings().model_timeout_ms;
+    let started_at = host.now();
     let response =
         outbound.send(&target, Some(timeout_ms)).await.map_err(|reason| match reason {
-            FetchError::Failed => UNREACHABLE,
+            FetchError::Failed | FetchError::InvalidHeader => UNREACHABLE,
             FetchError::TimedOut => FallbackReason::Timeout,
         })?;
     // The model's time limit covers head and body together.
-    let remaining_ms = timeout_ms.saturating_sub(elapsed_ms(started_at));
+    let remaining_ms = timeout_ms.saturating_sub(elapsed_ms(host, started_at));
     let body = http::with_timeout(
         remaining_ms,
         http::read_body(response.body(), MODEL_RESPONSE_BYTES_MAX),
@@ -356,6 +352,6 @@ fn add_extras(
     }
 }
 
-fn elapsed_ms(started_at: UnixMs) -> u64 {
-    now().0.saturating_sub(started_at.0)
+fn elapsed_ms(host: &WorkerHost, started_at: UnixMs) -> u64 {
+    host.now().0.saturating_sub(started_at.0)
 }

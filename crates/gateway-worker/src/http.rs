@@ -16,6 +16,7 @@ use worker::{AbortController, Delay, Env};
 
 use jeffrey_edge::gateway::http::reply::ApiResponse;
 use jeffrey_edge::gateway::request::forwarded_headers::HeaderChanges;
+use jeffrey_gateway_service::host::FetchError;
 
 #[wasm_bindgen]
 extern "C" {
@@ -37,15 +38,6 @@ pub(super) enum FetchTarget {
     Network,
     /// Another Worker or a Durable Object, whatever the URL's host.
     Binding(Binding),
-}
-
-/// Reason why a request got no response. The platform's message is dropped: it may hold a URL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum FetchError {
-    /// The connection failed, or the target cannot be reached.
-    Failed,
-    /// No response came within the time limit.
-    TimedOut,
 }
 
 /// Returns the service binding of this name; `None` if there is no such binding.
@@ -184,69 +176,34 @@ pub(super) async fn read_body(
     BodyRead::Complete(bytes)
 }
 
-/// Response to [`post`], with its head and its body.
-pub(super) struct HttpResponse {
-    pub(super) status: u16,
-    pub(super) retry_after: Option<String>,
-    /// Empty if the body was too large, broke off or came too late; the head still counts.
-    pub(super) body: Vec<u8>,
-}
-
-/// Reason why [`post`] has no response.
-pub(super) enum PostError {
-    /// A header's value, such as the configured `Authorization`, is not a valid one.
-    InvalidHeader,
-    /// The connection failed, or no response came in time.
-    NoResponse,
-}
-
-/// Posts a body of a content type and reads the response. `timeout_ms` limits the wait for the
-/// head, and again the wait for the body. A body above `bytes_max` is dropped.
-pub(super) async fn post(
-    (url, authorization): (&str, Option<&str>),
-    (content_type, body): (&str, &[u8]),
-    timeout_ms: u64,
-    bytes_max: usize,
-) -> Result<HttpResponse, PostError> {
-    let headers = web_sys::Headers::new().map_err(|_| PostError::NoResponse)?;
-    let authorization = authorization.map(|value| ("authorization", value));
-    for (name, value) in [("content-type", content_type)].into_iter().chain(authorization) {
-        headers.set(name, value).map_err(|_| PostError::InvalidHeader)?;
+/// Builds headers from names and values.
+pub(super) fn new_headers(pairs: &[(&str, &str)]) -> Result<web_sys::Headers, FetchError> {
+    let headers = web_sys::Headers::new().map_err(|_| FetchError::Failed)?;
+    for (name, value) in pairs {
+        headers.set(name, value).map_err(|_| FetchError::InvalidHeader)?;
     }
-    let outbound = OutboundRequest {
-        method: "POST",
-        url,
-        headers: &headers,
-        body: OutboundBody::Buffered(body),
-    };
-    let response = outbound.send(&FetchTarget::Network, Some(timeout_ms)).await;
-    let response = response.map_err(|_| PostError::NoResponse)?;
-    let retry_after = response.headers().get("retry-after").ok().flatten();
-    let body = match with_timeout(timeout_ms, read_body(response.body(), bytes_max)).await {
-        Some(BodyRead::Complete(body)) => body,
-        _ => Vec::new(),
-    };
-    Ok(HttpResponse { status: response.status(), retry_after, body })
+    Ok(headers)
 }
 
-/// Calls the Durable Object of a name and reads its whole response. `timeout_ms` limits the wait
-/// for the head, and again the wait for the body. A status of 500 or above is an error.
+/// Sends a message to the Durable Object of a name and reads its whole reply. `timeout_ms` limits
+/// the wait for the head, and again the wait for the body. A status other than 200 is an error.
 pub(super) async fn call_object(
     env: &Env,
     (namespace, name): (&str, &str),
-    (method, url): (&str, &str),
-    body: OutboundBody<'_>,
+    message: &[u8],
     timeout_ms: u64,
-    bytes_max: usize,
-) -> Result<(u16, Vec<u8>), FetchError> {
+    reply_bytes_max: usize,
+) -> Result<Vec<u8>, FetchError> {
     let failed = |_| FetchError::Failed;
     let stub = env.durable_object(namespace).map_err(failed)?.get_by_name(name).map_err(failed)?;
     let target = FetchTarget::Binding(stub.into_rpc::<Binding>());
-    let headers = web_sys::Headers::new().map_err(|_| FetchError::Failed)?;
-    let outbound = OutboundRequest { method, url, headers: &headers, body };
+    let headers = new_headers(&[])?;
+    let body = OutboundBody::Buffered(message);
+    let outbound =
+        OutboundRequest { method: "POST", url: "http://object/", headers: &headers, body };
     let response = outbound.send(&target, Some(timeout_ms)).await?;
-    match with_timeout(timeout_ms, read_body(response.body(), bytes_max)).await {
-        Some(BodyRead::Complete(body)) if response.status() < 500 => Ok((response.status(), body)),
+    match with_timeout(timeout_ms, read_body(response.body(), reply_bytes_max)).await {
+        Some(BodyRead::Complete(body)) if response.status() == 200 => Ok(body),
         Some(_) => Err(FetchError::Failed),
         None => Err(FetchError::TimedOut),
     }

@@ -5,76 +5,41 @@
 //! the model, the rollout object or the event store fails, a request that can go to the legacy
 //! system goes there.
 
+mod api;
+
 mod classify;
 
-mod events_queue;
+mod host;
 
 mod http;
 
-mod event_store;
+mod objects;
 
-mod event_store_object;
-
-mod api;
-
-mod rollout;
-
-mod rollout_object;
-
-mod sql;
-
-use std::cell::RefCell;
 use std::rc::Rc;
 
-use worker::js_sys;
+use worker::js_sys::{self, JsString};
 use worker::wasm_bindgen::prelude::*;
 use worker::worker_sys::ext::HeadersExt;
 use worker::worker_sys::web_sys;
 use worker::{
-    Context, Date, Env, Result, ScheduleContext, ScheduledEvent, console_error, console_log, event,
+    Context, Env, MessageBatch, MessageExt, QueueRetryOptionsBuilder, Result, ScheduleContext,
+    ScheduledEvent, event,
 };
 
-use self::http::{BodyRead, FetchError, FetchTarget, OutboundBody, OutboundRequest};
+use self::host::WorkerHost;
+use self::http::{BodyRead, FetchTarget, OutboundBody, OutboundRequest};
 use jeffrey_edge::gateway::api::error::ApiError;
-use jeffrey_edge::gateway::config::{
-    GatewaySettings, GatewayVariables, RENAMED_VARIABLES, SubjectCookiePolicy, VARIABLES,
-};
+use jeffrey_edge::gateway::config::{GatewaySettings, SubjectCookiePolicy};
 use jeffrey_edge::gateway::events::event::ClassifyEvent;
 use jeffrey_edge::gateway::http::head::RequestHead;
 use jeffrey_edge::gateway::request::classify::{RequestKind, request_kind};
 use jeffrey_edge::gateway::request::forwarded_headers;
 use jeffrey_edge::gateway::request::subject;
-use jeffrey_edge::gateway::upstream::circuit_breaker::CircuitBreaker;
-use jeffrey_edge::rollout::share_cache::{CachedShare, EffectiveShare, Refresh, effective_share};
-use jeffrey_terms::{Subject, UnixMs};
+use jeffrey_edge::rollout::share_cache::{EffectiveShare, Refresh};
+use jeffrey_gateway_service::host::{FetchError, Host};
+use jeffrey_gateway_service::{events_queue, rollout};
+use jeffrey_terms::Subject;
 use jeffrey_wasm_host::{panics, random};
-
-/// State of one isolate. A borrow never lasts across an `.await`.
-#[derive(Default)]
-struct IsolateState {
-    /// Parsed once: variables do not change while an isolate lives.
-    settings: Option<Rc<GatewaySettings>>,
-    cached_share: Option<CachedShare>,
-    /// Time of the last refresh that failed; a later success does not clear it.
-    refresh_failed_at: Option<UnixMs>,
-    /// Start of the background refresh under way; `None` if there is no such refresh.
-    refresh_started_at: Option<UnixMs>,
-    breaker: CircuitBreaker,
-    /// Events that this isolate could not store and has not reported yet.
-    lost_events: u64,
-    /// Index of the plan's stage in the last snapshot; `None` while no plan moves the share.
-    stage: Option<u32>,
-    /// Stable's p95 latency in milliseconds, and when this isolate received it.
-    stable_p95: Option<(f64, UnixMs)>,
-}
-
-thread_local! {
-    static ISOLATE_STATE: RefCell<IsolateState> = RefCell::default();
-}
-
-/// Age in milliseconds at which a background refresh no longer blocks another one: the request that
-/// started it may have died.
-const REFRESH_TIMEOUT_MS: u64 = 2_000;
 
 /// Period of both rate limiters in `wrangler.toml`, in seconds.
 const RATE_LIMIT_PERIOD_S: u64 = 10;
@@ -87,7 +52,7 @@ fn start() {
 /// Wakes the rollout object once a minute, so that an object that lost its alarm sets it again.
 #[event(scheduled)]
 async fn scheduled(_event: ScheduledEvent, env: Env, _context: ScheduleContext) {
-    rollout::wake_object(&env).await;
+    rollout::wake_object(&WorkerHost::new(env)).await;
 }
 
 #[event(fetch)]
@@ -101,10 +66,31 @@ async fn fetch(request: web_sys::Request, env: Env, context: Context) -> Result<
     }
 }
 
+/// Hands a batch of events to the event store. Never fails: a message that its shard did not accept
+/// is retried.
+#[event(queue)]
+async fn queue(batch: MessageBatch<String>, env: Env, _context: Context) -> Result<()> {
+    let messages: Vec<_> = batch.raw_iter().collect();
+    let texts: Vec<Option<String>> = messages
+        .iter()
+        .map(|message| message.body().dyn_into::<JsString>().map(String::from).ok())
+        .collect();
+    let outcome = events_queue::store_batch(&WorkerHost::new(env), &batch.queue(), &texts).await;
+    let options = QueueRetryOptionsBuilder::new().with_delay_seconds(outcome.retry_delay_s).build();
+    for (message, is_stored) in messages.iter().zip(outcome.stored) {
+        if is_stored {
+            message.ack();
+        } else {
+            message.retry_with_options(&options);
+        }
+    }
+    Ok(())
+}
+
 /// One request, with everything that is needed to answer it.
 struct RequestContext {
     request: web_sys::Request,
-    env: Env,
+    host: WorkerHost,
     worker_context: Context,
     settings: Rc<GatewaySettings>,
     head: RequestHead,
@@ -117,10 +103,11 @@ impl RequestContext {
             Some(binding) => FetchTarget::Binding(binding),
             None => FetchTarget::Network,
         };
-        let settings = cached_settings(&env);
+        let host = WorkerHost::new(env);
+        let settings = host.settings();
         let head = RequestHead::new(request.method(), &request.url(), read_headers(&request));
         let head = head.ok_or_else(|| worker::Error::RustError("no absolute URL".to_owned()))?;
-        Ok(Self { request, env, worker_context: context, settings, head, legacy_target: legacy })
+        Ok(Self { request, host, worker_context: context, settings, head, legacy_target: legacy })
     }
 
     async fn handle(self) -> std::result::Result<web_sys::Response, ApiError> {
@@ -146,7 +133,8 @@ impl RequestContext {
         if self.settings.subject_cookie != SubjectCookiePolicy::All || response.status() == 101 {
             return Ok(response);
         }
-        let caller = subject::resolve(&self.head, None, false, &self.settings, random_bytes());
+        let caller =
+            subject::resolve(&self.head, None, false, &self.settings, self.host.random_bytes());
         match caller.filter(|caller| caller.is_new) {
             Some(caller) => Ok(self.add_subject_cookie(response, &caller.subject)),
             None => Ok(response),
@@ -217,8 +205,8 @@ impl RequestContext {
 
     /// Stores an event in the background: the response does not wait for it.
     fn log_event(&self, event: &ClassifyEvent) {
-        let (env, settings, event) = (self.env.clone(), Rc::clone(&self.settings), event.clone());
-        self.worker_context.wait_until(async move { log_event(env, &settings, &event).await });
+        let (host, event) = (self.host.clone(), event.clone());
+        self.worker_context.wait_until(async move { log_event(&host, &event).await });
     }
 
     /// Refuses a caller that sends too many requests, counted by subject and by address, both
@@ -237,7 +225,7 @@ impl RequestContext {
             subject.map(|subject| subject::hash_subject(subject, key, &self.settings.release));
         let address = self.client_address().map(|address| subject::hash_address(address, key));
         for (name, caller) in [("SUBJECT_LIMIT", subject), ("ADDRESS_LIMIT", address)] {
-            let (Some(caller), Ok(limiter)) = (caller, self.env.rate_limiter(name)) else {
+            let (Some(caller), Ok(limiter)) = (caller, self.host.env().rate_limiter(name)) else {
                 continue;
             };
             if limiter.limit(caller).await.is_ok_and(|outcome| !outcome.success) {
@@ -250,26 +238,19 @@ impl RequestContext {
     /// Returns the effective share. Asks the rollout object first if the cached share is missing or
     /// too old, and in the background if it is no longer fresh.
     async fn effective_share(&self) -> EffectiveShare {
-        let effective = cached_effective_share();
-        let now = now();
-        let refresh = || rollout::refresh_share(self.env.clone(), Rc::clone(&self.settings));
+        let isolate = self.host.isolate();
+        let effective = isolate.effective_share(self.host.now());
         match effective.refresh {
             Refresh::Fresh => effective,
             Refresh::Blocking => {
-                refresh().await;
-                cached_effective_share()
+                rollout::refresh_share(&self.host).await;
+                isolate.effective_share(self.host.now())
             }
             Refresh::Background => {
-                let may_refresh = ISOLATE_STATE.with_borrow_mut(|state| {
-                    let may_refresh = state.refresh_started_at.is_none_or(|started_at| {
-                        now.0.abs_diff(started_at.0) >= REFRESH_TIMEOUT_MS
-                    });
-                    state.refresh_started_at =
-                        if may_refresh { Some(now) } else { state.refresh_started_at };
-                    may_refresh
-                });
-                if may_refresh {
-                    self.worker_context.wait_until(refresh());
+                if isolate.begin_background_refresh(self.host.now()) {
+                    let host = self.host.clone();
+                    let refresh = async move { rollout::refresh_share(&host).await };
+                    self.worker_context.wait_until(refresh);
                 }
                 effective
             }
@@ -279,35 +260,12 @@ impl RequestContext {
 
 /// Stores an event, and writes it as one line to the Worker's log if event logging is enabled. An
 /// event holds no subject, at most a keyed hash of one.
-async fn log_event(env: Env, settings: &GatewaySettings, event: &ClassifyEvent) {
+async fn log_event(host: &WorkerHost, event: &ClassifyEvent) {
     let Ok(event) = serde_json::to_string(event) else { return };
-    if settings.logs_events_to_console {
-        console_log!("{}", event);
+    if host.settings().logs_events_to_console {
+        host.log(&event);
     }
-    events_queue::enqueue_event(env, event).await;
-}
-
-/// Returns stable's p95 in milliseconds; `None` if this isolate never received it or received it
-/// more than [`STABLE_P95_AGE_MS_MAX`] ago.
-fn stable_p95_ms() -> Option<f64> {
-    let (p95, measured_at) = ISOLATE_STATE.with_borrow(|state| state.stable_p95)?;
-    (now().0.saturating_sub(measured_at.0) < STABLE_P95_AGE_MS_MAX).then_some(p95)
-}
-
-/// Returns the index of the plan's stage in the last snapshot; `None` while no plan moves the
-/// share.
-fn current_stage() -> Option<u32> {
-    ISOLATE_STATE.with_borrow(|state| state.stage)
-}
-
-/// How long a received p95 serves as a threshold, in milliseconds: a gateway with little traffic
-/// receives one seldom.
-const STABLE_P95_AGE_MS_MAX: u64 = 5 * 60_000;
-
-/// Returns the effective share by this isolate's cache, without a request to the rollout object.
-fn cached_effective_share() -> EffectiveShare {
-    ISOLATE_STATE
-        .with_borrow(|state| effective_share(state.cached_share, state.refresh_failed_at, now()))
+    events_queue::enqueue_event(host, &event).await;
 }
 
 /// Removes the subject cookie from a legacy response, because only this gateway issues it.
@@ -329,32 +287,9 @@ fn strip_subject_cookie(response: web_sys::Response) -> web_sys::Response {
 /// Maps a failed request to the legacy system to the error that the caller gets.
 fn legacy_error(timeout_ms: u64) -> impl Fn(FetchError) -> ApiError {
     move |error| match error {
-        FetchError::Failed => ApiError::LegacyUnreachable,
+        FetchError::Failed | FetchError::InvalidHeader => ApiError::LegacyUnreachable,
         FetchError::TimedOut => ApiError::LegacyTimeout { timeout_ms },
     }
-}
-
-/// Returns the settings, which are parsed once per isolate.
-fn cached_settings(env: &Env) -> Rc<GatewaySettings> {
-    ISOLATE_STATE.with_borrow_mut(|state| {
-        let settings = state.settings.get_or_insert_with(|| {
-            let has_legacy_binding = http::service_binding(env, "LEGACY").is_some();
-            Rc::new(read_settings(env, has_legacy_binding))
-        });
-        Rc::clone(settings)
-    })
-}
-
-fn read_settings(env: &Env, has_legacy_binding: bool) -> GatewaySettings {
-    let names = VARIABLES.iter().chain(&RENAMED_VARIABLES).map(|(name, _)| *name);
-    // `var` reads variables and secrets alike.
-    let read_variable = |name: &'static str| Some((name, env.var(name).ok()?.to_string()));
-    let variables = GatewayVariables(names.filter_map(read_variable).collect());
-    let settings = GatewaySettings::parse(&variables).with_legacy_binding(has_legacy_binding);
-    for fault in &settings.setting_errors {
-        console_error!("setting refused, no request is canary until it is corrected: {}", fault);
-    }
-    settings
 }
 
 fn read_headers(request: &web_sys::Request) -> Vec<(String, String)> {
@@ -376,18 +311,4 @@ fn read_headers(request: &web_sys::Request) -> Vec<(String, String)> {
         headers.extend(accept_encoding.map(|value| ("accept-encoding".to_owned(), value)));
     }
     headers
-}
-
-/// Returns the current time. No other code of this Worker reads the clock.
-fn now() -> UnixMs {
-    UnixMs(Date::now().as_millis())
-}
-
-/// Returns random bytes of the host. No other code of this Worker draws any.
-fn random_bytes<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    // The host supplies random bytes during a request. Without them no id could be signed, so a
-    // failure is a bug.
-    getrandom::fill(&mut bytes).expect("randomness of the host");
-    bytes
 }

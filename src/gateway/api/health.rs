@@ -1,4 +1,4 @@
-//! The health response.
+//! Builds the response of `GET /health`.
 
 use serde::Serialize;
 

@@ -56,7 +56,7 @@ pub fn status_response(
 }
 
 /// Rollout command of an operator, as the body of `POST /v1/admin/rollout` carries it.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct RolloutCommand {
     /// Command to apply to the rollout.
@@ -74,7 +74,7 @@ pub struct RolloutCommand {
 
 /// Names of the rollout commands.
 #[allow(missing_docs, reason = "each is a command of the state machine, `apply_plan` aside")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CommandName {
     Abort,

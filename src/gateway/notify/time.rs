@@ -1,4 +1,4 @@
-//! Times in sentences.
+//! Formats a time for a sentence.
 
 use jeffrey_terms::UnixMs;
 

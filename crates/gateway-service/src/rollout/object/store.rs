@@ -7,10 +7,10 @@
 use std::rc::Rc;
 
 use serde::Deserialize;
-use worker::{Result, SqlStorage};
 
 use super::{PlannedRelease, RolloutObject};
-use crate::sql::{SqlTables, sql_integer};
+use crate::host::ObjectHost;
+use crate::sql::{StorageError, StorageResult, sql_integer};
 use jeffrey_edge::rollout::advance_checks::ModelValidation;
 use jeffrey_edge::rollout::controller::HistoryEntry;
 use jeffrey_edge::rollout::plan::Plan;
@@ -34,39 +34,34 @@ struct JsonRow {
     json: String,
 }
 
-impl SqlTables for RolloutObject {
-    fn sql(&self) -> SqlStorage {
-        self.state.storage().sql()
-    }
-}
-
-impl RolloutObject {
-    pub(super) fn create_tables(&self) -> Result<()> {
+impl<H: ObjectHost> RolloutObject<H> {
+    pub(super) fn create_tables(&self) -> StorageResult<()> {
         if !self.is_prepared.get() {
             for table in TABLES {
-                self.execute(table, vec![])?;
+                self.host.execute(table, vec![])?;
             }
             self.is_prepared.set(true);
         }
         Ok(())
     }
 
-    pub(super) fn release_state(&self) -> Result<ReleaseState> {
-        let rows: Vec<JsonRow> = self.query_rows("SELECT json FROM release_state", vec![])?;
+    pub(super) fn release_state(&self) -> StorageResult<ReleaseState> {
+        let rows: Vec<JsonRow> = self.host.query_rows("SELECT json FROM release_state", vec![])?;
         match rows.first() {
             Some(row) => Ok(serde_json::from_str(&row.json)?),
             None => Ok(self.initial_state()),
         }
     }
 
-    pub(super) fn store_release_state(&self, release_state: &ReleaseState) -> Result<()> {
+    pub(super) fn store_release_state(&self, release_state: &ReleaseState) -> StorageResult<()> {
         let json = serde_json::to_string(release_state)?;
-        self.execute("INSERT OR REPLACE INTO release_state VALUES (1, ?)", vec![json.into()])?;
+        self.host
+            .execute("INSERT OR REPLACE INTO release_state VALUES (1, ?)", vec![json.into()])?;
         Ok(())
     }
 
     /// Returns the plan and its controller; `None` before the first plan.
-    pub(super) fn planned_release(&self) -> Result<Option<Rc<PlannedRelease>>> {
+    pub(super) fn planned_release(&self) -> StorageResult<Option<Rc<PlannedRelease>>> {
         let cached = self.planned_release.borrow().clone();
         if cached.is_some() {
             return Ok(cached);
@@ -77,7 +72,7 @@ impl RolloutObject {
             return Ok(None);
         };
         let plan = Plan::read(&text)
-            .map_err(|_| worker::Error::RustError("the stored plan is none".to_owned()))?;
+            .map_err(|_| StorageError::Malformed { what: "the stored plan".to_owned() })?;
         let controller = serde_json::from_str(&controller_json)?;
         let loaded = Some(Rc::new(PlannedRelease { plan: Rc::new(plan), controller }));
         self.planned_release.borrow_mut().clone_from(&loaded);
@@ -85,51 +80,52 @@ impl RolloutObject {
     }
 
     /// Stores a plan's text; [`RolloutObject::store_controller`] follows.
-    pub(super) fn store_plan(&self, text: &str) -> Result<()> {
+    pub(super) fn store_plan(&self, text: &str) -> StorageResult<()> {
         self.store_value("plan", text)
     }
 
     /// Stores the controller of the release under the stored plan.
-    pub(super) fn store_controller(&self, planned_release: PlannedRelease) -> Result<()> {
+    pub(super) fn store_controller(&self, planned_release: PlannedRelease) -> StorageResult<()> {
         self.store_value("control", &serde_json::to_string(&planned_release.controller)?)?;
         *self.planned_release.borrow_mut() = Some(Rc::new(planned_release));
         Ok(())
     }
 
-    pub(super) fn validation(&self) -> Result<Option<ModelValidation>> {
+    pub(super) fn validation(&self) -> StorageResult<Option<ModelValidation>> {
         Ok(match self.stored_value("validation")? {
             Some(json) => serde_json::from_str(&json)?,
             None => None,
         })
     }
 
-    pub(super) fn store_validation(&self, validation: &ModelValidation) -> Result<()> {
+    pub(super) fn store_validation(&self, validation: &ModelValidation) -> StorageResult<()> {
         self.store_value("validation", &serde_json::to_string(validation)?)
     }
 
     /// Appends an entry to the history. An entry never changes.
-    pub(super) fn append_history(&self, entry: &HistoryEntry) -> Result<()> {
+    pub(super) fn append_history(&self, entry: &HistoryEntry) -> StorageResult<()> {
         let values = vec![sql_integer(entry.seq), serde_json::to_string(entry)?.into()];
-        self.execute("INSERT INTO history VALUES (?, ?)", values)?;
+        self.host.execute("INSERT INTO history VALUES (?, ?)", values)?;
         Ok(())
     }
 
     /// Returns the entries after entry `since` as lines of JSON, at most [`PAGE_MAX`].
-    pub(super) fn history_lines(&self, since: u64, limit: u64) -> Result<String> {
+    pub(super) fn history_lines(&self, since: u64, limit: u64) -> StorageResult<String> {
         let values = vec![sql_integer(since), sql_integer(limit.min(PAGE_MAX))];
         let query = "SELECT json FROM history WHERE seq > ? ORDER BY seq LIMIT ?";
-        let rows: Vec<JsonRow> = self.query_rows(query, values)?;
+        let rows: Vec<JsonRow> = self.host.query_rows(query, values)?;
         Ok(rows.iter().map(|row| format!("{}\n", row.json)).collect())
     }
 
-    fn stored_value(&self, name: &str) -> Result<Option<String>> {
-        let rows: Vec<JsonRow> =
-            self.query_rows("SELECT json FROM stored_value WHERE name = ?", vec![name.into()])?;
+    fn stored_value(&self, name: &str) -> StorageResult<Option<String>> {
+        let rows: Vec<JsonRow> = self
+            .host
+            .query_rows("SELECT json FROM stored_value WHERE name = ?", vec![name.into()])?;
         Ok(rows.into_iter().next().map(|row| row.json))
     }
 
-    fn store_value(&self, name: &str, json: &str) -> Result<()> {
-        self.execute(
+    fn store_value(&self, name: &str, json: &str) -> StorageResult<()> {
+        self.host.execute(
             "INSERT OR REPLACE INTO stored_value VALUES (?, ?)",
             vec![name.into(), json.into()],
         )?;

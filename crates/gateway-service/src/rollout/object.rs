@@ -13,20 +13,14 @@ mod store;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use worker::durable::State;
-use worker::{
-    DurableObject, Env, Method, Request, Response, Result, console_error, durable_object,
-};
-
-use super::rollout::{ReleaseSnapshot, RolloutRequest, StatusResponse};
-use super::{event_store, now, read_settings};
+use super::messages::{ChangeOutcome, ReleaseSnapshot, RolloutRequest, StatusResponse};
+use crate::event_store;
+use crate::host::ObjectHost;
+use crate::message::{ObjectReply, decode_message};
+use crate::sql::StorageResult;
 use jeffrey_edge::gateway::api::error::ApiError;
-use jeffrey_edge::gateway::api::query::{EventsPage, parse_events_page};
-use jeffrey_edge::gateway::api::rollout::{
-    CommandName, RolloutCommand, parse_model_validation, parse_rollout_command,
-};
+use jeffrey_edge::gateway::api::rollout::{CommandName, RolloutCommand};
 use jeffrey_edge::gateway::config::GatewaySettings;
-use jeffrey_edge::gateway::http::head::RequestHead;
 use jeffrey_edge::rollout::controller::{
     HistoryEntry, RolloutController, RolloutInput, explain_refusal,
 };
@@ -60,11 +54,9 @@ impl PlannedRelease {
 }
 
 /// Rollout object: holds one release in its own SQLite.
-#[durable_object(alarm)]
-pub struct RolloutObject {
-    state: State,
-    env: Env,
-    settings: GatewaySettings,
+pub struct RolloutObject<H> {
+    host: H,
+    settings: Rc<GatewaySettings>,
     /// Whether the tables are known to exist.
     is_prepared: Cell<bool>,
     /// Cache of the stored plan and controller: isolates ask for them every few seconds.
@@ -74,13 +66,12 @@ pub struct RolloutObject {
     stable_p95_ms: Cell<Option<f64>>,
 }
 
-impl DurableObject for RolloutObject {
-    fn new(state: State, env: Env) -> Self {
-        // Whether a legacy system is configured does not matter here.
-        let settings = read_settings(&env, true);
+impl<H: ObjectHost> RolloutObject<H> {
+    /// Creates the object on its host, after a start or a restart of the platform.
+    pub fn new(host: H) -> Self {
+        let settings = host.settings();
         Self {
-            state,
-            env,
+            host,
             settings,
             is_prepared: Cell::new(false),
             planned_release: RefCell::new(None),
@@ -88,109 +79,93 @@ impl DurableObject for RolloutObject {
         }
     }
 
-    async fn fetch(&self, mut request: Request) -> Result<Response> {
-        self.create_tables()?;
-        let body =
-            if request.method() == Method::Post { request.bytes().await? } else { Vec::new() };
-        let head = RequestHead::new(String::new(), &request.inner().url(), Vec::new());
-        let Some((head, rollout_request)) = head.and_then(|head| {
-            RolloutRequest::from_path(head.path()).map(|rollout_request| (head, rollout_request))
-        }) else {
-            return Response::error("no such question", 404);
+    /// Replies to an encoded message.
+    ///
+    /// # Errors
+    /// Returns the storage's error; the sender then reports the object as away.
+    pub async fn reply_to(&self, message: &[u8]) -> StorageResult<ObjectReply> {
+        let Some((request, _)) = decode_message::<RolloutRequest>(message) else {
+            return Ok(ObjectReply::unsupported());
         };
-        match rollout_request {
-            RolloutRequest::ReleaseSnapshot => {
+        self.create_tables()?;
+        Ok(match request {
+            RolloutRequest::Snapshot => {
                 // Isolates ask every few seconds, so a lost alarm is set again as soon.
                 self.ensure_alarm().await?;
-                Response::from_json(&self.snapshot()?)
+                ObjectReply::json(&self.snapshot()?)
             }
-            RolloutRequest::Status => Response::from_json(&self.status()?),
-            RolloutRequest::StableP95 => {
-                let p95_ms = std::str::from_utf8(&body).ok().and_then(|text| text.parse().ok());
-                self.stable_p95_ms.set(p95_ms.filter(|p95: &f64| p95.is_finite()));
-                Response::empty()
+            RolloutRequest::Status => ObjectReply::json(&self.status()?),
+            RolloutRequest::StableP95 { p95_ms } => {
+                self.stable_p95_ms.set(Some(p95_ms).filter(|p95_ms| p95_ms.is_finite()));
+                ObjectReply::json(&())
             }
-            RolloutRequest::History => {
-                let EventsPage { after_row: since, limit, .. } = parse_events_page(&head);
-                Response::from_bytes(self.history_lines(since, limit)?.into_bytes())
+            RolloutRequest::History { since, limit } => {
+                ObjectReply::from_bytes(self.history_lines(since, limit)?.into_bytes())
             }
-            RolloutRequest::HardFailure => match serde_json::from_slice::<HardFailure>(&body) {
-                Ok(failure) => {
-                    self.on_hard_failure(failure)?;
-                    self.ensure_alarm().await?;
-                    Response::empty()
-                }
-                Err(_) => Response::error("not a hard failure", 400),
-            },
-            RolloutRequest::ManualChange => match serde_json::from_slice::<ReleaseChange>(&body) {
-                Ok(change) => self.status_or_error(self.apply_change(&change)?),
-                Err(_) => Response::error("no change", 400),
-            },
-            RolloutRequest::Validation => match parse_model_validation(&body, now()) {
-                Ok(validation) => {
-                    self.store_validation(&validation)?;
-                    Response::from_json(&validation)
-                }
-                Err(error) => error_response(&error),
-            },
-            RolloutRequest::TestAlert => {
-                let results = self.send_test_alert().await?;
-                Response::from_json(&results)
+            RolloutRequest::HardFailure(failure) => {
+                self.on_hard_failure(failure)?;
+                self.ensure_alarm().await?;
+                ObjectReply::json(&())
             }
+            RolloutRequest::ManualChange(change) => {
+                let result = self.apply_change(&change)?;
+                ObjectReply::json(&self.change_outcome(result)?)
+            }
+            RolloutRequest::Validation(validation) => {
+                self.store_validation(&validation)?;
+                ObjectReply::json(&validation)
+            }
+            RolloutRequest::TestAlert => ObjectReply::json(&self.send_test_alert().await?),
             RolloutRequest::Wake => {
                 self.ensure_alarm().await?;
-                Response::empty()
+                ObjectReply::json(&())
             }
-            RolloutRequest::Command => match parse_rollout_command(&body) {
-                Ok(rollout_command) => {
-                    let result = self.on_command(&rollout_command).await?;
-                    self.ensure_alarm().await?;
-                    self.status_or_error(result)
-                }
-                Err(error) => error_response(&error),
-            },
-        }
+            RolloutRequest::Command(command) => {
+                let result = self.on_command(&command).await?;
+                self.ensure_alarm().await?;
+                ObjectReply::json(&self.change_outcome(result)?)
+            }
+        })
     }
 
-    async fn alarm(&self) -> Result<Response> {
+    /// Folds closed minutes, lets the controller act on the time, and delivers alerts.
+    ///
+    /// # Errors
+    /// Returns the storage's error; the platform then calls the alarm again.
+    pub async fn on_alarm(&self) -> StorageResult<()> {
         self.create_tables()?;
-        let Some(planned) = self.planned_release()? else { return Response::empty() };
+        let Some(planned) = self.planned_release()? else { return Ok(()) };
         // Set first, so that the next tick comes even if something below fails.
         if planned.is_live() || self.has_pending_alerts()? {
-            self.state.storage().set_alarm(self.tick_interval_ms()).await?;
+            self.host.set_alarm(self.tick_interval_ms()).await?;
         }
         if let Err(error) = self.on_tick().await {
-            console_error!("the rollout could not look at its minutes: {}", error.to_string());
+            self.host.log_error(&format!("the rollout could not fold its minutes: {error}"));
         }
-        self.deliver_notifications()?;
-        Response::empty()
-    }
-}
-
-fn error_response(error: &ApiError) -> Result<Response> {
-    let reply = error.to_response();
-    Ok(Response::from_bytes(reply.body)?.with_status(reply.status))
-}
-
-impl RolloutObject {
-    fn status_or_error(&self, result: std::result::Result<(), ApiError>) -> Result<Response> {
-        match result {
-            Ok(()) => Response::from_json(&self.status()?),
-            Err(error) => error_response(&error),
-        }
+        self.deliver_notifications()
     }
 
-    fn tick_interval_ms(&self) -> i64 {
-        (TICK_MS / self.settings.time_scale.factor()).max(TICK_MS_MIN) as i64
+    fn change_outcome(&self, result: Result<(), ApiError>) -> StorageResult<ChangeOutcome> {
+        Ok(match result {
+            Ok(()) => ChangeOutcome::Applied(Box::new(self.status()?)),
+            Err(error) => ChangeOutcome::rejected(&error),
+        })
+    }
+
+    fn tick_interval_ms(&self) -> u64 {
+        (TICK_MS / self.settings.time_scale.factor()).max(TICK_MS_MIN)
     }
 
     /// Returns the scaled time, which stages are counted by, and the last closed minute.
     fn scaled_time(&self) -> (UnixMs, u64) {
         let time_scale = self.settings.time_scale;
-        (time_scale.scaled_time(now()), time_scale.first_open_minute(now()).saturating_sub(1))
+        (
+            time_scale.scaled_time(self.host.now()),
+            time_scale.first_open_minute(self.host.now()).saturating_sub(1),
+        )
     }
 
-    fn snapshot(&self) -> Result<ReleaseSnapshot> {
+    fn snapshot(&self) -> StorageResult<ReleaseSnapshot> {
         let planned_release = self.planned_release()?;
         let planned_release = planned_release.as_deref();
         let active_release = planned_release.filter(|planned_release| planned_release.is_live());
@@ -208,7 +183,7 @@ impl RolloutObject {
         })
     }
 
-    fn status(&self) -> Result<StatusResponse> {
+    fn status(&self) -> StorageResult<StatusResponse> {
         let status = match self.planned_release()? {
             Some(planned_release) => {
                 let times = self.settings.time_scale.factor();
@@ -227,13 +202,13 @@ impl RolloutObject {
 
     /// Applies a manual change: to the share while no plan moves it, and to the kill switch at any
     /// time.
-    fn apply_change(&self, change: &ReleaseChange) -> Result<std::result::Result<(), ApiError>> {
+    fn apply_change(&self, change: &ReleaseChange) -> StorageResult<Result<(), ApiError>> {
         let is_share_planned =
             self.planned_release()?.is_some_and(|planned_release| planned_release.is_live());
         if is_share_planned && change.share.is_some() {
             return Ok(Err(ApiError::Change(ReleaseChangeError::PlanActive)));
         }
-        Ok(match self.release_state()?.apply_change(change, now()) {
+        Ok(match self.release_state()?.apply_change(change, self.host.now()) {
             Ok(next_state) => {
                 self.store_release_state(&next_state)?;
                 Ok(())
@@ -242,7 +217,7 @@ impl RolloutObject {
         })
     }
 
-    fn on_hard_failure(&self, failure: HardFailure) -> Result<()> {
+    fn on_hard_failure(&self, failure: HardFailure) -> StorageResult<()> {
         self.store_release_state(&self.release_state()?.record_hard_failure(failure))?;
         let (now, last_complete_minute) = self.scaled_time();
         let kind = failure.kind;
@@ -255,7 +230,7 @@ impl RolloutObject {
     async fn on_command(
         &self,
         rollout_command: &RolloutCommand,
-    ) -> Result<std::result::Result<(), ApiError>> {
+    ) -> StorageResult<Result<(), ApiError>> {
         let blocked_by = match rollout_command.command {
             CommandName::Abort
             | CommandName::Pause
@@ -309,7 +284,7 @@ impl RolloutObject {
         &self,
         rollout_command: &RolloutCommand,
         (now, last_complete_minute): (UnixMs, u64),
-    ) -> Result<std::result::Result<(), ApiError>> {
+    ) -> StorageResult<Result<(), ApiError>> {
         let planned_release = self.planned_release()?;
         let text = match (&rollout_command.plan, rollout_command.command, &planned_release) {
             (Some(text), CommandName::ApplyPlan | CommandName::Start | CommandName::Resume, _) => {
@@ -330,7 +305,7 @@ impl RolloutObject {
         let current = planned_release
             .as_ref()
             .map(|planned_release| (&planned_release.controller, &*planned_release.plan));
-        let GatewaySettings { release, holdout, .. } = &self.settings;
+        let GatewaySettings { release, holdout, .. } = &*self.settings;
         let plan = match RolloutController::validate_plan_change(current, &text, release, *holdout)
         {
             Ok(plan) => plan,
@@ -355,7 +330,7 @@ impl RolloutObject {
 
     /// Folds the minutes that were closed since the last tick, and lets the controller act on the
     /// time.
-    async fn on_tick(&self) -> Result<()> {
+    async fn on_tick(&self) -> StorageResult<()> {
         for _ in 0..PAGES_MAX {
             let Some(planned_release) =
                 self.planned_release()?.filter(|planned_release| planned_release.is_live())
@@ -364,7 +339,7 @@ impl RolloutObject {
             };
             let after = planned_release.controller.last_minute;
             let minutes =
-                event_store::fetch_minutes(&self.env, &self.settings.release, after).await;
+                event_store::fetch_minutes(&self.host, &self.settings.release, after).await;
             // Without the event store there is no minute to fold; the controller still notices that
             // minutes are missing.
             let minutes = minutes.unwrap_or_default();
@@ -394,7 +369,11 @@ impl RolloutObject {
 
     /// Applies one input: stores the controller and the history entry, then runs the actions.
     /// Nothing is awaited in between.
-    fn apply_input(&self, input: &RolloutInput, now: UnixMs) -> Result<Option<HistoryEntry>> {
+    fn apply_input(
+        &self,
+        input: &RolloutInput,
+        now: UnixMs,
+    ) -> StorageResult<Option<HistoryEntry>> {
         let Some(planned_release) = self.planned_release()? else { return Ok(None) };
         let (next_controller, entry) =
             planned_release.controller.apply(&planned_release.plan, input, now);
@@ -408,7 +387,7 @@ impl RolloutObject {
         for action in &entry.actions {
             if let RolloutAction::SetShare(share) = action {
                 self.store_release_state(
-                    &self.release_state()?.apply_planned_share(*share, super::now()),
+                    &self.release_state()?.apply_planned_share(*share, self.host.now()),
                 )?;
             }
         }
@@ -417,13 +396,11 @@ impl RolloutObject {
     }
 
     /// Makes sure that an alarm is set while canary traffic flows or an alert is pending.
-    async fn ensure_alarm(&self) -> Result<()> {
+    async fn ensure_alarm(&self) -> StorageResult<()> {
         let is_active =
             self.planned_release()?.is_some_and(|planned_release| planned_release.is_live());
-        if (is_active || self.has_pending_alerts()?)
-            && self.state.storage().get_alarm().await?.is_none()
-        {
-            self.state.storage().set_alarm(self.tick_interval_ms()).await?;
+        if (is_active || self.has_pending_alerts()?) && self.host.alarm().await?.is_none() {
+            self.host.set_alarm(self.tick_interval_ms()).await?;
         }
         Ok(())
     }

@@ -4,13 +4,14 @@
 //! its notifications in order. A failed delivery is tried again after a pause, and delays no other
 //! target.
 
-use serde::{Deserialize, Serialize};
-use worker::{Result, SqlStorage, console_log};
+use futures_util::future::join_all;
+use serde::Deserialize;
 
 use super::RolloutObject;
 use super::advance::post_webhook;
-use crate::now;
-use crate::sql::{SqlTables, sql_integer};
+use crate::host::ObjectHost;
+use crate::rollout::messages::TestAlertResult;
+use crate::sql::{StorageResult, sql_integer};
 use jeffrey_edge::gateway::export::delivery_cursor::{
     DeliveryOutcome, backoff_ms, delivery_outcome,
 };
@@ -28,14 +29,6 @@ const ALL_TARGETS: &str = "all";
 /// Time after which an unfinished delivery is tried again, in milliseconds.
 const LEASE_MS: u64 = 30_000;
 
-/// Result of a test alert for one webhook target.
-#[derive(Serialize)]
-pub(super) struct TestAlertResult {
-    name: String,
-    status: Option<u16>,
-    delivered: bool,
-}
-
 #[derive(Deserialize)]
 struct ActiveAlertRow {
     key: String,
@@ -51,7 +44,7 @@ struct PendingNotification {
     next_ms: u64,
 }
 
-impl RolloutObject {
+impl<H: ObjectHost> RolloutObject<H> {
     /// Queues the notifications of a history entry: a new alert, resolved alerts and a promotion.
     /// An alert that is active already is not queued again.
     pub(super) fn queue_notifications(
@@ -59,16 +52,16 @@ impl RolloutObject {
         plan: &Plan,
         alert: Option<&RolloutAlert>,
         entry: &HistoryEntry,
-    ) -> Result<()> {
+    ) -> StorageResult<()> {
         let raised = alert.and_then(notification_for);
         let key = raised.as_ref().map(|(key, ..)| *key);
         let active_rows: Vec<ActiveAlertRow> =
-            self.query_rows("SELECT key, json FROM active_alert", vec![])?;
+            self.host.query_rows("SELECT key, json FROM active_alert", vec![])?;
         for ActiveAlertRow { key: active_key, json } in &active_rows {
             if Some(active_key.as_str()) == key {
                 continue;
             }
-            self.execute(
+            self.host.execute(
                 "DELETE FROM active_alert WHERE key = ?",
                 vec![active_key.as_str().into()],
             )?;
@@ -76,7 +69,7 @@ impl RolloutObject {
                 let share = entry.share;
                 self.enqueue_notification(
                     plan,
-                    &Notification { resolved: true, share, time: now(), ..notification },
+                    &Notification { resolved: true, share, time: self.host.now(), ..notification },
                 )?;
             }
         }
@@ -85,7 +78,8 @@ impl RolloutObject {
         {
             let notification = self.new_notification(key, severity, text, commands, entry);
             let json = serde_json::to_string(&notification)?;
-            self.execute("INSERT INTO active_alert VALUES (?, ?)", vec![key.into(), json.into()])?;
+            self.host
+                .execute("INSERT INTO active_alert VALUES (?, ?)", vec![key.into(), json.into()])?;
             self.enqueue_notification(plan, &notification)?;
         }
         if entry.state.phase == Phase::Promoted && entry.state.phase_entered_at == entry.now {
@@ -115,20 +109,20 @@ impl RolloutObject {
             text,
             commands: commands.into_iter().map(str::to_owned).collect(),
             history_entry: Some(entry.seq),
-            time: now(),
+            time: self.host.now(),
         }
     }
 
-    fn enqueue_notification(&self, plan: &Plan, notification: &Notification) -> Result<()> {
+    fn enqueue_notification(&self, plan: &Plan, notification: &Notification) -> StorageResult<()> {
         let json = serde_json::to_string(notification)?;
         let is_named = |name: &str| plan.notify.iter().any(|target_name| target_name == name);
         if is_named(LOG) {
-            console_log!("{}", json);
+            self.host.log(&json);
         }
         for target in &self.settings.alert_webhooks {
             if is_named(ALL_TARGETS) || is_named(&target.name) {
                 let values = vec![target.name.as_str().into(), json.as_str().into()];
-                self.execute(
+                self.host.execute(
                     "INSERT INTO pending_notification (target, json, failures, next_ms) VALUES (?, ?, 0, 0)",
                     values,
                 )?;
@@ -137,23 +131,25 @@ impl RolloutObject {
         Ok(())
     }
 
-    pub(super) fn has_pending_alerts(&self) -> Result<bool> {
-        Ok(self.query_number("SELECT COUNT(*) AS number FROM pending_notification", vec![])? > 0)
+    pub(super) fn has_pending_alerts(&self) -> StorageResult<bool> {
+        Ok(self.host.query_number("SELECT COUNT(*) AS number FROM pending_notification", vec![])?
+            > 0)
     }
 
     /// Starts a delivery for each webhook target with a due notification. Nothing waits for a
     /// target, and each gets its notifications in order.
-    pub(super) fn deliver_notifications(&self) -> Result<()> {
+    pub(super) fn deliver_notifications(&self) -> StorageResult<()> {
         for target in &self.settings.alert_webhooks {
-            if let Some(pending) = lease_next(&self.sql(), target)? {
-                self.state.wait_until(deliver_to_target(target.clone(), pending, self.sql()));
+            if let Some(pending) = lease_next(&self.host, target)? {
+                let delivery = deliver_to_target(self.host.clone(), target.clone(), pending);
+                self.host.wait_until(delivery);
             }
         }
         Ok(())
     }
 
     /// Sends a test notification to every webhook target and returns the results.
-    pub(super) async fn send_test_alert(&self) -> Result<Vec<TestAlertResult>> {
+    pub(super) async fn send_test_alert(&self) -> StorageResult<Vec<TestAlertResult>> {
         let notification = Notification {
             dedup_key: "test".to_owned(),
             resolved: false,
@@ -163,56 +159,64 @@ impl RolloutObject {
             text: "this is a test of the alerts; nothing happened".to_owned(),
             commands: vec!["jeffrey rollout status".to_owned()],
             history_entry: None,
-            time: now(),
+            time: self.host.now(),
         };
         let deliveries = self.settings.alert_webhooks.iter().map(|target| {
             let body = notification.to_body(target.format);
             async move {
-                let status = post_webhook(target, &body).await.map(|response| response.status);
+                let status =
+                    post_webhook(&self.host, target, &body).await.map(|response| response.status);
                 let delivered = status.is_some_and(|status| (200..300).contains(&status));
                 TestAlertResult { name: target.name.clone(), status, delivered }
             }
         });
-        Ok(futures_util::future::join_all(deliveries).await)
+        Ok(join_all(deliveries).await)
     }
 }
 
 /// Returns a target's oldest notification if it is due, and leases it: no other delivery takes it
 /// for [`LEASE_MS`].
-fn lease_next(sql: &SqlStorage, target: &WebhookTarget) -> Result<Option<PendingNotification>> {
+fn lease_next<H: ObjectHost>(
+    host: &H,
+    target: &WebhookTarget,
+) -> StorageResult<Option<PendingNotification>> {
     let query = "SELECT id, json, failures, next_ms FROM pending_notification WHERE target = ? ORDER BY id LIMIT 1";
     let rows: Vec<PendingNotification> =
-        sql.exec(query, vec![target.name.as_str().into()])?.to_array()?;
-    let now_ms = now().0;
+        host.query_rows(query, vec![target.name.as_str().into()])?;
+    let now_ms = host.now().0;
     let Some(pending) = rows.into_iter().next().filter(|first| first.next_ms <= now_ms) else {
         return Ok(None);
     };
     let lease = vec![sql_integer(now_ms + LEASE_MS), sql_integer(pending.id)];
-    sql.exec("UPDATE pending_notification SET next_ms = ? WHERE id = ?", lease)?;
+    host.execute("UPDATE pending_notification SET next_ms = ? WHERE id = ?", lease)?;
     Ok(Some(pending))
 }
 
 /// Delivers a notification to a target, then the target's next ones that are due. If the outcome
 /// cannot be stored, the notification is delivered again after its lease.
-async fn deliver_to_target(target: WebhookTarget, pending: PendingNotification, sql: SqlStorage) {
+async fn deliver_to_target<H: ObjectHost>(
+    host: H,
+    target: WebhookTarget,
+    pending: PendingNotification,
+) {
     let mut current = Some(pending);
     while let Some(PendingNotification { id, json, failures, .. }) = current.take() {
         let notification = serde_json::from_str::<Notification>(&json);
         let body = notification
             .map(|notification| notification.to_body(target.format))
             .unwrap_or_default();
-        let status = post_webhook(&target, &body).await.map(|response| response.status);
-        if let DeliveryOutcome::Retry(_) = delivery_outcome(status, None, now()) {
-            let retry_at = sql_integer(now().0 + backoff_ms(failures));
+        let status = post_webhook(&host, &target, &body).await.map(|response| response.status);
+        if let DeliveryOutcome::Retry(_) = delivery_outcome(status, None, host.now()) {
+            let retry_at = sql_integer(host.now().0 + backoff_ms(failures));
             let query =
                 "UPDATE pending_notification SET failures = failures + 1, next_ms = ? WHERE id = ?";
-            let _ = sql.exec(query, vec![retry_at, sql_integer(id)]);
+            let _ = host.execute(query, vec![retry_at, sql_integer(id)]);
             return;
         }
-        if sql.exec("DELETE FROM pending_notification WHERE id = ?", vec![sql_integer(id)]).is_err()
-        {
+        let delivered = "DELETE FROM pending_notification WHERE id = ?";
+        if host.execute(delivered, vec![sql_integer(id)]).is_err() {
             return;
         }
-        current = lease_next(&sql, &target).ok().flatten();
+        current = lease_next(&host, &target).ok().flatten();
     }
 }

@@ -7,11 +7,10 @@
 use futures_util::future::join_all;
 use serde::Deserialize;
 use serde_json::json;
-use worker::worker_sys::web_sys;
 
 use super::{PlannedRelease, RolloutObject};
-use crate::http::{self, BodyRead, FetchTarget, HttpResponse, OutboundBody, OutboundRequest};
-use crate::{event_store, now};
+use crate::event_store;
+use crate::host::{HttpRequest, HttpResponse, ObjectHost, Target};
 use jeffrey_edge::gateway::api::query::MINUTE_NUMBER_MAX;
 use jeffrey_edge::gateway::notify::webhook::{self, WebhookTarget};
 use jeffrey_edge::rollout::advance_checks::{
@@ -25,7 +24,7 @@ const CHECK_TIMEOUT_MS: u64 = 5_000;
 /// Largest response that is read, in bytes.
 const RESPONSE_BYTES_MAX: usize = 64 * 1024;
 
-impl RolloutObject {
+impl<H: ObjectHost> RolloutObject<H> {
     /// Returns the reason, apart from the gates, why the share may not increase now; `None` if it
     /// may.
     pub(super) async fn advance_blocked_by(&self) -> Option<AdvanceBlocked> {
@@ -38,7 +37,7 @@ impl RolloutObject {
             Some(PlannedRelease { controller, .. }) => {
                 let minutes = (controller.stage_entered_after_minute, MINUTE_NUMBER_MAX);
                 let stats =
-                    event_store::totals_between(&self.env, &self.settings.release, minutes).await;
+                    event_store::totals_between(&self.host, &self.settings.release, minutes).await;
                 // Stats that cannot be read are not ready.
                 Some(
                     stats
@@ -56,7 +55,7 @@ impl RolloutObject {
             readiness: analysis,
             webhook_responses: &[],
         };
-        if let Some(blocked_by) = check_advance(&inputs, now()) {
+        if let Some(blocked_by) = check_advance(&inputs, self.host.now()) {
             return Some(blocked_by);
         }
         let payload = planned_release.map(|planned_release| {
@@ -74,9 +73,9 @@ impl RolloutObject {
             .settings
             .confirm_traffic_increase_webhooks
             .iter()
-            .map(|target| ask_webhook(target, &body));
+            .map(|target| ask_webhook(&self.host, target, &body));
         let responses: Vec<WebhookResponse> = join_all(requests).await;
-        check_advance(&AdvanceInputs { webhook_responses: &responses, ..inputs }, now())
+        check_advance(&AdvanceInputs { webhook_responses: &responses, ..inputs }, self.host.now())
     }
 
     /// Returns the deployed model's sha256 from the model worker's `/health`; `None` if it does not
@@ -90,23 +89,26 @@ impl RolloutObject {
         struct DeployedModel {
             sha256: String,
         }
-        let target = FetchTarget::Binding(http::service_binding(&self.env, "MODEL")?);
-        let headers = web_sys::Headers::new().ok()?;
-        let (method, url, body) = ("GET", "http://model/health", OutboundBody::None);
-        let outbound = OutboundRequest { method, url, headers: &headers, body };
-        let response = outbound.send(&target, Some(CHECK_TIMEOUT_MS)).await.ok()?;
-        let body = http::with_timeout(
-            CHECK_TIMEOUT_MS,
-            http::read_body(response.body(), RESPONSE_BYTES_MAX),
-        )
-        .await?;
-        let BodyRead::Complete(body) = body else { return None };
-        serde_json::from_slice::<ModelHealth>(&body).ok().map(|health| health.model.sha256)
+        let request = HttpRequest {
+            target: Target::Model("/health"),
+            method: "GET",
+            headers: &[],
+            body: &[],
+            timeout_ms: CHECK_TIMEOUT_MS,
+            response_bytes_max: RESPONSE_BYTES_MAX,
+        };
+        let response = self.host.send(request).await.ok()?;
+        let health = serde_json::from_slice::<ModelHealth>(&response.body).ok()?;
+        Some(health.model.sha256)
     }
 }
 
-async fn ask_webhook(target: &WebhookTarget, body: &str) -> WebhookResponse {
-    let verdict = match post_webhook(target, body.as_bytes()).await {
+async fn ask_webhook<H: ObjectHost>(
+    host: &H,
+    target: &WebhookTarget,
+    body: &str,
+) -> WebhookResponse {
+    let verdict = match post_webhook(host, target, body.as_bytes()).await {
         Some(HttpResponse { status, body, .. }) => webhook::parse_verdict(status, &body),
         None => WebhookVerdict::Retry,
     };
@@ -114,9 +116,20 @@ async fn ask_webhook(target: &WebhookTarget, body: &str) -> WebhookResponse {
 }
 
 /// Posts a body to a webhook target and returns its response; `None` if no response came in time.
-pub(super) async fn post_webhook(target: &WebhookTarget, body: &[u8]) -> Option<HttpResponse> {
-    let endpoint = (target.url.as_str(), target.authorization.as_deref());
-    http::post(endpoint, ("application/json", body), CHECK_TIMEOUT_MS, RESPONSE_BYTES_MAX)
-        .await
-        .ok()
+pub(super) async fn post_webhook<H: ObjectHost>(
+    host: &H,
+    target: &WebhookTarget,
+    body: &[u8],
+) -> Option<HttpResponse> {
+    let mut headers = vec![("content-type", "application/json")];
+    headers.extend(target.authorization.as_deref().map(|value| ("authorization", value)));
+    let request = HttpRequest {
+        target: Target::Url(&target.url),
+        method: "POST",
+        headers: &headers,
+        body,
+        timeout_ms: CHECK_TIMEOUT_MS,
+        response_bytes_max: RESPONSE_BYTES_MAX,
+    };
+    host.send(request).await.ok()
 }

@@ -14,26 +14,19 @@ use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
 use serde::Deserialize;
-use worker::durable::State;
-use worker::{
-    DurableObject, Env, Method, Request, Response, Result, SqlStorage, SqlStorageValue,
-    durable_object,
-};
 
-use self::delivery::PlatformSinks;
-use self::minutes::ShardMinutesRequest;
-use super::sql::{self, SqlNumber, SqlTables, sql_integer};
-use super::{now, random_bytes, read_settings};
+use super::messages::{EventStoreRequest, FeedbackOutcome};
+use crate::host::ObjectHost;
+use crate::message::{ObjectReply, decode_message};
+use crate::sql::{NumberRow, SqlValue, StorageError, StorageResult, TextRow, sql_integer};
 use jeffrey_edge::gateway::aggregate::closed_minute_cache::ClosedMinuteCache;
 use jeffrey_edge::gateway::aggregate::minute_stats::{CohortStats, EventContribution, count_event};
-use jeffrey_edge::gateway::config::GatewaySettings;
 use jeffrey_edge::gateway::events::feedback::Feedback;
 use jeffrey_edge::gateway::events::feedback::FeedbackEvent;
 use jeffrey_edge::gateway::events::stored::{EventKey, StoredEvent};
 use jeffrey_edge::gateway::export::prometheus::{QUEUE_LAG_SERIES, series_increments};
 use jeffrey_edge::gateway::export::sink::Sink;
 use jeffrey_edge::gateway::export::status::{ShardStatus, SinkStatus};
-use jeffrey_edge::gateway::http::head::RequestHead;
 use jeffrey_edge::gateway::request::subject::hash_subject;
 use jeffrey_edge::rollout::bucket::ReleaseName;
 use jeffrey_terms::{Cohort, ResponseId, Share, Subject};
@@ -50,19 +43,16 @@ const EVENTS_ERASED: &str = "jeffrey_events_erased_total";
 const ERASURE_WINDOW_MS: u64 = 14 * 24 * 60 * 60 * 1_000;
 
 /// Delay from the first event to its batch, in milliseconds: one request then carries many events.
-const BATCH_DELAY_MS: i64 = 500;
+const BATCH_DELAY_MS: u64 = 500;
 
 /// Interval of the alarm in milliseconds while there is nothing to send: it deletes expired events
 /// then.
-const IDLE_INTERVAL_MS: i64 = 60 * 60 * 1_000;
+const IDLE_INTERVAL_MS: u64 = 60 * 60 * 1_000;
 
 /// Shard of the event store; it holds events of all releases.
-#[durable_object(alarm)]
-pub struct EventStoreObject {
-    state: State,
-    settings: GatewaySettings,
+pub struct EventStoreObject<H> {
+    host: H,
     sinks: Vec<Sink>,
-    platform_sinks: PlatformSinks,
     /// Whether the tables are known to exist.
     is_prepared: Cell<bool>,
     /// Age of the oldest event in the queue's last batch, in milliseconds.
@@ -70,92 +60,97 @@ pub struct EventStoreObject {
     closed_minutes: RefCell<ClosedMinuteCache>,
 }
 
-impl DurableObject for EventStoreObject {
-    fn new(state: State, env: Env) -> Self {
-        // Whether a legacy system is configured does not matter here.
-        let settings = read_settings(&env, true);
-        let platform_sinks = PlatformSinks::from_env(&env);
-        let sinks = settings.sinks.iter().cloned().chain(platform_sinks.sinks()).collect();
+impl<H: ObjectHost> EventStoreObject<H> {
+    /// Creates the object on its host, after a start or a restart of the platform.
+    pub fn new(host: H) -> Self {
+        let sinks = host.settings().sinks.iter().cloned().chain(host.platform_sinks()).collect();
         let (is_prepared, queue_lag_ms) = (Cell::new(false), Cell::new(0));
-        let closed_minutes = RefCell::default();
-        Self { state, settings, sinks, platform_sinks, is_prepared, queue_lag_ms, closed_minutes }
+        Self { host, sinks, is_prepared, queue_lag_ms, closed_minutes: RefCell::default() }
     }
 
-    async fn fetch(&self, mut request: Request) -> Result<Response> {
-        self.migrate_tables()?;
-        let body = match request.method() {
-            Method::Get => Vec::new(),
-            _ => request.bytes().await?,
+    /// Replies to an encoded message.
+    ///
+    /// # Errors
+    /// Returns the storage's error; the sender then tries again or reports the object as away.
+    pub async fn reply_to(&self, message: &[u8]) -> StorageResult<ObjectReply> {
+        let Some((request, payload)) = decode_message::<EventStoreRequest>(message) else {
+            return Ok(ObjectReply::unsupported());
         };
-        // The gateway's own URL parser: the one of `worker` adds the tables of international names.
-        let head = RequestHead::new(String::new(), &request.inner().url(), Vec::new());
-        let Some(head) = head else { return Response::error("no such question", 404) };
-        let query_number =
-            |name| head.query_param(name).and_then(|value| value.parse::<u64>().ok());
-        let release = head.query_param("release").unwrap_or_default();
-        match head.path() {
-            "/append" => {
-                let inserted = self.store_events(&body)?;
-                for (name, query) in [
-                    (EVENTS_LOST, "lost"),
-                    (QUEUE_FAILED, "direct"),
-                    (EVENTS_DEAD_LETTERED, "dead"),
-                ] {
-                    self.add_to_total(name, query_number(query).unwrap_or(0))?;
-                }
-                if let Some(lag_ms) = query_number("lag_ms") {
+        self.migrate_tables()?;
+        let changes_events = matches!(
+            request,
+            EventStoreRequest::Append { .. } | EventStoreRequest::Feedback { .. }
+        );
+        let reply = self.handle_request(request, payload)?;
+        if changes_events {
+            self.ensure_alarm().await?;
+        }
+        Ok(reply)
+    }
+
+    fn handle_request(
+        &self,
+        request: EventStoreRequest,
+        payload: &[u8],
+    ) -> StorageResult<ObjectReply> {
+        Ok(match request {
+            EventStoreRequest::Append {
+                queue_lag_ms,
+                lost_events,
+                queue_failures,
+                dead_letters,
+            } => {
+                let inserted = self.host.transaction(|| {
+                    let inserted = self.store_events(payload)?;
+                    self.add_to_counter(EVENTS_LOST, lost_events)?;
+                    self.add_to_counter(QUEUE_FAILED, queue_failures)?;
+                    self.add_to_counter(EVENTS_DEAD_LETTERED, dead_letters)?;
+                    Ok(inserted)
+                })?;
+                if let Some(lag_ms) = queue_lag_ms {
                     self.queue_lag_ms.set(lag_ms);
                 }
-                self.ensure_alarm().await?;
-                Response::from_json(&inserted)
+                ObjectReply::json(&inserted)
             }
-            "/feedback" => {
-                let (Some(event_id), Ok(verdict)) =
-                    (head.query_param("id"), serde_json::from_slice(&body))
-                else {
-                    return Response::error("no verdict", 400);
-                };
-                let status = self.record_feedback(event_id, verdict)?;
-                self.ensure_alarm().await?;
-                Ok(Response::empty()?.with_status(status))
+            EventStoreRequest::Counters => ObjectReply::json(&self.counters()?),
+            EventStoreRequest::EraseSubject => {
+                let subject = String::from_utf8_lossy(payload);
+                ObjectReply::json(&self.host.transaction(|| self.erase_subject(&subject))?)
             }
-            "/minutes" => {
-                let (since, before) =
-                    (query_number("since").unwrap_or(0), query_number("before").unwrap_or(0));
-                Response::from_json(&self.minutes_between(release, since, before)?)
+            EventStoreRequest::Events { since, limit } => {
+                ObjectReply::from_bytes(self.read_page(since, limit)?)
             }
-            "/shard-minutes" => match serde_json::from_slice::<ShardMinutesRequest>(&body) {
-                Ok(ShardMinutesRequest { release, minutes }) => {
-                    Response::from_json(&self.shard_minutes(&release, &minutes)?)
-                }
-                Err(_) => Response::error("no minutes", 400),
-            },
-            "/totals-between" => {
-                let (since, before) =
-                    (query_number("since").unwrap_or(0), query_number("before").unwrap_or(0));
-                Response::from_json(&self.totals_between(release, since, before)?)
+            EventStoreRequest::Feedback { id, feedback } => {
+                ObjectReply::json(&self.host.transaction(|| self.record_feedback(&id, feedback))?)
             }
-            "/latency" => Response::from_json(
-                &self.stable_latency(release, query_number("minute").unwrap_or(0))?,
-            ),
-            "/events" => self
-                .read_page(query_number("since").unwrap_or(0), query_number("limit").unwrap_or(0)),
-            "/status" => Response::from_json(&self.shard_status()?),
-            "/totals" => Response::from_json(&self.totals()?),
-            "/erase" => Response::from_json(&self.erase_subject(&String::from_utf8_lossy(&body))?),
-            _ => Response::error("no such question", 404),
-        }
+            EventStoreRequest::Minutes { release, since, before } => {
+                ObjectReply::json(&self.minutes_between(&release, since, before)?)
+            }
+            EventStoreRequest::ShardMinutes { release, minutes } => {
+                ObjectReply::json(&self.shard_minutes(&release, &minutes)?)
+            }
+            EventStoreRequest::StableLatency { release, minute } => {
+                ObjectReply::json(&self.stable_latency(&release, minute)?)
+            }
+            EventStoreRequest::Status => ObjectReply::json(&self.shard_status()?),
+            EventStoreRequest::TotalsBetween { release, since, before } => {
+                ObjectReply::json(&self.totals_between(&release, since, before)?)
+            }
+        })
     }
 
-    async fn alarm(&self) -> Result<Response> {
+    /// Deletes expired events, delivers pending ones and sets the next alarm.
+    ///
+    /// # Errors
+    /// Returns the storage's error; the platform then calls the alarm again.
+    pub async fn on_alarm(&self) -> StorageResult<()> {
         self.migrate_tables()?;
-        self.prune_expired()?;
+        self.host.transaction(|| self.prune_expired())?;
         let deliveries = self.sinks.iter().map(|sink| self.deliver_pending(sink));
         for delivery in join_all(deliveries).await {
             delivery?;
         }
-        self.state.storage().set_alarm(self.next_alarm_delay_ms()?).await?;
-        Response::empty()
+        self.host.set_alarm(self.next_alarm_delay_ms()?).await
     }
 }
 
@@ -199,40 +194,29 @@ struct EventRow {
     json: String,
 }
 
-#[derive(Deserialize)]
-struct SqlText {
-    text: String,
-}
-
-impl SqlTables for EventStoreObject {
-    fn sql(&self) -> SqlStorage {
-        self.state.storage().sql()
-    }
-}
-
-impl EventStoreObject {
-    fn migrate_tables(&self) -> Result<()> {
+impl<H: ObjectHost> EventStoreObject<H> {
+    fn migrate_tables(&self) -> StorageResult<()> {
         if self.is_prepared.get() {
             return Ok(());
         }
-        self.execute("CREATE TABLE IF NOT EXISTS schema (version INTEGER NOT NULL)", vec![])?;
-        let version = self.query_number("SELECT MAX(version) AS number FROM schema", vec![])?;
+        self.host
+            .execute("CREATE TABLE IF NOT EXISTS schema (version INTEGER NOT NULL)", vec![])?;
+        let version =
+            self.host.query_number("SELECT MAX(version) AS number FROM schema", vec![])?;
         if version > SCHEMA.len() as u64 {
             // A later release wrote this database: storing no event is better than a row that it
             // would misread.
-            return Err(worker::Error::RustError(
-                "the event store is of a later version".to_owned(),
-            ));
+            return Err(StorageError::LaterVersion { found: version, known: SCHEMA.len() as u64 });
         }
         for (number, statements) in (1_u64..).zip(SCHEMA).skip(version as usize) {
             for statement in statements {
-                self.execute(statement, vec![])?;
+                self.host.execute(statement, vec![])?;
             }
-            self.execute("INSERT INTO schema VALUES (?)", vec![sql::sql_integer(number)])?;
+            self.host.execute("INSERT INTO schema VALUES (?)", vec![sql_integer(number)])?;
         }
-        self.execute(
+        self.host.execute(
             "INSERT INTO counters_start SELECT ? WHERE NOT EXISTS (SELECT * FROM counters_start)",
-            vec![sql::sql_integer(now().0)],
+            vec![sql_integer(self.host.now().0)],
         )?;
         self.is_prepared.set(true);
         Ok(())
@@ -240,7 +224,7 @@ impl EventStoreObject {
 
     /// Stores the lines that are events and are not stored yet. Returns how many were new. A line
     /// that is not an event, and an event of an erased subject, is only counted.
-    fn store_events(&self, lines: &[u8]) -> Result<u64> {
+    fn store_events(&self, lines: &[u8]) -> StorageResult<u64> {
         let mut new = 0;
         let mut totals: BTreeMap<String, u64> = BTreeMap::new();
         let mut cohort_stats: BTreeMap<CohortStatsKey, CohortStats> = BTreeMap::new();
@@ -248,23 +232,23 @@ impl EventStoreObject {
             let (Ok(event_key), Ok(json)) =
                 (serde_json::from_slice::<EventKey>(line), std::str::from_utf8(line))
             else {
-                self.add_to_total(EVENTS_BROKEN, 1)?;
+                self.add_to_counter(EVENTS_BROKEN, 1)?;
                 continue;
             };
             if self.is_erased(&event_key)? {
-                self.add_to_total(EVENTS_ERASED, 1)?;
+                self.add_to_counter(EVENTS_ERASED, 1)?;
                 continue;
             }
-            let values: Vec<SqlStorageValue> = vec![
+            let values: Vec<SqlValue> = vec![
                 event_key.id.into(),
                 sql_integer(event_key.time_ms),
                 event_key.release.into(),
-                event_key.subject.map_or(SqlStorageValue::Null, Into::into),
+                event_key.subject.map_or(SqlValue::Null, SqlValue::Text),
                 json.into(),
             ];
             // Not counted by rows written: if the id exists, the key's counter is written all the
             // same.
-            let inserted: Vec<SqlNumber> = self.query_rows(
+            let inserted: Vec<NumberRow> = self.host.query_rows(
                 "INSERT OR IGNORE INTO event (id, time_ms, release, subject, json) \
                  VALUES (?, ?, ?, ?, ?) RETURNING seq AS number",
                 values,
@@ -275,8 +259,9 @@ impl EventStoreObject {
                     *totals.entry(name).or_default() += number;
                 }
                 let recorded = serde_json::from_str::<StoredEvent>(json).ok();
-                if let Some(contribution) =
-                    recorded.as_ref().and_then(|event| count_event(event, self.settings.time_scale))
+                if let Some(contribution) = recorded
+                    .as_ref()
+                    .and_then(|event| count_event(event, self.host.settings().time_scale))
                 {
                     self.store_subject(&contribution)?;
                     let EventContribution { release, minute, cohort, share, stats, .. } =
@@ -285,87 +270,87 @@ impl EventStoreObject {
                 }
             }
         }
-        self.add_to_totals(totals)?;
+        self.add_to_counters(totals)?;
         self.add_cohort_stats(cohort_stats)?;
         Ok(new)
     }
 
-    fn record_feedback(&self, event_id: &str, verdict: Feedback) -> Result<u16> {
-        let answer_rows: Vec<SqlText> =
-            self.query_rows("SELECT json AS text FROM event WHERE id = ?", vec![event_id.into()])?;
-        let Some(answer_row) = answer_rows.first() else { return Ok(404) };
-        let now = now();
-        let event = FeedbackEvent::new(
-            ResponseId::new(now, random_bytes()),
-            now,
-            &answer_row.text,
-            verdict,
-        );
-        let Some(event) = event else { return Ok(404) };
-        let inserted = self.execute(
+    fn record_feedback(
+        &self,
+        event_id: &str,
+        feedback: Feedback,
+    ) -> StorageResult<FeedbackOutcome> {
+        let rows: Vec<TextRow> = self
+            .host
+            .query_rows("SELECT json AS text FROM event WHERE id = ?", vec![event_id.into()])?;
+        let now = self.host.now();
+        let id = ResponseId::new(now, self.host.random_bytes());
+        let event = rows.first().and_then(|row| FeedbackEvent::new(id, now, &row.text, feedback));
+        let Some(event) = event else { return Ok(FeedbackOutcome::UnknownId) };
+        let inserted = self.host.execute(
             "INSERT OR IGNORE INTO feedback (classify_id, time_ms) VALUES (?, ?)",
             vec![event_id.into(), sql_integer(now.0)],
         )?;
         if inserted == 0 {
-            return Ok(409);
+            return Ok(FeedbackOutcome::Exists);
         }
         self.store_events(&serde_json::to_vec(&event)?)?;
-        Ok(200)
+        Ok(FeedbackOutcome::Stored)
     }
 
-    fn read_page(&self, since: u64, limit: u64) -> Result<Response> {
+    fn read_page(&self, since: u64, limit: u64) -> StorageResult<Vec<u8>> {
         let events = self.events_after(since, limit)?;
         // Each line begins with its number, which the next request sends as `since`.
         let to_line = |row: &EventRow| format!("{{\"seq\":{},{}\n", row.seq, &row.json[1..]);
-        Response::from_bytes(events.iter().map(to_line).collect::<String>().into_bytes())
+        Ok(events.iter().map(to_line).collect::<String>().into_bytes())
     }
 
-    fn events_after(&self, since: u64, limit: u64) -> Result<Vec<EventRow>> {
-        self.query_rows(
+    fn events_after(&self, since: u64, limit: u64) -> StorageResult<Vec<EventRow>> {
+        self.host.query_rows(
             "SELECT seq, json FROM event WHERE seq > ? ORDER BY seq LIMIT ?",
             vec![sql_integer(since), sql_integer(limit)],
         )
     }
 
     /// Returns whether the event's subject was erased after the event was made.
-    fn is_erased(&self, event_key: &EventKey) -> Result<bool> {
+    fn is_erased(&self, event_key: &EventKey) -> StorageResult<bool> {
         let Some(subject) = &event_key.subject else { return Ok(false) };
         let query = "SELECT time_ms AS number FROM erased_subject WHERE subject = ?";
-        Ok(event_key.time_ms <= self.query_number(query, vec![subject.as_str().into()])?)
+        Ok(event_key.time_ms <= self.host.query_number(query, vec![subject.as_str().into()])?)
     }
 
     /// Erases a subject's events of every release, by the hash with every signing key. The hashes
     /// are kept, so that the subject's events that are still in the queue are dropped when they
     /// arrive. Returns the number of erased events.
-    fn erase_subject(&self, subject: &str) -> Result<u64> {
+    fn erase_subject(&self, subject: &str) -> StorageResult<u64> {
         let Ok(subject) = Subject::parse(subject) else { return Ok(0) };
-        let releases: Vec<SqlText> =
-            self.query_rows("SELECT DISTINCT release AS text FROM event", vec![])?;
+        let releases: Vec<TextRow> =
+            self.host.query_rows("SELECT DISTINCT release AS text FROM event", vec![])?;
         let mut releases: Vec<_> =
             releases.iter().filter_map(|row| ReleaseName::parse(row.text.as_str()).ok()).collect();
         // The current release may have no stored event yet, but events in the queue.
-        releases.push(self.settings.release.clone());
+        releases.push(self.host.settings().release.clone());
         releases.dedup();
         let mut erased = 0;
         for release in releases {
-            for key in &self.settings.signing_keys {
+            for key in &self.host.settings().signing_keys {
                 let hash = hash_subject(&subject, key, &release);
                 let count_query = "SELECT COUNT(*) AS number FROM event WHERE subject = ?";
-                erased += self.query_number(count_query, vec![hash.as_str().into()])?;
+                erased += self.host.query_number(count_query, vec![hash.as_str().into()])?;
                 for table in ["event", "first_seen", "last_hit", "subject_errors"] {
                     let query = format!("DELETE FROM {table} WHERE subject = ?");
-                    self.execute(&query, vec![hash.as_str().into()])?;
+                    self.host.execute(&query, vec![hash.as_str().into()])?;
                 }
-                self.execute(
+                self.host.execute(
                     "INSERT OR REPLACE INTO erased_subject VALUES (?, ?)",
-                    vec![hash.as_str().into(), sql_integer(now().0)],
+                    vec![hash.as_str().into(), sql_integer(self.host.now().0)],
                 )?;
             }
         }
         Ok(erased)
     }
 
-    fn shard_status(&self) -> Result<ShardStatus> {
+    fn shard_status(&self) -> StorageResult<ShardStatus> {
         let sinks = self.sinks.iter().map(|sink| {
             let cursor = self.delivery_cursor(sink)?;
             Ok(SinkStatus {
@@ -375,23 +360,24 @@ impl EventStoreObject {
             })
         });
         Ok(ShardStatus {
-            events: self.query_number("SELECT COUNT(*) AS number FROM event", vec![])?,
+            events: self.host.query_number("SELECT COUNT(*) AS number FROM event", vec![])?,
             newest_event_number: self.last_seq()?,
-            lost_events: self.query_number(
+            lost_events: self.host.query_number(
                 "SELECT number FROM counter WHERE name = ?",
                 vec![EVENTS_LOST.into()],
             )?,
-            sinks: sinks.collect::<Result<_>>()?,
+            sinks: sinks.collect::<StorageResult<_>>()?,
         })
     }
 
-    fn totals(&self) -> Result<Vec<(String, u64)>> {
+    fn counters(&self) -> StorageResult<Vec<(String, u64)>> {
         #[derive(Deserialize)]
         struct TotalRow {
             name: String,
             number: u64,
         }
-        let rows: Vec<TotalRow> = self.query_rows("SELECT name, number FROM counter", vec![])?;
+        let rows: Vec<TotalRow> =
+            self.host.query_rows("SELECT name, number FROM counter", vec![])?;
         let mut totals: Vec<_> = rows.into_iter().map(|row| (row.name, row.number)).collect();
         totals.push((QUEUE_LAG_SERIES.to_owned(), self.queue_lag_ms.get()));
         for SinkStatus { name, pending_events: pending, cursor } in self.shard_status()?.sinks {
@@ -406,27 +392,27 @@ impl EventStoreObject {
         Ok(totals)
     }
 
-    fn last_seq(&self) -> Result<u64> {
-        self.query_number("SELECT MAX(seq) AS number FROM event", vec![])
+    fn last_seq(&self) -> StorageResult<u64> {
+        self.host.query_number("SELECT MAX(seq) AS number FROM event", vec![])
     }
 
-    fn add_to_total(&self, name: &str, increment: u64) -> Result<()> {
+    fn add_to_counter(&self, name: &str, increment: u64) -> StorageResult<()> {
         if increment == 0 {
             Ok(())
         } else {
-            self.add_to_totals([(name.to_owned(), increment)].into())
+            self.add_to_counters([(name.to_owned(), increment)].into())
         }
     }
 
     /// Adds to several counters, 40 in one statement: SQLite limits a statement's parameters.
-    fn add_to_totals(&self, totals: BTreeMap<String, u64>) -> Result<()> {
+    fn add_to_counters(&self, totals: BTreeMap<String, u64>) -> StorageResult<()> {
         let totals: Vec<_> = totals.into_iter().collect();
         for chunk in totals.chunks(40) {
             let placeholders = vec!["(?, ?)"; chunk.len()].join(", ");
             let values = chunk
                 .iter()
                 .flat_map(|(name, increment)| [name.as_str().into(), sql_integer(*increment)]);
-            self.execute(
+            self.host.execute(
                 &format!(
                     "INSERT INTO counter VALUES {placeholders} \
                      ON CONFLICT (name) DO UPDATE SET number = number + excluded.number"
@@ -439,29 +425,32 @@ impl EventStoreObject {
 
     /// Deletes expired events, and the oldest tenth if the database is larger than its limit. Adds
     /// the deleted events that a sink did not get to that sink's dropped events.
-    fn prune_expired(&self) -> Result<()> {
-        let cutoff = now().0.saturating_sub(self.settings.event_retention_ms);
+    fn prune_expired(&self) -> StorageResult<()> {
+        let cutoff = self.host.now().0.saturating_sub(self.host.settings().event_retention_ms);
         let minute = cutoff / 60_000;
         for table in ["newly_affected", "subject_errors"] {
-            self.execute(
+            self.host.execute(
                 &format!("DELETE FROM {table} WHERE minute < ?"),
                 vec![sql_integer(minute)],
             )?;
         }
-        if self.execute("DELETE FROM cohort_stats WHERE minute < ?", vec![sql_integer(minute)])? > 0
+        if self
+            .host
+            .execute("DELETE FROM cohort_stats WHERE minute < ?", vec![sql_integer(minute)])?
+            > 0
         {
             self.closed_minutes.borrow_mut().clear();
         }
         // Evidence looks back a day at most; two days are kept.
-        let day = sql_integer((now().0 / 60_000).saturating_sub(2 * 24 * 60));
-        self.execute("DELETE FROM last_hit WHERE next_minute < ?", vec![day])?;
+        let day = sql_integer((self.host.now().0 / 60_000).saturating_sub(2 * 24 * 60));
+        self.host.execute("DELETE FROM last_hit WHERE next_minute < ?", vec![day])?;
         let old_query = "SELECT MAX(seq) AS number FROM event WHERE time_ms < ?";
-        let mut up_to = self.query_number(old_query, vec![sql_integer(cutoff)])?;
-        let erased_before = sql_integer(now().0.saturating_sub(ERASURE_WINDOW_MS));
-        self.execute("DELETE FROM erased_subject WHERE time_ms < ?", vec![erased_before])?;
-        if self.state.storage().sql().database_size() as u64 > self.settings.event_store_bytes_max {
+        let mut up_to = self.host.query_number(old_query, vec![sql_integer(cutoff)])?;
+        let erased_before = sql_integer(self.host.now().0.saturating_sub(ERASURE_WINDOW_MS));
+        self.host.execute("DELETE FROM erased_subject WHERE time_ms < ?", vec![erased_before])?;
+        if self.host.database_bytes() > self.host.settings().event_store_bytes_max {
             let tenth_query = "SELECT MIN(seq) + (MAX(seq) - MIN(seq)) / 10 AS number FROM event";
-            up_to = up_to.max(self.query_number(tenth_query, vec![])?);
+            up_to = up_to.max(self.host.query_number(tenth_query, vec![])?);
         }
         if up_to == 0 {
             return Ok(());
@@ -470,25 +459,24 @@ impl EventStoreObject {
             let cursor = self.delivery_cursor(sink)?;
             let missed_query = "SELECT COUNT(*) AS number FROM event WHERE seq > ? AND seq <= ?";
             let missed = self
+                .host
                 .query_number(missed_query, vec![sql_integer(cursor.place), sql_integer(up_to)])?;
             self.store_delivery_cursor(sink, &cursor.record_expired(missed, up_to))?;
         }
-        self.execute("DELETE FROM event WHERE seq <= ?", vec![sql_integer(up_to)])?;
-        self.execute("DELETE FROM feedback WHERE time_ms < ?", vec![sql_integer(cutoff)])?;
+        self.host.execute("DELETE FROM event WHERE seq <= ?", vec![sql_integer(up_to)])?;
+        self.host.execute("DELETE FROM feedback WHERE time_ms < ?", vec![sql_integer(cutoff)])?;
         Ok(())
     }
 
     /// Makes sure that an alarm comes within [`BATCH_DELAY_MS`], or within [`IDLE_INTERVAL_MS`]
     /// without sinks.
-    async fn ensure_alarm(&self) -> Result<()> {
-        let storage = self.state.storage();
-        let now_ms = i64::try_from(now().0).unwrap_or(i64::MAX);
+    async fn ensure_alarm(&self) -> StorageResult<()> {
         let delay_ms = if self.sinks.is_empty() { IDLE_INTERVAL_MS } else { BATCH_DELAY_MS };
         // An alarm that is due sooner stays; an idle alarm is brought forward.
-        match storage.get_alarm().await? {
-            Some(alarm_ms) if alarm_ms <= now_ms + delay_ms => Ok(()),
+        match self.host.alarm().await? {
+            Some(alarm) if alarm.0 <= self.host.now().0 + delay_ms => Ok(()),
             // During a pause that a sink asked for, the alarm does not send to it.
-            _ => storage.set_alarm(delay_ms).await,
+            _ => self.host.set_alarm(delay_ms).await,
         }
     }
 }

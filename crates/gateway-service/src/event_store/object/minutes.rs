@@ -6,11 +6,10 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use worker::{Result, SqlStorageValue};
 
-use super::{CohortStatsKey, EventStoreObject, SqlText};
-use crate::now;
-use crate::sql::{SqlNumber, SqlTables, sql_integer};
+use super::{CohortStatsKey, EventStoreObject};
+use crate::host::ObjectHost;
+use crate::sql::{NumberRow, SqlValue, StorageResult, TextRow, sql_integer};
 use jeffrey_edge::gateway::aggregate::minute_stats::{
     CohortStats, EventContribution, newly_affected_hours,
 };
@@ -22,27 +21,20 @@ use jeffrey_terms::{Cohort, Share};
 /// Minutes after the close of a minute until its sums are cached: later events are rare.
 const CACHE_AFTER_MINUTES: u64 = 10;
 
-/// Release and minutes that a request asks for.
-#[derive(Deserialize)]
-pub(super) struct ShardMinutesRequest {
-    pub(super) release: String,
-    pub(super) minutes: Vec<u64>,
-}
-
-impl EventStoreObject {
+impl<H: ObjectHost> EventStoreObject<H> {
     /// Adds the stats of new events to the stored stats of their minutes.
     pub(super) fn add_cohort_stats(
         &self,
         cohort_stats: BTreeMap<CohortStatsKey, CohortStats>,
-    ) -> Result<()> {
+    ) -> StorageResult<()> {
         for ((release, minute, cohort, share), increment) in cohort_stats {
-            let key_values = || -> Vec<SqlStorageValue> {
+            let key_values = || -> Vec<SqlValue> {
                 let share = sql_integer(u64::from(share.basis_points()));
                 vec![release.as_str().into(), sql_integer(minute), cohort.name().into(), share]
             };
             let query = "SELECT json AS text FROM cohort_stats \
                          WHERE release = ? AND minute = ? AND cohort = ? AND share = ?";
-            let rows: Vec<SqlText> = self.query_rows(query, key_values())?;
+            let rows: Vec<TextRow> = self.host.query_rows(query, key_values())?;
             let mut stats = match rows.first() {
                 Some(row) => serde_json::from_str(&row.text)?,
                 None => CohortStats::default(),
@@ -50,7 +42,8 @@ impl EventStoreObject {
             stats.add(&increment);
             let mut values = key_values();
             values.push(serde_json::to_string(&stats)?.into());
-            self.execute("INSERT OR REPLACE INTO cohort_stats VALUES (?, ?, ?, ?, ?)", values)?;
+            self.host
+                .execute("INSERT OR REPLACE INTO cohort_stats VALUES (?, ?, ?, ?, ?)", values)?;
             self.closed_minutes.borrow_mut().invalidate_minute(&release, minute);
         }
         Ok(())
@@ -58,12 +51,12 @@ impl EventStoreObject {
 
     /// Records that a contribution's subject was seen and affected. Only this shard knows the
     /// subject's earlier events.
-    pub(super) fn store_subject(&self, contribution: &EventContribution) -> Result<()> {
+    pub(super) fn store_subject(&self, contribution: &EventContribution) -> StorageResult<()> {
         let Some(subject) = contribution.subject.as_deref() else { return Ok(()) };
         let (release, cohort) = (contribution.release.as_str(), contribution.cohort.name());
         let minute = || sql_integer(contribution.minute);
         if !contribution.in_holdout {
-            self.execute(
+            self.host.execute(
                 "INSERT OR IGNORE INTO first_seen VALUES (?, ?, ?, ?)",
                 vec![release.into(), subject.into(), minute(), cohort.into()],
             )?;
@@ -72,9 +65,9 @@ impl EventStoreObject {
             let key_values = || vec![release.into(), metric.name().into(), subject.into()];
             let query = "SELECT next_minute AS number FROM last_hit \
                          WHERE release = ? AND metric = ? AND subject = ?";
-            let after = self.query_number(query, key_values())?;
+            let after = self.host.query_number(query, key_values())?;
             for hour in newly_affected_hours(contribution.minute, after) {
-                self.execute(
+                self.host.execute(
                     "INSERT INTO newly_affected VALUES (?, ?, ?, ?, ?, 1) \
                      ON CONFLICT DO UPDATE SET number = number + 1",
                     vec![
@@ -88,12 +81,12 @@ impl EventStoreObject {
             }
             let mut values = key_values();
             values.push(sql_integer(after.max(contribution.minute + 1)));
-            self.execute("INSERT OR REPLACE INTO last_hit VALUES (?, ?, ?, ?)", values)?;
+            self.host.execute("INSERT OR REPLACE INTO last_hit VALUES (?, ?, ?, ?)", values)?;
         }
         if contribution.cohort == Cohort::Canary
             && contribution.affected_metrics.contains(&Metric::Errors)
         {
-            self.execute(
+            self.host.execute(
                 "INSERT INTO subject_errors VALUES (?, ?, ?, 1) ON CONFLICT DO UPDATE SET number = number + 1",
                 vec![release.into(), minute(), subject.into()],
             )?;
@@ -106,7 +99,7 @@ impl EventStoreObject {
         &self,
         release: &str,
         minute: u64,
-    ) -> Result<Vec<(Cohort, Share, CohortStats)>> {
+    ) -> StorageResult<Vec<(Cohort, Share, CohortStats)>> {
         #[derive(Deserialize)]
         struct MinuteStatsRow {
             cohort: Cohort,
@@ -115,14 +108,18 @@ impl EventStoreObject {
         }
         let query = "SELECT cohort, share, json FROM cohort_stats WHERE release = ? AND minute = ?";
         let rows: Vec<MinuteStatsRow> =
-            self.query_rows(query, vec![release.into(), sql_integer(minute)])?;
+            self.host.query_rows(query, vec![release.into(), sql_integer(minute)])?;
         rows.into_iter()
             .map(|row| Ok((row.cohort, row.share, serde_json::from_str(&row.json)?)))
             .collect()
     }
 
     /// Returns stable's latency sketch of a minute.
-    pub(super) fn stable_latency(&self, release: &str, minute: u64) -> Result<LatencySketch> {
+    pub(super) fn stable_latency(
+        &self,
+        release: &str,
+        minute: u64,
+    ) -> StorageResult<LatencySketch> {
         let mut latency = LatencySketch::default();
         let minute_stats = self.minute_stats(release, minute)?;
         for (_, _, stats) in minute_stats.iter().filter(|(cohort, ..)| *cohort == Cohort::Stable) {
@@ -138,9 +135,13 @@ impl EventStoreObject {
         release: &str,
         since: u64,
         before: u64,
-    ) -> Result<[CohortStats; 2]> {
-        let open_from =
-            self.settings.time_scale.first_open_minute(now()).saturating_sub(CACHE_AFTER_MINUTES);
+    ) -> StorageResult<[CohortStats; 2]> {
+        let open_from = self
+            .host
+            .settings()
+            .time_scale
+            .first_open_minute(self.host.now())
+            .saturating_sub(CACHE_AFTER_MINUTES);
         self.closed_minutes.borrow_mut().totals_between(
             release,
             (since, before),
@@ -149,13 +150,18 @@ impl EventStoreObject {
         )
     }
 
-    fn sum_between(&self, release: &str, since: u64, before: u64) -> Result<[CohortStats; 2]> {
-        let sum_cohort = |cohort: Cohort| -> Result<CohortStats> {
+    fn sum_between(
+        &self,
+        release: &str,
+        since: u64,
+        before: u64,
+    ) -> StorageResult<[CohortStats; 2]> {
+        let sum_cohort = |cohort: Cohort| -> StorageResult<CohortStats> {
             let query = "SELECT json AS text FROM cohort_stats \
                          WHERE release = ? AND minute > ? AND minute < ? AND cohort = ?";
             let values =
                 vec![release.into(), sql_integer(since), sql_integer(before), cohort.name().into()];
-            let rows: Vec<SqlText> = self.query_rows(query, values)?;
+            let rows: Vec<TextRow> = self.host.query_rows(query, values)?;
             let mut total = CohortStats::default();
             for row in rows {
                 total.add(&serde_json::from_str(&row.text)?);
@@ -172,21 +178,25 @@ impl EventStoreObject {
         release: &str,
         since: u64,
         before: u64,
-    ) -> Result<Vec<u64>> {
+    ) -> StorageResult<Vec<u64>> {
         let query = "SELECT DISTINCT minute AS number FROM cohort_stats \
                      WHERE release = ? AND minute > ? AND minute < ? ORDER BY minute LIMIT ?";
         let limit = sql_integer(MINUTES_PER_READ_MAX as u64);
         let values = vec![release.into(), sql_integer(since), sql_integer(before), limit];
-        let rows: Vec<SqlNumber> = self.query_rows(query, values)?;
+        let rows: Vec<NumberRow> = self.host.query_rows(query, values)?;
         Ok(rows.iter().filter_map(|row| row.number).collect())
     }
 
     /// Returns what this shard counted in each minute.
-    pub(super) fn shard_minutes(&self, release: &str, minutes: &[u64]) -> Result<Vec<ShardMinute>> {
+    pub(super) fn shard_minutes(
+        &self,
+        release: &str,
+        minutes: &[u64],
+    ) -> StorageResult<Vec<ShardMinute>> {
         minutes.iter().map(|minute| self.shard_minute(release, *minute)).collect()
     }
 
-    fn shard_minute(&self, release: &str, minute: u64) -> Result<ShardMinute> {
+    fn shard_minute(&self, release: &str, minute: u64) -> StorageResult<ShardMinute> {
         #[derive(Deserialize)]
         struct AffectedSubjectsRow {
             metric: Metric,
@@ -199,7 +209,7 @@ impl EventStoreObject {
             let query = "SELECT COUNT(*) AS number FROM first_seen WHERE release = ? AND minute = ? AND cohort = ?";
             let mut values = key_values();
             values.push(cohort.name().into());
-            self.query_number(query, values)
+            self.host.query_number(query, values)
         };
         let first_seen = CountByCohort {
             canary: count_first_seen(Cohort::Canary)?,
@@ -207,7 +217,7 @@ impl EventStoreObject {
         };
         let query = "SELECT metric, hour, cohort, number FROM newly_affected \
                      WHERE release = ? AND minute = ? ORDER BY metric, hour";
-        let rows: Vec<AffectedSubjectsRow> = self.query_rows(query, key_values())?;
+        let rows: Vec<AffectedSubjectsRow> = self.host.query_rows(query, key_values())?;
         let to_tuple = |row: AffectedSubjectsRow| (row.metric, row.hour, row.cohort, row.number);
         Ok(ShardMinute {
             minute,
@@ -220,7 +230,7 @@ impl EventStoreObject {
     }
 
     /// Returns both cohorts' requests and errors in the hour that ends with `last_minute`.
-    fn top_subjects(&self, release: &str, last_minute: u64) -> Result<TopSubjects> {
+    fn top_subjects(&self, release: &str, last_minute: u64) -> StorageResult<TopSubjects> {
         let mut top_subjects = TopSubjects::default();
         for minute in last_minute.saturating_sub(59)..=last_minute {
             for (cohort, _, stats) in self.minute_stats(release, minute)? {
@@ -242,12 +252,12 @@ impl EventStoreObject {
 
     /// Returns the errors of the two canary subjects with the most in the hour that ends with
     /// `last_minute`.
-    fn top_error_counts(&self, release: &str, last_minute: u64) -> Result<Vec<u64>> {
+    fn top_error_counts(&self, release: &str, last_minute: u64) -> StorageResult<Vec<u64>> {
         let query = "SELECT SUM(number) AS number FROM subject_errors \
                      WHERE release = ? AND minute > ? AND minute <= ? \
                      GROUP BY subject ORDER BY number DESC LIMIT 2";
         let start = last_minute.saturating_sub(60);
-        let rows: Vec<SqlNumber> = self.query_rows(
+        let rows: Vec<NumberRow> = self.host.query_rows(
             query,
             vec![release.into(), sql_integer(start), sql_integer(last_minute)],
         )?;

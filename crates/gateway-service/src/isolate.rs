@@ -1,0 +1,214 @@
+//! State of one isolate: the cached share, the circuit breaker, and what it measured and lost.
+//!
+//! An isolate serves many requests at once, so each method reads and writes without waiting: no
+//! borrow lasts across an `.await`.
+
+use std::cell::{Cell, RefCell};
+
+use crate::rollout::messages::ReleaseSnapshot;
+use jeffrey_edge::gateway::upstream::circuit_breaker::CircuitBreaker;
+use jeffrey_edge::rollout::share_cache::{
+    CachedShare, EffectiveShare, effective_share, pick_newer,
+};
+use jeffrey_terms::UnixMs;
+
+/// Age in milliseconds at which a background refresh no longer blocks another one: the request that
+/// started it may have died.
+const REFRESH_TIMEOUT_MS: u64 = 2_000;
+
+/// How long a received p95 serves as a threshold, in milliseconds: a gateway with little traffic
+/// receives one seldom.
+const STABLE_P95_AGE_MS_MAX: u64 = 5 * 60_000;
+
+/// State of one isolate.
+#[derive(Debug, Default)]
+pub struct IsolateState {
+    cached_share: Cell<Option<CachedShare>>,
+    /// Time of the last refresh that failed; a later success does not clear it.
+    refresh_failed_at: Cell<Option<UnixMs>>,
+    /// Start of the background refresh under way; `None` if there is no such refresh.
+    refresh_started_at: Cell<Option<UnixMs>>,
+    breaker: RefCell<CircuitBreaker>,
+    /// Events that this isolate could not store and has not reported yet.
+    lost_events: Cell<u64>,
+    /// Index of the plan's stage in the last snapshot; `None` while no plan moves the share.
+    stage: Cell<Option<u32>>,
+    /// Stable's p95 latency in milliseconds, and when this isolate received it.
+    stable_p95: Cell<Option<(f64, UnixMs)>>,
+    /// The last closed minute whose p95 of stable this isolate has sent; 0 before the first.
+    last_sent_minute: Cell<u64>,
+}
+
+impl IsolateState {
+    /// Returns the effective share by the cache, without a request to the rollout object.
+    pub fn effective_share(&self, now: UnixMs) -> EffectiveShare {
+        effective_share(self.cached_share.get(), self.refresh_failed_at.get(), now)
+    }
+
+    /// Records the start of a background refresh. Returns `false` if another one runs already.
+    pub fn begin_background_refresh(&self, now: UnixMs) -> bool {
+        let is_running = self
+            .refresh_started_at
+            .get()
+            .is_some_and(|started_at| now.0.abs_diff(started_at.0) < REFRESH_TIMEOUT_MS);
+        if !is_running {
+            self.refresh_started_at.set(Some(now));
+        }
+        !is_running
+    }
+
+    /// Records the end of a refresh: caches the snapshot, or the time of the failure.
+    pub fn end_refresh(&self, snapshot: Option<&ReleaseSnapshot>, now: UnixMs) {
+        self.refresh_started_at.set(None);
+        match snapshot {
+            Some(snapshot) => self.cache_snapshot(snapshot, now),
+            None => self.refresh_failed_at.set(Some(now)),
+        }
+    }
+
+    /// Caches a release snapshot that was received `now`. An older version does not replace a newer
+    /// one.
+    pub fn cache_snapshot(&self, snapshot: &ReleaseSnapshot, now: UnixMs) {
+        let state = &snapshot.release_state;
+        let received = CachedShare {
+            version: state.version,
+            share: state.share,
+            holdout: snapshot.holdout,
+            disabled: state.killed || snapshot.rolled_back,
+            received_at: now,
+        };
+        self.cached_share.set(Some(pick_newer(self.cached_share.get(), received)));
+        self.stage.set(snapshot.stage);
+        if let Some(p95_ms) = snapshot.stable_p95_ms {
+            self.record_stable_p95(p95_ms, now);
+        }
+    }
+
+    /// Returns the index of the plan's stage in the last snapshot; `None` while no plan moves the
+    /// share.
+    pub fn stage(&self) -> Option<u32> {
+        self.stage.get()
+    }
+
+    /// Records stable's p95 latency in milliseconds.
+    pub fn record_stable_p95(&self, p95_ms: f64, now: UnixMs) {
+        self.stable_p95.set(Some((p95_ms, now)));
+    }
+
+    /// Returns stable's p95 in milliseconds; `None` if this isolate never received it, or received
+    /// it five minutes ago or earlier.
+    pub fn stable_p95_ms(&self, now: UnixMs) -> Option<f64> {
+        let (p95_ms, received_at) = self.stable_p95.get()?;
+        (now.0.saturating_sub(received_at.0) < STABLE_P95_AGE_MS_MAX).then_some(p95_ms)
+    }
+
+    /// Records that this isolate sends the p95 of a minute. Returns `false` if it has sent this
+    /// minute's already.
+    pub fn begin_sending_minute(&self, minute: u64) -> bool {
+        let is_new = self.last_sent_minute.get() < minute;
+        if is_new {
+            self.last_sent_minute.set(minute);
+        }
+        is_new
+    }
+
+    /// Records that the p95 of the last minute was not sent; the next batch tries again.
+    pub fn cancel_sending_minute(&self) {
+        self.last_sent_minute.set(0);
+    }
+
+    /// Counts events that this isolate could not store.
+    pub fn add_lost_events(&self, count: u64) {
+        self.lost_events.set(self.lost_events.get() + count);
+    }
+
+    /// Returns the number of lost events, and starts again at 0: the caller reports them.
+    pub fn take_lost_events(&self) -> u64 {
+        self.lost_events.take()
+    }
+
+    /// Calls `use_breaker` with the circuit breaker.
+    pub fn with_breaker<T>(&self, use_breaker: impl FnOnce(&mut CircuitBreaker) -> T) -> T {
+        use_breaker(&mut self.breaker.borrow_mut())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jeffrey_edge::rollout::release_state::ReleaseState;
+    use jeffrey_edge::rollout::share_cache::Refresh;
+    use jeffrey_terms::Share;
+
+    fn snapshot(version: u64, points: u16) -> ReleaseSnapshot {
+        let share = Share::from_basis_points(points).unwrap_or(Share::NONE);
+        ReleaseSnapshot {
+            release_state: ReleaseState { version, ..ReleaseState::initial(share) },
+            holdout: Share::NONE,
+            rolled_back: false,
+            stage: Some(1),
+            stable_p95_ms: Some(120.0),
+        }
+    }
+
+    #[test]
+    fn a_snapshot_that_overtook_another_is_kept() {
+        let state = IsolateState::default();
+        assert_eq!(state.effective_share(UnixMs(0)).refresh, Refresh::Blocking);
+        state.end_refresh(Some(&snapshot(3, 5_000)), UnixMs(1_000));
+        state.end_refresh(Some(&snapshot(2, 1_000)), UnixMs(1_001));
+        assert_eq!(state.effective_share(UnixMs(1_002)).share.basis_points(), 5_000);
+    }
+
+    #[test]
+    fn a_rolled_back_release_is_disabled_whatever_its_share() {
+        let state = IsolateState::default();
+        let rolled_back = ReleaseSnapshot { rolled_back: true, ..snapshot(1, 1_000) };
+        state.cache_snapshot(&rolled_back, UnixMs(1_000));
+        assert!(state.effective_share(UnixMs(1_000)).disabled);
+    }
+
+    #[test]
+    fn one_background_refresh_runs_at_a_time_until_it_ends_or_dies() {
+        let state = IsolateState::default();
+        assert!(state.begin_background_refresh(UnixMs(10_000)));
+        assert!(!state.begin_background_refresh(UnixMs(11_999)));
+        assert!(state.begin_background_refresh(UnixMs(12_000)), "the first one died");
+        state.end_refresh(None, UnixMs(12_100));
+        assert!(state.begin_background_refresh(UnixMs(12_101)));
+        // A clock that was set back does not block for long either.
+        assert!(state.begin_background_refresh(UnixMs(5_000)));
+    }
+
+    #[test]
+    fn the_p95_of_stable_serves_five_minutes() {
+        let state = IsolateState::default();
+        assert_eq!(state.stable_p95_ms(UnixMs(0)), None);
+        state.cache_snapshot(&snapshot(1, 1_000), UnixMs(1_000));
+        assert_eq!(state.stable_p95_ms(UnixMs(300_999)), Some(120.0));
+        assert_eq!(state.stable_p95_ms(UnixMs(301_000)), None);
+        // A snapshot without a p95 keeps the last one.
+        state.record_stable_p95(90.0, UnixMs(301_000));
+        let without = ReleaseSnapshot { stable_p95_ms: None, ..snapshot(2, 1_000) };
+        state.cache_snapshot(&without, UnixMs(301_001));
+        assert_eq!(state.stable_p95_ms(UnixMs(301_002)), Some(90.0));
+    }
+
+    #[test]
+    fn a_minute_is_sent_once_unless_sending_failed() {
+        let state = IsolateState::default();
+        assert!(state.begin_sending_minute(7));
+        assert!(!state.begin_sending_minute(7));
+        state.cancel_sending_minute();
+        assert!(state.begin_sending_minute(7));
+        assert!(!state.begin_sending_minute(6), "an earlier minute is not sent again");
+    }
+
+    #[test]
+    fn lost_events_are_reported_once() {
+        let state = IsolateState::default();
+        state.add_lost_events(2);
+        state.add_lost_events(1);
+        assert_eq!((state.take_lost_events(), state.take_lost_events()), (3, 0));
+    }
+}

@@ -1,0 +1,525 @@
+//! The event store over its clients, on SQLite: what is stored, counted, delivered, erased, pruned,
+//! and what is left after a failure.
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use serde_json::{Value, json};
+
+use jeffrey_edge::gateway::aggregate::minute_stats::CohortStats;
+use jeffrey_edge::gateway::api::error::ApiError;
+use jeffrey_edge::gateway::events::feedback::Feedback;
+use jeffrey_edge::gateway::request::subject::hash_subject;
+use jeffrey_edge::rollout::bucket::ReleaseName;
+use jeffrey_gateway_service::event_store;
+use jeffrey_gateway_service::host::{FetchError, Host, HttpResponse, ObjectClass};
+use jeffrey_gateway_service::sql::StorageError;
+use jeffrey_native_host::{IsolateHost, Platform, block_on};
+use jeffrey_terms::{ResponseId, Subject, UnixMs};
+
+/// Start of a minute, 2026-01-01.
+const START: UnixMs = UnixMs(1_767_225_600_000);
+const MINUTE_MS: u64 = 60_000;
+const KEY: &str = "a signing key of the tests";
+const STORE: ObjectClass = ObjectClass::EventStore;
+
+fn platform(variables: &[(&'static str, &str)]) -> (Rc<Platform>, IsolateHost) {
+    let platform = Platform::new(variables, START);
+    let host = platform.isolate();
+    (platform, host)
+}
+
+/// Id of the response with a number.
+fn id_of(number: u16) -> ResponseId {
+    let mut random = [0; 10];
+    random[8..].copy_from_slice(&number.to_be_bytes());
+    ResponseId::new(START, random)
+}
+
+/// Event of a canary call at the start, after `edit`.
+fn event_with(number: u16, edit: impl FnOnce(&mut Value)) -> String {
+    let mut event = json!({
+        "event": "classify", "id": id_of(number).to_string(), "time_ms": START.0, "release": "e1-small",
+        "cohort": "canary", "reason": "bucket", "is_evidence": true, "subject": "5ab1", "destination": "canary",
+        "fallback_reason": null, "status": 200, "latency_ms": 150, "label": "joy", "confidence": 0.9,
+        "low_confidence": false, "route": "linear_head", "rule_applied": false, "rule": null, "shadow": null,
+        "thresholds": {"slow_ms": 200, "stable_p95_ms": 100.0, "canary_slow_ms": 120.0,
+            "share_basis_points": 1000, "stage": null},
+    });
+    edit(&mut event);
+    event.to_string()
+}
+
+fn event(number: u16) -> String {
+    event_with(number, |_| {})
+}
+
+fn append(host: &IsolateHost, lines: &[String]) -> Vec<bool> {
+    block_on(event_store::append_batch(host, lines, 0, false))
+}
+
+fn stored_events(host: &IsolateHost) -> u64 {
+    let status = block_on(event_store::fetch_status(host)).unwrap();
+    serde_json::to_value(&status).unwrap()["events"].as_u64().unwrap()
+}
+
+fn counter(host: &IsolateHost, name: &str) -> u64 {
+    let counters = block_on(event_store::fetch_counters(host)).unwrap();
+    counters.iter().find(|(series, _)| series == name).map_or(0, |(_, number)| *number)
+}
+
+fn release() -> ReleaseName {
+    ReleaseName::parse("e1-small").unwrap()
+}
+
+fn totals(host: &IsolateHost) -> [CohortStats; 2] {
+    block_on(event_store::totals_between(host, &release(), (0, u64::MAX >> 11))).unwrap()
+}
+
+fn accepted() -> HttpResponse {
+    HttpResponse { status: 202, ..HttpResponse::default() }
+}
+
+#[test]
+fn an_event_is_stored_and_counted_once_however_often_it_comes() {
+    let (_, host) = platform(&[]);
+    assert_eq!(append(&host, &[event(1), event(2)]), [true, true]);
+    assert_eq!(append(&host, &[event(2), event(1), event(3)]), [true, true, true]);
+    append(&host, &[event(3)]);
+    assert_eq!(stored_events(&host), 3);
+    let [canary, stable] = totals(&host);
+    assert_eq!((canary.counts.requests, stable.counts.requests), (3, 0));
+}
+
+#[test]
+fn an_event_twice_in_one_batch_counts_once() {
+    let (_, host) = platform(&[]);
+    append(&host, &[event(1), event(1)]);
+    assert_eq!((stored_events(&host), totals(&host)[0].counts.requests), (1, 1));
+}
+
+#[test]
+fn a_line_that_is_no_event_is_counted_and_costs_no_other_event() {
+    let (_, host) = platform(&[]);
+    let lines =
+        ["{}".to_owned(), event(1), "not json".to_owned(), "{\"id\":7}".to_owned(), event(2)];
+    assert_eq!(append(&host, &lines), [true; 5]);
+    assert_eq!(stored_events(&host), 2);
+    assert_eq!(counter(&host, "jeffrey_events_malformed_total"), 3);
+}
+
+#[test]
+fn a_batch_that_fails_at_any_statement_stores_nothing_and_counts_once_when_it_comes_again() {
+    let lines = [event(1), event_with(2, |event| event["status"] = json!(500)), event(3)];
+    let mut failed_at = 0;
+    for statement in 0..200 {
+        let (platform, host) = platform(&[]);
+        append(&host, &[event(9)]);
+        let before = totals(&host);
+        platform.database(STORE, "event-store").unwrap().fail_after(statement);
+        let stored = append(&host, &lines);
+        if stored == [true; 3] {
+            break;
+        }
+        failed_at += 1;
+        assert_eq!(stored, [false; 3], "statement {statement}");
+        assert_eq!(stored_events(&host), 1, "statement {statement}");
+        assert_eq!(totals(&host), before, "statement {statement}");
+        assert_eq!(append(&host, &lines), [true; 3]);
+        assert_eq!((stored_events(&host), totals(&host)[0].counts.requests), (4, 4));
+        assert_eq!(totals(&host)[0].counts.errors_5xx, 1);
+    }
+    assert!(failed_at > 10, "only {failed_at} statements failed: the batch has more");
+}
+
+#[test]
+fn a_large_batch_stays_within_the_limits_of_a_statement() {
+    let (_, host) = platform(&[]);
+    let lines: Vec<String> = (0..500)
+        .map(|number| {
+            event_with(number, |event| {
+                event["subject"] = json!(format!("s{}", number % 170));
+                event["label"] =
+                    json!(["joy", "anger", "fear", "sadness"][usize::from(number % 4)]);
+                event["status"] = json!(200 + 100 * (number % 4));
+                event["time_ms"] = json!(START.0 + u64::from(number) * 1_000);
+            })
+        })
+        .collect();
+    assert_eq!(append(&host, &lines), vec![true; 500]);
+    assert_eq!((stored_events(&host), totals(&host)[0].counts.requests), (500, 500));
+}
+
+#[test]
+fn an_evicted_store_continues_from_its_database() {
+    let (platform, host) = platform(&[]);
+    append(&host, &[event(1)]);
+    platform.evict_objects();
+    append(&host, &[event(1), event(2)]);
+    assert_eq!((stored_events(&host), totals(&host)[0].counts.requests), (2, 2));
+}
+
+#[test]
+fn a_database_of_a_later_version_is_refused_and_not_changed() {
+    let (platform, host) = platform(&[]);
+    append(&host, &[event(1)]);
+    platform.evict_objects();
+    let database = platform.database(STORE, "event-store").unwrap();
+    database.execute("INSERT INTO schema VALUES (99)", vec![]).unwrap();
+    assert_eq!(append(&host, &[event(2)]), [false]);
+    let reply = block_on(platform.send_message(STORE, "event-store", b"\"status\"\n"));
+    assert_eq!(reply, Err(StorageError::LaterVersion { found: 99, known: 3 }));
+}
+
+#[test]
+fn a_database_of_each_earlier_version_is_migrated() {
+    for version in [1, 2] {
+        let (platform, host) = platform(&[]);
+        append(&host, &[event(1)]);
+        platform.evict_objects();
+        let database = platform.database(STORE, "event-store").unwrap();
+        // What the later versions added.
+        let added = [
+            &["cohort_stats", "first_seen", "last_hit", "newly_affected", "subject_errors"][..],
+            &["erased_subject", "counters_start"],
+        ];
+        for table in added[version - 1..].iter().copied().flatten() {
+            database.execute(&format!("DROP TABLE {table}"), vec![]).unwrap();
+        }
+        database.execute("DROP INDEX event_release", vec![]).unwrap();
+        database.execute(&format!("DELETE FROM schema WHERE version > {version}"), vec![]).unwrap();
+        assert_eq!(append(&host, &[event(2)]), [true], "version {version}");
+        assert_eq!(stored_events(&host), 2, "version {version}");
+    }
+}
+
+#[test]
+fn an_unknown_message_or_field_is_unsupported_and_changes_nothing() {
+    let (platform, host) = platform(&[]);
+    append(&host, &[event(1)]);
+    for message in [
+        "\"prune\"\n",
+        "{\"append\":{\"queue_lag_ms\":null,\"lost_events\":0,\"queue_failures\":0,\"dead_letters\":0,\"packed\":true}}\n{}",
+        "{\"events\":{\"since\":0}}\n",
+        "",
+    ] {
+        let reply = block_on(platform.send_message(STORE, "event-store", message.as_bytes()));
+        assert_eq!(reply.unwrap().status, 501, "{message}");
+    }
+    assert_eq!(stored_events(&host), 1);
+}
+
+#[test]
+fn events_are_read_page_by_page_in_the_order_of_their_numbers() {
+    let (_, host) = platform(&[]);
+    append(&host, &(1..=5).map(event).collect::<Vec<_>>());
+    let mut since = 0;
+    let mut ids = Vec::new();
+    for expected in [2, 2, 1, 0] {
+        let (lines, shards) = block_on(event_store::fetch_events(&host, 0, since, 2)).unwrap();
+        let lines = String::from_utf8(lines).unwrap();
+        assert_eq!((lines.lines().count(), shards), (expected, 1));
+        for line in lines.lines() {
+            let event: Value = serde_json::from_str(line).unwrap();
+            since = event["seq"].as_u64().unwrap();
+            ids.push(event["id"].as_str().unwrap().to_owned());
+        }
+    }
+    assert_eq!(ids, (1..=5).map(|number| id_of(number).to_string()).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_shard_that_does_not_exist_is_named_with_their_number() {
+    let (_, host) = platform(&[("EVENT_STORE_SHARDS", "2")]);
+    let result = block_on(event_store::fetch_events(&host, 2, 0, 10));
+    assert_eq!(result, Err(ApiError::InvalidShard { part: 2, shards: 2 }));
+}
+
+#[test]
+fn feedback_counts_once_for_the_cohort_of_its_response() {
+    let (_, host) = platform(&[]);
+    append(&host, &[event(1)]);
+    let wrong = Feedback { ok: Some(false), correct_label: None };
+    let record = |id| block_on(event_store::record_feedback(&host, id, wrong));
+    assert_eq!(record(id_of(1)), Ok(()));
+    assert_eq!(record(id_of(1)), Err(ApiError::FeedbackExists));
+    assert_eq!(record(id_of(7)), Err(ApiError::UnknownId));
+    assert_eq!(stored_events(&host), 2, "feedback is an event of its own");
+    let [canary, _] = totals(&host);
+    assert_eq!((canary.counts.requests, canary.counts.feedback_bad), (1, 1));
+}
+
+#[test]
+fn feedback_that_fails_at_any_statement_can_be_given_again() {
+    for statement in 0..30 {
+        let (platform, host) = platform(&[]);
+        append(&host, &[event(1)]);
+        platform.database(STORE, "event-store").unwrap().fail_after(statement);
+        let right = Feedback { ok: Some(true), correct_label: None };
+        let first = block_on(event_store::record_feedback(&host, id_of(1), right));
+        if first.is_ok() {
+            return assert!(statement > 3, "feedback has more statements than {statement}");
+        }
+        assert_eq!(first, Err(ApiError::EventStoreUnavailable), "statement {statement}");
+        assert_eq!(block_on(event_store::record_feedback(&host, id_of(1), right)), Ok(()));
+        assert_eq!(stored_events(&host), 2, "statement {statement}");
+    }
+    panic!("feedback never succeeded");
+}
+
+#[test]
+fn feedback_finds_its_response_in_any_shard_and_fails_if_one_is_away() {
+    let (platform, host) = platform(&[("EVENT_STORE_SHARDS", "3")]);
+    let lines: Vec<String> = (0..12)
+        .map(|number| event_with(number, |event| event["subject"] = json!(format!("{number:x}0"))))
+        .collect();
+    append(&host, &lines);
+    let right = Feedback { ok: Some(true), correct_label: None };
+    for number in 0..12 {
+        let recorded = block_on(event_store::record_feedback(&host, id_of(number), right));
+        assert_eq!(recorded, Ok(()), "{number}");
+    }
+    platform.set_away(STORE, true);
+    let away = block_on(event_store::record_feedback(&host, id_of(1), right));
+    assert_eq!(away, Err(ApiError::EventStoreUnavailable));
+}
+
+#[test]
+fn an_erased_subject_is_gone_and_its_late_events_do_not_return() {
+    let (platform, host) = platform(&[("JEFFREY_SIGNING_KEY", KEY)]);
+    let subject = Subject::parse("alice").unwrap();
+    let hash = hash_subject(&subject, &host.settings().signing_keys[0], &release());
+    let of_alice = |number, time_ms: u64| {
+        event_with(number, |event| {
+            event["subject"] = json!(hash);
+            event["time_ms"] = json!(time_ms);
+        })
+    };
+    append(&host, &[of_alice(1, START.0), of_alice(2, START.0), event(3)]);
+    platform.advance(1_000).unwrap();
+    assert_eq!(block_on(event_store::erase_subject(&host, &subject)), Ok(2));
+    assert_eq!(stored_events(&host), 1);
+    // An event from before the erasure was in the queue; one from after it is a new one.
+    append(&host, &[of_alice(4, START.0 + 1_000), of_alice(5, START.0 + 1_001)]);
+    assert_eq!(stored_events(&host), 2);
+    assert_eq!(counter(&host, "jeffrey_events_erased_total"), 1);
+    assert_eq!(block_on(event_store::erase_subject(&host, &subject)), Ok(1));
+}
+
+#[test]
+fn an_erasure_that_fails_at_any_statement_erases_nothing() {
+    let subject = Subject::parse("alice").unwrap();
+    for statement in 0..40 {
+        let (platform, host) = platform(&[("JEFFREY_SIGNING_KEY", KEY)]);
+        let hash = hash_subject(&subject, &host.settings().signing_keys[0], &release());
+        append(&host, &[event_with(1, |event| event["subject"] = json!(hash))]);
+        platform.database(STORE, "event-store").unwrap().fail_after(statement);
+        match block_on(event_store::erase_subject(&host, &subject)) {
+            Ok(erased) => return assert_eq!(erased, 1),
+            Err(error) => assert_eq!(error, ApiError::EventStoreUnavailable),
+        }
+        assert_eq!(stored_events(&host), 1, "statement {statement}");
+    }
+    panic!("the erasure never succeeded");
+}
+
+#[test]
+fn expired_events_are_deleted_by_the_alarm_and_newer_ones_stay() {
+    let (platform, host) = platform(&[("EVENT_STORE_RETENTION_DAYS", "1")]);
+    append(&host, &[event(1)]);
+    let day_ms = 24 * 60 * MINUTE_MS;
+    platform.advance(day_ms / 2).unwrap();
+    append(&host, &[event_with(2, |event| event["time_ms"] = json!(START.0 + day_ms / 2))]);
+    platform.advance(day_ms * 3 / 4).unwrap();
+    assert_eq!(stored_events(&host), 1);
+    assert_eq!(totals(&host)[0].counts.requests, 1, "minutes expire with their events");
+}
+
+#[test]
+fn a_store_above_its_size_drops_the_oldest_tenth() {
+    let (platform, host) = platform(&[("EVENT_STORE_MAX_MB", "1")]);
+    let long_label = "x".repeat(3_000);
+    let lines: Vec<String> = (0..400)
+        .map(|number| event_with(number, |event| event["padding"] = json!(long_label)))
+        .collect();
+    append(&host, &lines);
+    platform.advance(60 * MINUTE_MS).unwrap();
+    let (first, _) = block_on(event_store::fetch_events(&host, 0, 0, 1)).unwrap();
+    let first: Value = serde_json::from_slice(&first).unwrap();
+    assert_eq!((stored_events(&host), first["seq"].as_u64()), (360, Some(41)));
+}
+
+#[test]
+fn each_sink_gets_each_event_and_one_that_fails_delays_no_other() {
+    let sinks = json!([
+        {"name": "good", "kind": "ndjson", "url": "http://good/in"},
+        {"name": "bad", "kind": "ndjson", "url": "http://bad/in"},
+    ]);
+    let (platform, host) = platform(&[("SINKS", &sinks.to_string())]);
+    let is_back = Rc::new(Cell::new(false));
+    let received = Rc::new(RefCell::new(Vec::<String>::new()));
+    let (handler_back, handler_received) = (Rc::clone(&is_back), Rc::clone(&received));
+    platform.answer_http(move |request| {
+        if request.url.contains("bad") && !handler_back.get() {
+            return Err(FetchError::TimedOut);
+        }
+        for line in String::from_utf8_lossy(&request.body).lines() {
+            handler_received.borrow_mut().push(format!("{} {line}", request.url));
+        }
+        Ok(accepted())
+    });
+    append(&host, &[event(1), event(2), event(3)]);
+    platform.advance(1_000).unwrap();
+    let count = |name: &str| received.borrow().iter().filter(|line| line.contains(name)).count();
+    assert_eq!((count("good"), count("bad")), (3, 0));
+    is_back.set(true);
+    platform.advance(10 * MINUTE_MS).unwrap();
+    assert_eq!((count("good"), count("bad")), (3, 3), "the good sink gets nothing twice");
+    let status = block_on(event_store::fetch_status(&host)).unwrap();
+    let pending: Vec<u64> = serde_json::to_value(&status).unwrap()["sinks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|sink| sink["pending"].as_u64().or(sink["pending_events"].as_u64()).unwrap())
+        .collect();
+    assert_eq!(pending, [0, 0]);
+}
+
+#[test]
+fn a_sink_continues_where_it_was_after_a_restart() {
+    let sinks = json!([{"name": "one", "kind": "ndjson", "url": "http://one/in"}]);
+    let (platform, host) = platform(&[("SINKS", &sinks.to_string())]);
+    platform.answer_http(|_| Ok(accepted()));
+    append(&host, &[event(1)]);
+    platform.advance(1_000).unwrap();
+    assert_eq!(platform.take_requests().len(), 1);
+    platform.evict_objects();
+    append(&host, &[event(2)]);
+    platform.advance(1_000).unwrap();
+    let requests = platform.take_requests();
+    assert_eq!(requests.len(), 1);
+    let body = String::from_utf8(requests[0].body.clone()).unwrap();
+    assert!(
+        body.contains(&id_of(2).to_string()) && !body.contains(&id_of(1).to_string()),
+        "{body}"
+    );
+}
+
+#[test]
+fn events_that_a_sink_did_not_get_before_they_expired_count_as_dropped() {
+    let sinks = json!([{"name": "one", "kind": "ndjson", "url": "http://one/in"}]);
+    let (platform, host) =
+        platform(&[("SINKS", &sinks.to_string()), ("EVENT_STORE_RETENTION_DAYS", "1")]);
+    append(&host, &[event(1), event(2)]);
+    platform.advance(25 * 60 * MINUTE_MS).unwrap();
+    assert_eq!(counter(&host, "jeffrey_sink_dropped_total{sink=\"one\"}"), 2);
+    assert_eq!(counter(&host, "jeffrey_sink_pending_events{sink=\"one\"}"), 0);
+}
+
+#[test]
+fn an_authorization_of_a_sink_goes_to_that_sink_only() {
+    let sinks = json!([
+        {"name": "one", "kind": "ndjson", "url": "http://one/in", "authorization": "Bearer of one"},
+        {"name": "two", "kind": "ndjson", "url": "http://two/in"},
+    ]);
+    let (platform, host) = platform(&[("SINKS", &sinks.to_string())]);
+    platform.answer_http(|_| Ok(accepted()));
+    append(&host, &[event(1)]);
+    platform.advance(1_000).unwrap();
+    for request in platform.take_requests() {
+        let authorization = request
+            .headers
+            .iter()
+            .find(|(name, _)| name == "authorization")
+            .map(|(_, value)| value);
+        let expected = request.url.contains("one").then(|| "Bearer of one".to_owned());
+        assert_eq!(authorization, expected.as_ref(), "{}", request.url);
+    }
+}
+
+#[test]
+fn without_sinks_the_alarm_comes_hourly_and_with_sinks_at_once() {
+    let sinks = json!([{"name": "one", "kind": "ndjson", "url": "http://one/in"}]).to_string();
+    for (variables, expected_ms) in [(&[][..], 60 * MINUTE_MS), (&[("SINKS", sinks.as_str())], 500)]
+    {
+        let (platform, host) = platform(variables);
+        append(&host, &[event(1)]);
+        let alarm = platform.alarm(STORE, "event-store").unwrap();
+        assert_eq!(alarm.0 - START.0, expected_ms, "{variables:?}");
+    }
+}
+
+#[test]
+fn closed_minutes_merge_the_shards_and_count_each_subject_once() {
+    let (platform, host) = platform(&[("EVENT_STORE_SHARDS", "4")]);
+    let lines: Vec<String> = (0..40)
+        .map(|number| {
+            event_with(number, |event| {
+                event["subject"] = json!(format!("{:02x}", number % 10 * 25));
+                event["status"] = json!(if number % 5 == 0 { 500 } else { 200 });
+            })
+        })
+        .collect();
+    append(&host, &lines);
+    assert_eq!(
+        block_on(event_store::fetch_minutes(&host, &release(), 0)).unwrap(),
+        [],
+        "the minute is still open"
+    );
+    platform.advance(2 * MINUTE_MS).unwrap();
+    let minutes = block_on(event_store::fetch_minutes(&host, &release(), 0)).unwrap();
+    assert_eq!(minutes.len(), 1);
+    assert_eq!(minutes[0].minute, START.0 / MINUTE_MS);
+    assert_eq!(minutes[0].canary.requests, 40);
+    assert_eq!(minutes[0].canary.errors_5xx, 8);
+    assert_eq!(minutes[0].new_subjects.canary, 10);
+}
+
+#[test]
+fn minutes_of_another_release_are_not_mixed_in() {
+    let (platform, host) = platform(&[]);
+    append(&host, &[event(1), event_with(2, |event| event["release"] = json!("e2"))]);
+    platform.advance(2 * MINUTE_MS).unwrap();
+    for name in ["e1-small", "e2"] {
+        let release = ReleaseName::parse(name).unwrap();
+        let minutes = block_on(event_store::fetch_minutes(&host, &release, 0)).unwrap();
+        assert_eq!(minutes[0].canary.requests, 1, "{name}");
+    }
+}
+
+#[test]
+fn a_late_event_is_counted_in_a_minute_that_is_cached() {
+    let (platform, host) = platform(&[]);
+    append(&host, &[event(1)]);
+    platform.advance(60 * MINUTE_MS).unwrap();
+    assert_eq!(totals(&host)[0].counts.requests, 1);
+    append(&host, &[event(2)]);
+    assert_eq!(totals(&host)[0].counts.requests, 2);
+}
+
+#[test]
+fn a_query_fails_if_one_shard_does_not_answer() {
+    let (platform, host) = platform(&[("EVENT_STORE_SHARDS", "2")]);
+    append(&host, &[event(1)]);
+    let database = platform.database(STORE, "event-store-1").unwrap();
+    platform.evict_objects();
+    database.fail_after(0);
+    assert_eq!(
+        block_on(event_store::fetch_status(&host)).unwrap_err(),
+        ApiError::EventStoreUnavailable
+    );
+    assert_eq!(stored_events(&host), 1, "it answers again");
+}
+
+#[test]
+fn the_database_takes_no_integer_that_javascript_would_round() {
+    let (platform, _) = platform(&[]);
+    let database = platform.database(STORE, "event-store").unwrap();
+    let exact = jeffrey_gateway_service::sql::sql_integer(u64::MAX);
+    assert!(database.execute("CREATE TABLE t (n INTEGER)", vec![]).is_ok());
+    assert!(database.execute("INSERT INTO t VALUES (?)", vec![exact]).is_ok());
+    let rounded = jeffrey_gateway_service::sql::SqlValue::Integer(1 << 54);
+    assert!(database.execute("INSERT INTO t VALUES (?)", vec![rounded]).is_err());
+    assert!(database.execute("BEGIN", vec![]).is_err());
+}

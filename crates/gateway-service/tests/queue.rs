@@ -1,0 +1,148 @@
+//! The way of an event from an isolate to the event store: queue, dead letters, direct storage.
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
+
+use std::rc::Rc;
+
+use serde_json::json;
+
+use jeffrey_gateway_service::event_store;
+use jeffrey_gateway_service::events_queue::{enqueue_event, store_batch};
+use jeffrey_gateway_service::host::{Host, ObjectClass, QueueSend};
+use jeffrey_native_host::{IsolateHost, Platform, block_on};
+use jeffrey_terms::{ResponseId, UnixMs};
+
+const START: UnixMs = UnixMs(1_767_225_600_000);
+const STORE: ObjectClass = ObjectClass::EventStore;
+
+fn platform() -> (Rc<Platform>, IsolateHost) {
+    let platform = Platform::new(&[], START);
+    let host = platform.isolate();
+    (platform, host)
+}
+
+fn event(number: u8) -> String {
+    let id = ResponseId::new(START, [number; 10]);
+    json!({
+        "event": "classify", "id": id.to_string(), "time_ms": START.0, "release": "e1-small",
+        "cohort": "stable", "reason": "bucket", "is_evidence": true, "subject": "5ab1", "destination": "stable",
+        "fallback_reason": null, "status": 200, "latency_ms": 150, "label": "joy", "confidence": 0.9,
+        "low_confidence": false, "route": "linear_head", "rule_applied": false, "rule": null, "shadow": null,
+        "thresholds": {"slow_ms": 200, "stable_p95_ms": 100.0, "canary_slow_ms": 120.0,
+            "share_basis_points": 1000, "stage": null},
+    })
+    .to_string()
+}
+
+fn stored_events(host: &IsolateHost) -> u64 {
+    let status = block_on(event_store::fetch_status(host)).unwrap();
+    serde_json::to_value(&status).unwrap()["events"].as_u64().unwrap()
+}
+
+fn counter(host: &IsolateHost, name: &str) -> u64 {
+    let counters = block_on(event_store::fetch_counters(host)).unwrap();
+    counters.iter().find(|(series, _)| series == name).map_or(0, |(_, number)| *number)
+}
+
+#[test]
+fn an_event_that_the_queue_takes_is_not_stored_directly() {
+    let (platform, host) = platform();
+    platform.set_queue(QueueSend::Sent);
+    block_on(enqueue_event(&host, &event(1)));
+    assert_eq!(platform.take_queue(), [event(1)]);
+    assert_eq!(stored_events(&host), 0);
+}
+
+#[test]
+fn an_event_that_the_queue_refuses_is_stored_directly_and_the_failure_counted() {
+    let (platform, host) = platform();
+    for (queue, failures) in [(QueueSend::Failed, 1), (QueueSend::NotBound, 1)] {
+        platform.set_queue(queue);
+        block_on(enqueue_event(&host, &event(failures as u8 + queue as u8)));
+        assert_eq!(counter(&host, "jeffrey_queue_send_failures_total"), failures, "{queue:?}");
+    }
+    assert_eq!(stored_events(&host), 2);
+}
+
+#[test]
+fn events_that_could_not_be_stored_are_reported_by_the_next_one_that_can() {
+    let (platform, host) = platform();
+    platform.set_away(STORE, true);
+    block_on(enqueue_event(&host, &event(1)));
+    block_on(enqueue_event(&host, &event(2)));
+    platform.set_away(STORE, false);
+    block_on(enqueue_event(&host, &event(3)));
+    assert_eq!((stored_events(&host), counter(&host, "jeffrey_events_lost_total")), (1, 2));
+    block_on(enqueue_event(&host, &event(4)));
+    assert_eq!(counter(&host, "jeffrey_events_lost_total"), 2, "each loss is reported once");
+}
+
+#[test]
+fn a_batch_is_acknowledged_only_if_it_is_stored() {
+    let (platform, host) = platform();
+    let messages = [Some(event(1)), Some(event(2))];
+    platform.set_away(STORE, true);
+    let outcome = block_on(store_batch(&host, "jeffrey-events", &messages));
+    assert_eq!((outcome.stored, outcome.retry_delay_s), (vec![false, false], 5));
+    platform.set_away(STORE, false);
+    let outcome = block_on(store_batch(&host, "jeffrey-events", &messages));
+    assert_eq!(outcome.stored, [true, true]);
+    let again = block_on(store_batch(&host, "jeffrey-events", &messages));
+    assert_eq!((again.stored, stored_events(&host)), (vec![true, true], 2));
+}
+
+#[test]
+fn a_message_that_is_no_text_is_acknowledged_and_counted_as_malformed() {
+    let (_, host) = platform();
+    let outcome = block_on(store_batch(&host, "jeffrey-events", &[None, Some(event(1))]));
+    assert_eq!(outcome.stored, [true, true]);
+    assert_eq!(counter(&host, "jeffrey_events_malformed_total"), 1);
+}
+
+#[test]
+fn a_line_break_in_a_message_makes_no_second_event() {
+    let (_, host) = platform();
+    let two_lines = format!("{}\n{}", event(1), event(2));
+    block_on(store_batch(&host, "jeffrey-events", &[Some(two_lines)]));
+    assert_eq!(
+        (stored_events(&host), counter(&host, "jeffrey_events_malformed_total")),
+        (0, 1),
+        "two values on one line are no event"
+    );
+}
+
+#[test]
+fn dead_letters_are_stored_counted_and_retried_hourly() {
+    let (platform, host) = platform();
+    platform.set_away(STORE, true);
+    let outcome = block_on(store_batch(&host, "jeffrey-events-dead", &[Some(event(1))]));
+    assert_eq!((outcome.stored, outcome.retry_delay_s), (vec![false], 3_600));
+    platform.set_away(STORE, false);
+    block_on(store_batch(&host, "jeffrey-events-dead", &[Some(event(1))]));
+    assert_eq!(
+        (stored_events(&host), counter(&host, "jeffrey_events_dead_lettered_total")),
+        (1, 1)
+    );
+}
+
+#[test]
+fn the_lag_is_the_age_of_the_oldest_event() {
+    let (platform, host) = platform();
+    platform.advance(7_000).unwrap();
+    block_on(store_batch(&host, "jeffrey-events", &[Some(event(1)), Some("{}".to_owned())]));
+    assert_eq!(counter(&host, jeffrey_edge::gateway::export::prometheus::QUEUE_LAG_SERIES), 7_000);
+}
+
+#[test]
+fn stable_s_p95_reaches_every_isolate_once_a_minute() {
+    let (platform, host) = platform();
+    block_on(store_batch(&host, "jeffrey-events", &[Some(event(1))]));
+    platform.advance(70_000).unwrap();
+    // The next batch closes the minute: its isolate measures it and tells the rollout object.
+    block_on(store_batch(&host, "jeffrey-events", &[Some(event(2))]));
+    let p95_ms = host.isolate().stable_p95_ms(host.now()).unwrap();
+    assert!((p95_ms / 150.0 - 1.0).abs() < 0.05, "{p95_ms}");
+    let other = platform.isolate();
+    assert_eq!(other.isolate().stable_p95_ms(other.now()), None);
+    block_on(jeffrey_gateway_service::rollout::refresh_share(&other));
+    assert_eq!(other.isolate().stable_p95_ms(other.now()), Some(p95_ms));
+}

@@ -1,0 +1,154 @@
+//! Cloudflare's runtime as a [`Host`]: variables, clock, randomness, network, objects, queue.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use worker::{Date, Env, console_error, console_log};
+
+use super::http::{self, BodyRead, FetchTarget, OutboundBody, OutboundRequest};
+use jeffrey_edge::gateway::config::{
+    GatewaySettings, GatewayVariables, RENAMED_VARIABLES, VARIABLES,
+};
+use jeffrey_gateway_service::host::{
+    FetchError, Host, HttpRequest, HttpResponse, ObjectCall, ObjectClass, QueueSend, Target,
+};
+use jeffrey_gateway_service::isolate::IsolateState;
+use jeffrey_terms::UnixMs;
+
+/// Name of the queue's binding.
+const QUEUE_BINDING: &str = "EVENTS";
+
+/// What an isolate keeps between requests.
+struct Isolate {
+    /// Parsed once: variables do not change while an isolate lives.
+    settings: Rc<GatewaySettings>,
+    state: IsolateState,
+}
+
+thread_local! {
+    static ISOLATE: RefCell<Option<Rc<Isolate>>> = const { RefCell::new(None) };
+}
+
+/// The platform, with the bindings of one request or object.
+#[derive(Clone)]
+pub(super) struct WorkerHost {
+    env: Env,
+    isolate: Rc<Isolate>,
+}
+
+impl WorkerHost {
+    pub(super) fn new(env: Env) -> Self {
+        let isolate = ISOLATE.with_borrow_mut(|isolate| {
+            let isolate = isolate.get_or_insert_with(|| {
+                let (settings, state) = (Rc::new(read_settings(&env)), IsolateState::default());
+                Rc::new(Isolate { settings, state })
+            });
+            Rc::clone(isolate)
+        });
+        Self { env, isolate }
+    }
+
+    pub(super) const fn env(&self) -> &Env {
+        &self.env
+    }
+}
+
+impl Host for WorkerHost {
+    fn now(&self) -> UnixMs {
+        UnixMs(Date::now().as_millis())
+    }
+
+    fn random_bytes<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
+        // The host supplies random bytes during a request. Without them no id could be signed, so a
+        // failure is a bug.
+        getrandom::fill(&mut bytes).expect("randomness of the host");
+        bytes
+    }
+
+    fn settings(&self) -> Rc<GatewaySettings> {
+        Rc::clone(&self.isolate.settings)
+    }
+
+    fn isolate(&self) -> &IsolateState {
+        &self.isolate.state
+    }
+
+    fn log(&self, line: &str) {
+        console_log!("{}", line);
+    }
+
+    fn log_error(&self, line: &str) {
+        console_error!("{}", line);
+    }
+
+    async fn sleep(&self, ms: u64) {
+        http::sleep(ms).await;
+    }
+
+    async fn send(&self, request: HttpRequest<'_>) -> Result<HttpResponse, FetchError> {
+        let model_url;
+        let (target, url) = match request.target {
+            Target::Url(url) => (FetchTarget::Network, url),
+            Target::Model(path) => {
+                let binding =
+                    http::service_binding(&self.env, "MODEL").ok_or(FetchError::Failed)?;
+                model_url = format!("http://model{path}");
+                (FetchTarget::Binding(binding), model_url.as_str())
+            }
+        };
+        let headers = http::new_headers(request.headers)?;
+        let body = if request.body.is_empty() {
+            OutboundBody::None
+        } else {
+            OutboundBody::Buffered(request.body)
+        };
+        let outbound = OutboundRequest { method: request.method, url, headers: &headers, body };
+        let response = outbound.send(&target, Some(request.timeout_ms)).await?;
+        let retry_after = response.headers().get("retry-after").ok().flatten();
+        let body = http::read_body(response.body(), request.response_bytes_max);
+        let body = match http::with_timeout(request.timeout_ms, body).await {
+            Some(BodyRead::Complete(body)) => body,
+            _ => Vec::new(),
+        };
+        Ok(HttpResponse { status: response.status(), retry_after, body })
+    }
+
+    fn has_objects(&self, class: ObjectClass) -> bool {
+        self.env.durable_object(binding_name(class)).is_ok()
+    }
+
+    async fn call_object(&self, call: ObjectCall<'_>) -> Result<Vec<u8>, FetchError> {
+        let object = (binding_name(call.class), call.name);
+        http::call_object(&self.env, object, call.message, call.timeout_ms, call.reply_bytes_max)
+            .await
+    }
+
+    async fn send_to_queue(&self, event: &str) -> QueueSend {
+        match self.env.queue(QUEUE_BINDING) {
+            Ok(queue) if queue.send(event).await.is_ok() => QueueSend::Sent,
+            Ok(_) => QueueSend::Failed,
+            Err(_) => QueueSend::NotBound,
+        }
+    }
+}
+
+const fn binding_name(class: ObjectClass) -> &'static str {
+    match class {
+        ObjectClass::EventStore => "EVENT_STORE",
+        ObjectClass::Rollout => "ROLLOUT",
+    }
+}
+
+fn read_settings(env: &Env) -> GatewaySettings {
+    let names = VARIABLES.iter().chain(&RENAMED_VARIABLES).map(|(name, _)| *name);
+    // `var` reads variables and secrets alike.
+    let read_variable = |name: &'static str| Some((name, env.var(name).ok()?.to_string()));
+    let variables = GatewayVariables(names.filter_map(read_variable).collect());
+    let has_legacy_binding = http::service_binding(env, "LEGACY").is_some();
+    let settings = GatewaySettings::parse(&variables).with_legacy_binding(has_legacy_binding);
+    for fault in &settings.setting_errors {
+        console_error!("setting refused, no request is canary until it is corrected: {}", fault);
+    }
+    settings
+}

@@ -1,0 +1,178 @@
+//! The SQLite database of one object, with the limits of the platform.
+//!
+//! The limits are those of Durable Objects
+//! (<https://developers.cloudflare.com/durable-objects/platform/limits/>): 100 parameters, 100,000
+//! bytes of SQL, patterns of 50 bytes and values of 2 MB; compound selects of five and no statement
+//! that begins or ends a transaction are those of workerd. Integers pass through a double.
+
+use std::cell::Cell;
+
+use rusqlite::limits::Limit;
+use rusqlite::types::{ToSql, ToSqlOutput, Value as SqliteValue, ValueRef};
+use rusqlite::{Connection, params_from_iter};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Number, Value};
+
+use jeffrey_gateway_service::sql::{INTEGER_MAX, SqlValue, StorageError, StorageResult};
+
+const LIMITS: [(Limit, i32); 5] = [
+    (Limit::SQLITE_LIMIT_VARIABLE_NUMBER, 100),
+    (Limit::SQLITE_LIMIT_SQL_LENGTH, 100_000),
+    (Limit::SQLITE_LIMIT_COMPOUND_SELECT, 5),
+    (Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 50),
+    (Limit::SQLITE_LIMIT_LENGTH, 2_000_000),
+];
+
+/// Statements that the platform refuses: it begins and ends transactions itself.
+const REFUSED_STATEMENTS: [&str; 6] =
+    ["BEGIN", "SAVEPOINT", "COMMIT", "ROLLBACK", "RELEASE", "END"];
+
+/// The database of one object; it outlives restarts of the object.
+#[derive(Debug)]
+pub struct Database {
+    connection: Connection,
+    /// Statements until one fails; `None` if none fails.
+    statements_until_failure: Cell<Option<u64>>,
+}
+
+struct Parameter(SqlValue);
+
+impl ToSql for Parameter {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(match &self.0 {
+            SqlValue::Null => ToSqlOutput::Owned(SqliteValue::Null),
+            SqlValue::Integer(number) => ToSqlOutput::Owned(SqliteValue::Integer(*number)),
+            SqlValue::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
+        })
+    }
+}
+
+impl Database {
+    /// Opens an empty database in memory.
+    ///
+    /// # Errors
+    /// Returns SQLite's error.
+    pub fn open() -> StorageResult<Self> {
+        let connection = Connection::open_in_memory().map_err(|error| refused(&error))?;
+        for (limit, value) in LIMITS {
+            connection.set_limit(limit, value).map_err(|error| refused(&error))?;
+        }
+        Ok(Self { connection, statements_until_failure: Cell::new(None) })
+    }
+
+    /// Lets one statement fail: the one after `statements` others.
+    pub fn fail_after(&self, statements: u64) {
+        self.statements_until_failure.set(Some(statements));
+    }
+
+    /// Runs a statement and returns how many rows it changed.
+    ///
+    /// # Errors
+    /// Returns [`StorageError::Refused`] if SQLite or a limit of the platform refuses it.
+    pub fn execute(&self, query: &str, values: Vec<SqlValue>) -> StorageResult<usize> {
+        let values = self.admit(query, values)?;
+        let mut statement = self.connection.prepare(query).map_err(|error| refused(&error))?;
+        statement.execute(params_from_iter(values)).map_err(|error| refused(&error))
+    }
+
+    /// Runs a statement and deserialises its rows.
+    ///
+    /// # Errors
+    /// As [`Database::execute`]; also if a row has another form than `T`.
+    pub fn query_rows<T: DeserializeOwned>(
+        &self,
+        query: &str,
+        values: Vec<SqlValue>,
+    ) -> StorageResult<Vec<T>> {
+        let values = self.admit(query, values)?;
+        let mut statement = self.connection.prepare(query).map_err(|error| refused(&error))?;
+        let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+        let mut rows =
+            statement.query(params_from_iter(values)).map_err(|error| refused(&error))?;
+        let mut values = Vec::new();
+        while let Some(row) = rows.next().map_err(|error| refused(&error))? {
+            let mut fields = Map::new();
+            for (index, name) in names.iter().enumerate() {
+                let value = row.get_ref(index).map_err(|error| refused(&error))?;
+                fields.insert(name.clone(), to_json(value)?);
+            }
+            values.push(serde_json::from_value(Value::Object(fields))?);
+        }
+        Ok(values)
+    }
+
+    /// Returns the size of the database, in bytes.
+    pub fn bytes(&self) -> u64 {
+        let pragma = |name: &str| {
+            self.connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap_or(0)
+        };
+        u64::try_from(pragma("page_count") * pragma("page_size")).unwrap_or(0)
+    }
+
+    /// Runs `work` as one transaction: if it fails, nothing of it is stored.
+    ///
+    /// # Errors
+    /// Returns the error of `work`, or [`StorageError::Refused`] if SQLite cannot commit.
+    pub fn transaction<T>(&self, work: impl FnOnce() -> StorageResult<T>) -> StorageResult<T> {
+        let run =
+            |statement| self.connection.execute_batch(statement).map_err(|error| refused(&error));
+        run("SAVEPOINT work")?;
+        let result = work();
+        if result.is_err() {
+            run("ROLLBACK TO work")?;
+        }
+        run("RELEASE work")?;
+        result
+    }
+
+    /// Refuses what the platform refuses, and fails when it is told to.
+    fn admit(&self, query: &str, values: Vec<SqlValue>) -> StorageResult<Vec<Parameter>> {
+        let first_word = query.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
+        if REFUSED_STATEMENTS.contains(&first_word.as_str()) {
+            return Err(message(format!("{first_word} is not authorised")));
+        }
+        match self.statements_until_failure.get() {
+            Some(0) => {
+                self.statements_until_failure.set(None);
+                return Err(message("a failure that a test asked for".to_owned()));
+            }
+            Some(left) => self.statements_until_failure.set(Some(left - 1)),
+            None => {}
+        }
+        for value in &values {
+            if let SqlValue::Integer(number) = value {
+                check_integer(*number)?;
+            }
+        }
+        Ok(values.into_iter().map(Parameter).collect())
+    }
+}
+
+fn to_json(value: ValueRef<'_>) -> StorageResult<Value> {
+    Ok(match value {
+        ValueRef::Null => Value::Null,
+        ValueRef::Integer(number) => {
+            check_integer(number)?;
+            Value::from(number)
+        }
+        ValueRef::Real(number) => Number::from_f64(number).map_or(Value::Null, Value::Number),
+        ValueRef::Text(text) => Value::from(String::from_utf8_lossy(text).into_owned()),
+        ValueRef::Blob(_) => return Err(message("a blob was read".to_owned())),
+    })
+}
+
+/// Fails for an integer that JavaScript would round.
+fn check_integer(number: i64) -> StorageResult<()> {
+    if number.unsigned_abs() > INTEGER_MAX {
+        return Err(message(format!("{number} is not exact as a double")));
+    }
+    Ok(())
+}
+
+const fn message(message: String) -> StorageError {
+    StorageError::Refused { message }
+}
+
+fn refused(error: &rusqlite::Error) -> StorageError {
+    message(error.to_string())
+}

@@ -1,0 +1,13 @@
+//! The gateway's platform in one process.
+//!
+//! A [`Platform`] has a clock that moves only when it is told, random bytes of a seed, Durable
+//! Objects on SQLite with the platform's limits, alarms, a queue, and a network that a test
+//! answers. [`Platform::isolate`] gives the [`Host`](jeffrey_gateway_service::host::Host) of a new
+//! isolate.
+
+mod database;
+
+mod platform;
+
+pub use database::Database;
+pub use platform::{IsolateHost, ObjectPlatform, Platform, RecordedRequest, block_on};
