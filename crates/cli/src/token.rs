@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
+use super::duration::{DurationError, parse_duration_within};
 use super::{CliError, ExitStatus};
 use jeffrey_edge::rollout::bucket::ReleaseName;
 use jeffrey_edge::rollout::override_token::{OverridePermission, VALID_MS_MAX, sign};
@@ -41,32 +42,9 @@ pub(super) struct TokenArguments {
     json: bool,
 }
 
-/// Parses a lifetime of a whole number and its unit (s, m or h), above 0 and at most
-/// [`VALID_MS_MAX`].
-fn parse_validity(text: &str) -> Result<Duration, ValidityError> {
-    let unit_seconds = match text.as_bytes().last() {
-        Some(b's') => 1,
-        Some(b'm') => 60,
-        Some(b'h') => 60 * 60,
-        _ => return Err(ValidityError::Form { time: text.to_owned() }),
-    };
-    let number: u64 = text[..text.len() - 1]
-        .parse()
-        .map_err(|_| ValidityError::Form { time: text.to_owned() })?;
-    let validity = Duration::from_secs(number.saturating_mul(unit_seconds));
-    if validity.is_zero() || validity > Duration::from_millis(VALID_MS_MAX) {
-        return Err(ValidityError::Range { time: text.to_owned() });
-    }
-    Ok(validity)
-}
-
-/// Lifetime that no token may have.
-#[derive(Debug, thiserror::Error)]
-enum ValidityError {
-    #[error("time `{time}` is not a whole number of s, m or h")]
-    Form { time: String },
-    #[error("time {time} is not above 0 and at most 24h")]
-    Range { time: String },
+/// Parses a lifetime of a second to [`VALID_MS_MAX`].
+fn parse_validity(text: &str) -> Result<Duration, DurationError> {
+    parse_duration_within(text, Duration::from_secs(1)..=Duration::from_millis(VALID_MS_MAX))
 }
 
 #[derive(Serialize)]

@@ -566,15 +566,11 @@ fn token_signs_a_permission_that_its_key_opens() {
     assert_eq!(permission.expires_at, UnixMs(expires));
     assert!(verify_at(expires).is_err());
 
-    for (arguments, expected) in [
-        (["--expires-in", "25h"], "time 25h is not above 0 and at most 24h"),
-        (["--expires-in", "0s"], "time 0s is not above 0"),
-        (["--expires-in", "1d"], "time `1d` is not a whole number of s, m or h"),
-        (["--expires-in", "99999999999999999h"], "time 99999999999999999h is not above 0"),
-    ] {
-        let output = make_token(&arguments);
+    for time in ["25h", "0s", "1d", "99999999999999999h"] {
+        let output = make_token(&["--expires-in", time]);
         assert_exit(&output, 2);
-        assert!(stderr_text(&output).contains(expected), "{}", stderr_text(&output));
+        let expected = format!("time `{time}` is not a duration from 1s to 24h");
+        assert!(stderr_text(&output).contains(&expected), "{}", stderr_text(&output));
     }
     let output = jeffrey_command(&["token", "--release", "e1"])
         .env_remove("JEFFREY_OVERRIDE_SIGNING_KEY")
