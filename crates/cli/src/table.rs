@@ -1,49 +1,42 @@
 //! Text tables for the terminal: names to the left, numbers to the right.
 //!
-//! A column is as wide as its widest cell, counted in characters. Numbers that are missing are
-//! shown as a dash.
+//! A column is as wide as its widest cell on the terminal, where an emoji takes two places and a
+//! combining accent none. Numbers that are missing are shown as a dash.
 
 use std::fmt;
 
-/// Table of text cells; the first row holds the headings.
-#[derive(Default)]
-pub(super) struct TextTable {
-    rows: Vec<Vec<String>>,
-}
+use comfy_table::presets::NOTHING;
+use comfy_table::{CellAlignment, Table};
+
+/// Table of text cells under headings, without lines; two blanks separate the columns.
+pub(super) struct TextTable(Table);
 
 impl TextTable {
-    /// Creates a table with these headings.
+    /// Creates a table with these headings: the first column is aligned to the left, the others to
+    /// the right.
     pub(super) fn new<const N: usize>(headings: [&str; N]) -> Self {
-        Self { rows: vec![headings.map(str::to_owned).to_vec()] }
+        let mut table = Table::new();
+        table.load_style(NOTHING).set_header(headings);
+        for (number, column) in table.column_iter_mut().enumerate() {
+            if number == 0 {
+                column.set_padding((0, 0));
+            } else {
+                column.set_padding((2, 0)).set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        Self(table)
     }
 
+    /// Adds a row with a cell for each heading.
     pub(super) fn push_row(&mut self, cells: Vec<String>) {
-        self.rows.push(cells);
+        self.0.add_row(cells);
     }
 }
 
 impl fmt::Display for TextTable {
-    /// Aligns the first column to the left and the others to the right; no line ends in blanks.
+    /// Writes a line for each row; no line ends in blanks.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
-        let width = |column: usize| {
-            let cells = self.rows.iter().filter_map(|row| row.get(column));
-            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
-        };
-        let widths: Vec<usize> = (0..columns).map(width).collect();
-        for row in &self.rows {
-            let mut line = String::new();
-            for (column, cell) in row.iter().enumerate() {
-                let width = widths[column];
-                if column == 0 {
-                    line += &format!("{cell:width$}");
-                } else {
-                    line += &format!("  {cell:>width$}");
-                }
-            }
-            writeln!(f, "{}", line.trim_end())?;
-        }
-        Ok(())
+        self.0.lines().try_for_each(|line| writeln!(f, "{}", line.trim_end()))
     }
 }
 
@@ -75,5 +68,17 @@ mod tests {
         let expected = "class          F1\njoy         0.500\nétonnement      –  x\n";
         assert_eq!(table.to_string(), expected);
         assert_eq!(format_percent(0.0213), "2.1 %");
+    }
+
+    #[test]
+    fn columns_line_up_on_the_terminal() {
+        let mut table = TextTable::new(["text", "rows"]);
+        // One character of two places, one of two characters that take one place, one of each.
+        for text in ["好的", "e\u{301}tonne\u{301}", "étonné", "😀 ok"] {
+            table.push_row(vec![text.into(), "1".into()]);
+        }
+        let expected =
+            "text    rows\n好的       1\ne\u{301}tonne\u{301}     1\nétonné     1\n😀 ok      1\n";
+        assert_eq!(table.to_string(), expected);
     }
 }
