@@ -3,21 +3,20 @@
 //! Reads status, totals and history from the gateway: the week, the week before it, each day, and
 //! the decisions of the week. Text from operators is escaped, so that it cannot add markup.
 
-use std::fmt::Write as _;
 use std::io::{self, Write as _};
+
+use askama::Template;
 
 use super::progress::Progress;
 use super::rollout::{GatewayClient, ReleaseStatus};
-use super::table::format_3_decimals;
 use super::{CliError, ExitStatus, print_json};
 use jeffrey_edge::gateway::aggregate::summary::{
     CohortSummary, SummaryByCohort, total_variation_distance,
 };
 use jeffrey_edge::gateway::aggregate::totals::TotalsByCohort;
 use jeffrey_edge::gateway::aggregate::weekly_report::{DaySummary, MinuteRange, WeeklyReport};
-use jeffrey_edge::gateway::notify::history::{DecisionSummary, summarize_entry};
-use jeffrey_edge::gateway::notify::time::format_utc_minute;
-use jeffrey_terms::{Label, UnixMs};
+use jeffrey_edge::gateway::notify::history::summarize_entry;
+use jeffrey_terms::Label;
 
 /// Summarise the last seven days of a release
 #[derive(clap::Args)]
@@ -93,172 +92,194 @@ pub(super) fn run(arguments: &ReportArguments) -> Result<ExitStatus, CliError> {
     Ok(if requests > 0 { ExitStatus::Success } else { ExitStatus::Negative })
 }
 
+/// Markdown page of a report; its text is in `templates/weekly_report.md.jinja`.
+#[derive(Template)]
+#[template(path = "weekly_report.md.jinja", escape = "none")]
+struct WeeklyReportPage<'a> {
+    report: &'a WeeklyReport,
+    /// Share of the canary in percent, at the time of the report.
+    share_percent: f64,
+    /// Columns of the tables: the canary, stable, and the canary of the week before.
+    cohorts: [&'a CohortSummary; 3],
+}
+
 fn render_markdown(report: &WeeklyReport) -> String {
-    let WeeklyReport { release, week, previous, .. } = report;
-    let share = f64::from(report.share_basis_points) / 100.0;
-    let phase = report.phase.as_deref().map_or(String::new(), |phase| format!(", {phase}"));
-    let mut text = String::new();
-    let mut push_line = |line: String| {
-        // Writing into a String cannot fail.
-        let _ = writeln!(text, "{line}");
+    let WeeklyReport { week, previous, .. } = report;
+    let page = WeeklyReportPage {
+        report,
+        share_percent: f64::from(report.share_basis_points) / 100.0,
+        cohorts: [&week.canary, &week.stable, &previous.canary],
     };
-    push_line(format!(
-        "# {release}, {} to {}\n",
-        format_utc_minute(UnixMs(report.from_ms)),
-        format_utc_minute(UnixMs(report.to_ms))
-    ));
-    push_line(format!("Share {share} %{phase}. Times are UTC.\n"));
-    push_line("| | canary | stable | canary, the week before |".to_owned());
-    push_line("|---|---|---|---|".to_owned());
-    for (name, cell) in REPORT_ROWS {
-        let [canary, stable, canary_before] =
-            [&week.canary, &week.stable, &previous.canary].map(cell);
-        push_line(format!("| {name} | {canary} | {stable} | {canary_before} |"));
-    }
-    push_line(
-        "\n## Days\n\n| day | canary requests | canary errors | canary low confidence | canary P95 \
-         | stable requests | stable errors | stable P95 |"
-            .to_owned(),
-    );
-    push_line("|---|---|---|---|---|---|---|---|".to_owned());
-    for DaySummary { from_ms, cohorts: SummaryByCohort { canary, stable, .. } } in &report.days {
-        push_line(format!(
-            "| {} | {} | {} | {} | {} | {} | {} | {} |",
-            format_utc_minute(UnixMs(*from_ms)),
-            canary.requests,
-            format_percent(canary.errors),
-            format_percent(canary.low_confidence),
-            format_ms(canary, |quantiles| quantiles.p95),
-            stable.requests,
-            format_percent(stable.errors),
-            format_ms(stable, |quantiles| quantiles.p95),
-        ));
-    }
-    push_line("\n## Labels\n\n| | canary | stable | canary, the week before |".to_owned());
-    push_line("|---|---|---|---|".to_owned());
-    for label in Label::ALL {
-        let label_share = |figures: &CohortSummary| {
-            format_percent(figures.labels.map(|labels| labels[label.index()]))
-        };
-        let (canary, stable, canary_before) =
-            (label_share(&week.canary), label_share(&week.stable), label_share(&previous.canary));
-        push_line(format!("| {} | {canary} | {stable} | {canary_before} |", label.name()));
-    }
-    if let Some(share_moved) = report.labels_moved {
-        push_line(format!(
-            "\n{} of the canary's answers have another label than in the week before.",
-            format_percent(Some(share_moved))
-        ));
-    }
-    if week.shadow_count > 0 {
-        push_line(format!(
-            "\nThe model agrees with {} of {} shadowed responses of the legacy system.",
-            format_percent(week.shadows_agree),
-            week.shadow_count
-        ));
-    }
-    if !report.tie_break_rule_counts.is_empty() {
-        let rules =
-            report.tie_break_rule_counts.iter().map(|(rule, count)| format!("`{rule}` {count}"));
-        push_line(format!("\nRules applied: {}.", rules.collect::<Vec<_>>().join(", ")));
-    }
-    push_line("\n## Decisions\n".to_owned());
-    for DecisionSummary { id, at_ms, trigger, outcome, .. } in &report.decisions {
-        push_line(format!(
-            "- {} ({id}) {}: {}",
-            format_utc_minute(UnixMs(*at_ms)),
-            escape_markdown(trigger),
-            escape_markdown(outcome)
-        ));
-    }
-    if report.decisions.is_empty() {
-        push_line("None.".to_owned());
-    }
-    push_line("\n## To do\n".to_owned());
-    let low_confidence_answers = week.canary.low_confidence_answers;
-    push_line(format!(
-        "- {low_confidence_answers} answers with low confidence, {} feedback events: `jeffrey export --for-annotation`, where LOG_TEXT_PREVIEW is on.",
-        week.canary.feedback_count
-    ));
-    if report.leaks > 0 {
-        push_line(format!(
-            "- {} masked previews contain @ or http: check them and report a masking bug.",
-            report.leaks
-        ));
-    }
-    text
+    format!("{page}\n")
 }
 
-/// Function that formats the cell of a report row from the summary of a cohort.
-type FormatCell = fn(&CohortSummary) -> String;
+/// Functions that the template calls: each formats a value for a table or a sentence.
+///
+/// askama passes references. Its filters would generate public types, which the workspace's lints
+/// refuse in a private module.
+mod format {
+    use jeffrey_edge::gateway::aggregate::totals::LatencyQuantiles;
+    use jeffrey_edge::gateway::notify::time::format_utc_minute;
+    use jeffrey_terms::{Label, UnixMs};
 
-const REPORT_ROWS: [(&str, FormatCell); 13] = [
-    ("requests", |figures| figures.requests.to_string()),
-    ("answers read", |figures| figures.answers.to_string()),
-    ("errors, failed open", |figures| format_percent(figures.errors)),
-    ("above 200 ms", |figures| format_percent(figures.slow)),
-    ("latency P50", |figures| format_ms(figures, |quantiles| quantiles.p50)),
-    ("latency P95", |figures| format_ms(figures, |quantiles| quantiles.p95)),
-    ("latency P99", |figures| format_ms(figures, |quantiles| quantiles.p99)),
-    ("regex route", |figures| format_percent(figures.regex)),
-    ("prototypes route", |figures| format_percent(figures.prototypes)),
-    ("low confidence", |figures| format_percent(figures.low_confidence)),
-    ("mean confidence", |figures| format_3_decimals(figures.mean_confidence)),
-    ("rule applied", |figures| format_percent(figures.rule_applied)),
-    ("bad feedback", |figures| {
-        match (figures.bad_feedback_rate, figures.bad_feedback_rate_interval) {
-            (Some(_), Some([low, high])) => {
-                format!(
-                    "{} of {} [{:.1}–{:.1} %]",
-                    format_percent(figures.bad_feedback_rate),
-                    figures.feedback_count,
-                    100.0 * low,
-                    100.0 * high
-                )
+    const NO_VALUE: &str = "–";
+
+    /// Formats a share of 0 to 1 in percent, with two decimals; a dash for `None`.
+    pub(super) fn percent(share: &Option<f64>) -> String {
+        share.map_or(NO_VALUE.to_owned(), |share| format!("{:.2} %", 100.0 * share))
+    }
+
+    /// Formats the share of a label among a cohort's answers like [`percent`].
+    pub(super) fn percent_of(label: &Label, labels: &Option<[f64; Label::ALL.len()]>) -> String {
+        percent(&labels.map(|labels| labels[label.index()]))
+    }
+
+    /// Formats a number with three decimals; a dash for `None`.
+    pub(super) fn decimals(value: &Option<f64>) -> String {
+        crate::table::format_3_decimals(*value)
+    }
+
+    /// Formats the median latency in milliseconds; a dash for `None`.
+    pub(super) fn p50(latency: &Option<LatencyQuantiles>) -> String {
+        format_ms(latency.as_ref().map(|quantiles| quantiles.p50))
+    }
+
+    /// Formats the 95th percentile of the latency in milliseconds; a dash for `None`.
+    pub(super) fn p95(latency: &Option<LatencyQuantiles>) -> String {
+        format_ms(latency.as_ref().map(|quantiles| quantiles.p95))
+    }
+
+    /// Formats the 99th percentile of the latency in milliseconds; a dash for `None`.
+    pub(super) fn p99(latency: &Option<LatencyQuantiles>) -> String {
+        format_ms(latency.as_ref().map(|quantiles| quantiles.p99))
+    }
+
+    fn format_ms(ms: Option<f64>) -> String {
+        ms.map_or(NO_VALUE.to_owned(), |ms| format!("{ms:.0} ms"))
+    }
+
+    /// Formats milliseconds since 1970 as a date and a time to the minute.
+    pub(super) fn utc_minute(ms: &u64) -> String {
+        format_utc_minute(UnixMs(*ms))
+    }
+
+    /// Escapes Markdown and replaces line breaks by blanks, so that a user's text adds no table,
+    /// link or markup.
+    pub(super) fn escape_markdown(input: &str) -> String {
+        let mut text = String::with_capacity(input.len());
+        for char in input.chars() {
+            match char {
+                '\n' | '\r' => text.push(' '),
+                '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '#' => {
+                    text.extend(['\\', char]);
+                }
+                _ => text.push(char),
             }
-            _ => NO_VALUE.to_owned(),
         }
-    }),
-];
-
-const NO_VALUE: &str = "–";
-
-fn format_percent(share: Option<f64>) -> String {
-    share.map_or(NO_VALUE.to_owned(), |share| format!("{:.2} %", 100.0 * share))
-}
-
-fn format_ms(
-    figures: &CohortSummary,
-    pick: fn(&jeffrey_edge::gateway::aggregate::totals::LatencyQuantiles) -> f64,
-) -> String {
-    figures
-        .latency_ms
-        .as_ref()
-        .map_or(NO_VALUE.to_owned(), |quantiles| format!("{:.0} ms", pick(quantiles)))
-}
-
-/// Escapes Markdown and replaces line breaks by blanks, so that a user's text adds no table, link
-/// or markup.
-fn escape_markdown(input: &str) -> String {
-    let mut text = String::with_capacity(input.len());
-    for char in input.chars() {
-        match char {
-            '\n' | '\r' => text.push(' '),
-            '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '#' => text.extend(['\\', char]),
-            _ => text.push(char),
-        }
+        text
     }
-    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use jeffrey_edge::gateway::aggregate::totals::LatencyQuantiles;
+    use jeffrey_edge::gateway::notify::history::{DecisionSummary, DecisionText};
+    use jeffrey_terms::Share;
+
+    /// Midnight of 2026-11-23, in milliseconds since 1970.
+    const MONDAY_MS: u64 = 1_795_392_000_000;
+    const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
+
+    /// Returns the summary of a cohort that has all figures, each another one.
+    fn busy_cohort() -> CohortSummary {
+        CohortSummary {
+            requests: 12_345,
+            answers: 12_300,
+            errors: Some(0.0125),
+            slow: Some(0.002),
+            regex: Some(0.25),
+            prototypes: Some(0.5),
+            low_confidence: Some(0.0625),
+            low_confidence_answers: 769,
+            rule_applied: Some(0.0051),
+            mean_confidence: Some(0.8125),
+            latency_ms: Some(LatencyQuantiles { p50: 12.4, p95: 48.5, p99: 120.6 }),
+            feedback_count: 40,
+            bad_feedback_rate: Some(0.1),
+            bad_feedback_rate_interval: Some([0.0279, 0.2366]),
+            labels: Some([0.3, 0.2, 0.1, 0.1, 0.1, 0.1, 0.05, 0.05]),
+        }
+    }
+
+    /// Returns a report that has each part: sentences that are left out elsewhere, cells without a
+    /// value, and text of operators that looks like markup.
+    fn full_report() -> WeeklyReport {
+        let stable = CohortSummary { requests: 3, answers: 2, ..CohortSummary::default() };
+        let week = SummaryByCohort {
+            canary: busy_cohort(),
+            stable,
+            shadow_count: 200,
+            shadows_agree: Some(0.975),
+        };
+        let decision = |id, trigger: &str, outcome: &str| DecisionSummary {
+            id,
+            at_ms: MONDAY_MS + id * 60_000,
+            trigger: trigger.into(),
+            outcome: outcome.into(),
+            fr: DecisionText { trigger: String::new(), outcome: String::new() },
+            phase: "ramping".into(),
+            share: Share::NONE,
+            gates: None,
+            counts: None,
+        };
+        let day = |from_ms| DaySummary { from_ms, cohorts: week.clone() };
+        WeeklyReport {
+            release: "e1-small".into(),
+            share_basis_points: 1_250,
+            phase: Some("awaiting_approval".into()),
+            from_ms: MONDAY_MS,
+            to_ms: MONDAY_MS + 7 * DAY_MS,
+            previous: SummaryByCohort::default(),
+            days: vec![day(MONDAY_MS), day(MONDAY_MS + DAY_MS)],
+            tie_break_rule_counts: vec![("anger_over_joy".into(), 60), ("fear".into(), 3)],
+            labels_moved: Some(0.0333),
+            leaks: 2,
+            decisions: vec![
+                decision(7, "advance: [x](http://y) | <b>", "share 5% to 12.5%"),
+                decision(9, "pause\r\n# by_ops", "`paused`"),
+            ],
+            week,
+        }
+    }
+
+    #[test]
+    fn the_report_shows_each_part_that_it_has() {
+        let expected = include_str!("../tests/golden/weekly_report.txt");
+        assert_eq!(render_markdown(&full_report()), expected);
+    }
+
+    #[test]
+    fn a_week_without_requests_leaves_out_what_it_has_not() {
+        let report = WeeklyReport {
+            share_basis_points: 0,
+            phase: None,
+            week: SummaryByCohort::default(),
+            days: Vec::new(),
+            tie_break_rule_counts: Vec::new(),
+            labels_moved: None,
+            leaks: 0,
+            decisions: Vec::new(),
+            ..full_report()
+        };
+        let expected = include_str!("../tests/golden/weekly_report_empty.txt");
+        assert_eq!(render_markdown(&report), expected);
+    }
 
     #[test]
     fn a_reason_is_plain_text_in_markdown() {
         assert_eq!(
-            escape_markdown("[x](http://y) | <b>\n# z"),
+            format::escape_markdown("[x](http://y) | <b>\n# z"),
             "\\[x\\](http://y) \\| \\<b\\> \\# z"
         );
     }
