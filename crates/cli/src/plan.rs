@@ -10,10 +10,10 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use self::explained::PlanExplainOutput;
-use super::table::TextTable;
+use super::table::{TextTable, format_gate_effect};
 use super::{CliError, ExitStatus, print_json, print_to_stderr};
 use jeffrey_edge::rollout::counts::Metric;
-use jeffrey_edge::rollout::gate::{EvidenceUnit, Gate, GateEffect, GateRule, WindowLimit};
+use jeffrey_edge::rollout::gate::{EvidenceUnit, Gate, GateRule, WindowLimit};
 use jeffrey_edge::rollout::plan::explain;
 use jeffrey_edge::rollout::plan::{DEFAULT_PLAN_TOML, Plan};
 
@@ -170,16 +170,11 @@ fn write_plan(plan: &Plan, output: &mut impl Write) -> Result<(), CliError> {
     writeln!(output, "{stages}")?;
     let mut gates = TextTable::new(["gate", "metric", "rule", "effect", "budget"]);
     for gate in &plan.gates {
-        let effect = match gate.effect {
-            GateEffect::BlockAdvance => "block advance",
-            GateEffect::RollBack => "roll back",
-            GateEffect::Warn => "warn",
-        };
         gates.push_row(vec![
             gate.name.clone(),
             gate.metric.name().into(),
             describe_rule(gate),
-            effect.into(),
+            format_gate_effect(gate.effect).into(),
             describe_budget(gate),
         ]);
     }

@@ -7,6 +7,7 @@ use std::fmt;
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
+use jeffrey_edge::rollout::gate::GateEffect;
 
 /// Table of text cells under headings, without lines; two blanks separate the columns.
 pub(super) struct TextTable(Table);
@@ -54,6 +55,15 @@ pub(super) fn format_3_decimals(value: Option<f64>) -> String {
 /// `None`.
 pub(super) fn format_4_decimals(value: Option<f64>) -> String {
     value.map_or_else(|| "–".into(), |value| format!("{value:.4}"))
+}
+
+/// Formats the effect of a gate as words.
+pub(super) fn format_gate_effect(effect: GateEffect) -> &'static str {
+    match effect {
+        GateEffect::BlockAdvance => "block advance",
+        GateEffect::RollBack => "roll back",
+        GateEffect::Warn => "warn",
+    }
 }
 
 #[cfg(test)]

@@ -71,8 +71,9 @@ pub(super) enum ResponseLabel {
     Other,
 }
 
-/// Reason why a request got no response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Reason why a request got no response; the names are those in reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::VariantNames)]
+#[strum(serialize_all = "lowercase")]
 pub(super) enum RequestFailure {
     /// The connection could not be opened, or it broke.
     Connection,

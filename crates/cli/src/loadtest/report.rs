@@ -10,6 +10,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use strum::VariantNames;
 
 use super::client::{LoadTestOutcome, RequestFailure, ResponseLabel};
 use super::texts::TextKind;
@@ -20,12 +21,12 @@ use jeffrey_terms::{Cohort, Label, Share};
 pub(super) struct LoadTestReport {
     /// Responses by cohort, in the order of [`COHORTS`].
     by_cohort: [CohortResponses; COHORTS.len()],
-    /// Arrivals by kind of text, in the order of [`TextKind::ALL`].
-    arrivals_by_kind: [u64; TextKind::ALL.len()],
+    /// Arrivals by kind of text, in the order of [`TextKind`].
+    arrivals_by_kind: [u64; TextKind::VARIANTS.len()],
     /// Arrivals that found all threads busy.
     late_arrivals: u64,
-    /// Failed requests by reason, in the order of [`FAILURES`].
-    failures: [u64; FAILURES.len()],
+    /// Failed requests by reason, in the order of [`RequestFailure`].
+    failures: [u64; RequestFailure::VARIANTS.len()],
     /// Cohorts that served each user, by user number: 0 unknown, 1 canary, 2 stable, 3 both.
     cohorts_met: Vec<u8>,
 }
@@ -44,9 +45,9 @@ impl LoadTestReport {
     pub(super) fn new(users: u32) -> Self {
         Self {
             by_cohort: [(); COHORTS.len()].map(|()| CohortResponses::new()),
-            arrivals_by_kind: [0; TextKind::ALL.len()],
+            arrivals_by_kind: [0; TextKind::VARIANTS.len()],
             late_arrivals: 0,
-            failures: [0; FAILURES.len()],
+            failures: [0; RequestFailure::VARIANTS.len()],
             cohorts_met: vec![0; users as usize + 1],
         }
     }
@@ -54,17 +55,13 @@ impl LoadTestReport {
     /// Counts an arrival; it is late unless a thread was free for it.
     pub(super) fn count_arrival(&mut self, kind: TextKind, thread_was_free: bool) {
         self.late_arrivals += u64::from(!thread_was_free);
-        for (count, counted_kind) in self.arrivals_by_kind.iter_mut().zip(TextKind::ALL) {
-            *count += u64::from(counted_kind == kind);
-        }
+        self.arrivals_by_kind[kind as usize] += 1;
     }
 
     /// Folds the outcome of one request into the counters.
     pub(super) fn fold_outcome(&mut self, outcome: &LoadTestOutcome) {
         if let Err(failure) = outcome.result {
-            for (count, (counted_failure, _)) in self.failures.iter_mut().zip(FAILURES) {
-                *count += u64::from(counted_failure == failure);
-            }
+            self.failures[failure as usize] += 1;
         }
         let cohort_bit = match outcome.cohort {
             None => 0,
@@ -141,21 +138,19 @@ impl LoadTestReport {
         elapsed: Duration,
         limits: LoadTestLimits,
     ) -> LoadTestJson {
-        let count_map =
-            |names: &mut dyn Iterator<Item = (&'static str, u64)>| -> Map<String, Value> {
-                names.map(|(name, count)| (name.to_owned(), count.into())).collect()
-            };
+        let count_map = |counts: &[u64], names: &[&str]| -> Map<String, Value> {
+            let counts = names.iter().zip(counts);
+            counts.map(|(name, count)| ((*name).to_owned(), (*count).into())).collect()
+        };
         let cohorts = self.by_cohort.iter().zip(COHORTS);
         LoadTestJson {
             seed,
             seconds: (elapsed.as_secs_f64() * 1_000.0).round() / 1_000.0,
             arrivals: self.arrivals(),
-            mix: count_map(
-                &mut TextKind::ALL.map(TextKind::name).into_iter().zip(self.arrivals_by_kind),
-            ),
+            mix: count_map(&self.arrivals_by_kind, TextKind::VARIANTS),
             late: self.late_arrivals,
             unanswered: self.arrivals() - self.requests(),
-            failures: count_map(&mut FAILURES.map(|(_, name)| name).into_iter().zip(self.failures)),
+            failures: count_map(&self.failures, RequestFailure::VARIANTS),
             cohorts: cohorts.map(|(responses, (_, name))| (name, responses.to_json())).collect(),
             all: self.total().to_json(),
             users: self.users_with_cohort(),
@@ -190,7 +185,7 @@ impl LoadTestReport {
             let parts = counts.iter().zip(names).map(|(count, name)| format!("{count} {name}"));
             parts.collect::<Vec<_>>().join(", ")
         };
-        let mix = format_counts(&self.arrivals_by_kind, &TextKind::ALL.map(TextKind::name));
+        let mix = format_counts(&self.arrivals_by_kind, TextKind::VARIANTS);
         let (arrivals, seconds) = (self.arrivals(), elapsed.as_secs_f64());
         writeln!(output, "{arrivals} arrivals in {seconds:.1} s, seed {seed}: {mix}\n")?;
         write!(output, "{}", self.summary_table())?;
@@ -206,7 +201,7 @@ impl LoadTestReport {
             writeln!(
                 output,
                 "failed by {}",
-                format_counts(&self.failures, &FAILURES.map(|(_, name)| name))
+                format_counts(&self.failures, RequestFailure::VARIANTS)
             )?;
         }
         writeln!(
@@ -390,12 +385,6 @@ const COHORTS: [(Option<Cohort>, &str); 3] = [
     (Some(Cohort::Canary), Cohort::Canary.name()),
     (Some(Cohort::Stable), Cohort::Stable.name()),
     (None, "unknown"),
-];
-
-const FAILURES: [(RequestFailure, &str); 3] = [
-    (RequestFailure::Connection, "connection"),
-    (RequestFailure::Protocol, "protocol"),
-    (RequestFailure::Timeout, "timeout"),
 ];
 
 /// Index of 5xx in `status_class_counts`.

@@ -11,34 +11,24 @@ use rand_pcg::Pcg64;
 
 use super::sentences::{EMOJI, ENGLISH, FRENCH, MIXED_LANGUAGES, SentenceTemplates};
 
-/// Kind of a text, by the behaviour that it tests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Kind of a text, by the behaviour that it tests; the names are those in reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::VariantNames)]
+#[cfg_attr(test, derive(strum::EnumIter))]
+#[strum(serialize_all = "lowercase")]
 pub(super) enum TextKind {
     /// A text with one clear emotion, or a neutral one.
     Plain,
     /// A text between anger and frustration, or with mixed feelings.
     Borderline,
     /// A text with fictitious personal data, which has to be masked.
+    #[strum(serialize = "personal")]
     PersonalData,
     /// An unusual text: blank, emoji only, slang, two languages, capitals, sarcasm or long.
+    #[strum(serialize = "edge")]
     EdgeCase,
 }
 
 impl TextKind {
-    /// All kinds, in the order of their shares.
-    pub(super) const ALL: [Self; 4] =
-        [Self::Plain, Self::Borderline, Self::PersonalData, Self::EdgeCase];
-
-    /// Returns the name in reports.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Plain => "plain",
-            Self::Borderline => "borderline",
-            Self::PersonalData => "personal",
-            Self::EdgeCase => "edge",
-        }
-    }
-
     /// Draws a kind: 70 % plain, 20 % borderline, 5 % personal data, 5 % edge case.
     fn draw(rng: &mut Pcg64) -> Self {
         match rng.random_range(0..100_u32) {
@@ -205,6 +195,7 @@ mod tests {
 
     use rand::SeedableRng;
     use serde_json::Value;
+    use strum::IntoEnumIterator;
 
     use super::*;
 
@@ -216,10 +207,10 @@ mod tests {
     fn the_mix_is_kept_within_a_point() {
         let mut rng = rng(1);
         let kinds: Vec<TextKind> = (0..100_000).map(|_| TextKind::draw(&mut rng)).collect();
-        for (kind, expected) in TextKind::ALL.into_iter().zip([70.0, 20.0, 5.0, 5.0]) {
+        for (kind, expected) in TextKind::iter().zip([70.0, 20.0, 5.0, 5.0]) {
             let count = kinds.iter().filter(|drawn_kind| **drawn_kind == kind).count();
             let percent = count as f64 / 1_000.0;
-            assert!((percent - expected).abs() < 1.0, "{}: {percent} %", kind.name());
+            assert!((percent - expected).abs() < 1.0, "{kind:?}: {percent} %");
         }
     }
 
@@ -257,7 +248,7 @@ mod tests {
             assert!(texts.len() > 3_000, "{kind:?}: {}", texts.len());
         }
         let mut rng = rng(4);
-        for kind in TextKind::ALL {
+        for kind in TextKind::iter() {
             for _ in 0..5_000 {
                 let text = generate_text(kind, &mut rng);
                 assert!(!text.contains(['{', '}', '|', '#']), "{text}");
@@ -319,7 +310,7 @@ mod tests {
         let mut rng = rng(8);
         let mut shared_runs = BTreeSet::new();
         for _ in 0..20_000 {
-            for kind in TextKind::ALL {
+            for kind in TextKind::iter() {
                 shared_runs.extend(
                     four_word_runs(&generate_text(kind, &mut rng))
                         .filter(|words| frozen.contains(words)),

@@ -11,10 +11,10 @@ use rand_distr::{Binomial, Distribution, Poisson};
 use rand_pcg::Pcg64;
 use serde::Serialize;
 
-use crate::table::{TextTable, format_percent};
+use crate::table::{TextTable, format_gate_effect, format_percent};
 use jeffrey_anytime::Proportion;
 use jeffrey_edge::rollout::counts::Metric;
-use jeffrey_edge::rollout::gate::{Gate, GateEffect, GateRule, WindowLimit};
+use jeffrey_edge::rollout::gate::{Gate, GateRule, WindowLimit};
 use jeffrey_edge::rollout::plan::Plan;
 use jeffrey_edge::rollout::plan::explain::{
     self, DEGRADATION_FACTORS, GateExplanation, StageExplanation,
@@ -142,11 +142,7 @@ impl fmt::Display for PlanExplainOutput {
 }
 
 fn gate_row(gate: &GateExplanation) -> Vec<String> {
-    let effect = match gate.effect {
-        GateEffect::BlockAdvance => "block advance",
-        GateEffect::RollBack => "roll back",
-        GateEffect::Warn => "warn",
-    };
+    let effect = format_gate_effect(gate.effect);
     let mut row =
         vec![gate.gate.clone(), effect.into(), format_minutes(gate.earliest_verdict_minutes)];
     row.extend(gate.detects_after_minutes.map(format_minutes));

@@ -8,7 +8,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::table::{TextTable, format_4_decimals};
+use crate::table::{TextTable, format_4_decimals, format_gate_effect};
 use crate::{CliError, ExitStatus};
 use jeffrey_edge::gateway::aggregate::summary::{CohortSummary, SummaryByCohort};
 use jeffrey_edge::gateway::aggregate::totals::LatencyQuantiles;
@@ -177,14 +177,9 @@ fn gates_table(rollout: &RolloutStatus) -> TextTable {
     let mut table =
         TextTable::new(["gate", "effect", "verdict", "value", "limit", "evidence", "decides in"]);
     for finding in &rollout.gates.findings {
-        let effect = match finding.effect {
-            GateEffect::RollBack => "roll back",
-            GateEffect::Warn => "warn",
-            GateEffect::BlockAdvance => "block advance",
-        };
         table.push_row(vec![
             finding.gate.clone(),
-            effect.to_owned(),
+            format_gate_effect(finding.effect).to_owned(),
             finding.verdict.name().to_owned(),
             format_4_decimals(finding.value),
             format_4_decimals(finding.limit),
