@@ -17,6 +17,7 @@
 use super::bucket::{Bucket, BucketAssignment, ReleaseName, assign_cohort_by_bucket};
 use super::override_token::OverridePermission;
 use jeffrey_terms::{Cohort, Share, Subject};
+use serde::{Deserialize, Serialize};
 
 /// Current rules of the assignment.
 #[derive(Clone, Copy, Debug)]
@@ -76,11 +77,13 @@ pub struct Assignment {
 }
 
 /// Rule that decided the cohort of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum AssignmentReason {
     /// The subject's bucket and the share.
     Bucket,
     /// The release was killed or rolled back.
+    #[serde(rename = "disabled")]
     ReleaseDisabled,
     /// A list of subjects with a fixed cohort.
     CohortOverride,
@@ -99,6 +102,19 @@ pub enum AssignmentReason {
 }
 
 impl AssignmentReason {
+    /// All reasons, in the order of their declaration.
+    pub const ALL: [Self; 9] = [
+        Self::Bucket,
+        Self::ReleaseDisabled,
+        Self::CohortOverride,
+        Self::ForeignOrigin,
+        Self::Holdout,
+        Self::NoSubject,
+        Self::NoText,
+        Self::OverrideToken,
+        Self::Streamed,
+    ];
+
     /// Returns the name that every event and response uses.
     pub const fn name(self) -> &'static str {
         match self {
@@ -164,6 +180,30 @@ mod tests {
     fn permission(allow_rolled_back: bool) -> OverridePermission {
         let release = ReleaseName::parse("e1").unwrap();
         OverridePermission { release, expires_at: UnixMs(1), allow_rolled_back }
+    }
+
+    #[test]
+    fn the_name_of_a_reason_is_its_json_and_leads_back_to_it() {
+        let names = AssignmentReason::ALL.map(AssignmentReason::name);
+        assert_eq!(
+            names,
+            [
+                "bucket",
+                "disabled",
+                "cohort_override",
+                "foreign_origin",
+                "holdout",
+                "no_subject",
+                "no_text",
+                "override_token",
+                "streamed"
+            ]
+        );
+        for (reason, name) in AssignmentReason::ALL.into_iter().zip(names) {
+            let json = format!("\"{name}\"");
+            assert_eq!(serde_json::to_string(&reason).unwrap(), json);
+            assert_eq!(serde_json::from_str::<AssignmentReason>(&json).unwrap(), reason);
+        }
     }
 
     #[test]

@@ -53,6 +53,9 @@ pub enum HardFailureKind {
 }
 
 impl HardFailureKind {
+    /// All kinds, in the order of their declaration.
+    pub const ALL: [Self; 3] = [Self::DimensionMismatch, Self::NonFinite, Self::Trap];
+
     /// Returns the name that every event and response uses.
     pub const fn name(self) -> &'static str {
         match self {

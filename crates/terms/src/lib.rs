@@ -75,7 +75,8 @@ impl fmt::Display for Label {
 }
 
 /// Part of the classifier that produced a prediction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PredictionRoute {
     /// Multinomial logistic head over the text's embedding.
     LinearHead,
@@ -425,6 +426,29 @@ mod tests {
             assert_eq!(json, format!("\"{}\"", label.name()));
         }
         assert_eq!(Label::from_name("Joy"), None);
+    }
+
+    #[test]
+    fn the_name_of_a_route_a_rule_or_a_cohort_is_its_json_and_leads_back_to_it() {
+        let json_of = |name: &str| format!("\"{name}\"");
+        for route in PredictionRoute::ALL {
+            assert_eq!(PredictionRoute::from_name(route.name()), Some(route));
+            assert_eq!(serde_json::to_string(&route).unwrap(), json_of(route.name()));
+            assert_eq!(
+                serde_json::from_str::<PredictionRoute>(&json_of(route.name())).unwrap(),
+                route
+            );
+        }
+        for rule in TieBreakRule::ALL {
+            assert_eq!(TieBreakRule::from_name(rule.name()), Some(rule));
+            assert_eq!(serde_json::to_string(&rule).unwrap(), json_of(rule.name()));
+            assert_eq!(serde_json::from_str::<TieBreakRule>(&json_of(rule.name())).unwrap(), rule);
+        }
+        for cohort in [Cohort::Canary, Cohort::Stable] {
+            assert_eq!(Cohort::from_name(cohort.name()), Some(cohort));
+            assert_eq!(serde_json::to_string(&cohort).unwrap(), json_of(cohort.name()));
+        }
+        assert!(serde_json::from_str::<PredictionRoute>("\"other\"").is_err());
     }
 
     #[test]

@@ -11,15 +11,19 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::gateway::events::open_enum::OpenEnum;
 use crate::gateway::events::stored::{StoredClassifyEvent, StoredEvent, StoredFeedback};
+use crate::gateway::upstream::model::FallbackReason;
+use crate::rollout::assignment::AssignmentReason;
 use crate::rollout::counts::{
     AffectedSubjects, ClosedMinute, CohortCounts, CountByCohort, Metric, SLOW_MS,
 };
 use crate::rollout::gate::evaluator::HOURLY_SUBJECT_MIXTURES_MAX;
+use crate::rollout::release_state::HardFailureKind;
 use crate::rollout::time_scale::TimeScale;
 use crate::telemetry::analysis::{AdvanceReadinessCounts, contains_unmasked_pii};
 use crate::telemetry::latency_sketch::LatencySketch;
-use jeffrey_terms::{Cohort, PredictionRoute, Share, UnixMs};
+use jeffrey_terms::{Cohort, PredictionRoute, Share, TieBreakRule, UnixMs};
 
 /// Counts and sums over some events of one cohort.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -29,7 +33,8 @@ pub struct CohortStats {
     pub counts: CohortCounts,
     /// Latencies of all requests in milliseconds; quantiles of the sketch are within 5 %.
     pub latency: LatencySketch,
-    /// Answers that a rule changed, counted by the name of the rule.
+    /// Answers that a rule changed, counted by the name of the rule; `other` is any rule that this
+    /// version does not know.
     pub rules: BTreeMap<String, u64>,
     /// Answers whose route was the linear head.
     pub linear_head: u64,
@@ -68,33 +73,34 @@ pub struct EventContribution {
     pub affected_metrics: Vec<Metric>,
 }
 
-/// Returns the counts that an event adds; `None` if it is no evidence for or against a release.
+/// Returns the counts that an event adds; `None` if it is no evidence for or against a release, or
+/// if its cohort is unknown.
 pub fn count_event(event: &StoredEvent, time_scale: TimeScale) -> Option<EventContribution> {
     match event {
-        StoredEvent::Classify(call) => call.is_evidence.then(|| count_call(call, time_scale)),
-        StoredEvent::Feedback(verdict) => {
-            verdict.is_evidence.then(|| count_verdict(verdict, time_scale))
-        }
+        StoredEvent::Classify(call) if call.is_evidence => count_call(call, time_scale),
+        StoredEvent::Feedback(verdict) if verdict.is_evidence => count_verdict(verdict, time_scale),
+        StoredEvent::Classify(_) | StoredEvent::Feedback(_) => None,
     }
 }
 
-fn count_call(call: &StoredClassifyEvent, time_scale: TimeScale) -> EventContribution {
+fn count_call(call: &StoredClassifyEvent, time_scale: TimeScale) -> Option<EventContribution> {
+    let cohort = call.cohort.known()?;
     let as_count = u64::from;
-    let failed_open = call.cohort == Cohort::Canary && call.fallback_reason.is_some();
+    let failed_open = cohort == Cohort::Canary && call.fallback_reason.is_some();
     let is_error = call.status >= 500 && !failed_open;
     let is_slow = call.latency_ms > SLOW_MS;
-    let slow_limit_ms = match call.cohort {
+    let slow_limit_ms = match cohort {
         Cohort::Canary => call.thresholds.canary_slow_ms,
         Cohort::Stable => call.thresholds.stable_p95_ms,
     };
     let slower_than_stable =
         slow_limit_ms.is_some_and(|limit_ms| call.latency_ms as f64 > limit_ms);
     // A legacy answer in place of the canary's is no evidence about the canary's answers.
-    let answered_by_own_cohort = call.destination == call.cohort;
+    let answered_by_own_cohort = call.destination == OpenEnum::Known(cohort);
     let has_answer = answered_by_own_cohort && (call.route.is_some() || call.confidence.is_some());
     let low_confidence = has_answer && call.low_confidence == Some(true);
     let rule_applied = has_answer && call.rule_applied == Some(true);
-    let route = call.route.as_deref().and_then(PredictionRoute::from_name).filter(|_| has_answer);
+    let route = call.route.and_then(OpenEnum::known).filter(|_| has_answer);
     let mut counts = CohortCounts {
         requests: 1,
         errors_5xx: as_count(is_error),
@@ -104,14 +110,12 @@ fn count_call(call: &StoredClassifyEvent, time_scale: TimeScale) -> EventContrib
         prototypes: as_count(route == Some(PredictionRoute::Prototypes)),
         low_confidence: as_count(low_confidence),
         rule_applied: as_count(rule_applied),
-        dimension_mismatches: as_count(
-            call.fallback_reason.as_deref() == Some("dimension_mismatch"),
-        ),
+        dimension_mismatches: as_count(call.fallback_reason == Some(DIMENSION_MISMATCH)),
         slow: as_count(is_slow),
         slower_than_stable: as_count(slower_than_stable),
         ..CohortCounts::default()
     };
-    if let Some(label) = call.label.filter(|_| has_answer) {
+    if let Some(label) = call.label.and_then(OpenEnum::known).filter(|_| has_answer) {
         counts.labels[label.index()] = 1;
     }
     let mut stats = CohortStats {
@@ -120,21 +124,12 @@ fn count_call(call: &StoredClassifyEvent, time_scale: TimeScale) -> EventContrib
         ..CohortStats::default()
     };
     stats.latency.add(call.latency_ms);
-    if let Some(rule) = call.rule.clone().filter(|_| rule_applied) {
-        stats.rules.insert(rule, 1);
+    if let Some(rule) = call.rule.filter(|_| rule_applied) {
+        stats.rules.insert(rule.name(TieBreakRule::name).to_owned(), 1);
     }
     let confidence = call.confidence.filter(|_| has_answer).unwrap_or(0.0);
     stats.confidence_sum_millionths = libm::round(1e6 * confidence.clamp(0.0, 1.0)) as u64;
-    if let Some(shadow) = &call.shadow {
-        stats.shadow_agreed = as_count(shadow.agrees == Some(true));
-        stats.shadow_disagreed = as_count(shadow.agrees == Some(false));
-        if let (Some(stable), Some(canary)) = (call.low_confidence, shadow.low_confidence) {
-            stats.discordant_pairs = CountByCohort {
-                canary: as_count(canary && !stable),
-                stable: as_count(stable && !canary),
-            };
-        }
-    }
+    count_shadow(call, &mut stats);
     stats.preview_leaks = as_count(call.preview.as_deref().is_some_and(contains_unmasked_pii));
     let affected_metrics = [
         (Metric::Errors, is_error || failed_open),
@@ -143,38 +138,54 @@ fn count_call(call: &StoredClassifyEvent, time_scale: TimeScale) -> EventContrib
         (Metric::Slow, is_slow),
         (Metric::SlowerThanStable, slower_than_stable),
     ];
-    EventContribution {
+    Some(EventContribution {
         release: call.release.clone(),
         minute: time_scale.minute_of(UnixMs(call.time_ms)),
-        cohort: call.cohort,
+        cohort,
         share: call.thresholds.share,
         stats,
         subject: call.subject.clone(),
-        in_holdout: call.reason == "holdout",
+        in_holdout: call.reason == OpenEnum::Known(AssignmentReason::Holdout),
         affected_metrics: affected_metrics
             .into_iter()
             .filter_map(|(metric, is_affected)| is_affected.then_some(metric))
             .collect(),
+    })
+}
+
+const DIMENSION_MISMATCH: OpenEnum<FallbackReason> =
+    OpenEnum::Known(FallbackReason::HardFailure(HardFailureKind::DimensionMismatch));
+
+fn count_shadow(call: &StoredClassifyEvent, stats: &mut CohortStats) {
+    let Some(shadow) = &call.shadow else { return };
+    stats.shadow_agreed = u64::from(shadow.agrees == Some(true));
+    stats.shadow_disagreed = u64::from(shadow.agrees == Some(false));
+    if let (Some(stable), Some(canary)) = (call.low_confidence, shadow.low_confidence) {
+        stats.discordant_pairs = CountByCohort {
+            canary: u64::from(canary && !stable),
+            stable: u64::from(stable && !canary),
+        };
     }
 }
 
-fn count_verdict(verdict: &StoredFeedback, time_scale: TimeScale) -> EventContribution {
+fn count_verdict(verdict: &StoredFeedback, time_scale: TimeScale) -> Option<EventContribution> {
+    let cohort = verdict.cohort.known()?;
     let count_if = |good| u64::from(verdict.good == Some(good));
     let counts = CohortCounts {
         feedback_good: count_if(true),
         feedback_bad: count_if(false),
         ..CohortCounts::default()
     };
-    EventContribution {
+    Some(EventContribution {
         release: verdict.release.clone(),
         minute: time_scale.minute_of(UnixMs(verdict.time_ms)),
-        cohort: verdict.cohort,
+        cohort,
         share: verdict.share,
         stats: CohortStats { counts, ..CohortStats::default() },
         subject: None,
         in_holdout: false,
         affected_metrics: Vec::new(),
-    }
+    })
 }
 
 impl CohortStats {
@@ -260,6 +271,9 @@ pub fn sum_minute(number: u64, stats: &[(Cohort, Share, CohortStats)]) -> Closed
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use jeffrey_terms::Label;
+    use proptest::prelude::*;
+    use proptest::sample::select;
     use serde_json::{Value, json};
 
     fn recorded_call(edit: impl FnOnce(&mut Value)) -> StoredEvent {
@@ -466,5 +480,126 @@ pub(super) mod tests {
         let mut sum = stats[0].2.clone();
         sum.add(&stats[1].2);
         assert_eq!((sum.counts, sum.latency.count()), (minute.canary, 2));
+    }
+
+    #[test]
+    fn an_unrecognized_value_costs_no_evidence_but_its_own() {
+        let known = contribution_of(|call| call["rule_applied"] = json!(true));
+        let with_unknown = |name: &str| {
+            contribution_of(|call| {
+                call["rule_applied"] = json!(true);
+                call[name] = json!("from_the_future");
+            })
+        };
+        // A reason that is not the holdout changes nothing: the event itself says what is evidence.
+        assert_eq!(with_unknown("reason"), known);
+        let mut unlabelled = known.clone();
+        unlabelled.stats.counts.labels = [0; 8];
+        assert_eq!(with_unknown("label"), unlabelled);
+        let mut unrouted = known.clone();
+        unrouted.stats.linear_head = 0;
+        assert_eq!(with_unknown("route"), unrouted);
+        let mut other_rule = known.clone();
+        other_rule.stats.rules = BTreeMap::from([("other".to_owned(), 1)]);
+        assert_eq!(with_unknown("rule"), other_rule);
+        // It failed open, whatever the reason is called.
+        let mut failed_open = known.clone();
+        failed_open.stats.counts.fallbacks = 1;
+        failed_open.affected_metrics.insert(0, Metric::Errors);
+        assert_eq!(with_unknown("fallback_reason"), failed_open);
+        // Somebody else answered: a request of the cohort, and no answer of it.
+        let counts = with_unknown("destination").stats.counts;
+        assert_eq!((counts.requests, counts.scored_responses, counts.labels), (1, 0, [0; 8]));
+    }
+
+    #[test]
+    fn an_event_of_an_unrecognized_cohort_counts_for_no_cohort() {
+        let call = recorded_call(|call| call["cohort"] = json!("from_the_future"));
+        assert_eq!(count_event(&call, TimeScale::REAL_TIME), None);
+        let feedback = json!({"event": "feedback", "time_ms": 1, "release": "e1",
+            "cohort": "from_the_future", "is_evidence": true, "good": true});
+        let feedback = serde_json::from_value(feedback).unwrap();
+        assert_eq!(count_event(&feedback, TimeScale::REAL_TIME), None);
+    }
+
+    #[test]
+    fn only_the_holdout_is_never_newly_seen() {
+        for reason in AssignmentReason::ALL {
+            let contribution = contribution_of(|call| call["reason"] = json!(reason));
+            assert_eq!(contribution.in_holdout, reason == AssignmentReason::Holdout, "{reason:?}");
+        }
+    }
+
+    /// Counts that depend on names in an event, by the texts of the names alone.
+    fn counts_by_text(call: &Value) -> [u64; 7] {
+        let is = |name: &str, text: &str| call[name] == text;
+        let has_answer = call["destination"] == call["cohort"];
+        let count = |counted: bool| u64::from(counted);
+        [
+            count(is("cohort", "canary") && !call["fallback_reason"].is_null()),
+            count(is("fallback_reason", "dimension_mismatch")),
+            count(has_answer),
+            count(has_answer && is("route", "regex")),
+            count(has_answer && is("route", "prototypes")),
+            count(has_answer && is("route", "linear_head")),
+            count(is("reason", "holdout")),
+        ]
+    }
+
+    fn name_or_unknown<T: Copy>(
+        values: &[T],
+        name_of: fn(T) -> &'static str,
+    ) -> impl Strategy<Value = &'static str> + use<T> {
+        let names = values.iter().map(|value| name_of(*value)).chain(["from_the_future"]);
+        select(names.collect::<Vec<_>>())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+        /// The enums count what a comparison of the texts would count, of known and unknown names.
+        #[test]
+        fn counts_are_those_of_the_texts_in_the_event(
+            cohort in select(&[Cohort::Canary, Cohort::Stable][..]),
+            destination in name_or_unknown(&[Cohort::Canary, Cohort::Stable], Cohort::name),
+            reason in name_or_unknown(&AssignmentReason::ALL, AssignmentReason::name),
+            fallback in prop::option::of(name_or_unknown(&FallbackReason::ALL, FallbackReason::name)),
+            route in name_or_unknown(&PredictionRoute::ALL, PredictionRoute::name),
+            label in name_or_unknown(&Label::ALL, Label::name),
+            rule in name_or_unknown(&TieBreakRule::ALL, TieBreakRule::name),
+        ) {
+            let mut json = Value::Null;
+            let contribution = contribution_of(|call| {
+                call["cohort"] = json!(cohort);
+                call["destination"] = json!(destination);
+                call["reason"] = json!(reason);
+                call["fallback_reason"] = json!(fallback);
+                call["route"] = json!(route);
+                call["label"] = json!(label);
+                call["rule"] = json!(rule);
+                call["rule_applied"] = json!(true);
+                json = call.clone();
+            });
+            let EventContribution { stats, in_holdout, .. } = contribution;
+            let counts = &stats.counts;
+            let counted = [
+                counts.fallbacks,
+                counts.dimension_mismatches,
+                counts.scored_responses,
+                counts.regex,
+                counts.prototypes,
+                stats.linear_head,
+                u64::from(in_holdout),
+            ];
+            prop_assert_eq!(counted, counts_by_text(&json), "{}", json);
+            let has_answer = json["destination"] == json["cohort"];
+            for known in Label::ALL {
+                let expected = u64::from(has_answer && known.name() == label);
+                prop_assert_eq!(counts.labels[known.index()], expected);
+            }
+            let rule = if rule == "from_the_future" { "other" } else { rule };
+            let rules: Vec<&str> = stats.rules.keys().map(String::as_str).collect();
+            prop_assert_eq!(rules, if has_answer { vec![rule] } else { Vec::new() });
+        }
     }
 }

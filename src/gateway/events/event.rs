@@ -3,9 +3,10 @@
 //! A classify event holds the assigned cohort, the cohort that answered, the latency, and the
 //! prediction. It never holds the text, at most its masked beginning, and never the subject, at
 //! most a keyed hash of it. The gateway writes [`ClassifyEvent`]. The event store writes
-//! [`FeedbackEvent`] and reads both back as [`StoredEvent`].
+//! [`FeedbackEvent`](crate::gateway::events::feedback::FeedbackEvent) and reads both back as
+//! [`StoredEvent`](crate::gateway::events::stored::StoredEvent).
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::gateway::events::thresholds::Thresholds;
 use crate::gateway::upstream::legacy::LegacyResponse;
@@ -18,7 +19,7 @@ use jeffrey_terms::{Cohort, Label, PredictionRoute, ResponseId, TieBreakRule, Un
 /// Record of one classify call, as the event store counts it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ClassifyEvent {
-    event: &'static str,
+    event: EventKind,
     /// Always [`SCHEMA_VERSION`] at the time of writing.
     schema_version: u8,
     id: String,
@@ -26,7 +27,7 @@ pub struct ClassifyEvent {
     release: String,
     /// Assigned cohort; it stays the same when the other cohort answered.
     cohort: Cohort,
-    reason: &'static str,
+    reason: AssignmentReason,
     /// Whether the call counts as evidence for or against the release.
     is_evidence: bool,
     /// Whether the subject is a cookie that was created for this call, so it may never be seen
@@ -37,20 +38,20 @@ pub struct ClassifyEvent {
     /// Masked beginning of the text; `None` unless `LOG_TEXT_PREVIEW` is on.
     preview: Option<MaskedText>,
     destination: Cohort,
-    fallback_reason: Option<String>,
+    fallback_reason: Option<FallbackReason>,
     status: u16,
     /// Time in milliseconds from handing the request on to the end of the response, or to its
     /// headers if the body was not read. Includes a failed attempt to use the model.
     latency_ms: u64,
     /// Reason why the legacy system's response was not read; `None` if it was read.
-    unreadable_response_reason: Option<&'static str>,
+    unreadable_response_reason: Option<UnreadableReason>,
     label: Option<Label>,
     confidence: Option<f64>,
     low_confidence: Option<bool>,
-    route: Option<&'static str>,
+    route: Option<PredictionRoute>,
     rule_applied: Option<bool>,
     /// Name of the applied rule; `None` if the name is not one of [`TieBreakRule`].
-    rule: Option<&'static str>,
+    rule: Option<TieBreakRule>,
     /// The two most probable labels with their probabilities; set only if the model answered.
     top2: Option<[(Label, f64); 2]>,
     input_truncated: Option<bool>,
@@ -72,12 +73,23 @@ pub struct ShadowResult {
     /// Whether both systems gave the same label; `None` unless both gave one.
     agrees: Option<bool>,
     low_confidence: Option<bool>,
-    fallback_reason: Option<String>,
+    fallback_reason: Option<FallbackReason>,
     latency_ms: u64,
 }
 
+/// Kind of a line that the event store keeps, as its field `event` names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    /// Record of one classify call.
+    Classify,
+    /// User feedback on one classify call.
+    Feedback,
+}
+
 /// Reason why the gateway did not read a response that it streamed from the legacy system.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum UnreadableReason {
     /// The connection ended before the response did, or the response could not be copied.
     ConnectionLost,
@@ -89,19 +101,6 @@ pub enum UnreadableReason {
     NotJson,
     /// The body is larger than [`LEGACY_RESPONSE_BYTES_MAX`](crate::gateway::LEGACY_RESPONSE_BYTES_MAX).
     TooLarge,
-}
-
-impl UnreadableReason {
-    /// Returns the name used in every event.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::ConnectionLost => "connection_lost",
-            Self::Compressed => "compressed",
-            Self::ErrorStatus => "error_status",
-            Self::NotJson => "not_json",
-            Self::TooLarge => "too_large",
-        }
-    }
 }
 
 impl ClassifyEvent {
@@ -119,13 +118,13 @@ impl ClassifyEvent {
         let is_bucketed =
             matches!(decision.reason, AssignmentReason::Bucket | AssignmentReason::Holdout);
         Self {
-            event: "classify",
+            event: EventKind::Classify,
             schema_version: SCHEMA_VERSION,
             id: id.to_string(),
             time_ms: time.0,
             release: release.as_str().to_owned(),
             cohort: decision.cohort,
-            reason: decision.reason.name(),
+            reason: decision.reason,
             is_evidence: decision.is_evidence,
             new_cookie: is_bucketed && !decision.is_evidence,
             subject,
@@ -158,9 +157,9 @@ impl ClassifyEvent {
         self.label = Some(response.label);
         self.confidence = Some(response.confidence);
         self.low_confidence = Some(response.low_confidence);
-        self.route = Some(response.route.name());
+        self.route = Some(response.route);
         self.rule_applied = Some(response.rule.is_some());
-        self.rule = response.rule.map(TieBreakRule::name);
+        self.rule = response.rule;
         self.top2 = Some(response.top2());
         self.model = Some(response.model.clone());
         self.model_sha256.clone_from(&response.model_sha256);
@@ -169,7 +168,7 @@ impl ClassifyEvent {
 
     /// Records why the model did not answer a call that was assigned to the canary.
     pub fn record_fallback(&mut self, fallback: FallbackReason) {
-        self.fallback_reason = Some(fallback.to_string());
+        self.fallback_reason = Some(fallback);
     }
 
     /// Records that the legacy system answered, with the fields of its response or the reason why
@@ -188,11 +187,11 @@ impl ClassifyEvent {
                 self.label = response.label;
                 self.confidence = response.confidence;
                 self.low_confidence = response.low_confidence;
-                self.route = response.route.map(PredictionRoute::name);
+                self.route = response.route;
                 self.rule_applied = response.rule_applied;
-                self.rule = response.rule.map(TieBreakRule::name);
+                self.rule = response.rule;
             }
-            Err(reason) => self.unreadable_response_reason = Some(reason.name()),
+            Err(reason) => self.unreadable_response_reason = Some(reason),
         }
     }
 
@@ -208,7 +207,7 @@ impl ClassifyEvent {
             label,
             agrees: self.label.zip(label).map(|(legacy, canary)| legacy == canary),
             low_confidence: result.as_ref().ok().map(|response| response.low_confidence),
-            fallback_reason: result.as_ref().err().map(ToString::to_string),
+            fallback_reason: result.as_ref().err().copied(),
             latency_ms,
         });
     }
@@ -221,6 +220,7 @@ pub(super) mod tests {
     use crate::rollout::assignment::{
         AssignmentRules, CanaryEligibility, RequestFacts, assign_cohort,
     };
+    use crate::rollout::release_state::HardFailureKind;
     use jeffrey_terms::{Share, Subject};
 
     /// Event of one canary call.
@@ -284,8 +284,55 @@ pub(super) mod tests {
         event.record_shadow(&invalid, 7);
         let shadow = event.shadow.unwrap();
         assert_eq!(
-            (shadow.agrees, shadow.fallback_reason.as_deref()),
-            (None, Some("invalid_response"))
+            (shadow.agrees, shadow.fallback_reason),
+            (None, Some(FallbackReason::InvalidResponse))
         );
+    }
+
+    #[test]
+    fn an_event_names_why_a_response_was_not_read() {
+        let rows = [
+            (UnreadableReason::ConnectionLost, "connection_lost"),
+            (UnreadableReason::Compressed, "compressed"),
+            (UnreadableReason::ErrorStatus, "error_status"),
+            (UnreadableReason::NotJson, "not_json"),
+            (UnreadableReason::TooLarge, "too_large"),
+        ];
+        for (reason, name) in rows {
+            let mut event = event();
+            event.record_legacy_response(200, 1, Err(reason));
+            let json = serde_json::to_value(&event).unwrap();
+            assert_eq!(json["unreadable_response_reason"], name);
+            assert_eq!(serde_json::from_value::<UnreadableReason>(name.into()).unwrap(), reason);
+        }
+    }
+
+    #[test]
+    fn the_json_of_an_event_keeps_its_form() {
+        let mut event = event();
+        event.record_fallback(FallbackReason::HardFailure(HardFailureKind::NonFinite));
+        let response = LegacyResponse {
+            label: Some(Label::Anger),
+            confidence: Some(0.5),
+            route: Some(PredictionRoute::LinearHead),
+            low_confidence: Some(true),
+            rule_applied: Some(true),
+            rule: Some(TieBreakRule::AngerKeywordExtended),
+        };
+        event.record_legacy_response(200, 41, Ok(&response));
+        event.record_shadow(&Err(FallbackReason::BreakerOpen), 7);
+        let expected = "{\"event\":\"classify\",\"schema_version\":3,\
+            \"id\":\"00000000-0001-7000-8000-000000000000\",\"time_ms\":1,\"release\":\"e1\",\
+            \"cohort\":\"canary\",\"reason\":\"bucket\",\"is_evidence\":true,\"new_cookie\":false,\
+            \"subject\":\"5ab1\",\"preview\":null,\"destination\":\"stable\",\
+            \"fallback_reason\":\"non_finite\",\"status\":200,\"latency_ms\":41,\
+            \"unreadable_response_reason\":null,\"label\":\"anger\",\"confidence\":0.5,\
+            \"low_confidence\":true,\"route\":\"linear_head\",\"rule_applied\":true,\
+            \"rule\":\"tiebreak_anger_keyword_extended\",\"top2\":null,\"input_truncated\":null,\
+            \"model\":null,\"model_sha256\":null,\"thresholds\":{\"slow_ms\":200,\
+            \"stable_p95_ms\":100.0,\"canary_slow_ms\":120.0,\"share_basis_points\":10000,\
+            \"stage\":1},\"shadow\":{\"label\":null,\"agrees\":null,\"low_confidence\":null,\
+            \"fallback_reason\":\"breaker_open\",\"latency_ms\":7}}";
+        assert_eq!(serde_json::to_string(&event).unwrap(), expected);
     }
 }

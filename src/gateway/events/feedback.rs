@@ -1,8 +1,9 @@
 //! Feedback of a user on one response, and its event.
 
-use super::event::SCHEMA_VERSION;
 use serde::{Deserialize, Serialize};
 
+use crate::gateway::events::event::{EventKind, SCHEMA_VERSION};
+use crate::gateway::events::open_enum::OpenEnum;
 use crate::gateway::events::thresholds::Thresholds;
 use jeffrey_terms::{Cohort, Label, ResponseId, Share, UnixMs};
 
@@ -27,7 +28,7 @@ impl Feedback {
 /// that the user rated.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FeedbackEvent {
-    event: &'static str,
+    event: EventKind,
     schema_version: u8,
     id: String,
     time_ms: u64,
@@ -47,7 +48,10 @@ pub struct FeedbackEvent {
 
 impl FeedbackEvent {
     /// Creates the feedback event for a response. `call_json` is its classify event as the event
-    /// store holds it; returns `None` if that is not a classify event.
+    /// store holds it; returns `None` if that is not a classify event of a known cohort.
+    ///
+    /// A predicted label that this version does not know is recorded as none, so feedback that
+    /// names another label says neither good nor bad.
     pub fn new(id: ResponseId, time: UnixMs, call_json: &str, feedback: Feedback) -> Option<Self> {
         #[derive(Deserialize)]
         struct RatedCall {
@@ -56,13 +60,14 @@ impl FeedbackEvent {
             cohort: Cohort,
             is_evidence: bool,
             subject: Option<String>,
-            label: Option<Label>,
+            label: Option<OpenEnum<Label>>,
             #[serde(default = "Thresholds::unknown")]
             thresholds: Thresholds,
         }
         let call: RatedCall = serde_json::from_str(call_json).ok()?;
+        let label = call.label.and_then(OpenEnum::known);
         Some(Self {
-            event: "feedback",
+            event: EventKind::Feedback,
             schema_version: SCHEMA_VERSION,
             id: id.to_string(),
             time_ms: time.0,
@@ -72,9 +77,9 @@ impl FeedbackEvent {
             is_evidence: call.is_evidence,
             share: call.thresholds.share,
             subject: call.subject,
-            label: call.label,
+            label,
             correct_label: feedback.correct_label,
-            good: feedback.confirms_label(call.label),
+            good: feedback.confirms_label(label),
         })
     }
 }
@@ -104,5 +109,29 @@ mod tests {
             "it is kept like any other"
         );
         assert_eq!(FeedbackEvent::new(id, UnixMs(2), "{}", feedback), None);
+    }
+
+    #[test]
+    fn feedback_on_an_answer_of_a_newer_version_is_kept() {
+        let id = ResponseId::new(UnixMs(2), [1; 10]);
+        let named = Feedback { ok: None, correct_label: Some(Label::Joy) };
+        let wrong = Feedback { ok: Some(false), correct_label: None };
+        let mut call = serde_json::to_value(event()).unwrap();
+        for name in ["label", "reason", "destination", "fallback_reason", "route", "rule"] {
+            call[name] = "from_the_future".into();
+        }
+        let feedback_on = |call: &serde_json::Value, feedback| {
+            FeedbackEvent::new(id, UnixMs(2), &call.to_string(), feedback)
+        };
+        // A label that is unknown here can be rated, but not compared with another one.
+        let rated = feedback_on(&call, wrong).unwrap();
+        assert_eq!((rated.label, rated.good), (None, Some(false)));
+        let compared = feedback_on(&call, named).unwrap();
+        assert_eq!((compared.correct_label, compared.good), (Some(Label::Joy), None));
+        call["label"] = "joy".into();
+        let known = feedback_on(&call, named).unwrap();
+        assert_eq!((known.label, known.good), (Some(Label::Joy), Some(true)));
+        call["cohort"] = "from_the_future".into();
+        assert_eq!(feedback_on(&call, wrong), None, "there is no cohort to count it for");
     }
 }

@@ -4,6 +4,8 @@ pub mod event;
 
 pub mod feedback;
 
+pub mod open_enum;
+
 pub mod signed_id;
 
 pub mod stored;

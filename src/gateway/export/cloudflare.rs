@@ -1,7 +1,8 @@
 //! Encodes events for the platform's own stores: objects in R2 and data points in Analytics Engine.
 //!
 //! The input is the JSON line of an event. [`object_key`] names the R2 object of a batch, whose
-//! content is the lines themselves. [`data_point`] converts one event into a data point. A data
+//! content is the lines themselves. [`data_point`] converts one event into a data point. Names are
+//! copied as the event has them, also those that only a newer version knows. A data
 //! point holds neither the subject nor the text preview, because data in Analytics Engine cannot be
 //! erased.
 
@@ -105,5 +106,11 @@ mod tests {
         assert_eq!(data_point("no event"), None);
         // The platform's limits are 20 texts, 20 numbers and an index of 96 bytes.
         assert!(BLOB_FIELDS.len() <= 20 && DOUBLE_FIELDS.len() <= 20);
+    }
+
+    #[test]
+    fn a_name_of_a_newer_version_is_copied_as_it_is() {
+        let event = EVENT.replace("\"joy\"", "\"from_the_future\"");
+        assert_eq!(data_point(&event).unwrap().blobs[5], "from_the_future");
     }
 }

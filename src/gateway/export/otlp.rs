@@ -7,11 +7,16 @@
 //! flags (`feature_flag.evaluation`). Other fields of an event are exported under `jeffrey.`.
 //! Events contain only fields from an allowlist, so no other data can be exported.
 
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
+use crate::gateway::events::event::EventKind;
+use crate::gateway::events::open_enum::OpenEnum;
 use crate::gateway::export::prometheus::{
     LATENCY_BOUNDS_MS, LatencyHistogram, MetricFamily, MetricLabels, MetricPoints, group_by_family,
 };
+use crate::rollout::assignment::AssignmentReason;
 use jeffrey_terms::UnixMs;
 
 /// Returns the body of `POST /v1/logs` for some events. Lines that are not JSON objects with a time
@@ -114,7 +119,6 @@ pub fn parse_rejected_records(response_body: &[u8]) -> u64 {
 fn to_log_record(event: &str) -> Option<Value> {
     let fields: Map<String, Value> = serde_json::from_str(event).ok()?;
     let nanos = fields.get("time_ms")?.as_u64()?.checked_mul(1_000_000)?.to_string();
-    let text_field = |name: &str| fields.get(name).and_then(Value::as_str);
     let mut attributes = Vec::new();
     let mut add = |key: &str, value: &Value| {
         attributes.extend(to_any_value(value).map(|value| json!({"key": key, "value": value})));
@@ -128,8 +132,8 @@ fn to_log_record(event: &str) -> Option<Value> {
     ] {
         add(key, fields.get(field).unwrap_or(&Value::Null));
     }
-    if let Some(assigned_by) = text_field("reason") {
-        add("feature_flag.result.reason", &json!(evaluation_reason(assigned_by)));
+    if let Some(reason) = read_field(&fields, "reason") {
+        add("feature_flag.result.reason", &json!(evaluation_reason(reason)));
     }
     if let Some(ms) = fields.get("latency_ms").and_then(Value::as_f64) {
         add("http.server.request.duration", &json!(ms / 1_000.0));
@@ -149,9 +153,10 @@ fn to_log_record(event: &str) -> Option<Value> {
             value => add(&format!("jeffrey.{name}"), value),
         }
     }
-    let name = match text_field("event") {
-        Some("classify") => "feature_flag.evaluation",
-        _ => "jeffrey.feedback",
+    let name = match read_field(&fields, "event") {
+        Some(OpenEnum::Known(EventKind::Classify)) => "feature_flag.evaluation",
+        Some(OpenEnum::Known(EventKind::Feedback)) => "jeffrey.feedback",
+        Some(OpenEnum::Unrecognized) | None => "jeffrey.event",
     };
     Some(json!({
         "timeUnixNano": nanos,
@@ -162,13 +167,23 @@ fn to_log_record(event: &str) -> Option<Value> {
     }))
 }
 
-/// Maps the reason of an assignment to the name that OpenFeature gives it.
-fn evaluation_reason(assignment_reason: &str) -> &'static str {
-    match assignment_reason {
-        "bucket" | "holdout" => "split",
-        "cohort_override" | "override_token" => "targeting_match",
-        "disabled" => "disabled",
-        _ => "default",
+/// Reads a field that holds the name of a variant; `None` if the field is missing or null.
+fn read_field<T: DeserializeOwned>(fields: &Map<String, Value>, name: &str) -> Option<OpenEnum<T>> {
+    Option::deserialize(fields.get(name)?).ok()?
+}
+
+/// Maps the reason of an assignment to the name that OpenFeature gives it, `unknown` for a reason
+/// that this version does not know.
+fn evaluation_reason(reason: OpenEnum<AssignmentReason>) -> &'static str {
+    let OpenEnum::Known(reason) = reason else { return "unknown" };
+    match reason {
+        AssignmentReason::Bucket | AssignmentReason::Holdout => "split",
+        AssignmentReason::CohortOverride | AssignmentReason::OverrideToken => "targeting_match",
+        AssignmentReason::ReleaseDisabled => "disabled",
+        AssignmentReason::ForeignOrigin
+        | AssignmentReason::NoSubject
+        | AssignmentReason::NoText
+        | AssignmentReason::Streamed => "default",
     }
 }
 
@@ -301,6 +316,57 @@ mod tests {
                 "{}",
                 String::from_utf8_lossy(answer)
             );
+        }
+    }
+
+    fn record_of(change: impl FnOnce(&mut Value)) -> Value {
+        let mut event: Value = serde_json::from_str(EVENT).unwrap();
+        change(&mut event);
+        to_log_record(&event.to_string()).unwrap()
+    }
+
+    #[test]
+    fn every_reason_has_its_name_in_openfeature_and_an_unrecognized_one_is_unknown() {
+        let rows = [
+            ("bucket", "split"),
+            ("holdout", "split"),
+            ("cohort_override", "targeting_match"),
+            ("override_token", "targeting_match"),
+            ("disabled", "disabled"),
+            ("foreign_origin", "default"),
+            ("no_subject", "default"),
+            ("no_text", "default"),
+            ("streamed", "default"),
+            ("from_the_future", "unknown"),
+        ];
+        assert_eq!(rows.len(), AssignmentReason::ALL.len() + 1);
+        for (reason, expected) in rows {
+            let record = record_of(|event| event["reason"] = reason.into());
+            let evaluation = attribute_value(&record, "feature_flag.result.reason");
+            assert_eq!(evaluation, json!({ "stringValue": expected }), "{reason}");
+            // The event's own word is exported as well, so a collector can tell new reasons apart.
+            let own = attribute_value(&record, "jeffrey.reason");
+            assert_eq!(own, json!({ "stringValue": reason }));
+        }
+        for missing in [
+            record_of(|event| event["reason"] = Value::Null),
+            record_of(|event| drop(event.as_object_mut().unwrap().remove("reason"))),
+        ] {
+            assert_eq!(attribute_value(&missing, "feature_flag.result.reason"), Value::Null);
+        }
+    }
+
+    #[test]
+    fn the_kind_of_an_event_names_its_record() {
+        let rows = [
+            (json!("classify"), "feature_flag.evaluation"),
+            (json!("feedback"), "jeffrey.feedback"),
+            (json!("from_the_future"), "jeffrey.event"),
+            (Value::Null, "jeffrey.event"),
+        ];
+        for (kind, expected) in rows {
+            let record = record_of(|event| event["event"] = kind.clone());
+            assert_eq!(record["eventName"], expected, "{kind}");
         }
     }
 }

@@ -3,63 +3,86 @@
 //! [`series_increments`] returns the series that an event adds to. The event store keeps one number
 //! for each series, summed since it was created. [`write_exposition`] writes the series as
 //! Prometheus text, and [`group_by_family`] groups them for other protocols. Labels hold names from
-//! the code and the settings, and status codes, but never content of a request.
+//! the code and the settings, and status codes, but never content of a request. A name in an event
+//! that this version does not know is the label value `other`.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
+use crate::gateway::events::open_enum::OpenEnum;
 use crate::gateway::events::stored::{
     StoredClassifyEvent, StoredEvent, StoredFeedback, StoredShadowResult,
 };
-use jeffrey_terms::{PredictionRoute, Share};
+use crate::gateway::upstream::model::FallbackReason;
+use jeffrey_terms::{Cohort, Label, PredictionRoute, Share};
 
 /// Upper bounds of the latency histogram, in milliseconds. 200 is among them because a request
 /// above [`SLOW_MS`](crate::rollout::counts::SLOW_MS) counts as slow.
 pub const LATENCY_BOUNDS_MS: [u64; 11] =
     [5, 10, 25, 50, 100, 200, 500, 1_000, 2_500, 5_000, 10_000];
 
+/// Type of a metric family. `Display` writes it as the text format names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum MetricType {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+impl fmt::Display for MetricType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        })
+    }
+}
+
+use MetricType::{Counter, Gauge, Histogram};
+
 /// Name, type and help text of each metric family, in the order of the output.
-const METRIC_FAMILIES: [(&str, &str, &str); 20] = [
+const METRIC_FAMILIES: [(&str, MetricType, &str); 20] = [
     (
         "jeffrey_predictions_total",
-        "counter",
+        Counter,
         "Answers that could be read, by the part that gave them.",
     ),
-    ("jeffrey_hard_failures", "gauge", "Breakers opened since the release was last changed."),
-    ("jeffrey_events_malformed_total", "counter", "Lines that were no event."),
-    ("jeffrey_events_dead_lettered_total", "counter", "Events that the queue had given up before."),
+    ("jeffrey_hard_failures", Gauge, "Breakers opened since the release was last changed."),
+    ("jeffrey_events_malformed_total", Counter, "Lines that were no event."),
+    ("jeffrey_events_dead_lettered_total", Counter, "Events that the queue had given up before."),
     (
         "jeffrey_events_erased_total",
-        "counter",
+        Counter,
         "Events of a subject that was erased while they were on their way.",
     ),
-    ("jeffrey_events_lost_total", "counter", "Events that never reached the event store."),
+    ("jeffrey_events_lost_total", Counter, "Events that never reached the event store."),
     (
         "jeffrey_fallbacks_total",
-        "counter",
+        Counter,
         "Canary calls that the legacy system answered, by reason.",
     ),
-    ("jeffrey_labels_total", "counter", "Answers that could be read, by label."),
-    ("jeffrey_low_confidence_total", "counter", "Answers below the confidence limit."),
-    ("jeffrey_queue_send_failures_total", "counter", "Events that the queue did not take."),
-    ("jeffrey_queue_lag_seconds", "gauge", "Age of the oldest event in the queue's last batch."),
+    ("jeffrey_labels_total", Counter, "Answers that could be read, by label."),
+    ("jeffrey_low_confidence_total", Counter, "Answers below the confidence limit."),
+    ("jeffrey_queue_send_failures_total", Counter, "Events that the queue did not take."),
+    ("jeffrey_queue_lag_seconds", Gauge, "Age of the oldest event in the queue's last batch."),
     (
         "jeffrey_request_duration_seconds",
-        "histogram",
+        Histogram,
         "Time of a call, across the awaited subrequest.",
     ),
     (
         "jeffrey_requests_total",
-        "counter",
+        Counter,
         "Classify calls by assigned cohort, who answered, and status.",
     ),
-    ("jeffrey_tie_breaks_applied_total", "counter", "Answers that a rule changed."),
-    ("jeffrey_shadow_total", "counter", "Stable calls that the model was asked about as well."),
-    ("jeffrey_share_ratio", "gauge", "The canary's share, 0 to 1."),
-    ("jeffrey_sink_delivered_total", "counter", "Events that a sink has taken."),
-    ("jeffrey_sink_dropped_total", "counter", "Events that a sink refused or was too late for."),
-    ("jeffrey_sink_pending_events", "gauge", "Events that wait for a sink."),
-    ("jeffrey_feedback_total", "counter", "Users' feedback on answers."),
+    ("jeffrey_tie_breaks_applied_total", Counter, "Answers that a rule changed."),
+    ("jeffrey_shadow_total", Counter, "Stable calls that the model was asked about as well."),
+    ("jeffrey_share_ratio", Gauge, "The canary's share, 0 to 1."),
+    ("jeffrey_sink_delivered_total", Counter, "Events that a sink has taken."),
+    ("jeffrey_sink_dropped_total", Counter, "Events that a sink refused or was too late for."),
+    ("jeffrey_sink_pending_events", Gauge, "Events that wait for a sink."),
+    ("jeffrey_feedback_total", Counter, "Users' feedback on answers."),
 ];
 
 /// Series that holds the queue's lag in milliseconds. The `/metrics` output converts it to seconds.
@@ -68,22 +91,26 @@ pub const QUEUE_LAG_SERIES: &str = "jeffrey_queue_lag_ms";
 /// Series that holds the sum of latencies in milliseconds; outputs convert it to seconds.
 const DURATION_SUM_SERIES: &str = "jeffrey_request_duration_seconds_sum";
 
-/// Returns the series that an event adds to, each as a name with labels, and the amounts. Empty for
-/// a line that is not a known event.
-pub fn series_increments(event: &str) -> Vec<(String, u64)> {
-    match serde_json::from_str(event) {
-        Ok(StoredEvent::Classify(call)) => call.series_increments(),
-        Ok(StoredEvent::Feedback(StoredFeedback { cohort, good, .. })) => {
+/// Series that holds the number of latencies in one bucket, not cumulative.
+const DURATION_BUCKET_SERIES: &str = "jeffrey_request_duration_seconds_bucket";
+
+/// Returns the series that an event adds to, each as a name with labels, and the amounts.
+pub fn series_increments(event: &StoredEvent) -> Vec<(String, u64)> {
+    match event {
+        StoredEvent::Classify(call) => call.series_increments(),
+        StoredEvent::Feedback(StoredFeedback { cohort, good, .. }) => {
+            let cohort = cohort.name(Cohort::name);
             let good = good.map_or("unknown", |good| if good { "true" } else { "false" });
             vec![(format!("jeffrey_feedback_total{{cohort=\"{cohort}\",good=\"{good}\"}}"), 1)]
         }
-        Err(_) => Vec::new(),
     }
 }
 
 impl StoredClassifyEvent {
     fn series_increments(&self) -> Vec<(String, u64)> {
-        let Self { cohort, is_evidence, destination, status, latency_ms, .. } = self;
+        let Self { is_evidence, status, latency_ms, .. } = self;
+        let cohort = self.cohort.name(Cohort::name);
+        let destination = self.destination.name(Cohort::name);
         let cohort_label = format!("cohort=\"{cohort}\"");
         let mut increments = vec![
             (
@@ -99,17 +126,14 @@ impl StoredClassifyEvent {
             |name: &str, labels: String| increments.push((format!("{name}{{{labels}}}"), 1));
         let bound = LATENCY_BOUNDS_MS.into_iter().find(|bound| latency_ms <= bound);
         let le = bound.map_or("+Inf".to_owned(), format_seconds);
-        increment("jeffrey_request_duration_seconds_bucket", format!("{cohort_label},le=\"{le}\""));
-        if let Some(fallback) = &self.fallback_reason {
-            increment("jeffrey_fallbacks_total", format!("reason=\"{fallback}\""));
+        increment(DURATION_BUCKET_SERIES, format!("{cohort_label},le=\"{le}\""));
+        if let Some(reason) = name_of(self.fallback_reason, FallbackReason::name) {
+            increment("jeffrey_fallbacks_total", format!("reason=\"{reason}\""));
         }
-        if let Some(route) = self.route.as_deref().and_then(PredictionRoute::from_name) {
-            increment(
-                "jeffrey_predictions_total",
-                format!("{cohort_label},route=\"{}\"", route.name()),
-            );
+        if let Some(route) = name_of(self.route, PredictionRoute::name) {
+            increment("jeffrey_predictions_total", format!("{cohort_label},route=\"{route}\""));
         }
-        if let Some(label) = self.label {
+        if let Some(label) = name_of(self.label, Label::name) {
             increment("jeffrey_labels_total", format!("{cohort_label},label=\"{label}\""));
         }
         if self.low_confidence == Some(true) {
@@ -124,6 +148,13 @@ impl StoredClassifyEvent {
         }
         increments
     }
+}
+
+fn name_of<T>(
+    field: Option<OpenEnum<T>>,
+    name_of_value: impl FnOnce(T) -> &'static str,
+) -> Option<&'static str> {
+    field.map(|value| value.name(name_of_value))
 }
 
 /// Returns the canary share (0 to 1) and the number of hard failures as gauge series. Hard failures
@@ -143,7 +174,7 @@ pub fn write_exposition(totals: &[(String, u64)], gauges: &[(String, f64)]) -> S
     let mut bucket_counts: BTreeMap<&str, BTreeMap<&str, u64>> = BTreeMap::new();
     for (name, number) in totals {
         let (metric_name, labels) = name.split_once('{').unwrap_or((name, ""));
-        if metric_name == "jeffrey_request_duration_seconds_bucket" {
+        if metric_name == DURATION_BUCKET_SERIES {
             if let Some((cohort_label, le)) = labels.trim_end_matches("\"}").split_once(",le=\"") {
                 bucket_counts.entry(cohort_label).or_default().insert(le, *number);
             }
@@ -228,21 +259,21 @@ pub fn group_by_family(totals: &[(String, u64)]) -> Vec<MetricFamily<'_>> {
     for (series, number) in totals {
         let (name, label_text) = series.split_once('{').unwrap_or((series, ""));
         let mut labels = parse_labels(label_text);
-        if name == "jeffrey_request_duration_seconds_bucket" {
+        if name == DURATION_BUCKET_SERIES {
             let le = labels.pop().map_or("", |(_, le)| le);
             let bound = LATENCY_BOUNDS_MS.iter().position(|bound| format_seconds(*bound) == le);
             let counts = &mut histograms.entry(labels).or_default().counts;
             counts[bound.unwrap_or(LATENCY_BOUNDS_MS.len())] += number;
-        } else if name == "jeffrey_request_duration_seconds_sum" {
+        } else if name == DURATION_SUM_SERIES {
             histograms.entry(labels).or_default().sum_ms += number;
         } else {
             series_by_name.entry(name).or_default().push((labels, *number));
         }
     }
-    let to_family = |(name, kind, help): (&'static str, &str, &'static str)| {
+    let to_family = |(name, kind, help): (&'static str, MetricType, &'static str)| {
         let base_name = name.strip_suffix("_total").unwrap_or(name);
         let (name, unit, points) = match (kind, name) {
-            ("histogram", _) => {
+            (Histogram, _) => {
                 let points = std::mem::take(&mut histograms).into_iter().collect();
                 ("jeffrey_request_duration", "s", MetricPoints::Histograms(points))
             }
@@ -251,7 +282,7 @@ pub fn group_by_family(totals: &[(String, u64)]) -> Vec<MetricFamily<'_>> {
                 "ms",
                 MetricPoints::Gauges(series_by_name.remove(QUEUE_LAG_SERIES)?),
             ),
-            ("gauge", _) => (base_name, "1", MetricPoints::Gauges(series_by_name.remove(name)?)),
+            (Gauge, _) => (base_name, "1", MetricPoints::Gauges(series_by_name.remove(name)?)),
             _ => (base_name, "1", MetricPoints::Sums(series_by_name.remove(name)?)),
         };
         Some(MetricFamily { name, unit, help, points })
@@ -279,9 +310,13 @@ mod tests {
         "low_confidence":true,"route":"linear_head","rule_applied":false,"input_truncated":null,
         "shadow":{"label":"joy","agrees":null,"fallback_reason":null,"latency_ms":3}}"#;
 
+    fn increments_of(event: &str) -> Vec<(String, u64)> {
+        series_increments(&serde_json::from_str(event).unwrap())
+    }
+
     fn totals(events: &[&str]) -> Vec<(String, u64)> {
         let mut totals: BTreeMap<String, u64> = BTreeMap::new();
-        for (name, number) in events.iter().flat_map(|event| series_increments(event)) {
+        for (name, number) in events.iter().flat_map(|event| increments_of(event)) {
             *totals.entry(name).or_default() += number;
         }
         totals.into_iter().collect()
@@ -368,12 +403,9 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_event_adds_nothing_and_every_metric_has_its_help() {
-        for malformed in ["", "{}", "[]", r#"{"event":"other"}"#, r#"{"event":"classify"}"#] {
-            assert_eq!(series_increments(malformed), Vec::new(), "{malformed}");
-        }
+    fn every_metric_has_its_help() {
         let verdict = r#"{"event":"feedback","time_ms":1,"release":"e1","cohort":"stable","is_evidence":true,"good":false}"#;
-        let names = [series_increments(CALL), series_increments(verdict)].concat();
+        let names = [increments_of(CALL), increments_of(verdict)].concat();
         for (name, _) in names {
             let base = name.split('{').next().unwrap();
             let base =
@@ -384,5 +416,61 @@ mod tests {
         assert!(
             text.contains("jeffrey_share_ratio 0.125") && text.contains("jeffrey_hard_failures 2")
         );
+    }
+
+    #[test]
+    fn an_unrecognized_value_is_the_label_other_and_its_text_never_shows() {
+        // A text that would forge a series if it were written as it is.
+        let hostile = "x\"} 9\njeffrey_forged_total{a=\"";
+        let mut call: serde_json::Value = serde_json::from_str(CALL).unwrap();
+        for name in ["cohort", "reason", "destination", "fallback_reason", "label", "route", "rule"]
+        {
+            call[name] = hostile.into();
+        }
+        let feedback = serde_json::json!({"event": "feedback", "time_ms": 1, "release": "e1",
+            "cohort": hostile, "is_evidence": true, "good": true});
+        let text = write_exposition(&totals(&[&call.to_string(), &feedback.to_string()]), &[]);
+        for line in [
+            "jeffrey_requests_total{cohort=\"other\",destination=\"other\",code=\"200\",is_evidence=\"true\"} 1",
+            "jeffrey_fallbacks_total{reason=\"other\"} 1",
+            "jeffrey_predictions_total{cohort=\"other\",route=\"other\"} 1",
+            "jeffrey_labels_total{cohort=\"other\",label=\"other\"} 1",
+            "jeffrey_feedback_total{cohort=\"other\",good=\"true\"} 1",
+            "jeffrey_request_duration_seconds_count{cohort=\"other\"} 1",
+        ] {
+            assert!(text.lines().any(|text_line| text_line == line), "{line}\nin\n{text}");
+        }
+        assert!(!text.contains("forged"), "{text}");
+    }
+
+    #[test]
+    fn ever_new_values_add_no_new_series() {
+        let with_values = |value: &str| {
+            let mut call: serde_json::Value = serde_json::from_str(CALL).unwrap();
+            for name in ["cohort", "destination", "fallback_reason", "label", "route"] {
+                call[name] = value.into();
+            }
+            call.to_string()
+        };
+        let events: Vec<String> =
+            (0..50).map(|number| with_values(&format!("v{number}"))).collect();
+        let events: Vec<&str> = events.iter().map(String::as_str).collect();
+        assert_eq!(totals(&events).len(), totals(&events[..1]).len());
+        assert_eq!(
+            totals(&events).iter().find(|(name, _)| name.starts_with("jeffrey_labels_total")),
+            Some(&("jeffrey_labels_total{cohort=\"other\",label=\"other\"}".to_owned(), 50))
+        );
+    }
+
+    #[test]
+    fn each_family_says_its_type() {
+        let text = write_exposition(&totals(&[CALL]), &rollout_gauges(Share::FULL, 0));
+        for line in [
+            "# TYPE jeffrey_requests_total counter",
+            "# TYPE jeffrey_share_ratio gauge",
+            "# TYPE jeffrey_request_duration_seconds histogram",
+        ] {
+            assert!(text.lines().any(|text_line| text_line == line), "{line}\nin\n{text}");
+        }
     }
 }

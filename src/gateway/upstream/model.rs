@@ -5,6 +5,8 @@
 //! the legacy system then answers the request. [`ModelResponse::to_body`] writes a valid response
 //! in the format of the v2.4.2 reference service, in the native format or in that of Hugging Face.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::rollout::release_state::HardFailureKind;
@@ -46,26 +48,55 @@ pub enum ResponseFormat {
     V242,
 }
 
-/// Reason why the legacy system answers a request that was assigned to the canary. `Display` writes
-/// the name that events carry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+/// Reason why the legacy system answers a request that was assigned to the canary. `Display` and
+/// JSON are its [`name`](Self::name).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum FallbackReason {
-    /// The model worker failed in a way that opens the circuit breaker at once.
-    #[error("{}", .0.name())]
-    HardFailure(HardFailureKind),
     /// The circuit breaker of this isolate is open, so the model was not called.
-    #[error("breaker_open")]
     BreakerOpen,
     /// The body is not a valid model response, is too large, or names an unknown route.
-    #[error("invalid_response")]
     InvalidResponse,
-    /// The model worker replied with this status, which is neither 200 nor 5xx.
-    #[error("refused")]
-    Refused(u16),
+    /// The model worker replied with a status that is neither 200 nor 5xx.
+    Refused,
     /// The model did not respond within `MODEL_TIMEOUT_MS`.
-    #[error("timeout")]
     Timeout,
+    /// The model worker failed in a way that opens the circuit breaker at once.
+    #[serde(untagged)]
+    HardFailure(HardFailureKind),
 }
+
+impl FallbackReason {
+    /// All reasons, a hard failure of each kind last.
+    pub const ALL: [Self; 7] = [
+        Self::BreakerOpen,
+        Self::InvalidResponse,
+        Self::Refused,
+        Self::Timeout,
+        Self::HardFailure(HardFailureKind::DimensionMismatch),
+        Self::HardFailure(HardFailureKind::NonFinite),
+        Self::HardFailure(HardFailureKind::Trap),
+    ];
+
+    /// Returns the name that every event uses; that of a hard failure is the name of its kind.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::BreakerOpen => "breaker_open",
+            Self::InvalidResponse => "invalid_response",
+            Self::Refused => "refused",
+            Self::Timeout => "timeout",
+            Self::HardFailure(kind) => kind.name(),
+        }
+    }
+}
+
+impl fmt::Display for FallbackReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl std::error::Error for FallbackReason {}
 
 #[derive(Deserialize)]
 struct ModelResponseBody {
@@ -96,7 +127,17 @@ struct ModelScores {
 
 #[derive(Deserialize)]
 struct ReportedSkip {
-    reason: String,
+    reason: SkipReason,
+}
+
+/// Reason why the model worker skipped a route, as far as the gateway acts on it.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum SkipReason {
+    DimensionMismatch,
+    /// The route was off or failed, and the answer is that of the next one.
+    #[serde(other)]
+    Other,
 }
 
 impl ModelResponse {
@@ -111,11 +152,11 @@ impl ModelResponse {
         match status {
             200 => {}
             500..=599 => return Err(FallbackReason::HardFailure(HardFailureKind::Trap)),
-            _ => return Err(FallbackReason::Refused(status)),
+            _ => return Err(FallbackReason::Refused),
         }
         let response: ModelResponseBody =
             serde_json::from_slice(body).map_err(|_| FallbackReason::InvalidResponse)?;
-        if response.skipped.iter().any(|skipped| skipped.reason == "dimension_mismatch") {
+        if response.skipped.iter().any(|skipped| skipped.reason == SkipReason::DimensionMismatch) {
             return Err(FallbackReason::HardFailure(HardFailureKind::DimensionMismatch));
         }
         let s = response.scores;
@@ -319,8 +360,8 @@ mod tests {
             (200, String::new(), FallbackReason::InvalidResponse),
             (500, VALID_BODY.to_owned(), hard_failure(HardFailureKind::Trap)),
             (503, String::new(), hard_failure(HardFailureKind::Trap)),
-            (422, "{}".to_owned(), FallbackReason::Refused(422)),
-            (302, String::new(), FallbackReason::Refused(302)),
+            (422, "{}".to_owned(), FallbackReason::Refused),
+            (302, String::new(), FallbackReason::Refused),
         ];
         for (status, body, expected) in rows {
             assert_eq!(
@@ -329,5 +370,47 @@ mod tests {
                 "{status} {body}"
             );
         }
+    }
+
+    #[test]
+    fn the_name_of_a_fallback_reason_is_its_json_and_leads_back_to_it() {
+        let names = [
+            "breaker_open",
+            "invalid_response",
+            "refused",
+            "timeout",
+            "dimension_mismatch",
+            "non_finite",
+            "trap",
+        ];
+        assert_eq!(FallbackReason::ALL.map(FallbackReason::name), names);
+        for (reason, name) in FallbackReason::ALL.into_iter().zip(names) {
+            let json = Value::from(name);
+            assert_eq!(serde_json::to_value(reason).unwrap(), json);
+            assert_eq!(serde_json::from_value::<FallbackReason>(json).unwrap(), reason);
+            assert_eq!(reason.to_string(), name);
+        }
+        for kind in HardFailureKind::ALL {
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
+            assert!(FallbackReason::ALL.contains(&FallbackReason::HardFailure(kind)));
+        }
+        for unknown in ["hard_failure", "HardFailure", "Timeout", ""] {
+            assert!(serde_json::from_value::<FallbackReason>(unknown.into()).is_err(), "{unknown}");
+        }
+    }
+
+    #[test]
+    fn only_a_dimension_mismatch_among_the_skipped_routes_rejects_a_response() {
+        let with_skip = |reason: &str| {
+            let skipped = format!(r#""skipped":[{{"route":"regex","reason":"{reason}"}}],"route""#);
+            ModelResponse::parse(200, VALID_BODY.replace(r#""route""#, &skipped).as_bytes())
+        };
+        for reason in ["encoder_failed", "no_model", "not_finite", "from_the_future"] {
+            assert!(with_skip(reason).is_ok(), "{reason}");
+        }
+        assert_eq!(
+            with_skip("dimension_mismatch"),
+            Err(FallbackReason::HardFailure(HardFailureKind::DimensionMismatch))
+        );
     }
 }

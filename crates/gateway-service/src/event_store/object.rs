@@ -255,14 +255,12 @@ impl<H: ObjectHost> EventStoreObject<H> {
             )?;
             if !inserted.is_empty() {
                 new += 1;
-                for (name, number) in series_increments(json) {
+                // A kind of event that this version does not know is kept, and not counted.
+                let Ok(event) = serde_json::from_str::<StoredEvent>(json) else { continue };
+                for (name, number) in series_increments(&event) {
                     *totals.entry(name).or_default() += number;
                 }
-                let recorded = serde_json::from_str::<StoredEvent>(json).ok();
-                if let Some(contribution) = recorded
-                    .as_ref()
-                    .and_then(|event| count_event(event, self.host.settings().time_scale))
-                {
+                if let Some(contribution) = count_event(&event, self.host.settings().time_scale) {
                     self.store_subject(&contribution)?;
                     let EventContribution { release, minute, cohort, share, stats, .. } =
                         contribution;
