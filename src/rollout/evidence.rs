@@ -10,11 +10,12 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use super::counts::{ClosedMinute, Metric};
+use super::gate::e_bh::apply_e_bh;
+use super::gate::evaluator::{GateEvaluator, SILENT_AFTER_MINUTES};
+use super::gate::finding::GateFinding;
+use super::gate::summary::GateSummary;
 use super::plan::Plan;
-use crate::rollout::gate::evaluator::{GateEvaluator, SILENT_AFTER_MINUTES};
-use crate::rollout::gate::finding::{GateFinding, GateVerdict, VerdictReason, worst_verdict};
-use crate::rollout::gate::{GateEffect, GateRule};
-use jeffrey_anytime::{Proportion, ln};
+use jeffrey_anytime::Proportion;
 use jeffrey_terms::{Cohort, Share};
 
 /// Evidence of all gates of a release, as it is stored between minutes.
@@ -36,52 +37,6 @@ pub struct GateEvidence {
     /// Minute in which the stage began; only later minutes belong to the stage.
     stage_after: Option<u64>,
     tracks: Vec<GateEvaluator>,
-}
-
-/// Summary of all gates at the end of a minute.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct GateSummary {
-    /// Findings of the gates, in the plan's order.
-    pub findings: Vec<GateFinding>,
-    /// Whether the legacy system is outside the plan's limits for it.
-    pub stable_outside_limits: bool,
-    /// Whether no canary request was counted for [`SILENT_AFTER_MINUTES`].
-    pub no_canary_data: bool,
-    /// The canary's requests since the stage began.
-    pub samples: u64,
-}
-
-impl GateSummary {
-    /// Returns the worst verdict of the gates that roll back.
-    pub fn rollback_verdict(&self) -> GateVerdict {
-        worst_verdict(self.verdicts_of(GateEffect::RollBack))
-    }
-
-    /// Returns whether the gates allow the release to advance.
-    pub fn allows_advance(&self) -> bool {
-        let required = self
-            .verdicts_of(GateEffect::RollBack)
-            .chain(self.verdicts_of(GateEffect::BlockAdvance));
-        worst_verdict(required) == GateVerdict::Pass
-            && !self.stable_outside_limits
-            && !self.no_canary_data
-    }
-
-    /// Returns the first failing gate that rolls back; `None` if there is none.
-    pub fn first_failure(&self) -> Option<&GateFinding> {
-        let fails = |finding: &&GateFinding| {
-            finding.effect == GateEffect::RollBack && finding.verdict == GateVerdict::Fail
-        };
-        self.findings.iter().find(fails)
-    }
-
-    fn verdicts_of(&self, effect: GateEffect) -> impl Iterator<Item = GateVerdict> + '_ {
-        self.findings
-            .iter()
-            .filter(move |finding| finding.effect == effect)
-            .map(|finding| finding.verdict)
-    }
 }
 
 impl GateEvidence {
@@ -197,39 +152,6 @@ impl GateEvidence {
     }
 }
 
-/// Fails the warnings whose evidence is enough together: the base procedure of Benjamini and
-/// Hochberg on e-values, with weights (Wang & Ramdas 2022, "False discovery rate control with
-/// e-values", <https://arxiv.org/abs/2009.02824>).
-///
-/// With e-values `e` and budgets `a`, the `k` highest `a e` warn for the largest `k` with all of
-/// them at least `1 / k`. Of the warnings given, at most the sum of the budgets is false on
-/// average. A gate that warns alone (`k = 1`) still does.
-fn apply_e_bh(plan: &Plan, findings: &mut [GateFinding]) {
-    let missing = |finding: &GateFinding| Some(finding.ln_threshold? - finding.ln_evidence?);
-    let mut order: Vec<(usize, f64)> = findings
-        .iter()
-        .enumerate()
-        .filter(|(_, finding)| finding.effect == GateEffect::Warn && finding.reason.is_none())
-        .filter_map(|(index, finding)| Some((index, missing(finding)?)))
-        .collect();
-    order.sort_by(|(_, a), (_, b)| a.total_cmp(b));
-    let is_reached = |rank: &usize| order[rank - 1].1 <= ln(*rank as f64);
-    let warning_count = (1..=order.len()).rev().find(is_reached).unwrap_or(0);
-    for (index, _) in &order[..warning_count] {
-        let finding = &mut findings[*index];
-        let exceeds_limit = finding.value.is_some_and(|value| match plan.gates[*index].rule {
-            GateRule::Max(limit) => value > limit,
-            GateRule::Min(limit) => value < limit,
-            GateRule::MaxIncrease(tolerated) => value >= tolerated,
-            _ => false,
-        });
-        if finding.verdict == GateVerdict::Pass && exceeds_limit {
-            finding.verdict = GateVerdict::Fail;
-            finding.reason = Some(VerdictReason::CombinedEvidence);
-        }
-    }
-}
-
 /// Age from which a late minute is left out, in minutes before the latest one: one bit of a `u64`
 /// for each.
 pub const LATENESS_MINUTES_MAX: u64 = 64;
@@ -239,58 +161,9 @@ const STABLE_WINDOW_MINUTES: usize = 5;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rollout::counts::{AffectedSubjects, CohortCounts, CountByCohort, TopSubjects};
-    use crate::rollout::plan::DEFAULT_PLAN_TOML;
-
-    /// The shipped plan, with requests as evidence too.
-    fn plan() -> Plan {
-        Plan::read(
-            &DEFAULT_PLAN_TOML.replace("evidence_unit = \"subjects\"", "evidence_unit = \"both\""),
-        )
-        .unwrap()
-    }
-
-    fn counts(requests: u64, errors: u64) -> CohortCounts {
-        CohortCounts {
-            requests,
-            errors_5xx: errors,
-            scored_responses: requests - errors,
-            low_confidence: requests / 5,
-            rule_applied: requests / 50,
-            slow: requests / 50,
-            slower_than_stable: requests / 20,
-            ..CohortCounts::default()
-        }
-    }
-
-    /// A minute with 60 canary requests and 540 stable requests, and one subject for each error.
-    fn minute(minute: u64, canary: u64, stable: u64) -> ClosedMinute {
-        ClosedMinute {
-            minute,
-            share: Some("10%".parse().unwrap()),
-            canary: counts(60, canary),
-            stable: counts(540, stable),
-            newly_affected: vec![AffectedSubjects {
-                metric: Metric::Errors,
-                since_hour: minute / 60,
-                subjects: CountByCohort { canary, stable },
-            }],
-            ..ClosedMinute::default()
-        }
-    }
-
-    fn fold_all(plan: &Plan, minutes: impl IntoIterator<Item = ClosedMinute>) -> GateEvidence {
-        minutes
-            .into_iter()
-            .fold(GateEvidence::new(plan), |evidence, minute| evidence.fold_minute(plan, &minute))
-    }
-
-    fn finding(evidence: &GateEvidence, plan: &Plan, gate: &str, now: u64) -> GateFinding {
-        let summary = evidence.summarize(plan, now);
-        summary.findings.into_iter().find(|finding| finding.gate == gate).unwrap()
-    }
-
-    const ERRORS: &str = "errors against stable";
+    use crate::rollout::counts::{CohortCounts, CountByCohort};
+    use crate::rollout::evidence_harness::{ERRORS, finding, fold_all, minute, plan};
+    use crate::rollout::gate::finding::{GateVerdict, VerdictReason};
 
     #[test]
     fn errors_that_triple_roll_back_and_say_on_what_grounds() {
@@ -350,148 +223,6 @@ mod tests {
             (30..40).map(|at| ClosedMinute { canary: CohortCounts::default(), ..minute(at, 0, 5) });
         let evidence = empty.fold(fine, |evidence, minute| evidence.fold_minute(&plan, &minute));
         assert!(evidence.summarize(&plan, 39).no_canary_data);
-    }
-
-    #[test]
-    fn one_client_that_fails_holds_and_does_not_roll_back() {
-        let plan = plan();
-        let by_one = |number: u64| {
-            let of_two = 4 * number.min(60);
-            let top_subjects = TopSubjects {
-                canary_requests: 3_600,
-                canary_errors: of_two + 30,
-                two_worst_subjects_errors: of_two,
-                stable_requests: 32_400,
-                stable_errors: 324,
-            };
-            // The same subject fails again and again: it is newly affected once.
-            ClosedMinute { newly_affected: Vec::new(), top_subjects, ..minute(number, 4, 5) }
-        };
-        let evidence = fold_all(&plan, (1..90).map(by_one));
-        let result = finding(&evidence, &plan, ERRORS, 89);
-        assert_eq!(
-            (result.verdict, result.reason),
-            (GateVerdict::Hold, Some(VerdictReason::OneClient))
-        );
-        // The same errors of many clients roll back.
-        let many =
-            (1..90).map(|at| ClosedMinute { top_subjects: TopSubjects::default(), ..by_one(at) });
-        assert_eq!(finding(&fold_all(&plan, many), &plan, ERRORS, 89).verdict, GateVerdict::Fail);
-    }
-
-    #[test]
-    fn worse_within_what_is_tolerated_holds() {
-        let plan = plan();
-        // Odds of 1.3 for a day: proven, and below +50 %.
-        let minutes = (0..1_400).map(|number| {
-            let (canary, stable) = (78, 540);
-            let mut minute = minute(number, 0, 0);
-            (minute.canary, minute.stable) = (counts(600, canary / 10), counts(5_400, stable / 10));
-            minute.canary.errors_5xx += u64::from(number % 5 < 4);
-            minute
-        });
-        let result = finding(&fold_all(&plan, minutes), &plan, ERRORS, 1_399);
-        assert_eq!(
-            (result.verdict, result.reason),
-            (GateVerdict::Hold, Some(VerdictReason::Tolerated))
-        );
-        assert!((result.value.unwrap() - 1.45).abs() < 0.2, "{result:?}");
-    }
-
-    #[test]
-    fn a_comparison_without_a_stable_side_is_held_against_its_absolute_limit() {
-        let compared = "metric = \"errors\"\nmax_increase = \"+50%\"";
-        let text = DEFAULT_PLAN_TOML
-            .replace("evidence_unit = \"subjects\"", "evidence_unit = \"requests\"");
-        let without = Plan::read(&text).unwrap();
-        let text = text.replace(compared, &format!("{compared}\nmax_without_stable = \"3%\""));
-        let with = Plan::read(&text).unwrap();
-        let alone =
-            |at, errors| ClosedMinute { stable: CohortCounts::default(), ..minute(at, errors, 0) };
-        let assess = |plan: &Plan, errors: u64| {
-            let evidence =
-                fold_all(plan, (0..240).map(|at| alone(at, errors * u64::from(at % 2 == 0))));
-            let result = finding(&evidence, plan, ERRORS, 239);
-            (result.verdict, result.reason, result.limit)
-        };
-        assert_eq!(
-            assess(&with, 2),
-            (GateVerdict::Pass, Some(VerdictReason::AbsoluteLimit), Some(0.03))
-        );
-        assert_eq!(assess(&with, 12), (GateVerdict::Fail, None, Some(0.03)));
-        assert_eq!(
-            assess(&without, 12),
-            (GateVerdict::Hold, Some(VerdictReason::NoStableData), Some(1.5))
-        );
-    }
-
-    #[test]
-    fn warnings_that_miss_their_own_limit_may_reach_it_together() {
-        let gate = |name, limit| {
-            format!(
-                "[[gate]]\nname = \"{name}\"\nmetric = \"low_confidence\"\nmax = \"{limit}%\"\neffect = \"warn\"\n"
-            )
-        };
-        let text = |gates: &str| format!("[[stage]]\nshare = \"10%\"\n{gates}");
-        let single = Plan::read(&text(&gate("a", 25))).unwrap();
-        let budget = single.gates[0].false_verdict_budget;
-        // Three gates on the same metric share the budget: each alone needs three times the
-        // evidence.
-        let three = text(&["a", "b", "c"].map(|name| gate(name, 25)).concat());
-        let three = Plan::read(&three).unwrap();
-        assert!((3.0 * three.gates[0].false_verdict_budget - budget).abs() < 1e-12);
-        let high = |number| {
-            let mut minute = minute(number, 0, 5);
-            minute.canary.low_confidence = 19;
-            minute
-        };
-        let first_failing_minute = |plan: &Plan| {
-            (1..2_000).find(|minutes| {
-                let evidence = fold_all(plan, (0..*minutes).map(high));
-                finding(&evidence, plan, "a", minutes - 1).verdict == GateVerdict::Fail
-            })
-        };
-        // Together they need no more evidence than one gate with the whole budget.
-        let (alone, together) =
-            (first_failing_minute(&single).unwrap(), first_failing_minute(&three).unwrap());
-        assert_eq!(alone, together);
-        let evidence = fold_all(&three, (0..together).map(high));
-        let result = finding(&evidence, &three, "a", together - 1);
-        assert_eq!(result.reason, Some(VerdictReason::CombinedEvidence));
-        assert!(
-            result.ln_evidence < result.ln_threshold && result.failed_at_minute.is_none(),
-            "{result:?}"
-        );
-        // One of three gates is not enough.
-        let mixed = text(&[gate("a", 25), gate("b", 60), gate("c", 60)].concat());
-        let mixed = Plan::read(&mixed).unwrap();
-        assert!(first_failing_minute(&mixed).unwrap() > together);
-    }
-
-    #[test]
-    fn slow_answers_can_be_judged_by_subjects_too() {
-        let gate = "[[gate]]\nname = \"slow\"\nmetric = \"slow\"\nmax_increase = \"+50%\"\nevidence_unit = \"subjects\"\neffect = \"roll_back\"\n";
-        let plan = Plan::read(&format!("[[stage]]\nshare = \"10%\"\n{gate}")).unwrap();
-        let verdict_with = |metric, canary| {
-            let bad = move |number: u64| {
-                let mut minute = minute(number, 0, 0);
-                minute.canary.slow = canary;
-                minute.newly_affected = vec![AffectedSubjects {
-                    metric,
-                    since_hour: number / 60,
-                    subjects: CountByCohort { canary, stable: 9 },
-                }];
-                minute
-            };
-            fold_all(&plan, (0..60).map(bad)).summarize(&plan, 59).rollback_verdict()
-        };
-        assert_eq!(verdict_with(Metric::Slow, 6), GateVerdict::Fail);
-        assert_eq!(verdict_with(Metric::Slow, 1), GateVerdict::Pass);
-        assert_eq!(
-            verdict_with(Metric::Errors, 6),
-            GateVerdict::Pass,
-            "other subjects are no evidence here"
-        );
     }
 
     #[test]

@@ -8,6 +8,14 @@ pub mod bucket;
 
 pub mod controller;
 
+pub mod history;
+
+pub mod plan_change;
+
+pub mod refusal;
+
+pub mod replay;
+
 pub mod counts;
 
 pub mod assignment;
@@ -30,6 +38,18 @@ pub mod release_state;
 
 pub mod progress;
 
+pub mod phase;
+
+pub mod command;
+
+pub mod effect;
+
 pub mod override_token;
 
 pub mod status;
+
+#[cfg(test)]
+mod evidence_harness;
+
+#[cfg(test)]
+mod replay_harness;

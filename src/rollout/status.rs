@@ -6,11 +6,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::advance_checks::ModelValidation;
-use super::controller::{RolloutController, allowed_commands};
+use super::controller::RolloutController;
 use super::counts::CohortCounts;
-use super::evidence::GateSummary;
+use super::effect::RolloutAlert;
+use super::gate::summary::GateSummary;
+use super::phase::Phase;
 use super::plan::{Plan, Stage};
-use super::progress::{Phase, PlanProgress, RolloutAlert};
+use super::progress::PlanProgress;
+use super::refusal::allowed_commands;
 use jeffrey_terms::{Share, UnixMs};
 
 /// Everything that is shown of a release.

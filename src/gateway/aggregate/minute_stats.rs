@@ -18,7 +18,7 @@ use crate::rollout::assignment::AssignmentReason;
 use crate::rollout::counts::{
     AffectedSubjects, ClosedMinute, CohortCounts, CountByCohort, Metric, SLOW_MS,
 };
-use crate::rollout::gate::evaluator::HOURLY_SUBJECT_MIXTURES_MAX;
+use crate::rollout::gate::change_evidence::HOURLY_SUBJECT_MIXTURES_MAX;
 use crate::rollout::release_state::HardFailureKind;
 use crate::rollout::time_scale::TimeScale;
 use crate::telemetry::analysis::{AdvanceReadinessCounts, contains_unmasked_pii};

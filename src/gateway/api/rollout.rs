@@ -9,7 +9,7 @@ use crate::gateway::config::GatewaySettings;
 use crate::gateway::http::reply::ApiResponse;
 use crate::gateway::notify::messages;
 use crate::rollout::advance_checks::ModelValidation;
-use crate::rollout::progress::OperatorCommand;
+use crate::rollout::command::OperatorCommand;
 use crate::rollout::release_state::{ReleaseChange, ReleaseState};
 use crate::rollout::status::RolloutStatus;
 use jeffrey_terms::UnixMs;

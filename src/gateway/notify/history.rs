@@ -6,9 +6,9 @@ use super::messages::{describe_effects, describe_input};
 use super::messages_fr;
 use serde::{Deserialize, Serialize};
 
-use crate::rollout::controller::{HistoryEntry, RolloutInput};
 use crate::rollout::counts::CohortCounts;
-use crate::rollout::evidence::GateSummary;
+use crate::rollout::gate::summary::GateSummary;
+use crate::rollout::history::{HistoryEntry, RolloutInput};
 use jeffrey_terms::Share;
 
 /// One decision in the history of a rollout, as text and figures.
@@ -89,10 +89,10 @@ pub fn summarize_entry(entry: &HistoryEntry) -> Option<DecisionSummary> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rollout::command::OperatorCommand;
     use crate::rollout::controller::RolloutController;
     use crate::rollout::counts::ClosedMinute;
     use crate::rollout::plan::{DEFAULT_PLAN_TOML, Plan};
-    use crate::rollout::progress::OperatorCommand;
     use jeffrey_terms::UnixMs;
 
     #[test]

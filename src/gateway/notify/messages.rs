@@ -6,8 +6,9 @@
 
 use crate::gateway::notify::time::format_utc_minute;
 use crate::gateway::notify::webhook::{describe_cause, notification_for};
-use crate::rollout::controller::{HistoryEntry, RolloutInput};
-use crate::rollout::progress::{Phase, RolloutAction, RolloutAlert};
+use crate::rollout::effect::{RolloutAction, RolloutAlert};
+use crate::rollout::history::{HistoryEntry, RolloutInput};
+use crate::rollout::phase::Phase;
 use crate::rollout::status::RolloutStatus;
 use jeffrey_terms::{Share, UnixMs};
 

@@ -6,10 +6,10 @@
 
 use super::time::format_utc_minute;
 use crate::rollout::advance_checks::{AdvanceBlocked, WebhookResponse, WebhookVerdict};
-use crate::rollout::controller::{HistoryEntry, RolloutInput};
-use crate::rollout::progress::{
-    OperatorCommand, Phase, RollbackCause, RolloutAction, RolloutAlert,
-};
+use crate::rollout::command::OperatorCommand;
+use crate::rollout::effect::{RolloutAction, RolloutAlert};
+use crate::rollout::history::{HistoryEntry, RolloutInput};
+use crate::rollout::phase::{Phase, RollbackCause};
 use crate::rollout::release_state::HardFailureKind;
 use crate::rollout::status::RolloutStatus;
 use jeffrey_terms::{Share, UnixMs};

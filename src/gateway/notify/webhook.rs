@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 
 use crate::gateway::http::target::{is_http_url, is_target_name};
 use crate::rollout::advance_checks::WebhookVerdict;
-use crate::rollout::progress::{RollbackCause, RolloutAlert};
+use crate::rollout::effect::RolloutAlert;
+use crate::rollout::phase::RollbackCause;
 use jeffrey_terms::{Share, UnixMs};
 
 /// Largest number of webhook targets in one list.

@@ -8,6 +8,14 @@ pub mod finding;
 
 pub mod evaluator;
 
+pub mod change_evidence;
+
+mod change_segment;
+
+pub(in crate::rollout) mod e_bh;
+
+pub mod summary;
+
 use serde::{Deserialize, Serialize};
 
 use super::counts::Metric;

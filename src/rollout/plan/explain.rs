@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::{Plan, Stage};
 use crate::rollout::counts::Metric;
-use crate::rollout::gate::evaluator::{
+use crate::rollout::gate::change_evidence::{
     HOURLY_SUBJECT_MIXTURES_MAX, MINUTES_PER_DAY, expected_canary_fraction,
 };
 use crate::rollout::gate::{Gate, GateEffect, GateRule};

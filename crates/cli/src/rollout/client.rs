@@ -18,7 +18,7 @@ use crate::CliError;
 use crate::loadtest::client::build_agent;
 use jeffrey_edge::gateway::aggregate::totals::TotalsByCohort;
 use jeffrey_edge::gateway::aggregate::weekly_report::MinuteRange;
-use jeffrey_edge::rollout::controller::HistoryEntry;
+use jeffrey_edge::rollout::history::HistoryEntry;
 
 /// Environment variable with the token for commands and events.
 pub(crate) const ADMIN_TOKEN_VARIABLE: &str = "JEFFREY_ADMIN_TOKEN";

@@ -8,8 +8,8 @@ use std::fmt::Write;
 use crate::table::{TextTable, format_4_decimals};
 use jeffrey_edge::gateway::notify::messages::{describe_effects, describe_input};
 use jeffrey_edge::gateway::notify::time::format_utc_minute;
-use jeffrey_edge::rollout::controller::{HistoryEntry, RolloutInput};
 use jeffrey_edge::rollout::gate::finding::GateVerdict;
+use jeffrey_edge::rollout::history::{HistoryEntry, RolloutInput};
 use jeffrey_terms::UnixMs;
 
 /// Returns a table of history entries without rows.

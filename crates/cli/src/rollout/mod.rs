@@ -24,8 +24,9 @@ pub(super) use self::show::ReleaseStatus;
 use super::duration::parse_duration;
 use super::progress::monotonic_now;
 use super::{CliError, ExitStatus};
-use jeffrey_edge::rollout::controller::{HistoryEntry, replay};
-use jeffrey_edge::rollout::progress::{RolloutAction, RolloutAlert};
+use jeffrey_edge::rollout::effect::{RolloutAction, RolloutAlert};
+use jeffrey_edge::rollout::history::HistoryEntry;
+use jeffrey_edge::rollout::replay::replay;
 
 /// Show and control a rollout
 #[derive(clap::Args)]

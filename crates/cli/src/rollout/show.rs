@@ -16,7 +16,7 @@ use jeffrey_edge::gateway::notify::messages;
 use jeffrey_edge::rollout::counts::CohortCounts;
 use jeffrey_edge::rollout::gate::GateEffect;
 use jeffrey_edge::rollout::gate::finding::{GateFinding, GateVerdict};
-use jeffrey_edge::rollout::progress::Phase;
+use jeffrey_edge::rollout::phase::Phase;
 use jeffrey_edge::rollout::status::RolloutStatus;
 use jeffrey_terms::{Share, UnixMs};
 

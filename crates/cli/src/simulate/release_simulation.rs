@@ -12,14 +12,15 @@ use rand_pcg::Pcg64;
 use super::comparison_rules;
 use super::scenario::ScenarioSet;
 use super::traffic_simulator::{TrafficSimulator, UserPopulation};
+use jeffrey_edge::rollout::command::OperatorCommand;
 use jeffrey_edge::rollout::counts::ClosedMinute;
+use jeffrey_edge::rollout::effect::RolloutAction;
 use jeffrey_edge::rollout::evidence::GateEvidence;
 use jeffrey_edge::rollout::gate::GateEffect;
 use jeffrey_edge::rollout::gate::finding::GateVerdict;
+use jeffrey_edge::rollout::phase::{Phase, RollbackCause};
 use jeffrey_edge::rollout::plan::Plan;
-use jeffrey_edge::rollout::progress::{
-    OperatorCommand, Phase, PlanProgress, RollbackCause, RolloutAction, StepInput,
-};
+use jeffrey_edge::rollout::progress::{PlanProgress, StepInput};
 use jeffrey_terms::{Cohort, Share, UnixMs};
 
 /// Parameters of the simulated releases; only the seed differs between runs.

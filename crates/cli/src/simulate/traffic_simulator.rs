@@ -17,7 +17,7 @@ use jeffrey_edge::rollout::counts::{
     AffectedSubjects, ClosedMinute, CohortCounts, CountByCohort, Metric, SUBJECT_METRICS,
     TopSubjects,
 };
-use jeffrey_edge::rollout::gate::{EvidenceUnit, evaluator};
+use jeffrey_edge::rollout::gate::{EvidenceUnit, change_evidence};
 use jeffrey_edge::rollout::plan::Plan;
 use jeffrey_terms::{Cohort, Share};
 
@@ -377,7 +377,7 @@ impl<'a> TrafficSimulator<'a> {
 const ERRORS_INDEX: usize = 0;
 const _: () = assert!(matches!(SUBJECT_METRICS[ERRORS_INDEX], Metric::Errors));
 /// Number of past hours for which newly affected subjects are counted.
-const HOURS_TRACKED: usize = evaluator::HOURLY_SUBJECT_MIXTURES_MAX as usize;
+const HOURS_TRACKED: usize = change_evidence::HOURLY_SUBJECT_MIXTURES_MAX as usize;
 /// Error rate of a failing user: one request in four.
 const FAILING_USER_ERROR_RATE: f64 = 0.25;
 /// Share of answers that get feedback from a reader.

@@ -21,11 +21,13 @@ use crate::sql::StorageResult;
 use jeffrey_edge::gateway::api::error::ApiError;
 use jeffrey_edge::gateway::api::rollout::{CommandName, RolloutCommand};
 use jeffrey_edge::gateway::config::GatewaySettings;
-use jeffrey_edge::rollout::controller::{
-    HistoryEntry, RolloutController, RolloutInput, explain_refusal,
-};
+use jeffrey_edge::rollout::controller::RolloutController;
+use jeffrey_edge::rollout::effect::{RolloutAction, RolloutAlert};
+use jeffrey_edge::rollout::history::{HistoryEntry, RolloutInput};
+use jeffrey_edge::rollout::phase::Phase;
 use jeffrey_edge::rollout::plan::{DEFAULT_PLAN_TOML, Plan};
-use jeffrey_edge::rollout::progress::{Phase, RolloutAction, RolloutAlert};
+use jeffrey_edge::rollout::plan_change::validate_plan_change;
+use jeffrey_edge::rollout::refusal::explain_refusal;
 use jeffrey_edge::rollout::release_state::{
     HardFailure, ReleaseChange, ReleaseChangeError, ReleaseState,
 };
@@ -306,8 +308,7 @@ impl<H: ObjectHost> RolloutObject<H> {
             .as_ref()
             .map(|planned_release| (&planned_release.controller, &*planned_release.plan));
         let GatewaySettings { release, holdout, .. } = &*self.settings;
-        let plan = match RolloutController::validate_plan_change(current, &text, release, *holdout)
-        {
+        let plan = match validate_plan_change(current, &text, release, *holdout) {
             Ok(plan) => plan,
             Err(error) => return Ok(Err(ApiError::CommandRejected { why: error.to_string() })),
         };

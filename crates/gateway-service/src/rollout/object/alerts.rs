@@ -18,9 +18,10 @@ use jeffrey_edge::gateway::export::delivery_cursor::{
 use jeffrey_edge::gateway::notify::webhook::{
     Notification, Severity, WebhookTarget, notification_for,
 };
-use jeffrey_edge::rollout::controller::HistoryEntry;
+use jeffrey_edge::rollout::effect::RolloutAlert;
+use jeffrey_edge::rollout::history::HistoryEntry;
+use jeffrey_edge::rollout::phase::Phase;
 use jeffrey_edge::rollout::plan::Plan;
-use jeffrey_edge::rollout::progress::{Phase, RolloutAlert};
 
 /// Names in a plan's `notify` that are not webhook targets: the Worker's log, and all targets.
 const LOG: &str = "log";

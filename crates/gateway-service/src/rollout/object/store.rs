@@ -12,7 +12,7 @@ use super::{PlannedRelease, RolloutObject};
 use crate::host::ObjectHost;
 use crate::sql::{StorageError, StorageResult, sql_integer};
 use jeffrey_edge::rollout::advance_checks::ModelValidation;
-use jeffrey_edge::rollout::controller::HistoryEntry;
+use jeffrey_edge::rollout::history::HistoryEntry;
 use jeffrey_edge::rollout::plan::Plan;
 use jeffrey_edge::rollout::release_state::ReleaseState;
 
