@@ -7,10 +7,10 @@ use std::rc::Rc;
 
 use crate::isolate::IsolateState;
 use crate::sql::{Sql, StorageResult};
-use jeffrey_edge::gateway::config::GatewaySettings;
+pub use jeffrey_edge::gateway::config::GatewaySettings;
 use jeffrey_edge::gateway::export::cloudflare::AnalyticsDataPoint;
 use jeffrey_edge::gateway::export::sink::Sink;
-use jeffrey_terms::UnixMs;
+pub use jeffrey_terms::UnixMs;
 
 /// Reason why a request got no response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,21 +43,47 @@ pub struct HttpRequest<'a> {
     pub headers: &'a [(&'a str, &'a str)],
     /// Body; empty for none.
     pub body: &'a [u8],
-    /// Time limit for the head, and again for the body, in milliseconds.
+    /// Time limit for the response's head and body together, in milliseconds.
     pub timeout_ms: u64,
     /// Largest body of a response that is read, in bytes.
     pub response_bytes_max: usize,
 }
 
+/// Headers of a response that the gateway reads; a host gives these, if they are there.
+pub const READ_RESPONSE_HEADERS: [&str; 2] = ["retry-after", "x-model-sha256"];
+
 /// Response to an [`HttpRequest`].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpResponse {
     /// HTTP status of the response.
     pub status: u16,
-    /// Value of the header `retry-after`.
-    pub retry_after: Option<String>,
-    /// Empty if the body was too large, broke off or came too late; the head still counts.
-    pub body: Vec<u8>,
+    /// Values of [`READ_RESPONSE_HEADERS`], by their names.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body, or why it could not be read; the head counts in any case.
+    pub body: Result<Vec<u8>, BodyError>,
+}
+
+impl HttpResponse {
+    /// Returns a header's value; `name` is one of [`READ_RESPONSE_HEADERS`].
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Returns the body; empty if it could not be read.
+    pub fn body_or_empty(&self) -> &[u8] {
+        self.body.as_deref().unwrap_or_default()
+    }
+}
+
+/// Reason why a response's body could not be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyError {
+    /// The stream broke before its end.
+    Broken,
+    /// The body did not end within the time limit.
+    TimedOut,
+    /// The body is above the limit of its size.
+    TooLarge,
 }
 
 /// Classes of Durable Objects.
@@ -160,4 +186,62 @@ pub trait ObjectHost: Host + Sql {
 
     /// Stores an object in the archive and returns whether it did.
     fn archive(&self, key: String, body: Vec<u8>) -> impl Future<Output = bool>;
+}
+
+/// Implements [`Host`] for a type by its field that is a host.
+#[macro_export]
+macro_rules! forward_host {
+    ($type:ty, $field:ident) => {
+        impl $crate::host::Host for $type {
+            fn now(&self) -> $crate::host::UnixMs {
+                self.$field.now()
+            }
+
+            fn random_bytes<const N: usize>(&self) -> [u8; N] {
+                self.$field.random_bytes()
+            }
+
+            fn settings(&self) -> ::std::rc::Rc<$crate::host::GatewaySettings> {
+                self.$field.settings()
+            }
+
+            fn isolate(&self) -> &$crate::isolate::IsolateState {
+                self.$field.isolate()
+            }
+
+            fn log(&self, line: &str) {
+                self.$field.log(line);
+            }
+
+            fn log_error(&self, line: &str) {
+                self.$field.log_error(line);
+            }
+
+            async fn sleep(&self, ms: u64) {
+                self.$field.sleep(ms).await;
+            }
+
+            async fn send(
+                &self,
+                request: $crate::host::HttpRequest<'_>,
+            ) -> ::std::result::Result<$crate::host::HttpResponse, $crate::host::FetchError> {
+                self.$field.send(request).await
+            }
+
+            fn has_objects(&self, class: $crate::host::ObjectClass) -> bool {
+                self.$field.has_objects(class)
+            }
+
+            async fn call_object(
+                &self,
+                call: $crate::host::ObjectCall<'_>,
+            ) -> ::std::result::Result<Vec<u8>, $crate::host::FetchError> {
+                self.$field.call_object(call).await
+            }
+
+            async fn send_to_queue(&self, event: &str) -> $crate::host::QueueSend {
+                self.$field.send_to_queue(event).await
+            }
+        }
+    };
 }

@@ -1,4 +1,4 @@
-//! The gateway's Durable Objects, their clients and the queue consumer.
+//! The gateway's request path, queue consumer, Durable Objects and their clients.
 //!
 //! Everything here is written over [`host::Host`] and [`sql::Sql`], so it runs on Cloudflare's
 //! runtime and, in tests, in one process on SQLite. It loads, calls the core, stores and replies;
@@ -13,6 +13,10 @@ pub mod host;
 pub mod isolate;
 
 pub mod message;
+
+pub mod request;
+
+pub mod request_host;
 
 pub mod rollout;
 

@@ -5,14 +5,16 @@ use std::rc::Rc;
 
 use worker::{Date, Env, console_error, console_log};
 
-use super::http::{self, BodyRead, FetchTarget, OutboundBody, OutboundRequest};
+use super::http::{self, FetchTarget, OutboundBody, OutboundRequest};
 use jeffrey_edge::gateway::config::{
     GatewaySettings, GatewayVariables, RENAMED_VARIABLES, VARIABLES,
 };
 use jeffrey_gateway_service::host::{
-    FetchError, Host, HttpRequest, HttpResponse, ObjectCall, ObjectClass, QueueSend, Target,
+    BodyError, FetchError, Host, HttpRequest, HttpResponse, ObjectCall, ObjectClass, QueueSend,
+    READ_RESPONSE_HEADERS, Target,
 };
 use jeffrey_gateway_service::isolate::IsolateState;
+use jeffrey_gateway_service::request_host::BodyRead;
 use jeffrey_terms::UnixMs;
 
 /// Name of the queue's binding.
@@ -104,14 +106,22 @@ impl Host for WorkerHost {
             OutboundBody::Buffered(request.body)
         };
         let outbound = OutboundRequest { method: request.method, url, headers: &headers, body };
+        let started_at = self.now();
         let response = outbound.send(&target, Some(request.timeout_ms)).await?;
-        let retry_after = response.headers().get("retry-after").ok().flatten();
+        let headers = READ_RESPONSE_HEADERS
+            .iter()
+            .filter_map(|name| Some((*name, response.headers().get(name).ok().flatten()?)));
+        let (status, headers) = (response.status(), headers.collect());
+        let remaining_ms =
+            request.timeout_ms.saturating_sub(self.now().0.saturating_sub(started_at.0));
         let body = http::read_body(response.body(), request.response_bytes_max);
-        let body = match http::with_timeout(request.timeout_ms, body).await {
-            Some(BodyRead::Complete(body)) => body,
-            _ => Vec::new(),
+        let body = match http::with_timeout(remaining_ms, body).await {
+            Some(BodyRead::Complete(body)) => Ok(body),
+            Some(BodyRead::Broken) => Err(BodyError::Broken),
+            Some(BodyRead::TooLarge) => Err(BodyError::TooLarge),
+            None => Err(BodyError::TimedOut),
         };
-        Ok(HttpResponse { status: response.status(), retry_after, body })
+        Ok(HttpResponse { status, headers, body })
     }
 
     fn has_objects(&self, class: ObjectClass) -> bool {

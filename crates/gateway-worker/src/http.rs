@@ -14,9 +14,9 @@ use worker::wasm_bindgen::prelude::*;
 use worker::worker_sys::web_sys;
 use worker::{AbortController, Delay, Env};
 
-use jeffrey_edge::gateway::http::reply::ApiResponse;
 use jeffrey_edge::gateway::request::forwarded_headers::HeaderChanges;
 use jeffrey_gateway_service::host::FetchError;
+use jeffrey_gateway_service::request_host::BodyRead;
 
 #[wasm_bindgen]
 extern "C" {
@@ -144,16 +144,6 @@ pub(super) fn apply_header_changes(
     Ok(copy)
 }
 
-/// Result of reading a body.
-pub(super) enum BodyRead {
-    /// The stream broke before its end.
-    Broken,
-    /// The body is above the limit; reading stopped there.
-    TooLarge,
-    /// All bytes of the body.
-    Complete(Vec<u8>),
-}
-
 /// Reads a stream of at most `bytes_max` bytes. A missing stream counts as an empty body.
 pub(super) async fn read_body(
     stream: Option<web_sys::ReadableStream>,
@@ -231,9 +221,4 @@ pub(super) fn new_response(
     init.set_headers(&header_list);
     let bytes = Uint8Array::from(body);
     web_sys::Response::new_with_opt_buffer_source_and_init(Some(&bytes), &init)
-}
-
-/// Converts a reply of the core to a runtime response.
-pub(super) fn reply_to_response(reply: &ApiResponse) -> Result<web_sys::Response, JsValue> {
-    new_response(reply.status, &reply.headers, &reply.body)
 }

@@ -11,14 +11,10 @@ use worker::{
 };
 
 use super::host::WorkerHost;
-use jeffrey_edge::gateway::config::GatewaySettings;
 use jeffrey_edge::gateway::export::cloudflare::AnalyticsDataPoint;
 use jeffrey_edge::gateway::export::sink::{ANALYTICS_SINK, ARCHIVE_SINK, Sink, SinkKind};
 use jeffrey_gateway_service::event_store;
-use jeffrey_gateway_service::host::{
-    FetchError, Host, HttpRequest, HttpResponse, ObjectCall, ObjectClass, ObjectHost, QueueSend,
-};
-use jeffrey_gateway_service::isolate::IsolateState;
+use jeffrey_gateway_service::host::ObjectHost;
 use jeffrey_gateway_service::message::ObjectReply;
 use jeffrey_gateway_service::rollout;
 use jeffrey_gateway_service::sql::{Sql, SqlValue, StorageError, StorageResult};
@@ -53,54 +49,7 @@ impl WorkerObjectHost {
     }
 }
 
-impl Host for WorkerObjectHost {
-    fn now(&self) -> UnixMs {
-        self.host.now()
-    }
-
-    fn random_bytes<const N: usize>(&self) -> [u8; N] {
-        self.host.random_bytes()
-    }
-
-    fn settings(&self) -> Rc<GatewaySettings> {
-        self.host.settings()
-    }
-
-    fn isolate(&self) -> &IsolateState {
-        self.host.isolate()
-    }
-
-    fn log(&self, line: &str) {
-        self.host.log(line);
-    }
-
-    fn log_error(&self, line: &str) {
-        self.host.log_error(line);
-    }
-
-    async fn sleep(&self, ms: u64) {
-        self.host.sleep(ms).await;
-    }
-
-    async fn send(
-        &self,
-        request: HttpRequest<'_>,
-    ) -> std::result::Result<HttpResponse, FetchError> {
-        self.host.send(request).await
-    }
-
-    fn has_objects(&self, class: ObjectClass) -> bool {
-        self.host.has_objects(class)
-    }
-
-    async fn call_object(&self, call: ObjectCall<'_>) -> std::result::Result<Vec<u8>, FetchError> {
-        self.host.call_object(call).await
-    }
-
-    async fn send_to_queue(&self, event: &str) -> QueueSend {
-        self.host.send_to_queue(event).await
-    }
-}
+jeffrey_gateway_service::forward_host!(WorkerObjectHost, host);
 
 impl Sql for WorkerObjectHost {
     fn execute(&self, query: &str, values: Vec<SqlValue>) -> StorageResult<usize> {

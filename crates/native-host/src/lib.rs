@@ -9,5 +9,8 @@ mod database;
 
 mod platform;
 
+mod request;
+
 pub use database::Database;
 pub use platform::{IsolateHost, ObjectPlatform, Platform, RecordedRequest, block_on};
+pub use request::{IncomingRequest, StoredResponse};

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker};
 use serde::de::DeserializeOwned;
 
 use crate::database::Database;
+use crate::request::StoredResponse;
 use jeffrey_edge::gateway::config::{GatewaySettings, GatewayVariables};
 use jeffrey_edge::gateway::export::cloudflare::AnalyticsDataPoint;
 use jeffrey_edge::gateway::export::sink::Sink;
@@ -19,6 +20,7 @@ use jeffrey_gateway_service::host::{
 };
 use jeffrey_gateway_service::isolate::IsolateState;
 use jeffrey_gateway_service::message::ObjectReply;
+use jeffrey_gateway_service::request_host::RateLimiter;
 use jeffrey_gateway_service::rollout::object::RolloutObject;
 use jeffrey_gateway_service::sql::{Sql, SqlValue, StorageResult};
 use jeffrey_terms::UnixMs;
@@ -39,6 +41,7 @@ pub struct RecordedRequest {
     pub body: Vec<u8>,
 }
 
+type LegacyHandler = Box<dyn FnMut(&RecordedRequest) -> Result<StoredResponse, FetchError>>;
 type HttpHandler = Box<dyn FnMut(&RecordedRequest) -> Result<HttpResponse, FetchError>>;
 type Task = Pin<Box<dyn Future<Output = ()>>>;
 type ObjectKey = (ObjectClass, String);
@@ -53,7 +56,12 @@ pub struct Platform {
     away: RefCell<Vec<ObjectClass>>,
     tasks: RefCell<Vec<Task>>,
     http_handler: RefCell<HttpHandler>,
+    legacy_handler: RefCell<LegacyHandler>,
     requests: RefCell<Vec<RecordedRequest>>,
+    legacy_requests: RefCell<Vec<RecordedRequest>>,
+    /// Calls that each limiter still allows; one without an entry allows all.
+    limits: RefCell<Vec<(RateLimiter, u64)>>,
+    limited_calls: RefCell<BTreeMap<String, u64>>,
     queue: RefCell<Vec<String>>,
     queue_result: Cell<QueueSend>,
     log: RefCell<Vec<String>>,
@@ -102,7 +110,11 @@ impl Platform {
             away: RefCell::default(),
             tasks: RefCell::default(),
             http_handler: RefCell::new(Box::new(|_| Err(FetchError::Failed))),
+            legacy_handler: RefCell::new(Box::new(|_| Err(FetchError::Failed))),
             requests: RefCell::default(),
+            legacy_requests: RefCell::default(),
+            limits: RefCell::default(),
+            limited_calls: RefCell::default(),
             queue: RefCell::default(),
             queue_result: Cell::new(QueueSend::NotBound),
             log: RefCell::default(),
@@ -141,6 +153,24 @@ impl Platform {
         handler: impl FnMut(&RecordedRequest) -> Result<HttpResponse, FetchError> + 'static,
     ) {
         *self.http_handler.borrow_mut() = Box::new(handler);
+    }
+
+    /// Sets what the legacy system answers.
+    pub fn answer_legacy(
+        &self,
+        handler: impl FnMut(&RecordedRequest) -> Result<StoredResponse, FetchError> + 'static,
+    ) {
+        *self.legacy_handler.borrow_mut() = Box::new(handler);
+    }
+
+    /// Returns the requests to the legacy system since the last call of this function.
+    pub fn take_legacy_requests(&self) -> Vec<RecordedRequest> {
+        self.legacy_requests.take()
+    }
+
+    /// Lets a limiter refuse each caller after `calls` calls.
+    pub fn set_limit(&self, limiter: RateLimiter, calls: u64) {
+        self.limits.borrow_mut().push((limiter, calls));
     }
 
     /// Returns the requests since the last call of this function.
@@ -215,6 +245,30 @@ impl Platform {
     ) -> StorageResult<ObjectReply> {
         let object = self.object(&(class, name.to_owned()))?;
         object.reply_to(message).await
+    }
+
+    pub(crate) fn fetch_legacy(
+        &self,
+        request: RecordedRequest,
+    ) -> Result<StoredResponse, FetchError> {
+        let response = (self.legacy_handler.borrow_mut())(&request);
+        self.legacy_requests.borrow_mut().push(request);
+        response
+    }
+
+    pub(crate) fn count_limited_call(&self, limiter: RateLimiter, key: String) -> bool {
+        let limits = self.limits.borrow();
+        let Some((_, calls_max)) = limits.iter().find(|(limited, _)| *limited == limiter) else {
+            return false;
+        };
+        let mut counts = self.limited_calls.borrow_mut();
+        let calls = counts.entry(format!("{limiter:?} {key}")).or_default();
+        *calls += 1;
+        *calls > *calls_max
+    }
+
+    pub(crate) fn spawn(&self, future: impl Future<Output = ()> + 'static) {
+        self.tasks.borrow_mut().push(Box::pin(future));
     }
 
     fn stored_object(self: &Rc<Self>, key: &ObjectKey) -> StorageResult<Rc<StoredObject>> {
@@ -292,6 +346,12 @@ impl Platform {
 pub struct IsolateHost {
     platform: Rc<Platform>,
     isolate: Rc<IsolateState>,
+}
+
+impl IsolateHost {
+    pub(crate) const fn platform(&self) -> &Rc<Platform> {
+        &self.platform
+    }
 }
 
 impl Host for IsolateHost {
@@ -378,51 +438,7 @@ pub struct ObjectPlatform {
     database: Rc<Database>,
 }
 
-impl Host for ObjectPlatform {
-    fn now(&self) -> UnixMs {
-        self.host.now()
-    }
-
-    fn random_bytes<const N: usize>(&self) -> [u8; N] {
-        self.host.random_bytes()
-    }
-
-    fn settings(&self) -> Rc<GatewaySettings> {
-        self.host.settings()
-    }
-
-    fn isolate(&self) -> &IsolateState {
-        self.host.isolate()
-    }
-
-    fn log(&self, line: &str) {
-        self.host.log(line);
-    }
-
-    fn log_error(&self, line: &str) {
-        self.host.log_error(line);
-    }
-
-    async fn sleep(&self, ms: u64) {
-        self.host.sleep(ms).await;
-    }
-
-    async fn send(&self, request: HttpRequest<'_>) -> Result<HttpResponse, FetchError> {
-        self.host.send(request).await
-    }
-
-    fn has_objects(&self, class: ObjectClass) -> bool {
-        self.host.has_objects(class)
-    }
-
-    async fn call_object(&self, call: ObjectCall<'_>) -> Result<Vec<u8>, FetchError> {
-        self.host.call_object(call).await
-    }
-
-    async fn send_to_queue(&self, event: &str) -> QueueSend {
-        self.host.send_to_queue(event).await
-    }
-}
+jeffrey_gateway_service::forward_host!(ObjectPlatform, host);
 
 impl Sql for ObjectPlatform {
     fn execute(&self, query: &str, values: Vec<SqlValue>) -> StorageResult<usize> {
@@ -463,7 +479,7 @@ impl ObjectHost for ObjectPlatform {
     }
 
     fn wait_until(&self, future: impl Future<Output = ()> + 'static) {
-        self.host.platform.tasks.borrow_mut().push(Box::pin(future));
+        self.host.platform.spawn(future);
     }
 
     fn platform_sinks(&self) -> Vec<Sink> {

@@ -8,6 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::gateway::LEGACY_RESPONSE_BYTES_MAX;
 use crate::gateway::events::thresholds::Thresholds;
 use crate::gateway::upstream::legacy::LegacyResponse;
 use crate::gateway::upstream::model::{FallbackReason, ModelResponse};
@@ -101,6 +102,27 @@ pub enum UnreadableReason {
     NotJson,
     /// The body is larger than [`LEGACY_RESPONSE_BYTES_MAX`](crate::gateway::LEGACY_RESPONSE_BYTES_MAX).
     TooLarge,
+}
+
+impl UnreadableReason {
+    /// Returns why a legacy response with this head cannot be read beside its stream; `None` if it
+    /// can: a success, not compressed, not too large.
+    pub fn find_in_head(
+        status: u16,
+        content_encoding: Option<&str>,
+        content_length: Option<&str>,
+    ) -> Option<Self> {
+        let length = content_length.and_then(|length| length.parse::<usize>().ok());
+        if !(200..300).contains(&status) {
+            Some(Self::ErrorStatus)
+        } else if content_encoding.is_some_and(|encoding| encoding != "identity") {
+            Some(Self::Compressed)
+        } else if length.is_some_and(|length| length > LEGACY_RESPONSE_BYTES_MAX) {
+            Some(Self::TooLarge)
+        } else {
+            None
+        }
+    }
 }
 
 impl ClassifyEvent {
@@ -334,5 +356,24 @@ pub(super) mod tests {
             \"stage\":1},\"shadow\":{\"label\":null,\"agrees\":null,\"low_confidence\":null,\
             \"fallback_reason\":\"breaker_open\",\"latency_ms\":7}}";
         assert_eq!(serde_json::to_string(&event).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_response_is_read_only_if_it_is_a_success_plain_and_small() {
+        let rows = [
+            // status, content-encoding, content-length, reason
+            (200, None, None, None),
+            (204, Some("identity"), Some("262144"), None),
+            (200, None, Some("not a number"), None),
+            (200, None, Some("262145"), Some(UnreadableReason::TooLarge)),
+            (200, Some("gzip"), Some("10"), Some(UnreadableReason::Compressed)),
+            (199, None, None, Some(UnreadableReason::ErrorStatus)),
+            (304, None, None, Some(UnreadableReason::ErrorStatus)),
+            (500, Some("gzip"), Some("262145"), Some(UnreadableReason::ErrorStatus)),
+        ];
+        for (status, encoding, length, expected) in rows {
+            let found = UnreadableReason::find_in_head(status, encoding, length);
+            assert_eq!(found, expected, "{status} {encoding:?} {length:?}");
+        }
     }
 }

@@ -167,6 +167,25 @@ pub fn rollout_gauges(share: Share, hard_failures: u64) -> Vec<(String, f64)> {
     ]
 }
 
+/// Writes the metrics of the event store in the text format. Gauges among `store_counters` are
+/// recognised by their names; all other numbers are counters.
+pub fn write_store_exposition(
+    store_counters: Vec<(String, u64)>,
+    mut gauges: Vec<(String, f64)>,
+) -> String {
+    let mut counters = Vec::new();
+    for (name, number) in store_counters {
+        if name == QUEUE_LAG_SERIES {
+            gauges.push(("jeffrey_queue_lag_seconds".to_owned(), number as f64 / 1_000.0));
+        } else if name.starts_with("jeffrey_sink_pending_events") {
+            gauges.push((name, number as f64));
+        } else {
+            counters.push((name, number));
+        }
+    }
+    write_exposition(&counters, &gauges)
+}
+
 /// Writes all series as Prometheus text. Histogram buckets become cumulative here. A series of an
 /// unknown family is left out.
 pub fn write_exposition(totals: &[(String, u64)], gauges: &[(String, f64)]) -> String {

@@ -1,8 +1,11 @@
-//! The assignment rules of one request, from settings and effective share.
+//! Rules for one classify call: its eligibility for the canary, its assignment, its shadow call.
 
 use crate::gateway::config::GatewaySettings;
-use crate::rollout::assignment::AssignmentRules;
+use crate::gateway::http::head::RequestHead;
+use crate::gateway::upstream::legacy::LegacyRequest;
+use crate::rollout::assignment::{AssignmentRules, CanaryEligibility};
 use crate::rollout::share_cache::EffectiveShare;
+use jeffrey_terms::Share;
 
 /// Builds the assignment rules for one request from the settings and the effective share.
 pub fn assignment_rules(
@@ -20,12 +23,39 @@ pub fn assignment_rules(
     }
 }
 
+/// Returns whether the model can answer a call. `request` is `None` if the body is streamed. A page
+/// of another origin is eligible only if `CORS_ORIGINS` has that origin: the gateway writes the CORS
+/// headers of the canary's responses.
+pub fn canary_eligibility(
+    request: Option<&LegacyRequest>,
+    head: &RequestHead,
+    settings: &GatewaySettings,
+) -> CanaryEligibility {
+    let is_allowed = |origin: &str| settings.cors_origins.iter().any(|allowed| allowed == origin);
+    match request {
+        None => CanaryEligibility::Streamed,
+        Some(request) if request.text.is_none() => CanaryEligibility::NoText,
+        Some(_) if head.foreign_origin().is_some_and(|origin| !is_allowed(origin)) => {
+            CanaryEligibility::ForeignOrigin
+        }
+        Some(_) => CanaryEligibility::Eligible,
+    }
+}
+
+/// Returns whether a call is in the share that the model answers in the shadow; `random` is drawn
+/// for each call.
+///
+/// 65,536 values modulo 10,000: points 0 to 5,535 come up 7 times in 65,536, the others 6 times,
+/// which is 0.15 basis points less.
+pub const fn is_selected_for_shadow(random: u16, share: Share) -> bool {
+    random % 10_000 < share.basis_points()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::gateway::config::GatewayVariables;
     use crate::rollout::share_cache::Refresh;
-    use jeffrey_terms::Share;
 
     fn effective_share(points: u16) -> EffectiveShare {
         let share = Share::from_basis_points(points).unwrap();
@@ -45,6 +75,54 @@ mod tests {
             )
             .holdout;
             assert_eq!(holdout.basis_points(), expected, "{setting} {plan}");
+        }
+    }
+
+    #[test]
+    fn a_call_is_eligible_with_a_text_and_without_a_foreign_origin() {
+        let settings = GatewaySettings::parse(&GatewayVariables(
+            [("CORS_ORIGINS", "https://app.example".to_owned())].into(),
+        ));
+        let rows = [
+            // body, origin, eligibility
+            (None, "", CanaryEligibility::Streamed),
+            (Some("{}"), "", CanaryEligibility::NoText),
+            (Some("{\"text\":7}"), "", CanaryEligibility::NoText),
+            (Some("{\"text\":\"hello\"}"), "", CanaryEligibility::Eligible),
+            (Some("{\"text\":\"hello\"}"), "https://gateway", CanaryEligibility::Eligible),
+            (Some("{\"text\":\"hello\"}"), "https://app.example", CanaryEligibility::Eligible),
+            (
+                Some("{\"text\":\"hello\"}"),
+                "https://evil.example",
+                CanaryEligibility::ForeignOrigin,
+            ),
+            (Some("{\"text\":\"hello\"}"), "null", CanaryEligibility::ForeignOrigin),
+            // Without a text the origin does not matter.
+            (Some("{}"), "https://evil.example", CanaryEligibility::NoText),
+        ];
+        for (body, origin, expected) in rows {
+            let headers = if origin.is_empty() {
+                Vec::new()
+            } else {
+                vec![("origin".to_owned(), origin.to_owned())]
+            };
+            let head = RequestHead::new("POST".to_owned(), "https://gateway/predict", headers);
+            let request = body.map(|body| settings.contract.parse_request(body.as_bytes()));
+            let found = canary_eligibility(request.as_ref(), &head.unwrap(), &settings);
+            assert_eq!(found, expected, "{body:?} {origin}");
+        }
+    }
+
+    #[test]
+    fn the_shadow_takes_its_share_of_all_draws() {
+        for points in [0, 1, 1_000, 5_000, 9_999, 10_000] {
+            let share = Share::from_basis_points(points).unwrap();
+            let selected = (0..=u16::MAX).filter(|random| is_selected_for_shadow(*random, share));
+            let found = selected.count() as f64 / 65_536.0;
+            let expected = f64::from(points) / 10_000.0;
+            assert!((found - expected).abs() < 0.05, "{points}: {found}");
+            let is_exact = points == 0 || points == 10_000;
+            assert!(!is_exact || (found - expected).abs() < 1e-12, "{points}: {found}");
         }
     }
 }

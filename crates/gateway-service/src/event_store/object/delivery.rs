@@ -6,14 +6,14 @@
 //! time.
 
 use super::{BATCH_DELAY_MS, EventRow, EventStoreObject, IDLE_INTERVAL_MS};
-use crate::host::{FetchError, HttpRequest, HttpResponse, ObjectHost, Target};
+use crate::host::{FetchError, HttpRequest, ObjectHost, Target};
 use crate::sql::{StorageResult, TextRow, sql_integer};
 use jeffrey_edge::gateway::export::delivery_cursor::{DeliveryCursor, DeliveryOutcome};
 use jeffrey_edge::gateway::export::sink::{Sink, SinkKind};
 use jeffrey_edge::gateway::export::{cloudflare, otlp};
 use jeffrey_terms::UnixMs;
 
-/// Time limit for a sink's response, in milliseconds; head and body each have it.
+/// Time limit for a sink's response, in milliseconds.
 const SINK_TIMEOUT_MS: u64 = 10_000;
 
 /// Largest response of a sink that is read, in bytes.
@@ -161,9 +161,11 @@ impl<H: ObjectHost> EventStoreObject<H> {
             sink.kind.delivery_outcome(status, retry_after, body, event_count, self.host.now())
         };
         match self.host.send(request).await {
-            Ok(HttpResponse { status, retry_after, body }) => {
-                outcome(Some(status), retry_after.as_deref(), &body)
-            }
+            Ok(response) => outcome(
+                Some(response.status),
+                response.header("retry-after"),
+                response.body_or_empty(),
+            ),
             Err(FetchError::Failed | FetchError::TimedOut) => outcome(None, None, &[]),
             Err(FetchError::InvalidHeader) => DeliveryOutcome::Rejected,
         }

@@ -17,8 +17,7 @@ use jeffrey_edge::rollout::advance_checks::{
     AdvanceBlocked, AdvanceInputs, WebhookResponse, WebhookVerdict, check_advance,
 };
 
-/// Time limit for the model worker and for each webhook, in milliseconds; head and body each have
-/// it.
+/// Time limit for the model worker and for each webhook, in milliseconds.
 const CHECK_TIMEOUT_MS: u64 = 5_000;
 
 /// Largest response that is read, in bytes.
@@ -98,7 +97,7 @@ impl<H: ObjectHost> RolloutObject<H> {
             response_bytes_max: RESPONSE_BYTES_MAX,
         };
         let response = self.host.send(request).await.ok()?;
-        let health = serde_json::from_slice::<ModelHealth>(&response.body).ok()?;
+        let health = serde_json::from_slice::<ModelHealth>(response.body_or_empty()).ok()?;
         Some(health.model.sha256)
     }
 }
@@ -109,7 +108,7 @@ async fn ask_webhook<H: ObjectHost>(
     body: &str,
 ) -> WebhookResponse {
     let verdict = match post_webhook(host, target, body.as_bytes()).await {
-        Some(HttpResponse { status, body, .. }) => webhook::parse_verdict(status, &body),
+        Some(response) => webhook::parse_verdict(response.status, response.body_or_empty()),
         None => WebhookVerdict::Retry,
     };
     WebhookResponse { name: target.name.clone(), verdict }

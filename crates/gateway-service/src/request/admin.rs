@@ -1,0 +1,272 @@
+//! The gateway's own endpoints, below its path prefix.
+//!
+//! `answer_admin` authorises the caller, reads the body, calls the rollout object and the event store,
+//! and sends the reply that the core builds. Files of the dashboard and the playground come from
+//! service bindings; the live status is a stream.
+
+use futures_util::stream;
+
+use super::GatewayRequest;
+use crate::host::Host;
+use crate::request_host::{HeaderChange, PageSource, RequestHost, StreamedResponse};
+use crate::rollout::messages::{ChangeOutcome, RolloutRequest, StatusResponse};
+use crate::{event_store, rollout};
+use jeffrey_edge::gateway::aggregate::summary::SummaryByCohort;
+use jeffrey_edge::gateway::aggregate::totals::TotalsByCohort;
+use jeffrey_edge::gateway::api::endpoint::{GatewayEndpoint, HTML_PAGE_HEADERS};
+use jeffrey_edge::gateway::api::error::ApiError;
+use jeffrey_edge::gateway::api::health::health_response;
+use jeffrey_edge::gateway::api::ofrep::evaluate_flag;
+use jeffrey_edge::gateway::api::query::{
+    EventsPage, MINUTE_NUMBER_MAX, parse_erasure, parse_events_page, parse_minute_range,
+};
+use jeffrey_edge::gateway::api::rollout::{
+    parse_model_validation, parse_rollout_command, parse_share_change, status_response,
+};
+use jeffrey_edge::gateway::api::{BODY_BYTES_MAX, COMMAND_BYTES_MAX};
+use jeffrey_edge::gateway::api::{auth, feedback};
+use jeffrey_edge::gateway::export::prometheus;
+use jeffrey_edge::gateway::http::reply::ApiResponse;
+use jeffrey_edge::gateway::notify::history;
+use jeffrey_edge::gateway::request::subject;
+
+const NDJSON: &str = "application/x-ndjson";
+
+/// Content type of the Prometheus text format.
+const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Interval between two updates of a live stream, and the number of updates in one response: the
+/// platform limits how many subrequests a request may make.
+const LIVE_INTERVAL_MS: u64 = 1_000;
+const LIVE_UPDATES_MAX: u32 = 600;
+
+/// Time limit for a file of a page, in milliseconds.
+const FILE_TIMEOUT_MS: u64 = 5_000;
+
+impl<H: RequestHost> GatewayRequest<H> {
+    /// Answers a request to one of the gateway's own endpoints; `path` is below the prefix. Fails if
+    /// the caller does not have the endpoint's role.
+    pub(super) async fn answer_admin(&self, path: &str) -> Result<H::Response, ApiError> {
+        let endpoint = GatewayEndpoint::from_request(&self.head.method, path)?;
+        if let Some(role) = endpoint.required_role() {
+            auth::authorize(&self.head, role, &self.settings)?;
+        }
+        let mut reply = match endpoint {
+            GatewayEndpoint::Dashboard(file) => return self.serve_dashboard_file(file).await,
+            GatewayEndpoint::Playground(_) if !self.settings.playground_enabled => {
+                return Err(ApiError::NotFound);
+            }
+            GatewayEndpoint::Playground(file) => return self.serve_playground_file(file).await,
+            GatewayEndpoint::Live => return self.stream_status(),
+            _ => self.build_reply(endpoint).await?,
+        };
+        if self.head.method == "HEAD" {
+            reply.body.clear();
+        }
+        self.host.new_response(&reply).map_err(|_| ApiError::RolloutUnavailable)
+    }
+
+    /// Builds the reply of an endpoint that sends no file and no stream.
+    async fn build_reply(&self, endpoint: GatewayEndpoint<'_>) -> Result<ApiResponse, ApiError> {
+        let (host, settings) = (&self.host, &*self.settings);
+        Ok(match endpoint {
+            GatewayEndpoint::EraseSubject => {
+                let subject = parse_erasure(&self.read_body(BODY_BYTES_MAX).await?)?;
+                let erased = event_store::erase_subject(host, &subject).await?;
+                ApiResponse::json(200, &serde_json::json!({ "erased": erased }))
+            }
+            GatewayEndpoint::Feedback => self.record_feedback().await?,
+            GatewayEndpoint::Health => {
+                let effective = self.effective_share().await;
+                let isolate = host.isolate();
+                isolate.with_breaker(|breaker| health_response(settings, effective, breaker))
+            }
+            GatewayEndpoint::Metrics => self.build_metrics().await?,
+            GatewayEndpoint::EvaluateFlag(key) => {
+                let body = self.read_body(BODY_BYTES_MAX).await?;
+                evaluate_flag(key, &body, settings, self.effective_share().await)
+            }
+            GatewayEndpoint::RolloutStatus => {
+                build_status_reply(host, &rollout::fetch_status(host).await?).await
+            }
+            GatewayEndpoint::RolloutCommand => {
+                let command = parse_rollout_command(&self.read_body(COMMAND_BYTES_MAX).await?)?;
+                self.apply_change(&RolloutRequest::Command(command)).await?
+            }
+            GatewayEndpoint::SetShare => {
+                let change = parse_share_change(&self.read_body(BODY_BYTES_MAX).await?)?;
+                self.apply_change(&RolloutRequest::ManualChange(change)).await?
+            }
+            GatewayEndpoint::TestAlert => {
+                ApiResponse::json(200, &rollout::send_test_alert(host).await?)
+            }
+            GatewayEndpoint::RecordValidation => {
+                let body = self.read_body(COMMAND_BYTES_MAX).await?;
+                let validation = parse_model_validation(&body, host.now())?;
+                ApiResponse::json(200, &rollout::record_validation(host, validation).await?)
+            }
+            GatewayEndpoint::Sinks => {
+                ApiResponse::json(200, &event_store::fetch_status(host).await?)
+            }
+            GatewayEndpoint::Decisions
+            | GatewayEndpoint::Events
+            | GatewayEndpoint::History
+            | GatewayEndpoint::Minutes
+            | GatewayEndpoint::Series
+            | GatewayEndpoint::Totals => self.build_page(endpoint).await?,
+            // Answered before: their replies are not values.
+            GatewayEndpoint::Dashboard(_)
+            | GatewayEndpoint::Live
+            | GatewayEndpoint::Playground(_) => return Err(ApiError::NotFound),
+        })
+    }
+
+    /// Builds the reply of an endpoint that reads a page or a range.
+    async fn build_page(&self, endpoint: GatewayEndpoint<'_>) -> Result<ApiResponse, ApiError> {
+        let (host, release) = (&self.host, &self.settings.release);
+        let EventsPage { after_row: since, limit, shard } = parse_events_page(&self.head);
+        Ok(match endpoint {
+            GatewayEndpoint::Events => {
+                let (lines, shards) = event_store::fetch_events(host, shard, since, limit).await?;
+                let mut reply = bytes_reply(NDJSON, lines);
+                reply.headers.push(("x-jeffrey-shards", shards.to_string()));
+                reply
+            }
+            GatewayEndpoint::History => {
+                bytes_reply(NDJSON, rollout::fetch_history(host, since, limit).await?)
+            }
+            GatewayEndpoint::Decisions => {
+                let lines = rollout::fetch_history(host, since, limit).await?;
+                ApiResponse::json(200, &history::parse_decisions(&lines, since))
+            }
+            GatewayEndpoint::Minutes => {
+                ApiResponse::json(200, &event_store::fetch_minutes(host, release, since).await?)
+            }
+            GatewayEndpoint::Series => {
+                ApiResponse::json(200, &event_store::fetch_series(host, release, since).await?)
+            }
+            GatewayEndpoint::Totals => {
+                let range = parse_minute_range(&self.head);
+                let stats = event_store::totals_between(host, release, range).await?;
+                ApiResponse::json(200, &TotalsByCohort::from_stats(stats))
+            }
+            _ => return Err(ApiError::NotFound),
+        })
+    }
+
+    /// Stores a user's feedback, within the caller's rate limits.
+    async fn record_feedback(&self) -> Result<ApiResponse, ApiError> {
+        let (host, settings) = (&self.host, &*self.settings);
+        if settings.signing_keys.is_empty() {
+            return Err(ApiError::KeyNotSet);
+        }
+        let caller = subject::resolve(&self.head, None, false, settings, host.random_bytes());
+        let known_caller = caller.as_ref().filter(|caller| !caller.is_new);
+        self.check_rate_limit(known_caller.map(|caller| &caller.subject)).await?;
+        let body = self.read_body(BODY_BYTES_MAX).await?;
+        let (id, verdict) = feedback::parse(&body, &settings.signing_keys, host.now())?;
+        event_store::record_feedback(host, id, verdict).await?;
+        Ok(ApiResponse::json(200, &serde_json::json!({})))
+    }
+
+    /// Builds the metrics in the Prometheus text format.
+    async fn build_metrics(&self) -> Result<ApiResponse, ApiError> {
+        let status = rollout::fetch_status(&self.host).await?;
+        let release_state = status.snapshot.release_state;
+        let counters = event_store::fetch_counters(&self.host).await?;
+        let gauges = prometheus::rollout_gauges(release_state.share, release_state.hard_failures);
+        let text = prometheus::write_store_exposition(counters, gauges);
+        Ok(bytes_reply(PROMETHEUS_TEXT, text.into_bytes()))
+    }
+
+    /// Sends an operator's change or command to the rollout object. Returns the new status, or the
+    /// object's refusal.
+    async fn apply_change(&self, request: &RolloutRequest) -> Result<ApiResponse, ApiError> {
+        Ok(match rollout::apply_change(&self.host, request).await? {
+            ChangeOutcome::Rejected { status, body } => {
+                ApiResponse { body: body.into_bytes(), ..ApiResponse::json(status, &()) }
+            }
+            ChangeOutcome::Applied(status) => build_status_reply(&self.host, &status).await,
+        })
+    }
+
+    /// Streams the rollout status as one line of JSON a second. A failed update becomes a line with
+    /// the error.
+    fn stream_status(&self) -> Result<H::Response, ApiError> {
+        let lines = stream::unfold((self.host.clone(), 0), |(host, sent)| async move {
+            if sent == LIVE_UPDATES_MAX {
+                return None;
+            }
+            if sent > 0 {
+                host.sleep(LIVE_INTERVAL_MS).await;
+            }
+            let mut line = match rollout::fetch_status(&host).await {
+                Ok(status) => build_status_reply(&host, &status).await.body,
+                Err(error) => error.to_response().body,
+            };
+            line.push(b'\n');
+            Some((line, (host, sent + 1)))
+        });
+        let headers = [("content-type", NDJSON), ("cache-control", "no-store")];
+        self.host.stream_response(&headers, lines).map_err(|_| ApiError::RolloutUnavailable)
+    }
+
+    /// Serves a file of the dashboard with [`HTML_PAGE_HEADERS`]. A missing file is
+    /// [`ApiError::NotFound`].
+    async fn serve_dashboard_file(&self, file: &str) -> Result<H::Response, ApiError> {
+        if file.is_empty() {
+            return self.redirect_to_folder("dashboard/");
+        }
+        let file = self.fetch_file(PageSource::Assets, &format!("/dashboard{file}")).await?;
+        let headers = HTML_PAGE_HEADERS.map(|(name, value)| HeaderChange::Set(name, value.into()));
+        Ok(file.change_headers(&headers))
+    }
+
+    /// Serves a file of the model worker's page, with the headers that worker sets. The page is
+    /// served by the gateway so that it can call the same endpoints as a caller.
+    async fn serve_playground_file(&self, file: &str) -> Result<H::Response, ApiError> {
+        if file.is_empty() {
+            self.redirect_to_folder("playground/")
+        } else {
+            self.fetch_file(PageSource::Model, file).await
+        }
+    }
+
+    /// Redirects to the address with a slash at its end, so that the page's relative links stay
+    /// below it.
+    fn redirect_to_folder(&self, folder: &str) -> Result<H::Response, ApiError> {
+        let headers = vec![("location", folder.to_owned())];
+        let response = ApiResponse { status: 308, headers, body: Vec::new() };
+        self.host.new_response(&response).map_err(|_| ApiError::NotFound)
+    }
+
+    /// Fetches a file of a page. Any status but 200 is [`ApiError::NotFound`].
+    async fn fetch_file(&self, source: PageSource, path: &str) -> Result<H::Response, ApiError> {
+        let file = self.host.fetch_page_file(source, path, FILE_TIMEOUT_MS).await;
+        file.ok().filter(|file| file.status() == 200).ok_or(ApiError::NotFound)
+    }
+}
+
+/// Builds the status reply, with a summary of both cohorts since the stage began. Without a plan,
+/// or if the event store cannot be reached, the summary is left out.
+async fn build_status_reply<H: Host>(
+    host: &H,
+    StatusResponse { snapshot, status }: &StatusResponse,
+) -> ApiResponse {
+    let settings = host.settings();
+    let summary = match status {
+        Some(status) => {
+            let minutes = (status.stage_start_minute, MINUTE_NUMBER_MAX);
+            let stats = event_store::totals_between(host, &settings.release, minutes).await;
+            stats.ok().map(|stats| SummaryByCohort::from_totals(&TotalsByCohort::from_stats(stats)))
+        }
+        None => None,
+    };
+    status_response(&settings, &snapshot.release_state, status.as_ref(), summary.as_ref())
+}
+
+/// Builds a 200 reply from bytes of a content type.
+fn bytes_reply(content_type: &str, body: Vec<u8>) -> ApiResponse {
+    let headers = vec![("content-type", content_type.to_owned())];
+    ApiResponse { status: 200, headers, body }
+}

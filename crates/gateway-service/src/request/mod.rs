@@ -1,0 +1,210 @@
+//! One incoming request: proxied, answered as a classify call, or answered by the gateway's own API.
+//!
+//! The core decides what happens with a request; this module reads, calls and sends. If the model,
+//! the rollout object or the event store fails, a request that can go to the legacy system goes
+//! there.
+
+mod admin;
+
+mod classify;
+
+use std::rc::Rc;
+
+use crate::host::{FetchError, Host};
+use crate::request_host::{
+    BodyRead, HeaderChange, LegacyFetch, RateLimiter, RequestHost, StreamedResponse,
+};
+use crate::{events_queue, rollout};
+use jeffrey_edge::gateway::api::error::ApiError;
+use jeffrey_edge::gateway::config::{GatewaySettings, SubjectCookiePolicy};
+use jeffrey_edge::gateway::events::event::ClassifyEvent;
+use jeffrey_edge::gateway::http::head::RequestHead;
+use jeffrey_edge::gateway::request::classify::{RequestKind, request_kind};
+use jeffrey_edge::gateway::request::forwarded_headers;
+use jeffrey_edge::gateway::request::subject;
+use jeffrey_edge::rollout::share_cache::{EffectiveShare, Refresh};
+use jeffrey_terms::Subject;
+
+/// Period of both rate limiters in `wrangler.toml`, in seconds.
+const RATE_LIMIT_PERIOD_S: u64 = 10;
+
+/// Origin in the URL of a request to a legacy system behind a service binding, if none is set: the
+/// binding leads to its Worker whatever the host.
+const BOUND_LEGACY_ORIGIN: &str = "http://legacy";
+
+/// One incoming request, with everything that is needed to answer it.
+pub struct GatewayRequest<H> {
+    host: H,
+    settings: Rc<GatewaySettings>,
+    head: RequestHead,
+}
+
+impl<H: RequestHost> GatewayRequest<H> {
+    /// Creates a request from its head; the host has its body.
+    pub fn new(host: H, head: RequestHead) -> Self {
+        let settings = host.settings();
+        Self { host, settings, head }
+    }
+
+    /// Answers the request.
+    ///
+    /// # Errors
+    /// Returns [`FetchError::Failed`] if the platform refuses the response that says what failed.
+    pub async fn respond(&self) -> Result<H::Response, FetchError> {
+        match self.respond_or_fail().await {
+            Ok(response) => Ok(response),
+            Err(error) => self.host.new_response(&error.to_response()),
+        }
+    }
+
+    async fn respond_or_fail(&self) -> Result<H::Response, ApiError> {
+        let has_no_legacy =
+            self.settings.legacy_origin.is_none() && !self.host.has_legacy_binding();
+        match request_kind(&self.head, &self.settings) {
+            RequestKind::Admin(path) => self.answer_admin(path).await,
+            _ if has_no_legacy => Err(ApiError::LegacyNotConfigured),
+            RequestKind::Classify { buffered } => self.answer_classify(buffered).await,
+            RequestKind::Proxy => self.proxy().await,
+        }
+    }
+
+    /// Streams the request to the legacy system and its response to the caller. Adds a subject
+    /// cookie if every response gets one, except to a WebSocket upgrade (status 101).
+    async fn proxy(&self) -> Result<H::Response, ApiError> {
+        let response = self.fetch_legacy(None, None).await.map_err(legacy_error(0))?;
+        if self.settings.subject_cookie != SubjectCookiePolicy::All || response.status() == 101 {
+            return Ok(response);
+        }
+        let random = self.host.random_bytes();
+        let caller = subject::resolve(&self.head, None, false, &self.settings, random);
+        match caller.filter(|caller| caller.is_new) {
+            Some(caller) => Ok(self.add_subject_cookie(response, &caller.subject)),
+            None => Ok(response),
+        }
+    }
+
+    /// Sends the request to the legacy system, with the buffered body or with the incoming stream.
+    /// `timeout_ms` limits the wait for the response's head; `None` sets no limit.
+    async fn fetch_legacy(
+        &self,
+        buffered: Option<&[u8]>,
+        timeout_ms: Option<u64>,
+    ) -> Result<H::Response, FetchError> {
+        let origin = self.settings.legacy_origin.as_deref().unwrap_or(BOUND_LEGACY_ORIGIN);
+        let header_changes = forwarded_headers::header_changes(&self.head, self.client_address());
+        let fetch = LegacyFetch {
+            url: &format!("{origin}{}", self.head.target),
+            header_changes: &header_changes,
+            buffered,
+            timeout_ms,
+        };
+        self.host.fetch_legacy(fetch).await.map(strip_subject_cookie)
+    }
+
+    /// Reads the whole body, of at most `bytes_max` bytes.
+    async fn read_body(&self, bytes_max: usize) -> Result<Vec<u8>, ApiError> {
+        match self.host.read_body(bytes_max).await {
+            BodyRead::Complete(body) => Ok(body),
+            // The connection is gone, so no caller reads this reply.
+            BodyRead::Broken => Err(ApiError::InvalidBody { expected: "complete" }),
+            BodyRead::TooLarge => Err(ApiError::BodyTooLarge { limit: bytes_max }),
+        }
+    }
+
+    /// Returns the caller's IP address as the platform reports it.
+    fn client_address(&self) -> Option<&str> {
+        self.head.header("cf-connecting-ip")
+    }
+
+    /// Adds a subject cookie, unless a shared cache may give the same response to other callers.
+    fn add_subject_cookie(&self, response: H::Response, subject: &Subject) -> H::Response {
+        let cache_control = response.header("cache-control");
+        let has_expires = response.header("expires").is_some();
+        if !subject::may_set_cookie(&self.head.method, cache_control.as_deref(), has_expires) {
+            return response;
+        }
+        let days = self.settings.subject_cookie_days;
+        let cookie = subject::format_subject_cookie(subject, &self.head, days);
+        response.change_headers(&[HeaderChange::Append("set-cookie", cookie)])
+    }
+
+    /// Stores an event in the background: the response does not wait for it.
+    fn log_event(&self, event: ClassifyEvent) {
+        let host = self.host.clone();
+        self.host.wait_until(async move { log_event(&host, &event).await });
+    }
+
+    /// Refuses a caller that sends too many requests, counted by subject and by address, both
+    /// hashed. Without a signing key there is no limit.
+    async fn check_rate_limit(&self, subject: Option<&Subject>) -> Result<(), ApiError> {
+        let (true, Some(key)) =
+            (self.settings.rate_limits_enabled, self.settings.signing_keys.first())
+        else {
+            return Ok(());
+        };
+        let subject =
+            subject.map(|subject| subject::hash_subject(subject, key, &self.settings.release));
+        let address = self.client_address().map(|address| subject::hash_address(address, key));
+        for (limiter, caller) in [(RateLimiter::Subject, subject), (RateLimiter::Address, address)]
+        {
+            if let Some(caller) = caller
+                && self.host.is_over_limit(limiter, caller).await
+            {
+                return Err(ApiError::RateLimited { per_s: RATE_LIMIT_PERIOD_S });
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the effective share. Asks the rollout object first if the cached share is missing or
+    /// too old, and in the background if it is no longer fresh.
+    async fn effective_share(&self) -> EffectiveShare {
+        let isolate = self.host.isolate();
+        let effective = isolate.effective_share(self.host.now());
+        match effective.refresh {
+            Refresh::Fresh => effective,
+            Refresh::Blocking => {
+                rollout::refresh_share(&self.host).await;
+                isolate.effective_share(self.host.now())
+            }
+            Refresh::Background => {
+                if isolate.begin_background_refresh(self.host.now()) {
+                    let host = self.host.clone();
+                    self.host.wait_until(async move { rollout::refresh_share(&host).await });
+                }
+                effective
+            }
+        }
+    }
+}
+
+/// Stores an event, and writes it as one line to the Worker's log if event logging is enabled. An
+/// event holds no subject, at most a keyed hash of one.
+async fn log_event<H: Host>(host: &H, event: &ClassifyEvent) {
+    let Ok(event) = serde_json::to_string(event) else { return };
+    if host.settings().logs_events_to_console {
+        host.log(&event);
+    }
+    events_queue::enqueue_event(host, &event).await;
+}
+
+/// Removes the subject cookie from a legacy response, because only this gateway issues it.
+/// Everything else stays as it is.
+fn strip_subject_cookie<R: StreamedResponse>(response: R) -> R {
+    let cookies = response.cookies();
+    if !cookies.iter().any(|cookie| subject::sets_subject_cookie(cookie)) {
+        return response;
+    }
+    let kept = cookies.into_iter().filter(|cookie| !subject::sets_subject_cookie(cookie));
+    let mut changes = vec![HeaderChange::Remove("set-cookie")];
+    changes.extend(kept.map(|cookie| HeaderChange::Append("set-cookie", cookie)));
+    response.change_headers(&changes)
+}
+
+/// Maps a failed request to the legacy system to the error that the caller gets.
+fn legacy_error(timeout_ms: u64) -> impl Fn(FetchError) -> ApiError {
+    move |error| match error {
+        FetchError::Failed | FetchError::InvalidHeader => ApiError::LegacyUnreachable,
+        FetchError::TimedOut => ApiError::LegacyTimeout { timeout_ms },
+    }
+}

@@ -1,0 +1,216 @@
+//! One incoming request and its streamed responses, in memory.
+
+use std::pin::Pin;
+use std::rc::Rc;
+
+use futures_util::{Stream, StreamExt};
+
+use crate::platform::{IsolateHost, Platform, RecordedRequest};
+use jeffrey_edge::gateway::http::head::RequestHead;
+use jeffrey_edge::gateway::http::reply::ApiResponse;
+use jeffrey_gateway_service::host::FetchError;
+use jeffrey_gateway_service::request::GatewayRequest;
+use jeffrey_gateway_service::request_host::{
+    BodyRead, HeaderChange, LegacyFetch, PageSource, RateLimiter, RequestHost, StreamedResponse,
+};
+
+/// An incoming request of an isolate.
+#[derive(Clone)]
+pub struct IncomingRequest {
+    host: IsolateHost,
+    head: RequestHead,
+    /// `None` if the client breaks the connection off.
+    body: Option<Rc<Vec<u8>>>,
+}
+
+impl IncomingRequest {
+    /// Creates a request to an isolate. `head` has its method, URL and headers.
+    pub fn new(host: IsolateHost, head: RequestHead, body: &[u8]) -> Self {
+        Self { host, head, body: Some(Rc::new(body.to_vec())) }
+    }
+
+    /// Lets the client break the connection off while it sends the body.
+    #[must_use]
+    pub fn with_broken_body(self) -> Self {
+        Self { body: None, ..self }
+    }
+
+    /// Answers the request as the gateway Worker does.
+    ///
+    /// # Errors
+    /// Returns [`FetchError::Failed`] if the response that says what failed cannot be built.
+    pub async fn respond(self) -> Result<StoredResponse, FetchError> {
+        let head = self.head.clone();
+        GatewayRequest::new(self, head).respond().await
+    }
+
+    fn platform(&self) -> &Rc<Platform> {
+        self.host.platform()
+    }
+}
+
+jeffrey_gateway_service::forward_host!(IncomingRequest, host);
+
+/// Body of a response.
+enum Body {
+    /// The stream breaks off.
+    Broken,
+    Bytes(Vec<u8>),
+    Stream(Pin<Box<dyn Stream<Item = Vec<u8>>>>),
+}
+
+/// A response with its whole body, or with a stream that has not been read yet.
+pub struct StoredResponse {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: Body,
+}
+
+impl StoredResponse {
+    /// Creates a response. Header names are in lower case.
+    pub fn new(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Self {
+        let to_owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let headers = headers.iter().map(to_owned).collect();
+        Self { status, headers, body: Body::Bytes(body.to_vec()) }
+    }
+
+    /// Lets the body break off before its end.
+    #[must_use]
+    pub fn with_broken_body(self) -> Self {
+        Self { body: Body::Broken, ..self }
+    }
+
+    /// Returns the next chunk of a stream; `None` at its end.
+    pub async fn next_chunk(&mut self) -> Option<Vec<u8>> {
+        match &mut self.body {
+            Body::Broken => None,
+            Body::Bytes(bytes) => Some(std::mem::take(bytes)).filter(|bytes| !bytes.is_empty()),
+            Body::Stream(chunks) => chunks.next().await,
+        }
+    }
+}
+
+impl StreamedResponse for StoredResponse {
+    fn status(&self) -> u16 {
+        self.status
+    }
+
+    fn header(&self, name: &str) -> Option<String> {
+        let values = self.headers.iter().filter(|(key, _)| key == name);
+        let values: Vec<&str> = values.map(|(_, value)| value.as_str()).collect();
+        (!values.is_empty()).then(|| values.join(", "))
+    }
+
+    fn cookies(&self) -> Vec<String> {
+        let cookies = self.headers.iter().filter(|(name, _)| name == "set-cookie");
+        cookies.map(|(_, value)| value.clone()).collect()
+    }
+
+    fn change_headers(mut self, changes: &[HeaderChange]) -> Self {
+        for change in changes {
+            match change {
+                HeaderChange::Append(name, value) => {
+                    self.headers.push(((*name).to_owned(), value.clone()));
+                }
+                HeaderChange::Remove(name) => self.headers.retain(|(key, _)| key != name),
+                HeaderChange::Set(name, value) => {
+                    self.headers.retain(|(key, _)| key != name);
+                    self.headers.push(((*name).to_owned(), value.clone()));
+                }
+            }
+        }
+        self
+    }
+
+    fn split(&mut self) -> Option<Self> {
+        let body = match &self.body {
+            Body::Broken => Body::Broken,
+            Body::Bytes(bytes) => Body::Bytes(bytes.clone()),
+            Body::Stream(_) => return None,
+        };
+        Some(Self { status: self.status, headers: self.headers.clone(), body })
+    }
+
+    async fn read(mut self, bytes_max: usize) -> BodyRead {
+        if matches!(self.body, Body::Broken) {
+            return BodyRead::Broken;
+        }
+        let mut bytes = Vec::new();
+        while let Some(chunk) = self.next_chunk().await {
+            bytes.extend(chunk);
+            if bytes.len() > bytes_max {
+                return BodyRead::TooLarge;
+            }
+        }
+        BodyRead::Complete(bytes)
+    }
+}
+
+impl RequestHost for IncomingRequest {
+    type Response = StoredResponse;
+
+    async fn read_body(&self, bytes_max: usize) -> BodyRead {
+        match &self.body {
+            None => BodyRead::Broken,
+            Some(body) if body.len() > bytes_max => BodyRead::TooLarge,
+            Some(body) => BodyRead::Complete(body.to_vec()),
+        }
+    }
+
+    fn wait_until(&self, future: impl Future<Output = ()> + 'static) {
+        self.platform().spawn(future);
+    }
+
+    async fn is_over_limit(&self, limiter: RateLimiter, key: String) -> bool {
+        self.platform().count_limited_call(limiter, key)
+    }
+
+    fn has_legacy_binding(&self) -> bool {
+        false
+    }
+
+    async fn fetch_legacy(&self, fetch: LegacyFetch<'_>) -> Result<StoredResponse, FetchError> {
+        let changes = fetch.header_changes;
+        let is_replaced = |name: &String| {
+            changes.remove.contains(name) || changes.set.iter().any(|(key, _)| key == name)
+        };
+        let kept = self.head.headers.iter().filter(|(name, _)| !is_replaced(name)).cloned();
+        let set = changes.set.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+        let request = RecordedRequest {
+            url: fetch.url.to_owned(),
+            method: self.head.method.clone(),
+            headers: kept.chain(set).collect(),
+            body: match (fetch.buffered, &self.body) {
+                (Some(body), _) => body.to_vec(),
+                (None, Some(body)) => body.to_vec(),
+                (None, None) => Vec::new(),
+            },
+        };
+        self.platform().fetch_legacy(request)
+    }
+
+    async fn fetch_page_file(
+        &self,
+        source: PageSource,
+        path: &str,
+        _timeout_ms: u64,
+    ) -> Result<StoredResponse, FetchError> {
+        let text = format!("{source:?} {path}");
+        Ok(StoredResponse::new(200, &[("content-type", "text/plain")], text.as_bytes()))
+    }
+
+    fn new_response(&self, response: &ApiResponse) -> Result<StoredResponse, FetchError> {
+        let headers = response.headers.iter().map(|(name, value)| (*name, value.as_str()));
+        let headers: Vec<(&str, &str)> = headers.collect();
+        Ok(StoredResponse::new(response.status, &headers, &response.body))
+    }
+
+    fn stream_response(
+        &self,
+        headers: &[(&str, &str)],
+        chunks: impl Stream<Item = Vec<u8>> + 'static,
+    ) -> Result<StoredResponse, FetchError> {
+        let response = StoredResponse::new(200, headers, &[]);
+        Ok(StoredResponse { body: Body::Stream(Box::pin(chunks)), ..response })
+    }
+}
