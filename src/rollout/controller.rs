@@ -14,6 +14,7 @@ use super::gate::summary::GateSummary;
 use super::history::{HistoryEntry, RolloutInput};
 use super::plan::Plan;
 use super::progress::{PlanProgress, StepInput};
+use jeffrey_terms::by_cohort::ByCohort;
 use jeffrey_terms::{Cohort, Share, UnixMs};
 
 /// State of a release with its gates' evidence and counts, without its plan.
@@ -110,7 +111,7 @@ impl RolloutController {
             next.active_alert = None;
         }
         next.state = state;
-        let counted = [next.canary, next.stable];
+        let counted = ByCohort { canary: next.canary, stable: next.stable };
         for action in &actions {
             match action {
                 RolloutAction::EnterStage => next.enter_stage(now),
@@ -181,7 +182,7 @@ impl RolloutController {
         plan: &Plan,
         input: &RolloutInput,
         now: UnixMs,
-        outcome: Option<(Vec<RolloutAction>, GateSummary, [CohortCounts; 2])>,
+        outcome: Option<(Vec<RolloutAction>, GateSummary, ByCohort<CohortCounts>)>,
     ) -> HistoryEntry {
         self.seq += 1;
         let (actions, gates, counted) = match outcome {
@@ -235,7 +236,9 @@ mod tests {
         };
         let entry = run.feed(&hard_failure, time_at(41)).unwrap();
         assert_eq!(entry.share, Share::NONE);
-        assert!(entry.gates.is_some() && entry.counts.unwrap()[0].requests == 39 * 60);
+        assert!(entry.gates.is_some() && entry.counts.unwrap().canary.requests == 39 * 60);
+        let json = serde_json::to_value(&entry).unwrap();
+        assert_eq!(json["counts"][0]["requests"], 39 * 60, "an array, the canary first");
         assert!(run.feed(&hard_failure, time_at(42)).is_none(), "latched, and once is enough");
         let replayed = run.replay().unwrap();
         assert_eq!(replayed.entries, run.lines.len() as u64);

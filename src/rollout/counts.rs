@@ -8,6 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use jeffrey_anytime::Proportion;
+use jeffrey_terms::by_cohort::ByCohort;
 use jeffrey_terms::{Cohort, Label, Share};
 
 /// Counts of one cohort in one minute, or in several minutes after [`CohortCounts::add`].
@@ -90,16 +91,6 @@ impl CohortCounts {
 /// Latency above which a request is slow, in milliseconds.
 pub const SLOW_MS: u64 = 200;
 
-/// A count of each cohort, mostly of subjects.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CountByCohort {
-    /// Count of the canary cohort.
-    pub canary: u64,
-    /// Count of the stable cohort.
-    pub stable: u64,
-}
-
 /// Subjects that a metric hit in this minute for the first time since an hour began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -109,7 +100,7 @@ pub struct AffectedSubjects {
     /// Hour since which the metric had not hit them: minutes since 1970, divided by 60.
     pub since_hour: u64,
     /// Number of subjects; those of the holdout count as stable.
-    pub subjects: CountByCohort,
+    pub subjects: ByCohort<u64>,
 }
 
 /// Concentration of the canary's errors on few subjects, over the last sixty minutes.
@@ -158,14 +149,14 @@ pub struct ClosedMinute {
     pub stable: CohortCounts,
     /// Subjects that were never seen before, without those of the holdout.
     #[serde(default)]
-    pub new_subjects: CountByCohort,
+    pub new_subjects: ByCohort<u64>,
     /// Newly affected subjects, one entry for each metric and each hour that still counts.
     #[serde(default)]
     pub newly_affected: Vec<AffectedSubjects>,
     /// Requests that both cohorts' models scored, exactly one of them with low confidence: the
     /// canary alone, or stable alone.
     #[serde(default)]
-    pub discordant_pairs: CountByCohort,
+    pub discordant_pairs: ByCohort<u64>,
     /// Concentration of the canary's errors over the last sixty minutes.
     #[serde(default)]
     pub top_subjects: TopSubjects,
@@ -305,12 +296,9 @@ impl Metric {
 }
 
 /// Returns a cohort's count, of the total of both.
-fn cohort_proportion(counts: CountByCohort, cohort: Cohort) -> Proportion {
+fn cohort_proportion(counts: ByCohort<u64>, cohort: Cohort) -> Proportion {
     let total = counts.canary.saturating_add(counts.stable);
-    match cohort {
-        Cohort::Canary => Proportion::new(counts.canary, total),
-        Cohort::Stable => Proportion::new(counts.stable, total),
-    }
+    Proportion::new(counts[cohort], total)
 }
 
 #[cfg(test)]

@@ -161,9 +161,10 @@ const STABLE_WINDOW_MINUTES: usize = 5;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rollout::counts::{CohortCounts, CountByCohort};
+    use crate::rollout::counts::CohortCounts;
     use crate::rollout::evidence_harness::{ERRORS, finding, fold_all, minute, plan};
     use crate::rollout::gate::finding::{GateVerdict, VerdictReason};
+    use jeffrey_terms::by_cohort::ByCohort;
 
     #[test]
     fn errors_that_triple_roll_back_and_say_on_what_grounds() {
@@ -267,7 +268,7 @@ mod tests {
         let plan = plan();
         let with_first_seen = |number: u64, share: Option<&str>, canary, stable| ClosedMinute {
             share: share.map(|share| share.parse().unwrap()),
-            new_subjects: CountByCohort { canary, stable },
+            new_subjects: ByCohort { canary, stable },
             ..minute(number, 0, 5)
         };
         let evidence = fold_all(&plan, (0..5).map(|at| with_first_seen(at, Some("10%"), 10, 90)));

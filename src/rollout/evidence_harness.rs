@@ -2,10 +2,11 @@
 //!
 //! Only tests use it.
 
-use super::counts::{AffectedSubjects, ClosedMinute, CohortCounts, CountByCohort, Metric};
+use super::counts::{AffectedSubjects, ClosedMinute, CohortCounts, Metric};
 use super::evidence::GateEvidence;
 use super::gate::finding::GateFinding;
 use super::plan::{DEFAULT_PLAN_TOML, Plan};
+use jeffrey_terms::by_cohort::ByCohort;
 
 /// Returns the shipped plan, with requests as evidence too.
 pub(in crate::rollout) fn plan() -> Plan {
@@ -39,7 +40,7 @@ pub(in crate::rollout) fn minute(minute: u64, canary: u64, stable: u64) -> Close
         newly_affected: vec![AffectedSubjects {
             metric: Metric::Errors,
             since_hour: minute / 60,
-            subjects: CountByCohort { canary, stable },
+            subjects: ByCohort { canary, stable },
         }],
         ..ClosedMinute::default()
     }

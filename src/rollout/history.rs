@@ -11,6 +11,7 @@ use super::effect::RolloutAction;
 use super::gate::summary::GateSummary;
 use super::progress::PlanProgress;
 use super::release_state::HardFailureKind;
+use jeffrey_terms::by_cohort::{ByCohort, as_array};
 use jeffrey_terms::{Share, UnixMs};
 
 /// Input of the controller: an event that happens to a release.
@@ -80,5 +81,6 @@ pub struct HistoryEntry {
     pub gates: Option<GateSummary>,
     /// Counts of the canary and of stable since the stage began; `None` if the input decided
     /// nothing.
-    pub counts: Option<[CohortCounts; 2]>,
+    #[serde(default, with = "as_array::option")]
+    pub counts: Option<ByCohort<CohortCounts>>,
 }

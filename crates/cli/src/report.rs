@@ -13,10 +13,10 @@ use super::{CliError, ExitStatus, print_json};
 use jeffrey_edge::gateway::aggregate::summary::{
     CohortSummary, SummaryByCohort, total_variation_distance,
 };
-use jeffrey_edge::gateway::aggregate::totals::TotalsByCohort;
 use jeffrey_edge::gateway::aggregate::weekly_report::{DaySummary, MinuteRange, WeeklyReport};
 use jeffrey_edge::gateway::notify::history::summarize_entry;
 use jeffrey_terms::Label;
+use jeffrey_terms::by_cohort::ByCohort;
 
 /// Summarise the last seven days of a release
 #[derive(clap::Args)]
@@ -68,7 +68,7 @@ pub(super) fn run(arguments: &ReportArguments) -> Result<ExitStatus, CliError> {
         SummaryByCohort::from_totals(&week_totals),
         SummaryByCohort::from_totals(&previous_totals),
     );
-    let TotalsByCohort { canary, stable } = week_totals;
+    let ByCohort { canary, stable } = week_totals;
     let report = WeeklyReport {
         release: status.release,
         share_basis_points: status.share.basis_points(),

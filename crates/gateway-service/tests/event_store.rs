@@ -16,6 +16,7 @@ use jeffrey_gateway_service::event_store;
 use jeffrey_gateway_service::host::{FetchError, Host, HttpResponse, ObjectClass};
 use jeffrey_gateway_service::sql::StorageError;
 use jeffrey_native_host::{IsolateHost, Platform, block_on};
+use jeffrey_terms::by_cohort::ByCohort;
 use jeffrey_terms::{ResponseId, Subject, UnixMs};
 
 /// Start of a minute, 2026-01-01.
@@ -73,7 +74,7 @@ fn release() -> ReleaseName {
     ReleaseName::parse("e1-small").unwrap()
 }
 
-fn totals(host: &IsolateHost) -> [CohortStats; 2] {
+fn totals(host: &IsolateHost) -> ByCohort<CohortStats> {
     block_on(event_store::totals_between(host, &release(), (0, u64::MAX >> 11))).unwrap()
 }
 
@@ -88,7 +89,7 @@ fn an_event_is_stored_and_counted_once_however_often_it_comes() {
     assert_eq!(append(&host, &[event(2), event(1), event(3)]), [true, true, true]);
     append(&host, &[event(3)]);
     assert_eq!(stored_events(&host), 3);
-    let [canary, stable] = totals(&host);
+    let ByCohort { canary, stable } = totals(&host);
     assert_eq!((canary.counts.requests, stable.counts.requests), (3, 0));
 }
 
@@ -96,7 +97,7 @@ fn an_event_is_stored_and_counted_once_however_often_it_comes() {
 fn an_event_twice_in_one_batch_counts_once() {
     let (_, host) = platform(&[]);
     append(&host, &[event(1), event(1)]);
-    assert_eq!((stored_events(&host), totals(&host)[0].counts.requests), (1, 1));
+    assert_eq!((stored_events(&host), totals(&host).canary.counts.requests), (1, 1));
 }
 
 #[test]
@@ -127,8 +128,8 @@ fn a_batch_that_fails_at_any_statement_stores_nothing_and_counts_once_when_it_co
         assert_eq!(stored_events(&host), 1, "statement {statement}");
         assert_eq!(totals(&host), before, "statement {statement}");
         assert_eq!(append(&host, &lines), [true; 3]);
-        assert_eq!((stored_events(&host), totals(&host)[0].counts.requests), (4, 4));
-        assert_eq!(totals(&host)[0].counts.errors_5xx, 1);
+        assert_eq!((stored_events(&host), totals(&host).canary.counts.requests), (4, 4));
+        assert_eq!(totals(&host).canary.counts.errors_5xx, 1);
     }
     assert!(failed_at > 10, "only {failed_at} statements failed: the batch has more");
 }
@@ -148,7 +149,7 @@ fn a_large_batch_stays_within_the_limits_of_a_statement() {
         })
         .collect();
     assert_eq!(append(&host, &lines), vec![true; 500]);
-    assert_eq!((stored_events(&host), totals(&host)[0].counts.requests), (500, 500));
+    assert_eq!((stored_events(&host), totals(&host).canary.counts.requests), (500, 500));
 }
 
 #[test]
@@ -157,7 +158,7 @@ fn an_evicted_store_continues_from_its_database() {
     append(&host, &[event(1)]);
     platform.evict_objects();
     append(&host, &[event(1), event(2)]);
-    assert_eq!((stored_events(&host), totals(&host)[0].counts.requests), (2, 2));
+    assert_eq!((stored_events(&host), totals(&host).canary.counts.requests), (2, 2));
 }
 
 #[test]
@@ -246,7 +247,7 @@ fn feedback_counts_once_for_the_cohort_of_its_response() {
     assert_eq!(record(id_of(1)), Err(ApiError::FeedbackExists));
     assert_eq!(record(id_of(7)), Err(ApiError::UnknownId));
     assert_eq!(stored_events(&host), 2, "feedback is an event of its own");
-    let [canary, _] = totals(&host);
+    let canary = totals(&host).canary;
     assert_eq!((canary.counts.requests, canary.counts.feedback_bad), (1, 1));
 }
 
@@ -333,7 +334,7 @@ fn expired_events_are_deleted_by_the_alarm_and_newer_ones_stay() {
     append(&host, &[event_with(2, |event| event["time_ms"] = json!(START.0 + day_ms / 2))]);
     platform.advance(day_ms * 3 / 4).unwrap();
     assert_eq!(stored_events(&host), 1);
-    assert_eq!(totals(&host)[0].counts.requests, 1, "minutes expire with their events");
+    assert_eq!(totals(&host).canary.counts.requests, 1, "minutes expire with their events");
 }
 
 #[test]
@@ -493,9 +494,9 @@ fn a_late_event_is_counted_in_a_minute_that_is_cached() {
     let (platform, host) = platform(&[]);
     append(&host, &[event(1)]);
     platform.advance(60 * MINUTE_MS).unwrap();
-    assert_eq!(totals(&host)[0].counts.requests, 1);
+    assert_eq!(totals(&host).canary.counts.requests, 1);
     append(&host, &[event(2)]);
-    assert_eq!(totals(&host)[0].counts.requests, 2);
+    assert_eq!(totals(&host).canary.counts.requests, 2);
 }
 
 #[test]

@@ -3,6 +3,8 @@
 //! Raw input is checked once, when one of these types is built. Code that receives an
 //! [`InputText`], a [`Subject`] or a [`Share`] does not check it again.
 
+pub mod by_cohort;
+
 use std::fmt;
 use std::str::FromStr;
 

@@ -6,6 +6,7 @@
 //! query reads the whole range again.
 
 use crate::gateway::aggregate::minute_stats::CohortStats;
+use jeffrey_terms::by_cohort::ByCohort;
 
 /// Stats of both cohorts over the closed minutes of the range that was queried last.
 #[derive(Debug, Default)]
@@ -16,7 +17,7 @@ struct CachedRange {
     release: String,
     after: u64,
     before: u64,
-    stats: [CohortStats; 2],
+    stats: ByCohort<CohortStats>,
 }
 
 impl ClosedMinuteCache {
@@ -33,8 +34,8 @@ impl ClosedMinuteCache {
         release: &str,
         (after, before): (u64, u64),
         first_open_minute: u64,
-        read_range: impl Fn(u64, u64) -> Result<[CohortStats; 2], E>,
-    ) -> Result<[CohortStats; 2], E> {
+        read_range: impl Fn(u64, u64) -> Result<ByCohort<CohortStats>, E>,
+    ) -> Result<ByCohort<CohortStats>, E> {
         let closed_before = before.min(first_open_minute);
         let is_reusable = |cached: &CachedRange| {
             cached.release == release && cached.after == after && cached.before <= closed_before
@@ -43,7 +44,7 @@ impl ClosedMinuteCache {
             release: release.to_owned(),
             after,
             before: after.saturating_add(1),
-            stats: <[CohortStats; 2]>::default(),
+            stats: ByCohort::default(),
         });
         if cached.before < closed_before {
             add_stats(&mut cached.stats, &read_range(cached.before - 1, closed_before)?);
@@ -70,8 +71,10 @@ impl ClosedMinuteCache {
     }
 }
 
-fn add_stats(stats: &mut [CohortStats; 2], added: &[CohortStats; 2]) {
-    stats.iter_mut().zip(added).for_each(|(sum, more)| sum.add(more));
+fn add_stats(stats: &mut ByCohort<CohortStats>, added: &ByCohort<CohortStats>) {
+    for (cohort, more) in added.iter() {
+        stats[cohort].add(more);
+    }
 }
 
 #[cfg(test)]
@@ -83,6 +86,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use jeffrey_terms::Cohort;
 
     fn stats_with_requests(number: u64) -> CohortStats {
         let mut stats = CohortStats::default();
@@ -91,30 +95,30 @@ mod tests {
     }
 
     /// Requests of the canary and of stable, by minute.
-    type RequestsByMinute = BTreeMap<u64, [u64; 2]>;
+    type RequestsByMinute = BTreeMap<u64, ByCohort<u64>>;
 
-    fn sum_uncached(minutes: &RequestsByMinute, after: u64, before: u64) -> [CohortStats; 2] {
-        let mut requests = [0; 2];
+    fn sum_uncached(minutes: &RequestsByMinute, after: u64, before: u64) -> ByCohort<CohortStats> {
+        let mut requests = ByCohort::<u64>::default();
         for (_, counts) in
             minutes.iter().filter(|(minute, _)| **minute > after && **minute < before)
         {
-            requests[0] += counts[0];
-            requests[1] += counts[1];
+            requests.canary += counts.canary;
+            requests.stable += counts.stable;
         }
         requests.map(stats_with_requests)
     }
 
     #[derive(Clone, Debug)]
     enum CacheStep {
-        Event { minute: u64, stable: bool },
+        Event { minute: u64, cohort: Cohort },
         Query { release: bool, since: u64, before: u64 },
         CloseMinutes,
     }
 
     fn any_step() -> impl Strategy<Value = CacheStep> {
         prop_oneof![
-            (0..40_u64, any::<bool>())
-                .prop_map(|(minute, stable)| CacheStep::Event { minute, stable }),
+            (0..40_u64, prop_oneof![Just(Cohort::Canary), Just(Cohort::Stable)])
+                .prop_map(|(minute, cohort)| CacheStep::Event { minute, cohort }),
             (prop::bool::weighted(0.9), 0..8_u64, prop_oneof![0..45_u64, Just(u64::MAX)])
                 .prop_map(|(release, since, before)| CacheStep::Query { release, since, before }),
             Just(CacheStep::CloseMinutes),
@@ -128,8 +132,8 @@ mod tests {
             let (mut settled, mut open_from) = (ClosedMinuteCache::default(), 0);
             for step in steps {
                 match step {
-                    CacheStep::Event { minute, stable } => {
-                        minutes[1].entry(minute).or_default()[usize::from(stable)] += 1;
+                    CacheStep::Event { minute, cohort } => {
+                        minutes[1].entry(minute).or_default()[cohort] += 1;
                         settled.invalidate_minute("e1", minute);
                     }
                     CacheStep::Query { release, since, before } => {
@@ -151,7 +155,7 @@ mod tests {
             read.set(0);
             let count = |since: u64, before: u64| {
                 read.set(read.get() + before - since - 1);
-                Ok::<_, Infallible>(<[CohortStats; 2]>::default())
+                Ok::<_, Infallible>(ByCohort::default())
             };
             cache.totals_between("e1", (0, 1_001), 990, count).unwrap();
             read.get()
@@ -171,10 +175,11 @@ mod tests {
         let mut cache = ClosedMinuteCache::default();
         assert_eq!(cache.totals_between("e1", (0, 20), 10, |_, _| Err(())), Err(()));
         let read_once = |since, before| {
-            Ok::<_, ()>([stats_with_requests(before - since - 1), CohortStats::default()])
+            let canary = stats_with_requests(before - since - 1);
+            Ok::<_, ()>(ByCohort { canary, stable: CohortStats::default() })
         };
         assert_eq!(
-            cache.totals_between("e1", (0, 20), 10, read_once).unwrap()[0],
+            cache.totals_between("e1", (0, 20), 10, read_once).unwrap().canary,
             stats_with_requests(19)
         );
     }

@@ -15,14 +15,13 @@ use crate::gateway::events::open_enum::OpenEnum;
 use crate::gateway::events::stored::{StoredClassifyEvent, StoredEvent, StoredFeedback};
 use crate::gateway::upstream::model::FallbackReason;
 use crate::rollout::assignment::AssignmentReason;
-use crate::rollout::counts::{
-    AffectedSubjects, ClosedMinute, CohortCounts, CountByCohort, Metric, SLOW_MS,
-};
+use crate::rollout::counts::{AffectedSubjects, ClosedMinute, CohortCounts, Metric, SLOW_MS};
 use crate::rollout::gate::change_evidence::HOURLY_SUBJECT_MIXTURES_MAX;
 use crate::rollout::release_state::HardFailureKind;
 use crate::rollout::time_scale::TimeScale;
 use crate::telemetry::analysis::{AdvanceReadinessCounts, contains_unmasked_pii};
 use crate::telemetry::latency_sketch::LatencySketch;
+use jeffrey_terms::by_cohort::ByCohort;
 use jeffrey_terms::{Cohort, PredictionRoute, Share, TieBreakRule, UnixMs};
 
 /// Counts and sums over some events of one cohort.
@@ -46,7 +45,7 @@ pub struct CohortStats {
     pub shadow_disagreed: u64,
     /// Requests that both cohorts scored and where only one had low confidence, counted for that
     /// one.
-    pub discordant_pairs: CountByCohort,
+    pub discordant_pairs: ByCohort<u64>,
     /// Events whose text preview shows an `@` or `http`, which masking should have removed.
     pub preview_leaks: u64,
 }
@@ -161,10 +160,8 @@ fn count_shadow(call: &StoredClassifyEvent, stats: &mut CohortStats) {
     stats.shadow_agreed = u64::from(shadow.agrees == Some(true));
     stats.shadow_disagreed = u64::from(shadow.agrees == Some(false));
     if let (Some(stable), Some(canary)) = (call.low_confidence, shadow.low_confidence) {
-        stats.discordant_pairs = CountByCohort {
-            canary: u64::from(canary && !stable),
-            stable: u64::from(stable && !canary),
-        };
+        stats.discordant_pairs =
+            ByCohort { canary: u64::from(canary && !stable), stable: u64::from(stable && !canary) };
     }
 }
 
@@ -238,13 +235,9 @@ pub fn newly_affected_hours(minute: u64, after_last_hit: u64) -> std::ops::Range
 pub fn sum_newly_affected_subjects(
     counts: impl Iterator<Item = (Metric, u64, Cohort, u64)>,
 ) -> Vec<AffectedSubjects> {
-    let mut counts_by_hour: BTreeMap<(Metric, u64), CountByCohort> = BTreeMap::new();
+    let mut counts_by_hour: BTreeMap<(Metric, u64), ByCohort<u64>> = BTreeMap::new();
     for (metric, hour, cohort, count) in counts {
-        let by_cohort = counts_by_hour.entry((metric, hour)).or_default();
-        match cohort {
-            Cohort::Canary => by_cohort.canary += count,
-            Cohort::Stable => by_cohort.stable += count,
-        }
+        counts_by_hour.entry((metric, hour)).or_default()[cohort] += count;
     }
     let to_affected =
         |((metric, since_hour), subjects)| AffectedSubjects { metric, since_hour, subjects };
@@ -444,7 +437,7 @@ pub(super) mod tests {
             [AffectedSubjects {
                 metric: Metric::Slow,
                 since_hour: 7,
-                subjects: CountByCohort { canary: 2, stable: 3 }
+                subjects: ByCohort { canary: 2, stable: 3 }
             }]
         );
     }

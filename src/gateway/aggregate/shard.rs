@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::gateway::aggregate::minute_stats::{self, CohortStats, sum_newly_affected_subjects};
 use crate::gateway::events::stored::EventKey;
-use crate::rollout::counts::{ClosedMinute, CountByCohort, Metric, TopSubjects};
+use crate::rollout::counts::{ClosedMinute, Metric, TopSubjects};
+use jeffrey_terms::by_cohort::ByCohort;
 use jeffrey_terms::{Cohort, Share};
 
 /// Largest number of shards. `docs/scale.md` says how much load one shard carries.
@@ -44,7 +45,7 @@ pub struct ShardMinute {
     /// Stats of the minute, one entry for each cohort and share.
     pub cohort_stats: Vec<(Cohort, Share, CohortStats)>,
     /// Subjects that the release saw for the first time, without the holdout.
-    pub new_subjects: CountByCohort,
+    pub new_subjects: ByCohort<u64>,
     /// Newly affected subjects: metric, hour since whose beginning this is their first hit (minutes
     /// since 1970, divided by 60), cohort, number of subjects.
     pub newly_affected: Vec<(Metric, u64, Cohort, u64)>,

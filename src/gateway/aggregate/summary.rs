@@ -1,15 +1,16 @@
 //! Summarizes counts for people: rates, means, latency quantiles and one confidence interval.
 //!
-//! The input is [`TotalsByCohort`]. The output is [`SummaryByCohort`], which the dashboard and
+//! The input is [`CohortTotals`]. The output is [`SummaryByCohort`], which the dashboard and
 //! `jeffrey report` show. All rates are fractions from 0 to 1. A rate whose denominator is zero is
 //! `None`, so that missing data does not look like a rate of 0 %.
 
 use serde::{Deserialize, Serialize};
 
-use crate::gateway::aggregate::totals::{CohortTotals, LatencyQuantiles, TotalsByCohort};
+use crate::gateway::aggregate::totals::{CohortTotals, LatencyQuantiles};
 use jeffrey_anytime::Proportion;
 use jeffrey_anytime::bounds::clopper_pearson_upper;
 use jeffrey_terms::Label;
+use jeffrey_terms::by_cohort::ByCohort;
 
 /// Probability that an interval misses the true rate, both ends together.
 const ALPHA: f64 = 0.05;
@@ -66,8 +67,8 @@ pub struct CohortSummary {
 
 impl SummaryByCohort {
     /// Computes the summaries of both cohorts from their totals.
-    pub fn from_totals(totals: &TotalsByCohort) -> Self {
-        let TotalsByCohort { canary, stable } = totals;
+    pub fn from_totals(totals: &ByCohort<CohortTotals>) -> Self {
+        let ByCohort { canary, stable } = totals;
         let (agreed, disagreed) = (stable.stats.shadow_agreed, stable.stats.shadow_disagreed);
         let shadows = agreed + disagreed;
         Self {
@@ -127,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_rate_of_zero_requests_is_none_and_an_interval_holds_its_rate() {
-        let empty = SummaryByCohort::from_totals(&TotalsByCohort::default());
+        let empty = SummaryByCohort::from_totals(&ByCohort::default());
         assert_eq!(empty, SummaryByCohort::default());
         let mut labels = [0; 8];
         (labels[0], labels[1]) = (3, 1);
@@ -141,10 +142,11 @@ mod tests {
             labels,
             ..CohortCounts::default()
         };
-        let totals = TotalsByCohort::from_stats([
-            CohortStats { counts, ..CohortStats::default() },
-            CohortStats::default(),
-        ]);
+        let stats = ByCohort {
+            canary: CohortStats { counts, ..CohortStats::default() },
+            stable: CohortStats::default(),
+        };
+        let totals = stats.map(CohortTotals::from_stats);
         let summary = SummaryByCohort::from_totals(&totals);
         assert_eq!(summary.canary.errors, Some(0.2));
         assert_eq!(summary.canary.bad_feedback_rate, Some(0.1));

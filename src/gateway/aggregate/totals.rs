@@ -1,18 +1,12 @@
-//! Totals of both cohorts over a range of minutes, with quantiles.
+//! Totals of a cohort over a range of minutes, with quantiles.
 
 use super::minute_stats::CohortStats;
 use serde::{Deserialize, Serialize};
 
-/// Totals of both cohorts over a range of minutes.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct TotalsByCohort {
-    /// Totals of the requests assigned to the canary, including those that failed open.
-    pub canary: CohortTotals,
-    /// Totals of all other requests that are evidence, including those of the holdout.
-    pub stable: CohortTotals,
-}
-
 /// Totals of one cohort over a range of minutes.
+///
+/// The canary's include the requests that failed open. Stable's are those of all other requests
+/// that are evidence, the holdout's included.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CohortTotals {
     /// Counts and sums from which the other fields are computed.
@@ -34,18 +28,9 @@ pub struct LatencyQuantiles {
     pub p99: f64,
 }
 
-impl TotalsByCohort {
-    /// Computes the totals from the stats of the canary and of stable, in this order.
-    pub fn from_stats([canary_stats, stable_stats]: [CohortStats; 2]) -> Self {
-        Self {
-            canary: CohortTotals::from_stats(canary_stats),
-            stable: CohortTotals::from_stats(stable_stats),
-        }
-    }
-}
-
 impl CohortTotals {
-    fn from_stats(stats: CohortStats) -> Self {
+    /// Computes the totals of one cohort from its stats.
+    pub fn from_stats(stats: CohortStats) -> Self {
         let quantile = |rank| stats.latency.quantile(rank);
         let latency_ms = quantile(0.5)
             .zip(quantile(0.95))
@@ -62,6 +47,7 @@ impl CohortTotals {
 mod tests {
     use super::*;
     use crate::gateway::aggregate::minute_stats::tests::contribution_of;
+    use jeffrey_terms::by_cohort::ByCohort;
     use serde_json::json;
 
     #[test]
@@ -70,8 +56,8 @@ mod tests {
         for _ in 0..98 {
             canary.add(&contribution_of(|call| call["latency_ms"] = json!(100)).stats);
         }
-        let TotalsByCohort { canary, stable } =
-            TotalsByCohort::from_stats([canary, CohortStats::default()]);
+        let ByCohort { canary, stable } =
+            ByCohort { canary, stable: CohortStats::default() }.map(CohortTotals::from_stats);
         let latency = canary.latency_ms.unwrap();
         let is_near = |value: f64, expected: f64| (value / expected - 1.0).abs() < 0.05;
         assert!(

@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::gateway::aggregate::minute_stats::{self, CohortStats};
 use crate::gateway::aggregate::summary::SummaryByCohort;
-use crate::gateway::aggregate::totals::TotalsByCohort;
+use crate::gateway::aggregate::totals::CohortTotals;
 use crate::gateway::notify::history::DecisionSummary;
+use jeffrey_terms::by_cohort::ByCohort;
 use jeffrey_terms::{Cohort, Share, UnixMs};
 
 /// Number of minutes in a day.
@@ -67,19 +68,15 @@ pub struct ChartMinute {
 impl ChartMinute {
     /// Sums the stats that all shards hold for a minute into a point of the chart.
     pub fn from_stats(minute: u64, shard_stats: &[(Cohort, Share, CohortStats)]) -> Self {
-        let mut stats = <[CohortStats; 2]>::default();
-        let [canary, stable] = &mut stats;
+        let mut stats = ByCohort::<CohortStats>::default();
         for (cohort, _, cohort_stats) in shard_stats {
-            match cohort {
-                Cohort::Canary => canary.add(cohort_stats),
-                Cohort::Stable => stable.add(cohort_stats),
-            }
+            stats[*cohort].add(cohort_stats);
         }
         let share = minute_stats::sum_minute(minute, shard_stats).share;
         Self {
             at_ms: minute * 60_000,
             share,
-            cohorts: SummaryByCohort::from_totals(&TotalsByCohort::from_stats(stats)),
+            cohorts: SummaryByCohort::from_totals(&stats.map(CohortTotals::from_stats)),
         }
     }
 }

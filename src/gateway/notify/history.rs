@@ -10,6 +10,7 @@ use crate::rollout::counts::CohortCounts;
 use crate::rollout::gate::summary::GateSummary;
 use crate::rollout::history::{HistoryEntry, RolloutInput};
 use jeffrey_terms::Share;
+use jeffrey_terms::by_cohort::{ByCohort, as_array};
 
 /// One decision in the history of a rollout, as text and figures.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,7 +33,8 @@ pub struct DecisionSummary {
     /// Summary of the gates at the decision; `None` if they were not evaluated, as for a new plan.
     pub gates: Option<GateSummary>,
     /// Counts of canary and stable since the stage began; `None` if the gates were not evaluated.
-    pub counts: Option<[CohortCounts; 2]>,
+    #[serde(default, with = "as_array::option")]
+    pub counts: Option<ByCohort<CohortCounts>>,
 }
 
 /// Descriptions of one decision in a language other than English.

@@ -13,13 +13,14 @@ use serde::{Deserialize, Serialize};
 use super::change_segment::ChangeSegment;
 use super::finding::{GateVerdict, VerdictReason};
 use super::{EvidenceUnit, Gate, GateRule};
-use crate::rollout::counts::{AffectedSubjects, ClosedMinute, CountByCohort, Metric};
+use crate::rollout::counts::{AffectedSubjects, ClosedMinute, Metric};
 use jeffrey_anytime::change_point::{ChangePointEProcess, EDetector, HexFloats};
 use jeffrey_anytime::{
     ALTERNATIVE_COUNT, ALTERNATIVE_RATIOS, MIXTURE_WEIGHTS_EQUAL, MIXTURE_WEIGHTS_NEAR_LIMIT,
     Proportion, beta, limit, ln, ln_mean_exp, odds,
 };
 use jeffrey_terms::Share;
+use jeffrey_terms::by_cohort::ByCohort;
 
 /// Evidence of a change at an unknown minute.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -61,7 +62,7 @@ impl HourEvidence {
         lack > DEPLETED_DEVIATIONS_MIN * libm::sqrt(variance)
     }
 
-    fn fold_counts(&mut self, stake: f64, subjects: CountByCohort, probability: f64) {
+    fn fold_counts(&mut self, stake: f64, subjects: ByCohort<u64>, probability: f64) {
         self.starts.fold_block(
             stake,
             &beta::ln_e_more_than_share(subjects.canary, subjects.stable, probability),
@@ -80,7 +81,7 @@ impl ChangeEvidence {
         gate: &Gate,
         rule: GateRule,
         minute: &ClosedMinute,
-        proportions: [Proportion; 2],
+        proportions: ByCohort<Proportion>,
         holdout: Share,
     ) {
         let day = *self.day.get_or_insert(minute.minute);
@@ -88,7 +89,7 @@ impl ChangeEvidence {
             self.close_day(rule);
             self.day = Some(minute.minute);
         }
-        let [canary, stable] = proportions;
+        let ByCohort { canary, stable } = proportions;
         let (ln_e, alternative) = match rule {
             GateRule::Max(rate) => (limit::ln_e_above_limit(canary, rate), SEGMENT_ALTERNATIVE),
             GateRule::Min(rate) => (limit::ln_e_below_limit(canary, rate), SEGMENT_ALTERNATIVE),
@@ -129,7 +130,7 @@ impl ChangeEvidence {
             // Start minutes lie within the hour; a later hour's mixture finds a later change.
             let may_start = hour_evidence.hour == hour && !hour_evidence.is_depleted();
             let stake = if may_start { 1.0 / 60.0 } else { 0.0 };
-            if may_start || subjects != CountByCohort::default() {
+            if may_start || subjects != ByCohort::default() {
                 hour_evidence.fold_counts(stake, subjects, probability);
             }
         }
@@ -164,9 +165,10 @@ impl ChangeEvidence {
         &self,
         gate: &Gate,
         rule: GateRule,
-        [_, stable]: [Proportion; 2],
+        stage_counts: ByCohort<Proportion>,
         one_client: bool,
     ) -> (GateVerdict, Option<VerdictReason>) {
+        let has_no_stable_data = stage_counts.stable.samples == 0;
         let reaches = |evidence: f64, threshold: Option<f64>| {
             threshold.is_some_and(|threshold| evidence >= threshold)
         };
@@ -191,7 +193,7 @@ impl ChangeEvidence {
         {
             return (GateVerdict::Hold, Some(VerdictReason::OneClient));
         }
-        let absolute_limit = gate.max_without_stable.filter(|_| stable.samples == 0);
+        let absolute_limit = gate.max_without_stable.filter(|_| has_no_stable_data);
         if proven_by_subjects || proven_by_requests {
             if let Some(limit) = absolute_limit {
                 let exceeds_limit = self.segment.canary.rate().is_some_and(|rate| rate > limit);
@@ -209,7 +211,7 @@ impl ChangeEvidence {
         if absolute_limit.is_some() {
             return (GateVerdict::Pass, Some(VerdictReason::AbsoluteLimit));
         }
-        if stable.samples == 0 {
+        if has_no_stable_data {
             return (GateVerdict::Hold, Some(VerdictReason::NoStableData));
         }
         (GateVerdict::Pass, None)
@@ -341,7 +343,7 @@ mod tests {
                 minute.newly_affected = vec![AffectedSubjects {
                     metric,
                     since_hour: number / 60,
-                    subjects: CountByCohort { canary, stable: 9 },
+                    subjects: ByCohort { canary, stable: 9 },
                 }];
                 minute
             };

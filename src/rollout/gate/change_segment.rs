@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use jeffrey_anytime::Proportion;
 use jeffrey_anytime::change_point::HexFloats;
 use jeffrey_anytime::odds::MantelHaenszelOddsRatio;
+use jeffrey_terms::by_cohort::ByCohort;
 
 /// The period in which a change most likely lies: the minutes since a sum of logarithms was last at
 /// 0 (Page 1954, "Continuous inspection schemes", Biometrika 41:100–115).
@@ -22,12 +23,17 @@ pub(super) struct ChangeSegment {
 impl ChangeSegment {
     /// Folds one minute; `ln_e` is the logarithm of its e-value. The segment starts anew if the sum
     /// does not stay above 0.
-    pub(super) fn fold_minute(&mut self, minute: u64, proportions: [Proportion; 2], ln_e: f64) {
+    pub(super) fn fold_minute(
+        &mut self,
+        minute: u64,
+        proportions: ByCohort<Proportion>,
+        ln_e: f64,
+    ) {
         if self.sum.0[0] + ln_e <= 0.0 {
             *self = Self::default();
             return;
         }
-        let [canary, stable] = proportions;
+        let ByCohort { canary, stable } = proportions;
         self.since.get_or_insert(minute);
         self.minutes += 1;
         self.sum.0[0] += ln_e;
@@ -55,7 +61,8 @@ mod tests {
 
     #[test]
     fn a_segment_begins_when_its_sum_rises_and_ends_when_it_is_used_up() {
-        let proportions = [Proportion::new(3, 60), Proportion::new(5, 540)];
+        let proportions =
+            ByCohort { canary: Proportion::new(3, 60), stable: Proportion::new(5, 540) };
         let mut segment = ChangeSegment::default();
         segment.fold_minute(7, proportions, -1.0);
         assert_eq!(segment, ChangeSegment::default());

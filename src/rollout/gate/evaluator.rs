@@ -16,14 +16,16 @@ use crate::rollout::counts::ClosedMinute;
 use jeffrey_anytime::change_point::ProductEProcess;
 use jeffrey_anytime::odds::{MantelHaenszelOddsRatio, NON_INFERIORITY_ALTERNATIVES};
 use jeffrey_anytime::{ALTERNATIVE_COUNT, Proportion, beta, limit, ln, ln_mean_exp, odds};
-use jeffrey_terms::{Cohort, Share};
+use jeffrey_terms::Share;
+use jeffrey_terms::by_cohort::{ByCohort, as_array};
 
 /// The evidence of one gate, as it is stored between minutes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GateEvaluator {
-    /// Counts since the stage began: the canary's, then stable's.
-    stage_counts: [Proportion; 2],
+    /// Counts since the stage began.
+    #[serde(with = "as_array")]
+    stage_counts: ByCohort<Proportion>,
     odds: MantelHaenszelOddsRatio,
     /// Latest minute with canary data for this gate, in minutes since 1970; `None` before the
     /// first.
@@ -45,7 +47,7 @@ enum GateState {
         below: ProductEProcess<ALTERNATIVE_COUNT>,
     },
     Seen,
-    Window(VecDeque<[Proportion; 2]>),
+    Window(#[serde(with = "as_array::queue")] VecDeque<ByCohort<Proportion>>),
 }
 
 impl GateEvaluator {
@@ -62,7 +64,7 @@ impl GateEvaluator {
             GateRule::Window { .. } => GateState::Window(VecDeque::new()),
         };
         Self {
-            stage_counts: [Proportion::default(); 2],
+            stage_counts: ByCohort::default(),
             odds: MantelHaenszelOddsRatio::default(),
             last_sample: None,
             failed_at_minute: None,
@@ -73,7 +75,7 @@ impl GateEvaluator {
 
     /// Starts a new stage: evidence that belongs to a stage is reset, evidence of a change is kept.
     pub fn enter_stage(&mut self) {
-        self.stage_counts = [Proportion::default(); 2];
+        self.stage_counts = ByCohort::default();
         self.odds = MantelHaenszelOddsRatio::default();
         if let GateState::NotWorse { equal, below } = &mut self.memory {
             (*equal, *below) = (ProductEProcess::new(), ProductEProcess::new());
@@ -91,14 +93,12 @@ impl GateEvaluator {
         holdout: Share,
         in_stage: bool,
     ) {
-        let proportions =
-            [Cohort::Canary, Cohort::Stable].map(|cohort| gate.metric.proportion(minute, cohort));
-        let [canary, stable] = proportions;
+        let proportions = ByCohort::new_with(|cohort| gate.metric.proportion(minute, cohort));
+        let ByCohort { canary, stable } = proportions;
         // A minute with two shares has no expected sample ratio.
         let has_known_share = gate.rule != GateRule::SampleRatio || minute.share.is_some();
         if in_stage && has_known_share {
-            self.stage_counts =
-                [self.stage_counts[0].merge(canary), self.stage_counts[1].merge(stable)];
+            self.stage_counts = merge_pairs(self.stage_counts, proportions);
             self.odds = self.odds.with_block(canary, stable);
         }
         // A rule that is judged over a stage does not need data in every minute, but the canary has
@@ -169,10 +169,10 @@ impl GateEvaluator {
             value: self.observed_value(gate, &segment),
             limit: gate
                 .max_without_stable
-                .filter(|_| self.stage_counts[1].samples == 0)
+                .filter(|_| self.stage_counts.stable.samples == 0)
                 .or(rule_limit(gate.rule)),
-            samples: self.stage_counts[0].samples,
-            hits: self.stage_counts[0].hits,
+            samples: self.stage_counts.canary.samples,
+            hits: self.stage_counts.canary.hits,
             ln_evidence: evidence,
             ln_threshold: threshold,
             decides_in_minutes: segment.estimate_remaining_minutes(evidence, threshold),
@@ -184,7 +184,7 @@ impl GateEvaluator {
     /// Returns the verdict of the evidence alone: a silent canary and an earlier failure are not
     /// considered.
     fn evaluate(&self, gate: &Gate, share: Option<Share>) -> (GateVerdict, Option<VerdictReason>) {
-        let [canary, stable] = self.stage_counts;
+        let ByCohort { canary, stable } = self.stage_counts;
         match (&self.memory, gate.rule) {
             (GateState::Change(change), rule) => {
                 change.evaluate(gate, rule, self.stage_counts, self.one_client)
@@ -254,7 +254,7 @@ impl GateEvaluator {
                 (Some(equal.ln_e().max(below.ln_e())), Some(-ln(gate.false_verdict_budget / 2.0)))
             }
             GateState::Seen if gate.rule == GateRule::SampleRatio => (
-                Some(ln_sample_ratio_evidence(self.stage_counts[0], share)),
+                Some(ln_sample_ratio_evidence(self.stage_counts.canary, share)),
                 Some(-ln(gate.false_verdict_budget)),
             ),
             _ => (None, None),
@@ -266,23 +266,23 @@ impl GateEvaluator {
         match gate.rule {
             GateRule::Max(_) | GateRule::Min(_) if has_change => segment.canary.rate(),
             GateRule::MaxIncrease(_)
-                if gate.max_without_stable.is_some() && self.stage_counts[1].samples == 0 =>
+                if gate.max_without_stable.is_some() && self.stage_counts.stable.samples == 0 =>
             {
                 if has_change {
                     segment.canary.rate()
                 } else {
-                    self.stage_counts[0].rate()
+                    self.stage_counts.canary.rate()
                 }
             }
             GateRule::MaxIncrease(_) if has_change => segment.odds.estimate(),
             GateRule::MaxIncrease(_) | GateRule::NotWorse { .. } => self.odds.estimate(),
             GateRule::Estimated { max_increase: Some(_), max: None, .. } => self.odds.estimate(),
-            GateRule::Never => Some(self.stage_counts[0].hits as f64),
+            GateRule::Never => Some(self.stage_counts.canary.hits as f64),
             GateRule::Window { limit, .. } => match &self.memory {
                 GateState::Window(last) => compute_window_value(last, limit),
                 _ => None,
             },
-            _ => self.stage_counts[0].rate(),
+            _ => self.stage_counts.canary.rate(),
         }
         .filter(|value| value.is_finite())
     }
@@ -295,8 +295,12 @@ fn ln_sample_ratio_evidence(canary: Proportion, share: Option<Share>) -> f64 {
     })
 }
 
+fn merge_pairs(a: ByCohort<Proportion>, b: ByCohort<Proportion>) -> ByCohort<Proportion> {
+    ByCohort::new_with(|cohort| a[cohort].merge(b[cohort]))
+}
+
 fn evaluate_window(
-    recent: &VecDeque<[Proportion; 2]>,
+    recent: &VecDeque<ByCohort<Proportion>>,
     minutes: u32,
     limit: WindowLimit,
 ) -> (GateVerdict, Option<VerdictReason>) {
@@ -313,15 +317,16 @@ fn evaluate_window(
     (if is_outside { GateVerdict::Fail } else { GateVerdict::Pass }, None)
 }
 
-fn compute_window_value(recent: &VecDeque<[Proportion; 2]>, limit: WindowLimit) -> Option<f64> {
-    let sum = |index: usize| {
-        recent.iter().fold(Proportion::default(), |sum, parts| sum.merge(parts[index]))
-    };
-    let canary = sum(0).rate()?;
+fn compute_window_value(
+    recent: &VecDeque<ByCohort<Proportion>>,
+    limit: WindowLimit,
+) -> Option<f64> {
+    let sum = recent.iter().fold(ByCohort::default(), |sum, minute| merge_pairs(sum, *minute));
+    let canary = sum.canary.rate()?;
     match limit {
         WindowLimit::Max(_) | WindowLimit::Min(_) => Some(canary),
         WindowLimit::MaxIncrease(_) => {
-            sum(1).rate().filter(|rate| *rate > 0.0).map(|rate| canary / rate)
+            sum.stable.rate().filter(|rate| *rate > 0.0).map(|rate| canary / rate)
         }
     }
 }
@@ -343,3 +348,24 @@ fn rule_limit(rule: GateRule) -> Option<f64> {
 
 /// Minutes without canary data after which a gate holds with [`VerdictReason::NoData`].
 pub const SILENT_AFTER_MINUTES: u64 = 5;
+
+#[cfg(test)]
+mod tests {
+    use crate::rollout::evidence_harness::{fold_all, minute};
+    use crate::rollout::plan::Plan;
+    use serde_json::json;
+
+    #[test]
+    fn pairs_of_counts_are_stored_as_arrays() {
+        let gate = "[[gate]]\nname = \"w\"\nmetric = \"errors\"\nmethod = \"window\"\nwindow = \"2m\"\nmax = \"3%\"\neffect = \"warn\"\n";
+        let plan = Plan::read(&format!("[[stage]]\nshare = \"10%\"\n{gate}")).unwrap();
+        let evidence = fold_all(&plan, (0..3).map(|at| minute(at, at, 5)));
+        let stored = &serde_json::to_value(&evidence).unwrap()["tracks"][0];
+        let pair = |canary, stable| json!([{"hits": canary, "samples": 60}, {"hits": stable, "samples": 540}]);
+        assert_eq!(stored["memory"], json!({"window": [pair(1, 5), pair(2, 5)]}));
+        assert_eq!(
+            stored["stage_counts"],
+            json!([{"hits": 3, "samples": 180}, {"hits": 15, "samples": 1_620}])
+        );
+    }
+}

@@ -19,6 +19,7 @@ use jeffrey_edge::rollout::plan::Plan;
 use jeffrey_edge::rollout::plan::explain::{
     self, DEGRADATION_FACTORS, GateExplanation, StageExplanation,
 };
+use jeffrey_terms::by_cohort::ByCohort;
 
 #[derive(Serialize)]
 pub(super) struct PlanExplainOutput {
@@ -44,8 +45,9 @@ impl PlanExplainOutput {
         let mut windows = Vec::new();
         for stage in &stages {
             for gate in &plan.gates {
-                let (canary, stable) = (stage.canary_per_minute, traffic - stage.canary_per_minute);
-                let days = estimate_false_days(gate, canary, stable, baseline_rate(gate.metric));
+                let canary = stage.canary_per_minute;
+                let per_minute = ByCohort { canary, stable: traffic - canary };
+                let days = estimate_false_days(gate, per_minute, baseline_rate(gate.metric));
                 windows.extend(days.map(|false_days| WindowFalseAlarms {
                     gate: gate.name.clone(),
                     share_basis_points: stage.share.basis_points(),
@@ -59,7 +61,7 @@ impl PlanExplainOutput {
 
 /// Returns the share of simulated days on which a fixed window fails at least once; `None` for
 /// other rules.
-fn estimate_false_days(gate: &Gate, canary: f64, stable: f64, rate: f64) -> Option<f64> {
+fn estimate_false_days(gate: &Gate, per_minute: ByCohort<f64>, rate: f64) -> Option<f64> {
     let GateRule::Window { minutes, limit } = gate.rule else { return None };
     let mut rng = Pcg64::seed_from_u64(1);
     let mut draw_minute = |mean: f64| {
@@ -70,7 +72,7 @@ fn estimate_false_days(gate: &Gate, canary: f64, stable: f64, rate: f64) -> Opti
             requests,
         )
     };
-    let violates_limit = |[canary, stable]: [Proportion; 2]| {
+    let violates_limit = |ByCohort { canary, stable }: ByCohort<Proportion>| {
         let Some(canary_rate) = canary.rate() else { return false };
         match limit {
             WindowLimit::Max(most) => canary_rate > most,
@@ -81,18 +83,19 @@ fn estimate_false_days(gate: &Gate, canary: f64, stable: f64, rate: f64) -> Opti
         }
     };
     let day_fails = |_| {
-        let mut window: VecDeque<[Proportion; 2]> = VecDeque::new();
-        let mut window_sum = [Proportion::default(); 2];
+        let mut window: VecDeque<ByCohort<Proportion>> = VecDeque::new();
+        let mut window_sum = ByCohort::<Proportion>::default();
         (0..1_440).any(|_| {
-            let minute = [draw_minute(canary), draw_minute(stable)];
+            let minute = per_minute.map(&mut draw_minute);
             window.push_back(minute);
-            window_sum = [window_sum[0].merge(minute[0]), window_sum[1].merge(minute[1])];
+            window_sum = ByCohort::new_with(|cohort| window_sum[cohort].merge(minute[cohort]));
             if window.len() > minutes as usize {
-                let [canary, stable] = window.pop_front().unwrap_or_default();
+                let oldest = window.pop_front().unwrap_or_default();
                 let subtract = |total: Proportion, removed: Proportion| {
                     Proportion::new(total.hits - removed.hits, total.samples - removed.samples)
                 };
-                window_sum = [subtract(window_sum[0], canary), subtract(window_sum[1], stable)];
+                window_sum =
+                    ByCohort::new_with(|cohort| subtract(window_sum[cohort], oldest[cohort]));
             }
             window.len() == minutes as usize && violates_limit(window_sum)
         })
@@ -170,9 +173,13 @@ mod tests {
         // days (separate simulations gave 78 % to 80 %).
         let gate = "[[gate]]\nmetric = \"errors\"\nmax = \"2%\"\nmethod = \"window\"\neffect = \"roll_back\"";
         let plan = Plan::read(&format!("[[stage]]\nshare = \"10%\"\n{gate}\n")).unwrap();
-        let days_share = estimate_false_days(&plan.gates[0], 60.0, 540.0, 0.01).unwrap();
+        let per_minute = ByCohort { canary: 60.0, stable: 540.0 };
+        let days_share = estimate_false_days(&plan.gates[0], per_minute, 0.01).unwrap();
         assert!((0.70..0.86).contains(&days_share), "{days_share}");
-        assert_eq!(estimate_false_days(&plan.gates[0], 600.0, 5_400.0, 0.001), Some(0.0));
+        assert_eq!(
+            estimate_false_days(&plan.gates[0], per_minute.map(|rate| 10.0 * rate), 0.001),
+            Some(0.0)
+        );
         let text = PlanExplainOutput::new(&plan, 600.0, &explain::baseline_rate).to_string();
         assert!(text.contains("alarm on 7") || text.contains("alarm on 8"), "{text}");
     }

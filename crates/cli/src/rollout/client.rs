@@ -16,9 +16,10 @@ use ureq::http::Response;
 
 use crate::CliError;
 use crate::loadtest::client::build_agent;
-use jeffrey_edge::gateway::aggregate::totals::TotalsByCohort;
+use jeffrey_edge::gateway::aggregate::totals::CohortTotals;
 use jeffrey_edge::gateway::aggregate::weekly_report::MinuteRange;
 use jeffrey_edge::rollout::history::HistoryEntry;
+use jeffrey_terms::by_cohort::ByCohort;
 
 /// Environment variable with the token for commands and events.
 pub(crate) const ADMIN_TOKEN_VARIABLE: &str = "JEFFREY_ADMIN_TOKEN";
@@ -135,7 +136,10 @@ impl GatewayClient {
     }
 
     /// Returns the totals of both cohorts over the minutes of `span`.
-    pub(crate) fn fetch_totals(&self, span: MinuteRange) -> Result<TotalsByCohort, CliError> {
+    pub(crate) fn fetch_totals(
+        &self,
+        span: MinuteRange,
+    ) -> Result<ByCohort<CohortTotals>, CliError> {
         let MinuteRange { after: since, before } = span;
         let (status, body) = self.get(&format!("/v1/totals?since={since}&before={before}"))?;
         check_status(status, &body)?;

@@ -11,6 +11,7 @@ use jeffrey_edge::gateway::notify::time::format_utc_minute;
 use jeffrey_edge::rollout::gate::finding::GateVerdict;
 use jeffrey_edge::rollout::history::{HistoryEntry, RolloutInput};
 use jeffrey_terms::UnixMs;
+use jeffrey_terms::by_cohort::ByCohort;
 
 /// Returns a table of history entries without rows.
 pub(super) fn empty_history_table() -> TextTable {
@@ -59,7 +60,7 @@ pub(super) fn format_entry(entry: &HistoryEntry) -> String {
         entry.share,
         describe_effects(entry)
     );
-    if let Some([canary, stable]) = &entry.counts {
+    if let Some(ByCohort { canary, stable }) = &entry.counts {
         let count_errors = |counts: &jeffrey_edge::rollout::counts::CohortCounts| {
             counts.errors_5xx + counts.fallbacks
         };

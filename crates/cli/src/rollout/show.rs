@@ -18,6 +18,7 @@ use jeffrey_edge::rollout::gate::GateEffect;
 use jeffrey_edge::rollout::gate::finding::{GateFinding, GateVerdict};
 use jeffrey_edge::rollout::phase::Phase;
 use jeffrey_edge::rollout::status::RolloutStatus;
+use jeffrey_terms::by_cohort::ByCohort;
 use jeffrey_terms::{Share, UnixMs};
 
 /// Width of an evidence bar, in characters.
@@ -133,15 +134,16 @@ impl fmt::Display for ReleaseStatus {
 /// Returns a table of both cohorts side by side, counted since the stage began.
 fn cohorts_table(rollout: &RolloutStatus, figures: Option<&SummaryByCohort>) -> TextTable {
     let mut table = TextTable::new(["since the stage began", "canary", "stable"]);
-    let count = |pick: fn(&CohortCounts) -> u64| [pick(&rollout.canary), pick(&rollout.stable)];
+    let counts = ByCohort { canary: &rollout.canary, stable: &rollout.stable };
+    let count = |pick: fn(&CohortCounts) -> u64| counts.map(pick);
     let percentages = |pick: fn(&CohortCounts) -> (u64, u64)| {
-        [pick(&rollout.canary), pick(&rollout.stable)].map(|(hits, total)| match total {
+        counts.map(pick).map(|(hits, total)| match total {
             0 => "–".to_owned(),
             _ => format!("{:.2} %", 100.0 * hits as f64 / total as f64),
         })
     };
-    let mut push_row = |name: &str, cells: [String; 2]| {
-        let [canary, stable] = cells;
+    let mut push_row = |name: &str, cells: ByCohort<String>| {
+        let ByCohort { canary, stable } = cells;
         table.push_row(vec![name.to_owned(), canary, stable]);
     };
     push_row("requests", count(|counts| counts.requests).map(|count| count.to_string()));
@@ -154,7 +156,7 @@ fn cohorts_table(rollout: &RolloutStatus, figures: Option<&SummaryByCohort>) -> 
     if let Some(SummaryByCohort { canary, stable, shadow_count: shadows, shadows_agree }) = figures
     {
         let latencies = |pick: fn(&LatencyQuantiles) -> f64| {
-            [canary, stable].map(|cohort_figures: &CohortSummary| {
+            ByCohort { canary, stable }.map(|cohort_figures: &CohortSummary| {
                 cohort_figures
                     .latency_ms
                     .as_ref()
@@ -166,7 +168,7 @@ fn cohorts_table(rollout: &RolloutStatus, figures: Option<&SummaryByCohort>) -> 
         push_row("latency P99", latencies(|quantiles| quantiles.p99));
         if let Some(share) = shadows_agree {
             let agree = format!("{:.2} % of {shadows}", 100.0 * share);
-            push_row("shadow agrees", [agree, "–".to_owned()]);
+            push_row("shadow agrees", ByCohort { canary: agree, stable: "–".to_owned() });
         }
     }
     table

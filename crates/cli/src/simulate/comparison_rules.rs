@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 
 use super::mann_whitney::MannWhitneyTest;
 use jeffrey_anytime::Proportion;
+use jeffrey_terms::by_cohort::ByCohort;
 
 /// One rule of another tool with its state; it rolls back at most once.
 #[derive(Clone, Debug)]
@@ -76,17 +77,18 @@ impl ComparisonRule {
         self.rollback_minute
     }
 
-    /// Folds one closed minute of both cohorts, the canary first, into the rule. The limit is a
+    /// Folds one closed minute of both cohorts into the rule. The limit is a
     /// rate from 0 to 1. After a rollback the rule ignores further minutes.
     pub(super) fn fold_minute(
         &mut self,
         minute: u64,
-        [canary, stable]: [Proportion; 2],
+        proportions: ByCohort<Proportion>,
         limit: f64,
     ) {
         if self.rollback_minute.is_some() {
             return;
         }
+        let canary = proportions.canary;
         let exceeds_limit =
             |proportion: Proportion| proportion.rate().is_some_and(|rate| rate > limit);
         let is_failed = match &mut self.kind {
@@ -118,7 +120,7 @@ impl ComparisonRule {
                 *failure_count > *failure_limit
             }
             ComparisonRuleKind::MannWhitney(test) => {
-                test.fold_minute(canary, stable);
+                test.fold_minute(proportions);
                 (minute + 1).is_multiple_of(60) && test.is_canary_higher()
             }
         };
@@ -141,7 +143,9 @@ mod tests {
             // Stable has 1 or 3 errors in 200 requests.
             let stable = Proportion::new(1 + 2 * (minute % 2), 200);
             let canary = Proportion::new(canary_errors(minute), 100);
-            rules.iter_mut().for_each(|rule| rule.fold_minute(minute, [canary, stable], 0.02));
+            rules
+                .iter_mut()
+                .for_each(|rule| rule.fold_minute(minute, ByCohort { canary, stable }, 0.02));
         }
         rules.each_ref().map(ComparisonRule::rollback_minute)
     }

@@ -7,27 +7,28 @@
 //! 18:50–60; Hodges & Lehmann 1963, 34:598–611). The tool itself was not run.
 
 use jeffrey_anytime::Proportion;
+use jeffrey_terms::by_cohort::ByCohort;
 
 /// Rates of one metric in both cohorts, one for each minute with requests.
 #[derive(Clone, Debug, Default)]
 pub(super) struct MannWhitneyTest {
-    canary: Vec<f64>,
-    stable: Vec<f64>,
+    rates: ByCohort<Vec<f64>>,
 }
 
 impl MannWhitneyTest {
     /// Adds one minute of both cohorts; a cohort without requests adds nothing.
-    pub(super) fn fold_minute(&mut self, canary: Proportion, stable: Proportion) {
-        self.canary.extend(canary.rate());
-        self.stable.extend(stable.rate());
+    pub(super) fn fold_minute(&mut self, proportions: ByCohort<Proportion>) {
+        for (cohort, proportion) in proportions.iter() {
+            self.rates[cohort].extend(proportion.rate());
+        }
     }
 
     /// Returns whether the canary's rate is significantly higher; `false` with too few minutes.
     pub(super) fn is_canary_higher(&self) -> bool {
-        let mut canary = self.canary.clone();
-        let mut stable = self.stable.clone();
-        canary.sort_unstable_by(f64::total_cmp);
-        stable.sort_unstable_by(f64::total_cmp);
+        let ByCohort { canary, stable } = self.rates.clone().map(|mut rates| {
+            rates.sort_unstable_by(f64::total_cmp);
+            rates
+        });
         let Some(rank) = lower_rank(&canary, &stable) else { return false };
         // The `rank`-th smallest difference is above 0 only if fewer than `rank` differences are
         // not. This cheap check mostly settles the result.
@@ -83,10 +84,10 @@ mod tests {
         let is_higher = |canary: &dyn Fn(u64) -> u64, minutes: u64| {
             let mut test = MannWhitneyTest::default();
             for minute in 0..minutes {
-                test.fold_minute(
-                    Proportion::new(canary(minute), 100),
-                    Proportion::new(minute % 5, 100),
-                );
+                test.fold_minute(ByCohort {
+                    canary: Proportion::new(canary(minute), 100),
+                    stable: Proportion::new(minute % 5, 100),
+                });
             }
             test.is_canary_higher()
         };

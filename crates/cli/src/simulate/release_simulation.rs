@@ -21,7 +21,8 @@ use jeffrey_edge::rollout::gate::finding::GateVerdict;
 use jeffrey_edge::rollout::phase::{Phase, RollbackCause};
 use jeffrey_edge::rollout::plan::Plan;
 use jeffrey_edge::rollout::progress::{PlanProgress, StepInput};
-use jeffrey_terms::{Cohort, Share, UnixMs};
+use jeffrey_terms::by_cohort::ByCohort;
+use jeffrey_terms::{Share, UnixMs};
 
 /// Parameters of the simulated releases; only the seed differs between runs.
 pub(super) struct ReleaseSimulation<'a> {
@@ -84,8 +85,7 @@ impl ReleaseSimulation<'_> {
             // After a rollback the comparison rules keep running at the last share.
             share = if outcome.rollback.is_none() { state.share(plan) } else { share };
             let minute = simulator.draw_minute(minute_index, share);
-            let proportions =
-                [Cohort::Canary, Cohort::Stable].map(|cohort| metric.proportion(&minute, cohort));
+            let proportions = ByCohort::new_with(|cohort| metric.proportion(&minute, cohort));
             rules.iter_mut().for_each(|rule| rule.fold_minute(minute_index, proportions, limit));
             if outcome.rollback.is_some() {
                 if rules.iter().all(|rule| rule.rollback_minute().is_some()) {

@@ -14,11 +14,11 @@ use rand_pcg::Pcg64;
 use super::scenario::ScenarioSet;
 use jeffrey_edge::gateway::aggregate::minute_stats::newly_affected_hours;
 use jeffrey_edge::rollout::counts::{
-    AffectedSubjects, ClosedMinute, CohortCounts, CountByCohort, Metric, SUBJECT_METRICS,
-    TopSubjects,
+    AffectedSubjects, ClosedMinute, CohortCounts, Metric, SUBJECT_METRICS, TopSubjects,
 };
 use jeffrey_edge::rollout::gate::{EvidenceUnit, change_evidence};
 use jeffrey_edge::rollout::plan::Plan;
+use jeffrey_terms::by_cohort::ByCohort;
 use jeffrey_terms::{Cohort, Share};
 
 /// Users of a simulation and the traffic that they send.
@@ -49,8 +49,8 @@ pub(super) struct TrafficSimulator<'a> {
     /// Number of entries of `first_requests` that are already counted.
     first_requests_counted: usize,
     share: Share,
-    /// Users by cohort (canary, stable), then by group (healthy, failing).
-    user_groups: [[WeightedUsers; 2]; 2],
+    /// Users of each cohort by group: healthy, failing.
+    user_groups: ByCohort<[WeightedUsers; 2]>,
     /// Metrics other than errors for which a gate counts subjects; only their subjects are drawn.
     drawn_subject_metrics: Vec<Metric>,
     /// Canary counters that the clock skew holds back, oldest first.
@@ -123,7 +123,7 @@ impl<'a> TrafficSimulator<'a> {
             })
             .collect();
         first_requests.sort_unstable();
-        let user_groups = Default::default();
+        let user_groups = ByCohort::default();
         let (share, last_hour) = (Share::NONE, VecDeque::new());
         let gates = plan.gates.iter().filter(|gate| gate.evidence_unit != EvidenceUnit::Requests);
         let drawn_subject_metrics =
@@ -156,19 +156,21 @@ impl<'a> TrafficSimulator<'a> {
         let requests = Poisson::new(mean_requests)
             .map_or(0.0, |distribution| distribution.sample(&mut self.rng))
             as u64;
-        let cohort_weight =
-            |classes: &[WeightedUsers; 2]| classes[0].total_weight() + classes[1].total_weight();
-        let [canary_weight, stable_weight] = self.user_groups.each_ref().map(cohort_weight);
+        let cohort_weight = |cohort: Cohort| {
+            let [healthy, failing] = &self.user_groups[cohort];
+            healthy.total_weight() + failing.total_weight()
+        };
+        let weights = ByCohort::new_with(cohort_weight);
         let canary_requests =
-            self.draw_binomial(requests, canary_weight / (canary_weight + stable_weight));
+            self.draw_binomial(requests, weights.canary / (weights.canary + weights.stable));
         let mut counters = ClosedMinute { minute, share: Some(share), ..ClosedMinute::default() };
-        let mut affected: [NewlyAffectedCounts; 2] = Default::default();
+        let mut affected: ByCohort<NewlyAffectedCounts> = ByCohort::default();
         let mut failing_users = Vec::new();
         counters.canary = self.draw_counts(
             Cohort::Canary,
             minute,
             canary_requests,
-            &mut affected[0],
+            &mut affected.canary,
             &mut failing_users,
         );
         let stable_requests = requests - canary_requests;
@@ -176,15 +178,14 @@ impl<'a> TrafficSimulator<'a> {
             Cohort::Stable,
             minute,
             stable_requests,
-            &mut affected[1],
+            &mut affected.stable,
             &mut Vec::new(),
         );
         for (metric_index, metric) in SUBJECT_METRICS.into_iter().enumerate() {
             for age in 0..HOURS_TRACKED {
-                let [canary, stable] = affected.each_ref().map(|counts| counts[metric_index][age]);
-                if canary + stable > 0 {
+                let subjects = ByCohort::new_with(|cohort| affected[cohort][metric_index][age]);
+                if subjects.canary + subjects.stable > 0 {
                     let since_hour = minute / 60 - age as u64;
-                    let subjects = CountByCohort { canary, stable };
                     counters.newly_affected.push(AffectedSubjects { metric, since_hour, subjects });
                 }
             }
@@ -194,7 +195,7 @@ impl<'a> TrafficSimulator<'a> {
         if self.scenarios.is_canary_silent(minute) {
             counters.canary = CohortCounts::default();
             counters.newly_affected.clear();
-            counters.new_subjects = CountByCohort::default();
+            counters.new_subjects = ByCohort::default();
         }
         self.delayed_counts.push_back(counters.canary);
         let is_due = self.delayed_counts.len() as u64 > self.scenarios.skew_minutes();
@@ -203,11 +204,12 @@ impl<'a> TrafficSimulator<'a> {
         counters
     }
 
-    fn group_users(&self) -> [[WeightedUsers; 2]; 2] {
-        let mut user_groups: [[WeightedUsers; 2]; 2] = Default::default();
+    fn group_users(&self) -> ByCohort<[WeightedUsers; 2]> {
+        let mut user_groups: ByCohort<[WeightedUsers; 2]> = ByCohort::default();
         for (user_index, user) in (0..).zip(&self.users) {
             let is_stable = user.is_holdout || user.bucket >= self.share.basis_points();
-            let group = &mut user_groups[usize::from(is_stable)][usize::from(user.is_failing)];
+            let cohort = if is_stable { Cohort::Stable } else { Cohort::Canary };
+            let group = &mut user_groups[cohort][usize::from(user.is_failing)];
             group.cumulative_weights.push(group.total_weight() + user.weight);
             group.users.push(user_index);
         }
@@ -227,10 +229,9 @@ impl<'a> TrafficSimulator<'a> {
         affected: &mut NewlyAffectedCounts,
         failing_users: &mut Vec<u32>,
     ) -> CohortCounts {
-        let cohort_index = usize::from(cohort == Cohort::Stable);
         let error_rate = self.scenarios.rate(Metric::Errors, cohort, minute);
         let [healthy_weight, failing_weight] =
-            self.user_groups[cohort_index].each_ref().map(WeightedUsers::total_weight);
+            self.user_groups[cohort].each_ref().map(WeightedUsers::total_weight);
         let cohort_weight = (healthy_weight + failing_weight).max(f64::MIN_POSITIVE);
         // A scenario may make all requests fail; a failing user never has fewer errors than others.
         let (healthy_error_rate, failing_error_rate) = (
@@ -241,7 +242,7 @@ impl<'a> TrafficSimulator<'a> {
         for _ in 0..errors {
             let is_failing = self.rng.random::<f64>() * (healthy_error_rate + failing_error_rate)
                 < failing_error_rate;
-            let group = &self.user_groups[cohort_index][usize::from(is_failing)];
+            let group = &self.user_groups[cohort][usize::from(is_failing)];
             let Some(user_index) = group.draw(&mut self.rng) else { continue };
             failing_users.push(user_index);
             self.mark_affected(user_index, ERRORS_INDEX, minute, affected);
@@ -249,7 +250,7 @@ impl<'a> TrafficSimulator<'a> {
         // The most active healthy user: all of its requests fail that have not failed already.
         let client_fails = cohort == Cohort::Canary && self.scenarios.client_fails(minute);
         if let Some(user_index) =
-            self.user_groups[cohort_index][0].users.first().copied().filter(|_| client_fails)
+            self.user_groups[cohort][0].users.first().copied().filter(|_| client_fails)
         {
             let weight = self.users[user_index as usize].weight;
             let client_errors = self.draw_binomial(requests - errors, weight / cohort_weight);
@@ -288,7 +289,7 @@ impl<'a> TrafficSimulator<'a> {
             let metric_index = SUBJECT_METRICS.iter().position(|candidate| *candidate == metric);
             for (_, metric_index) in (0..affected_requests).zip(metric_index.into_iter().cycle()) {
                 let is_failing = self.rng.random::<f64>() * cohort_weight < failing_weight;
-                let group = &self.user_groups[cohort_index][usize::from(is_failing)];
+                let group = &self.user_groups[cohort][usize::from(is_failing)];
                 let Some(user_index) = group.draw(&mut self.rng) else { continue };
                 self.mark_affected(user_index, metric_index, minute, affected);
             }
@@ -318,8 +319,8 @@ impl<'a> TrafficSimulator<'a> {
         *affected_until = minute + 1;
     }
 
-    fn count_first_seen(&mut self, minute: u64) -> CountByCohort {
-        let mut by_cohort = CountByCohort::default();
+    fn count_first_seen(&mut self, minute: u64) -> ByCohort<u64> {
+        let mut by_cohort = ByCohort::default();
         while let Some((_, user_index)) =
             self.first_requests.get(self.first_requests_counted).filter(|entry| entry.0 <= minute)
         {

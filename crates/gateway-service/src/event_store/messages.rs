@@ -63,7 +63,7 @@ pub enum EventStoreRequest {
     },
     /// Asks how many events are stored and lost, and how far each sink has got.
     Status,
-    /// Asks for the stats of canary and stable over a range of minutes.
+    /// Asks for the stats of both cohorts over a range of minutes.
     TotalsBetween {
         /// Name of the release.
         release: String,

@@ -27,6 +27,7 @@ use jeffrey_edge::gateway::export::status::{self, EventStoreStatus, ShardStatus}
 use jeffrey_edge::rollout::bucket::ReleaseName;
 use jeffrey_edge::rollout::counts::ClosedMinute;
 use jeffrey_edge::telemetry::latency_sketch::LatencySketch;
+use jeffrey_terms::by_cohort::ByCohort;
 use jeffrey_terms::{ResponseId, Subject};
 
 /// Name of the first shard's object; each further shard adds its number.
@@ -183,8 +184,7 @@ async fn fetch_shard_minutes<H: Host>(
     Ok(minutes.into_iter().map(group_minute).collect())
 }
 
-/// Fetches the stats of canary and stable, in this order, after minute `since` and before minute
-/// `before`.
+/// Fetches the stats of both cohorts after minute `since` and before minute `before`.
 ///
 /// # Errors
 /// [`ApiError::EventStoreUnavailable`] if a shard does not answer.
@@ -192,14 +192,15 @@ pub async fn totals_between<H: Host>(
     host: &H,
     release: &ReleaseName,
     (since, before): (u64, u64),
-) -> EventStoreResult<[CohortStats; 2]> {
+) -> EventStoreResult<ByCohort<CohortStats>> {
     let release = release.as_str().to_owned();
     let request = EventStoreRequest::TotalsBetween { release, since, before };
-    let mut totals = <[CohortStats; 2]>::default();
-    for shard_totals in
-        call_all_shards::<_, [CohortStats; 2]>(host, shard_count(host), &request).await?
-    {
-        totals.iter_mut().zip(&shard_totals).for_each(|(total, addition)| total.add(addition));
+    let mut totals = ByCohort::<CohortStats>::default();
+    let shards = call_all_shards::<_, ByCohort<CohortStats>>(host, shard_count(host), &request);
+    for shard_totals in shards.await? {
+        for (cohort, addition) in shard_totals.iter() {
+            totals[cohort].add(addition);
+        }
     }
     Ok(totals)
 }

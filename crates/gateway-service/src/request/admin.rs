@@ -12,7 +12,7 @@ use crate::request_host::{HeaderChange, PageSource, RequestHost, StreamedRespons
 use crate::rollout::messages::{ChangeOutcome, RolloutRequest, StatusResponse};
 use crate::{event_store, rollout};
 use jeffrey_edge::gateway::aggregate::summary::SummaryByCohort;
-use jeffrey_edge::gateway::aggregate::totals::TotalsByCohort;
+use jeffrey_edge::gateway::aggregate::totals::CohortTotals;
 use jeffrey_edge::gateway::api::endpoint::{GatewayEndpoint, HTML_PAGE_HEADERS};
 use jeffrey_edge::gateway::api::error::ApiError;
 use jeffrey_edge::gateway::api::health::health_response;
@@ -148,7 +148,7 @@ impl<H: RequestHost> GatewayRequest<H> {
             GatewayEndpoint::Totals => {
                 let range = parse_minute_range(&self.head);
                 let stats = event_store::totals_between(host, release, range).await?;
-                ApiResponse::json(200, &TotalsByCohort::from_stats(stats))
+                ApiResponse::json(200, &stats.map(CohortTotals::from_stats))
             }
             _ => return Err(ApiError::NotFound),
         })
@@ -258,7 +258,9 @@ async fn build_status_reply<H: Host>(
         Some(status) => {
             let minutes = (status.stage_start_minute, MINUTE_NUMBER_MAX);
             let stats = event_store::totals_between(host, &settings.release, minutes).await;
-            stats.ok().map(|stats| SummaryByCohort::from_totals(&TotalsByCohort::from_stats(stats)))
+            stats
+                .ok()
+                .map(|stats| SummaryByCohort::from_totals(&stats.map(CohortTotals::from_stats)))
         }
         None => None,
     };

@@ -14,8 +14,9 @@ use jeffrey_edge::gateway::aggregate::minute_stats::{
     CohortStats, EventContribution, newly_affected_hours,
 };
 use jeffrey_edge::gateway::aggregate::shard::{MINUTES_PER_READ_MAX, ShardMinute};
-use jeffrey_edge::rollout::counts::{CountByCohort, Metric, TopSubjects};
+use jeffrey_edge::rollout::counts::{Metric, TopSubjects};
 use jeffrey_edge::telemetry::latency_sketch::LatencySketch;
+use jeffrey_terms::by_cohort::ByCohort;
 use jeffrey_terms::{Cohort, Share};
 
 /// Minutes after the close of a minute until its sums are cached: later events are rare.
@@ -128,14 +129,14 @@ impl<H: ObjectHost> EventStoreObject<H> {
         Ok(latency)
     }
 
-    /// Returns the stats of canary and stable, in this order, after minute `since` and before
-    /// minute `before`. Earlier minutes come from the cache.
+    /// Returns the stats of both cohorts after minute `since` and before minute `before`. Earlier
+    /// minutes come from the cache.
     pub(super) fn totals_between(
         &self,
         release: &str,
         since: u64,
         before: u64,
-    ) -> StorageResult<[CohortStats; 2]> {
+    ) -> StorageResult<ByCohort<CohortStats>> {
         let open_from = self
             .host
             .settings()
@@ -155,7 +156,7 @@ impl<H: ObjectHost> EventStoreObject<H> {
         release: &str,
         since: u64,
         before: u64,
-    ) -> StorageResult<[CohortStats; 2]> {
+    ) -> StorageResult<ByCohort<CohortStats>> {
         let sum_cohort = |cohort: Cohort| -> StorageResult<CohortStats> {
             let query = "SELECT json AS text FROM cohort_stats \
                          WHERE release = ? AND minute > ? AND minute < ? AND cohort = ?";
@@ -168,7 +169,7 @@ impl<H: ObjectHost> EventStoreObject<H> {
             }
             Ok(total)
         };
-        Ok([sum_cohort(Cohort::Canary)?, sum_cohort(Cohort::Stable)?])
+        Ok(ByCohort { canary: sum_cohort(Cohort::Canary)?, stable: sum_cohort(Cohort::Stable)? })
     }
 
     /// Returns the minutes after `since` and before `before` that have stats here, earliest first,
@@ -211,7 +212,7 @@ impl<H: ObjectHost> EventStoreObject<H> {
             values.push(cohort.name().into());
             self.host.query_number(query, values)
         };
-        let first_seen = CountByCohort {
+        let first_seen = ByCohort {
             canary: count_first_seen(Cohort::Canary)?,
             stable: count_first_seen(Cohort::Stable)?,
         };

@@ -40,7 +40,7 @@ impl<H: ObjectHost> RolloutObject<H> {
                 // Stats that cannot be read are not ready.
                 Some(
                     stats
-                        .map(|[canary, _]| canary.prediction_sums())
+                        .map(|totals| totals.canary.prediction_sums())
                         .unwrap_or_default()
                         .readiness(),
                 )
