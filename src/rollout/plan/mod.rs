@@ -11,6 +11,8 @@ pub mod freeze;
 
 mod read;
 
+mod check;
+
 use serde::{Deserialize, Serialize};
 
 use self::freeze::Freeze;
