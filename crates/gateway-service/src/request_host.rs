@@ -41,9 +41,9 @@ pub enum PageSource {
 pub enum HeaderChange {
     /// Adds a value and keeps those that are there.
     Append(&'static str, String),
-    /// Removes all values.
+    /// Removes all values of a header.
     Remove(&'static str),
-    /// Replaces all values by one.
+    /// Replaces all values of a header by one.
     Set(&'static str, String),
 }
 

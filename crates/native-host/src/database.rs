@@ -86,7 +86,7 @@ impl Database {
     ) -> StorageResult<Vec<T>> {
         let values = self.admit(query, values)?;
         let mut statement = self.connection.prepare(query).map_err(|error| refused(&error))?;
-        let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+        let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
         let mut rows =
             statement.query(params_from_iter(values)).map_err(|error| refused(&error))?;
         let mut values = Vec::new();

@@ -11,6 +11,9 @@ mod platform;
 
 mod request;
 
+mod response;
+
 pub use database::Database;
 pub use platform::{IsolateHost, ObjectPlatform, Platform, RecordedRequest, block_on};
-pub use request::{IncomingRequest, StoredResponse};
+pub use request::IncomingRequest;
+pub use response::StoredResponse;

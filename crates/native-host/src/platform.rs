@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use serde::de::DeserializeOwned;
 
 use crate::database::Database;
-use crate::request::StoredResponse;
+use crate::response::StoredResponse;
 use jeffrey_edge::gateway::config::{GatewaySettings, GatewayVariables};
 use jeffrey_edge::gateway::export::cloudflare::AnalyticsDataPoint;
 use jeffrey_edge::gateway::export::sink::Sink;
@@ -76,7 +76,7 @@ struct StoredObject {
 }
 
 enum AnyObject {
-    EventStore(EventStoreObject<ObjectPlatform>),
+    EventStore(Box<EventStoreObject<ObjectPlatform>>),
     Rollout(RolloutObject<ObjectPlatform>),
 }
 
@@ -295,7 +295,9 @@ impl Platform {
                 database: Rc::clone(&stored.database),
             };
             Rc::new(match key.0 {
-                ObjectClass::EventStore => AnyObject::EventStore(EventStoreObject::new(host)),
+                ObjectClass::EventStore => {
+                    AnyObject::EventStore(Box::new(EventStoreObject::new(host)))
+                }
                 ObjectClass::Rollout => AnyObject::Rollout(RolloutObject::new(host)),
             })
         });

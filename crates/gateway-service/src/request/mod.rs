@@ -46,7 +46,7 @@ impl<H: RequestHost> GatewayRequest<H> {
         Self { host, settings, head }
     }
 
-    /// Answers the request.
+    /// Answers the request; a failure becomes a response with its status.
     ///
     /// # Errors
     /// Returns [`FetchError::Failed`] if the platform refuses the response that says what failed.

@@ -21,6 +21,7 @@ use crate::sql::StorageResult;
 use jeffrey_edge::gateway::api::error::ApiError;
 use jeffrey_edge::gateway::api::rollout::{CommandName, RolloutCommand};
 use jeffrey_edge::gateway::config::GatewaySettings;
+use jeffrey_edge::rollout::advance_checks::AdvanceBlocked;
 use jeffrey_edge::rollout::controller::RolloutController;
 use jeffrey_edge::rollout::effect::{RolloutAction, RolloutAlert};
 use jeffrey_edge::rollout::history::{HistoryEntry, RolloutInput};
@@ -219,11 +220,24 @@ impl<H: ObjectHost> RolloutObject<H> {
         })
     }
 
+    /// Runs `work` as one transaction. If it fails, neither the database nor the cached plan and
+    /// controller have changed.
+    fn atomically<T>(&self, work: impl FnOnce() -> StorageResult<T>) -> StorageResult<T> {
+        let cached = self.planned_release.borrow().clone();
+        let result = self.host.transaction(work);
+        if result.is_err() {
+            *self.planned_release.borrow_mut() = cached;
+        }
+        result
+    }
+
     fn on_hard_failure(&self, failure: HardFailure) -> StorageResult<()> {
-        self.store_release_state(&self.release_state()?.record_hard_failure(failure))?;
         let (now, last_complete_minute) = self.scaled_time();
         let kind = failure.kind;
-        self.apply_input(&RolloutInput::HardFailure { kind, last_complete_minute }, now)?;
+        self.atomically(|| {
+            self.store_release_state(&self.release_state()?.record_hard_failure(failure))?;
+            self.apply_input(&RolloutInput::HardFailure { kind, last_complete_minute }, now)
+        })?;
         self.deliver_notifications()
     }
 
@@ -233,6 +247,10 @@ impl<H: ObjectHost> RolloutObject<H> {
         &self,
         rollout_command: &RolloutCommand,
     ) -> StorageResult<Result<(), ApiError>> {
+        let requested_plan = match self.requested_plan(rollout_command)? {
+            Ok(requested_plan) => requested_plan,
+            Err(error) => return Ok(Err(error)),
+        };
         let blocked_by = match rollout_command.command {
             CommandName::Abort
             | CommandName::Pause
@@ -241,52 +259,70 @@ impl<H: ObjectHost> RolloutObject<H> {
             CommandName::Advance
             | CommandName::Approve
             | CommandName::Resume
-            | CommandName::Start => self.advance_blocked_by().await,
+            | CommandName::Start => {
+                let plan = requested_plan.as_ref().map(|(_, plan)| plan);
+                self.advance_blocked_by(plan).await?
+            }
         };
-        let (now, last_complete_minute) = self.scaled_time();
-        if let Err(error) = self.apply_plan(rollout_command, (now, last_complete_minute))? {
-            return Ok(Err(error));
-        }
-        let Some(command) = rollout_command.to_operator_command() else {
-            return self.deliver_notifications().map(Ok);
-        };
+        let times = self.scaled_time();
+        let result = self.atomically(|| {
+            // Checked again: another input may have come during the checks.
+            match self.requested_plan(rollout_command)? {
+                Ok(Some((text, plan))) => {
+                    self.apply_plan(&rollout_command.actor, text, plan, times)?;
+                }
+                Ok(None) => {}
+                Err(error) => return Ok(Err(error)),
+            }
+            self.apply_command(rollout_command, blocked_by.as_ref(), times)
+        })?;
+        self.deliver_notifications()?;
+        Ok(result)
+    }
+
+    /// Applies a command to the current plan; a refused command is an entry of the history too.
+    fn apply_command(
+        &self,
+        rollout_command: &RolloutCommand,
+        blocked_by: Option<&AdvanceBlocked>,
+        (now, last_complete_minute): (UnixMs, u64),
+    ) -> StorageResult<Result<(), ApiError>> {
+        let Some(command) = rollout_command.to_operator_command() else { return Ok(Ok(())) };
         let previous = self.planned_release()?;
-        let by = rollout_command.actor.clone();
         let input = RolloutInput::Command {
-            actor: by,
+            actor: rollout_command.actor.clone(),
             command: command.clone(),
-            blocked_by: blocked_by.clone(),
+            blocked_by: blocked_by.cloned(),
             last_complete_minute,
         };
         let entry = self.apply_input(&input, now)?;
         let is_refused = |action: &RolloutAction| {
             matches!(action, RolloutAction::Alert(RolloutAlert::CommandRefused(_)))
         };
-        let is_done = entry.is_some_and(|entry| !entry.actions.iter().any(is_refused));
-        self.deliver_notifications()?;
-        if is_done {
+        if entry.is_some_and(|entry| !entry.actions.iter().any(is_refused)) {
             return Ok(Ok(()));
         }
-        let reason = match previous {
+        let why = match previous {
             Some(planned_release) => explain_refusal(
                 &planned_release.controller,
                 &planned_release.plan,
                 &command,
-                blocked_by.as_ref(),
+                blocked_by,
                 (now, last_complete_minute),
             ),
             None => "no active plan: run `jeffrey rollout start`".to_owned(),
         };
-        Ok(Err(ApiError::CommandRejected { why: reason }))
+        Ok(Err(ApiError::CommandRejected { why }))
     }
 
-    /// Loads a command's plan. A `start` without a plan keeps the current plan, or loads the
-    /// shipped one if there is no plan yet. A refused plan leaves the current plan.
-    fn apply_plan(
+    /// Returns the plan that a command brings, checked, with its text; `None` if the current plan
+    /// stays. A `start` without a plan keeps the current plan, or brings the shipped one if there is
+    /// no plan yet.
+    fn requested_plan(
         &self,
         rollout_command: &RolloutCommand,
-        (now, last_complete_minute): (UnixMs, u64),
-    ) -> StorageResult<Result<(), ApiError>> {
+    ) -> StorageResult<Result<Option<(String, Plan)>, ApiError>> {
+        let refused = |why: String| Ok(Err(ApiError::CommandRejected { why }));
         let planned_release = self.planned_release()?;
         let text = match (&rollout_command.plan, rollout_command.command, &planned_release) {
             (Some(text), CommandName::ApplyPlan | CommandName::Start | CommandName::Resume, _) => {
@@ -294,39 +330,41 @@ impl<H: ObjectHost> RolloutObject<H> {
             }
             (None, CommandName::Start, None) => DEFAULT_PLAN_TOML.to_owned(),
             (Some(_), ..) => {
-                let reason = "a plan comes with `start`, `resume` or `plan`".to_owned();
-                return Ok(Err(ApiError::CommandRejected { why: reason }));
+                return refused("a plan comes with `start`, `resume` or `plan`".to_owned());
             }
-            (None, CommandName::ApplyPlan, _) => {
-                return Ok(Err(ApiError::CommandRejected {
-                    why: "`plan` needs a plan".to_owned(),
-                }));
-            }
-            (None, ..) => return Ok(Ok(())),
+            (None, CommandName::ApplyPlan, _) => return refused("`plan` needs a plan".to_owned()),
+            (None, ..) => return Ok(Ok(None)),
         };
         let current = planned_release
             .as_ref()
             .map(|planned_release| (&planned_release.controller, &*planned_release.plan));
         let GatewaySettings { release, holdout, .. } = &*self.settings;
-        let plan = match validate_plan_change(current, &text, release, *holdout) {
-            Ok(plan) => plan,
-            Err(error) => return Ok(Err(ApiError::CommandRejected { why: error.to_string() })),
-        };
-        let input = RolloutInput::PlanApplied {
-            actor: rollout_command.actor.clone(),
-            plan: text.clone(),
-            last_complete_minute,
-        };
-        let (next_controller, entry) = match &planned_release {
+        match validate_plan_change(current, &text, release, *holdout) {
+            Ok(plan) => Ok(Ok(Some((text, plan)))),
+            Err(error) => refused(error.to_string()),
+        }
+    }
+
+    /// Puts a checked plan in place of the current one.
+    fn apply_plan(
+        &self,
+        actor: &str,
+        text: String,
+        plan: Plan,
+        (now, last_complete_minute): (UnixMs, u64),
+    ) -> StorageResult<()> {
+        self.store_plan(&text)?;
+        let input =
+            RolloutInput::PlanApplied { actor: actor.to_owned(), plan: text, last_complete_minute };
+        let (next_controller, entry) = match self.planned_release()? {
             Some(planned_release) => planned_release.controller.apply(&plan, &input, now),
             None => RolloutController::new(&plan, now, 0).apply(&plan, &input, now),
         };
-        self.store_plan(&text)?;
         self.store_controller(PlannedRelease { plan: Rc::new(plan), controller: next_controller })?;
-        if let Some(entry) = entry {
-            self.append_history(&entry)?;
+        match entry {
+            Some(entry) => self.append_history(&entry),
+            None => Ok(()),
         }
-        Ok(Ok(()))
     }
 
     /// Folds the minutes that were closed since the last tick, and lets the controller act on the
@@ -349,27 +387,29 @@ impl<H: ObjectHost> RolloutObject<H> {
                 break;
             }
             for minute in minutes {
-                self.apply_input(&RolloutInput::Minute { minute: Box::new(minute) }, now)?;
+                let input = RolloutInput::Minute { minute: Box::new(minute) };
+                self.atomically(|| self.apply_input(&input, now))?;
             }
         }
         let (now, last_complete_minute) = self.scaled_time();
         let Some(previous) = self.planned_release()? else { return Ok(()) };
         let will_advance =
             previous.controller.would_increase_share(&previous.plan, now, last_complete_minute);
-        let blocked_by = if will_advance { self.advance_blocked_by().await } else { None };
+        let blocked_by = if will_advance { self.advance_blocked_by(None).await? } else { None };
         let (now, last_complete_minute) = self.scaled_time();
         // An input that came during the checks changed what they were about: the next tick checks
         // again.
         if self.planned_release()?.is_some_and(|planned_release| {
             planned_release.controller.seq == previous.controller.seq
         }) {
-            self.apply_input(&RolloutInput::Tick { blocked_by, last_complete_minute }, now)?;
+            let input = RolloutInput::Tick { blocked_by, last_complete_minute };
+            self.atomically(|| self.apply_input(&input, now))?;
         }
         Ok(())
     }
 
-    /// Applies one input: stores the controller and the history entry, then runs the actions.
-    /// Nothing is awaited in between.
+    /// Applies one input: stores the controller and the history entry, then runs the actions. The
+    /// caller makes it one transaction: [`RolloutObject::atomically`].
     fn apply_input(
         &self,
         input: &RolloutInput,

@@ -11,11 +11,13 @@ use serde_json::json;
 use super::{PlannedRelease, RolloutObject};
 use crate::event_store;
 use crate::host::{HttpRequest, HttpResponse, ObjectHost, Target};
+use crate::sql::StorageResult;
 use jeffrey_edge::gateway::api::query::MINUTE_NUMBER_MAX;
 use jeffrey_edge::gateway::notify::webhook::{self, WebhookTarget};
 use jeffrey_edge::rollout::advance_checks::{
     AdvanceBlocked, AdvanceInputs, WebhookResponse, WebhookVerdict, check_advance,
 };
+use jeffrey_edge::rollout::plan::Plan;
 
 /// Time limit for the model worker and for each webhook, in milliseconds.
 const CHECK_TIMEOUT_MS: u64 = 5_000;
@@ -25,56 +27,69 @@ const RESPONSE_BYTES_MAX: usize = 64 * 1024;
 
 impl<H: ObjectHost> RolloutObject<H> {
     /// Returns the reason, apart from the gates, why the share may not increase now; `None` if it
-    /// may.
-    pub(super) async fn advance_blocked_by(&self) -> Option<AdvanceBlocked> {
-        let planned_release = self.planned_release().ok().flatten();
+    /// may. `requested_plan` is a plan that a command brings.
+    ///
+    /// # Errors
+    /// Returns the storage's error: a release check that cannot be read is not a missing one.
+    pub(super) async fn advance_blocked_by(
+        &self,
+        requested_plan: Option<&Plan>,
+    ) -> StorageResult<Option<AdvanceBlocked>> {
+        let planned_release = self.planned_release()?;
         let planned_release = planned_release.as_deref();
-        let validation = self.validation().ok().flatten();
+        let validation = self.validation()?;
+        let payload = self.webhook_payload(planned_release, requested_plan)?;
         let deployed_sha256 = self.deployed_model_sha256().await;
-        let active_release = planned_release.filter(|planned_release| planned_release.is_live());
-        let analysis = match active_release {
+        let analysis = match planned_release.filter(|release| release.is_live()) {
             Some(PlannedRelease { controller, .. }) => {
                 let minutes = (controller.stage_entered_after_minute, MINUTE_NUMBER_MAX);
-                let stats =
+                let totals =
                     event_store::totals_between(&self.host, &self.settings.release, minutes).await;
                 // Stats that cannot be read are not ready.
-                Some(
-                    stats
-                        .map(|totals| totals.canary.prediction_sums())
-                        .unwrap_or_default()
-                        .readiness(),
-                )
+                let sums = totals.map(|totals| totals.canary.prediction_sums());
+                Some(sums.unwrap_or_default().readiness())
             }
             None => None,
         };
-        let (validation, deployed_sha256) = (validation.as_ref(), deployed_sha256.as_deref());
         let inputs = AdvanceInputs {
-            validation,
-            deployed_model: deployed_sha256,
+            validation: validation.as_ref(),
+            deployed_model: deployed_sha256.as_deref(),
             readiness: analysis,
             webhook_responses: &[],
         };
         if let Some(blocked_by) = check_advance(&inputs, self.host.now()) {
-            return Some(blocked_by);
+            return Ok(Some(blocked_by));
         }
-        let payload = planned_release.map(|planned_release| {
-            let PlannedRelease { plan, controller } = planned_release;
-            let next = if planned_release.is_live() { controller.state.stage + 1 } else { 0 };
-            json!({
-                "release": self.settings.release.as_str(),
-                "from_basis_points": controller.state.share(plan).basis_points(),
-                "to_basis_points": plan.stage(next).map(|stage| stage.share.basis_points()),
-                "stage": next,
-            })
-        });
-        let body = payload.unwrap_or_default().to_string();
-        let requests = self
-            .settings
-            .confirm_traffic_increase_webhooks
-            .iter()
-            .map(|target| ask_webhook(&self.host, target, &body));
+        let targets = &self.settings.confirm_traffic_increase_webhooks;
+        let requests = targets.iter().map(|target| ask_webhook(&self.host, target, &payload));
         let responses: Vec<WebhookResponse> = join_all(requests).await;
-        check_advance(&AdvanceInputs { webhook_responses: &responses, ..inputs }, self.host.now())
+        let inputs = AdvanceInputs { webhook_responses: &responses, ..inputs };
+        Ok(check_advance(&inputs, self.host.now()))
+    }
+
+    /// Builds the body that a confirm webhook gets: the share now and after the increase.
+    fn webhook_payload(
+        &self,
+        planned_release: Option<&PlannedRelease>,
+        requested_plan: Option<&Plan>,
+    ) -> StorageResult<String> {
+        let (share, next_stage) = match planned_release {
+            Some(release) => {
+                let state = &release.controller.state;
+                let next_stage = if release.is_live() { state.stage + 1 } else { 0 };
+                (state.share(&release.plan), next_stage)
+            }
+            None => (self.release_state()?.share, 0),
+        };
+        let plan = requested_plan.or(planned_release.map(|release| &*release.plan));
+        let next_share = plan.and_then(|plan| plan.stage(next_stage)).map(|stage| stage.share);
+        let payload = json!({
+            "release": self.settings.release.as_str(),
+            "from_basis_points": share.basis_points(),
+            "to_basis_points": next_share.map(|share| share.basis_points()),
+            "stage": next_stage,
+        });
+        Ok(payload.to_string())
     }
 
     /// Returns the deployed model's sha256 from the model worker's `/health`; `None` if it does not
