@@ -1,11 +1,9 @@
 //! HTTP API of the gateway itself, below `ADMIN_PREFIX`: health, rollout status, metrics, manual
 //! changes, rollout commands, feedback and erasure.
 //!
-//! It also serves the assignment to OpenFeature clients (OFREP,
-//! <https://openfeature.dev/docs/reference/technologies/server/ofrep>). This module maps paths to
-//! endpoints and roles, parses bodies, and builds responses; [`ApiError`] is the one table of
-//! errors, statuses and codes. The Worker in `crates/gateway-worker` calls the event store and the
-//! rollout object.
+//! [`endpoint`] maps paths to endpoints and roles, [`error::ApiError`] is the one table of errors,
+//! statuses and codes, and the other files parse bodies and build responses. The request path in
+//! `crates/gateway-service` calls the event store and the rollout object.
 
 pub mod auth;
 

@@ -100,7 +100,7 @@ pub enum UnreadableReason {
     ErrorStatus,
     /// The body is not valid JSON.
     NotJson,
-    /// The body is larger than [`LEGACY_RESPONSE_BYTES_MAX`](crate::gateway::LEGACY_RESPONSE_BYTES_MAX).
+    /// The body is larger than [`LEGACY_RESPONSE_BYTES_MAX`].
     TooLarge,
 }
 

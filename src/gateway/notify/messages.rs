@@ -1,8 +1,7 @@
 //! Writes sentences about a release, the same for the terminal, the dashboard and reports.
 //!
 //! The input is the rollout status and entries of its history. The output is English text; the
-//! dashboard also gets French. [`parse_decisions`] and [`summarize_entry`] leave out minutes that
-//! led to no action.
+//! dashboard also gets French.
 
 use crate::gateway::notify::time::format_utc_minute;
 use crate::gateway::notify::webhook::{describe_cause, notification_for};
