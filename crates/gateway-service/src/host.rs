@@ -126,7 +126,7 @@ pub trait Host: Clone + 'static {
     /// Returns the current time.
     fn now(&self) -> UnixMs;
 
-    /// Returns random bytes that nobody can predict.
+    /// Returns random bytes that no caller can predict.
     fn random_bytes<const N: usize>(&self) -> [u8; N];
 
     /// Returns the settings, which are parsed once per isolate.

@@ -500,7 +500,7 @@ impl ObjectHost for ObjectPlatform {
 /// Runs a future to its end. Nothing here waits for anything outside the process.
 ///
 /// # Panics
-/// Panics if the future does not end: it waits for something that nobody does.
+/// Panics if the future does not end: no task completes what it waits for.
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
     let mut context = Context::from_waker(Waker::noop());

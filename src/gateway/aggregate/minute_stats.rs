@@ -500,7 +500,7 @@ pub(super) mod tests {
         failed_open.stats.counts.fallbacks = 1;
         failed_open.affected_metrics.insert(0, Metric::Errors);
         assert_eq!(with_unknown("fallback_reason"), failed_open);
-        // Somebody else answered: a request of the cohort, and no answer of it.
+        // Another system answered: a request of the cohort, and no answer of it.
         let counts = with_unknown("destination").stats.counts;
         assert_eq!((counts.requests, counts.scored_responses, counts.labels), (1, 0, [0; 8]));
     }
