@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -102,6 +103,8 @@ impl Platform {
     pub fn new(variables: &[(&'static str, &str)], now: UnixMs) -> Rc<Self> {
         let variables = variables.iter().map(|(name, value)| (*name, (*value).to_owned()));
         let settings = GatewaySettings::parse(&GatewayVariables(variables.collect()));
+        // No Worker is bound as the legacy system.
+        let settings = settings.with_legacy_binding(false);
         Rc::new(Self {
             settings: Rc::new(settings),
             now_ms: Cell::new(now.0),
@@ -400,6 +403,8 @@ impl Host for IsolateHost {
             headers: request.headers.iter().map(to_owned).collect(),
             body: request.body.to_vec(),
         };
+        // Other requests that run at once go on while this one waits for its response.
+        yield_once().await;
         let response = (self.platform.http_handler.borrow_mut())(&request);
         self.platform.requests.borrow_mut().push(request);
         response
@@ -510,4 +515,18 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> T {
         }
     }
     panic!("the future did not end after {POLLS_MAX} polls");
+}
+
+/// Lets the other futures of a join run.
+async fn yield_once() {
+    let mut has_yielded = false;
+    poll_fn(|context| {
+        if has_yielded {
+            return Poll::Ready(());
+        }
+        has_yielded = true;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }

@@ -115,7 +115,9 @@ impl UnreadableReason {
         let length = content_length.and_then(|length| length.parse::<usize>().ok());
         if !(200..300).contains(&status) {
             Some(Self::ErrorStatus)
-        } else if content_encoding.is_some_and(|encoding| encoding != "identity") {
+        } else if content_encoding
+            .is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity"))
+        {
             Some(Self::Compressed)
         } else if length.is_some_and(|length| length > LEGACY_RESPONSE_BYTES_MAX) {
             Some(Self::TooLarge)
@@ -364,6 +366,7 @@ pub(super) mod tests {
             // status, content-encoding, content-length, reason
             (200, None, None, None),
             (204, Some("identity"), Some("262144"), None),
+            (200, Some("Identity"), None, None),
             (200, None, Some("not a number"), None),
             (200, None, Some("262145"), Some(UnreadableReason::TooLarge)),
             (200, Some("gzip"), Some("10"), Some(UnreadableReason::Compressed)),

@@ -53,7 +53,13 @@ impl<H: RequestHost> GatewayRequest<H> {
     pub async fn respond(&self) -> Result<H::Response, FetchError> {
         match self.respond_or_fail().await {
             Ok(response) => Ok(response),
-            Err(error) => self.host.new_response(&error.to_response()),
+            Err(error) => {
+                let mut response = error.to_response();
+                if self.head.method == "HEAD" {
+                    response.body.clear();
+                }
+                self.host.new_response(&response)
+            }
         }
     }
 
