@@ -151,7 +151,8 @@ const fn binding_name(class: ObjectClass) -> &'static str {
 }
 
 fn read_settings(env: &Env) -> GatewaySettings {
-    let names = VARIABLES.iter().chain(&RENAMED_VARIABLES).map(|(name, _)| *name);
+    let former = RENAMED_VARIABLES.iter().map(|(name, _)| *name);
+    let names = VARIABLES.iter().copied().chain(former);
     // `var` reads variables and secrets alike.
     let read_variable = |name: &'static str| Some((name, env.var(name).ok()?.to_string()));
     let variables = GatewayVariables(names.filter_map(read_variable).collect());

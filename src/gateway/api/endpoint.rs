@@ -16,49 +16,160 @@ pub const HTML_PAGE_HEADERS: [(&str, &str); 4] = [
     ("x-content-type-options", "nosniff"),
 ];
 
-/// Endpoints of the gateway, without its prefix.
+/// Documentation of one endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GatewayEndpoint<'a> {
-    /// `DELETE /v1/admin/subjects`: erases the events of one subject.
-    EraseSubject,
-    /// `GET /v1/admin/events`: a page of events of one shard.
-    Events,
-    /// `POST /v1/feedback`: user feedback on one response.
-    Feedback,
-    /// `GET /health`: health of the gateway and its settings.
-    Health,
-    /// `GET /metrics`: metrics in the Prometheus text format.
-    Metrics,
-    /// `GET /v1/minutes`: counters of closed minutes, at most 120.
-    Minutes,
-    /// `POST /ofrep/v1/evaluate/flags/{key}`: OpenFeature evaluation of one subject.
-    EvaluateFlag(&'a str),
-    /// `POST /v1/admin/rollout`: a rollout command of an operator.
-    RolloutCommand,
-    /// `GET /dashboard/…`: a file of the dashboard; the path below `/dashboard`.
-    Dashboard(&'a str),
-    /// `GET /playground/…`: a file of the model worker's page; the path below `/playground`.
-    Playground(&'a str),
-    /// `GET /v1/rollout/decisions`: past decisions as sentences.
-    Decisions,
-    /// `GET /v1/rollout/history`: entries of the rollout's history.
-    History,
-    /// `GET /v1/rollout/live`: rollout status once a second, for ten minutes.
-    Live,
-    /// `GET /v1/rollout`: current rollout status.
-    RolloutStatus,
-    /// `POST /v1/admin/alerts/test`: sends a test alert to every alert target.
-    TestAlert,
-    /// `POST /v1/admin/validation`: stores a report of `jeffrey validate --json`.
-    RecordValidation,
-    /// `PUT /v1/admin/share`: sets the share or the kill flag by hand.
-    SetShare,
-    /// `GET /v1/series`: closed minutes as points of a chart, at most 120.
-    Series,
-    /// `GET /v1/sinks`: delivery state of each sink.
-    Sinks,
-    /// `GET /v1/totals`: totals of both cohorts over a range of minutes.
-    Totals,
+pub struct EndpointDoc {
+    /// HTTP method that the endpoint takes.
+    pub method: &'static str,
+    /// Path below the prefix, with its query parameters.
+    pub path: &'static str,
+    /// Role that a caller needs; `None` if the endpoint needs no token.
+    pub role: Option<Role>,
+    /// What the endpoint does, as Markdown.
+    pub meaning: &'static str,
+}
+
+macro_rules! role {
+    (public) => {
+        None
+    };
+    (viewer) => {
+        Some(Role::Viewer)
+    };
+    (admin) => {
+        Some(Role::Admin)
+    };
+}
+
+/// Declares every endpoint once: variant, method, path, documented path, role and meaning. The enum,
+/// the match of fixed paths, the roles and the table of the documentation come from this. The
+/// optional version prefix `/v1` is left out of a fixed path.
+macro_rules! gateway_endpoints {
+    (
+        fixed {
+            $($(#[$doc:meta])* $fixed:ident
+                = $method:literal, $path:literal, $shown:literal, $role:ident, $meaning:literal;)*
+        }
+        with_parameter {
+            $($(#[$parameter_doc:meta])* $variant:ident
+                = $parameter_method:literal, $parameter_path:literal, $parameter_role:ident,
+                    $parameter_meaning:literal;)*
+        }
+    ) => {
+        /// Endpoints of the gateway, without its prefix.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum GatewayEndpoint<'a> {
+            $($(#[$doc])* $fixed,)*
+            $($(#[$parameter_doc])* $variant(&'a str),)*
+        }
+
+        /// Documentation of every endpoint.
+        pub const ENDPOINT_DOCS: &[EndpointDoc] = &[
+            $(EndpointDoc {
+                method: $method, path: $shown, role: role!($role), meaning: $meaning,
+            },)*
+            $(EndpointDoc {
+                method: $parameter_method,
+                path: $parameter_path,
+                role: role!($parameter_role),
+                meaning: $parameter_meaning,
+            },)*
+        ];
+
+        impl GatewayEndpoint<'_> {
+            /// Returns the endpoint of a fixed path without version; `None` if there is none.
+            fn from_fixed_path(path: &str) -> Option<Self> {
+                match path {
+                    $($path => Some(Self::$fixed),)*
+                    _ => None,
+                }
+            }
+
+            /// Returns the method that the endpoint takes.
+            const fn method(self) -> &'static str {
+                match self {
+                    $(Self::$fixed => $method,)*
+                    $(Self::$variant(_) => $parameter_method,)*
+                }
+            }
+
+            /// Returns the role that a caller needs; `None` if the endpoint needs no token.
+            pub const fn required_role(self) -> Option<Role> {
+                match self {
+                    $(Self::$fixed => role!($role),)*
+                    $(Self::$variant(_) => role!($parameter_role),)*
+                }
+            }
+        }
+    };
+}
+
+gateway_endpoints! {
+    fixed {
+        /// `GET /health`: health of the gateway and its settings.
+        Health = "GET", "/health", "/health", public,
+            "200, or 503 while a variable is refused. `status` is `ok`, `degraded` (this isolate's circuit breaker is open, by `breaker`) or `failed` (see `faults`). `disabled` says whether the release is disabled; `classify` describes a classify call";
+        /// `POST /v1/feedback`: user feedback on one response.
+        Feedback = "POST", "/feedback", "/v1/feedback", public,
+            "`{\"id\": \"…\", \"ok\": true}` or `{\"id\": \"…\", \"correct_label\": \"joy\"}` with the response's `x-jeffrey-id`: feedback, once for each response, within seven days";
+        /// `GET /v1/rollout`: current rollout status.
+        RolloutStatus = "GET", "/rollout", "/v1/rollout", viewer,
+            "state of the release: the fields shown above. With a plan, `rollout` has stages, phase, gates and allowed commands (`allowed_commands`), and `figures` summarises both cohorts since the stage began";
+        /// `GET /v1/rollout/live`: rollout status once a second, for ten minutes.
+        Live = "GET", "/rollout/live", "/v1/rollout/live", viewer,
+            "the same, as one line of JSON a second, 600 lines";
+        /// `GET /v1/rollout/history`: entries of the rollout's history.
+        History = "GET", "/rollout/history", "/v1/rollout/history?since=N&limit=1000", viewer,
+            "history entries after entry N as lines of JSON, at most 1,000";
+        /// `GET /v1/rollout/decisions`: past decisions as sentences.
+        Decisions = "GET", "/rollout/decisions", "/v1/rollout/decisions?since=N&limit=1000", viewer,
+            "the decisions among them as sentences, with the gates' results; continue with `since` = `after`";
+        /// `GET /v1/minutes`: counters of closed minutes, at most 120.
+        Minutes = "GET", "/minutes", "/v1/minutes?since=N", viewer,
+            "at most 120 closed minutes after minute N (since 1970), as the gates read them ([telemetry.md](telemetry.md))";
+        /// `GET /v1/series`: closed minutes as points of a chart, at most 120.
+        Series = "GET", "/series", "/v1/series?since=N", viewer,
+            "the same minutes as rates and latencies for a chart";
+        /// `GET /v1/totals`: totals of both cohorts over a range of minutes.
+        Totals = "GET", "/totals", "/v1/totals?since=N&before=M", viewer,
+            "counters of both cohorts after minute N and before minute M, p50, p95 and p99 latency within 5 %, mean confidence";
+        /// `GET /v1/sinks`: delivery state of each sink.
+        Sinks = "GET", "/sinks", "/v1/sinks", viewer,
+            "for each sink: events delivered, waiting and dropped. `lost_events` counts events that never reached the event store; `shards` has each shard";
+        /// `GET /metrics`: metrics in the Prometheus text format.
+        Metrics = "GET", "/metrics", "/metrics", viewer,
+            "totals of the event store, share and hard failures in Prometheus' text format; needs the event store and the rollout object";
+        /// `PUT /v1/admin/share`: sets the share or the kill flag by hand.
+        SetShare = "PUT", "/admin/share", "/v1/admin/share", admin,
+            "`{\"version\": N, \"share\": \"20%\", \"killed\": false}`, the last two optional but not both. 409 if N is not the current version, or for `share` while a plan sends traffic to the canary; `killed` works at any time";
+        /// `POST /v1/admin/rollout`: a rollout command of an operator.
+        RolloutCommand = "POST", "/admin/rollout", "/v1/admin/rollout", admin,
+            "`{\"command\": \"start\", \"reason\": \"…\", \"actor\": \"…\", \"plan\": \"…\"}`, the commands of [rollout.md](rollout.md); 409 `not_done` with the reason if refused";
+        /// `POST /v1/admin/validation`: stores a report of `jeffrey validate --json`.
+        RecordValidation = "POST", "/admin/validation", "/v1/admin/validation", admin,
+            "stores a report of `jeffrey validate --json`";
+        /// `POST /v1/admin/alerts/test`: sends a test alert to every alert target.
+        TestAlert = "POST", "/admin/alerts/test", "/v1/admin/alerts/test", admin,
+            "sends a test alert to every webhook target of `ALERT_WEBHOOKS` and returns the results";
+        /// `GET /v1/admin/events`: a page of events of one shard.
+        Events = "GET", "/admin/events", "/v1/admin/events?since=N&limit=1000&shard=0", admin,
+            "events of one shard after event N as lines of JSON, at most 10,000, each with its number `seq`. `x-jeffrey-shards` is the number of shards";
+        /// `DELETE /v1/admin/subjects`: erases the events of one subject.
+        EraseSubject = "DELETE", "/admin/subjects", "/v1/admin/subjects", admin,
+            "`{\"subject\": \"…\"}`: erases a subject from the event store ([privacy.md](privacy.md))";
+    }
+    // The pages need no token: they hold no data, and fetch it with a token.
+    with_parameter {
+        /// `GET /dashboard/`: a file of the dashboard; the path below `/dashboard`.
+        Dashboard = "GET", "/dashboard/", public,
+            "the dashboard page, without data ([dashboard.md](dashboard.md))";
+        /// `GET /playground/`: a file of the model worker's page; the path below `/playground`.
+        Playground = "GET", "/playground/", public,
+            "the model worker's page, if `SERVE_PLAYGROUND` is on ([playground.md](playground.md))";
+        /// `POST /ofrep/v1/evaluate/flags/{RELEASE}`: OpenFeature evaluation of one subject; the key of the flag.
+        EvaluateFlag = "POST", "/ofrep/v1/evaluate/flags/{RELEASE}", viewer,
+            "[OpenFeature remote evaluation](https://openfeature.dev/docs/reference/technologies/server/ofrep): `{\"context\": {\"targetingKey\": \"…\"}}`; `value` is `true` for canary";
+    }
 }
 
 impl<'a> GatewayEndpoint<'a> {
@@ -71,70 +182,30 @@ impl<'a> GatewayEndpoint<'a> {
         // The version prefix `/v1` is optional.
         let unversioned_path =
             path.strip_prefix("/v1").filter(|rest| rest.starts_with('/')).unwrap_or(path);
-        let (endpoint, allowed_method) = match unversioned_path {
-            "/admin/events" => (Self::Events, "GET"),
-            "/admin/share" => (Self::SetShare, "PUT"),
-            "/admin/subjects" => (Self::EraseSubject, "DELETE"),
-            "/feedback" => (Self::Feedback, "POST"),
-            "/health" => (Self::Health, "GET"),
-            "/metrics" => (Self::Metrics, "GET"),
-            "/minutes" => (Self::Minutes, "GET"),
-            "/admin/alerts/test" => (Self::TestAlert, "POST"),
-            "/admin/rollout" => (Self::RolloutCommand, "POST"),
-            "/admin/validation" => (Self::RecordValidation, "POST"),
-            "/rollout" => (Self::RolloutStatus, "GET"),
-            "/rollout/decisions" => (Self::Decisions, "GET"),
-            "/rollout/history" => (Self::History, "GET"),
-            "/rollout/live" => (Self::Live, "GET"),
-            "/series" => (Self::Series, "GET"),
-            "/sinks" => (Self::Sinks, "GET"),
-            "/totals" => (Self::Totals, "GET"),
-            _ => {
-                let file_in = |folder| {
-                    path.strip_prefix(folder)
-                        .filter(|file: &&str| file.is_empty() || file.starts_with('/'))
-                };
-                let key = path.strip_prefix("/ofrep/v1/evaluate/flags/");
-                let key = key.filter(|key| !key.is_empty() && !key.contains('/'));
-                let playground = file_in("/playground").filter(|file| is_playground_file(file));
-                match (file_in("/dashboard"), playground, key) {
-                    (Some(file), ..) => (Self::Dashboard(file), "GET"),
-                    (None, Some(file), _) => (Self::Playground(file), "GET"),
-                    (None, None, Some(key)) => (Self::EvaluateFlag(key), "POST"),
-                    (None, None, None) => return Err(ApiError::NotFound),
-                }
-            }
-        };
-        if method == allowed_method || (method == "HEAD" && allowed_method == "GET") {
+        let endpoint = Self::from_fixed_path(unversioned_path)
+            .or_else(|| Self::from_parameter_path(path))
+            .ok_or(ApiError::NotFound)?;
+        let takes = endpoint.method();
+        if method == takes || (method == "HEAD" && takes == "GET") {
             Ok(endpoint)
         } else {
-            Err(ApiError::MethodNotAllowed { takes: allowed_method })
+            Err(ApiError::MethodNotAllowed { takes })
         }
     }
 
-    /// Returns the role that a caller needs; `None` if the endpoint needs no token.
-    pub const fn required_role(self) -> Option<Role> {
-        match self {
-            // The page itself holds no data: it fetches its data with a token. Feedback needs a
-            // signed id.
-            Self::Dashboard(_) | Self::Playground(_) | Self::Feedback | Self::Health => None,
-            Self::Decisions
-            | Self::History
-            | Self::Live
-            | Self::Metrics
-            | Self::Minutes
-            | Self::EvaluateFlag(_)
-            | Self::RolloutStatus
-            | Self::Series
-            | Self::Sinks
-            | Self::Totals => Some(Role::Viewer),
-            Self::RolloutCommand
-            | Self::EraseSubject
-            | Self::Events
-            | Self::SetShare
-            | Self::TestAlert
-            | Self::RecordValidation => Some(Role::Admin),
+    /// Returns the endpoint of a path that has a parameter; `None` if there is none.
+    fn from_parameter_path(path: &'a str) -> Option<Self> {
+        let file_in = |folder| {
+            path.strip_prefix(folder).filter(|file: &&str| file.is_empty() || file.starts_with('/'))
+        };
+        if let Some(file) = file_in("/dashboard") {
+            return Some(Self::Dashboard(file));
         }
+        if let Some(file) = file_in("/playground").filter(|file| is_playground_file(file)) {
+            return Some(Self::Playground(file));
+        }
+        let key = path.strip_prefix("/ofrep/v1/evaluate/flags/")?;
+        (!key.is_empty() && !key.contains('/')).then_some(Self::EvaluateFlag(key))
     }
 }
 

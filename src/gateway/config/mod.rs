@@ -9,21 +9,13 @@ pub(in crate::gateway) mod parse;
 use std::collections::BTreeMap;
 
 use crate::gateway::aggregate::shard::SHARDS_MAX;
-use crate::gateway::config::parse::VariableError;
-use crate::gateway::config::parse::parse_choice;
-use crate::gateway::config::parse::parse_classify_routes;
-use crate::gateway::config::parse::parse_cohort_overrides;
-use crate::gateway::config::parse::parse_header_name;
-use crate::gateway::config::parse::parse_keys;
-use crate::gateway::config::parse::parse_number;
-use crate::gateway::config::parse::parse_origin;
-use crate::gateway::config::parse::parse_origins;
-use crate::gateway::config::parse::parse_pointer;
-use crate::gateway::config::parse::parse_prefix;
-use crate::gateway::config::parse::parse_share;
-use crate::gateway::config::parse::parse_switch;
-use crate::gateway::export::sink::{self, Sink};
-use crate::gateway::notify::webhook::{self, WebhookTarget};
+use crate::gateway::config::parse::{
+    VariableError, parse_choice, parse_classify_routes, parse_cohort_overrides, parse_header_name,
+    parse_keys, parse_number, parse_origin, parse_origins, parse_pointer, parse_prefix,
+    parse_share, parse_switch, parse_text_pointer,
+};
+use crate::gateway::export::sink::{Sink, parse_sinks};
+use crate::gateway::notify::webhook::{WebhookTarget, parse_targets};
 use crate::gateway::upstream::legacy::LegacyContract;
 use crate::gateway::upstream::model::ResponseFormat;
 use crate::rollout::bucket::ReleaseName;
@@ -38,179 +30,234 @@ pub struct GatewayVariables(pub BTreeMap<&'static str, String>);
 /// Variables as they were named before version 0.2 and as they are named now. A platform passes these
 /// too, so that [`GatewaySettings::parse`] can report one that is still set.
 pub const RENAMED_VARIABLES: [(&str, &str); 15] = [
-    ("ALERTS", ALERT_WEBHOOKS),
-    ("ASK_BEFORE_RISE", CONFIRM_TRAFFIC_INCREASE_WEBHOOKS),
-    ("FORCED_SUBJECTS", COHORT_OVERRIDES),
-    ("JEFFREY_KEY", JEFFREY_SIGNING_KEY),
-    ("JEFFREY_OVERRIDE_KEY", JEFFREY_OVERRIDE_SIGNING_KEY),
-    ("LEGACY_CLASSIFY", LEGACY_CLASSIFY_ROUTES),
-    ("LEDGER_DAYS", EVENT_STORE_RETENTION_DAYS),
-    ("LEDGER_MB", EVENT_STORE_MAX_MB),
-    ("LEDGER_SHARDS", EVENT_STORE_SHARDS),
-    ("OWN_PREFIX", ADMIN_PREFIX),
-    ("PLAYGROUND", SERVE_PLAYGROUND),
-    ("PREVIEW", LOG_TEXT_PREVIEW),
-    ("RATE_LIMITS", RATE_LIMITING),
-    ("RESPONSE_SHAPE", RESPONSE_FORMAT),
-    ("TIME_FACTOR", TIME_SCALE),
+    ("ALERTS", "ALERT_WEBHOOKS"),
+    ("ASK_BEFORE_RISE", "CONFIRM_TRAFFIC_INCREASE_WEBHOOKS"),
+    ("FORCED_SUBJECTS", "COHORT_OVERRIDES"),
+    ("JEFFREY_KEY", "JEFFREY_SIGNING_KEY"),
+    ("JEFFREY_OVERRIDE_KEY", "JEFFREY_OVERRIDE_SIGNING_KEY"),
+    ("LEGACY_CLASSIFY", "LEGACY_CLASSIFY_ROUTES"),
+    ("LEDGER_DAYS", "EVENT_STORE_RETENTION_DAYS"),
+    ("LEDGER_MB", "EVENT_STORE_MAX_MB"),
+    ("LEDGER_SHARDS", "EVENT_STORE_SHARDS"),
+    ("OWN_PREFIX", "ADMIN_PREFIX"),
+    ("PLAYGROUND", "SERVE_PLAYGROUND"),
+    ("PREVIEW", "LOG_TEXT_PREVIEW"),
+    ("RATE_LIMITS", "RATE_LIMITING"),
+    ("RESPONSE_SHAPE", "RESPONSE_FORMAT"),
+    ("TIME_FACTOR", "TIME_SCALE"),
 ];
 
-/// Name and default of every variable and secret that the gateway reads.
-pub const VARIABLES: [(&str, &str); 39] = [
-    (ALERT_WEBHOOKS, ""),
-    (CONFIRM_TRAFFIC_INCREASE_WEBHOOKS, ""),
-    (CORS_ORIGINS, ""),
-    (DEBUG_HEADERS, "off"),
-    (COHORT_OVERRIDES, ""),
-    (HOLDOUT, "0%"),
-    (INITIAL_SHARE, "0%"),
-    (JEFFREY_ADMIN_TOKEN, ""),
-    (JEFFREY_SIGNING_KEY, ""),
-    (JEFFREY_OVERRIDE_SIGNING_KEY, ""),
-    (JEFFREY_VIEWER_TOKEN, ""),
-    (KILL_SWITCH, "off"),
-    (EVENT_STORE_RETENTION_DAYS, "7"),
-    (EVENT_STORE_MAX_MB, "1000"),
-    (EVENT_STORE_SHARDS, "1"),
-    (LEGACY_CLASSIFY_ROUTES, "POST /predict"),
-    (LEGACY_CONFIDENCE, "/prediction/confidence"),
-    (LEGACY_LABEL, "/prediction/primary"),
-    (LEGACY_LOW_CONFIDENCE, "/prediction/low_confidence"),
-    (LEGACY_ORIGIN, ""),
-    (LEGACY_ROUTE, "/route"),
-    (LEGACY_RULE, "/prediction/rule_applied"),
-    (LEGACY_TEXT, "/text"),
-    (LEGACY_TIMEOUT_MS, "10000"),
-    (LEGACY_USER, "/user_id"),
-    (LOG_EVENTS, "off"),
-    (MODEL_TIMEOUT_MS, "2000"),
-    (ADMIN_PREFIX, "/_jeffrey"),
-    (SERVE_PLAYGROUND, "off"),
-    (LOG_TEXT_PREVIEW, "off"),
-    (RATE_LIMITING, "on"),
-    (RELEASE, "e1-small"),
-    (RESPONSE_FORMAT, "v2.4.2"),
-    (SHADOW_SHARE, "0%"),
-    (SINKS, ""),
-    (SUBJECT_COOKIE, "classify"),
-    (SUBJECT_COOKIE_DAYS, "30"),
-    (SUBJECT_HEADER, "x-user-id"),
-    (TIME_SCALE, "1"),
-];
+/// Table of the documentation that lists a variable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VariableTable {
+    /// The gateway's own variables.
+    Gateway,
+    /// Variables that describe the legacy system.
+    Legacy,
+    /// Keys and tokens, which are secrets.
+    Secret,
+}
 
-const ALERT_WEBHOOKS: &str = "ALERT_WEBHOOKS";
-const CONFIRM_TRAFFIC_INCREASE_WEBHOOKS: &str = "CONFIRM_TRAFFIC_INCREASE_WEBHOOKS";
-const CORS_ORIGINS: &str = "CORS_ORIGINS";
-const DEBUG_HEADERS: &str = "DEBUG_HEADERS";
-const COHORT_OVERRIDES: &str = "COHORT_OVERRIDES";
-const HOLDOUT: &str = "HOLDOUT";
-const INITIAL_SHARE: &str = "INITIAL_SHARE";
-const JEFFREY_ADMIN_TOKEN: &str = "JEFFREY_ADMIN_TOKEN";
-const JEFFREY_SIGNING_KEY: &str = "JEFFREY_SIGNING_KEY";
-const JEFFREY_OVERRIDE_SIGNING_KEY: &str = "JEFFREY_OVERRIDE_SIGNING_KEY";
-const JEFFREY_VIEWER_TOKEN: &str = "JEFFREY_VIEWER_TOKEN";
-const KILL_SWITCH: &str = "KILL_SWITCH";
-const EVENT_STORE_RETENTION_DAYS: &str = "EVENT_STORE_RETENTION_DAYS";
-const EVENT_STORE_MAX_MB: &str = "EVENT_STORE_MAX_MB";
-const EVENT_STORE_SHARDS: &str = "EVENT_STORE_SHARDS";
-const LEGACY_CLASSIFY_ROUTES: &str = "LEGACY_CLASSIFY_ROUTES";
-const LEGACY_CONFIDENCE: &str = "LEGACY_CONFIDENCE";
-const LEGACY_LABEL: &str = "LEGACY_LABEL";
-const LEGACY_LOW_CONFIDENCE: &str = "LEGACY_LOW_CONFIDENCE";
-const LEGACY_ORIGIN: &str = "LEGACY_ORIGIN";
-const LEGACY_ROUTE: &str = "LEGACY_ROUTE";
-const LEGACY_RULE: &str = "LEGACY_RULE";
-const LEGACY_TEXT: &str = "LEGACY_TEXT";
-const LEGACY_TIMEOUT_MS: &str = "LEGACY_TIMEOUT_MS";
-const LEGACY_USER: &str = "LEGACY_USER";
-const LOG_EVENTS: &str = "LOG_EVENTS";
-const MODEL_TIMEOUT_MS: &str = "MODEL_TIMEOUT_MS";
-const ADMIN_PREFIX: &str = "ADMIN_PREFIX";
-const SERVE_PLAYGROUND: &str = "SERVE_PLAYGROUND";
-const LOG_TEXT_PREVIEW: &str = "LOG_TEXT_PREVIEW";
-const RATE_LIMITING: &str = "RATE_LIMITING";
-const RELEASE: &str = "RELEASE";
-const RESPONSE_FORMAT: &str = "RESPONSE_FORMAT";
-const SHADOW_SHARE: &str = "SHADOW_SHARE";
-const SINKS: &str = "SINKS";
-const SUBJECT_COOKIE: &str = "SUBJECT_COOKIE";
-const SUBJECT_COOKIE_DAYS: &str = "SUBJECT_COOKIE_DAYS";
-const SUBJECT_HEADER: &str = "SUBJECT_HEADER";
-const TIME_SCALE: &str = "TIME_SCALE";
+/// Documentation of one variable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VariableDoc {
+    /// Table that lists the variable.
+    pub table: VariableTable,
+    /// Name of the variable.
+    pub name: &'static str,
+    /// Value if the variable is unset or blank; empty for none.
+    pub default: &'static str,
+    /// Meaning of the variable and its range, as Markdown.
+    pub meaning: &'static str,
+}
 
-/// Settings of the gateway. A refused variable has its default here and an entry in `errors`.
-#[derive(Clone, Debug)]
-pub struct GatewaySettings {
-    /// Name of the release; together with the subject it decides the bucket.
-    pub release: ReleaseName,
-    /// Interface of the legacy system: its classify routes and JSON fields.
-    pub contract: LegacyContract,
-    /// Scheme, host and port of the legacy system; `None` if unset, which needs a service binding.
-    pub legacy_origin: Option<String>,
-    /// Time limit for the legacy system's response headers on classify requests, in milliseconds
-    /// (100 to 60,000); streamed requests have no limit.
-    pub legacy_timeout_ms: u64,
-    /// Time limit for the model worker's whole response, in milliseconds (50 to 30,000).
-    pub model_timeout_ms: u64,
-    /// Format of classify responses by the canary.
-    pub response_format: ResponseFormat,
-    /// Path prefix of the gateway's own endpoints; requests to other paths are forwarded.
-    pub admin_prefix: String,
-    /// Name of the request header that holds the subject, in lower case.
-    pub subject_header: String,
-    /// Rule for which callers receive a subject cookie.
-    pub subject_cookie: SubjectCookiePolicy,
-    /// Lifetime of the subject cookie, in days (1 to 400).
-    pub subject_cookie_days: u64,
-    /// Share of subjects that stay stable in every release. The larger holdout of a plan takes
-    /// precedence.
-    pub holdout: Share,
-    /// Canary share of a release whose state was never changed.
-    pub initial_share: Share,
-    /// Share of stable classify requests that the model scores as well, after the answer.
-    pub shadow_share: Share,
-    /// Subjects with a fixed cohort, whatever their bucket.
-    pub cohort_overrides: Vec<(Subject, Cohort)>,
-    /// Whether the canary is disabled, whatever the rollout object says.
-    pub kill_switch_enabled: bool,
-    /// Origins, besides the gateway's own, whose browser requests may be answered by the canary.
-    pub cors_origins: Vec<String>,
-    /// Whether responses name cohort, release and upstream in headers.
-    pub debug_headers_enabled: bool,
-    /// Whether each event is also printed to the Worker's log.
-    pub logs_events_to_console: bool,
-    /// Whether the gateway serves the model worker's playground page.
-    pub playground_enabled: bool,
-    /// Whether events contain the masked beginning of the text.
-    pub text_preview_enabled: bool,
-    /// Webhook targets that are notified about the rollout.
-    pub alert_webhooks: Vec<WebhookTarget>,
-    /// Webhook targets that are asked before the canary share rises.
-    pub confirm_traffic_increase_webhooks: Vec<WebhookTarget>,
-    /// Speed of time of a scaled-time rollout; real time by default.
-    pub time_scale: TimeScale,
-    /// Sinks that receive events in addition to the event store.
-    pub sinks: Vec<Sink>,
-    /// Time for which the event store keeps events and minutes, in milliseconds (1 to 90 days).
-    pub event_retention_ms: u64,
-    /// Size above which a shard of the event store deletes the oldest tenth of its events, in bytes
-    /// (1 to 9,000 MB).
-    pub event_store_bytes_max: u64,
-    /// Number of shards of the event store, 1 to [`SHARDS_MAX`].
-    pub event_store_shards: u64,
-    /// Whether callers are rate limited; limits also need a signing key.
-    pub rate_limits_enabled: bool,
-    /// Keys that sign response ids and hash subjects, the newest first; without a key both are off.
-    pub signing_keys: Vec<SigningKey>,
-    /// Keys that verify override tokens; without a key no token is accepted.
-    pub override_signing_keys: Vec<SigningKey>,
-    /// Tokens that permit reading the API. Admin tokens permit it too; without either, reading is
-    /// off.
-    pub viewer_tokens: Vec<SigningKey>,
-    /// Tokens that permit changes and reading; without a token changes are off.
-    pub admin_tokens: Vec<SigningKey>,
-    /// Variables that were refused; empty if all were accepted.
-    pub setting_errors: Vec<GatewaySettingError>,
+/// Declares every variable once: the field that holds it, the table of the documentation that lists
+/// it, its name, its default, its parser and its meaning. The struct, the parser and the tables of
+/// the documentation come from this.
+macro_rules! gateway_settings {
+    (
+        settings {
+            $($(#[$doc:meta])* $field:ident: $type:ty
+                = $table:ident $name:ident, $default:literal, $parse:expr, $meaning:literal;)*
+        }
+        contract {
+            $($pointer:ident
+                = $pointer_name:ident, $pointer_default:literal, $pointer_parse:expr,
+                    $pointer_meaning:literal;)*
+        }
+    ) => {
+        /// Settings of the gateway. A refused variable has its default here and an entry in
+        /// `setting_errors`.
+        #[derive(Clone, Debug)]
+        pub struct GatewaySettings {
+            /// Interface of the legacy system: its classify routes and JSON fields.
+            pub contract: LegacyContract,
+            $($(#[$doc])* pub $field: $type,)*
+            /// Variables that were refused; empty if all were accepted.
+            pub setting_errors: Vec<GatewaySettingError>,
+        }
+
+        /// Name of every variable and secret that the gateway reads.
+        pub const VARIABLES: &[&str] =
+            &[$(stringify!($name),)* $(stringify!($pointer_name),)*];
+
+        /// Documentation of every variable and secret.
+        pub const VARIABLE_DOCS: &[VariableDoc] = &[
+            $(VariableDoc {
+                table: VariableTable::$table,
+                name: stringify!($name),
+                default: $default,
+                meaning: $meaning,
+            },)*
+            $(VariableDoc {
+                table: VariableTable::Legacy,
+                name: stringify!($pointer_name),
+                default: $pointer_default,
+                meaning: $pointer_meaning,
+            },)*
+        ];
+
+        impl GatewaySettings {
+            /// Parses all variables and records every error in `setting_errors`.
+            pub fn parse(variables: &GatewayVariables) -> Self {
+                let mut reader = VariableReader::new(variables);
+                Self {
+                    contract: LegacyContract {
+                        $($pointer: reader.parse_variable(
+                            stringify!($pointer_name), $pointer_default, $pointer_parse,
+                        ),)*
+                    },
+                    $($field: reader.parse_variable(stringify!($name), $default, $parse),)*
+                    setting_errors: reader.errors,
+                }
+            }
+        }
+    };
+}
+
+gateway_settings! {
+    settings {
+        /// Name of the release; together with the subject it decides the bucket.
+        release: ReleaseName = Gateway RELEASE, "e1-small", |name| Ok(name.parse()?),
+            "name of the release, part of the bucket hash: 1 to 64 letters, digits, `-`, `.`, `_`";
+        /// Scheme, host and port of the legacy system; `None` if unset, which needs a service binding.
+        legacy_origin: Option<String> = Legacy LEGACY_ORIGIN, "", parse_origin,
+            "scheme, host and port, such as `https://old.example:8443`, without path or credentials. Required, unless a Worker is bound as the service `LEGACY`, which then gets the requests";
+        /// Time limit for the legacy system's response headers on classify requests, in milliseconds
+        /// (100 to 60,000); streamed requests have no limit.
+        legacy_timeout_ms: u64 = Legacy LEGACY_TIMEOUT_MS, "10000", |ms| parse_number(ms, 100, 60_000),
+            "time limit for the response headers of a buffered classify call, 100 to 60000 ms";
+        /// Time limit for the model worker's whole response, in milliseconds (50 to 30,000).
+        model_timeout_ms: u64 = Gateway MODEL_TIMEOUT_MS, "2000", |ms| parse_number(ms, 50, 30_000),
+            "time limit for the model worker's whole response, 50 to 30000 ms";
+        /// Format of classify responses by the canary.
+        response_format: ResponseFormat = Gateway RESPONSE_FORMAT, "v2.4.2", parse_response_format,
+            "format of the model's responses: `v2.4.2`, `native` (`POST /v1/classify` in [api.md](api.md)) or `huggingface` (`[[{\"label\", \"score\"}, …]]`)";
+        /// Path prefix of the gateway's own endpoints; requests to other paths are forwarded.
+        admin_prefix: String = Gateway ADMIN_PREFIX, "/_jeffrey", parse_prefix,
+            "path prefix of the gateway's endpoints";
+        /// Name of the request header that holds the subject, in lower case.
+        subject_header: String = Gateway SUBJECT_HEADER, "x-user-id", parse_header_name,
+            "request header that holds the subject";
+        /// Rule for which callers receive a subject cookie.
+        subject_cookie: SubjectCookiePolicy = Gateway SUBJECT_COOKIE, "classify", parse_subject_cookie,
+            "which responses set a cookie for a caller without a subject: `off`, `classify`, `all`";
+        /// Lifetime of the subject cookie, in days (1 to 400). Browsers cap it at 400 days (RFC 6265bis,
+        /// section 5.5).
+        subject_cookie_days: u64 = Gateway SUBJECT_COOKIE_DAYS, "30", |days| parse_number(days, 1, 400),
+            "lifetime of the cookie, 1 to 400 days";
+        /// Share of subjects that stay stable in every release. The larger holdout of a plan takes
+        /// precedence.
+        holdout: Share = Gateway HOLDOUT, "0%", parse_share,
+            "share of the subjects that stay stable in every release. A plan has its own, which may not be smaller";
+        /// Canary share of a release whose state was never changed.
+        initial_share: Share = Gateway INITIAL_SHARE, "0%", parse_share,
+            "share of a release before its first change";
+        /// Share of stable classify requests that the model scores as well, after the answer.
+        shadow_share: Share = Gateway SHADOW_SHARE, "0%", parse_share,
+            "share of the calls of stable that the model scores as well, after the response";
+        /// Subjects with a fixed cohort, whatever their bucket.
+        cohort_overrides: Vec<(Subject, Cohort)> = Gateway COHORT_OVERRIDES, "", parse_cohort_overrides,
+            "list of `SUBJECT=canary` or `SUBJECT=stable`";
+        /// Whether the canary is disabled, whatever the rollout object says.
+        kill_switch_enabled: bool = Gateway KILL_SWITCH, "off", parse_switch,
+            "`on` disables the canary, whatever the rollout object says";
+        /// Origins, besides the gateway's own, whose browser requests may be answered by the canary.
+        cors_origins: Vec<String> = Gateway CORS_ORIGINS, "", parse_origins,
+            "list of other origins whose browser requests the model may answer";
+        /// Whether responses name cohort, release and upstream in headers.
+        debug_headers_enabled: bool = Gateway DEBUG_HEADERS, "off", parse_switch,
+            "`on` or `off`: debug headers on classify responses";
+        /// Whether each event is also printed to the Worker's log.
+        logs_events_to_console: bool = Gateway LOG_EVENTS, "off", parse_switch,
+            "`on` writes each event to the Worker's log, as one JSON line";
+        /// Whether the gateway serves the model worker's playground page.
+        playground_enabled: bool = Gateway SERVE_PLAYGROUND, "off", parse_switch,
+            "`on` serves the model worker's page to every client ([playground.md](playground.md))";
+        /// Whether events contain the masked beginning of the text.
+        text_preview_enabled: bool = Gateway LOG_TEXT_PREVIEW, "off", parse_switch,
+            "`on` adds the first 50 characters of the masked text to events ([masking.md](masking.md))";
+        /// Webhook targets that are notified about the rollout.
+        alert_webhooks: Vec<WebhookTarget> = Gateway ALERT_WEBHOOKS, "", parse_webhooks,
+            "webhook targets for alerts ([rollout.md](rollout.md))";
+        /// Webhook targets that are asked before the canary share rises.
+        confirm_traffic_increase_webhooks: Vec<WebhookTarget> = Gateway CONFIRM_TRAFFIC_INCREASE_WEBHOOKS, "",
+            parse_webhooks,
+            "webhook targets that must agree before the share rises ([rollout.md](rollout.md))";
+        /// Speed of time of a scaled-time rollout; real time by default.
+        time_scale: TimeScale = Gateway TIME_SCALE, "1", parse_time_scale,
+            "factor by which a rollout's minutes pass faster, 1 to 600, for a scaled-time rollout ([rollout.md](rollout.md))";
+        /// Sinks that receive events in addition to the event store.
+        sinks: Vec<Sink> = Gateway SINKS, "", |value| Ok(parse_sinks(value)?),
+            "where events go besides the event store ([telemetry.md](telemetry.md))";
+        /// Time for which the event store keeps events and minutes, in milliseconds (1 to 90 days).
+        event_retention_ms: u64 = Gateway EVENT_STORE_RETENTION_DAYS, "7",
+            |days| Ok(parse_number(days, 1, 90)? * 86_400_000),
+            "how long events and minutes are kept, 1 to 90 days";
+        /// Size above which a shard of the event store deletes the oldest tenth of its events, in bytes
+        /// (1 to 9,000 MB): the platform gives a Durable Object, and so a shard, 10 GB.
+        event_store_bytes_max: u64 = Gateway EVENT_STORE_MAX_MB, "1000",
+            |mb| Ok(parse_number(mb, 1, 9_000)? * 1_000_000),
+            "size above which a shard of the event store deletes its oldest tenth, 1 to 9000 MB";
+        /// Number of shards of the event store, 1 to [`SHARDS_MAX`].
+        event_store_shards: u64 = Gateway EVENT_STORE_SHARDS, "1",
+            |shards| parse_number(shards, 1, SHARDS_MAX),
+            "number of shards of the event store, 1 to 32 ([scale.md](scale.md))";
+        /// Whether callers are rate limited; limits also need a signing key.
+        rate_limits_enabled: bool = Gateway RATE_LIMITING, "on", parse_switch,
+            "`on` limits the requests of each subject and each address; needs `JEFFREY_SIGNING_KEY`";
+        /// Keys that sign response ids and hash subjects, the newest first; without a key both are off.
+        signing_keys: Vec<SigningKey> = Secret JEFFREY_SIGNING_KEY, "", parse_keys,
+            "signs `x-jeffrey-id`; hashes subjects (differently for each release) and addresses";
+        /// Keys that verify override tokens; without a key no token is accepted.
+        override_signing_keys: Vec<SigningKey> = Secret JEFFREY_OVERRIDE_SIGNING_KEY, "", parse_keys,
+            "verifies override tokens; `jeffrey token` signs with it";
+        /// Tokens that permit reading the API. Admin tokens permit it too; without either, reading is
+        /// off.
+        viewer_tokens: Vec<SigningKey> = Secret JEFFREY_VIEWER_TOKEN, "", parse_keys,
+            "bearer token for reading";
+        /// Tokens that permit changes and reading; without a token changes are off.
+        admin_tokens: Vec<SigningKey> = Secret JEFFREY_ADMIN_TOKEN, "", parse_keys,
+            "bearer token for reading and for changes";
+    }
+    contract {
+        classify_endpoints = LEGACY_CLASSIFY_ROUTES, "POST /predict", parse_classify_routes,
+            "the classify calls: a method in capitals and an exact path, or several with commas between";
+        text_pointer = LEGACY_TEXT, "/text", parse_text_pointer,
+            "pointer to the text in a request; required";
+        user_pointer = LEGACY_USER, "/user_id", parse_pointer,
+            "pointer to the user id in a request, a string or a number";
+        label_pointer = LEGACY_LABEL, "/prediction/primary", parse_pointer,
+            "pointer to the label in a response, one of the eight names below";
+        confidence_pointer = LEGACY_CONFIDENCE, "/prediction/confidence", parse_pointer,
+            "pointer to the label's score, 0 to 1";
+        route_pointer = LEGACY_ROUTE, "/route", parse_pointer,
+            "pointer to the route: `linear_head`, `prototypes`, `regex` or `empty`";
+        low_confidence_pointer = LEGACY_LOW_CONFIDENCE, "/prediction/low_confidence", parse_pointer,
+            "pointer to the low-confidence boolean";
+        rule_pointer = LEGACY_RULE, "/prediction/rule_applied", parse_pointer,
+            "pointer to the rule applied; `null` and `false` mean that no rule was";
+    }
 }
 
 /// Rule for which callers receive a subject cookie.
@@ -224,6 +271,32 @@ pub enum SubjectCookiePolicy {
     Off,
 }
 
+fn parse_response_format(value: &str) -> Result<ResponseFormat, VariableError> {
+    let formats = [
+        ("v2.4.2", ResponseFormat::V242),
+        ("native", ResponseFormat::Native),
+        ("huggingface", ResponseFormat::HuggingFace),
+    ];
+    parse_choice(value, "v2.4.2, native, huggingface", &formats)
+}
+
+fn parse_subject_cookie(value: &str) -> Result<SubjectCookiePolicy, VariableError> {
+    let policies = [
+        ("off", SubjectCookiePolicy::Off),
+        ("classify", SubjectCookiePolicy::Classify),
+        ("all", SubjectCookiePolicy::All),
+    ];
+    parse_choice(value, "off, classify, all", &policies)
+}
+
+fn parse_webhooks(value: &str) -> Result<Vec<WebhookTarget>, VariableError> {
+    Ok(parse_targets(value)?)
+}
+
+fn parse_time_scale(value: &str) -> Result<TimeScale, VariableError> {
+    Ok(TimeScale::new(parse_number(value, 1, TimeScale::FACTOR_MAX)?))
+}
+
 /// Variable that was refused, with the reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{variable}: {reason}")]
@@ -233,113 +306,11 @@ pub struct GatewaySettingError {
 }
 
 impl GatewaySettings {
-    /// Parses all variables and records every error in `errors`.
-    pub fn parse(variables: &GatewayVariables) -> Self {
-        let renamed = RENAMED_VARIABLES
-            .into_iter()
-            .filter(|(old, _)| variables.0.contains_key(old))
-            .map(|(variable, name)| GatewaySettingError {
-                variable,
-                reason: VariableError::Renamed { name },
-            });
-        let mut variable_reader = VariableReader { variables, errors: renamed.collect() };
-        let classify =
-            variable_reader.parse_variable(LEGACY_CLASSIFY_ROUTES, parse_classify_routes);
-        let text = variable_reader.parse_variable(LEGACY_TEXT, |text| {
-            parse_pointer(text)?.ok_or(VariableError::MissingTextPointer)
-        });
-        let contract = LegacyContract {
-            classify_endpoints: classify,
-            text_pointer: text,
-            user_pointer: variable_reader.parse_variable(LEGACY_USER, parse_pointer),
-            label_pointer: variable_reader.parse_variable(LEGACY_LABEL, parse_pointer),
-            confidence_pointer: variable_reader.parse_variable(LEGACY_CONFIDENCE, parse_pointer),
-            route_pointer: variable_reader.parse_variable(LEGACY_ROUTE, parse_pointer),
-            low_confidence_pointer: variable_reader
-                .parse_variable(LEGACY_LOW_CONFIDENCE, parse_pointer),
-            rule_pointer: variable_reader.parse_variable(LEGACY_RULE, parse_pointer),
-        };
-        Self {
-            release: variable_reader.parse_variable(RELEASE, |name| Ok(name.parse()?)),
-            contract,
-            legacy_origin: variable_reader.parse_variable(LEGACY_ORIGIN, parse_origin),
-            legacy_timeout_ms: variable_reader
-                .parse_variable(LEGACY_TIMEOUT_MS, |ms| parse_number(ms, 100, 60_000)),
-            model_timeout_ms: variable_reader
-                .parse_variable(MODEL_TIMEOUT_MS, |ms| parse_number(ms, 50, 30_000)),
-            response_format: variable_reader.parse_variable(RESPONSE_FORMAT, |shape| {
-                parse_choice(
-                    shape,
-                    "v2.4.2, native, huggingface",
-                    &[
-                        ("v2.4.2", ResponseFormat::V242),
-                        ("native", ResponseFormat::Native),
-                        ("huggingface", ResponseFormat::HuggingFace),
-                    ],
-                )
-            }),
-            admin_prefix: variable_reader.parse_variable(ADMIN_PREFIX, parse_prefix),
-            subject_header: variable_reader.parse_variable(SUBJECT_HEADER, parse_header_name),
-            subject_cookie: variable_reader.parse_variable(SUBJECT_COOKIE, |who| {
-                parse_choice(
-                    who,
-                    "off, classify, all",
-                    &[
-                        ("off", SubjectCookiePolicy::Off),
-                        ("classify", SubjectCookiePolicy::Classify),
-                        ("all", SubjectCookiePolicy::All),
-                    ],
-                )
-            }),
-            // Browsers cap the lifetime of a cookie at 400 days (RFC 6265bis, section 5.5).
-            subject_cookie_days: variable_reader
-                .parse_variable(SUBJECT_COOKIE_DAYS, |days| parse_number(days, 1, 400)),
-            holdout: variable_reader.parse_variable(HOLDOUT, parse_share),
-            initial_share: variable_reader.parse_variable(INITIAL_SHARE, parse_share),
-            shadow_share: variable_reader.parse_variable(SHADOW_SHARE, parse_share),
-            cohort_overrides: variable_reader
-                .parse_variable(COHORT_OVERRIDES, parse_cohort_overrides),
-            kill_switch_enabled: variable_reader.parse_variable(KILL_SWITCH, parse_switch),
-            cors_origins: variable_reader.parse_variable(CORS_ORIGINS, parse_origins),
-            debug_headers_enabled: variable_reader.parse_variable(DEBUG_HEADERS, parse_switch),
-            logs_events_to_console: variable_reader.parse_variable(LOG_EVENTS, parse_switch),
-            playground_enabled: variable_reader.parse_variable(SERVE_PLAYGROUND, parse_switch),
-            text_preview_enabled: variable_reader.parse_variable(LOG_TEXT_PREVIEW, parse_switch),
-            alert_webhooks: variable_reader
-                .parse_variable(ALERT_WEBHOOKS, |value| Ok(webhook::parse_targets(value)?)),
-            confirm_traffic_increase_webhooks: variable_reader
-                .parse_variable(CONFIRM_TRAFFIC_INCREASE_WEBHOOKS, |value| {
-                    Ok(webhook::parse_targets(value)?)
-                }),
-            time_scale: variable_reader.parse_variable(TIME_SCALE, |times| {
-                Ok(TimeScale::new(parse_number(times, 1, TimeScale::FACTOR_MAX)?))
-            }),
-            sinks: variable_reader.parse_variable(SINKS, |value| Ok(sink::parse_sinks(value)?)),
-            // Days become milliseconds. The platform gives a Durable Object, and so a shard, 10 GB.
-            event_retention_ms: variable_reader
-                .parse_variable(EVENT_STORE_RETENTION_DAYS, |days| {
-                    Ok(parse_number(days, 1, 90)? * 86_400_000)
-                }),
-            event_store_bytes_max: variable_reader.parse_variable(EVENT_STORE_MAX_MB, |mb| {
-                Ok(parse_number(mb, 1, 9_000)? * 1_000_000)
-            }),
-            event_store_shards: variable_reader
-                .parse_variable(EVENT_STORE_SHARDS, |shards| parse_number(shards, 1, SHARDS_MAX)),
-            rate_limits_enabled: variable_reader.parse_variable(RATE_LIMITING, parse_switch),
-            signing_keys: variable_reader.parse_variable(JEFFREY_SIGNING_KEY, parse_keys),
-            override_signing_keys: variable_reader
-                .parse_variable(JEFFREY_OVERRIDE_SIGNING_KEY, parse_keys),
-            viewer_tokens: variable_reader.parse_variable(JEFFREY_VIEWER_TOKEN, parse_keys),
-            admin_tokens: variable_reader.parse_variable(JEFFREY_ADMIN_TOKEN, parse_keys),
-            setting_errors: variable_reader.errors,
-        }
-    }
-
     /// Returns the settings, with one more error if neither a variable nor a binding names the
     /// legacy system.
     pub fn with_legacy_binding(mut self, has_binding: bool) -> Self {
         if self.legacy_origin.is_none() && !has_binding {
-            let (variable, reason) = (LEGACY_ORIGIN, VariableError::MissingOrigin);
+            let (variable, reason) = ("LEGACY_ORIGIN", VariableError::MissingOrigin);
             self.setting_errors.push(GatewaySettingError { variable, reason });
         }
         self
@@ -360,21 +331,30 @@ struct VariableReader<'a> {
     errors: Vec<GatewaySettingError>,
 }
 
-impl VariableReader<'_> {
+impl<'a> VariableReader<'a> {
+    /// Starts with the errors of variables that are set under their former names.
+    fn new(variables: &'a GatewayVariables) -> Self {
+        let is_set = |(former, _): &(&'static str, _)| variables.0.contains_key(former);
+        let renamed = RENAMED_VARIABLES.into_iter().filter(is_set).map(|(variable, name)| {
+            GatewaySettingError { variable, reason: VariableError::Renamed { name } }
+        });
+        Self { variables, errors: renamed.collect() }
+    }
+
     /// Parses the value of a variable, or its default if it is unset or blank. A refused value is
     /// recorded as an error and replaced by the default.
     fn parse_variable<T>(
         &mut self,
         variable: &'static str,
+        default: &str,
         parse: fn(&str) -> Result<T, VariableError>,
     ) -> T {
-        // The first test fails if a parser refuses its own default, so the panic is a bug.
-        let default = VARIABLES.iter().find(|(name, _)| *name == variable).map_or("", |(_, d)| d);
         let set_value = self.variables.0.get(variable).map(|value| value.trim());
         match parse(set_value.filter(|value| !value.is_empty()).unwrap_or(default)) {
             Ok(value) => value,
             Err(reason) => {
                 self.errors.push(GatewaySettingError { variable, reason });
+                // The first test fails if a parser refuses its own default, so the panic is a bug.
                 parse(default).unwrap_or_else(|reason| panic!("default of {variable}: {reason}"))
             }
         }
@@ -414,29 +394,33 @@ mod tests {
     #[test]
     fn every_error_names_its_variable_value_and_range() {
         let rows = [
-            (CORS_ORIGINS, "https://a, b", "`b` is not http:// or https:// with a host"),
-            (DEBUG_HEADERS, "yes", "`yes` is not one of on, off"),
-            (COHORT_OVERRIDES, "a=canary,b", "entry 2 is not SUBJECT=canary or SUBJECT=stable"),
-            (COHORT_OVERRIDES, "=canary", "entry 1: subject is empty"),
-            (HOLDOUT, "101%", "share 101% is above 100%"),
-            (JEFFREY_SIGNING_KEY, "short", "key of 5 bytes is below the least of 16"),
-            (LEGACY_CLASSIFY_ROUTES, "/predict", "`/predict` is not METHOD /path, or several"),
-            (LEGACY_LABEL, "label", "`label` is not a JSON pointer such as /prediction/primary"),
-            (LEGACY_ORIGIN, "http://h/path", "`http://h/path` is not http:// or https://"),
-            (LEGACY_ORIGIN, "ftp://h", "`ftp://h` is not http:// or https://"),
-            (LEGACY_ORIGIN, "http://user@h", "an origin with a user in it is not taken, nor shown"),
-            (LEGACY_TEXT, "-", "a text is needed to classify"),
-            (LEGACY_TIMEOUT_MS, "99", "`99` is not a whole number from 100 to 60000"),
-            (MODEL_TIMEOUT_MS, "1e3", "`1e3` is not a whole number from 50 to 30000"),
-            (ADMIN_PREFIX, "/", "`/` is not a path such as /_jeffrey"),
-            (ADMIN_PREFIX, "x/", "`x/` is not a path such as /_jeffrey"),
-            (SERVE_PLAYGROUND, "yes", "`yes` is not one of on, off"),
-            (RELEASE, "a b", "release `a b` is not 1 to 64 letters"),
-            (RESPONSE_FORMAT, "v2", "`v2` is not one of v2.4.2, native, huggingface"),
-            (SINKS, "logs", "not a list such as"),
-            (SUBJECT_COOKIE, "on", "`on` is not one of off, classify, all"),
-            (SUBJECT_COOKIE_DAYS, "401", "`401` is not a whole number from 1 to 400"),
-            (SUBJECT_HEADER, "x user", "`x user` is not the name of a header"),
+            ("CORS_ORIGINS", "https://a, b", "`b` is not http:// or https:// with a host"),
+            ("DEBUG_HEADERS", "yes", "`yes` is not one of on, off"),
+            ("COHORT_OVERRIDES", "a=canary,b", "entry 2 is not SUBJECT=canary or SUBJECT=stable"),
+            ("COHORT_OVERRIDES", "=canary", "entry 1: subject is empty"),
+            ("HOLDOUT", "101%", "share 101% is above 100%"),
+            ("JEFFREY_SIGNING_KEY", "short", "key of 5 bytes is below the least of 16"),
+            ("LEGACY_CLASSIFY_ROUTES", "/predict", "`/predict` is not METHOD /path, or several"),
+            ("LEGACY_LABEL", "label", "`label` is not a JSON pointer such as /prediction/primary"),
+            ("LEGACY_ORIGIN", "http://h/path", "`http://h/path` is not http:// or https://"),
+            ("LEGACY_ORIGIN", "ftp://h", "`ftp://h` is not http:// or https://"),
+            (
+                "LEGACY_ORIGIN",
+                "http://user@h",
+                "an origin with a user in it is not taken, nor shown",
+            ),
+            ("LEGACY_TEXT", "-", "a text is needed to classify"),
+            ("LEGACY_TIMEOUT_MS", "99", "`99` is not a whole number from 100 to 60000"),
+            ("MODEL_TIMEOUT_MS", "1e3", "`1e3` is not a whole number from 50 to 30000"),
+            ("ADMIN_PREFIX", "/", "`/` is not a path such as /_jeffrey"),
+            ("ADMIN_PREFIX", "x/", "`x/` is not a path such as /_jeffrey"),
+            ("SERVE_PLAYGROUND", "yes", "`yes` is not one of on, off"),
+            ("RELEASE", "a b", "release `a b` is not 1 to 64 letters"),
+            ("RESPONSE_FORMAT", "v2", "`v2` is not one of v2.4.2, native, huggingface"),
+            ("SINKS", "logs", "not a list such as"),
+            ("SUBJECT_COOKIE", "on", "`on` is not one of off, classify, all"),
+            ("SUBJECT_COOKIE_DAYS", "401", "`401` is not a whole number from 1 to 400"),
+            ("SUBJECT_HEADER", "x user", "`x user` is not the name of a header"),
         ];
         for (variable, value, expected) in rows {
             let errors = parse(&[(variable, value)]).setting_errors;
@@ -456,7 +440,7 @@ mod tests {
 
     #[test]
     fn a_variable_under_its_former_name_is_an_error_that_names_the_new_one() {
-        let settings = parse(&[("PREVIEW", "on"), (LOG_EVENTS, "off")]);
+        let settings = parse(&[("PREVIEW", "on"), ("LOG_EVENTS", "off")]);
         assert_eq!(settings.setting_errors.len(), 1);
         assert_eq!(
             settings.setting_errors[0].to_string(),
@@ -464,7 +448,7 @@ mod tests {
         );
         assert!(!settings.text_preview_enabled && settings.is_canary_disabled());
         let taken = RENAMED_VARIABLES.iter().find(|(old, new)| {
-            let is_name = |name| VARIABLES.iter().any(|(known, _)| *known == name);
+            let is_name = |name| VARIABLES.contains(&name);
             is_name(*old) || !is_name(*new)
         });
         assert_eq!(taken, None);
@@ -473,13 +457,13 @@ mod tests {
     #[test]
     fn variables_that_are_set_are_used() {
         let settings = parse(&[
-            (LEGACY_CLASSIFY_ROUTES, "POST /predict, PUT /v1/emotion"),
-            (LEGACY_USER, "-"),
-            (LEGACY_ORIGIN, "https://old.example:8443/"),
-            (SUBJECT_HEADER, "X-Account"),
-            (COHORT_OVERRIDES, "a=b=canary, é = stable"),
-            (JEFFREY_SIGNING_KEY, "0123456789abcdef, 0123456789abcdeg"),
-            (KILL_SWITCH, "on"),
+            ("LEGACY_CLASSIFY_ROUTES", "POST /predict, PUT /v1/emotion"),
+            ("LEGACY_USER", "-"),
+            ("LEGACY_ORIGIN", "https://old.example:8443/"),
+            ("SUBJECT_HEADER", "X-Account"),
+            ("COHORT_OVERRIDES", "a=b=canary, é = stable"),
+            ("JEFFREY_SIGNING_KEY", "0123456789abcdef, 0123456789abcdeg"),
+            ("KILL_SWITCH", "on"),
         ]);
         assert_eq!(settings.setting_errors, []);
         assert!(settings.contract.is_classify_call("PUT", "/v1/emotion"));
@@ -496,9 +480,9 @@ mod tests {
     #[test]
     fn an_error_shows_no_secret_and_no_subject() {
         let settings = parse(&[
-            (JEFFREY_ADMIN_TOKEN, "hunter2"),
-            (COHORT_OVERRIDES, "alice@example.org=nobody"),
-            (JEFFREY_SIGNING_KEY, "0123456789abcdef"),
+            ("JEFFREY_ADMIN_TOKEN", "hunter2"),
+            ("COHORT_OVERRIDES", "alice@example.org=nobody"),
+            ("JEFFREY_SIGNING_KEY", "0123456789abcdef"),
         ]);
         let text = format!("{settings:?} {}", settings.setting_errors[0]);
         for secret in ["hunter2", "alice", "0123456789abcdef"] {

@@ -84,6 +84,10 @@ pub(in crate::gateway) fn parse_pointer(value: &str) -> Result<Option<JsonPointe
     if value == "-" { Ok(None) } else { Ok(Some(JsonPointer::parse(value)?)) }
 }
 
+pub(in crate::gateway) fn parse_text_pointer(value: &str) -> Result<JsonPointer, VariableError> {
+    parse_pointer(value)?.ok_or(VariableError::MissingTextPointer)
+}
+
 pub(in crate::gateway) fn parse_classify_routes(
     value: &str,
 ) -> Result<Vec<(String, String)>, VariableError> {
