@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 /// Source folders of crates that touch nothing outside their arguments.
-const LIBRARIES: [&str; 12] = [
+const LIBRARIES: [&str; 13] = [
     "src",
     "crates/anytime/src",
     "crates/classifier/src",
@@ -27,6 +27,7 @@ const LIBRARIES: [&str; 12] = [
     "crates/shipped/src",
     "crates/terms/src",
     "crates/http-api/src",
+    "crates/http-core/src",
 ];
 
 /// Source folders of the other crates: programs, and the support that a program needs of its host.

@@ -129,6 +129,17 @@ impl AssignmentReason {
             Self::Streamed => "streamed",
         }
     }
+
+    /// Returns the reason in the vocabulary of OpenFeature, in lower case
+    /// (<https://openfeature.dev/specification/types/#resolution-reason>).
+    pub const fn openfeature_reason(self) -> &'static str {
+        match self {
+            Self::Bucket | Self::Holdout => "split",
+            Self::CohortOverride | Self::OverrideToken => "targeting_match",
+            Self::ReleaseDisabled => "disabled",
+            Self::ForeignOrigin | Self::NoSubject | Self::NoText | Self::Streamed => "default",
+        }
+    }
 }
 
 /// Assigns a request to a cohort, by the first rule that applies.

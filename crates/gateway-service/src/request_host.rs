@@ -4,19 +4,9 @@
 use futures_util::Stream;
 
 use crate::host::{FetchError, Host};
-use jeffrey_edge::gateway::http::reply::ApiResponse;
 use jeffrey_edge::gateway::request::forwarded_headers::HeaderChanges;
-
-/// Result of reading a body.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum BodyRead {
-    /// The stream broke before its end.
-    Broken,
-    /// All bytes of the body.
-    Complete(Vec<u8>),
-    /// The body is above the limit; reading stopped there.
-    TooLarge,
-}
+use jeffrey_http_core::body::BodyRead;
+use jeffrey_http_core::reply::HttpReply;
 
 /// Rate limiters of the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,7 +108,7 @@ pub trait RequestHost: Host {
     ///
     /// # Errors
     /// Returns [`FetchError::Failed`] if the platform refuses a header.
-    fn new_response(&self, response: &ApiResponse) -> Result<Self::Response, FetchError>;
+    fn new_response(&self, response: &HttpReply) -> Result<Self::Response, FetchError>;
 
     /// Builds a response with status 200 whose body is the chunks of a stream.
     ///

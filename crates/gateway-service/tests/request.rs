@@ -14,7 +14,8 @@ use jeffrey_edge::rollout::bucket::ReleaseName;
 use jeffrey_edge::rollout::override_token::{OverridePermission, VALID_MS_MAX, sign};
 use jeffrey_edge::rollout::signing_key::SigningKey;
 use jeffrey_gateway_service::host::{BodyError, FetchError, HttpResponse, ObjectClass, QueueSend};
-use jeffrey_gateway_service::request_host::{BodyRead, RateLimiter, StreamedResponse};
+use jeffrey_gateway_service::request_host::{RateLimiter, StreamedResponse};
+use jeffrey_http_core::body::BodyRead;
 use jeffrey_native_host::{
     IncomingRequest, IsolateHost, Platform, RecordedRequest, StoredResponse, block_on,
 };

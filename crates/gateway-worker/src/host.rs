@@ -14,7 +14,7 @@ use jeffrey_gateway_service::host::{
     READ_RESPONSE_HEADERS, Target,
 };
 use jeffrey_gateway_service::isolate::IsolateState;
-use jeffrey_gateway_service::request_host::BodyRead;
+use jeffrey_http_core::body::BodyRead;
 use jeffrey_terms::UnixMs;
 
 /// Name of the queue's binding.

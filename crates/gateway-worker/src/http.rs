@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::future::{Either, select};
 use std::pin::pin;
 use worker::js_sys::futures::JsFuture;
@@ -16,7 +15,8 @@ use worker::{AbortController, Delay, Env};
 
 use jeffrey_edge::gateway::request::forwarded_headers::HeaderChanges;
 use jeffrey_gateway_service::host::FetchError;
-use jeffrey_gateway_service::request_host::BodyRead;
+use jeffrey_http_core::body::BodyRead;
+use jeffrey_wasm_host::http::read_chunks;
 
 #[wasm_bindgen]
 extern "C" {
@@ -149,21 +149,13 @@ pub(super) async fn read_body(
     stream: Option<web_sys::ReadableStream>,
     bytes_max: usize,
 ) -> BodyRead {
-    let mut bytes = Vec::new();
-    let Some(stream) = stream else { return BodyRead::Complete(bytes) };
+    let Some(stream) = stream else { return BodyRead::Complete(Vec::new()) };
     // The `worker` crate converts a stream only as the body of a response.
     let Ok(body) = web_sys::Response::new_with_opt_readable_stream(Some(&stream)) else {
         return BodyRead::Broken;
     };
-    let Ok(mut chunks) = worker::Response::from(body).stream() else { return BodyRead::Broken };
-    while let Some(chunk) = chunks.next().await {
-        let Ok(chunk) = chunk else { return BodyRead::Broken };
-        if bytes.len() + chunk.len() > bytes_max {
-            return BodyRead::TooLarge;
-        }
-        bytes.extend_from_slice(&chunk);
-    }
-    BodyRead::Complete(bytes)
+    let Ok(chunks) = worker::Response::from(body).stream() else { return BodyRead::Broken };
+    read_chunks(chunks, bytes_max, bytes_max).await
 }
 
 /// Builds headers from names and values.
@@ -204,21 +196,4 @@ pub(super) fn clone_mutable(response: &web_sys::Response) -> Result<web_sys::Res
     // `new Response(body, response)`: the original response serves as `init`.
     let init = response.unchecked_ref::<web_sys::ResponseInit>();
     web_sys::Response::new_with_opt_readable_stream_and_init(response.body().as_ref(), init)
-}
-
-/// Builds a response from a status, headers and bytes.
-pub(super) fn new_response(
-    status: u16,
-    headers: &[(&str, String)],
-    body: &[u8],
-) -> Result<web_sys::Response, JsValue> {
-    let init = web_sys::ResponseInit::new();
-    init.set_status(status);
-    let header_list = web_sys::Headers::new()?;
-    for (name, value) in headers {
-        header_list.append(name, value)?;
-    }
-    init.set_headers(&header_list);
-    let bytes = Uint8Array::from(body);
-    web_sys::Response::new_with_opt_buffer_source_and_init(Some(&bytes), &init)
 }

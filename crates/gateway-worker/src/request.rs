@@ -12,12 +12,14 @@ use worker::worker_sys::web_sys;
 use super::host::WorkerHost;
 use super::http::{self, FetchTarget, OutboundBody, OutboundRequest};
 use jeffrey_edge::gateway::http::head::RequestHead;
-use jeffrey_edge::gateway::http::reply::ApiResponse;
 use jeffrey_gateway_service::forward_host;
 use jeffrey_gateway_service::host::FetchError;
 use jeffrey_gateway_service::request_host::{
-    BodyRead, HeaderChange, LegacyFetch, PageSource, RateLimiter, RequestHost, StreamedResponse,
+    HeaderChange, LegacyFetch, PageSource, RateLimiter, RequestHost, StreamedResponse,
 };
+use jeffrey_http_core::body::BodyRead;
+use jeffrey_http_core::reply::HttpReply;
+use jeffrey_wasm_host::http::to_response;
 
 /// Name of the binding of a legacy system that is a Worker.
 const LEGACY_BINDING: &str = "LEGACY";
@@ -143,9 +145,8 @@ impl RequestHost for WorkerRequest {
         outbound.send(&FetchTarget::Binding(binding), Some(timeout_ms)).await.map(WorkerResponse)
     }
 
-    fn new_response(&self, response: &ApiResponse) -> Result<WorkerResponse, FetchError> {
-        let built = http::new_response(response.status, &response.headers, &response.body);
-        built.map(WorkerResponse).map_err(|_| FetchError::Failed)
+    fn new_response(&self, response: &HttpReply) -> Result<WorkerResponse, FetchError> {
+        to_response(response).map(WorkerResponse).map_err(|_| FetchError::Failed)
     }
 
     fn stream_response(

@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use jeffrey_http_core::reply::{error_json, to_json};
 use jeffrey_terms::InputTextError;
 
 /// JSON format of an error.
@@ -207,26 +208,12 @@ impl ClassifyApiError {
     pub(super) fn body(&self, format: ErrorFormat) -> Vec<u8> {
         let message = self.to_string();
         match format {
-            ErrorFormat::Native => super::serialize_json(&NativeErrorBody {
-                error: NativeErrorDetail { code: self.code(), message },
-            }),
-            ErrorFormat::Tei => super::serialize_json(&TeiErrorBody {
-                error: message,
-                error_type: self.tei_error_type(),
-            }),
+            ErrorFormat::Native => error_json(self.code(), &message),
+            ErrorFormat::Tei => {
+                to_json(&TeiErrorBody { error: message, error_type: self.tei_error_type() })
+            }
         }
     }
-}
-
-#[derive(Serialize)]
-struct NativeErrorBody {
-    error: NativeErrorDetail,
-}
-
-#[derive(Serialize)]
-struct NativeErrorDetail {
-    code: &'static str,
-    message: String,
 }
 
 #[derive(Serialize)]

@@ -2,8 +2,9 @@
 //! error to status.
 //!
 //! Pure: bytes and strings in, bytes and strings out. A shell reads and sends them, supplies the
-//! time and random bytes, and decides nothing. A [`ModelRequestHead`], a [`RequestBody`] and
-//! [`ModelWorkerSettings`] come in; a [`ModelWorkerReply`] goes out. Error messages never quote the
+//! time and random bytes, and decides nothing. A [`ModelRequestHead`], a [`BodyRead`](jeffrey_http_core::body::BodyRead) and
+//! [`ModelWorkerSettings`] come in; an
+//! [`HttpReply`](jeffrey_http_core::reply::HttpReply) goes out. Error messages never quote the
 //! request.
 
 mod info;
@@ -36,8 +37,7 @@ pub use json::DEPTH_MAX;
 pub use service::{ClassifierService, RequestHeadAction};
 pub use settings::{ModelWorkerSettingError, ModelWorkerSettings, ModelWorkerVariables};
 
-use serde::Serialize;
-
+use jeffrey_http_core::page::page_headers;
 use jeffrey_terms::UnixMs;
 
 /// Largest request body, in bytes. The longest text is 64 KiB; JSON may write each of its bytes
@@ -46,17 +46,11 @@ use jeffrey_terms::UnixMs;
 pub const BODY_BYTES_MAX: usize = 512 * 1024;
 
 /// Headers of every file of the page. The page may load and call only its own origin.
-pub const HTML_PAGE_HEADERS: [(&str, &str); 4] = [
-    (
-        "content-security-policy",
-        "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; \
-         connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; \
-         frame-ancestors 'none'",
-    ),
-    ("cross-origin-opener-policy", "same-origin"),
-    ("referrer-policy", "no-referrer"),
-    ("x-content-type-options", "nosniff"),
-];
+pub const HTML_PAGE_HEADERS: [(&str, &str); 4] = page_headers(
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; \
+     connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; \
+     frame-ancestors 'none'",
+);
 
 /// The parts of a request that are read before its body.
 #[derive(Clone, Copy, Debug)]
@@ -82,17 +76,6 @@ impl ModelRequestHead<'_> {
     }
 }
 
-/// Body of a request, as far as the shell could read it.
-#[derive(Clone, PartialEq, Eq)]
-pub enum RequestBody {
-    /// The connection broke before the body was complete.
-    Broken,
-    /// The body is above [`BODY_BYTES_MAX`], and no byte of it was kept.
-    TooLarge,
-    /// All bytes of the body.
-    Complete(Vec<u8>),
-}
-
 /// Time and random bytes for a response id, supplied by the shell.
 #[derive(Clone, Copy, Debug)]
 pub struct IdSeed {
@@ -100,22 +83,4 @@ pub struct IdSeed {
     pub now: UnixMs,
     /// Ten random bytes, fresh for each request.
     pub random: [u8; 10],
-}
-
-/// A complete reply, ready to send.
-#[derive(Clone, PartialEq, Eq)]
-pub struct ModelWorkerReply {
-    /// HTTP status code of the reply.
-    pub status: u16,
-    /// Header names in lower case, with their values.
-    pub headers: Vec<(&'static str, String)>,
-    /// The body; empty for `HEAD`.
-    pub body: Vec<u8>,
-}
-
-/// Serialises one of this crate's own shapes, which hold only finite numbers and string keys.
-fn serialize_json<T: Serialize>(value: &T) -> Vec<u8> {
-    // Serialising fails only for keys that are not strings and maps that change while they are
-    // read; the shapes have neither.
-    serde_json::to_vec(value).expect("a shape of this module")
 }

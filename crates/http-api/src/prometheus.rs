@@ -4,11 +4,18 @@
 //! then sees a counter reset, which `rate()` handles.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 use super::endpoint::ModelEndpoint;
 use jeffrey_classifier::{Prediction, SkipReason};
+use jeffrey_http_core::prometheus::Exposition;
+use jeffrey_http_core::prometheus::MetricType::{Counter, Gauge};
 use jeffrey_terms::PredictionRoute;
+
+const REQUESTS: &str = "jeffrey_requests_total";
+const PREDICTIONS: &str = "jeffrey_predictions_total";
+const SKIPPED: &str = "jeffrey_skipped_routes_total";
+const TRUNCATED: &str = "jeffrey_truncated_texts_total";
+const MODEL_LOADED: &str = "jeffrey_model_loaded";
 
 #[derive(Debug, Default)]
 pub(super) struct RequestCounters {
@@ -34,44 +41,29 @@ impl RequestCounters {
 
     /// Returns the exposition, version 0.0.4 of the format.
     pub(super) fn prometheus_text(&self, model_loaded: bool) -> String {
-        let mut out = String::new();
-        let write_header = |out: &mut String, name: &str, help: &str| {
-            // Writing into a `String` cannot fail.
-            let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} counter");
-        };
-        write_header(&mut out, "jeffrey_requests_total", "Replies sent, by endpoint and status.");
+        let mut exposition = Exposition::default();
+        exposition.begin_family(REQUESTS, Counter, "Replies sent, by endpoint and status.");
         for ((endpoint, code), count) in &self.replies {
             let endpoint = endpoint.map_or("none", ModelEndpoint::name);
-            let labels = format!("endpoint=\"{endpoint}\",code=\"{code}\"");
-            let _ = writeln!(out, "jeffrey_requests_total{{{labels}}} {count}");
+            let series = format!("{REQUESTS}{{endpoint=\"{endpoint}\",code=\"{code}\"}}");
+            exposition.write_sample(series, count);
         }
-        write_header(
-            &mut out,
-            "jeffrey_predictions_total",
-            "Texts classified, by the route that answered.",
-        );
+        let help = "Texts classified, by the route that answered.";
+        exposition.begin_family(PREDICTIONS, Counter, help);
         for route in PredictionRoute::ALL {
             let count = self.predictions.get(&route).copied().unwrap_or_default();
-            let _ =
-                writeln!(out, "jeffrey_predictions_total{{route=\"{}\"}} {count}", route.name());
+            exposition.write_sample(format!("{PREDICTIONS}{{route=\"{}\"}}", route.name()), count);
         }
-        write_header(
-            &mut out,
-            "jeffrey_skipped_routes_total",
-            "Routes that did not answer, by reason.",
-        );
+        exposition.begin_family(SKIPPED, Counter, "Routes that did not answer, by reason.");
         for ((route, reason), count) in &self.skips {
             let labels = format!("route=\"{}\",reason=\"{}\"", route.name(), reason.name());
-            let _ = writeln!(out, "jeffrey_skipped_routes_total{{{labels}}} {count}");
+            exposition.write_sample(format!("{SKIPPED}{{{labels}}}"), count);
         }
-        write_header(&mut out, "jeffrey_truncated_texts_total", "Texts cut at the token limit.");
-        let _ = writeln!(out, "jeffrey_truncated_texts_total {}", self.truncations);
-        let _ = writeln!(
-            out,
-            "# HELP jeffrey_model_loaded Whether the model passed its checks.\n\
-             # TYPE jeffrey_model_loaded gauge\njeffrey_model_loaded {}",
-            u8::from(model_loaded)
-        );
-        out
+        exposition.begin_family(TRUNCATED, Counter, "Texts cut at the token limit.");
+        exposition.write_sample(TRUNCATED, self.truncations);
+        let help = "Whether the model passed its checks.";
+        exposition.begin_family(MODEL_LOADED, Gauge, help);
+        exposition.write_sample(MODEL_LOADED, u8::from(model_loaded));
+        exposition.into_text()
     }
 }

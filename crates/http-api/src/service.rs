@@ -12,11 +12,11 @@ use super::info::{BuildInfo, HealthResponse, InfoResponse};
 use super::json::{JsonFields, JsonValue};
 use super::prometheus::RequestCounters;
 use super::settings::ModelWorkerSettings;
-use super::{
-    BODY_BYTES_MAX, ClassifyResponse, IdSeed, ModelRequestHead, ModelWorkerReply, RequestBody,
-    serialize_json,
-};
+use super::{BODY_BYTES_MAX, ClassifyResponse, IdSeed, ModelRequestHead};
 use jeffrey_classifier::{Classifier, ModelFiles, ModelManifest, Prediction, TieBreak};
+use jeffrey_http_core::body::BodyRead;
+use jeffrey_http_core::prometheus::CONTENT_TYPE;
+use jeffrey_http_core::reply::{HttpReply, JSON, to_json};
 use jeffrey_terms::{InputText, ResponseId};
 
 /// Next step of the shell after a request's head.
@@ -27,14 +27,7 @@ pub enum RequestHeadAction {
     /// Read the body up to [`BODY_BYTES_MAX`], then call [`ClassifierService::handle_body`].
     ReadBody(ModelEndpoint),
     /// Send this reply; the body is not wanted.
-    Reply(ModelWorkerReply),
-}
-
-impl std::fmt::Debug for ModelWorkerReply {
-    /// Writes the status and the length only: the body may describe a user's text.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Reply({}, {} bytes)", self.status, self.body.len())
-    }
+    Reply(HttpReply),
 }
 
 /// The classifier, with the counters that are kept between requests.
@@ -132,15 +125,15 @@ impl ClassifierService {
         endpoint: ModelEndpoint,
         head: &ModelRequestHead<'_>,
         settings: &ModelWorkerSettings,
-        body: RequestBody,
+        body: BodyRead,
         id_seed: IdSeed,
-    ) -> ModelWorkerReply {
+    ) -> HttpReply {
         let body = match body {
-            RequestBody::Complete(body) if body.len() <= BODY_BYTES_MAX => Ok(body),
-            RequestBody::Complete(_) | RequestBody::TooLarge => {
+            BodyRead::Complete(body) if body.len() <= BODY_BYTES_MAX => Ok(body),
+            BodyRead::Complete(_) | BodyRead::TooLarge => {
                 Err(ClassifyApiError::BodyTooLarge { limit: BODY_BYTES_MAX })
             }
-            RequestBody::Broken => Err(ClassifyApiError::BodyBroken),
+            BodyRead::Broken => Err(ClassifyApiError::BodyBroken),
         };
         let content = body.and_then(|body| self.dispatch(endpoint, head, settings, &body, id_seed));
         let content = content
@@ -155,7 +148,7 @@ impl ClassifierService {
         head: &ModelRequestHead<'_>,
         settings: &ModelWorkerSettings,
         status: u16,
-    ) -> Option<ModelWorkerReply> {
+    ) -> Option<HttpReply> {
         if status == 404 {
             let content =
                 ReplyContent::from_error(&ClassifyApiError::NotFound, ErrorFormat::Native);
@@ -270,7 +263,7 @@ impl ClassifierService {
 
     fn metrics_content(&self) -> ReplyContent {
         let text = self.counters.prometheus_text(self.classifier.manifest().is_some());
-        ReplyContent::new(200, "text/plain; version=0.0.4; charset=utf-8", text.into_bytes())
+        ReplyContent::new(200, CONTENT_TYPE, text.into_bytes())
     }
 
     /// Counts the reply and adds the headers that every reply has.
@@ -280,7 +273,7 @@ impl ClassifierService {
         head: &ModelRequestHead<'_>,
         settings: &ModelWorkerSettings,
         content: ReplyContent,
-    ) -> ModelWorkerReply {
+    ) -> HttpReply {
         self.counters.count_reply(endpoint, content.status);
         let mut headers = vec![
             ("cache-control", "no-store".to_owned()),
@@ -298,7 +291,7 @@ impl ClassifierService {
             self.classifier.model_sha256().filter(|_| endpoint == Some(ModelEndpoint::Classify));
         headers.extend(sha256.map(|sha256| ("x-model-sha256", sha256.to_owned())));
         let body = if head.method == "HEAD" { Vec::new() } else { content.body };
-        ModelWorkerReply { status: content.status, headers, body }
+        HttpReply { status: content.status, headers, body }
     }
 }
 
@@ -316,7 +309,7 @@ impl ReplyContent {
     }
 
     fn from_json<T: serde::Serialize>(status: u16, value: &T) -> Self {
-        Self::new(status, JSON, serialize_json(value))
+        Self::new(status, JSON, to_json(value))
     }
 
     /// Builds a 204 reply that holds only the methods of a path.
@@ -353,8 +346,6 @@ fn parse_classify_text(body: &[u8]) -> Result<InputText, ClassifyApiError> {
 fn declared_bytes(head: &ModelRequestHead<'_>) -> u64 {
     head.content_length.and_then(|length| length.trim().parse().ok()).unwrap_or(0)
 }
-
-const JSON: &str = "application/json";
 
 const OPEN_API: &str = include_str!("openapi.json");
 

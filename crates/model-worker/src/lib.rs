@@ -8,16 +8,17 @@
 
 use std::cell::RefCell;
 
-use futures_util::StreamExt;
 use worker::{Context, Date, Env, Headers, Request, Response, Result, console_error, event};
 
 use jeffrey_classifier::TieBreak;
 use jeffrey_http_api::{
     AllowedOrigins, BODY_BYTES_MAX, BuildInfo, ClassifierService, HTML_PAGE_HEADERS, IdSeed,
-    ModelRequestHead, ModelWorkerReply, ModelWorkerSettings, ModelWorkerVariables, RequestBody,
-    RequestHeadAction,
+    ModelRequestHead, ModelWorkerSettings, ModelWorkerVariables, RequestHeadAction,
 };
+use jeffrey_http_core::body::BodyRead;
+use jeffrey_http_core::reply::HttpReply;
 use jeffrey_terms::UnixMs;
+use jeffrey_wasm_host::http::{read_chunks, to_response};
 use jeffrey_wasm_host::{panics, random};
 
 thread_local! {
@@ -62,37 +63,25 @@ async fn fetch(mut request: Request, env: Env, _: Context) -> Result<Response> {
         content_length: content_length.as_deref(),
     };
     match SERVICE.with_borrow_mut(|service| service.handle_request_head(&head, &settings)) {
-        RequestHeadAction::Reply(reply) => reply_to_response(reply),
+        RequestHeadAction::Reply(reply) => reply_to_response(&reply),
         RequestHeadAction::FetchPage => serve_page(request, &env, &head, &settings).await,
         RequestHeadAction::ReadBody(endpoint) => {
             let body = read_body(&mut request).await;
             let id_seed = new_id_seed()?;
-            reply_to_response(SERVICE.with_borrow_mut(|service| {
+            reply_to_response(&SERVICE.with_borrow_mut(|service| {
                 service.handle_body(endpoint, &head, &settings, body, id_seed)
             }))
         }
     }
 }
 
-/// Reads a body chunk by chunk and keeps at most [`BODY_BYTES_MAX`] bytes.
-///
-/// A longer body is read and dropped until it exceeds twice the limit: a caller that is answered in
-/// the middle of its body may see a broken connection instead of the reply.
-async fn read_body(request: &mut Request) -> RequestBody {
-    let mut body = Vec::new();
-    let mut bytes_read = 0;
-    // A request without a body has no stream.
-    let Ok(mut stream) = request.stream() else { return RequestBody::Complete(body) };
-    while let Some(chunk) = stream.next().await {
-        let Ok(chunk) = chunk else { return RequestBody::Broken };
-        bytes_read += chunk.len();
-        if bytes_read <= BODY_BYTES_MAX {
-            body.extend_from_slice(&chunk);
-        } else if bytes_read > 2 * BODY_BYTES_MAX {
-            break;
-        }
+/// Reads a body of at most [`BODY_BYTES_MAX`] bytes; a longer one is dropped up to twice the limit.
+async fn read_body(request: &mut Request) -> BodyRead {
+    match request.stream() {
+        Ok(chunks) => read_chunks(chunks, BODY_BYTES_MAX, 2 * BODY_BYTES_MAX).await,
+        // A request without a body has no stream.
+        Err(_) => BodyRead::Complete(Vec::new()),
     }
-    if bytes_read > BODY_BYTES_MAX { RequestBody::TooLarge } else { RequestBody::Complete(body) }
 }
 
 /// Serves a file of the page with [`HTML_PAGE_HEADERS`], or the service's reply if there is no such
@@ -122,20 +111,14 @@ async fn serve_page(
             }
             Ok(file.with_headers(headers))
         }
-        (_, Some(reply)) => reply_to_response(reply),
+        (_, Some(reply)) => reply_to_response(&reply),
         // The service always has a reply for 404.
         (None, None) => Response::error("no page", 404),
     }
 }
 
-fn reply_to_response(reply: ModelWorkerReply) -> Result<Response> {
-    let headers = Headers::new();
-    for (name, value) in reply.headers {
-        headers.set(name, &value)?;
-    }
-    let response =
-        if reply.body.is_empty() { Response::empty()? } else { Response::from_bytes(reply.body)? };
-    Ok(response.with_status(reply.status).with_headers(headers))
+fn reply_to_response(reply: &HttpReply) -> Result<Response> {
+    Ok(to_response(reply)?.into())
 }
 
 fn read_variables(env: &Env) -> ModelWorkerVariables {

@@ -7,12 +7,11 @@ use futures_util::Stream;
 use crate::platform::{IsolateHost, Platform, RecordedRequest};
 use crate::response::StoredResponse;
 use jeffrey_edge::gateway::http::head::RequestHead;
-use jeffrey_edge::gateway::http::reply::ApiResponse;
 use jeffrey_gateway_service::host::FetchError;
 use jeffrey_gateway_service::request::GatewayRequest;
-use jeffrey_gateway_service::request_host::{
-    BodyRead, LegacyFetch, PageSource, RateLimiter, RequestHost,
-};
+use jeffrey_gateway_service::request_host::{LegacyFetch, PageSource, RateLimiter, RequestHost};
+use jeffrey_http_core::body::BodyRead;
+use jeffrey_http_core::reply::HttpReply;
 
 /// An incoming request of an isolate.
 #[derive(Clone)]
@@ -104,7 +103,7 @@ impl RequestHost for IncomingRequest {
         Ok(StoredResponse::new(200, &[("content-type", "text/plain")], text.as_bytes()))
     }
 
-    fn new_response(&self, response: &ApiResponse) -> Result<StoredResponse, FetchError> {
+    fn new_response(&self, response: &HttpReply) -> Result<StoredResponse, FetchError> {
         let headers = response.headers.iter().map(|(name, value)| (*name, value.as_str()));
         let headers: Vec<(&str, &str)> = headers.collect();
         Ok(StoredResponse::new(response.status, &headers, &response.body))

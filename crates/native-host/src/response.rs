@@ -4,7 +4,8 @@ use std::pin::Pin;
 
 use futures_util::{Stream, StreamExt};
 
-use jeffrey_gateway_service::request_host::{BodyRead, HeaderChange, StreamedResponse};
+use jeffrey_gateway_service::request_host::{HeaderChange, StreamedResponse};
+use jeffrey_http_core::body::BodyRead;
 
 /// Body of a response.
 enum Body {

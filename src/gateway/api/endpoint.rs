@@ -2,19 +2,14 @@
 
 use crate::gateway::api::auth::Role;
 use crate::gateway::api::error::ApiError;
+use jeffrey_http_core::page::page_headers;
 
 /// Response headers of every dashboard file. They allow the page to load from and connect to the
 /// gateway only.
-pub const HTML_PAGE_HEADERS: [(&str, &str); 4] = [
-    (
-        "content-security-policy",
-        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
-         img-src 'self' data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    ),
-    ("cross-origin-opener-policy", "same-origin"),
-    ("referrer-policy", "no-referrer"),
-    ("x-content-type-options", "nosniff"),
-];
+pub const HTML_PAGE_HEADERS: [(&str, &str); 4] = page_headers(
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+     img-src 'self' data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+);
 
 /// Documentation of one endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

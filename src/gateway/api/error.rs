@@ -1,11 +1,9 @@
 //! Errors of the gateway, each with its HTTP status and code: [`ApiError`] is the one table of them.
 
-use serde::Serialize;
-
 use crate::gateway::api::auth::AccessError;
 use crate::gateway::events::signed_id::SignedIdError;
-use crate::gateway::http::reply::ApiResponse;
 use crate::rollout::release_state::ReleaseChangeError;
+use jeffrey_http_core::reply::{HttpReply, error_json};
 
 /// Errors that the gateway itself returns. No message contains any part of a classify request or
 /// response.
@@ -126,22 +124,9 @@ impl ApiError {
 
     /// Builds the response for this error: status, `code`, `message`, and the header that the
     /// status requires.
-    pub fn to_response(&self) -> ApiResponse {
-        #[derive(Serialize)]
-        struct ErrorEnvelope<'a> {
-            error: ErrorDetail<'a>,
-        }
-        #[derive(Serialize)]
-        struct ErrorDetail<'a> {
-            code: &'a str,
-            message: &'a str,
-        }
+    pub fn to_response(&self) -> HttpReply {
         let (status, code) = self.status_and_code();
-        let message = self.to_string();
-        let mut reply = ApiResponse::json(
-            status,
-            &ErrorEnvelope { error: ErrorDetail { code, message: &message } },
-        );
+        let mut reply = HttpReply::from_json_bytes(status, error_json(code, &self.to_string()));
         let extra_header = match self {
             Self::Access(AccessError::TokenMissing) => {
                 Some(("www-authenticate", "Bearer".to_owned()))

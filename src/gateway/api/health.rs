@@ -3,10 +3,10 @@
 use serde::Serialize;
 
 use crate::gateway::config::GatewaySettings;
-use crate::gateway::http::reply::ApiResponse;
 use crate::gateway::upstream::circuit_breaker::CircuitBreaker;
 use crate::gateway::upstream::json_pointer::JsonPointer;
 use crate::rollout::share_cache::EffectiveShare;
+use jeffrey_http_core::reply::HttpReply;
 
 /// Builds the health response. The status is 503 while a variable is rejected, because the canary
 /// is then disabled, and 200 otherwise. `status` in the body is `failed`, `degraded` (the isolate's
@@ -15,7 +15,7 @@ pub fn health_response(
     settings: &GatewaySettings,
     effective: EffectiveShare,
     circuit_breaker: &CircuitBreaker,
-) -> ApiResponse {
+) -> HttpReply {
     #[derive(Serialize)]
     struct GatewayHealth<'a> {
         status: &'static str,
@@ -63,7 +63,7 @@ pub fn health_response(
         classify,
         version: env!("CARGO_PKG_VERSION"),
     };
-    ApiResponse::json(if health.faults.is_empty() { 200 } else { 503 }, &health)
+    HttpReply::json(if health.faults.is_empty() { 200 } else { 503 }, &health)
 }
 
 #[cfg(test)]

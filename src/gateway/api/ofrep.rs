@@ -4,10 +4,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::gateway::config::GatewaySettings;
-use crate::gateway::http::reply::ApiResponse;
 use crate::gateway::request::rules::assignment_rules;
 use crate::rollout::assignment::{Assignment, CanaryEligibility, RequestFacts, assign_cohort};
 use crate::rollout::share_cache::EffectiveShare;
+use jeffrey_http_core::reply::HttpReply;
 use jeffrey_terms::{Cohort, Subject};
 
 /// Answers an OFREP evaluation with the assignment that a classify call of this subject would get.
@@ -17,7 +17,7 @@ pub fn evaluate_flag(
     body: &[u8],
     settings: &GatewaySettings,
     effective: EffectiveShare,
-) -> ApiResponse {
+) -> HttpReply {
     #[derive(Deserialize)]
     struct EvaluationRequest {
         context: Option<EvaluationContext>,
@@ -35,7 +35,7 @@ pub fn evaluate_flag(
         error_details: &'static str,
     }
     let failure = |status, error_code, error_details| {
-        ApiResponse::json(status, &EvaluationFailure { key: flag_key, error_code, error_details })
+        HttpReply::json(status, &EvaluationFailure { key: flag_key, error_code, error_details })
     };
     if flag_key != settings.release.as_str() {
         return failure(404, "FLAG_NOT_FOUND", "the flag's key is the name of the release");
@@ -56,7 +56,7 @@ pub fn evaluate_flag(
         is_sticky: true,
         eligibility: CanaryEligibility::Eligible,
     };
-    ApiResponse::json(
+    HttpReply::json(
         200,
         &flag_evaluation(flag_key, &assign_cohort(&facts, &assignment_rules(settings, effective))),
     )
@@ -68,7 +68,7 @@ struct FlagEvaluation<'a> {
     /// Whether the subject is assigned to the canary.
     value: bool,
     variant: Cohort,
-    reason: &'static str,
+    reason: String,
     metadata: EvaluationMetadata,
 }
 
@@ -79,21 +79,12 @@ struct EvaluationMetadata {
 }
 
 fn flag_evaluation<'a>(flag_key: &'a str, decision: &Assignment) -> FlagEvaluation<'a> {
-    use crate::rollout::assignment::AssignmentReason;
-    let reason = match decision.reason {
-        AssignmentReason::Bucket | AssignmentReason::Holdout => "SPLIT",
-        AssignmentReason::ReleaseDisabled => "DISABLED",
-        AssignmentReason::CohortOverride | AssignmentReason::OverrideToken => "TARGETING_MATCH",
-        AssignmentReason::ForeignOrigin
-        | AssignmentReason::NoSubject
-        | AssignmentReason::NoText
-        | AssignmentReason::Streamed => "DEFAULT",
-    };
     FlagEvaluation {
         key: flag_key,
         value: decision.cohort == Cohort::Canary,
         variant: decision.cohort,
-        reason,
+        // OFREP writes the reasons in upper case, OpenTelemetry in lower case.
+        reason: decision.reason.openfeature_reason().to_ascii_uppercase(),
         metadata: EvaluationMetadata {
             assignment_reason: decision.reason.name(),
             bucket: decision.bucket.map(|bucket| bucket.index()),
@@ -113,7 +104,7 @@ pub(super) mod tests {
         EffectiveShare { share, holdout: Share::NONE, disabled: false, refresh: Refresh::Fresh }
     }
 
-    pub(in crate::gateway::api) fn body_json(response: &ApiResponse) -> serde_json::Value {
+    pub(in crate::gateway::api) fn body_json(response: &HttpReply) -> serde_json::Value {
         serde_json::from_slice(&response.body).unwrap()
     }
 

@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 use crate::gateway::aggregate::summary::SummaryByCohort;
 use crate::gateway::api::error::ApiError;
 use crate::gateway::config::GatewaySettings;
-use crate::gateway::http::reply::ApiResponse;
 use crate::gateway::notify::messages;
 use crate::rollout::advance_checks::ModelValidation;
 use crate::rollout::command::OperatorCommand;
 use crate::rollout::release_state::{ReleaseChange, ReleaseState};
 use crate::rollout::status::RolloutStatus;
+use jeffrey_http_core::reply::HttpReply;
 use jeffrey_terms::UnixMs;
 
 /// Builds the status response of a release. `status` is `None` if the release has no plan.
@@ -22,7 +22,7 @@ pub fn status_response(
     state: &ReleaseState,
     status: Option<&RolloutStatus>,
     figures: Option<&SummaryByCohort>,
-) -> ApiResponse {
+) -> HttpReply {
     #[derive(Serialize)]
     struct RolloutStatusBody<'a> {
         release: &'a str,
@@ -41,7 +41,7 @@ pub fn status_response(
     let message = messages::status_line(release, state.share, state.killed, status);
     let message_fr = messages::status_line_fr(release, state.share, state.killed, status);
     let allowed_commands: &[&str] = if status.is_none() { &["start"] } else { &[] };
-    ApiResponse::json(
+    HttpReply::json(
         200,
         &RolloutStatusBody {
             release,

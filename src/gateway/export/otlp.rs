@@ -172,19 +172,10 @@ fn read_field<T: DeserializeOwned>(fields: &Map<String, Value>, name: &str) -> O
     Option::deserialize(fields.get(name)?).ok()?
 }
 
-/// Maps the reason of an assignment to the name that OpenFeature gives it, `unknown` for a reason
-/// that this version does not know.
+/// Returns OpenFeature's name of an assignment's reason; `unknown` for a reason that this version
+/// does not know.
 fn evaluation_reason(reason: OpenEnum<AssignmentReason>) -> &'static str {
-    let OpenEnum::Known(reason) = reason else { return "unknown" };
-    match reason {
-        AssignmentReason::Bucket | AssignmentReason::Holdout => "split",
-        AssignmentReason::CohortOverride | AssignmentReason::OverrideToken => "targeting_match",
-        AssignmentReason::ReleaseDisabled => "disabled",
-        AssignmentReason::ForeignOrigin
-        | AssignmentReason::NoSubject
-        | AssignmentReason::NoText
-        | AssignmentReason::Streamed => "default",
-    }
+    reason.known().map_or("unknown", AssignmentReason::openfeature_reason)
 }
 
 /// Converts a JSON value to an OTLP `AnyValue`; `None` for null and for objects.

@@ -7,37 +7,19 @@
 //! that this version does not know is the label value `other`.
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Write};
 
 use crate::gateway::events::open_enum::OpenEnum;
 use crate::gateway::events::stored::{
     StoredClassifyEvent, StoredEvent, StoredFeedback, StoredShadowResult,
 };
 use crate::gateway::upstream::model::FallbackReason;
+use jeffrey_http_core::prometheus::{Exposition, MetricType};
 use jeffrey_terms::{Cohort, Label, PredictionRoute, Share};
 
 /// Upper bounds of the latency histogram, in milliseconds. 200 is among them because a request
 /// above [`SLOW_MS`](crate::rollout::counts::SLOW_MS) counts as slow.
 pub const LATENCY_BOUNDS_MS: [u64; 11] =
     [5, 10, 25, 50, 100, 200, 500, 1_000, 2_500, 5_000, 10_000];
-
-/// Type of a metric family. `Display` writes it as the text format names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum MetricType {
-    Counter,
-    Gauge,
-    Histogram,
-}
-
-impl fmt::Display for MetricType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Counter => "counter",
-            Self::Gauge => "gauge",
-            Self::Histogram => "histogram",
-        })
-    }
-}
 
 use MetricType::{Counter, Gauge, Histogram};
 
@@ -87,6 +69,9 @@ const METRIC_FAMILIES: [(&str, MetricType, &str); 20] = [
 
 /// Series that holds the queue's lag in milliseconds. The `/metrics` output converts it to seconds.
 pub const QUEUE_LAG_SERIES: &str = "jeffrey_queue_lag_ms";
+
+/// Family of the latency histogram.
+const DURATION_FAMILY: &str = "jeffrey_request_duration_seconds";
 
 /// Series that holds the sum of latencies in milliseconds; outputs convert it to seconds.
 const DURATION_SUM_SERIES: &str = "jeffrey_request_duration_seconds_sum";
@@ -189,7 +174,9 @@ pub fn write_store_exposition(
 /// Writes all series as Prometheus text. Histogram buckets become cumulative here. A series of an
 /// unknown family is left out.
 pub fn write_exposition(totals: &[(String, u64)], gauges: &[(String, f64)]) -> String {
-    let mut lines: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    /// Series with their values as text, by family.
+    type SamplesByFamily<'a> = BTreeMap<&'a str, Vec<(String, String)>>;
+    let mut samples = SamplesByFamily::new();
     let mut bucket_counts: BTreeMap<&str, BTreeMap<&str, u64>> = BTreeMap::new();
     for (name, number) in totals {
         let (metric_name, labels) = name.split_once('{').unwrap_or((name, ""));
@@ -198,39 +185,37 @@ pub fn write_exposition(totals: &[(String, u64)], gauges: &[(String, f64)]) -> S
                 bucket_counts.entry(cohort_label).or_default().insert(le, *number);
             }
         } else if metric_name == DURATION_SUM_SERIES {
-            let line = format!("{name} {}", format_seconds(*number));
-            lines.entry("jeffrey_request_duration_seconds").or_default().push(line);
+            let sample = (name.clone(), format_seconds(*number));
+            samples.entry(DURATION_FAMILY).or_default().push(sample);
         } else {
-            lines.entry(metric_name).or_default().push(format!("{name} {number}"));
+            samples.entry(metric_name).or_default().push((name.clone(), number.to_string()));
         }
     }
     for (name, number) in gauges {
         let metric_name = name.split('{').next().unwrap_or(name);
-        lines.entry(metric_name).or_default().push(format!("{name} {number}"));
+        samples.entry(metric_name).or_default().push((name.clone(), number.to_string()));
     }
     for (cohort_label, counts) in bucket_counts {
-        let family = lines.entry("jeffrey_request_duration_seconds").or_default();
+        let family = samples.entry(DURATION_FAMILY).or_default();
         let mut cumulative_count = 0;
         for le in LATENCY_BOUNDS_MS.map(format_seconds).iter().map(String::as_str).chain(["+Inf"]) {
             cumulative_count += counts.get(le).unwrap_or(&0);
-            family
-                .push(format!("jeffrey_request_duration_seconds_bucket{{{cohort_label},le=\"{le}\"}} {cumulative_count}"));
+            let series = format!("{DURATION_FAMILY}_bucket{{{cohort_label},le=\"{le}\"}}");
+            family.push((series, cumulative_count.to_string()));
         }
-        family.push(format!(
-            "jeffrey_request_duration_seconds_count{{{cohort_label}}} {cumulative_count}"
-        ));
+        let series = format!("{DURATION_FAMILY}_count{{{cohort_label}}}");
+        family.push((series, cumulative_count.to_string()));
     }
-    let mut text = String::new();
+    let mut exposition = Exposition::default();
     for (name, kind, help) in METRIC_FAMILIES {
-        if let Some(lines) = lines.get(name) {
-            // Writing into a String cannot fail.
-            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
-            for line in lines {
-                let _ = writeln!(text, "{line}");
+        if let Some(samples) = samples.get(name) {
+            exposition.begin_family(name, kind, help);
+            for (series, value) in samples {
+                exposition.write_sample(series, value);
             }
         }
     }
-    text
+    exposition.into_text()
 }
 
 /// Metric family with its series, named without the suffixes for type and unit.

@@ -1,7 +1,5 @@
-//! HTTP values: the head of a request, a complete response, the target of an outgoing call.
+//! HTTP values: the head of a request and the target of an outgoing call.
 
 pub mod head;
-
-pub mod reply;
 
 pub mod target;

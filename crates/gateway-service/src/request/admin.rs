@@ -26,14 +26,10 @@ use jeffrey_edge::gateway::api::rollout::{
 use jeffrey_edge::gateway::api::{BODY_BYTES_MAX, COMMAND_BYTES_MAX};
 use jeffrey_edge::gateway::api::{auth, feedback};
 use jeffrey_edge::gateway::export::prometheus;
-use jeffrey_edge::gateway::http::reply::ApiResponse;
 use jeffrey_edge::gateway::notify::history;
 use jeffrey_edge::gateway::request::subject;
-
-const NDJSON: &str = "application/x-ndjson";
-
-/// Content type of the Prometheus text format.
-const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+use jeffrey_http_core::prometheus::CONTENT_TYPE;
+use jeffrey_http_core::reply::{HttpReply, NDJSON};
 
 /// Interval between two updates of a live stream, and the number of updates in one response: the
 /// platform limits how many subrequests a request may make.
@@ -67,13 +63,13 @@ impl<H: RequestHost> GatewayRequest<H> {
     }
 
     /// Builds the reply of an endpoint that sends no file and no stream.
-    async fn build_reply(&self, endpoint: GatewayEndpoint<'_>) -> Result<ApiResponse, ApiError> {
+    async fn build_reply(&self, endpoint: GatewayEndpoint<'_>) -> Result<HttpReply, ApiError> {
         let (host, settings) = (&self.host, &*self.settings);
         Ok(match endpoint {
             GatewayEndpoint::EraseSubject => {
                 let subject = parse_erasure(&self.read_body(BODY_BYTES_MAX).await?)?;
                 let erased = event_store::erase_subject(host, &subject).await?;
-                ApiResponse::json(200, &serde_json::json!({ "erased": erased }))
+                HttpReply::json(200, &serde_json::json!({ "erased": erased }))
             }
             GatewayEndpoint::Feedback => self.record_feedback().await?,
             GatewayEndpoint::Health => {
@@ -98,16 +94,14 @@ impl<H: RequestHost> GatewayRequest<H> {
                 self.apply_change(&RolloutRequest::ManualChange(change)).await?
             }
             GatewayEndpoint::TestAlert => {
-                ApiResponse::json(200, &rollout::send_test_alert(host).await?)
+                HttpReply::json(200, &rollout::send_test_alert(host).await?)
             }
             GatewayEndpoint::RecordValidation => {
                 let body = self.read_body(COMMAND_BYTES_MAX).await?;
                 let validation = parse_model_validation(&body, host.now())?;
-                ApiResponse::json(200, &rollout::record_validation(host, validation).await?)
+                HttpReply::json(200, &rollout::record_validation(host, validation).await?)
             }
-            GatewayEndpoint::Sinks => {
-                ApiResponse::json(200, &event_store::fetch_status(host).await?)
-            }
+            GatewayEndpoint::Sinks => HttpReply::json(200, &event_store::fetch_status(host).await?),
             GatewayEndpoint::Decisions
             | GatewayEndpoint::Events
             | GatewayEndpoint::History
@@ -122,40 +116,40 @@ impl<H: RequestHost> GatewayRequest<H> {
     }
 
     /// Builds the reply of an endpoint that reads a page or a range.
-    async fn build_page(&self, endpoint: GatewayEndpoint<'_>) -> Result<ApiResponse, ApiError> {
+    async fn build_page(&self, endpoint: GatewayEndpoint<'_>) -> Result<HttpReply, ApiError> {
         let (host, release) = (&self.host, &self.settings.release);
         let EventsPage { after_row: since, limit, shard } = parse_events_page(&self.head);
         Ok(match endpoint {
             GatewayEndpoint::Events => {
                 let (lines, shards) = event_store::fetch_events(host, shard, since, limit).await?;
-                let mut reply = bytes_reply(NDJSON, lines);
+                let mut reply = HttpReply::from_bytes(NDJSON, lines);
                 reply.headers.push(("x-jeffrey-shards", shards.to_string()));
                 reply
             }
             GatewayEndpoint::History => {
-                bytes_reply(NDJSON, rollout::fetch_history(host, since, limit).await?)
+                HttpReply::from_bytes(NDJSON, rollout::fetch_history(host, since, limit).await?)
             }
             GatewayEndpoint::Decisions => {
                 let lines = rollout::fetch_history(host, since, limit).await?;
-                ApiResponse::json(200, &history::parse_decisions(&lines, since))
+                HttpReply::json(200, &history::parse_decisions(&lines, since))
             }
             GatewayEndpoint::Minutes => {
-                ApiResponse::json(200, &event_store::fetch_minutes(host, release, since).await?)
+                HttpReply::json(200, &event_store::fetch_minutes(host, release, since).await?)
             }
             GatewayEndpoint::Series => {
-                ApiResponse::json(200, &event_store::fetch_series(host, release, since).await?)
+                HttpReply::json(200, &event_store::fetch_series(host, release, since).await?)
             }
             GatewayEndpoint::Totals => {
                 let range = parse_minute_range(&self.head);
                 let stats = event_store::totals_between(host, release, range).await?;
-                ApiResponse::json(200, &stats.map(CohortTotals::from_stats))
+                HttpReply::json(200, &stats.map(CohortTotals::from_stats))
             }
             _ => return Err(ApiError::NotFound),
         })
     }
 
     /// Stores a user's feedback, within the caller's rate limits.
-    async fn record_feedback(&self) -> Result<ApiResponse, ApiError> {
+    async fn record_feedback(&self) -> Result<HttpReply, ApiError> {
         let (host, settings) = (&self.host, &*self.settings);
         if settings.signing_keys.is_empty() {
             return Err(ApiError::KeyNotSet);
@@ -166,25 +160,25 @@ impl<H: RequestHost> GatewayRequest<H> {
         let body = self.read_body(BODY_BYTES_MAX).await?;
         let (id, verdict) = feedback::parse(&body, &settings.signing_keys, host.now())?;
         event_store::record_feedback(host, id, verdict).await?;
-        Ok(ApiResponse::json(200, &serde_json::json!({})))
+        Ok(HttpReply::json(200, &serde_json::json!({})))
     }
 
     /// Builds the metrics in the Prometheus text format.
-    async fn build_metrics(&self) -> Result<ApiResponse, ApiError> {
+    async fn build_metrics(&self) -> Result<HttpReply, ApiError> {
         let status = rollout::fetch_status(&self.host).await?;
         let release_state = status.snapshot.release_state;
         let counters = event_store::fetch_counters(&self.host).await?;
         let gauges = prometheus::rollout_gauges(release_state.share, release_state.hard_failures);
         let text = prometheus::write_store_exposition(counters, gauges);
-        Ok(bytes_reply(PROMETHEUS_TEXT, text.into_bytes()))
+        Ok(HttpReply::from_bytes(CONTENT_TYPE, text.into_bytes()))
     }
 
     /// Sends an operator's change or command to the rollout object. Returns the new status, or the
     /// object's refusal.
-    async fn apply_change(&self, request: &RolloutRequest) -> Result<ApiResponse, ApiError> {
+    async fn apply_change(&self, request: &RolloutRequest) -> Result<HttpReply, ApiError> {
         Ok(match rollout::apply_change(&self.host, request).await? {
             ChangeOutcome::Rejected { status, body } => {
-                ApiResponse { body: body.into_bytes(), ..ApiResponse::json(status, &()) }
+                HttpReply::from_json_bytes(status, body.into_bytes())
             }
             ChangeOutcome::Applied(status) => build_status_reply(&self.host, &status).await,
         })
@@ -236,7 +230,7 @@ impl<H: RequestHost> GatewayRequest<H> {
     /// below it.
     fn redirect_to_folder(&self, folder: &str) -> Result<H::Response, ApiError> {
         let headers = vec![("location", folder.to_owned())];
-        let response = ApiResponse { status: 308, headers, body: Vec::new() };
+        let response = HttpReply { status: 308, headers, body: Vec::new() };
         self.host.new_response(&response).map_err(|_| ApiError::NotFound)
     }
 
@@ -252,7 +246,7 @@ impl<H: RequestHost> GatewayRequest<H> {
 async fn build_status_reply<H: Host>(
     host: &H,
     StatusResponse { snapshot, status }: &StatusResponse,
-) -> ApiResponse {
+) -> HttpReply {
     let settings = host.settings();
     let summary = match status {
         Some(status) => {
@@ -265,10 +259,4 @@ async fn build_status_reply<H: Host>(
         None => None,
     };
     status_response(&settings, &snapshot.release_state, status.as_ref(), summary.as_ref())
-}
-
-/// Builds a 200 reply from bytes of a content type.
-fn bytes_reply(content_type: &str, body: Vec<u8>) -> ApiResponse {
-    let headers = vec![("content-type", content_type.to_owned())];
-    ApiResponse { status: 200, headers, body }
 }

@@ -7,13 +7,12 @@
 
 use super::{GatewayRequest, legacy_error, log_event};
 use crate::host::{BodyError, FetchError, Host, HttpRequest, Target};
-use crate::request_host::{BodyRead, HeaderChange, RequestHost, StreamedResponse};
+use crate::request_host::{HeaderChange, RequestHost, StreamedResponse};
 use crate::rollout;
 use jeffrey_edge::gateway::api::error::ApiError;
 use jeffrey_edge::gateway::events::event::{ClassifyEvent, UnreadableReason};
 use jeffrey_edge::gateway::events::signed_id;
 use jeffrey_edge::gateway::events::thresholds::Thresholds;
-use jeffrey_edge::gateway::http::reply::ApiResponse;
 use jeffrey_edge::gateway::request::cohort_override::{self, OverrideError};
 use jeffrey_edge::gateway::request::rules::{
     assignment_rules, canary_eligibility, is_selected_for_shadow,
@@ -24,6 +23,8 @@ use jeffrey_edge::gateway::upstream::model::{FallbackReason, ModelResponse};
 use jeffrey_edge::gateway::{CLASSIFY_REQUEST_BYTES_MAX, LEGACY_RESPONSE_BYTES_MAX};
 use jeffrey_edge::rollout::assignment::{Assignment, RequestFacts, assign_cohort};
 use jeffrey_edge::rollout::release_state::{HardFailure, HardFailureKind};
+use jeffrey_http_core::body::BodyRead;
+use jeffrey_http_core::reply::HttpReply;
 use jeffrey_mask::mask;
 use jeffrey_terms::{Cohort, InputText, ResponseId, UnixMs};
 
@@ -129,7 +130,7 @@ impl<H: RequestHost> GatewayRequest<H> {
             headers.push(("vary", "origin".to_owned()));
         }
         let body = model_response.to_body(self.settings.response_format, latency_ms);
-        let response = self.host.new_response(&ApiResponse { status: 200, headers, body });
+        let response = self.host.new_response(&HttpReply { status: 200, headers, body });
         // These headers and bytes always make a response.
         let response = response.map_err(|_| ApiError::LegacyUnreachable)?;
         Ok(self.add_extras(response, &call, ("model", latency_ms)))

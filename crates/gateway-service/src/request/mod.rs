@@ -11,9 +11,7 @@ mod classify;
 use std::rc::Rc;
 
 use crate::host::{FetchError, Host};
-use crate::request_host::{
-    BodyRead, HeaderChange, LegacyFetch, RateLimiter, RequestHost, StreamedResponse,
-};
+use crate::request_host::{HeaderChange, LegacyFetch, RateLimiter, RequestHost, StreamedResponse};
 use crate::{events_queue, rollout};
 use jeffrey_edge::gateway::api::error::ApiError;
 use jeffrey_edge::gateway::config::{GatewaySettings, SubjectCookiePolicy};
@@ -23,6 +21,7 @@ use jeffrey_edge::gateway::request::classify::{RequestKind, request_kind};
 use jeffrey_edge::gateway::request::forwarded_headers;
 use jeffrey_edge::gateway::request::subject;
 use jeffrey_edge::rollout::share_cache::{EffectiveShare, Refresh};
+use jeffrey_http_core::body::BodyRead;
 use jeffrey_terms::Subject;
 
 /// Period of both rate limiters in `wrangler.toml`, in seconds.

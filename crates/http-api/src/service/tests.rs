@@ -35,7 +35,7 @@ fn send_with(
     settings: &ModelWorkerSettings,
     head: &ModelRequestHead<'_>,
     body: &[u8],
-) -> ModelWorkerReply {
+) -> HttpReply {
     let mut service = new_service();
     match service.handle_request_head(head, settings) {
         RequestHeadAction::Reply(reply) => reply,
@@ -48,22 +48,22 @@ fn send_with(
                 endpoint,
                 head,
                 settings,
-                RequestBody::Complete(body.to_vec()),
+                BodyRead::Complete(body.to_vec()),
                 id_seed,
             )
         }
     }
 }
 
-fn send(method: &str, path: &str, body: &[u8]) -> ModelWorkerReply {
+fn send(method: &str, path: &str, body: &[u8]) -> HttpReply {
     send_with(&ModelWorkerSettings::default(), &request_head(method, path), body)
 }
 
-fn json_body(reply: &ModelWorkerReply) -> Value {
+fn json_body(reply: &HttpReply) -> Value {
     serde_json::from_slice(&reply.body).unwrap()
 }
 
-fn find_header<'a>(reply: &'a ModelWorkerReply, name: &str) -> Option<&'a str> {
+fn find_header<'a>(reply: &'a HttpReply, name: &str) -> Option<&'a str> {
     let entry = reply.headers.iter().find(|(header_name, _)| *header_name == name);
     entry.map(|(_, value)| value.as_str())
 }
@@ -317,13 +317,7 @@ fn metrics_count_replies_and_routes_and_nothing_else() {
             panic!()
         };
         let id_seed = IdSeed { now: UnixMs(0), random: [0; 10] };
-        service.handle_body(
-            endpoint,
-            &post,
-            &settings,
-            RequestBody::Complete(body.into()),
-            id_seed,
-        );
+        service.handle_body(endpoint, &post, &settings, BodyRead::Complete(body.into()), id_seed);
     }
     let RequestHeadAction::Reply(reply) =
         service.handle_request_head(&request_head("GET", "/metrics"), &settings)
