@@ -557,7 +557,10 @@ fn a_refused_plan_leaves_the_present_one() {
         let outcome = gateway.send_command(CommandName::ApplyPlan, "", Some(&plan));
         assert_not_done(outcome, reason);
     }
-    assert_not_done(gateway.send_command(CommandName::ApplyPlan, "", None), "`plan` needs a plan");
+    assert_not_done(
+        gateway.send_command(CommandName::ApplyPlan, "", None),
+        "`apply_plan` needs a plan",
+    );
     let pause = gateway.send_command(CommandName::Pause, "lunch", Some(PLAN));
     assert_not_done(pause, "a plan comes with");
     assert_eq!((gateway.status(), gateway.history_text()), before);

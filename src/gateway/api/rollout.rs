@@ -111,7 +111,7 @@ impl RolloutCommand {
 /// Returns [`ApiError::InvalidBody`] if the body is not a rollout command, or if the reason or the
 /// operator's name is longer than 500 characters.
 pub fn parse_rollout_command(body: &[u8]) -> Result<RolloutCommand, ApiError> {
-    const EXPECTED: &str = "{\"command\": \"start\", \"plan\", \"approve\", \"pause\", \"resume\", \"advance\", \"rollback\" or \
+    const EXPECTED: &str = "{\"command\": \"start\", \"apply_plan\", \"approve\", \"pause\", \"resume\", \"advance\", \"rollback\" or \
                             \"abort\", \"reason\"?: up to 500 characters, \"actor\"?: the same, \"plan\"?: a plan's text}";
     let expected = ApiError::InvalidBody { expected: EXPECTED };
     let command: RolloutCommand = serde_json::from_slice(body).map_err(|_| expected.clone())?;

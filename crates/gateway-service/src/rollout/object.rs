@@ -330,9 +330,11 @@ impl<H: ObjectHost> RolloutObject<H> {
             }
             (None, CommandName::Start, None) => DEFAULT_PLAN_TOML.to_owned(),
             (Some(_), ..) => {
-                return refused("a plan comes with `start`, `resume` or `plan`".to_owned());
+                return refused("a plan comes with `start`, `resume` or `apply_plan`".to_owned());
             }
-            (None, CommandName::ApplyPlan, _) => return refused("`plan` needs a plan".to_owned()),
+            (None, CommandName::ApplyPlan, _) => {
+                return refused("`apply_plan` needs a plan".to_owned());
+            }
             (None, ..) => return Ok(Ok(None)),
         };
         let current = planned_release
