@@ -31,13 +31,14 @@ const LIBRARIES: [&str; 13] = [
 ];
 
 /// Source folders of the other crates: programs, and the support that a program needs of its host.
-const PROGRAMS: [&str; 7] = [
+const PROGRAMS: [&str; 8] = [
     "crates/bindgen/src",
     "crates/browser/src",
     "crates/cli/src",
     "crates/gateway-worker/src",
     "crates/model-worker/src",
     "crates/wasm-host/src",
+    "crates/worker-http/src",
     "tests/wasm/src",
 ];
 

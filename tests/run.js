@@ -13,7 +13,7 @@ import { join } from "node:path";
 const dataFolder = process.env.DATA ?? "../shared/data";
 const clippyCommand = (/** @type {string[]} */ ...args) => ["cargo", "clippy", "--quiet", ...args, "--", "-D", "warnings"];
 /** Crates that are built for wasm only. */
-const wasmCrates = ["gateway-worker", "model-worker", "browser"];
+const wasmCrates = ["gateway-worker", "model-worker", "browser", "jeffrey-worker-http"];
 const nativePackages = ["--workspace", ...wasmCrates.flatMap((name) => ["--exclude", name])];
 const testFiles = (/** @type {string} */ folder) =>
   readdirSync(`tests/${folder}`).filter((name) => name.endsWith(".test.js")).map((name) => `tests/${folder}/${name}`);

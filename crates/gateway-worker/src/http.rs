@@ -16,7 +16,7 @@ use worker::{AbortController, Delay, Env};
 use jeffrey_edge::gateway::request::forwarded_headers::HeaderChanges;
 use jeffrey_gateway_service::host::FetchError;
 use jeffrey_http_core::body::BodyRead;
-use jeffrey_wasm_host::http::read_chunks;
+use jeffrey_worker_http::read_chunks;
 
 #[wasm_bindgen]
 extern "C" {

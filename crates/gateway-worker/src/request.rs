@@ -19,7 +19,7 @@ use jeffrey_gateway_service::request_host::{
 };
 use jeffrey_http_core::body::BodyRead;
 use jeffrey_http_core::reply::HttpReply;
-use jeffrey_wasm_host::http::to_response;
+use jeffrey_worker_http::to_response;
 
 /// Name of the binding of a legacy system that is a Worker.
 const LEGACY_BINDING: &str = "LEGACY";

@@ -18,8 +18,8 @@ use jeffrey_http_api::{
 use jeffrey_http_core::body::BodyRead;
 use jeffrey_http_core::reply::HttpReply;
 use jeffrey_terms::UnixMs;
-use jeffrey_wasm_host::http::{read_chunks, to_response};
 use jeffrey_wasm_host::{panics, random};
+use jeffrey_worker_http::{read_chunks, to_response};
 
 thread_local! {
     /// A borrow of the service never lasts across an `.await`.

@@ -1,4 +1,8 @@
 //! Bodies and responses of the Workers' runtime.
+//!
+//! Not a part of `wasm-host`: the browser module uses that crate, and one build of all programs would
+//! link the runtime of the Workers into the module. On other targets this crate is empty.
+#![cfg(target_family = "wasm")]
 
 use futures_util::{Stream, StreamExt};
 use js_sys::Uint8Array;
