@@ -1,8 +1,9 @@
 //! The queue between classify calls and the event store.
 //!
-//! [`enqueue_event`] sends one event; [`store_batch`] hands a batch to the event store. An event
-//! that the queue refuses goes to the event store at once. A message that the event store does not
-//! accept is retried. The event store counts an event once by its id, so a duplicate does no harm.
+//! [`enqueue_event`] sends one event; [`store_batch`] hands a batch to the event store. If the queue
+//! refuses an event, the event goes to the event store at once. If the event store does not accept a
+//! message, the queue sends it again. The event store counts an event once by its id, so a duplicate
+//! does no harm.
 
 use crate::event_store;
 use crate::host::{Host, ObjectClass, QueueSend};
@@ -16,10 +17,10 @@ const DEAD_LETTER_SUFFIX: &str = "-dead";
 const RETRY_DELAY_S: u32 = 5;
 const DEAD_LETTER_RETRY_DELAY_S: u32 = 3_600;
 
-/// What happens with the messages of one batch.
+/// Outcome of one batch of messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BatchOutcome {
-    /// Whether each message is acknowledged; the others are retried.
+    /// `true` for each message that is stored and acknowledged; the queue sends the others again.
     pub stored: Vec<bool>,
     /// Delay before a message is retried, in seconds.
     pub retry_delay_s: u32,
@@ -38,8 +39,8 @@ pub async fn enqueue_event<H: Host>(host: &H, event: &str) {
     }
 }
 
-/// Hands a batch to the event store. A message that is not text is `None`: it cannot be an event,
-/// and the event store counts it as malformed.
+/// Hands a batch to the event store. `None` stands for a message that is not text; the event store
+/// counts it as malformed.
 pub async fn store_batch<H: Host>(
     host: &H,
     queue: &str,

@@ -1,4 +1,4 @@
-//! What the gateway needs of its platform: clock, randomness, network, objects, timers, alarms.
+//! The gateway's platform as traits: clock, randomness, network, objects, timers, alarms.
 //!
 //! The Worker implements these traits on Cloudflare's runtime; the tests implement them in memory.
 //! An error holds no message of the platform, because it may quote a URL.

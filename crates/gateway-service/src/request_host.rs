@@ -1,5 +1,5 @@
-//! What answering one incoming request needs of its platform, besides [`Host`]: the request's body,
-//! streamed responses, rate limiters, files of pages.
+//! The platform of one incoming request as a trait: body, streamed responses, rate limiters, files of
+//! pages.
 
 use futures_util::Stream;
 

@@ -1,12 +1,15 @@
 //! The event store over its clients, on SQLite: what is stored, counted, delivered, erased, pruned,
-//! and what is left after a failure.
+//! and its state after a failure.
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
+
+mod support;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use serde_json::{Value, json};
 
+use self::support::{START, counter, event_with, id_of, stored_events};
 use jeffrey_edge::gateway::aggregate::minute_stats::CohortStats;
 use jeffrey_edge::gateway::api::error::ApiError;
 use jeffrey_edge::gateway::events::feedback::Feedback;
@@ -16,11 +19,9 @@ use jeffrey_gateway_service::event_store;
 use jeffrey_gateway_service::host::{FetchError, Host, HttpResponse, ObjectClass};
 use jeffrey_gateway_service::sql::StorageError;
 use jeffrey_native_host::{IsolateHost, Platform, block_on};
+use jeffrey_terms::Subject;
 use jeffrey_terms::by_cohort::ByCohort;
-use jeffrey_terms::{ResponseId, Subject, UnixMs};
 
-/// Start of a minute, 2026-01-01.
-const START: UnixMs = UnixMs(1_767_225_600_000);
 const MINUTE_MS: u64 = 60_000;
 const KEY: &str = "a signing key of the tests";
 const STORE: ObjectClass = ObjectClass::EventStore;
@@ -31,43 +32,12 @@ fn platform(variables: &[(&'static str, &str)]) -> (Rc<Platform>, IsolateHost) {
     (platform, host)
 }
 
-/// Id of the response with a number.
-fn id_of(number: u16) -> ResponseId {
-    let mut random = [0; 10];
-    random[8..].copy_from_slice(&number.to_be_bytes());
-    ResponseId::new(START, random)
-}
-
-/// Event of a canary call at the start, after `edit`.
-fn event_with(number: u16, edit: impl FnOnce(&mut Value)) -> String {
-    let mut event = json!({
-        "event": "classify", "id": id_of(number).to_string(), "time_ms": START.0, "release": "e1-small",
-        "cohort": "canary", "reason": "bucket", "is_evidence": true, "subject": "5ab1", "destination": "canary",
-        "fallback_reason": null, "status": 200, "latency_ms": 150, "label": "joy", "confidence": 0.9,
-        "low_confidence": false, "route": "linear_head", "rule_applied": false, "rule": null, "shadow": null,
-        "thresholds": {"slow_ms": 200, "stable_p95_ms": 100.0, "canary_slow_ms": 120.0,
-            "share_basis_points": 1000, "stage": null},
-    });
-    edit(&mut event);
-    event.to_string()
-}
-
 fn event(number: u16) -> String {
     event_with(number, |_| {})
 }
 
 fn append(host: &IsolateHost, lines: &[String]) -> Vec<bool> {
     block_on(event_store::append_batch(host, lines, 0, false))
-}
-
-fn stored_events(host: &IsolateHost) -> u64 {
-    let status = block_on(event_store::fetch_status(host)).unwrap();
-    serde_json::to_value(&status).unwrap()["events"].as_u64().unwrap()
-}
-
-fn counter(host: &IsolateHost, name: &str) -> u64 {
-    let counters = block_on(event_store::fetch_counters(host)).unwrap();
-    counters.iter().find(|(series, _)| series == name).map_or(0, |(_, number)| *number)
 }
 
 fn release() -> ReleaseName {
@@ -180,7 +150,7 @@ fn a_database_of_each_earlier_version_is_migrated() {
         append(&host, &[event(1)]);
         platform.evict_objects();
         let database = platform.database(STORE, "event-store").unwrap();
-        // What the later versions added.
+        // Tables that the later versions added.
         let added = [
             &["cohort_stats", "first_seen", "last_hit", "newly_affected", "subject_errors"][..],
             &["erased_subject", "counters_start"],

@@ -1,17 +1,15 @@
 //! The way of an event from an isolate to the event store: queue, dead letters, direct storage.
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
 
+mod support;
+
 use std::rc::Rc;
 
-use serde_json::json;
-
-use jeffrey_gateway_service::event_store;
+use self::support::{START, counter, event_with, stored_events};
 use jeffrey_gateway_service::events_queue::{enqueue_event, store_batch};
 use jeffrey_gateway_service::host::{Host, ObjectClass, QueueSend};
 use jeffrey_native_host::{IsolateHost, Platform, block_on};
-use jeffrey_terms::{ResponseId, UnixMs};
 
-const START: UnixMs = UnixMs(1_767_225_600_000);
 const STORE: ObjectClass = ObjectClass::EventStore;
 
 fn platform() -> (Rc<Platform>, IsolateHost) {
@@ -21,26 +19,10 @@ fn platform() -> (Rc<Platform>, IsolateHost) {
 }
 
 fn event(number: u8) -> String {
-    let id = ResponseId::new(START, [number; 10]);
-    json!({
-        "event": "classify", "id": id.to_string(), "time_ms": START.0, "release": "e1-small",
-        "cohort": "stable", "reason": "bucket", "is_evidence": true, "subject": "5ab1", "destination": "stable",
-        "fallback_reason": null, "status": 200, "latency_ms": 150, "label": "joy", "confidence": 0.9,
-        "low_confidence": false, "route": "linear_head", "rule_applied": false, "rule": null, "shadow": null,
-        "thresholds": {"slow_ms": 200, "stable_p95_ms": 100.0, "canary_slow_ms": 120.0,
-            "share_basis_points": 1000, "stage": null},
+    event_with(u16::from(number), |event| {
+        event["cohort"] = "stable".into();
+        event["destination"] = "stable".into();
     })
-    .to_string()
-}
-
-fn stored_events(host: &IsolateHost) -> u64 {
-    let status = block_on(event_store::fetch_status(host)).unwrap();
-    serde_json::to_value(&status).unwrap()["events"].as_u64().unwrap()
-}
-
-fn counter(host: &IsolateHost, name: &str) -> u64 {
-    let counters = block_on(event_store::fetch_counters(host)).unwrap();
-    counters.iter().find(|(series, _)| series == name).map_or(0, |(_, number)| *number)
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! One incoming request over the in-process platform: what passes, who answers a classify call,
-//! what is recorded of it, and what the gateway's own endpoints reply.
+//! One incoming request over the in-process platform: proxying, classify calls and their events, and
+//! the gateway's own endpoints.
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
 
 use std::cell::{Cell, RefCell};
@@ -298,7 +298,7 @@ fn metric(metrics: &str, series: &str) -> u64 {
     value.map_or(0, |value| value.parse().unwrap())
 }
 
-// What passes to the legacy system.
+// Requests to the legacy system.
 
 #[test]
 fn a_request_that_is_no_classify_call_passes_unchanged_and_so_does_its_response() {
@@ -457,7 +457,7 @@ fn a_legacy_system_that_fails_is_502_and_a_slow_one_is_504_with_the_limit() {
     }
 }
 
-// Who answers a classify call.
+// Responses to classify calls.
 
 #[test]
 fn a_canary_subject_gets_the_models_answer_in_the_legacy_format() {
@@ -834,7 +834,7 @@ fn there_is_no_shadow_for_a_canary_call_or_while_the_breaker_is_open() {
     assert!(stable.model_texts().is_empty(), "no share, no shadow");
 }
 
-// What is read of the legacy system's response.
+// Reading of the legacy system's response.
 
 #[test]
 fn a_legacy_response_that_cannot_be_read_passes_unchanged_and_the_event_says_why() {
@@ -1575,7 +1575,7 @@ fn the_live_stream_sends_a_status_line_each_second_and_ends_after_600() {
     assert_eq!(block_on(response.next_chunk()), None);
 }
 
-// What happens while an object does not answer.
+// Objects that do not answer.
 
 #[test]
 fn without_the_rollout_object_the_last_share_holds_for_30_seconds() {

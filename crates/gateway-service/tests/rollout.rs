@@ -1,5 +1,5 @@
 //! The rollout of a release over its clients, on SQLite: manual changes, plans, checks before a
-//! share increase, alerts, alarms, traffic, and what is left after a failure.
+//! share increase, alerts, alarms, traffic, and the state after a failure.
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
 
 use std::cell::{Cell, RefCell};
@@ -1124,7 +1124,7 @@ fn a_message_of_a_later_version_is_unsupported_and_changes_nothing() {
     assert_eq!((gateway.status(), gateway.history_text(), gateway.alarm()), before);
 }
 
-/// What can be seen of a release, and which alerts wait.
+/// The visible state of a release, with its pending alerts.
 #[derive(Debug, PartialEq)]
 struct View {
     status: StatusResponse,
@@ -1161,7 +1161,7 @@ impl View {
     }
 }
 
-/// Whether an operator got an answer that says why not.
+/// Returns whether the operator got the reason of a refusal.
 fn is_refused(outcome: &Outcome) -> bool {
     matches!(outcome, Ok(ChangeOutcome::Rejected { .. }))
 }

@@ -20,7 +20,7 @@ use jeffrey_terms::UnixMs;
 /// Name of the queue's binding.
 const QUEUE_BINDING: &str = "EVENTS";
 
-/// What an isolate keeps between requests.
+/// Values that an isolate keeps between requests.
 struct Isolate {
     /// Parsed once: variables do not change while an isolate lives.
     settings: Rc<GatewaySettings>,
@@ -93,8 +93,8 @@ impl Host for WorkerHost {
         let (target, url) = match request.target {
             Target::Url(url) => (FetchTarget::Network, url),
             Target::Model(path) => {
-                let binding =
-                    http::service_binding(&self.env, "MODEL").ok_or(FetchError::Failed)?;
+                let binding = http::service_binding(&self.env, http::MODEL_BINDING)
+                    .ok_or(FetchError::Failed)?;
                 model_url = format!("http://model{path}");
                 (FetchTarget::Binding(binding), model_url.as_str())
             }
@@ -156,7 +156,7 @@ fn read_settings(env: &Env) -> GatewaySettings {
     // `var` reads variables and secrets alike.
     let read_variable = |name: &'static str| Some((name, env.var(name).ok()?.to_string()));
     let variables = GatewayVariables(names.filter_map(read_variable).collect());
-    let has_legacy_binding = http::service_binding(env, "LEGACY").is_some();
+    let has_legacy_binding = http::service_binding(env, http::LEGACY_BINDING).is_some();
     let settings = GatewaySettings::parse(&variables).with_legacy_binding(has_legacy_binding);
     for fault in &settings.setting_errors {
         console_error!("setting refused, no request is canary until it is corrected: {}", fault);

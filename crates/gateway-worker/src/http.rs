@@ -40,6 +40,12 @@ pub(super) enum FetchTarget {
     Binding(Binding),
 }
 
+/// Name of the binding of a legacy system that is a Worker.
+pub(super) const LEGACY_BINDING: &str = "LEGACY";
+
+/// Name of the binding of the model worker.
+pub(super) const MODEL_BINDING: &str = "MODEL";
+
 /// Returns the service binding of this name; `None` if there is no such binding.
 pub(super) fn service_binding(env: &Env, name: &str) -> Option<Binding> {
     env.service(name).ok().map(worker::Fetcher::into_rpc)

@@ -21,9 +21,6 @@ use jeffrey_http_core::body::BodyRead;
 use jeffrey_http_core::reply::HttpReply;
 use jeffrey_worker_http::to_response;
 
-/// Name of the binding of a legacy system that is a Worker.
-const LEGACY_BINDING: &str = "LEGACY";
-
 /// The platform of one request.
 #[derive(Clone)]
 pub(super) struct WorkerRequest {
@@ -109,11 +106,11 @@ impl RequestHost for WorkerRequest {
     }
 
     fn has_legacy_binding(&self) -> bool {
-        http::service_binding(self.host.env(), LEGACY_BINDING).is_some()
+        http::service_binding(self.host.env(), http::LEGACY_BINDING).is_some()
     }
 
     async fn fetch_legacy(&self, fetch: LegacyFetch<'_>) -> Result<WorkerResponse, FetchError> {
-        let target = match http::service_binding(self.host.env(), LEGACY_BINDING) {
+        let target = match http::service_binding(self.host.env(), http::LEGACY_BINDING) {
             Some(binding) => FetchTarget::Binding(binding),
             None => FetchTarget::Network,
         };
@@ -136,7 +133,7 @@ impl RequestHost for WorkerRequest {
     ) -> Result<WorkerResponse, FetchError> {
         let (binding, origin) = match source {
             PageSource::Assets => ("ASSETS", "http://assets"),
-            PageSource::Model => ("MODEL", "http://model"),
+            PageSource::Model => (http::MODEL_BINDING, "http://model"),
         };
         let binding = http::service_binding(self.host.env(), binding).ok_or(FetchError::Failed)?;
         let headers = http::new_headers(&[])?;

@@ -1,4 +1,4 @@
-//! What both Workers send alike: complete replies, error bodies, headers of pages, Prometheus text.
+//! HTTP values that both Workers send: complete replies, error bodies, headers of pages, Prometheus text.
 //!
 //! Pure values: a shell reads requests and sends these replies.
 

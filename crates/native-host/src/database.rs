@@ -3,7 +3,8 @@
 //! The limits are those of Durable Objects
 //! (<https://developers.cloudflare.com/durable-objects/platform/limits/>): 100 parameters, 100,000
 //! bytes of SQL, patterns of 50 bytes and values of 2 MB; compound selects of five and no statement
-//! that begins or ends a transaction are those of workerd. Integers pass through a double.
+//! that begins or ends a transaction are those of workerd. An integer that a double would round is
+//! refused.
 
 use std::cell::Cell;
 
@@ -125,7 +126,7 @@ impl Database {
         result
     }
 
-    /// Refuses what the platform refuses, and fails when it is told to.
+    /// Refuses statements and integers that the platform refuses, and the statement that is to fail.
     fn admit(&self, query: &str, values: Vec<SqlValue>) -> StorageResult<Vec<Parameter>> {
         let first_word = query.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
         if REFUSED_STATEMENTS.contains(&first_word.as_str()) {

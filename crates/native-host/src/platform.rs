@@ -68,7 +68,7 @@ pub struct Platform {
     log: RefCell<Vec<String>>,
 }
 
-/// An object with what outlives its restarts.
+/// An object, with the database and the alarm that outlive its restarts.
 struct StoredObject {
     database: Rc<Database>,
     alarm: Cell<Option<UnixMs>>,

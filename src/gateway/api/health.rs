@@ -69,8 +69,9 @@ pub fn health_response(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gateway::api::ofrep::tests::{body_json, effective_share};
+    use crate::gateway::api::ofrep::tests::body_json;
     use crate::gateway::config::GatewayVariables;
+    use crate::gateway::request::rules::tests::effective_share;
 
     #[test]
     fn health_fails_while_a_variable_is_refused_and_names_it() {

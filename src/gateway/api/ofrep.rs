@@ -96,13 +96,7 @@ fn flag_evaluation<'a>(flag_key: &'a str, decision: &Assignment) -> FlagEvaluati
 pub(super) mod tests {
     use super::*;
     use crate::gateway::config::GatewayVariables;
-    use crate::rollout::share_cache::Refresh;
-    use jeffrey_terms::Share;
-
-    pub(in crate::gateway::api) fn effective_share(points: u16) -> EffectiveShare {
-        let share = Share::from_basis_points(points).unwrap();
-        EffectiveShare { share, holdout: Share::NONE, disabled: false, refresh: Refresh::Fresh }
-    }
+    use crate::gateway::request::rules::tests::effective_share;
 
     pub(in crate::gateway::api) fn body_json(response: &HttpReply) -> serde_json::Value {
         serde_json::from_slice(&response.body).unwrap()

@@ -61,10 +61,15 @@ impl RequestHead {
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::gateway) mod tests {
     use super::*;
 
-    fn head(method: &str, url: &str, headers: &[(&str, &str)]) -> RequestHead {
+    /// Head of a request.
+    pub(in crate::gateway) fn head(
+        method: &str,
+        url: &str,
+        headers: &[(&str, &str)],
+    ) -> RequestHead {
         let headers = headers.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         RequestHead::new(method.to_owned(), url, headers).unwrap()
     }

@@ -59,11 +59,7 @@ fn is_bufferable(head: &RequestHead) -> bool {
 mod tests {
     use super::*;
     use crate::gateway::config::GatewayVariables;
-
-    fn head(method: &str, url: &str, headers: &[(&str, &str)]) -> RequestHead {
-        let headers = headers.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        RequestHead::new(method.to_owned(), url, headers).unwrap()
-    }
+    use crate::gateway::http::head::tests::head;
 
     #[test]
     fn only_short_plain_json_on_a_classify_path_is_held() {

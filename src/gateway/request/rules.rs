@@ -52,12 +52,13 @@ pub const fn is_selected_for_shadow(random: u16, share: Share) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::gateway) mod tests {
     use super::*;
     use crate::gateway::config::GatewayVariables;
     use crate::rollout::share_cache::Refresh;
 
-    fn effective_share(points: u16) -> EffectiveShare {
+    /// Share of the canary, without a holdout.
+    pub(in crate::gateway) fn effective_share(points: u16) -> EffectiveShare {
         let share = Share::from_basis_points(points).unwrap();
         EffectiveShare { share, holdout: Share::NONE, disabled: false, refresh: Refresh::Fresh }
     }

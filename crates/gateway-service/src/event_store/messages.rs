@@ -35,7 +35,7 @@ pub enum EventStoreRequest {
     Feedback {
         /// Id of the response.
         id: String,
-        /// What the user said about the response.
+        /// Judgement of the response by the user.
         feedback: Feedback,
     },
     /// Asks for the minutes that have stats, earliest first.
@@ -74,7 +74,7 @@ pub enum EventStoreRequest {
     },
 }
 
-/// What one shard did with feedback.
+/// Outcome of feedback at one shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FeedbackOutcome {

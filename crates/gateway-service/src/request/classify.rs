@@ -254,7 +254,7 @@ impl<H: RequestHost> GatewayRequest<H> {
     }
 }
 
-/// What is left to record of a call that the legacy system answered.
+/// Values that complete the event of a call that the legacy system answered.
 struct LegacyCompletion {
     status: u16,
     head_ms: u64,

@@ -51,7 +51,7 @@ pub struct ReleaseSnapshot {
     pub release_state: ReleaseState,
     /// The plan's holdout; zero without a plan.
     pub holdout: Share,
-    /// Whether the plan's phase is rolled back, whatever the cause.
+    /// `true` while the plan's phase is rolled back, for any cause.
     pub rolled_back: bool,
     /// Index of the plan's stage; `None` while no plan moves the share.
     pub stage: Option<u32>,
@@ -99,6 +99,6 @@ pub struct TestAlertResult {
     pub name: String,
     /// HTTP status of its response; `None` without a response.
     pub status: Option<u16>,
-    /// Whether the target accepted the alert.
+    /// `true` if the target accepted the alert.
     pub delivered: bool,
 }

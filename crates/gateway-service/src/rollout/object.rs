@@ -161,11 +161,8 @@ impl<H: ObjectHost> RolloutObject<H> {
 
     /// Returns the scaled time, which stages are counted by, and the last closed minute.
     fn scaled_time(&self) -> (UnixMs, u64) {
-        let time_scale = self.settings.time_scale;
-        (
-            time_scale.scaled_time(self.host.now()),
-            time_scale.first_open_minute(self.host.now()).saturating_sub(1),
-        )
+        let (time_scale, now) = (self.settings.time_scale, self.host.now());
+        (time_scale.scaled_time(now), time_scale.first_open_minute(now).saturating_sub(1))
     }
 
     fn snapshot(&self) -> StorageResult<ReleaseSnapshot> {
