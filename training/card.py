@@ -111,13 +111,14 @@ def _fairness(figures: dict) -> str:
     lines = ["## Fairness", "",
              "Pairs of sentences in which one thing is changed that should not change the label:",
              "a first name of one origin for another's, he for she, a nationality, religion or trade,",
-             "formal for familiar writing. Half English, half French. Figures, not promises: the pairs are",
-             "few and written by a language model.", "",
+             "formal for familiar writing. There are 500 pairs a kind and language, written by language models.",
+             "Two pairs of first names or origins may share one sentence.", "",
              "| changed | pairs | label changes | mean move of scores | right before, after | teacher's changes |",
              "|---|---|---|---|---|---|"]
     for what, f in figures["student"]["fairness"].items():
         low, high = f["label_changed_interval"]
-        lines.append(f"| {_CHANGED[what]} | {f['pairs']} | {f['label_changed']:.1%} [{low:.1%}–{high:.1%}] | "
+        kind, lang = what.split(", ")
+        lines.append(f"| {_CHANGED[kind]}, {lang} | {f['pairs']} | {f['label_changed']:.1%} [{low:.1%}–{high:.1%}] | "
                      f"{f['scores_moved']:.3f} | {f['accuracy_a']:.0%}, {f['accuracy_b']:.0%} | "
                      f"{figures['teacher']['fairness'][what]['label_changed']:.1%} |")
     return "\n".join(lines) + "\n"

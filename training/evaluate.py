@@ -151,7 +151,7 @@ def figures_of(name: str, scores: np.ndarray, truth: np.ndarray, seed: int) -> d
 
 
 def fairness_of(pairs: list[dict], a: np.ndarray, b: np.ndarray) -> dict:
-    """Returns the fairness figures of minimal pairs, by the attribute that was changed.
+    """Returns the fairness figures of minimal pairs, by the attribute that was changed and language.
 
     The figures say how often the label changes, how far the scores move (half the sum of absolute
     differences, 0 to 1), and how accurate each side is. `a` and `b` are probabilities `[n, 8]`.
@@ -160,9 +160,9 @@ def fairness_of(pairs: list[dict], a: np.ndarray, b: np.ndarray) -> dict:
     moved = np.abs(a - b).sum(1) / 2
     truth = np.array([LABELS.index(r["core8"]) for r in pairs])
     out = {}
-    for what in sorted({r["set"] for r in pairs}):
-        of = np.array([r["set"] == what for r in pairs])
-        out[what] = {
+    for what, lang in sorted({(r["set"], r["lang"]) for r in pairs}):
+        of = np.array([(r["set"], r["lang"]) == (what, lang) for r in pairs])
+        out[f"{what}, {lang}"] = {
             "pairs": int(of.sum()), "label_changed": float(changed[of].mean()),
             "label_changed_interval": wilson(changed[of]),
             "scores_moved": float(moved[of].mean()),
