@@ -9,11 +9,9 @@ import { dirname, join } from "node:path";
 /** Folder of the extracted texts; each keeps the line numbers of its source. */
 const WORK_FOLDER = "build/prose";
 const BINARY = "target/debug/jeffrey";
-/** A page of an earlier commit, with the terms of that commit. */
-const RESULT_PAGES = ["docs/proof.md"];
 
 const trackedFiles = execFileSync("git", ["ls-files", "*.md", "*.rs"], { encoding: "utf8" }).trim().split("\n");
-const pages = trackedFiles.filter((path) => path.endsWith(".md") && !RESULT_PAGES.includes(path) && !/^(models|training\/read)\//.test(path));
+const pages = trackedFiles.filter((path) => path.endsWith(".md") && !/^(models|training\/read)\//.test(path));
 rmSync(WORK_FOLDER, { recursive: true, force: true });
 const commentFiles = trackedFiles.filter((path) => path.endsWith(".rs")).map((path) => writeText(`${path}.md`, extractComments(readFileSync(path, "utf8"))));
 const helpFiles = listCommands([]).map((path) => writeText(`${["help", ...path].join("-")}.txt`, readHelp(path)));

@@ -5,7 +5,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { SEED, TABLES } from "./rows.js";
-import { simulate } from "./simulate.js";
+import { planText, simulate } from "./simulate.js";
 
 const PEERS = ["trailing_15m", "consecutive_15m", "flagger_1m_5", "argo_5m_3", "kayenta_1h"];
 
@@ -37,6 +37,7 @@ for (const [index, row] of rows.entries()) {
   console.log(`${index + 1}/${rows.length} ${holds ? "holds " : "MISSED"} ${row.name}: ${row.formatResult(report)} [${row.bar}] (${duration})`);
 }
 
+const planFileName = (/** @type {string} */ plan) => `only-${/^metric = "(\w+)"/m.exec(plan)?.[1]}.toml`;
 const date = new Date().toISOString().slice(0, 10);
 const formatMinutes = (/** @type {number | null} */ value) => value ?? "–";
 const lines = [
@@ -78,8 +79,9 @@ for (const row of rows.filter(({ plan, arguments: simulateArguments }) => !plan 
 lines.push("", "Flagger is meant for runs of half an hour. It never resets its counter of failed checks, so a longer run can reach the limit without a regression.", "");
 for (const row of rows.filter(({ plot }) => plot)) lines.push(`![When each rule rolled back: ${row.name}](${row.plot})`, "");
 lines.push("## Commands", "", "```");
-for (const row of rows) lines.push(`jeffrey simulate ${row.arguments} --runs ${row.runs} --seed ${SEED}${row.plan ? " --plan (one block_advance gate)" : ""}`);
+for (const row of rows) lines.push(`jeffrey simulate ${row.arguments} --runs ${row.runs} --seed ${SEED}${row.plan ? ` --plan ${planFileName(row.plan)}` : ""}`);
 lines.push("```", "");
+for (const plan of new Set(rows.flatMap(({ plan }) => plan ?? []))) lines.push(`The file \`${planFileName(plan)}\`:`, "", "```toml", planText(plan).trim(), "```", "");
 writeFileSync("docs/proof.md", lines.join("\n"));
 console.log(`docs/proof.md written; ${missedCount} of ${rows.length} rows missed their bar`);
 process.exit(missedCount ? 1 : 0);

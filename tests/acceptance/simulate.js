@@ -6,6 +6,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { SEED } from "./rows.js";
 
+/** Returns the plan of a row with gates of its own. @param {string} gates @returns {string} */
+export const planText = (gates) => `[[stage]]\nshare = "10%"\n${gates}`;
+
 /**
  * @param {string} program
  * @param {import("./rows.js").ProofRow} row
@@ -18,7 +21,7 @@ export function simulate(program, row, { runs, plot }) {
     const args = ["simulate", ...row.arguments.split(" "), "--runs", `${runs}`, "--seed", `${SEED}`, "--json"];
     if (row.plan) {
       const planFile = join(folder, "plan.toml");
-      writeFileSync(planFile, `[[stage]]\nshare = "10%"\n${row.plan}`);
+      writeFileSync(planFile, planText(row.plan));
       args.push("--plan", planFile);
     }
     if (plot) args.push("--plot", plot);

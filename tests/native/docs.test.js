@@ -7,8 +7,6 @@ import { dirname, join, normalize } from "node:path";
 import { test } from "node:test";
 
 const BINARY = "target/debug/jeffrey";
-/** Pages whose commands ran at an earlier commit, with the flags of that commit. */
-const RESULT_PAGES = ["docs/proof.md"];
 
 const pages = execFileSync("git", ["ls-files", "*.md"], { encoding: "utf8" }).trim().split("\n").filter((path) => !path.startsWith("training/read/"));
 const readPage = (/** @type {string} */ path) => readFileSync(path, "utf8");
@@ -49,7 +47,7 @@ test("every relative link of a page leads to a file, and its anchor to a heading
 
 test("every command and flag of `jeffrey` on a page exists", () => {
   let count = 0;
-  for (const page of pages.filter((path) => !RESULT_PAGES.includes(path))) {
+  for (const page of pages) {
     for (const line of codeLines(readPage(page))) {
       for (const args of jeffreyCommands(line)) {
         count += 1;
@@ -64,7 +62,7 @@ test("every command and flag of `jeffrey` on a page exists", () => {
 
 test("every target of `make` on a page exists", () => {
   const targets = new Set([...readPage("Makefile").matchAll(/^([a-z][\w-]*):/gm)].map(([, name]) => name));
-  for (const page of pages.filter((path) => !RESULT_PAGES.includes(path))) {
+  for (const page of pages) {
     for (const line of codeLines(readPage(page))) {
       const makeArguments = /^make ([^#|;&]*)/.exec(line)?.[1].trim().split(/\s+/) ?? [];
       for (const target of makeArguments.filter((argument) => argument !== "" && !/[=-]/.test(argument[0] ?? "") && !argument.includes("="))) {
