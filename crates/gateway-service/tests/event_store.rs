@@ -166,6 +166,29 @@ fn a_database_of_each_earlier_version_is_migrated() {
 }
 
 #[test]
+fn a_migration_that_fails_at_any_statement_changes_nothing_and_succeeds_at_the_next_message() {
+    let mut failed_at = 0;
+    for statement in 0..100 {
+        let (platform, host) = platform(&[]);
+        let database = platform.database(STORE, "event-store").unwrap();
+        database.fail_after(statement);
+        // Without a subject, the message runs no statement after the migration.
+        let message = b"\"erase_subject\"\n";
+        let send = || block_on(platform.send_message(STORE, "event-store", message));
+        if send().is_ok() {
+            break;
+        }
+        failed_at += 1;
+        let tables: Vec<Value> =
+            database.query_rows("SELECT name FROM sqlite_schema", vec![]).unwrap();
+        assert_eq!(tables, Vec::<Value>::new(), "statement {statement}");
+        assert!(send().is_ok(), "statement {statement}");
+        assert_eq!((append(&host, &[event(1)]), stored_events(&host)), (vec![true], 1));
+    }
+    assert!(failed_at > 15, "only {failed_at} statements failed: the migration has more");
+}
+
+#[test]
 fn an_unknown_message_or_field_is_unsupported_and_changes_nothing() {
     let (platform, host) = platform(&[]);
     append(&host, &[event(1)]);

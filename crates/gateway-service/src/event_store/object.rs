@@ -195,10 +195,17 @@ struct EventRow {
 }
 
 impl<H: ObjectHost> EventStoreObject<H> {
+    /// Creates the tables, or migrates those of an earlier version, as one transaction.
     fn migrate_tables(&self) -> StorageResult<()> {
         if self.is_prepared.get() {
             return Ok(());
         }
+        self.host.transaction(|| self.run_migrations())?;
+        self.is_prepared.set(true);
+        Ok(())
+    }
+
+    fn run_migrations(&self) -> StorageResult<()> {
         self.host
             .execute("CREATE TABLE IF NOT EXISTS schema (version INTEGER NOT NULL)", vec![])?;
         let version =
@@ -218,7 +225,6 @@ impl<H: ObjectHost> EventStoreObject<H> {
             "INSERT INTO counters_start SELECT ? WHERE NOT EXISTS (SELECT * FROM counters_start)",
             vec![sql_integer(self.host.now().0)],
         )?;
-        self.is_prepared.set(true);
         Ok(())
     }
 
