@@ -7,6 +7,8 @@
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use jeffrey_terms::EXACT_INTEGER_MAX;
+
 /// Reason why stored data could not be read or written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StorageError {
@@ -65,12 +67,9 @@ impl From<String> for SqlValue {
     }
 }
 
-/// Largest integer that a value can have on its way to SQLite: JavaScript keeps it exactly.
-pub const INTEGER_MAX: u64 = (1 << 53) - 1;
-
-/// Converts a number to a SQLite integer; a larger one than [`INTEGER_MAX`] becomes it.
+/// Converts a number to a SQLite integer; a larger one than [`EXACT_INTEGER_MAX`] becomes it.
 pub const fn sql_integer(value: u64) -> SqlValue {
-    SqlValue::Integer(if value > INTEGER_MAX { INTEGER_MAX } else { value } as i64)
+    SqlValue::Integer(if value > EXACT_INTEGER_MAX { EXACT_INTEGER_MAX } else { value } as i64)
 }
 
 /// The database of one Durable Object.

@@ -14,7 +14,8 @@ use rusqlite::{Connection, params_from_iter};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Number, Value};
 
-use jeffrey_gateway_service::sql::{INTEGER_MAX, SqlValue, StorageError, StorageResult};
+use jeffrey_gateway_service::sql::{SqlValue, StorageError, StorageResult};
+use jeffrey_terms::EXACT_INTEGER_MAX;
 
 const LIMITS: [(Limit, i32); 5] = [
     (Limit::SQLITE_LIMIT_VARIABLE_NUMBER, 100),
@@ -164,7 +165,7 @@ fn to_json(value: ValueRef<'_>) -> StorageResult<Value> {
 
 /// Fails for an integer that JavaScript would round.
 fn check_integer(number: i64) -> StorageResult<()> {
-    if number.unsigned_abs() > INTEGER_MAX {
+    if number.unsigned_abs() > EXACT_INTEGER_MAX {
         return Err(message(format!("{number} is not exact as a double")));
     }
     Ok(())

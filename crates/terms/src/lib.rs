@@ -10,6 +10,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+/// Largest integer that JavaScript keeps exactly, 2^53 - 1. A Durable Object's SQL takes its
+/// integers through JavaScript.
+pub const EXACT_INTEGER_MAX: u64 = (1 << 53) - 1;
+
 /// One of the eight emotions, in the order of every array of scores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

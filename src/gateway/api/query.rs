@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use crate::gateway::api::error::ApiError;
 use crate::gateway::http::head::RequestHead;
-use jeffrey_terms::Subject;
+use jeffrey_terms::{EXACT_INTEGER_MAX, Subject};
 
 /// Parses the subject whose events the caller wants to erase.
 ///
@@ -46,17 +46,14 @@ pub fn parse_events_page(head: &RequestHead) -> EventsPage {
     }
 }
 
-/// Upper bound of every minute number: the largest integer that JavaScript keeps exactly, 2^53 - 1.
-/// A Durable Object's SQL takes its integers through JavaScript.
-pub const MINUTE_NUMBER_MAX: u64 = (1 << 53) - 1;
-
 /// Parses the range of minutes that a query asks for: after `since` and before `before`, both
-/// exclusive. A missing or invalid value sets no bound on its side.
+/// exclusive. A missing or invalid value sets no bound on its side: no minute's number is above
+/// [`EXACT_INTEGER_MAX`].
 pub fn parse_minute_range(head: &RequestHead) -> (u64, u64) {
     let number = |name| head.query_param(name).and_then(|value| value.parse().ok());
     (
-        number("since").unwrap_or(0).min(MINUTE_NUMBER_MAX),
-        number("before").unwrap_or(MINUTE_NUMBER_MAX).min(MINUTE_NUMBER_MAX),
+        number("since").unwrap_or(0).min(EXACT_INTEGER_MAX),
+        number("before").unwrap_or(EXACT_INTEGER_MAX).min(EXACT_INTEGER_MAX),
     )
 }
 

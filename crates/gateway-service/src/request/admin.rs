@@ -18,7 +18,7 @@ use jeffrey_edge::gateway::api::error::ApiError;
 use jeffrey_edge::gateway::api::health::health_response;
 use jeffrey_edge::gateway::api::ofrep::evaluate_flag;
 use jeffrey_edge::gateway::api::query::{
-    EventsPage, MINUTE_NUMBER_MAX, parse_erasure, parse_events_page, parse_minute_range,
+    EventsPage, parse_erasure, parse_events_page, parse_minute_range,
 };
 use jeffrey_edge::gateway::api::rollout::{
     parse_model_validation, parse_rollout_command, parse_share_change, status_response,
@@ -30,6 +30,7 @@ use jeffrey_edge::gateway::notify::history;
 use jeffrey_edge::gateway::request::subject;
 use jeffrey_http_core::prometheus::CONTENT_TYPE;
 use jeffrey_http_core::reply::{HttpReply, NDJSON};
+use jeffrey_terms::EXACT_INTEGER_MAX;
 
 /// Interval between two updates of a live stream, and the number of updates in one response: the
 /// platform limits how many subrequests a request may make.
@@ -250,7 +251,7 @@ async fn build_status_reply<H: Host>(
     let settings = host.settings();
     let summary = match status {
         Some(status) => {
-            let minutes = (status.stage_start_minute, MINUTE_NUMBER_MAX);
+            let minutes = (status.stage_start_minute, EXACT_INTEGER_MAX);
             let stats = event_store::totals_between(host, &settings.release, minutes).await;
             stats
                 .ok()

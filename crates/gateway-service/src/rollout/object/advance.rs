@@ -12,12 +12,12 @@ use super::{PlannedRelease, RolloutObject};
 use crate::event_store;
 use crate::host::{HttpRequest, HttpResponse, ObjectHost, Target};
 use crate::sql::StorageResult;
-use jeffrey_edge::gateway::api::query::MINUTE_NUMBER_MAX;
 use jeffrey_edge::gateway::notify::webhook::{self, WebhookTarget};
 use jeffrey_edge::rollout::advance_checks::{
     AdvanceBlocked, AdvanceInputs, WebhookResponse, WebhookVerdict, check_advance,
 };
 use jeffrey_edge::rollout::plan::Plan;
+use jeffrey_terms::EXACT_INTEGER_MAX;
 
 /// Time limit for the model worker and for each webhook, in milliseconds.
 const CHECK_TIMEOUT_MS: u64 = 5_000;
@@ -42,7 +42,7 @@ impl<H: ObjectHost> RolloutObject<H> {
         let deployed_sha256 = self.deployed_model_sha256().await;
         let analysis = match planned_release.filter(|release| release.is_live()) {
             Some(PlannedRelease { controller, .. }) => {
-                let minutes = (controller.stage_entered_after_minute, MINUTE_NUMBER_MAX);
+                let minutes = (controller.stage_entered_after_minute, EXACT_INTEGER_MAX);
                 let totals =
                     event_store::totals_between(&self.host, &self.settings.release, minutes).await;
                 // Stats that cannot be read are not ready.
