@@ -55,7 +55,27 @@ impl<H: RequestHost> GatewayRequest<H> {
             }
             GatewayEndpoint::Playground(file) => return self.serve_playground_file(file).await,
             GatewayEndpoint::Live => return self.stream_status(),
-            _ => self.build_reply(endpoint).await?,
+            GatewayEndpoint::Decisions => self.fetch_decisions().await?,
+            GatewayEndpoint::EraseSubject => self.erase_subject().await?,
+            GatewayEndpoint::EvaluateFlag(key) => self.evaluate_flag(key).await?,
+            GatewayEndpoint::Events => self.fetch_events().await?,
+            GatewayEndpoint::Feedback => self.record_feedback().await?,
+            GatewayEndpoint::Health => self.report_health().await,
+            GatewayEndpoint::History => self.fetch_history().await?,
+            GatewayEndpoint::Metrics => self.build_metrics().await?,
+            GatewayEndpoint::Minutes => self.fetch_minutes().await?,
+            GatewayEndpoint::RecordValidation => self.record_validation().await?,
+            GatewayEndpoint::RolloutCommand => self.apply_command().await?,
+            GatewayEndpoint::RolloutStatus => self.fetch_status().await?,
+            GatewayEndpoint::Series => self.fetch_series().await?,
+            GatewayEndpoint::SetShare => self.set_share().await?,
+            GatewayEndpoint::Sinks => {
+                HttpReply::json(200, &event_store::fetch_status(&self.host).await?)
+            }
+            GatewayEndpoint::TestAlert => {
+                HttpReply::json(200, &rollout::send_test_alert(&self.host).await?)
+            }
+            GatewayEndpoint::Totals => self.fetch_totals().await?,
         };
         if self.head.method == "HEAD" {
             reply.body.clear();
@@ -63,90 +83,80 @@ impl<H: RequestHost> GatewayRequest<H> {
         self.host.new_response(&reply).map_err(|_| ApiError::RolloutUnavailable)
     }
 
-    /// Builds the reply of an endpoint that sends no file and no stream.
-    async fn build_reply(&self, endpoint: GatewayEndpoint<'_>) -> Result<HttpReply, ApiError> {
-        let (host, settings) = (&self.host, &*self.settings);
-        Ok(match endpoint {
-            GatewayEndpoint::EraseSubject => {
-                let subject = parse_erasure(&self.read_body(BODY_BYTES_MAX).await?)?;
-                let erased = event_store::erase_subject(host, &subject).await?;
-                HttpReply::json(200, &serde_json::json!({ "erased": erased }))
-            }
-            GatewayEndpoint::Feedback => self.record_feedback().await?,
-            GatewayEndpoint::Health => {
-                let effective = self.effective_share().await;
-                let isolate = host.isolate();
-                isolate.with_breaker(|breaker| health_response(settings, effective, breaker))
-            }
-            GatewayEndpoint::Metrics => self.build_metrics().await?,
-            GatewayEndpoint::EvaluateFlag(key) => {
-                let body = self.read_body(BODY_BYTES_MAX).await?;
-                evaluate_flag(key, &body, settings, self.effective_share().await)
-            }
-            GatewayEndpoint::RolloutStatus => {
-                build_status_reply(host, &rollout::fetch_status(host).await?).await
-            }
-            GatewayEndpoint::RolloutCommand => {
-                let command = parse_rollout_command(&self.read_body(COMMAND_BYTES_MAX).await?)?;
-                self.apply_change(&RolloutRequest::Command(command)).await?
-            }
-            GatewayEndpoint::SetShare => {
-                let change = parse_share_change(&self.read_body(BODY_BYTES_MAX).await?)?;
-                self.apply_change(&RolloutRequest::ManualChange(change)).await?
-            }
-            GatewayEndpoint::TestAlert => {
-                HttpReply::json(200, &rollout::send_test_alert(host).await?)
-            }
-            GatewayEndpoint::RecordValidation => {
-                let body = self.read_body(COMMAND_BYTES_MAX).await?;
-                let validation = parse_model_validation(&body, host.now())?;
-                HttpReply::json(200, &rollout::record_validation(host, validation).await?)
-            }
-            GatewayEndpoint::Sinks => HttpReply::json(200, &event_store::fetch_status(host).await?),
-            GatewayEndpoint::Decisions
-            | GatewayEndpoint::Events
-            | GatewayEndpoint::History
-            | GatewayEndpoint::Minutes
-            | GatewayEndpoint::Series
-            | GatewayEndpoint::Totals => self.build_page(endpoint).await?,
-            // Answered before: their replies are not values.
-            GatewayEndpoint::Dashboard(_)
-            | GatewayEndpoint::Live
-            | GatewayEndpoint::Playground(_) => return Err(ApiError::NotFound),
-        })
+    async fn fetch_decisions(&self) -> Result<HttpReply, ApiError> {
+        let EventsPage { after_row: since, limit, .. } = parse_events_page(&self.head);
+        let lines = rollout::fetch_history(&self.host, since, limit).await?;
+        Ok(HttpReply::json(200, &history::parse_decisions(&lines, since)))
     }
 
-    /// Builds the reply of an endpoint that reads a page or a range.
-    async fn build_page(&self, endpoint: GatewayEndpoint<'_>) -> Result<HttpReply, ApiError> {
-        let (host, release) = (&self.host, &self.settings.release);
+    async fn erase_subject(&self) -> Result<HttpReply, ApiError> {
+        let subject = parse_erasure(&self.read_body(BODY_BYTES_MAX).await?)?;
+        let erased = event_store::erase_subject(&self.host, &subject).await?;
+        Ok(HttpReply::json(200, &serde_json::json!({ "erased": erased })))
+    }
+
+    async fn evaluate_flag(&self, key: &str) -> Result<HttpReply, ApiError> {
+        let body = self.read_body(BODY_BYTES_MAX).await?;
+        Ok(evaluate_flag(key, &body, &self.settings, self.effective_share().await))
+    }
+
+    async fn fetch_events(&self) -> Result<HttpReply, ApiError> {
         let EventsPage { after_row: since, limit, shard } = parse_events_page(&self.head);
-        Ok(match endpoint {
-            GatewayEndpoint::Events => {
-                let (lines, shards) = event_store::fetch_events(host, shard, since, limit).await?;
-                let mut reply = HttpReply::from_bytes(NDJSON, lines);
-                reply.headers.push(("x-jeffrey-shards", shards.to_string()));
-                reply
-            }
-            GatewayEndpoint::History => {
-                HttpReply::from_bytes(NDJSON, rollout::fetch_history(host, since, limit).await?)
-            }
-            GatewayEndpoint::Decisions => {
-                let lines = rollout::fetch_history(host, since, limit).await?;
-                HttpReply::json(200, &history::parse_decisions(&lines, since))
-            }
-            GatewayEndpoint::Minutes => {
-                HttpReply::json(200, &event_store::fetch_minutes(host, release, since).await?)
-            }
-            GatewayEndpoint::Series => {
-                HttpReply::json(200, &event_store::fetch_series(host, release, since).await?)
-            }
-            GatewayEndpoint::Totals => {
-                let range = parse_minute_range(&self.head);
-                let stats = event_store::totals_between(host, release, range).await?;
-                HttpReply::json(200, &stats.map(CohortTotals::from_stats))
-            }
-            _ => return Err(ApiError::NotFound),
-        })
+        let (lines, shards) = event_store::fetch_events(&self.host, shard, since, limit).await?;
+        let mut reply = HttpReply::from_bytes(NDJSON, lines);
+        reply.headers.push(("x-jeffrey-shards", shards.to_string()));
+        Ok(reply)
+    }
+
+    async fn report_health(&self) -> HttpReply {
+        let effective = self.effective_share().await;
+        let isolate = self.host.isolate();
+        isolate.with_breaker(|breaker| health_response(&self.settings, effective, breaker))
+    }
+
+    async fn fetch_history(&self) -> Result<HttpReply, ApiError> {
+        let EventsPage { after_row: since, limit, .. } = parse_events_page(&self.head);
+        let lines = rollout::fetch_history(&self.host, since, limit).await?;
+        Ok(HttpReply::from_bytes(NDJSON, lines))
+    }
+
+    async fn fetch_minutes(&self) -> Result<HttpReply, ApiError> {
+        let since = parse_events_page(&self.head).after_row;
+        let minutes = event_store::fetch_minutes(&self.host, &self.settings.release, since);
+        Ok(HttpReply::json(200, &minutes.await?))
+    }
+
+    async fn record_validation(&self) -> Result<HttpReply, ApiError> {
+        let body = self.read_body(COMMAND_BYTES_MAX).await?;
+        let validation = parse_model_validation(&body, self.host.now())?;
+        Ok(HttpReply::json(200, &rollout::record_validation(&self.host, validation).await?))
+    }
+
+    async fn apply_command(&self) -> Result<HttpReply, ApiError> {
+        let command = parse_rollout_command(&self.read_body(COMMAND_BYTES_MAX).await?)?;
+        self.apply_change(&RolloutRequest::Command(command)).await
+    }
+
+    async fn fetch_status(&self) -> Result<HttpReply, ApiError> {
+        let status = rollout::fetch_status(&self.host).await?;
+        Ok(build_status_reply(&self.host, &status).await)
+    }
+
+    async fn fetch_series(&self) -> Result<HttpReply, ApiError> {
+        let since = parse_events_page(&self.head).after_row;
+        let minutes = event_store::fetch_series(&self.host, &self.settings.release, since);
+        Ok(HttpReply::json(200, &minutes.await?))
+    }
+
+    async fn set_share(&self) -> Result<HttpReply, ApiError> {
+        let change = parse_share_change(&self.read_body(BODY_BYTES_MAX).await?)?;
+        self.apply_change(&RolloutRequest::ManualChange(change)).await
+    }
+
+    async fn fetch_totals(&self) -> Result<HttpReply, ApiError> {
+        let range = parse_minute_range(&self.head);
+        let stats = event_store::totals_between(&self.host, &self.settings.release, range).await?;
+        Ok(HttpReply::json(200, &stats.map(CohortTotals::from_stats)))
     }
 
     /// Stores a user's feedback, within the caller's rate limits.
