@@ -2,12 +2,16 @@
 //! share increase, alerts, alarms, traffic, and the state after a failure.
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
 
+#[expect(dead_code, reason = "the readings of the store are for other tests")]
+mod support;
+
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use serde_json::{Value, json};
 
+use self::support::{START, event_with};
 use jeffrey_edge::gateway::api::error::ApiError;
 use jeffrey_edge::gateway::api::rollout::{CommandName, RolloutCommand};
 use jeffrey_edge::rollout::advance_checks::ModelValidation;
@@ -23,10 +27,8 @@ use jeffrey_gateway_service::rollout::messages::{
     ChangeOutcome, ReleaseSnapshot, RolloutRequest, StatusResponse,
 };
 use jeffrey_native_host::{Database, IsolateHost, Platform, RecordedRequest, block_on};
-use jeffrey_terms::{ResponseId, UnixMs};
+use jeffrey_terms::UnixMs;
 
-/// Start of a minute, 2026-01-01.
-const START: UnixMs = UnixMs(1_767_225_600_000);
 const SECOND_MS: u64 = 1_000;
 const MINUTE_MS: u64 = 60 * SECOND_MS;
 const HOUR_MS: u64 = 60 * MINUTE_MS;
@@ -85,7 +87,7 @@ struct Gateway {
     host: IsolateHost,
     answers: Rc<RefCell<BTreeMap<String, (u16, String)>>>,
     requests: RefCell<Vec<RecordedRequest>>,
-    events: Cell<u64>,
+    events: Cell<u16>,
 }
 
 impl Gateway {
@@ -218,23 +220,21 @@ impl Gateway {
         assert!(stored.iter().all(|stored| *stored));
     }
 
-    fn event(&self, number: u64, cohort: &str, share: u16, is_error: bool) -> String {
-        let mut random = [0; 10];
-        random[2..].copy_from_slice(&number.to_be_bytes());
-        let now = self.platform.now();
-        let (destination, fallback_reason) =
-            if is_error { ("stable", Some("timeout")) } else { (cohort, None) };
-        json!({
-            "event": "classify", "id": ResponseId::new(now, random).to_string(), "time_ms": now.0,
-            "release": RELEASE, "cohort": cohort, "reason": "bucket", "is_evidence": true,
-            "subject": format!("{number:08x}"), "destination": destination,
-            "fallback_reason": fallback_reason, "status": if is_error { 500 } else { 200 },
-            "latency_ms": 100, "label": "joy", "confidence": 0.9, "low_confidence": false,
-            "route": "linear_head", "rule_applied": false, "rule": null, "shadow": null,
-            "thresholds": {"slow_ms": 200, "stable_p95_ms": 100.0, "canary_slow_ms": 120.0,
-                "share_basis_points": share, "stage": 0},
+    fn event(&self, number: u16, cohort: &str, share: u16, is_error: bool) -> String {
+        event_with(number, |event| {
+            event["time_ms"] = json!(self.platform.now().0);
+            event["cohort"] = json!(cohort);
+            event["destination"] = json!(cohort);
+            event["subject"] = json!(format!("{number:08x}"));
+            event["latency_ms"] = json!(100);
+            event["thresholds"]["share_basis_points"] = json!(share);
+            event["thresholds"]["stage"] = json!(0);
+            if is_error {
+                event["destination"] = json!("stable");
+                event["fallback_reason"] = json!("timeout");
+                event["status"] = json!(500);
+            }
         })
-        .to_string()
     }
 
     /// Lets a minute with traffic pass.

@@ -1,4 +1,5 @@
-//! Events for the tests of the event store and of the queue, and readings of the store.
+//! Events for the tests of the event store, of the queue and of the rollout, and readings of the
+//! store.
 
 use serde_json::{Value, json};
 
