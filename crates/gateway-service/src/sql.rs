@@ -110,6 +110,15 @@ pub trait Sql {
     }
 }
 
+/// Parses stored JSON. Parsed as bytes, as messages are: text would be a second copy of each type's
+/// deserialiser in the wasm.
+///
+/// # Errors
+/// Returns [`StorageError::Malformed`] if the text is not what this program stores.
+pub(crate) fn parse_stored<T: DeserializeOwned>(json: &str) -> StorageResult<T> {
+    Ok(serde_json::from_slice(json.as_bytes())?)
+}
+
 /// Row with one column, `number`.
 #[derive(Deserialize)]
 pub(crate) struct NumberRow {

@@ -27,7 +27,7 @@ pub fn shard_of_event_line(line: &str, shards: u64) -> u64 {
     if shards <= 1 {
         return 0;
     }
-    let Ok(key) = serde_json::from_str::<EventKey>(line) else { return 0 };
+    let Ok(key) = serde_json::from_slice::<EventKey>(line.as_bytes()) else { return 0 };
     let id_suffix = key.id.len().checked_sub(2).and_then(|start| key.id.get(start..));
     let hex_byte = match &key.subject {
         Some(hash) => hash.get(..2),

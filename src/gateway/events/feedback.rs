@@ -64,7 +64,7 @@ impl FeedbackEvent {
             #[serde(default = "Thresholds::unknown")]
             thresholds: Thresholds,
         }
-        let call: RatedCall = serde_json::from_str(call_json).ok()?;
+        let call: RatedCall = serde_json::from_slice(call_json.as_bytes()).ok()?;
         let label = call.label.and_then(OpenEnum::known);
         Some(Self {
             event: EventKind::Feedback,

@@ -91,7 +91,7 @@ pub struct StoredFeedback {
 
 /// Returns the age of a serialized event in milliseconds; 0 if `event` is not an event.
 pub fn event_age_ms(event: &str, now: UnixMs) -> u64 {
-    let key = serde_json::from_str::<EventKey>(event);
+    let key = serde_json::from_slice::<EventKey>(event.as_bytes());
     key.map_or(0, |key| now.0.saturating_sub(key.time_ms))
 }
 

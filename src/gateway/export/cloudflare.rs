@@ -16,7 +16,7 @@ use jeffrey_terms::UnixMs;
 /// A batch that is sent again has the same key, so its object is replaced and not duplicated. An
 /// event without a valid time is filed under 1970.
 pub fn object_key(shard: &str, seq: u64, event: &str) -> String {
-    let event: Map<String, Value> = serde_json::from_str(event).unwrap_or_default();
+    let event: Map<String, Value> = serde_json::from_slice(event.as_bytes()).unwrap_or_default();
     let time = UnixMs(event.get("time_ms").and_then(Value::as_u64).unwrap_or(0));
     let timestamp =
         i64::try_from(time.0).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
@@ -66,7 +66,7 @@ pub const DOUBLE_FIELDS: [&str; 8] = [
 
 /// Converts an event into a data point; `None` if it is not a JSON object with a release.
 pub fn data_point(event: &str) -> Option<AnalyticsDataPoint> {
-    let event: Map<String, Value> = serde_json::from_str(event).ok()?;
+    let event: Map<String, Value> = serde_json::from_slice(event.as_bytes()).ok()?;
     let text = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let number = |name: &str| match event.get(name) {
         Some(Value::Bool(truth)) => f64::from(u8::from(*truth)),

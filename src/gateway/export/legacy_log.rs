@@ -55,7 +55,7 @@ struct LegacyLogPrediction<'a> {
 ///
 /// Scores have three decimals and latencies two, as in the reference service's log.
 pub fn format_line(event: &str) -> Option<String> {
-    let event: LegacyLogInput = serde_json::from_str(event).ok()?;
+    let event: LegacyLogInput = serde_json::from_slice(event.as_bytes()).ok()?;
     let time = jiff::Timestamp::from_millisecond(i64::try_from(event.time_ms).ok()?).ok()?;
     let round_score = |score: f64| libm::round(1_000.0 * score) / 1_000.0;
     let scores: Vec<_> = match event.top2 {

@@ -117,7 +117,7 @@ pub fn parse_rejected_records(response_body: &[u8]) -> u64 {
 }
 
 fn to_log_record(event: &str) -> Option<Value> {
-    let fields: Map<String, Value> = serde_json::from_str(event).ok()?;
+    let fields: Map<String, Value> = serde_json::from_slice(event.as_bytes()).ok()?;
     let nanos = fields.get("time_ms")?.as_u64()?.checked_mul(1_000_000)?.to_string();
     let mut attributes = Vec::new();
     let mut add = |key: &str, value: &Value| {

@@ -218,7 +218,7 @@ pub fn parse_sinks(value: &str) -> Result<Vec<Sink>, SinkError> {
         return Ok(Vec::new());
     }
     let configs: Vec<SinkConfig> =
-        serde_json::from_str(value).map_err(|_| SinkError::InvalidJson)?;
+        serde_json::from_slice(value.as_bytes()).map_err(|_| SinkError::InvalidJson)?;
     if configs.len() > SINKS_MAX {
         return Err(SinkError::TooMany { sinks: configs.len() });
     }

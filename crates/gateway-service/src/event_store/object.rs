@@ -262,7 +262,7 @@ impl<H: ObjectHost> EventStoreObject<H> {
             if !inserted.is_empty() {
                 new += 1;
                 // A kind of event that this version does not know is kept, and not counted.
-                let Ok(event) = serde_json::from_str::<StoredEvent>(json) else { continue };
+                let Ok(event) = serde_json::from_slice::<StoredEvent>(line) else { continue };
                 for (name, number) in series_increments(&event) {
                     *totals.entry(name).or_default() += number;
                 }

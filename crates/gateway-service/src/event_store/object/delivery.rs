@@ -7,7 +7,7 @@
 
 use super::{BATCH_DELAY_MS, EventRow, EventStoreObject, IDLE_INTERVAL_MS};
 use crate::host::{FetchError, HttpRequest, ObjectHost, Target};
-use crate::sql::{StorageResult, TextRow, sql_integer};
+use crate::sql::{StorageResult, TextRow, parse_stored, sql_integer};
 use jeffrey_edge::gateway::export::delivery_cursor::{DeliveryCursor, DeliveryOutcome};
 use jeffrey_edge::gateway::export::sink::{Sink, SinkKind};
 use jeffrey_edge::gateway::export::{cloudflare, otlp};
@@ -83,7 +83,7 @@ impl<H: ObjectHost> EventStoreObject<H> {
             vec![sink.name.as_str().into()],
         )?;
         match rows.first() {
-            Some(row) => Ok(serde_json::from_str(&row.text)?),
+            Some(row) => parse_stored(&row.text),
             None => Ok(DeliveryCursor::default()),
         }
     }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::{CohortStatsKey, EventStoreObject};
 use crate::host::ObjectHost;
-use crate::sql::{NumberRow, SqlValue, StorageResult, TextRow, sql_integer};
+use crate::sql::{NumberRow, SqlValue, StorageResult, TextRow, parse_stored, sql_integer};
 use jeffrey_edge::gateway::aggregate::minute_stats::{
     CohortStats, EventContribution, newly_affected_hours,
 };
@@ -37,7 +37,7 @@ impl<H: ObjectHost> EventStoreObject<H> {
                          WHERE release = ? AND minute = ? AND cohort = ? AND share = ?";
             let rows: Vec<TextRow> = self.host.query_rows(query, key_values())?;
             let mut stats = match rows.first() {
-                Some(row) => serde_json::from_str(&row.text)?,
+                Some(row) => parse_stored(&row.text)?,
                 None => CohortStats::default(),
             };
             stats.add(&increment);
@@ -110,9 +110,7 @@ impl<H: ObjectHost> EventStoreObject<H> {
         let query = "SELECT cohort, share, json FROM cohort_stats WHERE release = ? AND minute = ?";
         let rows: Vec<MinuteStatsRow> =
             self.host.query_rows(query, vec![release.into(), sql_integer(minute)])?;
-        rows.into_iter()
-            .map(|row| Ok((row.cohort, row.share, serde_json::from_str(&row.json)?)))
-            .collect()
+        rows.into_iter().map(|row| Ok((row.cohort, row.share, parse_stored(&row.json)?))).collect()
     }
 
     /// Returns stable's latency sketch of a minute.
@@ -165,7 +163,7 @@ impl<H: ObjectHost> EventStoreObject<H> {
             let rows: Vec<TextRow> = self.host.query_rows(query, values)?;
             let mut total = CohortStats::default();
             for row in rows {
-                total.add(&serde_json::from_str(&row.text)?);
+                total.add(&parse_stored(&row.text)?);
             }
             Ok(total)
         };

@@ -66,7 +66,7 @@ impl<H: ObjectHost> RolloutObject<H> {
                 "DELETE FROM active_alert WHERE key = ?",
                 vec![active_key.as_str().into()],
             )?;
-            if let Ok(notification) = serde_json::from_str::<Notification>(json) {
+            if let Ok(notification) = serde_json::from_slice::<Notification>(json.as_bytes()) {
                 let share = entry.share;
                 self.enqueue_notification(
                     plan,
@@ -202,7 +202,7 @@ async fn deliver_to_target<H: ObjectHost>(
 ) {
     let mut current = Some(pending);
     while let Some(PendingNotification { id, json, failures, .. }) = current.take() {
-        let notification = serde_json::from_str::<Notification>(&json);
+        let notification = serde_json::from_slice::<Notification>(json.as_bytes());
         let body = notification
             .map(|notification| notification.to_body(target.format))
             .unwrap_or_default();

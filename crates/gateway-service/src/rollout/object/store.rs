@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::{PlannedRelease, RolloutObject};
 use crate::host::ObjectHost;
-use crate::sql::{StorageError, StorageResult, sql_integer};
+use crate::sql::{StorageError, StorageResult, parse_stored, sql_integer};
 use jeffrey_edge::rollout::advance_checks::ModelValidation;
 use jeffrey_edge::rollout::history::HistoryEntry;
 use jeffrey_edge::rollout::plan::Plan;
@@ -48,7 +48,7 @@ impl<H: ObjectHost> RolloutObject<H> {
     pub(super) fn release_state(&self) -> StorageResult<ReleaseState> {
         let rows: Vec<JsonRow> = self.host.query_rows("SELECT json FROM release_state", vec![])?;
         match rows.first() {
-            Some(row) => Ok(serde_json::from_str(&row.json)?),
+            Some(row) => parse_stored(&row.json),
             None => Ok(self.initial_state()),
         }
     }
@@ -73,7 +73,7 @@ impl<H: ObjectHost> RolloutObject<H> {
         };
         let plan = Plan::read(&text)
             .map_err(|_| StorageError::Malformed { what: "the stored plan".to_owned() })?;
-        let controller = serde_json::from_str(&controller_json)?;
+        let controller = parse_stored(&controller_json)?;
         let loaded = Some(Rc::new(PlannedRelease { plan: Rc::new(plan), controller }));
         self.planned_release.borrow_mut().clone_from(&loaded);
         Ok(loaded)
@@ -93,7 +93,7 @@ impl<H: ObjectHost> RolloutObject<H> {
 
     pub(super) fn validation(&self) -> StorageResult<Option<ModelValidation>> {
         Ok(match self.stored_value("validation")? {
-            Some(json) => serde_json::from_str(&json)?,
+            Some(json) => parse_stored(&json)?,
             None => None,
         })
     }
