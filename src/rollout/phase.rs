@@ -2,7 +2,9 @@
 //!
 //! The state machine in `progress.rs` decides which phase comes next.
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::advance_checks::AdvanceBlocked;
 use super::gate::finding::GateFinding;
@@ -10,7 +12,7 @@ use super::release_state::HardFailureKind;
 
 /// Phase of a release: whether it advances, waits, or has ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "phase", deny_unknown_fields)]
+#[serde(rename_all = "snake_case", tag = "phase", try_from = "PhaseFields")]
 pub enum Phase {
     /// An operator ended the release; it has no traffic.
     Aborted {
@@ -50,6 +52,70 @@ pub enum Phase {
     },
     /// The release is in the last stage, and its gates are still active.
     Watching,
+}
+
+/// Fields of all phases. [`Phase`] is read through them: the derived code would buffer the fields in
+/// a form of its own, for which each type needs a second deserialiser in the wasm.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PhaseFields {
+    phase: PhaseType,
+    cause: Option<Box<RollbackCause>>,
+    /// A text or a [`HoldReason`], by the phase.
+    reason: Option<Box<RawValue>>,
+    undecided: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum PhaseType {
+    Aborted,
+    AwaitingApproval,
+    Frozen,
+    Holding,
+    Idle,
+    Paused,
+    Promoted,
+    Ramping,
+    RolledBack,
+    Watching,
+}
+
+/// Error for fields that are not those of the phase.
+#[derive(Debug, thiserror::Error)]
+#[error("the fields are not those of the phase")]
+struct PhaseFieldsError;
+
+impl TryFrom<PhaseFields> for Phase {
+    type Error = PhaseFieldsError;
+
+    fn try_from(fields: PhaseFields) -> Result<Self, PhaseFieldsError> {
+        fn read<T: DeserializeOwned>(json: &RawValue) -> Result<T, PhaseFieldsError> {
+            serde_json::from_slice(json.get().as_bytes()).map_err(|_| PhaseFieldsError)
+        }
+        let PhaseFields { phase, cause, reason, undecided } = fields;
+        Ok(match (phase, cause, reason, undecided) {
+            (PhaseType::Aborted, None, Some(reason), None) => {
+                Self::Aborted { reason: read(&reason)? }
+            }
+            (PhaseType::AwaitingApproval, None, None, Some(undecided)) => {
+                Self::AwaitingApproval { undecided }
+            }
+            (PhaseType::Holding, None, Some(reason), None) => {
+                Self::Holding { reason: read(&reason)? }
+            }
+            (PhaseType::Paused, None, Some(reason), None) => {
+                Self::Paused { reason: read(&reason)? }
+            }
+            (PhaseType::RolledBack, Some(cause), None, None) => Self::RolledBack { cause },
+            (PhaseType::Frozen, None, None, None) => Self::Frozen,
+            (PhaseType::Idle, None, None, None) => Self::Idle,
+            (PhaseType::Promoted, None, None, None) => Self::Promoted,
+            (PhaseType::Ramping, None, None, None) => Self::Ramping,
+            (PhaseType::Watching, None, None, None) => Self::Watching,
+            _ => return Err(PhaseFieldsError),
+        })
+    }
 }
 
 /// Reasons why a release holds.
@@ -97,4 +163,52 @@ pub enum RollbackCause {
         /// Reason that the operator gave.
         reason: String,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_phase_is_read_back_as_it_was_written() {
+        let reason = "because \"so\"".to_owned();
+        for phase in [
+            Phase::Aborted { reason: reason.clone() },
+            Phase::AwaitingApproval { undecided: true },
+            Phase::Frozen,
+            Phase::Holding { reason: HoldReason::NoData },
+            Phase::Holding {
+                reason: HoldReason::AdvanceBlocked(AdvanceBlocked::ValidationMissing),
+            },
+            Phase::Idle,
+            Phase::Paused { reason: reason.clone() },
+            Phase::Promoted,
+            Phase::Ramping,
+            Phase::RolledBack { cause: Box::new(RollbackCause::Operator { reason }) },
+            Phase::RolledBack {
+                cause: Box::new(RollbackCause::HardFailure(HardFailureKind::Trap)),
+            },
+            Phase::Watching,
+        ] {
+            let json = serde_json::to_string(&phase).unwrap();
+            assert_eq!(serde_json::from_str::<Phase>(&json).unwrap(), phase, "{json}");
+        }
+    }
+
+    #[test]
+    fn a_phase_with_a_missing_foreign_or_unknown_field_is_refused() {
+        for json in [
+            "{}",
+            r#"{"phase":"waiting"}"#,
+            r#"{"phase":"idle","reason":"none"}"#,
+            r#"{"phase":"idle","user":"alice"}"#,
+            r#"{"phase":"aborted"}"#,
+            r#"{"phase":"aborted","reason":7}"#,
+            r#"{"phase":"holding","reason":"tired"}"#,
+            r#"{"phase":"awaiting_approval","undecided":null}"#,
+            r#"{"phase":"rolled_back","cause":{"operator":{"reason":"slow"}},"undecided":true}"#,
+        ] {
+            assert!(serde_json::from_str::<Phase>(json).is_err(), "{json}");
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
 /// Value of an open enum, as Protocol Buffers call a field that may hold a value which the reader
 /// does not know.
@@ -38,8 +39,9 @@ impl<T> OpenEnum<T> {
 
 impl<'de, T: DeserializeOwned> Deserialize<'de> for OpenEnum<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = serde_json::Value::deserialize(deserializer)?;
-        Ok(serde_json::from_value(value).map_or(Self::Unrecognized, Self::Known))
+        let value = Box::<RawValue>::deserialize(deserializer)?;
+        let known = serde_json::from_slice(value.get().as_bytes());
+        Ok(known.map_or(Self::Unrecognized, Self::Known))
     }
 }
 

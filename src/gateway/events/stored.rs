@@ -17,8 +17,11 @@
 //! Only an unknown kind of event (field `event`) is not read at all. The event store keeps it and
 //! delivers it like any other.
 
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
+use crate::gateway::events::event::EventKind;
 use crate::gateway::events::open_enum::OpenEnum;
 use crate::gateway::events::thresholds::Thresholds;
 use crate::gateway::upstream::model::FallbackReason;
@@ -27,13 +30,32 @@ use jeffrey_terms::{Cohort, Label, PredictionRoute, Share, TieBreakRule, UnixMs}
 
 /// Event as the event store reads it back. Only the fields that are counted are read, so an event
 /// of an older schema is read as far as possible.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(tag = "event", rename_all = "lowercase")]
+#[derive(Clone, Debug, PartialEq)]
 pub enum StoredEvent {
     /// Record of one classify call.
     Classify(Box<StoredClassifyEvent>),
     /// User feedback on one classify call.
     Feedback(StoredFeedback),
+}
+
+impl<'de> Deserialize<'de> for StoredEvent {
+    /// Reads the kind, then the event of that kind. The derived code would buffer the fields in a
+    /// form of its own, for which each type needs a second deserialiser in the wasm.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct EventHead {
+            event: EventKind,
+        }
+        fn read(json: &[u8]) -> serde_json::Result<StoredEvent> {
+            let head: EventHead = serde_json::from_slice(json)?;
+            Ok(match head.event {
+                EventKind::Classify => StoredEvent::Classify(serde_json::from_slice(json)?),
+                EventKind::Feedback => StoredEvent::Feedback(serde_json::from_slice(json)?),
+            })
+        }
+        let event = Box::<RawValue>::deserialize(deserializer)?;
+        read(event.get().as_bytes()).map_err(D::Error::custom)
+    }
 }
 
 /// Classify call as it is read back; the fields are those of

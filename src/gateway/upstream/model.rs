@@ -51,7 +51,7 @@ pub enum ResponseFormat {
 /// Reason why the legacy system answers a request that was assigned to the canary. `Display` and
 /// JSON are its [`name`](Self::name).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", try_from = "String")]
 pub enum FallbackReason {
     /// The circuit breaker of this isolate is open, so the model was not called.
     BreakerOpen,
@@ -87,6 +87,15 @@ impl FallbackReason {
             Self::Timeout => "timeout",
             Self::HardFailure(kind) => kind.name(),
         }
+    }
+}
+
+impl TryFrom<String> for FallbackReason {
+    type Error = &'static str;
+
+    fn try_from(name: String) -> Result<Self, &'static str> {
+        let reason = Self::ALL.into_iter().find(|reason| reason.name() == name);
+        reason.ok_or("no reason of a fallback has this name")
     }
 }
 
