@@ -6,6 +6,7 @@
 //! point holds neither the subject nor the text preview, because data in Analytics Engine cannot be
 //! erased.
 
+use jiff::tz::Offset;
 use serde_json::{Map, Value};
 
 use jeffrey_terms::UnixMs;
@@ -20,8 +21,10 @@ pub fn object_key(shard: &str, seq: u64, event: &str) -> String {
     let time = UnixMs(event.get("time_ms").and_then(Value::as_u64).unwrap_or(0));
     let timestamp =
         i64::try_from(time.0).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
-    let hour = timestamp.unwrap_or_default().strftime("%Y-%m-%d/%H");
-    format!("events/{hour}/{shard}-{seq:012}.ndjson")
+    // By parts, as jiff's formatter of patterns is larger than this file.
+    let utc = Offset::UTC.to_datetime(timestamp.unwrap_or_default());
+    let (year, month, day, hour) = (utc.year(), utc.month(), utc.day(), utc.hour());
+    format!("events/{year:04}-{month:02}-{day:02}/{hour:02}/{shard}-{seq:012}.ndjson")
 }
 
 /// Data point for Analytics Engine: an index for sampling, and texts and numbers in a fixed order.

@@ -91,8 +91,9 @@ fn parse_retry_after_ms(retry_after: &str, now: UnixMs) -> Option<u64> {
     if let Ok(seconds) = value.parse::<u64>() {
         return Some(seconds.saturating_mul(1_000));
     }
-    let date = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(value).ok()?;
-    Some(u64::try_from(date.as_millisecond()).unwrap_or(0).saturating_sub(now.0))
+    let date = httpdate::parse_http_date(value).ok()?;
+    let since_1970 = date.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Some(u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX).saturating_sub(now.0))
 }
 
 impl Default for DeliveryCursor {
@@ -185,6 +186,13 @@ mod tests {
             (Some(429), Some("99999999999999999999"), DeliveryOutcome::Retry(None)),
             (Some(503), Some("86400"), DeliveryOutcome::Retry(Some(RETRY_AFTER_MS_MAX))),
             (Some(503), Some("Wed, 21 Oct 2026 07:28:09 GMT"), DeliveryOutcome::Retry(Some(9_000))),
+            (
+                Some(503),
+                Some("Wednesday, 21-Oct-26 07:28:09 GMT"),
+                DeliveryOutcome::Retry(Some(9_000)),
+            ),
+            (Some(503), Some("Wed Oct 21 07:28:09 2026"), DeliveryOutcome::Retry(Some(9_000))),
+            (Some(503), Some("Wed, 21 Oct 2026 07:28:09 +0000"), DeliveryOutcome::Retry(None)),
             (Some(503), Some("Wed, 21 Oct 2026 07:27:00 GMT"), DeliveryOutcome::Retry(Some(0))),
             (
                 Some(503),
