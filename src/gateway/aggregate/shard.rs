@@ -62,7 +62,7 @@ pub fn merge_shards(minute: u64, shards: &[ShardMinute]) -> ClosedMinute {
     let stats: Vec<_> =
         shards.iter().flat_map(|shard| shard.cohort_stats.iter().cloned()).collect();
     let mut merged = minute_stats::sum_minute(minute, &stats);
-    let mut top_errors = Vec::new();
+    let mut top_errors: Vec<u64> = Vec::new();
     for ShardMinute {
         new_subjects: first_seen,
         top_subjects,
@@ -78,8 +78,8 @@ pub fn merge_shards(minute: u64, shards: &[ShardMinute]) -> ClosedMinute {
         merged.top_subjects.stable_errors += top_subjects.stable_errors;
         top_errors.extend(shard_errors);
     }
-    top_errors.sort_unstable_by(|a: &u64, b| b.cmp(a));
-    merged.top_subjects.two_worst_subjects_errors = top_errors.iter().take(2).sum();
+    top_errors.sort_unstable();
+    merged.top_subjects.two_worst_subjects_errors = top_errors.iter().rev().take(2).sum();
     merged.newly_affected = sum_newly_affected_subjects(
         shards.iter().flat_map(|shard| shard.newly_affected.iter().copied()),
     );
