@@ -9,6 +9,8 @@
 //! This crate does not classify text (see `crates/classifier`), stores no text, and reads no clock,
 //! environment or file.
 
+pub mod catalogue;
+
 pub mod telemetry;
 
 pub mod rollout;

@@ -1,7 +1,8 @@
-//! Tables of the documentation that come from the code.
+//! Tables of the documentation that come from the code, and the dashboard's copy of the catalogues.
 //!
 //! A page has a table between `<!-- generated: NAME -->` and `<!-- end -->`. The test fails if the
-//! table differs from the code. `UPDATE_DOCS=1 cargo test --test generated_docs` writes it anew.
+//! table differs from the code. `UPDATE_DOCS=1 cargo test --test generated_docs` writes it anew, and
+//! the dashboard's module of sentences as well.
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
 
 use std::fs;
@@ -43,6 +44,38 @@ fn tables_of_the_documentation_are_those_of_the_code() {
         "these tables differ from the code: {outdated:?}\n\
          `UPDATE_DOCS=1 cargo test --test generated_docs` writes them"
     );
+}
+
+#[test]
+fn the_dashboard_has_the_sentences_of_both_catalogues() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("www/dashboard/catalogue.js");
+    let expected = catalogue_module();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(&path, &expected).unwrap();
+    }
+    assert!(
+        fs::read_to_string(&path).unwrap() == expected,
+        "www/dashboard/catalogue.js differs from src/catalogue/*.json\n\
+         `UPDATE_DOCS=1 cargo test --test generated_docs` writes it"
+    );
+}
+
+/// Returns a JavaScript module with the catalogues of both languages as they are.
+fn catalogue_module() -> String {
+    let entries = [
+        ("en", include_str!("../src/catalogue/en.json")),
+        ("fr", include_str!("../src/catalogue/fr.json")),
+    ]
+    .map(|(language, json)| {
+        format!("  \"{language}\": {},\n", json.trim_end().replace('\n', "\n  "))
+    });
+    format!(
+        "// The sentences about a release by language, from src/catalogue/en.json and fr.json:\n\
+         // `UPDATE_DOCS=1 cargo test --test generated_docs` writes this file.\n\n\
+         /** @type {{Record<\"en\" | \"fr\", Record<string, string>>}} */\n\
+         export const catalogue = {{\n{}}};\n",
+        entries.concat()
+    )
 }
 
 #[test]

@@ -45,7 +45,7 @@ const PROGRAMS: [&str; 8] = [
 /// Folders of the core whose modules stand in order: each uses only those before it. Tests may use
 /// any module of the gateway.
 const ORDERED_MODULES: [(&str, &[&str]); 2] = [
-    ("src/", &["telemetry", "rollout", "gateway"]),
+    ("src/", &["catalogue", "telemetry", "rollout", "gateway"]),
     (
         "src/gateway/",
         &[

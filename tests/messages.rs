@@ -1,19 +1,23 @@
-//! Golden file of all sentences about a release, in English and French.
+//! Golden file of all messages about a release, with their sentences in English and French.
 //!
 //! The samples cover every status, alert, cause, advance check, command, phase and input of the
-//! history. `UPDATE_DOCS=1 cargo test --test messages` writes the file anew.
+//! history. `tests/native/messages.test.js` renders the same file as the dashboard does.
+//! `UPDATE_DOCS=1 cargo test --test messages` writes it anew.
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use jeffrey_edge::gateway::notify::history::summarize_entry;
+use jeffrey_edge::catalogue::code::MessageCode;
+use jeffrey_edge::catalogue::message::Message;
+use jeffrey_edge::catalogue::render::Catalogue;
 use jeffrey_edge::gateway::notify::messages;
+use jeffrey_edge::gateway::notify::webhook::AlertNotice;
 use jeffrey_edge::rollout::advance_checks::{AdvanceBlocked, WebhookResponse, WebhookVerdict};
 use jeffrey_edge::rollout::command::OperatorCommand;
 use jeffrey_edge::rollout::controller::RolloutController;
-use jeffrey_edge::rollout::counts::{ClosedMinute, Metric};
+use jeffrey_edge::rollout::counts::{ClosedMinute, CohortCounts, Metric};
 use jeffrey_edge::rollout::effect::{RolloutAction, RolloutAlert};
 use jeffrey_edge::rollout::gate::GateEffect;
 use jeffrey_edge::rollout::gate::finding::{GateFinding, GateVerdict};
@@ -23,10 +27,28 @@ use jeffrey_edge::rollout::plan::{DEFAULT_PLAN_TOML, Plan};
 use jeffrey_edge::rollout::progress::PlanProgress;
 use jeffrey_edge::rollout::release_state::HardFailureKind;
 use jeffrey_edge::rollout::status::{RolloutStatus, build_status};
+use jeffrey_terms::by_cohort::ByCohort;
 use jeffrey_terms::{Share, UnixMs};
 use serde_json::{Value, json};
 
 const GOLDEN_FILE: &str = "tests/data/messages.jsonl";
+
+/// Entries of a catalogue that are conventions of its language, not templates of a code.
+const CONVENTIONS: [&str; 4] =
+    ["format.clauses", "format.decimal", "format.list", "format.percent"];
+
+/// Formats that a placeholder may name; the first is none.
+const FORMATS: [&str; 7] = ["", "clauses", "list", "number", "percent", "short", "time"];
+
+/// Folders whose code becomes part of the gateway's module.
+const GATEWAY_FOLDERS: [&str; 6] = [
+    "src/gateway",
+    "src/rollout",
+    "src/telemetry",
+    "crates/gateway-service/src",
+    "crates/gateway-worker/src",
+    "crates/http-core/src",
+];
 
 /// Time of all samples: 2026-11-23 00:00 UTC.
 const NOW: UnixMs = UnixMs(1_795_392_000_000);
@@ -34,7 +56,7 @@ const NOW: UnixMs = UnixMs(1_795_392_000_000);
 #[test]
 fn sentences_are_those_of_the_golden_file() {
     let lines: String = golden_rows().iter().map(|row| format!("{row}\n")).collect();
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(GOLDEN_FILE);
+    let path = root().join(GOLDEN_FILE);
     if std::env::var_os("UPDATE_DOCS").is_some() {
         fs::write(&path, &lines).unwrap();
     }
@@ -45,33 +67,158 @@ fn sentences_are_those_of_the_golden_file() {
     assert_eq!(lines.lines().count(), expected.lines().count());
 }
 
-/// Returns a row for each sentence; a sentence that two samples share has one row.
+#[test]
+fn every_code_is_sampled_and_its_templates_show_each_argument_once_or_more() {
+    let mut args_by_code: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (_, message) in sample_messages() {
+        collect_args(&message.into(), &mut args_by_code);
+    }
+    for code in MessageCode::ALL.iter().map(|code| code.name()) {
+        let args = args_by_code.get(code).unwrap_or_else(|| panic!("{code} has no sample"));
+        for catalogue in [Catalogue::ENGLISH, Catalogue::FRENCH] {
+            let template = catalogue.template(code).unwrap_or_else(|| panic!("no {code}"));
+            let placeholders = placeholders(template);
+            let names: BTreeSet<String> =
+                placeholders.iter().map(|(name, _)| name.clone()).collect();
+            assert_eq!(&names, args, "{code}: {template}");
+            for (_, format) in placeholders {
+                assert!(FORMATS.contains(&format.as_str()), "{code}: {template}");
+            }
+        }
+    }
+}
+
+#[test]
+fn both_catalogues_have_the_same_entries_in_order_and_no_other() {
+    let mut expected: Vec<&str> =
+        MessageCode::ALL.iter().map(|code| code.name()).chain(CONVENTIONS).collect();
+    expected.sort_unstable();
+    for (file, catalogue) in [("en.json", Catalogue::ENGLISH), ("fr.json", Catalogue::FRENCH)] {
+        let text = fs::read_to_string(root().join("src/catalogue").join(file)).unwrap();
+        let entries: BTreeMap<String, String> = serde_json::from_str(&text).unwrap();
+        assert_eq!(entries.keys().collect::<Vec<_>>(), expected, "{file}");
+        // One entry a line and in order, so that no code is there twice.
+        let lines: String =
+            entries.iter().map(|(code, text)| format!("  \"{code}\": \"{text}\",\n")).collect();
+        assert_eq!(text, format!("{{\n{}\n}}\n", lines.trim_end_matches(",\n")), "{file}");
+        for (code, template) in &entries {
+            assert_eq!(catalogue.template(code), Some(template.as_str()), "{file}: {code}");
+        }
+        assert_eq!(catalogue.template("alert"), None);
+        assert_eq!(catalogue.template(""), None);
+    }
+}
+
+#[test]
+fn the_code_of_the_gateway_has_no_french_text() {
+    let french: Vec<&str> = MessageCode::ALL
+        .iter()
+        .filter_map(|code| Catalogue::FRENCH.template(code.name()))
+        .flat_map(|template| template.split('{'))
+        .map(|part| part.split_once('}').map_or(part, |(_, literal)| literal))
+        .filter(|part| part.len() >= 12)
+        .collect();
+    assert!(french.len() > 20, "{french:?}");
+    let mut faults = Vec::new();
+    for path in GATEWAY_FOLDERS.iter().flat_map(|folder| rust_files(&root().join(folder))) {
+        let code = fs::read_to_string(&path).unwrap();
+        let found = french.iter().chain(&["FRENCH"]).filter(|text| code.contains(**text));
+        faults.extend(found.map(|text| format!("{}: {text}", path.display())));
+    }
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+/// Returns a row for each message, with its sentence in both languages.
 fn golden_rows() -> Vec<Value> {
+    let mut seen = BTreeSet::new();
+    let mut rows = Vec::new();
+    for (case, message) in sample_messages() {
+        let (en, fr) = (Catalogue::ENGLISH.render(&message), Catalogue::FRENCH.render(&message));
+        if seen.insert(Value::from(message.clone()).to_string()) {
+            rows.push(json!({ "case": case, "message": message, "en": en, "fr": fr }));
+        }
+    }
+    rows
+}
+
+/// Returns messages by name that have every code among them.
+fn sample_messages() -> Vec<(String, Message)> {
     let mut rows = Vec::new();
     for (case, killed, status) in sample_statuses() {
         let share = status.as_ref().map_or_else(|| "0%".parse().unwrap(), |status| status.share);
-        rows.push(json!({
-            "case": format!("status: {case}"),
-            "en": messages::status_line("e1-small", share, killed, status.as_ref()),
-            "fr": messages::status_line_fr("e1-small", share, killed, status.as_ref()),
-        }));
+        let message = messages::describe_status("e1-small", share, killed, status.as_ref());
+        rows.push((format!("status: {case}"), message));
     }
     for (case, entry) in sample_entries() {
-        let Some(decision) = summarize_entry(&entry) else { panic!("{case} is no decision") };
-        rows.push(json!({
-            "case": format!("trigger: {case}"),
-            "en": decision.trigger,
-            "fr": decision.fr.trigger,
-        }));
-        rows.push(json!({
-            "case": format!("outcome: {case}"),
-            "en": decision.outcome,
-            "fr": decision.fr.outcome,
-        }));
+        rows.push((format!("trigger: {case}"), messages::describe_input(&entry.input)));
+        rows.push((format!("outcome: {case}"), messages::describe_effects(&entry)));
     }
-    let mut seen = BTreeSet::new();
-    rows.retain(|row| seen.insert((row["en"].to_string(), row["fr"].to_string())));
+    for notice in [AlertNotice::promoted(), AlertNotice::test()] {
+        rows.push((format!("notice: {}", notice.dedup_key), notice.message));
+    }
+    let (_, entry) = sample_entries().pop().unwrap();
+    rows.push(("explained entry".to_owned(), messages::describe_entry(&entry)));
+    let counts = |requests, errors_5xx, fallbacks| CohortCounts {
+        requests,
+        errors_5xx,
+        fallbacks,
+        ..CohortCounts::default()
+    };
+    let counts = ByCohort { canary: counts(1_000, 2, 3), stable: counts(9_000, 4, 0) };
+    rows.push(("explained counts".to_owned(), messages::describe_counts(&counts)));
+    let args = json!({"gate": "errors", "hits": 5, "gates": ["a", "b"], "known": null});
+    for (case, args) in [("with arguments", args), ("without arguments", json!({}))] {
+        let reason = json!({"code": "cause.of_a_newer_version", "args": args});
+        let message = Message::new(MessageCode::CauseOperator).with("reason", reason);
+        rows.push((format!("unknown code {case}"), message));
+    }
     rows
+}
+
+/// Collects the codes in a message, those in its arguments included, with the names of their
+/// arguments. A code has the same arguments wherever it is.
+fn collect_args(value: &Value, args_by_code: &mut BTreeMap<String, BTreeSet<String>>) {
+    match value {
+        Value::Array(parts) => parts.iter().for_each(|part| collect_args(part, args_by_code)),
+        Value::Object(message) => {
+            let args = message["args"].as_object().unwrap();
+            let names: BTreeSet<String> = args.keys().cloned().collect();
+            let code = message["code"].as_str().unwrap();
+            let known = args_by_code.entry(code.to_owned()).or_insert_with(|| names.clone());
+            let is_known = MessageCode::ALL.iter().any(|known| known.name() == code);
+            assert!(!is_known || *known == names, "{code} has {names:?} and {known:?}");
+            args.values().for_each(|value| collect_args(value, args_by_code));
+        }
+        _ => {}
+    }
+}
+
+/// Returns names and formats of the placeholders of a template.
+fn placeholders(template: &str) -> Vec<(String, String)> {
+    let parts = template.split('{').skip(1).map(|part| part.split_once('}').unwrap().0);
+    parts
+        .map(|placeholder| {
+            let (name, format) = placeholder.split_once(':').unwrap_or((placeholder, ""));
+            (name.to_owned(), format.to_owned())
+        })
+        .collect()
+}
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// Returns statuses of a release by name, each with its kill flag.

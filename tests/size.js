@@ -1,4 +1,5 @@
-// Checks the sizes of the workers and the pages against their limits, and the imports of the page's module.
+// Checks the sizes of the workers and the pages against their limits, the imports of the page's module, and the languages
+// that the gateway contains.
 
 import { readFileSync, readdirSync } from "node:fs";
 import { gzipSync } from "node:zlib";
@@ -18,6 +19,7 @@ const findWasm = (folder) => {
 checkFile("model worker", findWasm("build/model"), 8 * MB);
 // The gateway must not contain the classifier, which would add about a megabyte.
 checkFile("gateway", findWasm("build/gateway"), 0.8 * MB);
+checkCatalogues(findWasm("build/gateway"));
 const pageWasm = findWasm("build/browser");
 // Without the model, which the page loads separately.
 checkFile("page", pageWasm, 2.5 * MB);
@@ -33,6 +35,18 @@ const envImports = imports.filter(({ module }) => module === "env").map(({ name 
 if (envImports.length) reportFailure(`the page's module imports from "env": ${envImports.join(", ")}`);
 
 process.exit(failureCount ? 1 : 0);
+
+/** Checks that the gateway contains the English sentences and none of the French ones. @param {string} file */
+function checkCatalogues(file) {
+  const module = readFileSync(file);
+  const countTemplates = (/** @type {string} */ language) => {
+    /** @type {string[]} */
+    const templates = Object.values(JSON.parse(readFileSync(`src/catalogue/${language}.json`, "utf8")));
+    return templates.filter((template) => template.length > 20 && module.includes(template)).length;
+  };
+  if (countTemplates("en") === 0) reportFailure("the gateway has no English sentence");
+  if (countTemplates("fr") > 0) reportFailure("the gateway has French sentences");
+}
 
 /** @param {string} name @param {string} file @param {number} maxGzipBytes */
 function checkFile(name, file, maxGzipBytes) {

@@ -4,10 +4,10 @@
 //! canary answers of the current stage are ready, and every advance webhook agrees.
 //! [`check_advance`] returns the first check that blocks the increase.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
+use crate::catalogue::code::MessageCode;
+use crate::catalogue::message::Message;
 use crate::telemetry::analysis::AdvanceReadiness;
 use jeffrey_terms::UnixMs;
 
@@ -135,30 +135,27 @@ impl AdvanceBlocked {
             | Self::ValidationStale { .. } => Some("jeffrey validate --post URL"),
         }
     }
-}
 
-impl fmt::Display for AdvanceBlocked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shorten = |sha: &str| sha.chars().take(12).collect::<String>();
+    /// Returns the message that says which check blocks the increase.
+    pub fn to_message(&self) -> Message {
         match self {
-            Self::AnalysisNotReady => f.write_str("the stage's own answers are NOT READY"),
-            Self::ModelUnknown => f.write_str("the model worker does not say which model it has"),
+            Self::AnalysisNotReady => Message::new(MessageCode::CheckAnalysisNotReady),
+            Self::ModelUnknown => Message::new(MessageCode::CheckModelUnknown),
             Self::Webhook(WebhookResponse { name, verdict: WebhookVerdict::Halt }) => {
-                write!(f, "`{name}` answered halt")
+                Message::new(MessageCode::CheckWebhookHalt).with("name", name.as_str())
             }
             Self::Webhook(WebhookResponse { name, .. }) => {
-                write!(f, "`{name}` answered retry, or not at all")
+                Message::new(MessageCode::CheckWebhookRetry).with("name", name.as_str())
             }
-            Self::ValidationFailed => f.write_str("the release check of this model failed"),
-            Self::ValidationOfOtherModel { checked, deployed } => write!(
-                f,
-                "the release check was of model {}, deployed is {}",
-                shorten(checked),
-                shorten(deployed)
-            ),
-            Self::ValidationMissing => f.write_str("there is no release check"),
+            Self::ValidationFailed => Message::new(MessageCode::CheckValidationFailed),
+            Self::ValidationOfOtherModel { checked, deployed } => {
+                Message::new(MessageCode::CheckValidationOfOtherModel)
+                    .with("checked", checked.as_str())
+                    .with("deployed", deployed.as_str())
+            }
+            Self::ValidationMissing => Message::new(MessageCode::CheckValidationMissing),
             Self::ValidationStale { hours } => {
-                write!(f, "the release check is {hours} hours old, the limit is 24")
+                Message::new(MessageCode::CheckValidationStale).with("hours", *hours)
             }
         }
     }
@@ -228,7 +225,6 @@ mod tests {
         ];
         for (inputs, expected) in rows {
             assert_eq!(check_advance(&inputs, now), Some(expected.clone()), "{inputs:?}");
-            assert!(!expected.to_string().is_empty());
             assert_eq!(
                 expected.needs_operator(),
                 expected == AdvanceBlocked::Webhook(responses[2].clone())

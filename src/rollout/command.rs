@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::catalogue::code::MessageCode;
+use crate::catalogue::message::Message;
+
 /// Command that an operator may give.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -49,5 +52,18 @@ impl OperatorCommand {
             Self::RollBack { .. } => "rollback",
             Self::Start => "start",
         }
+    }
+
+    /// Returns the message with the command's name.
+    pub fn to_message(&self) -> Message {
+        Message::new(match self {
+            Self::Abort { .. } => MessageCode::CommandAbort,
+            Self::Advance { .. } => MessageCode::CommandAdvance,
+            Self::Approve => MessageCode::CommandApprove,
+            Self::Pause { .. } => MessageCode::CommandPause,
+            Self::Resume { .. } => MessageCode::CommandResume,
+            Self::RollBack { .. } => MessageCode::CommandRollback,
+            Self::Start => MessageCode::CommandStart,
+        })
     }
 }

@@ -9,6 +9,8 @@ use serde_json::value::RawValue;
 use super::advance_checks::AdvanceBlocked;
 use super::gate::finding::GateFinding;
 use super::release_state::HardFailureKind;
+use crate::catalogue::code::MessageCode;
+use crate::catalogue::message::Message;
 
 /// Phase of a release: whether it advances, waits, or has ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -148,6 +150,22 @@ impl Phase {
             Self::Watching => "watching",
         }
     }
+
+    /// Returns the message with the phase's name, without a reason.
+    pub fn to_message(&self) -> Message {
+        Message::new(match self {
+            Self::Aborted { .. } => MessageCode::PhaseAborted,
+            Self::AwaitingApproval { .. } => MessageCode::PhaseAwaitingApproval,
+            Self::Frozen => MessageCode::PhaseFrozen,
+            Self::Holding { .. } => MessageCode::PhaseHolding,
+            Self::Idle => MessageCode::PhaseIdle,
+            Self::Paused { .. } => MessageCode::PhasePaused,
+            Self::Promoted => MessageCode::PhasePromoted,
+            Self::Ramping => MessageCode::PhaseRamping,
+            Self::RolledBack { .. } => MessageCode::PhaseRolledBack,
+            Self::Watching => MessageCode::PhaseWatching,
+        })
+    }
 }
 
 /// Cause of a rollback, with the numbers that the decision rests on.
@@ -163,6 +181,26 @@ pub enum RollbackCause {
         /// Reason that the operator gave.
         reason: String,
     },
+}
+
+impl RollbackCause {
+    /// Returns the message that says what rolled the release back.
+    pub fn to_message(&self) -> Message {
+        match self {
+            Self::HardFailure(kind) => {
+                Message::new(MessageCode::CauseHardFailure).with("kind", kind.to_message())
+            }
+            Self::Gate(finding) => Message::new(MessageCode::CauseGateFailed)
+                .with("gate", finding.gate.as_str())
+                .with("value", finding.value)
+                .with("limit", finding.limit)
+                .with("hits", finding.hits)
+                .with("samples", finding.samples),
+            Self::Operator { reason } => {
+                Message::new(MessageCode::CauseOperator).with("reason", reason.as_str())
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use super::gate::summary::GateSummary;
 use super::phase::{HoldReason, Phase, RollbackCause};
 use super::plan::{Plan, Stage};
 use super::release_state::HardFailureKind;
+use crate::catalogue::render::Catalogue;
 use jeffrey_terms::{Share, UnixMs};
 
 /// State of a release in its plan.
@@ -199,7 +200,8 @@ impl PlanProgress {
         let blocked_by = input.blocked_by.clone().filter(|_| self.stage + 1 < plan.stages.len());
         if let Some(blocker) = blocked_by.filter(|_| is_due && has_passed) {
             let phase = if blocker.needs_operator() {
-                Phase::Paused { reason: blocker.to_string() }
+                // The history keeps the reason as text, so it is in one language.
+                Phase::Paused { reason: Catalogue::ENGLISH.render(&blocker.to_message()) }
             } else {
                 Phase::Holding { reason: HoldReason::AdvanceBlocked(blocker.clone()) }
             };

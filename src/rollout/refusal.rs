@@ -5,6 +5,7 @@ use super::command::OperatorCommand;
 use super::controller::RolloutController;
 use super::phase::Phase;
 use super::plan::Plan;
+use crate::catalogue::render::Catalogue;
 use jeffrey_terms::UnixMs;
 
 /// Returns whether a command fits the release's phase. A command that fits may still be refused for
@@ -74,9 +75,10 @@ pub fn explain_refusal(
         return format!("`{name}` needs a reason");
     }
     let why = if let Some(blocker) = blocked_by {
+        let reason = Catalogue::ENGLISH.render(&blocker.to_message());
         match blocker.suggested_command() {
-            Some(command) => format!("{blocker}: run `{command}`"),
-            None => blocker.to_string(),
+            Some(command) => format!("{reason}: run `{command}`"),
+            None => reason,
         }
     } else if plan.freezes.iter().any(|freeze| freeze.is_active(now)) {
         "the plan freezes this time of the week".to_owned()

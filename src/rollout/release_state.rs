@@ -7,6 +7,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::catalogue::code::MessageCode;
+use crate::catalogue::message::Message;
 use jeffrey_terms::{Share, ShareError, UnixMs};
 
 /// Stored state of a release.
@@ -63,6 +65,15 @@ impl HardFailureKind {
             Self::NonFinite => "non_finite",
             Self::Trap => "trap",
         }
+    }
+
+    /// Returns the message with the name of the kind.
+    pub fn to_message(self) -> Message {
+        Message::new(match self {
+            Self::DimensionMismatch => MessageCode::HardFailureDimensionMismatch,
+            Self::NonFinite => MessageCode::HardFailureNonFinite,
+            Self::Trap => MessageCode::HardFailureTrap,
+        })
     }
 }
 

@@ -123,7 +123,7 @@ describe("a healthy release", OPTIONS, () => {
     const sum = (/** @type {string} */ cohort) => report.days.reduce((/** @type {number} */ total, /** @type {any} */ day) => total + day[cohort].requests, 0);
     assert.deepEqual([sum("canary"), sum("stable")], [report.week.canary.requests, report.week.stable.requests]);
     assert.ok(report.week.shadow_count > 0);
-    assert.ok(report.decisions.some((/** @type {any} */ { outcome }) => outcome.includes("the share is set to 75.00%")));
+    assert.ok(report.decisions.some((/** @type {any} */ { outcome }) => outcome.text.includes("the share is set to 75.00%")));
     const { code, stdout } = await gateway.runCommand(["report", "--week"]);
     assert.equal(code, 0);
     assert.match(stdout, /^# e1-small, \d{4}-\d\d-\d\d \d\d:\d\d to /);

@@ -56,7 +56,7 @@ describe("the status of a release", { timeout: TEST_TIMEOUT_MS }, () => {
   const fetchStatus = async () => (await requestStatus(VIEWER)).json();
 
   test("is read by viewers and admins and changed only by admins, with either token of a rotation", async () => {
-    const initial = { share_basis_points: 5_000, killed: false, changed_ms: 0, hard_failures: 0, last_hard_failure: null, message: "e1-small at 50.00%: no active plan", message_fr: "e1-small à 50,00 % : aucun plan actif", allowed_commands: ["start"], rollout: null, figures: null };
+    const initial = { share_basis_points: 5_000, killed: false, changed_ms: 0, hard_failures: 0, last_hard_failure: null, message: "e1-small at 50.00%: no active plan", message_code: "status.no_plan", message_args: { release: "e1-small", share_basis_points: 5_000 }, allowed_commands: ["start"], rollout: null, figures: null };
     assert.deepEqual(await fetchStatus(), { release: "e1-small", version: 0, ...initial });
     for (const token of [VIEWER, NEXT_VIEWER, ADMIN, NEXT_ADMIN]) assert.equal((await requestStatus(token)).status, 200, token);
     for (const token of [ADMIN, NEXT_ADMIN]) {

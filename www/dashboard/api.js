@@ -1,7 +1,8 @@
 // The dashboard's requests to the gateway, with the token that the user entered.
 
+/** @typedef {import("./messages.js").Message} Message */
 /** @typedef {{ at_ms: number, share_basis_points: number | null, canary: any, stable: any }} Point */
-/** @typedef {{ id: number, at_ms: number, trigger: string, outcome: string, fr: { trigger: string, outcome: string }, phase: string, share_basis_points: number, gates: any, counts: any }} Decision */
+/** @typedef {{ id: number, at_ms: number, trigger: Message, outcome: Message, phase: string, share_basis_points: number, gates: any, counts: any }} Decision */
 
 /** An error response of the gateway, with its status and message. */
 export class ApiError extends Error {

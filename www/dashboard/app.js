@@ -1,8 +1,10 @@
-// The dashboard: draws the status of a release and sends commands. Numbers, verdicts, sentences and the allowed commands
+// The dashboard: draws the status of a release and sends commands. Numbers, verdicts, messages and the allowed commands
 // come from the gateway; this page only formats them.
 
 import { ApiError, createClient } from "./api.js";
+import { catalogue } from "./catalogue.js";
 import { createCharts } from "./charts.js";
+import { renderMessage } from "./messages.js";
 import { strings } from "./strings.js";
 
 /** @typedef {import("./strings.js").Language} Language */
@@ -154,7 +156,10 @@ function showFreshness() {
 
 /** What to show: the current status, or with `asOf` the last decision up to that time. */
 function selectStatus() {
-  if (asOf === null) return { past: null, message: language === "fr" ? status.message_fr : status.message, rollout: status.rollout, figures: status.figures };
+  if (asOf === null) {
+    const { message_code: code, message_args: args, message: text } = status;
+    return { past: null, message: renderMessage(catalogue[language], { code, args, text }), rollout: status.rollout, figures: status.figures };
+  }
   const until = /^\d+$/.test(asOf) ? Number(asOf) : Date.parse(asOf);
   const past = decisions.findLast(({ at_ms }) => at_ms <= until) ?? null;
   if (!past) return { past, message: `${status.release}: –`, rollout: null, figures: null };
@@ -342,8 +347,8 @@ function createEvidenceCell(finding) {
 }
 
 /** The cause and the consequence of a decision, in the page's language. @param {import("./api.js").Decision} decision */
-function describeDecision({ trigger, outcome, fr }) {
-  return language === "fr" ? `${fr.trigger} : ${fr.outcome}` : `${trigger}: ${outcome}`;
+function describeDecision({ trigger, outcome }) {
+  return [trigger, outcome].map((message) => renderMessage(catalogue[language], message)).join(t("colon"));
 }
 
 /** Draws the last 200 decisions, the latest first, each with the gates at that time. */

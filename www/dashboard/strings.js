@@ -1,5 +1,5 @@
-// All texts of the dashboard in English and French. Both tables have the same keys; a test checks this. The gateway
-// supplies the sentences about a release in both languages.
+// The labels of the dashboard in English and French. Both tables have the same keys; a test checks this. The sentences
+// about a release are in catalogue.js.
 
 /** @typedef {"en" | "fr"} Language */
 
@@ -64,6 +64,7 @@ const en = {
   table: "As a table",
   minute: "Minute (UTC)",
   explain: "Explain",
+  colon: ": ",
   done: "Done.",
   start: "Start",
   approve: "Approve",
@@ -143,6 +144,7 @@ const fr = {
   table: "En tableau",
   minute: "Minute (UTC)",
   explain: "Expliquer",
+  colon: " : ",
   done: "Fait.",
   start: "Commencer",
   approve: "Approuver",

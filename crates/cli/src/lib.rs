@@ -20,6 +20,8 @@ mod eval;
 
 mod export;
 
+mod language;
+
 mod lines;
 
 mod mask;

@@ -7,6 +7,7 @@ use std::io::{self, Write as _};
 
 use askama::Template;
 
+use super::language::LanguageFlag;
 use super::progress::Progress;
 use super::rollout::{GatewayClient, ReleaseStatus};
 use super::{CliError, ExitStatus, print_json};
@@ -39,6 +40,8 @@ pub(super) struct ReportArguments {
     /// Print one JSON object instead of Markdown
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    language: LanguageFlag,
 }
 
 pub(super) fn run(arguments: &ReportArguments) -> Result<ExitStatus, CliError> {
@@ -63,7 +66,8 @@ pub(super) fn run(arguments: &ReportArguments) -> Result<ExitStatus, CliError> {
     let entries = gateway.fetch_history(0)?;
     let entries = entries.iter().filter(|entry| entry.now >= week.starts_at());
     drop(progress);
-    let decisions = entries.filter_map(summarize_entry).collect();
+    let catalogue = arguments.language.catalogue();
+    let decisions = entries.filter_map(|entry| summarize_entry(entry, catalogue)).collect();
     let (current, previous_week) = (
         SummaryByCohort::from_totals(&week_totals),
         SummaryByCohort::from_totals(&previous_totals),
@@ -118,8 +122,8 @@ fn render_markdown(report: &WeeklyReport) -> String {
 /// askama passes references. Its filters would generate public types, which the workspace's lints
 /// refuse in a private module.
 mod format {
+    use jeffrey_edge::catalogue::time::format_utc_minute;
     use jeffrey_edge::gateway::aggregate::totals::LatencyQuantiles;
-    use jeffrey_edge::gateway::notify::time::format_utc_minute;
     use jeffrey_terms::{Label, UnixMs};
 
     const NO_VALUE: &str = "–";
@@ -183,8 +187,10 @@ mod format {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use jeffrey_edge::catalogue::code::MessageCode;
+    use jeffrey_edge::catalogue::render::RenderedMessage;
     use jeffrey_edge::gateway::aggregate::totals::LatencyQuantiles;
-    use jeffrey_edge::gateway::notify::history::{DecisionSummary, DecisionText};
+    use jeffrey_edge::gateway::notify::history::DecisionSummary;
     use jeffrey_terms::Share;
 
     /// Midnight of 2026-11-23, in milliseconds since 1970.
@@ -222,12 +228,16 @@ mod tests {
             shadow_count: 200,
             shadows_agree: Some(0.975),
         };
+        let message = |text: &str| RenderedMessage {
+            code: MessageCode::InputGatesEvaluated,
+            args: serde_json::Map::new(),
+            text: text.into(),
+        };
         let decision = |id, trigger: &str, outcome: &str| DecisionSummary {
             id,
             at_ms: MONDAY_MS + id * 60_000,
-            trigger: trigger.into(),
-            outcome: outcome.into(),
-            fr: DecisionText { trigger: String::new(), outcome: String::new() },
+            trigger: message(trigger),
+            outcome: message(outcome),
             phase: "ramping".into(),
             share: Share::NONE,
             gates: None,

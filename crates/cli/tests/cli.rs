@@ -285,10 +285,12 @@ fn commands_without_a_classifier_have_no_flags_of_one() {
 }
 
 #[test]
-fn only_a_replay_has_no_flag_for_the_gateway() {
+fn only_a_replay_has_no_flags_for_the_gateway_and_the_language() {
     for (command, has_flag) in [("status", true), ("start", true), ("replay", false)] {
         let help = run(&["rollout", command, "--help"]);
-        assert_eq!(stdout_text(&help).contains("--gateway"), has_flag, "{command}");
+        for flag in ["--gateway", "--language"] {
+            assert_eq!(stdout_text(&help).contains(flag), has_flag, "{command} {flag}");
+        }
     }
 }
 

@@ -1452,7 +1452,9 @@ fn every_page_of_the_api_shows_the_traffic() {
     let after_first = format!("/v1/rollout/history?since={}", entries[0]["seq"]);
     assert_eq!(get(&after_first).text().lines().count(), 1);
     assert!(!decisions().is_empty());
-    assert!(decisions().iter().all(|decision| decision["trigger"].is_string()));
+    let is_message = |message: &Value| message["code"].is_string() && message["text"].is_string();
+    assert!(decisions().iter().all(|decision| is_message(&decision["trigger"])));
+    assert!(decisions().iter().all(|decision| is_message(&decision["outcome"])));
 }
 
 #[test]

@@ -116,9 +116,9 @@ gateway_endpoints! {
         /// `GET /v1/rollout/history`: entries of the rollout's history.
         History = "GET", "/rollout/history", "/v1/rollout/history?since=N&limit=1000", viewer,
             "history entries after entry N as lines of JSON, at most 1,000";
-        /// `GET /v1/rollout/decisions`: past decisions as sentences.
+        /// `GET /v1/rollout/decisions`: past decisions as messages.
         Decisions = "GET", "/rollout/decisions", "/v1/rollout/decisions?since=N&limit=1000", viewer,
-            "the decisions among them as sentences, with the gates' results; continue with `since` = `after`";
+            "the decisions among them as [messages](#messages), with the gates' results; continue with `since` = `after`";
         /// `GET /v1/minutes`: counters of closed minutes, at most 120.
         Minutes = "GET", "/minutes", "/v1/minutes?since=N", viewer,
             "at most 120 closed minutes after minute N (since 1970), as the gates read them ([telemetry.md](telemetry.md))";

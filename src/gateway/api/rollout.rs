@@ -2,7 +2,10 @@
 //! release checks.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
+use crate::catalogue::code::MessageCode;
+use crate::catalogue::render::{Catalogue, RenderedMessage};
 use crate::gateway::aggregate::summary::SummaryByCohort;
 use crate::gateway::api::error::ApiError;
 use crate::gateway::config::GatewaySettings;
@@ -29,8 +32,11 @@ pub fn status_response(
         #[serde(flatten)]
         state: &'a ReleaseState,
         /// Status of the release as one English sentence.
-        message: String,
-        message_fr: String,
+        message: &'a str,
+        /// Code of the sentence.
+        message_code: MessageCode,
+        /// Arguments of the sentence.
+        message_args: &'a Map<String, Value>,
         /// Commands that are allowed while the release has no plan. With a plan, `rollout` lists
         /// them.
         allowed_commands: &'a [&'a str],
@@ -38,16 +44,17 @@ pub fn status_response(
         figures: Option<&'a SummaryByCohort>,
     }
     let release = settings.release.as_str();
-    let message = messages::status_line(release, state.share, state.killed, status);
-    let message_fr = messages::status_line_fr(release, state.share, state.killed, status);
+    let message = messages::describe_status(release, state.share, state.killed, status);
+    let message = RenderedMessage::new(message, Catalogue::ENGLISH);
     let allowed_commands: &[&str] = if status.is_none() { &["start"] } else { &[] };
     HttpReply::json(
         200,
         &RolloutStatusBody {
             release,
             state,
-            message,
-            message_fr,
+            message: &message.text,
+            message_code: message.code,
+            message_args: &message.args,
             allowed_commands,
             rollout: status,
             figures,

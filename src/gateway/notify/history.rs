@@ -1,30 +1,28 @@
-//! Decisions of a rollout's history as text and figures.
+//! Decisions of a rollout's history as messages and figures.
 //!
 //! [`parse_decisions`] and [`summarize_entry`] leave out minutes that led to no action.
 
 use super::messages::{describe_effects, describe_input};
-use super::messages_fr;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+use crate::catalogue::render::{Catalogue, RenderedMessage};
 use crate::rollout::counts::CohortCounts;
 use crate::rollout::gate::summary::GateSummary;
 use crate::rollout::history::{HistoryEntry, RolloutInput};
 use jeffrey_terms::Share;
 use jeffrey_terms::by_cohort::{ByCohort, as_array};
 
-/// One decision in the history of a rollout, as text and figures.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// One decision in the history of a rollout, as messages and figures.
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DecisionSummary {
     /// Number of its history entry.
     pub id: u64,
     /// Time of the decision, in milliseconds since 1970.
     pub at_ms: u64,
     /// Description of the input, such as a command or a hard failure.
-    pub trigger: String,
+    pub trigger: RenderedMessage,
     /// Description of the effects, such as a new share.
-    pub outcome: String,
-    /// Descriptions of input and effects in French.
-    pub fr: DecisionText,
+    pub outcome: RenderedMessage,
     /// Name of the phase after the decision.
     pub phase: String,
     /// Canary share after the decision.
@@ -33,21 +31,12 @@ pub struct DecisionSummary {
     /// Summary of the gates at the decision; `None` if they were not evaluated, as for a new plan.
     pub gates: Option<GateSummary>,
     /// Counts of canary and stable since the stage began; `None` if the gates were not evaluated.
-    #[serde(default, with = "as_array::option")]
+    #[serde(with = "as_array::option")]
     pub counts: Option<ByCohort<CohortCounts>>,
 }
 
-/// Descriptions of one decision in a language other than English.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DecisionText {
-    /// Description of the input, such as a command or a hard failure.
-    pub trigger: String,
-    /// Description of the effects, such as a new share.
-    pub outcome: String,
-}
-
 /// Decisions in one page of a rollout history.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DecisionPage {
     /// Decisions of the page, earliest first; empty if the page holds only counted minutes.
     pub decisions: Vec<DecisionSummary>,
@@ -56,31 +45,28 @@ pub struct DecisionPage {
     pub after: u64,
 }
 
-/// Parses history lines that follow entry number `after` into a page of decisions. A line that is
-/// not an entry is skipped.
+/// Parses history lines that follow entry number `after` into a page of decisions, with English
+/// texts. A line that is not an entry is skipped.
 pub fn parse_decisions(lines: &[u8], after: u64) -> DecisionPage {
     let mut page = DecisionPage { decisions: Vec::new(), after };
     for line in lines.split(|byte| *byte == b'\n') {
         if let Ok(entry) = serde_json::from_slice::<HistoryEntry>(line) {
             page.after = entry.seq;
-            page.decisions.extend(summarize_entry(&entry));
+            page.decisions.extend(summarize_entry(&entry, Catalogue::ENGLISH));
         }
     }
     page
 }
 
-/// Describes a history entry as a decision; `None` for a minute that led to no action.
-pub fn summarize_entry(entry: &HistoryEntry) -> Option<DecisionSummary> {
+/// Describes a history entry as a decision, with texts in the language of `catalogue`; `None` for a
+/// minute that led to no action.
+pub fn summarize_entry(entry: &HistoryEntry, catalogue: Catalogue) -> Option<DecisionSummary> {
     let decided = !matches!(entry.input, RolloutInput::Minute { .. }) || !entry.actions.is_empty();
     decided.then(|| DecisionSummary {
         id: entry.seq,
         at_ms: entry.now.0,
-        trigger: describe_input(&entry.input),
-        outcome: describe_effects(entry),
-        fr: DecisionText {
-            trigger: messages_fr::describe_input(&entry.input),
-            outcome: messages_fr::describe_effects(entry),
-        },
+        trigger: RenderedMessage::new(describe_input(&entry.input), catalogue),
+        outcome: RenderedMessage::new(describe_effects(entry), catalogue),
         phase: entry.state.phase.name().to_owned(),
         share: entry.share,
         gates: entry.gates.clone(),
@@ -122,7 +108,7 @@ mod tests {
         let DecisionPage { decisions: summaries, after } = parse_decisions(&lines, 0);
         assert_eq!((summaries.len(), after), (1, control.seq));
         assert_eq!(
-            (summaries[0].id, summaries[0].trigger.as_str()),
+            (summaries[0].id, summaries[0].trigger.text.as_str()),
             (1, "an operator asked to start")
         );
         let quiet_lines = lines.splitn(2, |byte| *byte == b'\n').nth(1).unwrap();

@@ -1,97 +1,162 @@
-//! Writes sentences about a release, the same for the terminal, the dashboard and reports.
+//! Messages about a release, the same for alerts, the terminal, the dashboard and reports.
 //!
-//! The input is the rollout status and entries of its history. The output is English text; the
-//! dashboard also gets French.
+//! The input is the rollout status, alerts and entries of the history. The output is a
+//! [`Message`]: a catalogue renders it in a language.
 
-use crate::gateway::notify::time::format_utc_minute;
-use crate::gateway::notify::webhook::{describe_cause, notification_for};
+use serde_json::Value;
+
+use crate::catalogue::code::MessageCode;
+use crate::catalogue::message::Message;
+use crate::rollout::counts::CohortCounts;
 use crate::rollout::effect::{RolloutAction, RolloutAlert};
 use crate::rollout::history::{HistoryEntry, RolloutInput};
 use crate::rollout::phase::Phase;
 use crate::rollout::status::RolloutStatus;
-use jeffrey_terms::{Share, UnixMs};
+use jeffrey_terms::Share;
+use jeffrey_terms::by_cohort::ByCohort;
 
-/// Describes the state of a release in one line.
-pub fn status_line(
+/// Most gates that the message of a holding release names.
+const NAMED_GATES_MAX: usize = 5;
+
+/// Describes the state of a release; `status` is `None` without a plan.
+pub fn describe_status(
     release: &str,
     share: Share,
     is_killed: bool,
     status: Option<&RolloutStatus>,
-) -> String {
-    let killed_suffix = if is_killed { ", killed" } else { "" };
-    match status {
-        None => format!("{release} at {share}{killed_suffix}: no active plan"),
-        Some(status) => {
-            let stage = status.state.stage + 1;
-            let reason_suffix =
-                hold_reason(status).map_or(String::new(), |reason| format!(": {reason}"));
-            let (stages, phase) = (status.stages.len(), &status.phase);
-            format!(
-                "{release} at {share}{killed_suffix}, stage {stage} of {stages}, {phase}{reason_suffix}"
-            )
-        }
-    }
+) -> Message {
+    let code = match (status, is_killed) {
+        (None, false) => MessageCode::StatusNoPlan,
+        (None, true) => MessageCode::StatusNoPlanKilled,
+        (Some(_), false) => MessageCode::StatusStage,
+        (Some(_), true) => MessageCode::StatusStageKilled,
+    };
+    let message = Message::new(code)
+        .with("release", release)
+        .with("share_basis_points", share.basis_points());
+    let Some(status) = status else { return message };
+    message
+        .with("stage", status.state.stage + 1)
+        .with("stages", status.stages.len())
+        .with("state", describe_phase(&status.state.phase, hold_reason(status)))
 }
 
-/// Describes the state of a release in one line, in French.
-pub fn status_line_fr(
-    release: &str,
-    share: Share,
-    is_killed: bool,
-    status: Option<&RolloutStatus>,
-) -> String {
-    super::messages_fr::status_line(release, share, is_killed, status)
-}
-
-/// Returns one sentence that says why the release does not advance; `None` if no reason is
-/// recorded.
-pub fn hold_reason(status: &RolloutStatus) -> Option<String> {
+/// Returns the reason why the release does not advance, as text of an operator or a message;
+/// `None` if no reason is recorded.
+fn hold_reason(status: &RolloutStatus) -> Option<Value> {
     match &status.state.phase {
-        Phase::RolledBack { cause } => Some(describe_cause(cause)),
-        Phase::Paused { reason } | Phase::Aborted { reason } => Some(reason.clone()),
-        _ => status.active_alert.as_ref().and_then(notification_for).map(|(_, _, text, _)| text),
+        Phase::RolledBack { cause } => Some(cause.to_message().into()),
+        Phase::Paused { reason } | Phase::Aborted { reason } => Some(reason.as_str().into()),
+        _ => status.active_alert.as_ref().and_then(describe_alert).map(Value::from),
     }
+}
+
+fn describe_phase(phase: &Phase, reason: Option<Value>) -> Message {
+    match reason {
+        Some(reason) => Message::new(MessageCode::PhaseWithReason)
+            .with("phase", phase.to_message())
+            .with("reason", reason),
+        None => phase.to_message(),
+    }
+}
+
+/// Describes an alert; `None` for a refused command, because only the operator who gave it gets
+/// that answer.
+pub fn describe_alert(alert: &RolloutAlert) -> Option<Message> {
+    Some(match alert {
+        RolloutAlert::ApprovalRequired(false) => Message::new(MessageCode::AlertApprovalRequired),
+        RolloutAlert::ApprovalRequired(true) => Message::new(MessageCode::AlertApprovalUndecided),
+        RolloutAlert::Holding(findings) if findings.is_empty() => {
+            Message::new(MessageCode::AlertTooFewRequests)
+        }
+        RolloutAlert::Holding(findings) => {
+            let names = findings.iter().take(NAMED_GATES_MAX);
+            let gates: Vec<&str> = names.map(|finding| finding.gate.as_str()).collect();
+            Message::new(MessageCode::AlertGatesNotPassing).with("gates", gates)
+        }
+        RolloutAlert::NoData => Message::new(MessageCode::AlertNoData),
+        RolloutAlert::CommandRefused(_) => return None,
+        RolloutAlert::RolledBack(cause) => {
+            Message::new(MessageCode::AlertRolledBack).with("cause", cause.to_message())
+        }
+        RolloutAlert::StableOutsideLimits => Message::new(MessageCode::AlertStableOutsideLimits),
+        RolloutAlert::AdvanceBlocked(blocked_by) => Message::new(MessageCode::AlertAdvanceBlocked)
+            .with("blocked_by", blocked_by.to_message()),
+    })
 }
 
 /// Describes the input of a history entry as a clause.
-pub fn describe_input(input: &RolloutInput) -> String {
-    let actor = |by: &str| if by.is_empty() { "an operator".to_owned() } else { by.to_owned() };
+pub fn describe_input(input: &RolloutInput) -> Message {
     match input {
-        RolloutInput::Command { actor: by, command, .. } => {
-            format!("{} asked to {}", actor(by), command.name())
-        }
+        RolloutInput::Command { actor, command, .. } => Message::new(MessageCode::InputCommand)
+            .with("actor", name_actor(actor))
+            .with("command", command.to_message()),
         RolloutInput::HardFailure { kind, .. } => {
-            format!("an isolate reported a hard failure: {}", kind.name())
+            Message::new(MessageCode::InputHardFailure).with("kind", kind.to_message())
         }
         RolloutInput::Minute { minute } => {
-            format!("the minute {} was counted", format_utc_minute(UnixMs(minute.minute * 60_000)))
+            Message::new(MessageCode::InputMinuteCounted).with("minute_ms", minute.minute * 60_000)
         }
-        RolloutInput::PlanApplied { actor: by, .. } => format!("{} applied a plan", actor(by)),
+        RolloutInput::PlanApplied { actor, .. } => {
+            Message::new(MessageCode::InputPlanApplied).with("actor", name_actor(actor))
+        }
         RolloutInput::Tick { blocked_by: Some(blocked_by), .. } => {
-            format!("the gates were evaluated; {blocked_by}")
+            Message::new(MessageCode::InputGatesEvaluatedBlocked)
+                .with("blocked_by", blocked_by.to_message())
         }
-        RolloutInput::Tick { .. } => "the gates were evaluated".to_owned(),
+        RolloutInput::Tick { .. } => Message::new(MessageCode::InputGatesEvaluated),
     }
+}
+
+/// Returns the name that an operator gave, or the message for an operator without a name.
+fn name_actor(actor: &str) -> Value {
+    if actor.is_empty() { Message::new(MessageCode::ActorUnnamed).into() } else { actor.into() }
 }
 
 /// Describes the actions of a history entry as a clause. Without actions, the clause is the phase
 /// after the entry.
-pub fn describe_effects(entry: &HistoryEntry) -> String {
+pub fn describe_effects(entry: &HistoryEntry) -> Message {
     let effects = entry.actions.iter().filter_map(|action| match action {
-        RolloutAction::Alert(RolloutAlert::RolledBack(cause)) => {
-            Some(format!("rolled back: {}", describe_cause(cause)))
-        }
-        RolloutAction::Alert(RolloutAlert::CommandRefused(command)) => {
-            Some(format!("{} was refused", command.name()))
-        }
-        RolloutAction::Alert(alert) => notification_for(alert).map(|(_, _, text, _)| text),
-        RolloutAction::SetShare(share) => Some(format!("the share is set to {share}")),
+        RolloutAction::Alert(RolloutAlert::CommandRefused(command)) => Some(
+            Message::new(MessageCode::EffectCommandRefused).with("command", command.to_message()),
+        ),
+        RolloutAction::Alert(alert) => describe_alert(alert),
+        RolloutAction::SetShare(share) => Some(
+            Message::new(MessageCode::EffectShareSet)
+                .with("share_basis_points", share.basis_points()),
+        ),
         RolloutAction::EnterStage | RolloutAction::ResetEvidence => None,
     });
-    let effects: Vec<String> = effects.collect();
-    match (effects.is_empty(), &entry.state.phase) {
-        (false, _) => effects.join("; "),
-        (true, Phase::Paused { reason }) => format!("paused: {reason}"),
-        (true, phase) => phase.name().to_owned(),
+    let mut effects: Vec<Message> = effects.collect();
+    match (effects.len(), &entry.state.phase) {
+        (0, Phase::Paused { reason }) => {
+            describe_phase(&entry.state.phase, Some(reason.as_str().into()))
+        }
+        (0, phase) => phase.to_message(),
+        (1, _) => effects.remove(0),
+        _ => Message::new(MessageCode::EffectSeveral).with("effects", effects),
     }
+}
+
+/// Describes a history entry in full: its input, and the release after it.
+pub fn describe_entry(entry: &HistoryEntry) -> Message {
+    Message::new(MessageCode::ExplainEntry)
+        .with("entry", entry.seq)
+        .with("at_ms", entry.now.0)
+        .with("trigger", describe_input(&entry.input))
+        .with("phase", entry.state.phase.to_message())
+        .with("stage", entry.state.stage + 1)
+        .with("share_basis_points", entry.share.basis_points())
+        .with("outcome", describe_effects(entry))
+}
+
+/// Describes the requests and errors of both cohorts since the stage began.
+pub fn describe_counts(counts: &ByCohort<CohortCounts>) -> Message {
+    let count_errors = |counts: &CohortCounts| counts.errors_5xx + counts.fallbacks;
+    let ByCohort { canary, stable } = counts;
+    Message::new(MessageCode::ExplainCounts)
+        .with("canary_requests", canary.requests)
+        .with("canary_errors", count_errors(canary))
+        .with("stable_requests", stable.requests)
+        .with("stable_errors", count_errors(stable))
 }

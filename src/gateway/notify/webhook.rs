@@ -9,16 +9,22 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+use super::messages::describe_alert;
+use crate::catalogue::code::MessageCode;
+use crate::catalogue::message::Message;
+use crate::catalogue::render::{Catalogue, RenderedMessage};
 use crate::gateway::http::target::{is_http_url, is_target_name};
 use crate::rollout::advance_checks::WebhookVerdict;
 use crate::rollout::effect::RolloutAlert;
-use crate::rollout::phase::RollbackCause;
 use jeffrey_terms::{Share, UnixMs};
 
 /// Largest number of webhook targets in one list.
 pub const WEBHOOK_TARGETS_MAX: usize = 8;
+
+/// Command that shows the status of a rollout.
+const STATUS: &str = "jeffrey rollout status";
 
 /// Webhook target that is notified, or asked before a share rises.
 #[derive(Clone, PartialEq, Eq)]
@@ -137,8 +143,12 @@ pub struct Notification {
     /// Canary share at the time of the notification.
     #[serde(rename = "share_basis_points")]
     pub share: Share,
-    /// One sentence that describes the condition.
+    /// One English sentence that describes the condition.
     pub text: String,
+    /// Code of the sentence, as text: another version of the gateway may have stored it.
+    pub code: String,
+    /// Arguments of the sentence, as in [`Message`].
+    pub args: Map<String, Value>,
     /// Commands that the operator can run next; may be empty.
     pub commands: Vec<String>,
     /// Number of the history entry that raised it; `None` for a test notification.
@@ -161,6 +171,31 @@ pub enum Severity {
 }
 
 impl Notification {
+    /// Creates the notification for the beginning of a condition. `history_entry` is the entry that
+    /// raised it, `None` for a test.
+    pub fn new(
+        notice: AlertNotice,
+        release: &str,
+        share: Share,
+        history_entry: Option<u64>,
+        now: UnixMs,
+    ) -> Self {
+        let message = RenderedMessage::new(notice.message, Catalogue::ENGLISH);
+        Self {
+            dedup_key: notice.dedup_key.to_owned(),
+            resolved: false,
+            severity: notice.severity,
+            release: release.to_owned(),
+            share,
+            text: message.text,
+            code: message.code.name().to_owned(),
+            args: message.args,
+            commands: notice.commands.into_iter().map(str::to_owned).collect(),
+            history_entry,
+            time: now,
+        }
+    }
+
     /// Returns the body of the request that delivers the notification, in the format of its target.
     pub fn to_body(&self, format: WebhookFormat) -> Vec<u8> {
         let body = match format {
@@ -187,82 +222,56 @@ fn escape_slack(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// Returns the key, severity, text and commands of the notification for an alert. `None` for a
-/// refused command: only the operator who gave it gets that answer.
-pub fn notification_for(
-    alert: &RolloutAlert,
-) -> Option<(&'static str, Severity, String, Vec<&'static str>)> {
-    const EXPLAIN: &str = "jeffrey rollout explain";
-    const STATUS: &str = "jeffrey rollout status";
-    Some(match alert {
-        RolloutAlert::ApprovalRequired(gates_undecided) => {
-            let reason = if *gates_undecided {
-                "the gates could not decide in time"
-            } else {
-                "the gates pass and the plan requires an approval"
-            };
-            let commands = vec!["jeffrey rollout approve", STATUS];
-            (
-                "awaiting_approval",
-                Severity::Warning,
-                format!("waits for approval: {reason}"),
-                commands,
-            )
-        }
-        RolloutAlert::Holding(findings) => {
-            let open_gates: Vec<&str> =
-                findings.iter().map(|finding| finding.gate.as_str()).take(5).collect();
-            let text = if open_gates.is_empty() {
-                "holds: the stage has not had enough requests".to_owned()
-            } else {
-                format!("holds: gates that do not pass yet: {}", open_gates.join(", "))
-            };
-            ("holding", Severity::Warning, text, vec![STATUS])
-        }
-        RolloutAlert::NoData => {
-            let text = "holds: no canary request for five minutes".to_owned();
-            ("no_data", Severity::Warning, text, vec![STATUS])
-        }
-        RolloutAlert::CommandRefused(_) => return None,
-        RolloutAlert::RolledBack(cause) => {
-            let text = format!("rolled back: {}", describe_cause(cause));
-            (
-                "rolled_back",
-                Severity::Critical,
-                text,
-                vec![EXPLAIN, "jeffrey rollout resume --reason …"],
-            )
-        }
-        RolloutAlert::StableOutsideLimits => {
-            let text = "holds: the legacy system is outside the plan's limits".to_owned();
-            ("stable_unhealthy", Severity::Warning, text, vec![STATUS])
-        }
-        RolloutAlert::AdvanceBlocked(withheld) => {
-            let commands = withheld.suggested_command().into_iter().chain([STATUS]).collect();
-            ("advance_blocked", Severity::Warning, format!("holds: {withheld}"), commands)
-        }
-    })
+/// Content of a notification that does not depend on the release: what happened, how urgent it is,
+/// and what the operator can do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AlertNotice {
+    /// Name of the condition, as in [`Notification::dedup_key`].
+    pub dedup_key: &'static str,
+    /// Urgency for the person who reads the notification.
+    pub severity: Severity,
+    /// Message that describes the condition.
+    pub message: Message,
+    /// Commands that the operator can run next; may be empty.
+    pub commands: Vec<&'static str>,
 }
 
-/// Describes the cause of a rollback, as the text that follows "rolled back: ".
-pub fn describe_cause(cause: &RollbackCause) -> String {
-    match cause {
-        RollbackCause::HardFailure(kind) => {
-            format!("hard failure of the canary: {}", kind.name())
-        }
-        RollbackCause::Gate(finding) => {
-            let format_number =
-                |value: Option<f64>| value.map_or("?".to_owned(), |value| format!("{value:.4}"));
-            format!(
-                "gate `{}` fails: {} against a limit of {}, {} of {} requests",
-                finding.gate,
-                format_number(finding.value),
-                format_number(finding.limit),
-                finding.hits,
-                finding.samples
-            )
-        }
-        RollbackCause::Operator { reason } => format!("operator: {reason}"),
+impl AlertNotice {
+    /// Returns the notice of an alert; `None` for a refused command, which notifies no target.
+    pub fn for_alert(alert: &RolloutAlert) -> Option<Self> {
+        let message = describe_alert(alert)?;
+        let (dedup_key, severity, commands) = match alert {
+            RolloutAlert::ApprovalRequired(_) => {
+                ("awaiting_approval", Severity::Warning, vec!["jeffrey rollout approve", STATUS])
+            }
+            RolloutAlert::Holding(_) => ("holding", Severity::Warning, vec![STATUS]),
+            RolloutAlert::NoData => ("no_data", Severity::Warning, vec![STATUS]),
+            RolloutAlert::CommandRefused(_) => return None,
+            RolloutAlert::RolledBack(_) => {
+                let commands = vec!["jeffrey rollout explain", "jeffrey rollout resume --reason …"];
+                ("rolled_back", Severity::Critical, commands)
+            }
+            RolloutAlert::StableOutsideLimits => {
+                ("stable_unhealthy", Severity::Warning, vec![STATUS])
+            }
+            RolloutAlert::AdvanceBlocked(blocked_by) => {
+                let commands = blocked_by.suggested_command().into_iter().chain([STATUS]).collect();
+                ("advance_blocked", Severity::Warning, commands)
+            }
+        };
+        Some(Self { dedup_key, severity, message, commands })
+    }
+
+    /// Returns the notice that a release was promoted.
+    pub fn promoted() -> Self {
+        let message = Message::new(MessageCode::AlertPromoted);
+        Self { dedup_key: "promoted", severity: Severity::Info, message, commands: Vec::new() }
+    }
+
+    /// Returns the notice of a test: nothing happened.
+    pub fn test() -> Self {
+        let message = Message::new(MessageCode::AlertTest);
+        Self { dedup_key: "test", severity: Severity::Info, message, commands: vec![STATUS] }
     }
 }
 
@@ -283,12 +292,13 @@ pub fn parse_verdict(status: u16, body: &[u8]) -> WebhookVerdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rollout::release_state::HardFailureKind;
+    use crate::rollout::command::OperatorCommand;
+    use crate::rollout::phase::RollbackCause;
 
     #[test]
-    fn a_hold_without_open_gates_says_that_requests_are_missing() {
-        let (_, _, text, _) = notification_for(&RolloutAlert::Holding(Vec::new())).unwrap();
-        assert_eq!(text, "holds: the stage has not had enough requests");
+    fn a_refused_command_notifies_no_target() {
+        let refused = RolloutAlert::CommandRefused(OperatorCommand::Start);
+        assert_eq!(AlertNotice::for_alert(&refused), None);
     }
 
     #[test]
@@ -324,25 +334,16 @@ mod tests {
 
     #[test]
     fn a_notification_has_its_reason_and_its_commands_in_both_formats() {
-        let (key, severity, text, commands) =
-            notification_for(&RolloutAlert::RolledBack(RollbackCause::Operator {
-                reason: "<b> & more".to_owned(),
-            }))
-            .unwrap();
-        let notification = Notification {
-            dedup_key: key.to_owned(),
-            resolved: false,
-            severity,
-            release: "e1".to_owned(),
-            share: Share::NONE,
-            text,
-            commands: commands.into_iter().map(str::to_owned).collect(),
-            history_entry: Some(7),
-            time: UnixMs(1),
-        };
+        let alert =
+            RolloutAlert::RolledBack(RollbackCause::Operator { reason: "<b> & more".to_owned() });
+        let notice = AlertNotice::for_alert(&alert).unwrap();
+        let notification = Notification::new(notice, "e1", Share::NONE, Some(7), UnixMs(1));
         let parsed: Notification =
             serde_json::from_slice(&notification.to_body(WebhookFormat::Json)).unwrap();
         assert_eq!(parsed, notification);
+        assert_eq!(parsed.code, "alert.rolled_back");
+        let cause = json!({"code": "cause.operator", "args": {"reason": "<b> & more"}});
+        assert_eq!(parsed.args["cause"], cause);
         let slack_body: Value =
             serde_json::from_slice(&notification.to_body(WebhookFormat::Slack)).unwrap();
         let text = slack_body["text"].as_str().unwrap();
@@ -353,14 +354,6 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("`jeffrey rollout explain`"), "{text}");
-        assert!(
-            notification_for(&RolloutAlert::RolledBack(RollbackCause::HardFailure(
-                HardFailureKind::Trap
-            )))
-            .unwrap()
-            .2
-            .contains("trap")
-        );
     }
 
     #[test]

@@ -22,8 +22,10 @@ use serde_json::{Value, json};
 pub(super) use self::client::{ADMIN_TOKEN_VARIABLE, GatewayClient};
 pub(super) use self::show::ReleaseStatus;
 use super::duration::parse_duration;
+use super::language::{LanguageFlag, SentenceLanguage};
 use super::progress::monotonic_now;
 use super::{CliError, ExitStatus};
+use jeffrey_edge::catalogue::render::Catalogue;
 use jeffrey_edge::rollout::effect::{RolloutAction, RolloutAlert};
 use jeffrey_edge::rollout::history::HistoryEntry;
 use jeffrey_edge::rollout::replay::replay;
@@ -35,6 +37,7 @@ use jeffrey_edge::rollout::replay::replay;
                   Exit codes of `status` and `watch`: 0 success; 1 waiting, paused, holding or warning; 2 rolled \
                   back, aborted or killed. Other commands: 1 refused or failed, 2 usage or connection error.\n\n\
                   Examples:\n  jeffrey rollout start --plan rollout.toml\n  jeffrey rollout watch\n  \
+                  jeffrey rollout explain --language fr\n  \
                   jeffrey rollout rollback --reason \"support says so\"\n  \
                   jeffrey rollout history --json > history.ndjson && jeffrey rollout replay history.ndjson"
 )]
@@ -43,6 +46,8 @@ pub(super) struct RolloutArguments {
     #[arg(long, global = true, value_name = "URL", env = "JEFFREY_GATEWAY_URL")]
     #[arg(default_value = "http://127.0.0.1:8787/_jeffrey")]
     gateway: String,
+    #[command(flatten)]
+    language: LanguageFlag,
     #[command(subcommand)]
     subcommand: RolloutSubcommand,
 }
@@ -102,6 +107,9 @@ enum RolloutSubcommand {
         /// Hides the flag that all other subcommands have: a replay needs no gateway
         #[arg(id = "gateway", long, hide = true)]
         _gateway: Option<String>,
+        /// Hides the flag that all other subcommands have: a replay prints no sentence
+        #[arg(id = "language", long, hide = true)]
+        _language: Option<SentenceLanguage>,
     },
     /// Send a test notification to every alert webhook
     TestAlert,
@@ -155,6 +163,7 @@ pub(super) fn run(arguments: &RolloutArguments) -> Result<ExitStatus, CliError> 
         return replay_history(file);
     }
     let gateway = GatewayClient::from_environment(&arguments.gateway)?;
+    let catalogue = arguments.language.catalogue();
     let command_json =
         |command: &str, actor: &ActorArguments| json!({"command": command, "actor": actor.actor});
     let command_with_reason = |command: &str, flags: &ReasonArguments| json!({"command": command, "actor": flags.actor.actor, "reason": flags.reason});
@@ -177,14 +186,14 @@ pub(super) fn run(arguments: &RolloutArguments) -> Result<ExitStatus, CliError> 
             let with_reason = json!({"command": "resume", "actor": actor.actor, "reason": reason});
             attach_plan(with_reason, plan.as_ref())?
         }
-        RolloutSubcommand::Status { json } => return print_status(&gateway, *json),
+        RolloutSubcommand::Status { json } => return print_status(&gateway, catalogue, *json),
         RolloutSubcommand::Watch { interval, timeout } => {
-            return watch_status(&gateway, Duration::from_secs(*interval), *timeout);
+            return watch_status(&gateway, catalogue, Duration::from_secs(*interval), *timeout);
         }
         RolloutSubcommand::History { since, json } => {
-            return print_history(&gateway, *since, *json);
+            return print_history(&gateway, catalogue, *since, *json);
         }
-        RolloutSubcommand::Explain { id } => return explain_entry(&gateway, *id),
+        RolloutSubcommand::Explain { id } => return explain_entry(&gateway, catalogue, *id),
         RolloutSubcommand::TestAlert => return send_test_alert(&gateway),
         RolloutSubcommand::Replay { .. } => return Ok(ExitStatus::Success),
     };
@@ -195,7 +204,7 @@ pub(super) fn run(arguments: &RolloutArguments) -> Result<ExitStatus, CliError> 
             return Ok(ExitStatus::Negative);
         }
     };
-    writeln!(io::stdout(), "{}", ReleaseStatus::from_json(status)?.summary_line())?;
+    writeln!(io::stdout(), "{}", ReleaseStatus::from_json(status)?.summary_line(catalogue))?;
     Ok(ExitStatus::Success)
 }
 
@@ -207,14 +216,18 @@ fn attach_plan(mut command: Value, plan: Option<&PathBuf>) -> Result<Value, CliE
     Ok(command)
 }
 
-fn print_status(gateway: &GatewayClient, json: bool) -> Result<ExitStatus, CliError> {
+fn print_status(
+    gateway: &GatewayClient,
+    catalogue: Catalogue,
+    json: bool,
+) -> Result<ExitStatus, CliError> {
     let status_json = gateway.fetch_status()?;
     if json {
         super::print_json(&status_json)?;
     }
     let status = ReleaseStatus::from_json(status_json)?;
     if !json {
-        write!(io::stdout(), "{status}")?;
+        write!(io::stdout(), "{}", status.to_text(catalogue))?;
     }
     Ok(status.exit_status())
 }
@@ -223,6 +236,7 @@ fn print_status(gateway: &GatewayClient, json: bool) -> Result<ExitStatus, CliEr
 /// as one line per change.
 fn watch_status(
     gateway: &GatewayClient,
+    catalogue: Catalogue,
     interval: Duration,
     timeout: Option<Duration>,
 ) -> Result<ExitStatus, CliError> {
@@ -235,11 +249,12 @@ fn watch_status(
         if is_terminal {
             // Cursor home, the status, and everything below it from the last frame cleared.
             let events = gateway.fetch_history(status.seq().saturating_sub(40))?;
-            let frame = format!("{status}\n{}", explain::format_last_entries(&events, 6));
+            let entries = explain::format_last_entries(&events, catalogue, 6);
+            let frame = format!("{}\n{entries}", status.to_text(catalogue));
             let lines = frame.lines().map(|line| format!("{line}\x1b[K\r\n")).collect::<String>();
             write!(output, "\x1b[H{lines}\x1b[J")?;
         } else {
-            let line = status.summary_line();
+            let line = status.summary_line(catalogue);
             if line != last_line {
                 writeln!(output, "{line}")?;
                 last_line = line;
@@ -251,7 +266,7 @@ fn watch_status(
         }
         let remaining = timeout.map(|timeout| timeout.saturating_sub(started.elapsed()));
         if remaining.is_some_and(|remaining| remaining.is_zero()) {
-            write!(output, "{status}")?;
+            write!(output, "{}", status.to_text(catalogue))?;
             let phase = status.rollout.as_ref().map_or("idle", |rollout| rollout.phase.as_str());
             super::print_to_stderr(format_args!("timed out; rollout is still {phase}"));
             return Ok(status.exit_status().max(ExitStatus::Negative));
@@ -260,14 +275,19 @@ fn watch_status(
     }
 }
 
-fn print_history(gateway: &GatewayClient, since: u64, json: bool) -> Result<ExitStatus, CliError> {
+fn print_history(
+    gateway: &GatewayClient,
+    catalogue: Catalogue,
+    since: u64,
+    json: bool,
+) -> Result<ExitStatus, CliError> {
     let mut output = io::stdout().lock();
     let mut table = explain::empty_history_table();
     gateway.visit_history(since, |entry, line| {
         if json {
             writeln!(output, "{line}")?;
         } else {
-            explain::push_entry(&mut table, &entry);
+            explain::push_entry(&mut table, &entry, catalogue);
         }
         Ok(ControlFlow::Continue(()))
     })?;
@@ -277,7 +297,11 @@ fn print_history(gateway: &GatewayClient, since: u64, json: bool) -> Result<Exit
     Ok(ExitStatus::Success)
 }
 
-fn explain_entry(gateway: &GatewayClient, id: Option<u64>) -> Result<ExitStatus, CliError> {
+fn explain_entry(
+    gateway: &GatewayClient,
+    catalogue: Catalogue,
+    id: Option<u64>,
+) -> Result<ExitStatus, CliError> {
     let mut selected: Option<HistoryEntry> = None;
     gateway.visit_history(id.map_or(0, |id| id.saturating_sub(1)), |entry, _| {
         match id {
@@ -293,7 +317,7 @@ fn explain_entry(gateway: &GatewayClient, id: Option<u64>) -> Result<ExitStatus,
     })?;
     match selected {
         Some(entry) => {
-            write!(io::stdout(), "{}", explain::format_entry(&entry))?;
+            write!(io::stdout(), "{}", explain::format_entry(&entry, catalogue))?;
             Ok(ExitStatus::Success)
         }
         None => {

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::table::{TextTable, format_4_decimals, format_gate_effect};
 use crate::{CliError, ExitStatus};
+use jeffrey_edge::catalogue::render::Catalogue;
 use jeffrey_edge::gateway::aggregate::summary::{CohortSummary, SummaryByCohort};
 use jeffrey_edge::gateway::aggregate::totals::LatencyQuantiles;
 use jeffrey_edge::gateway::notify::messages;
@@ -81,15 +82,28 @@ impl ReleaseStatus {
     }
 
     /// Returns a summary of the release in one line.
-    pub(super) fn summary_line(&self) -> String {
-        messages::status_line(&self.release, self.share, self.killed, self.rollout.as_ref())
+    pub(super) fn summary_line(&self, catalogue: Catalogue) -> String {
+        let rollout = self.rollout.as_ref();
+        let message = messages::describe_status(&self.release, self.share, self.killed, rollout);
+        catalogue.render(&message)
+    }
+
+    /// Returns the whole status as text, its sentence in the language of `catalogue`.
+    pub(super) const fn to_text(&self, catalogue: Catalogue) -> ReleaseStatusText<'_> {
+        ReleaseStatusText { status: self, catalogue }
     }
 }
 
-impl fmt::Display for ReleaseStatus {
+/// Status of a release with the language of its sentence.
+pub(super) struct ReleaseStatusText<'a> {
+    status: &'a ReleaseStatus,
+    catalogue: Catalogue,
+}
+
+impl fmt::Display for ReleaseStatusText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}", self.summary_line())?;
-        let Some(rollout) = &self.rollout else { return Ok(()) };
+        writeln!(f, "{}", self.status.summary_line(self.catalogue))?;
+        let Some(rollout) = &self.status.rollout else { return Ok(()) };
         let stage_marks = rollout.stages.iter().enumerate().map(|(index, stage)| {
             let symbol = match (index.cmp(&rollout.state.stage), &rollout.state.phase) {
                 (_, Phase::Promoted) | (std::cmp::Ordering::Less, _) => "✓",
@@ -121,7 +135,7 @@ impl fmt::Display for ReleaseStatus {
         }
         let samples_needed =
             rollout.stages.get(rollout.state.stage).map_or(0, |stage| stage.min_samples);
-        writeln!(f, "\n\n{}", cohorts_table(rollout, self.figures.as_ref()))?;
+        writeln!(f, "\n\n{}", cohorts_table(rollout, self.status.figures.as_ref()))?;
         writeln!(
             f,
             "{} of {samples_needed} minimum samples of this stage\n",

@@ -15,9 +15,7 @@ use crate::sql::{StorageResult, sql_integer};
 use jeffrey_edge::gateway::export::delivery_cursor::{
     DeliveryOutcome, backoff_ms, delivery_outcome,
 };
-use jeffrey_edge::gateway::notify::webhook::{
-    Notification, Severity, WebhookTarget, notification_for,
-};
+use jeffrey_edge::gateway::notify::webhook::{AlertNotice, Notification, WebhookTarget};
 use jeffrey_edge::rollout::effect::RolloutAlert;
 use jeffrey_edge::rollout::history::HistoryEntry;
 use jeffrey_edge::rollout::phase::Phase;
@@ -54,8 +52,8 @@ impl<H: ObjectHost> RolloutObject<H> {
         alert: Option<&RolloutAlert>,
         entry: &HistoryEntry,
     ) -> StorageResult<()> {
-        let raised = alert.and_then(notification_for);
-        let key = raised.as_ref().map(|(key, ..)| *key);
+        let raised = alert.and_then(AlertNotice::for_alert);
+        let key = raised.as_ref().map(|notice| notice.dedup_key);
         let active_rows: Vec<ActiveAlertRow> =
             self.host.query_rows("SELECT key, json FROM active_alert", vec![])?;
         for ActiveAlertRow { key: active_key, json } in &active_rows {
@@ -74,44 +72,26 @@ impl<H: ObjectHost> RolloutObject<H> {
                 )?;
             }
         }
-        if let Some((key, severity, text, commands)) = raised
-            && !active_rows.iter().any(|row| row.key == key)
+        if let Some(notice) = raised
+            && !active_rows.iter().any(|row| row.key == notice.dedup_key)
         {
-            let notification = self.new_notification(key, severity, text, commands, entry);
+            let key = notice.dedup_key;
+            let notification = self.new_notification(notice, entry);
             let json = serde_json::to_string(&notification)?;
             self.host
                 .execute("INSERT INTO active_alert VALUES (?, ?)", vec![key.into(), json.into()])?;
             self.enqueue_notification(plan, &notification)?;
         }
         if entry.state.phase == Phase::Promoted && entry.state.phase_entered_at == entry.now {
-            let text = "promoted: all traffic, watched to the end".to_owned();
-            self.enqueue_notification(
-                plan,
-                &self.new_notification("promoted", Severity::Info, text, Vec::new(), entry),
-            )?;
+            let notification = self.new_notification(AlertNotice::promoted(), entry);
+            self.enqueue_notification(plan, &notification)?;
         }
         Ok(())
     }
 
-    fn new_notification(
-        &self,
-        key: &str,
-        severity: Severity,
-        text: String,
-        commands: Vec<&str>,
-        entry: &HistoryEntry,
-    ) -> Notification {
-        Notification {
-            dedup_key: key.to_owned(),
-            resolved: false,
-            severity,
-            release: self.settings.release.as_str().to_owned(),
-            share: entry.share,
-            text,
-            commands: commands.into_iter().map(str::to_owned).collect(),
-            history_entry: Some(entry.seq),
-            time: self.host.now(),
-        }
+    fn new_notification(&self, notice: AlertNotice, entry: &HistoryEntry) -> Notification {
+        let release = self.settings.release.as_str();
+        Notification::new(notice, release, entry.share, Some(entry.seq), self.host.now())
     }
 
     fn enqueue_notification(&self, plan: &Plan, notification: &Notification) -> StorageResult<()> {
@@ -151,17 +131,10 @@ impl<H: ObjectHost> RolloutObject<H> {
 
     /// Sends a test notification to every webhook target and returns the results.
     pub(super) async fn send_test_alert(&self) -> StorageResult<Vec<TestAlertResult>> {
-        let notification = Notification {
-            dedup_key: "test".to_owned(),
-            resolved: false,
-            severity: Severity::Info,
-            release: self.settings.release.as_str().to_owned(),
-            share: self.release_state()?.share,
-            text: "this is a test of the alerts; nothing happened".to_owned(),
-            commands: vec!["jeffrey rollout status".to_owned()],
-            history_entry: None,
-            time: self.host.now(),
-        };
+        let release = self.settings.release.as_str();
+        let share = self.release_state()?.share;
+        let notification =
+            Notification::new(AlertNotice::test(), release, share, None, self.host.now());
         let deliveries = self.settings.alert_webhooks.iter().map(|target| {
             let body = notification.to_body(target.format);
             async move {
