@@ -108,7 +108,7 @@ pub fn parse_targets(value: &str) -> Result<Vec<WebhookTarget>, WebhookError> {
         return Ok(Vec::new());
     }
     let configs: Vec<WebhookTargetConfig> =
-        serde_json::from_str(value).map_err(|_| WebhookError::InvalidJson)?;
+        serde_json::from_slice(value.as_bytes()).map_err(|_| WebhookError::InvalidJson)?;
     if configs.len() > WEBHOOK_TARGETS_MAX {
         return Err(WebhookError::TooMany { targets: configs.len() });
     }
