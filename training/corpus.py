@@ -1,12 +1,14 @@
 """Selects the training data: labelled rows with soft targets, and sentence pairs.
 
-Inputs: the data folder, the sentences written for the project, and a team's own labelled file
-(`--extra`). Outputs: `rows.jsonl` (labelled rows) and `pairs.jsonl` (unlabelled English and French).
+Inputs: the data folder, the lines labelled by reading (`read/`), the sentences written for the project,
+and a team's own labelled file (`--extra`). Outputs: `rows.jsonl` (labelled rows) and `pairs.jsonl` (unlabelled English and French).
 With the setting `unlabelled`, `rows.jsonl` also holds texts without one of the eight labels or with
 a label that is too doubtful. Only the teacher labels these texts.
 
 This step drops and counts rows that are held out, or that share four words in a row with a frozen
-sentence. Every later training step refuses such rows.
+sentence. Every later training step refuses such rows. It also drops written and own sentences that
+share five words in a row with a sentence of the registers; a source's row may share common words with
+these. Where a line was labelled by reading, that label replaces the source's.
 """
 
 import csv
@@ -17,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import hold_out, sources
+from . import guard, hold_out, reading_rows, readings, sources
 from .stage import WORK, WRITTEN_TRAIN, Run, Step, write_rows
 from .text import LABELS, normalise
 
@@ -27,38 +29,48 @@ FOLDER = WORK / "corpus"
 def run(run: Run) -> None:
     """Writes the rows and the pairs, unless the step is finished."""
     written = sorted(WRITTEN_TRAIN.glob("*.jsonl"))
-    inputs = [*sources.files(run.data), *written, *hold_out.frozen_files(),
-              hold_out.FOLDER / "hashes.txt", hold_out.OF_ENGLISH, hold_out.OF_FRENCH,
+    inputs = [*sources.files(run.data), *written, *guard.frozen_files(), *guard.register_files(),
+              readings.RANDOM, readings.THIN, readings.CHOSEN, readings.VOTES,
+              guard.HASHES, hold_out.OF_ENGLISH, hold_out.OF_FRENCH,
               *([run.extra] if run.extra else [])]
     step = Step(run, "corpus", inputs, ["corpus"])
     if step.finished():
         return
     want = run.settings["corpus"]
     draw = random.Random(run.seed + 1)
-    guard = hold_out.Guard(want["shared_words"])
+    held_out = guard.Guard(want["shared_words"])
+    registers = guard.Sequences(want["shared_words_registers"], guard.register_files())
     drops: Counter = Counter()
 
     def allowed(source: str, *texts: str) -> bool:
-        if any(guard.holds(t) for t in texts):
+        if any(held_out.holds(t) for t in texts):
             drops[f"{source} held out"] += 1
             return False
-        if any(guard.resembles_frozen(t) for t in texts):
+        if any(held_out.resembles_frozen(t) for t in texts):
             drops[f"{source} like a frozen sentence"] += 1
             return False
         return True
 
+    drawn = readings.drawn_lines()
+    read = reading_rows.training_rows(drawn, readings.votes(), readings.texts(run.data, drawn), want["read_weight"])
+    read = [row for row in read if allowed("read", row["text"])]
+    is_read = {guard.key(row["text"]) for row in read}
     rows = []
     for name, weight in (("goemotions_train", 1.0), ("xed_en", want["xed_en_weight"]),
                          ("xed_fr", want["xed_fr_weight"])):
         for row in sources.labelled(run.data, name):
             target = sources.target(row["labels"])
-            if (target or want["unlabelled"]) and allowed(name, row["text"]):
+            if guard.key(row["text"]) in is_read:
+                drops[f"{name} labelled by reading"] += 1
+            elif (target or want["unlabelled"]) and allowed(name, row["text"]):
                 rows.append({"text": row["text"], "target": target, "lang": row["lang"],
                              "source": name, "weight": weight})
-    rows = _marked(rows, want, draw)
+    rows = _marked(rows, want, draw) + read
     for path in written + ([run.extra] if run.extra else []):
         for row in _own_rows(path):
-            if allowed(path.name, row["text"]):
+            if registers.shares(row["text"]):
+                drops[f"{path.name} like a sentence of the registers"] += 1
+            elif allowed(path.name, row["text"]):
                 rows.append(row)
 
     found = [p for p in sources.pairs(run.data, "tatoeba_en_fr") if allowed("tatoeba_en_fr", *p)]

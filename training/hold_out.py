@@ -4,86 +4,33 @@ Inputs: the data folder, the base encoder and the frozen written sets. Outputs:
 - `choices.jsonl`: a tenth of goemotions_train, to select the student's epoch and to calibrate;
 - `fr_choices.jsonl`: a part of xed_fr to choose settings by, empty unless the settings ask for it;
 - `fr_held_out.jsonl`: a tenth of xed_fr, only reported;
-- `hashes.txt`: the sorted hashes of these rows, their twins and goemotions_dev, against which every
-  later training step checks its rows;
+- `hashes.txt`: the sorted hashes of these rows, the lines of `read/` that measure, the twins of both,
+  and goemotions_dev, against which every later training step checks its rows;
 - the directions of XED's lines (`base.py`).
 
 XED's French lines are translations of its English lines and carry the same labels, so a French row
 is held out together with its twins. The file of pairs names twins for half of the rows, and not
 always correctly. So every near line that shares a label is a twin as well (`_near`). Without this, a
 linear model over the base encoder has 0.03 more macro-F1 on the held-out tenth.
+
+A line of `read/` that measures can come from any source. Its twins are its translations, their other
+translations, and every line of its language that nearly repeats it (`_near_read`).
 """
 
-import hashlib
 import random
 from pathlib import Path
 
 import numpy as np
 
-from . import base, sources
-from .stage import RELEASE, ROOT, WORK, WRITTEN_EVAL, Run, Step, read_rows, sha256, write_rows
-from .text import normalise, words
+from . import base, guard, likeness, reading_rows, readings, sources
+from .guard import key
+from .stage import ROOT, WORK, WRITTEN_TRAIN, Run, Step, read_rows, sha256, write_rows
+from .text import normalise
 
 FOLDER = WORK / "hold_out"
 FROZEN = ROOT / "training" / "frozen.sha256"
 OF_ENGLISH, OF_FRENCH = FOLDER / "xed_en.npy", FOLDER / "xed_fr.npy"
 """`base.directions` of XED's lines `[n, 384]`, in the order of their files."""
-
-
-class HeldOut(Exception):
-    """A training row is held out, or shares words with a frozen sentence."""
-
-
-def key(text: str) -> str:
-    """Returns 16 hex digits that are the same for two spellings of one sentence.
-
-    XED's English lines are tokenised ("lousy .") and its pairs are not, so only letters and digits
-    count, in lower case. A text without letters and digits keeps its other characters.
-    """
-    lowered = normalise(text).lower()
-    letters = "".join(c for c in lowered if c.isalnum())
-    return hashlib.sha256((letters or lowered).encode()).hexdigest()[:16]
-
-
-class Guard:
-    """Checks texts against the held-out hashes and the word sequences of the frozen sentences."""
-
-    def __init__(self, shared_words: int):
-        self.hashes = set((FOLDER / "hashes.txt").read_text().split())
-        self.shared_words = shared_words
-        self.sequences = {
-            s for path in frozen_files() for row in read_rows(path)
-            for s in self._sequences(row["text"])
-        }
-
-    def holds(self, text: str) -> bool:
-        """Returns whether this text, or its twin, is held out."""
-        return key(text) in self.hashes
-
-    def resembles_frozen(self, text: str) -> bool:
-        """Returns whether this text shares `shared_words` words in a row with a frozen sentence."""
-        return any(s in self.sequences for s in self._sequences(text))
-
-    def refuse(self, texts) -> None:
-        """Raises `HeldOut` if any text may not be trained on; every later training step calls this."""
-        for text in texts:
-            if self.holds(text) or self.resembles_frozen(text):
-                raise HeldOut(f"row with key {key(text)} was set apart and may not be trained on")
-
-    def _sequences(self, text: str) -> list[tuple[str, ...]]:
-        w, n = words(text), self.shared_words
-        return [tuple(w[i:i + n]) for i in range(len(w) - n + 1)]
-
-
-def frozen_files() -> list[Path]:
-    """Returns the written sets that no training sentence may resemble.
-
-    Raises `FileNotFoundError` if there are fewer than three files.
-    """
-    found = sorted(WRITTEN_EVAL.glob("eval.*.jsonl")) + sorted(RELEASE.glob("*.jsonl"))
-    if len(found) < 3:
-        raise FileNotFoundError("tests/data/written/eval.{en,fr}.jsonl and tests/data/release/ are needed")
-    return found
 
 
 def check_frozen() -> None:
@@ -96,7 +43,8 @@ def check_frozen() -> None:
 
 def run(run: Run) -> None:
     """Draws the held-out parts and writes them with the hashes, unless the step is finished."""
-    step = Step(run, "hold_out", [*sources.files(run.data), run.base / "model.safetensors"], ["hold_out"])
+    step = Step(run, "hold_out", [*sources.files(run.data), run.base / "model.safetensors",
+                                  readings.RANDOM, readings.THIN, *_written()], ["hold_out"])
     if step.finished():
         return
     want = run.settings["hold_out"]
@@ -114,18 +62,16 @@ def run(run: Run) -> None:
     french_held, french_choices = ([french[i] for i in part] for part in (apart[:parts[0]], apart[parts[0]:]))
 
     pairs = sources.pairs(run.data, "xed_pairs_en_fr")
-    held = {key(french[i]["text"]) for i in apart}
-    # The first pass adds the twin of a held-out text, the second that twin's other translations.
-    for _ in range(2):
-        held |= {key(side) for pair in pairs if {key(s) for s in pair} & held for side in pair}
+    held = guard.with_translations({key(french[i]["text"]) for i in apart}, pairs)
     held |= _near(run, french, apart)
+    held |= _read_to_measure(run, pairs + sources.pairs(run.data, "tatoeba_en_fr"))
     held |= {key(r["text"]) for r in choices}
     held |= {key(r["text"]) for r in sources.labelled(run.data, "goemotions_dev")}
 
     write_rows(FOLDER / "choices.jsonl", choices)
     write_rows(FOLDER / "fr_held_out.jsonl", french_held)
     write_rows(FOLDER / "fr_choices.jsonl", french_choices)
-    (FOLDER / "hashes.txt").write_text("\n".join(sorted(held)) + "\n")
+    guard.HASHES.write_text("\n".join(sorted(held)) + "\n")
     print(f"hold_out: {len(choices)} choices, {len(french_held)} French, {len(held)} hashes")
     step.finish()
 
@@ -156,3 +102,33 @@ def _near(run: Run, french: list[dict], apart: list[int]) -> set[str]:
     return {twin for i in apart
             for twin in twins(french[i], english, of_english @ of_french[i], want["likeness_across"])
             | twins(french[i], french, of_french @ of_french[i], want["likeness_within"])}
+
+
+def _read_to_measure(run: Run, pairs: list[tuple[str, str]]) -> set[str]:
+    """Returns the keys of the lines of `read/` that measure, and of their twins."""
+    drawn = readings.drawn_lines()
+    apart = reading_rows.apart_texts(drawn, readings.texts(run.data, drawn))
+    own = {key(text) for texts in apart.values() for text in texts}
+    translated = guard.with_translations(own, pairs)
+    near = {key(text) for lang, texts in apart.items() for text in _near_read(run, lang, texts, pairs)}
+    print(f"hold_out: {len(own)} read lines to measure, {len(translated - own)} translations, "
+          f"{len(near - translated)} more near lines")
+    return translated | near
+
+
+def _near_read(run: Run, lang: str, apart: list[str], pairs: list[tuple[str, str]]) -> list[str]:
+    """Returns the lines of one language that training might use and that nearly repeat one of `apart`."""
+    names = ("goemotions_train", "xed_en") if lang == "en" else ("xed_fr",)
+    lines = [r["text"] for name in names for r in sources.labelled(run.data, name)]
+    lines += [en if lang == "en" else fr for en, fr in pairs]
+    lines += [normalise(r["text"]) for path in _written() for r in read_rows(path) if r["lang"] == lang]
+    # All are centred on one mean, so the lines to compare with go through the encoder with the others.
+    lines = sorted(set(lines) | set(apart))
+    of = dict(zip(lines, base.directions(run, lines)))
+    found = likeness.near(np.stack([of[t] for t in lines]), np.stack([of[t] for t in apart]),
+                          run.settings["hold_out"]["likeness_read"])
+    return [lines[i] for i in found]
+
+
+def _written() -> list[Path]:
+    return sorted(WRITTEN_TRAIN.glob("*.jsonl"))

@@ -19,8 +19,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from . import base, batches, corpus, hold_out, teacher
+from . import base, batches, corpus, teacher
 from .device import DEVICE, lower_precision
+from .guard import Guard
 from .stage import WORK, Run, Step, read_rows, write_rows
 from .text import LABELS, Encoder
 
@@ -41,7 +42,7 @@ def run(run: Run) -> None:
     rows = read_rows(corpus.FOLDER / "rows.jsonl")
     pairs = read_rows(corpus.FOLDER / "pairs.jsonl")
     texts = [r["text"] for r in rows] + [p["en"] for p in pairs] + [p["fr"] for p in pairs]
-    guard = hold_out.Guard(run.settings["corpus"]["shared_words"])
+    guard = Guard(run.settings["corpus"]["shared_words"])
     guard.refuse(texts)
     logits, embeddings = read(run, texts, want["tokens_max"], want["batch"])
 

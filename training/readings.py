@@ -10,8 +10,9 @@ ndjson - < pool.jsonl > predictions.jsonl`. `draw_chosen` reads these prediction
 two languages the model gives different labels, and lines with a low margin between the two highest scores. The model chooses only
 which lines are read; no reader sees its labels. These lines are for training.
 
-The part `real` is sealed: it was drawn before any reading. Its lines and their twins must stay out of training, but no training
-step reads `read/` yet. `choices` is for settings and `train` for training. `pilot` is for tests of the guide, then for training.
+The part `real` is sealed: it was drawn before any reading. Its lines and their twins stay out of training, and so do those of
+`choices`, which is for settings (`hold_out.py`). `train` and the chosen lines are for training (`reading_rows.py`). `pilot` was for
+tests of the guide.
 
 `batches` writes the input of the readers to `work/readings/`: numbers that do not identify a line, and texts, with mixed sources.
 Up to 8 lines of a batch of 160 come twice, and 8 GoEmotions rows with labels by people are added. `collect` checks the answers and
@@ -36,8 +37,7 @@ from .stage import ROOT, WORK
 from .text import LABELS, normalise
 
 FOLDER = ROOT / "training" / "read"
-RANDOM, THIN, VOTES = FOLDER / "random.tsv", FOLDER / "thin.tsv", FOLDER / "votes.tsv"
-CHOSEN = FOLDER / "chosen.tsv"
+RANDOM, THIN, CHOSEN, VOTES = (FOLDER / f"{name}.tsv" for name in ("random", "thin", "chosen", "votes"))
 BATCHES = WORK / "readings"
 SEED = 20261128
 ANSWERS = [*LABELS, "unclear"]
@@ -180,14 +180,23 @@ def draw_chosen(data: Path) -> None:
     print(f"{len(rows)} lines:", dict(sorted(Counter((r[1], r[4]) for r in rows).items())))
 
 
-def drawn_lines() -> list[dict]:
+def drawn_lines(folder: Path = FOLDER) -> list[dict]:
     """Returns all drawn lines, with key, lang, source, id and part."""
-    return [row for file in (RANDOM, THIN, CHOSEN) if file.exists() for row in _read(file)]
+    files = [folder / file.name for file in (RANDOM, THIN, CHOSEN)]
+    return [row for file in files if file.exists() for row in _read(file)]
 
 
-def texts(data: Path) -> dict[str, str]:
-    """Returns the texts of the drawn lines by key; raises `SystemExit` if fewer than 95 % are found."""
-    wanted = {row["key"] for row in drawn_lines()}
+def votes(folder: Path = FOLDER) -> dict[str, list[str]]:
+    """Returns the answers of each key in the order of the passes."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for vote in sorted(_read(folder / VOTES.name), key=lambda vote: int(vote["batch"].split("-")[2])):
+        found[vote["key"]].append(vote["answer"])
+    return dict(found)
+
+
+def texts(data: Path, drawn: list[dict]) -> dict[str, str]:
+    """Returns the texts of drawn lines by key; raises `SystemExit` if fewer than 95 % are found."""
+    wanted = {row["key"] for row in drawn}
     found = {key(text): text for rows in pools(data).values() for _, text in rows if key(text) in wanted}
     print(f"found {len(found)} of {len(wanted)}")
     if len(found) < 0.95 * len(wanted):
@@ -197,7 +206,7 @@ def texts(data: Path) -> dict[str, str]:
 
 def batches(data: Path) -> None:
     """Writes the batches of both passes, each pass in its own random order; `map.json` lists the keys of a batch by number."""
-    text = texts(data)
+    text = texts(data, drawn_lines())
     stages = {"pilot": "pilot", "real-thin": "thin", "different": "chosen", "low-margin": "chosen"}
     wanted = {}
     for stage in ("pilot", "full", "thin", "chosen"):
@@ -215,7 +224,7 @@ def disputed(data: Path) -> None:
     for vote in _read(VOTES):
         answers[vote["key"]].append(vote["answer"])
     differ = sorted(k for k, given in answers.items() if len(given) == 2 and len(set(given)) == 2)
-    text = texts(data)
+    text = texts(data, drawn_lines())
     for lang in QUOTAS:
         name = f"third-{lang}-3"
         # A number that has votes already would replace them.
@@ -261,8 +270,8 @@ def collect(data: Path) -> None:
     numbers = json.loads((BATCHES / "map.json").read_text("utf-8"))
     people = {f"control {r['id']}": r["core8"] for r in sources.labelled(data, "goemotions_train")}
     alike = Counter()
-    votes = [tuple(vote.values()) for vote in _read(VOTES)] if VOTES.exists() else []
-    votes = [vote for vote in votes if not (BATCHES / f"{vote[1]}.answers.tsv").exists()]
+    given = [tuple(vote.values()) for vote in _read(VOTES)] if VOTES.exists() else []
+    given = [vote for vote in given if not (BATCHES / f"{vote[1]}.answers.tsv").exists()]
     for name, keys in sorted(numbers.items()):
         file = BATCHES / f"{name}.answers.tsv"
         if not file.exists():
@@ -283,12 +292,12 @@ def collect(data: Path) -> None:
                 first[k] = answer
             else:
                 first[k] = answer
-                votes.append((k, name, answer))
+                given.append((k, name, answer))
         agreed = sum(repeats) / len(repeats)
         if agreed < 0.85:
             print(f"{name}: {agreed:.0%} of its repeats alike: to be read again")
-    _write(VOTES, ("key", "batch", "answer"), sorted(votes))
-    print(f"{len(votes)} votes; {alike[True]} of {alike.total()} lines as people labelled them in GoEmotions")
+    _write(VOTES, ("key", "batch", "answer"), sorted(given))
+    print(f"{len(given)} votes; {alike[True]} of {alike.total()} lines as people labelled them in GoEmotions")
 
 
 def agreement(_: Path) -> None:

@@ -26,11 +26,13 @@ CORE8 = {own: LABELS.index(core) for core, names in _GROUPS.items() for own in n
 
 LABELLED = ["goemotions_train", "goemotions_dev", "xed_en", "xed_fr"]
 PAIRS = ["tatoeba_en_fr", "xed_pairs_en_fr"]
+PLAIN = ["plain_en", "plain_fr"]
+"""Rows without labels; only lines labelled by reading are taken from them."""
 
 
 def files(data: Path) -> list[Path]:
     """Returns the path of every data file that a run reads."""
-    return [data / f"{n}.jsonl.gz" for n in LABELLED] + [data / f"{n}.tsv.gz" for n in PAIRS]
+    return [data / f"{n}.jsonl.gz" for n in [*LABELLED, *PLAIN]] + [data / f"{n}.tsv.gz" for n in PAIRS]
 
 
 def labelled(data: Path, name: str) -> list[dict]:

@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from . import batches, hold_out, label, teacher
 from .device import DEVICE, full_precision, lower_precision
+from .guard import Guard
 from .network import Network, parameters_outside_table
 from .stage import WORK, Run, Step, read_rows
 from .text import LABELS, Encoder
@@ -61,7 +62,7 @@ class Lessons:
         rows = read_rows(label.FOLDER / "rows.jsonl")
         taken = sorted(random.Random(run.seed).sample(range(len(rows)), round(share * len(rows))))
         rows = [rows[i] for i in taken]
-        hold_out.Guard(run.settings["corpus"]["shared_words"]).refuse(r["text"] for r in rows)
+        Guard(run.settings["corpus"]["shared_words"]).refuse(r["text"] for r in rows)
         self.ids = Encoder(run.tokenizer).encode_all([r["text"] for r in rows], want["tokens_max"])
         self.lengths = [len(i) for i in self.ids]
         self.soft = _read(label.FOLDER / "logits.npy", taken)

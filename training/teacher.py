@@ -18,8 +18,9 @@ from torch import nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from . import base, batches, corpus, hold_out
+from . import base, batches, corpus
 from .device import DEVICE, lower_precision
+from .guard import Guard
 from .stage import WORK, Run, Step, read_rows
 from .text import LABELS, Encoder
 
@@ -77,7 +78,7 @@ def run(run: Run) -> None:
             file.unlink(missing_ok=True)
     step.begin()
     rows = [r for r in read_rows(corpus.FOLDER / "rows.jsonl") if r["teacher"]]
-    hold_out.Guard(run.settings["corpus"]["shared_words"]).refuse(r["text"] for r in rows)
+    Guard(run.settings["corpus"]["shared_words"]).refuse(r["text"] for r in rows)
     repeat = run.settings["corpus"]["written_repeat"]
     rows = [r for r in rows for _ in range(repeat if r["source"] == "written" else 1)]
     for number, file in enumerate(files(run)):

@@ -1,0 +1,52 @@
+"""Divides the lines labelled by reading into lines to measure and rows to train on.
+
+Inputs: the drawn lines and the votes of `read/`, and the texts that `readings.texts` finds. Outputs:
+the texts that must stay out of training, and labelled rows with soft targets.
+
+`real` and `real-thin` measure, and settings are chosen by `choices`, so these lines and their twins
+leave training (`hold_out.py`). `train` and the lines of `chosen.tsv` become rows. `pilot` was for
+tests of the guide: its lines measure nothing, and its votes are older than the guide, so its lines
+keep the label of their source.
+"""
+
+from .text import LABELS
+
+APART = ("real", "real-thin", "choices")
+TRAINED = ("train", "different", "low-margin")
+
+
+def apart_texts(drawn: list[dict], texts: dict[str, str]) -> dict[str, list[str]]:
+    """Returns the found texts of the lines that must stay out of training, by language."""
+    found: dict[str, list[str]] = {"en": [], "fr": []}
+    for row in drawn:
+        if row["part"] in APART and row["key"] in texts:
+            found[row["lang"]].append(texts[row["key"]])
+    return found
+
+
+def training_rows(drawn: list[dict], votes: dict[str, list[str]], texts: dict[str, str], weight: float) -> list[dict]:
+    """Returns the rows to train on, in the order of the drawn lines; a line without votes or text is left out.
+
+    Unclear and disputed lines are rows too: their targets say how unsure the readers were.
+    """
+    return [{"text": texts[row["key"]], "target": target(votes[row["key"]]), "lang": row["lang"],
+             "source": "read", "weight": weight, "teacher": True}
+            for row in drawn
+            if row["part"] in TRAINED and row["key"] in votes and row["key"] in texts]
+
+
+def target(answers: list[str]) -> list[float]:
+    """Returns the soft target, 8 numbers: the share of each label in the votes.
+
+    A vote for "unclear" is spread evenly over the eight labels. Raises `ValueError` for another
+    answer, or without a vote.
+    """
+    if not answers:
+        raise ValueError("a line without votes has no target")
+    shares = [0.0] * len(LABELS)
+    for answer in answers:
+        if answer == "unclear":
+            shares = [share + 1 / len(LABELS) for share in shares]
+        else:
+            shares[LABELS.index(answer)] += 1
+    return [share / len(answers) for share in shares]

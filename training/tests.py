@@ -1,0 +1,191 @@
+"""Tests the parts of the training that need neither data nor a model: `python -m unittest training.tests`.
+
+The texts are the twenty sentences of `tests/data/read/`, written for the project, with keys and votes as
+in `training/read/`.
+"""
+
+import gzip
+import hashlib
+import json
+import tempfile
+import unittest
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+
+from . import guard, likeness, reading_rows, readings, sources
+from .stage import ROOT
+from .text import LABELS, normalise
+
+READ = ROOT / "tests" / "data" / "read"
+
+
+def packed(folder: str) -> Path:
+    """Writes the sentences into a folder as the data files are, and returns its path."""
+    for file in (READ / "lines").iterdir():
+        (Path(folder) / f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes()))
+    return Path(folder)
+
+
+class ReadLines(unittest.TestCase):
+    """Which read lines are found, leave training, or become rows."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.data = packed(folder.name)
+        self.drawn = readings.drawn_lines(READ)
+        self.texts = readings.texts(self.data, self.drawn)
+
+    def test_texts_have_the_keys_of_the_golden_file(self):
+        rows = [json.loads(line) for line in (READ / "keys.jsonl").read_text("utf-8").split("\n") if line]
+        self.assertGreaterEqual(len(rows), 15)
+        for row in rows:
+            with self.subTest(row["text"]):
+                self.assertEqual(normalise(row["text"]), row["normalised"])
+                self.assertEqual(readings.key(normalise(row["text"])), row["key"])
+
+    def test_all_twenty_lines_are_found(self):
+        self.assertEqual(len(self.texts), 20)
+        self.assertEqual(set(self.texts), {row["key"] for row in self.drawn})
+
+    def test_fewer_than_95_percent_are_refused(self):
+        (self.data / "xed_en.jsonl.gz").write_bytes(gzip.compress(b""))
+        # 19 of 20 are enough.
+        self.assertEqual(len(readings.texts(self.data, self.drawn)), 19)
+        (self.data / "plain_fr.jsonl.gz").write_bytes(gzip.compress(b""))
+        with self.assertRaises(SystemExit):
+            readings.texts(self.data, self.drawn)
+
+    def test_lines_that_measure_or_choose_leave_training(self):
+        apart = reading_rows.apart_texts(self.drawn, self.texts)
+        self.assertEqual({lang: len(texts) for lang, texts in apart.items()}, {"en": 8, "fr": 9})
+        self.assertIn("Passe-moi le sel, s'il te plaît.", apart["fr"])  # choices
+        self.assertIn("Cette odeur me donne envie de vomir.", apart["fr"])  # real-thin
+        self.assertNotIn("Ça fait trois fois que ça plante, j'en ai marre.", apart["fr"])  # train
+
+    def test_no_training_row_is_apart(self):
+        rows = reading_rows.training_rows(self.drawn, readings.votes(READ), self.texts, 0.5)
+        apart = {text for texts in reading_rows.apart_texts(self.drawn, self.texts).values() for text in texts}
+        self.assertEqual(len(rows), 3)
+        self.assertFalse({row["text"] for row in rows} & apart)
+        for row in rows:
+            self.assertEqual((row["source"], row["weight"], row["teacher"]), ("read", 0.5, True))
+            self.assertAlmostEqual(sum(row["target"]), 1)
+
+    def test_the_parts_of_the_sealed_files_are_known(self):
+        parts = {row["part"] for row in readings.drawn_lines()}
+        self.assertEqual(parts, {*reading_rows.APART, *reading_rows.TRAINED, "pilot"})
+
+    def test_votes_come_in_the_order_of_the_passes(self):
+        votes = readings.votes(READ)
+        by_text = {self.texts[key]: answers for key, answers in votes.items()}
+        self.assertEqual(by_text["The update still won't install after two hours, I'm done."],
+                         ["anger", "frustration", "frustration"])
+
+
+class Targets(unittest.TestCase):
+    """Soft targets from votes."""
+
+    def test_a_label_has_its_share_of_the_votes(self):
+        found = dict(zip(LABELS, reading_rows.target(["joy", "fear", "joy"])))
+        self.assertAlmostEqual(found["joy"], 2 / 3)
+        self.assertAlmostEqual(found["fear"], 1 / 3)
+        self.assertEqual(reading_rows.target(["anger", "anger"])[LABELS.index("anger")], 1.0)
+
+    def test_an_unclear_vote_is_spread_evenly(self):
+        self.assertEqual(reading_rows.target(["unclear", "unclear"]), [1 / 8] * 8)
+        found = reading_rows.target(["joy", "unclear"])
+        self.assertAlmostEqual(found[0], 9 / 16)
+        self.assertAlmostEqual(sum(found), 1)
+
+    def test_other_answers_and_no_answer_are_refused(self):
+        for answers in (["glee"], []):
+            with self.assertRaises(ValueError):
+                reading_rows.target(answers)
+
+
+class Twins(unittest.TestCase):
+    """Lines that leave training because another line does."""
+
+    def test_the_other_side_and_its_other_translations_leave(self):
+        with tempfile.TemporaryDirectory() as folder:
+            pairs = sources.pairs(packed(folder), "tatoeba_en_fr")
+        sealed = {guard.key("Le train de Nantes part à huit heures.")}
+        held = guard.with_translations(sealed, pairs)
+        for text in ("The train to Nantes leaves at eight o'clock.", "The train to Nantes departs at eight.",
+                     "Le train pour Nantes part à 8 heures."):
+            self.assertIn(guard.key(text), held, text)
+        for text in ("We painted the fence green.", "Nous avons peint la clôture en vert."):
+            self.assertNotIn(guard.key(text), held, text)
+
+    def test_another_spelling_has_the_same_key(self):
+        self.assertEqual(guard.key("Stay behind me , I hear someone !"), guard.key("stay behind me, I hear someone"))
+        self.assertNotEqual(guard.key("!?"), guard.key("…"))
+
+    def test_near_lines_are_found_in_every_block(self):
+        chance = np.random.default_rng(1)
+        lines = chance.normal(size=(9000, 16))
+        lines /= np.linalg.norm(lines, axis=1, keepdims=True)
+        apart = lines[[3, 4500, 8999]]
+        found = likeness.near(lines, apart, 0.85)
+        expected = [i for i in range(len(lines)) if max(lines[i] @ a for a in apart) >= 0.85]
+        self.assertEqual(found.tolist(), expected)
+        self.assertTrue({3, 4500, 8999} <= set(expected))
+        self.assertEqual(likeness.near(lines, apart[:0], 0.85).tolist(), [])
+
+
+class Guarded(unittest.TestCase):
+    """Checks by hash and by shared words."""
+
+    def test_a_held_out_text_is_refused_in_any_spelling(self):
+        with tempfile.TemporaryDirectory() as folder:
+            hashes = Path(folder) / "hashes.txt"
+            hashes.write_text(guard.key("The library closes at noon on Saturdays.") + "\n")
+            with mock.patch.object(guard, "HASHES", hashes):
+                found = guard.Guard(4)
+        self.assertTrue(found.holds("the library closes at noon on saturdays"))
+        with self.assertRaises(guard.HeldOut):
+            found.refuse(["We painted the fence green.", "The library closes at noon, on Saturdays!"])
+        found.refuse(["We painted the fence green."])
+
+    def test_the_error_does_not_name_the_text(self):
+        with tempfile.TemporaryDirectory() as folder:
+            hashes = Path(folder) / "hashes.txt"
+            hashes.write_text(guard.key("geheimnis") + "\n")
+            with mock.patch.object(guard, "HASHES", hashes), self.assertRaises(guard.HeldOut) as caught:
+                guard.Guard(4).refuse(["Geheimnis"])
+        self.assertNotIn("eheimnis", str(caught.exception))
+
+    def test_five_shared_words_are_found_and_four_are_not(self):
+        row = json.loads(guard.register_files()[0].read_text("utf-8").split("\n")[0])
+        first = row["text"].split()
+        registers = guard.Sequences(5, guard.register_files())
+        self.assertTrue(registers.shares(row["text"]), row)
+        self.assertTrue(registers.shares("Zyx " + " ".join(first[:6]).upper() + " zyx"))
+        self.assertFalse(registers.shares("Zyx one zyx two zyx three zyx four"))
+        self.assertFalse(registers.shares("zyx"))
+
+
+class Splits(unittest.TestCase):
+    """The committed files of keys and votes."""
+
+    def test_no_line_has_two_parts(self):
+        keys = [row["key"] for row in readings.drawn_lines()]
+        self.assertEqual(len(keys), len(set(keys)))
+
+    def test_every_drawn_line_has_at_least_two_votes(self):
+        votes = readings.votes()
+        for row in readings.drawn_lines():
+            self.assertGreaterEqual(len(votes[row["key"]]), 2)
+
+    def test_a_key_is_a_sha256_and_no_text(self):
+        digest = hashlib.sha256("a".encode()).hexdigest()
+        self.assertEqual(readings.key("a"), digest)
+        for row in readings.drawn_lines():
+            self.assertRegex(row["key"], "^[0-9a-f]{64}$")
+
+
+if __name__ == "__main__":
+    unittest.main()
