@@ -39,6 +39,7 @@ pub use decide::{LabelScores, TieBreak, TieBreakSettingError};
 pub use encoder_error::{EncoderError, NodeError};
 pub use files::{ModelConfig, ModelFiles, ModelLoadError, ModelManifest};
 pub use onnx::OnnxError;
+pub use tokenizer::normalise_text;
 
 use encoder::Encoder;
 use head::{LinearHead, Prototypes};

@@ -131,7 +131,7 @@ impl Tokenizer {
 }
 
 /// Replaces URLs by `[URL]`, folds runs of Unicode white space to one space and trims both ends.
-pub(super) fn normalise_text(text: &str) -> String {
+pub fn normalise_text(text: &str) -> String {
     // This regex engine has no look-behind, so the character before is captured and put back.
     static URL: LazyLock<Regex> = LazyLock::new(|| {
         // The pattern is constant, and the test `urls_become_a_placeholder` compiles it.

@@ -44,7 +44,12 @@ impl ConfusionMatrix {
 
     /// Adds one row with its gold and its predicted label.
     pub fn add(&mut self, gold: Label, predicted: Label) {
-        self.counts[gold.index()][predicted.index()] += 1;
+        self.add_rows(gold, predicted, 1);
+    }
+
+    /// Adds `count` rows with the same gold and the same predicted label.
+    pub fn add_rows(&mut self, gold: Label, predicted: Label, count: u64) {
+        self.counts[gold.index()][predicted.index()] += count;
     }
 
     /// Returns how often `gold` was predicted as `predicted`.

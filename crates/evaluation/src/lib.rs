@@ -4,7 +4,8 @@
 //! text can leave. It reads no clock and no system randomness: resampling is seeded, so the same
 //! rows give the same report. Each formula names its source: [`confusion`] for accuracy and F1,
 //! [`calibration`] for the expected calibration error, [`resample`] for intervals and balanced
-//! draws, [`release`] for the checks that must pass before a stage advances.
+//! draws, [`release`] for the checks that must pass before a stage advances, [`votes`] for lines that
+//! several readers labelled.
 
 pub mod calibration;
 
@@ -13,6 +14,8 @@ pub mod confusion;
 pub mod release;
 
 pub mod resample;
+
+pub mod votes;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -65,7 +65,7 @@ pub struct PercentileInterval {
 
 impl PercentileInterval {
     /// Computes the interval of the values, of which there must be at least one; sorts them.
-    fn from_values(values: &mut [f64]) -> Self {
+    pub(super) fn from_values(values: &mut [f64]) -> Self {
         values.sort_by(f64::total_cmp);
         Self { low: quantile(values, 0.025), high: quantile(values, 0.975) }
     }
