@@ -27,6 +27,8 @@ MODEL_FILES := $(addprefix models/$(MODEL_ID)/,manifest.json config.json tokeniz
 # The sources of all crates.
 CRATES := Cargo.toml Cargo.lock .cargo/config.toml rollout.toml models/shipped $(MODEL_FILES) \
 	$(shell find src crates tests/wasm -type f -not -path 'crates/bindgen/*' -not -name '*.js')
+# The keys and votes that the command line embeds.
+READ_LINES := $(wildcard training/read/*.tsv)
 PAGE := $(shell find www -type f -not -path 'www/dashboard/*' 2>/dev/null)
 DASHBOARD := $(shell find www/dashboard -type f 2>/dev/null)
 
@@ -160,12 +162,12 @@ node_modules/.stamp: package.json package-lock.json | need-node
 
 # --- builds ----------------------------------------------------------------------------------------
 
-target/release/jeffrey: $(CRATES) | need-rust
+target/release/jeffrey: $(CRATES) $(READ_LINES) | need-rust
 	cargo build --release --package cli
 	@touch $@
 
 # Builds the tests and the binary that they run, before anything is timed.
-build/native.stamp: $(CRATES) $(shell find tests -maxdepth 1 -name '*.rs') | need-rust
+build/native.stamp: $(CRATES) $(READ_LINES) $(shell find tests -maxdepth 1 -name '*.rs') | need-rust
 	cargo test --no-run
 	@mkdir -p $(@D) && touch $@
 

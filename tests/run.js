@@ -49,6 +49,7 @@ const programTests = [
     command: ["node", "tests/quality.js", dataFolder],
     requiredFile: join(dataFolder, "goemotions_dev.jsonl.gz"),
   },
+  { name: "real", command: ["node", "tests/real.js", dataFolder], requiredFile: join(dataFolder, "xed_fr.jsonl.gz") },
   // Last, when cargo's folder is usually free. Some of these tests depend on time, so they have normal priority.
   { name: "native tests", command: ["cargo", "test"] },
 ];

@@ -2,7 +2,15 @@
 //!
 //! Rows without a label are counted and skipped; malformed rows are reported by line number and
 //! make the exit code 1. The report has all metrics of `jeffrey_evaluation`. No output contains a
-//! text.
+//! text. `jeffrey eval real` evaluates on real lines that were labelled by reading.
+
+mod join;
+
+mod keys;
+
+mod real;
+
+mod run_count;
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
@@ -28,15 +36,20 @@ use jeffrey_terms::Label;
 /// Evaluate the classifier on labelled data
 #[derive(clap::Args)]
 #[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
     after_help = "Rows are JSONL (`text`, `core8` or `label`, optional `lang` and `id`) or TSV \
                   (label, tab, text; or a first line naming the columns), plain or gzip. Rows \
                   without a label are skipped and counted. Macro-F1 is the mean over the classes \
                   present in the gold labels.\n\n\
                   Examples:\n  \
                   jeffrey eval tests/data/written/eval.en.jsonl tests/data/written/eval.fr.jsonl\n  \
-                  jeffrey eval --balanced 50 --draws 200 --json dev.jsonl.gz > report.json"
+                  jeffrey eval --balanced 50 --draws 200 --json dev.jsonl.gz > report.json\n  \
+                  jeffrey eval real --data ../data"
 )]
 pub(super) struct EvalArguments {
+    #[command(subcommand)]
+    command: Option<EvalCommand>,
     /// Labelled files, or `-` for standard input
     #[arg(required = true)]
     files: Vec<PathBuf>,
@@ -62,6 +75,12 @@ pub(super) struct EvalArguments {
     predictions: Option<PathBuf>,
     #[command(flatten)]
     classifier_flags: ClassifierFlags,
+}
+
+/// Evaluation on other lines than those of labelled files.
+#[derive(clap::Subcommand)]
+enum EvalCommand {
+    Real(real::RealArguments),
 }
 
 /// JSON report of an evaluation: model, build, settings and input files, then all metrics.
@@ -100,6 +119,9 @@ struct PredictionLine<'a> {
 }
 
 pub(super) fn run(arguments: &EvalArguments) -> Result<ExitStatus, CliError> {
+    if let Some(EvalCommand::Real(arguments)) = &arguments.command {
+        return real::run(arguments);
+    }
     let mut sources = Vec::new();
     let mut labelled = Vec::new();
     for path in &arguments.files {

@@ -220,6 +220,14 @@ enum CliError {
         /// Length of the key and the shortest accepted length.
         error: SigningKeyError,
     },
+    /// A file of keys or votes has a malformed line.
+    #[error("{name}: line {number} is not one that training/readings.py writes")]
+    Keys {
+        /// Name of the file without its folder.
+        name: &'static str,
+        /// Line number, counted from 1.
+        number: u64,
+    },
     /// The model's files failed a check.
     #[error("invalid model: {0}")]
     Load(#[from] ModelLoadError),
@@ -237,9 +245,23 @@ enum CliError {
     /// A tie-break setting is malformed or outside its range.
     #[error("{0}")]
     Setting(#[from] TieBreakSettingError),
+    /// A file of keys names a source that no data file holds.
+    #[error("the keys name an unknown source")]
+    Source,
     /// The endpoint of a load test was refused or cannot be reached.
     #[error("{0}")]
     Target(#[from] LoadTestTargetError),
+    /// The data folder lacks too many of the read lines.
+    #[error(
+        "found {lines}; at least {percent_min} % are needed: is --data the folder from which they \
+         were drawn?"
+    )]
+    TooFewLines {
+        /// Found and expected number of lines, and their language.
+        lines: String,
+        /// Smallest share that must be found, in percent.
+        percent_min: usize,
+    },
     /// Arguments do not fit together, or an environment variable is missing.
     #[error("{0}")]
     Usage(&'static str),
