@@ -14,7 +14,7 @@ always correctly. So every near line that shares a label is a twin as well (`_ne
 linear model over the base encoder has 0.03 more macro-F1 on the held-out tenth.
 
 A line of `read/` that measures can come from any source. Its twins are its translations, their other
-translations, and every line of its language that nearly repeats it (`_near_read`).
+translations, and every line of either language that nearly repeats it (`_near_read`).
 """
 
 import random
@@ -110,24 +110,36 @@ def _read_to_measure(run: Run, pairs: list[tuple[str, str]]) -> set[str]:
     apart = reading_rows.apart_texts(drawn, readings.texts(run.data, drawn))
     own = {key(text) for texts in apart.values() for text in texts}
     translated = guard.with_translations(own, pairs)
-    near = {key(text) for lang, texts in apart.items() for text in _near_read(run, lang, texts, pairs)}
+    near = {key(text) for text in _near_read(run, apart, pairs)}
     print(f"hold_out: {len(own)} read lines to measure, {len(translated - own)} translations, "
           f"{len(near - translated)} more near lines")
     return translated | near
 
 
-def _near_read(run: Run, lang: str, apart: list[str], pairs: list[tuple[str, str]]) -> list[str]:
-    """Returns the lines of one language that training might use and that nearly repeat one of `apart`."""
-    names = ("goemotions_train", "xed_en") if lang == "en" else ("xed_fr",)
-    lines = [r["text"] for name in names for r in sources.labelled(run.data, name)]
-    lines += [en if lang == "en" else fr for en, fr in pairs]
-    lines += [normalise(r["text"]) for path in _written() for r in read_rows(path) if r["lang"] == lang]
-    # All are centred on one mean, so the lines to compare with go through the encoder with the others.
-    lines = sorted(set(lines) | set(apart))
-    of = dict(zip(lines, base.directions(run, lines)))
-    found = likeness.near(np.stack([of[t] for t in lines]), np.stack([of[t] for t in apart]),
-                          run.settings["hold_out"]["likeness_read"])
-    return [lines[i] for i in found]
+def _near_read(run: Run, apart: dict[str, list[str]], pairs: list[tuple[str, str]]) -> list[str]:
+    """Returns the lines that training might use and that repeat or translate one of `apart`, by the encoder.
+
+    A repetition has a cosine of at least `likeness_read`, a translation of at least
+    `likeness_read_across`: the file of pairs lacks half of XED's translations.
+    """
+    want = run.settings["hold_out"]
+    lines, of = {}, {}
+    for lang, texts in apart.items():
+        names = ("goemotions_train", "xed_en") if lang == "en" else ("xed_fr",)
+        found = [r["text"] for name in names for r in sources.labelled(run.data, name)]
+        found += [en if lang == "en" else fr for en, fr in pairs]
+        found += [normalise(r["text"]) for path in _written() for r in read_rows(path) if r["lang"] == lang]
+        # All are centred on one mean, so the lines to compare with go through the encoder with the others.
+        lines[lang] = sorted(set(found) | set(texts))
+        of[lang] = base.directions(run, lines[lang])
+    near = []
+    for lang, texts in apart.items():
+        place = {text: number for number, text in enumerate(lines[lang])}
+        measured = of[lang][[place[text] for text in texts]]
+        for other in lines:
+            least = want["likeness_read" if other == lang else "likeness_read_across"]
+            near += [lines[other][i] for i in likeness.near(of[other], measured, least)]
+    return near
 
 
 def _written() -> list[Path]:

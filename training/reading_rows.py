@@ -4,15 +4,14 @@ Inputs: the drawn lines and the votes of `read/`, and the texts that `readings.t
 the texts that must stay out of training, and labelled rows with soft targets.
 
 `real` and `real-thin` measure, and settings are chosen by `choices`, so these lines and their twins
-leave training (`hold_out.py`). `train` and the lines of `chosen.tsv` become rows. `pilot` was for
-tests of the guide: its lines measure nothing, and its votes are older than the guide, so its lines
-keep the label of their source.
+leave training (`hold_out.py`). `train`, the lines of `chosen.tsv` and `pilot` become rows: the pilot
+tested the guide, left it unchanged, and measures no model.
 """
 
 from .text import LABELS
 
 APART = ("real", "real-thin", "choices")
-TRAINED = ("train", "different", "low-margin")
+TRAINED = ("train", "pilot", "different", "low-margin")
 
 
 def apart_texts(drawn: list[dict], texts: dict[str, str]) -> dict[str, list[str]]:

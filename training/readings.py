@@ -11,8 +11,8 @@ two languages the model gives different labels, and lines with a low margin betw
 which lines are read; no reader sees its labels. These lines are for training.
 
 The part `real` is sealed: it was drawn before any reading. Its lines and their twins stay out of training, and so do those of
-`choices`, which is for settings (`hold_out.py`). `train` and the chosen lines are for training (`reading_rows.py`). `pilot` was for
-tests of the guide.
+`choices`, which is for settings (`hold_out.py`). `train` and the chosen lines are for training (`reading_rows.py`), and so is `pilot`,
+after its test of the guide.
 
 `batches` writes the input of the readers to `work/readings/`: numbers that do not identify a line, and texts, with mixed sources.
 Up to 8 lines of a batch of 160 come twice, and 8 GoEmotions rows with labels by people are added. `collect` checks the answers and

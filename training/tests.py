@@ -76,7 +76,7 @@ class ReadLines(unittest.TestCase):
 
     def test_the_parts_of_the_sealed_files_are_known(self):
         parts = {row["part"] for row in readings.drawn_lines()}
-        self.assertEqual(parts, {*reading_rows.APART, *reading_rows.TRAINED, "pilot"})
+        self.assertEqual(parts, {*reading_rows.APART, *reading_rows.TRAINED})
 
     def test_votes_come_in_the_order_of_the_passes(self):
         votes = readings.votes(READ)
