@@ -128,8 +128,11 @@ pub fn parse_targets(value: &str) -> Result<Vec<WebhookTarget>, WebhookError> {
 }
 
 /// Message to the webhook targets about a condition of the rollout.
+///
+/// The rollout object stores it until its delivery. Another version of the gateway may deliver it,
+/// before or after an update, so fields that were added later may be missing, and fields that this
+/// version does not know are dropped.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Notification {
     /// Name of the condition, such as `held`. A target is not notified again under this key until
     /// the condition is resolved.
@@ -145,9 +148,12 @@ pub struct Notification {
     pub share: Share,
     /// One English sentence that describes the condition.
     pub text: String,
-    /// Code of the sentence, as text: another version of the gateway may have stored it.
+    /// Code of the sentence, which may be one of another version; empty if an earlier version
+    /// stored the notification.
+    #[serde(default)]
     pub code: String,
     /// Arguments of the sentence, as in [`Message`].
+    #[serde(default)]
     pub args: Map<String, Value>,
     /// Commands that the operator can run next; may be empty.
     pub commands: Vec<String>,
@@ -354,6 +360,21 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("`jeffrey rollout explain`"), "{text}");
+    }
+
+    #[test]
+    fn a_notification_that_another_version_stored_is_delivered() {
+        let notice = AlertNotice::for_alert(&RolloutAlert::NoData).unwrap();
+        let notification = Notification::new(notice, "e1", Share::NONE, Some(7), UnixMs(1));
+        let mut stored = serde_json::to_value(&notification).unwrap();
+        stored["of_a_later_version"] = json!(1);
+        let read: Notification = serde_json::from_value(stored.clone()).unwrap();
+        assert_eq!(read, notification);
+        for field in ["code", "args"] {
+            stored.as_object_mut().unwrap().remove(field);
+        }
+        let read: Notification = serde_json::from_value(stored).unwrap();
+        assert_eq!((read.text.as_str(), read.code.as_str()), (notification.text.as_str(), ""));
     }
 
     #[test]
