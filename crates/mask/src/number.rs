@@ -474,25 +474,36 @@ const PHONE_SEPARATORS: [DigitSeparator; 6] = [
     DigitSeparator::Slash,
 ];
 
+/// Digit counts of a country's international numbers, country code included, the likeliest first.
+struct KnownLengths {
+    country_code: &'static [u8],
+    counts: &'static [usize],
+    /// Counts when the 0 of national numbers stays after the country code: « +33 (0)6 … ».
+    with_trunk_zero: &'static [usize],
+}
+
+/// North America, France and Britain: the countries whose numbers are tried with exact lengths.
+const KNOWN_LENGTHS: [KnownLengths; 3] = [
+    KnownLengths { country_code: &[1], counts: &[11], with_trunk_zero: &[11] },
+    KnownLengths { country_code: &[3, 3], counts: &[11], with_trunk_zero: &[12] },
+    KnownLengths { country_code: &[4, 4], counts: &[12, 11], with_trunk_zero: &[13, 12] },
+];
+
 /// Returns the number of digits of an international number whose country code starts after `skip`
 /// digits.
 ///
-/// E.164 allows fifteen digits. France, North America and Britain have known lengths, which are
+/// E.164 allows fifteen digits. The countries of [`KNOWN_LENGTHS`] have known lengths, which are
 /// tried first. Otherwise the longest possible count of 8 to 15 digits is taken.
 fn international_digit_count(scanner: &Scanner<'_>, run: &DigitRun, skip: usize) -> Option<usize> {
     let digits = run.digits().get(skip..)?;
-    let trunk = |index: usize| {
-        digits.get(index) == Some(&0) && run.separators[skip + index] != DigitSeparator::None
-    };
-    let exact: &[usize] = match digits {
-        [0, ..] | [] => return None,
-        [1, ..] => &[11],
-        [3, 3, ..] if trunk(2) || digits.get(2) == Some(&0) => &[12],
-        [3, 3, ..] => &[11],
-        [4, 4, ..] if digits.get(2) == Some(&0) => &[13, 12],
-        [4, 4, ..] => &[12, 11],
-        _ => &[],
-    };
+    if matches!(digits, [0, ..] | []) {
+        return None;
+    }
+    let known = KNOWN_LENGTHS.iter().find(|known| digits.starts_with(known.country_code));
+    let exact: &[usize] = known.map_or(&[], |known| {
+        let has_trunk_zero = digits.get(known.country_code.len()) == Some(&0);
+        if has_trunk_zero { known.with_trunk_zero } else { known.counts }
+    });
     let is_allowed = |count: &usize| {
         run.can_end_after(*count) && run.separators_are_among(*count, &PHONE_SEPARATORS)
     };
@@ -509,90 +520,141 @@ fn international_digit_count(scanner: &Scanner<'_>, run: &DigitRun, skip: usize)
 
 /// Returns the number of digits of a national number of France, Britain or North America.
 fn national_digit_count(scanner: &Scanner<'_>, pos: usize, run: &DigitRun) -> Option<usize> {
-    let digits = run.digits();
-    // An ungrouped mobile number is an order number only when a word says so in the same clause.
-    let mobile = matches!(digits, [0, 6 | 7, ..]);
-    let cue = || match mobile && run.can_end_after(10) && run.group_lengths(10).len() == 1 {
-        true => scanner.nearest_cue_in_clause(pos, PHONE_CUES, NON_PERSONAL_CUES),
-        false => scanner.nearest_cue(pos, PHONE_CUES, NON_PERSONAL_CUES),
-    };
-    let bare = |count: usize| run.group_lengths(count).len() == 1;
-    let is_allowed = |count: usize| {
-        run.can_end_after(count) && run.separators_are_among(count, &PHONE_SEPARATORS)
-    };
-    let is_not_excluded = |count: usize| !bare(count) || cue() != Some(false);
-    if let [0, 1..=9, ..] = digits {
+    let number = NationalNumber { scanner, pos, run };
+    match run.digits() {
+        [0, 1..=9, ..] if number.is_french() => Some(10),
+        [0, 1..=9, ..] => number.is_british().then_some(11),
+        _ => number.american_digit_count(),
+    }
+}
+
+/// Second digits of British numbers, after the 0 (Ofcom, National Telephone Numbering Plan).
+const BRITISH_SECOND_DIGITS: [u8; 7] = [1, 2, 3, 5, 7, 8, 9];
+
+/// Groups in which the eleven digits of a British number are written.
+const BRITISH_GROUPS: [&[usize]; 8] =
+    [&[11], &[5, 6], &[5, 3, 3], &[3, 4, 4], &[4, 3, 4], &[5, 2, 4], &[4, 7], &[3, 8]];
+
+/// Digits that may be a national telephone number, with the words before them.
+struct NationalNumber<'a> {
+    scanner: &'a Scanner<'a>,
+    pos: usize,
+    run: &'a DigitRun,
+}
+
+impl NationalNumber<'_> {
+    /// Returns whether the first ten digits are a French number, and no counting and no date.
+    fn is_french(&self) -> bool {
+        let run = self.run;
         let groups = run.group_lengths(run.len);
-        // Six pairs or more are no telephone, except two telephones in a row, or a mobile number
-        // before an age or an hour. A day, a month and a year are a date.
-        let two =
-            groups.len() == 10 && groups.iter().all(|group| *group == 2) && digits[10] == 0 && {
-                let pair = |index: usize| 10 * digits[2 * index] + digits[2 * index + 1];
-                // « 01 02 03 04 … » is counting.
-                pair(1) != pair(0) + 1
-            };
-        let aged =
-            mobile && groups.len() == 6 && is_followed_by_time(scanner, run.ends[run.len - 1]);
-        let pairs = groups.len() > 5
-            && groups[..6].iter().all(|group| *group == 2)
-            && run.separators[10] == run.separators[2]
-            && !(two || aged);
-        let date =
-            groups.len() > 2 && groups[..3] == [2, 2, 4] && matches!(digits[4..6], [1, 9] | [2, 0]);
+        let date = groups.starts_with(&[2, 2, 4]) && matches!(run.digits[4..6], [1, 9] | [2, 0]);
         // « 0 6 1 2 … » can be a telephone; single digits from « 0 1 » on are counting.
-        let single = matches!(digits[1], 6 | 7) && run.group_lengths(10.min(run.len)).len() == 10;
+        let single = self.is_french_mobile() && run.group_lengths(10.min(run.len)).len() == 10;
         let wide = groups.iter().take(5).all(|group| *group >= 2);
         let counting = groups.starts_with(&[2, 2])
-            && follows_two_pairs(scanner, pos)
-            && !follows_five_pairs(scanner, pos);
-        if is_allowed(10)
-            && !pairs
+            && follows_two_pairs(self.scanner, self.pos)
+            && !follows_five_pairs(self.scanner, self.pos);
+        self.is_allowed(10)
+            && !self.is_row_of_pairs(&groups)
             && !counting
             && !date
-            && (wide || single || cue() == Some(true))
-            && is_not_excluded(10)
+            && (wide || single || self.cue() == Some(true))
+            && !self.is_excluded(10)
             && has_uniform_separators(run, 10)
-        {
-            return Some(10);
-        }
-        let british = matches!(digits[1], 1 | 2 | 3 | 5 | 7 | 8 | 9);
-        let groups = run.group_lengths(11.min(run.len));
-        let has_british_groups = matches!(
-            groups[..],
-            [11] | [5, 6] | [5, 3, 3] | [3, 4, 4] | [4, 3, 4] | [5, 2, 4] | [4, 7] | [3, 8]
+    }
+
+    /// Returns whether the digits are six pairs or more, which are no telephone, except two
+    /// telephones in a row, or a mobile number before an age or an hour.
+    fn is_row_of_pairs(&self, groups: &[usize]) -> bool {
+        let run = self.run;
+        let pair = |index: usize| 10 * run.digits[2 * index] + run.digits[2 * index + 1];
+        // « 01 02 03 04 … » is counting.
+        let two_telephones = groups.len() == 10
+            && groups.iter().all(|group| *group == 2)
+            && run.digits[10] == 0
+            && pair(1) != pair(0) + 1;
+        let aged = self.is_french_mobile()
+            && groups.len() == 6
+            && is_followed_by_time(self.scanner, run.ends[run.len - 1]);
+        groups.starts_with(&[2; 6])
+            && run.separators[10] == run.separators[2]
+            && !(two_telephones || aged)
+    }
+
+    /// Returns whether the first eleven digits are a British number in its usual groups.
+    fn is_british(&self) -> bool {
+        let groups = self.run.group_lengths(11.min(self.run.len));
+        BRITISH_SECOND_DIGITS.contains(&self.run.digits[1])
+            && self.is_allowed(11)
+            && BRITISH_GROUPS.contains(&&groups[..])
+            && !self.is_excluded(11)
+    }
+
+    /// Returns the digit count of a North American number: ten, or eleven with the 1 before it.
+    fn american_digit_count(&self) -> Option<usize> {
+        let run = self.run;
+        let skip = usize::from(
+            run.digits[0] == 1
+                && (run.separators[1] != DigitSeparator::None
+                    || run.can_end_after(11) && !run.can_end_after(10)),
         );
-        return (british && is_allowed(11) && has_british_groups && is_not_excluded(11))
-            .then_some(11);
-    }
-    let skip = usize::from(
-        digits[0] == 1
-            && (run.separators[1] != DigitSeparator::None
-                || run.can_end_after(11) && !run.can_end_after(10)),
-    );
-    let count = 10 + skip;
-    let area = |index: usize| matches!(digits.get(skip + index), Some(2..=9));
-    let breaks = run.breaks_only_before(count.min(run.len), &[skip, skip + 3, skip + 6]);
-    if !is_allowed(count) || !breaks {
-        return None;
-    }
-    let split = run.separators[skip + 3] != DigitSeparator::None
-        && run.separators[skip + 6] != DigitSeparator::None;
-    let bracket = run.separators[skip + 3] == DigitSeparator::Parenthesis;
-    let has_american_shape = match (split || bracket, bare(count)) {
-        // With dashes or dots, groups of three, three and four digits can only be a telephone.
-        (true, _) => {
-            area(0)
-                || bracket
-                || run.separators[skip + 3] != DigitSeparator::Space
-                || scanner.has_cue(pos, PHONE_CUES)
+        let count = 10 + skip;
+        let area = |index: usize| matches!(run.digits().get(skip + index), Some(2..=9));
+        let breaks = run.breaks_only_before(count.min(run.len), &[skip, skip + 3, skip + 6]);
+        if !self.is_allowed(count) || !breaks {
+            return None;
         }
-        (false, true) => skip == 0 && area(0) && area(3) && cue() != Some(false),
-        (false, false) => area(0) && area(3),
-    };
-    let is_quantity_after = run.separators[skip + 3] == DigitSeparator::Space
-        && is_quantity(scanner, run.ends[count - 1]);
-    (has_american_shape && !is_quantity_after && (skip == 0 || split || cue() == Some(true)))
+        let after_area = run.separators[skip + 3];
+        let split =
+            after_area != DigitSeparator::None && run.separators[skip + 6] != DigitSeparator::None;
+        let bracket = after_area == DigitSeparator::Parenthesis;
+        let has_american_shape = match (split || bracket, self.is_bare(count)) {
+            // With dashes or dots, groups of three, three and four digits can only be a telephone.
+            (true, _) => {
+                area(0)
+                    || bracket
+                    || after_area != DigitSeparator::Space
+                    || self.scanner.has_cue(self.pos, PHONE_CUES)
+            }
+            (false, true) => skip == 0 && area(0) && area(3) && self.cue() != Some(false),
+            (false, false) => area(0) && area(3),
+        };
+        let is_quantity_after =
+            after_area == DigitSeparator::Space && is_quantity(self.scanner, run.ends[count - 1]);
+        (has_american_shape
+            && !is_quantity_after
+            && (skip == 0 || split || self.cue() == Some(true)))
         .then_some(count)
+    }
+
+    fn is_french_mobile(&self) -> bool {
+        matches!(self.run.digits(), [0, 6 | 7, ..])
+    }
+
+    /// Returns whether a number can end after `count` digits, with the separators of telephones.
+    fn is_allowed(&self, count: usize) -> bool {
+        self.run.can_end_after(count) && self.run.separators_are_among(count, &PHONE_SEPARATORS)
+    }
+
+    /// Returns whether the first `count` digits have no separators.
+    fn is_bare(&self, count: usize) -> bool {
+        self.run.group_lengths(count).len() == 1
+    }
+
+    /// Returns whether digits without groups follow a word that marks another thing.
+    fn is_excluded(&self, count: usize) -> bool {
+        self.is_bare(count) && self.cue() == Some(false)
+    }
+
+    /// Returns whether the nearest word marks a telephone or another thing; `None` without one.
+    ///
+    /// An ungrouped mobile number is an order number only when a word says so in the same clause.
+    fn cue(&self) -> Option<bool> {
+        match self.is_french_mobile() && self.run.can_end_after(10) && self.is_bare(10) {
+            true => self.scanner.nearest_cue_in_clause(self.pos, PHONE_CUES, NON_PERSONAL_CUES),
+            false => self.scanner.nearest_cue(self.pos, PHONE_CUES, NON_PERSONAL_CUES),
+        }
+    }
 }
 
 /// Returns whether two pairs of digits precede `pos`. Then the digits end a longer row.
