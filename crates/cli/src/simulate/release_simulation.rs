@@ -57,85 +57,127 @@ impl ReleaseSimulation<'_> {
         let mut simulator = TrafficSimulator::new(scenarios, plan, self.population, seed);
         let mut delivery =
             UnreliableDelivery { rng: Pcg64::seed_from_u64(!seed), late: Vec::new() };
-        let mut evidence = GateEvidence::new(plan);
-        let mut state = PlanProgress::idle(UnixMs(0));
         let mut rules = comparison_rules::comparison_rules();
         let (metric, limit) = scenarios.metric_and_limit();
-        let mut outcome = SimulationOutcome {
-            rollback: None,
-            stage_minutes: Vec::new(),
-            undecided: false,
-            open_gates: Vec::new(),
-            comparison_rollbacks: [None; comparison_rules::COMPARISON_RULE_COUNT],
-        };
-        let mut command = Some(OperatorCommand::Start);
-        let mut share = Share::NONE;
+        let mut release = SimulatedRelease::start(plan);
         for minute_index in 0..self.minutes {
-            let minute_start = UnixMs(minute_index * 60_000);
-            if minute_index == 0 {
-                let gates = evidence.summarize(plan, 0);
-                let input = StepInput {
-                    gates: &gates,
-                    command: command.take(),
-                    hard_failure: None,
-                    blocked_by: None,
-                };
-                state = state.apply_input(plan, &input, minute_start).0;
-            }
             // After a rollback the comparison rules keep running at the last share.
-            share = if outcome.rollback.is_none() { state.share(plan) } else { share };
-            let minute = simulator.draw_minute(minute_index, share);
+            let minute = simulator.draw_minute(minute_index, release.share);
             let proportions = ByCohort::new_with(|cohort| metric.proportion(&minute, cohort));
             rules.iter_mut().for_each(|rule| rule.fold_minute(minute_index, proportions, limit));
-            if outcome.rollback.is_some() {
-                if rules.iter().all(|rule| rule.rollback_minute().is_some()) {
-                    break;
-                }
-                continue;
-            }
-            for minute in delivery.deliver(minute, self.disorder_rate) {
-                evidence = evidence.fold_minute(plan, &minute);
-            }
-            let gates = evidence.summarize(plan, minute_index);
-            let now = UnixMs((minute_index + 1) * 60_000);
-            let awaits_approval =
-                matches!(state.phase, Phase::AwaitingApproval { undecided: false });
-            let command = awaits_approval.then_some(OperatorCommand::Approve);
-            let input = StepInput { gates: &gates, command, hard_failure: None, blocked_by: None };
-            let (next, actions) = state.apply_input(plan, &input, now);
-            if next.stage > state.stage
-                || next.phase == Phase::Promoted && state.phase != next.phase
-            {
-                outcome.stage_minutes.push((now.0 - state.stage_entered_at.0) / 60_000);
-            }
-            outcome.undecided |= next.phase == Phase::AwaitingApproval { undecided: true };
-            for action in actions {
-                match action {
-                    RolloutAction::EnterStage => evidence = evidence.enter_stage(minute_index),
-                    RolloutAction::ResetEvidence => evidence = GateEvidence::new(plan),
-                    RolloutAction::Alert(_) | RolloutAction::SetShare(_) => {}
-                }
-            }
-            state = next;
-            if let Phase::RolledBack { cause } = &state.phase {
-                let gate = match &**cause {
-                    RollbackCause::Gate(finding) => finding.gate.clone(),
-                    RollbackCause::HardFailure(kind) => kind.name().to_owned(),
-                    RollbackCause::Operator { .. } => "operator".to_owned(),
-                };
-                outcome.rollback = Some((minute_index, gate));
+            if release.rollback.is_none() {
+                let minutes = delivery.deliver(minute, self.disorder_rate);
+                release = release.fold_minutes(&minutes).advance(minute_index);
+            } else if rules.iter().all(|rule| rule.rollback_minute().is_some()) {
+                break;
             }
         }
-        if outcome.rollback.is_none() {
-            let findings = evidence.summarize(plan, self.minutes.saturating_sub(1)).findings;
-            let open_gates = findings.into_iter().filter(|finding| {
-                finding.effect != GateEffect::Warn && finding.verdict != GateVerdict::Pass
-            });
-            outcome.open_gates = open_gates.map(|finding| finding.gate).collect();
+        SimulationOutcome {
+            open_gates: release.open_gates(self.minutes.saturating_sub(1)),
+            rollback: release.rollback,
+            stage_minutes: release.stage_minutes,
+            undecided: release.is_undecided,
+            comparison_rollbacks: rules
+                .each_ref()
+                .map(comparison_rules::ComparisonRule::rollback_minute),
         }
-        outcome.comparison_rollbacks =
-            rules.each_ref().map(comparison_rules::ComparisonRule::rollback_minute);
-        outcome
+    }
+}
+
+/// State of a started release, with the parts of the outcome that are known so far.
+struct SimulatedRelease<'a> {
+    plan: &'a Plan,
+    evidence: GateEvidence,
+    state: PlanProgress,
+    /// Traffic share of the canary in the next minute; after a rollback, the last one before it.
+    share: Share,
+    rollback: Option<(u64, String)>,
+    stage_minutes: Vec<u64>,
+    is_undecided: bool,
+}
+
+impl<'a> SimulatedRelease<'a> {
+    /// Starts the release at minute 0.
+    fn start(plan: &'a Plan) -> Self {
+        let evidence = GateEvidence::new(plan);
+        let input = StepInput {
+            gates: &evidence.summarize(plan, 0),
+            command: Some(OperatorCommand::Start),
+            hard_failure: None,
+            blocked_by: None,
+        };
+        let state = PlanProgress::idle(UnixMs(0)).apply_input(plan, &input, UnixMs(0)).0;
+        Self {
+            plan,
+            evidence,
+            share: state.share(plan),
+            state,
+            rollback: None,
+            stage_minutes: Vec::new(),
+            is_undecided: false,
+        }
+    }
+
+    fn fold_minutes(mut self, minutes: &[ClosedMinute]) -> Self {
+        for minute in minutes {
+            self.evidence = self.evidence.fold_minute(self.plan, minute);
+        }
+        self
+    }
+
+    /// Applies the evidence at the end of a minute, and the approval of a stage that awaits it.
+    fn advance(mut self, minute_index: u64) -> Self {
+        let (plan, state) = (self.plan, &self.state);
+        let now = UnixMs((minute_index + 1) * 60_000);
+        let awaits_approval = matches!(state.phase, Phase::AwaitingApproval { undecided: false });
+        let input = StepInput {
+            gates: &self.evidence.summarize(plan, minute_index),
+            command: awaits_approval.then_some(OperatorCommand::Approve),
+            hard_failure: None,
+            blocked_by: None,
+        };
+        let (next, actions) = state.apply_input(plan, &input, now);
+        if next.stage > state.stage || next.phase == Phase::Promoted && state.phase != next.phase {
+            self.stage_minutes.push((now.0 - state.stage_entered_at.0) / 60_000);
+        }
+        self.is_undecided |= next.phase == Phase::AwaitingApproval { undecided: true };
+        for action in actions {
+            match action {
+                RolloutAction::EnterStage => {
+                    self.evidence = self.evidence.enter_stage(minute_index);
+                }
+                RolloutAction::ResetEvidence => self.evidence = GateEvidence::new(plan),
+                RolloutAction::Alert(_) | RolloutAction::SetShare(_) => {}
+            }
+        }
+        match &next.phase {
+            Phase::RolledBack { cause } => self.rollback = Some((minute_index, cause_name(cause))),
+            _ => self.share = next.share(plan),
+        }
+        self.state = next;
+        self
+    }
+
+    /// Returns the names of the gates that did not pass by the end of `minute_index`, warnings left
+    /// out; none after a rollback.
+    fn open_gates(&self, minute_index: u64) -> Vec<String> {
+        if self.rollback.is_some() {
+            return Vec::new();
+        }
+        let findings = self.evidence.summarize(self.plan, minute_index).findings;
+        let open_gates = findings.into_iter().filter(|finding| {
+            finding.effect != GateEffect::Warn && finding.verdict != GateVerdict::Pass
+        });
+        open_gates.map(|finding| finding.gate).collect()
+    }
+}
+
+/// Returns the name of the gate, the hard failure or the operator that caused a rollback.
+fn cause_name(cause: &RollbackCause) -> String {
+    match cause {
+        RollbackCause::Gate(finding) => finding.gate.clone(),
+        RollbackCause::HardFailure(kind) => kind.name().to_owned(),
+        RollbackCause::Operator { .. } => "operator".to_owned(),
     }
 }
 

@@ -74,6 +74,22 @@ struct SimulatedUser {
 /// current hour).
 type NewlyAffectedCounts = [[u64; HOURS_TRACKED]; SUBJECT_METRICS.len()];
 
+/// Requests of one cohort in one minute.
+#[derive(Clone, Copy)]
+struct CohortMinute {
+    cohort: Cohort,
+    minute: u64,
+    requests: u64,
+}
+
+/// Users of one cohort that were hit in one minute.
+#[derive(Default)]
+struct CohortHits {
+    newly_affected: NewlyAffectedCounts,
+    /// Users with errors, once for each error.
+    failing_users: Vec<u32>,
+}
+
 /// Users that are drawn with a probability proportional to their weight.
 #[derive(Default)]
 struct WeightedUsers {
@@ -164,26 +180,16 @@ impl<'a> TrafficSimulator<'a> {
         let canary_requests =
             self.draw_binomial(requests, weights.canary / (weights.canary + weights.stable));
         let mut counters = ClosedMinute { minute, share: Some(share), ..ClosedMinute::default() };
-        let mut affected: ByCohort<NewlyAffectedCounts> = ByCohort::default();
-        let mut failing_users = Vec::new();
-        counters.canary = self.draw_counts(
-            Cohort::Canary,
-            minute,
-            canary_requests,
-            &mut affected.canary,
-            &mut failing_users,
-        );
+        let mut hits: ByCohort<CohortHits> = ByCohort::default();
+        let drawn = CohortMinute { cohort: Cohort::Canary, minute, requests: canary_requests };
+        counters.canary = self.draw_counts(drawn, &mut hits.canary);
         let stable_requests = requests - canary_requests;
-        counters.stable = self.draw_counts(
-            Cohort::Stable,
-            minute,
-            stable_requests,
-            &mut affected.stable,
-            &mut Vec::new(),
-        );
+        let drawn = CohortMinute { cohort: Cohort::Stable, minute, requests: stable_requests };
+        counters.stable = self.draw_counts(drawn, &mut hits.stable);
         for (metric_index, metric) in SUBJECT_METRICS.into_iter().enumerate() {
             for age in 0..HOURS_TRACKED {
-                let subjects = ByCohort::new_with(|cohort| affected[cohort][metric_index][age]);
+                let subjects =
+                    ByCohort::new_with(|cohort| hits[cohort].newly_affected[metric_index][age]);
                 if subjects.canary + subjects.stable > 0 {
                     let since_hour = minute / 60 - age as u64;
                     counters.newly_affected.push(AffectedSubjects { metric, since_hour, subjects });
@@ -191,7 +197,7 @@ impl<'a> TrafficSimulator<'a> {
             }
         }
         counters.new_subjects = self.count_first_seen(minute);
-        counters.top_subjects = self.update_top_subjects(&counters, failing_users);
+        counters.top_subjects = self.update_top_subjects(&counters, hits.canary.failing_users);
         if self.scenarios.is_canary_silent(minute) {
             counters.canary = CohortCounts::default();
             counters.newly_affected.clear();
@@ -221,45 +227,10 @@ impl<'a> TrafficSimulator<'a> {
         distribution.map_or(0, |distribution| distribution.sample(&mut self.rng))
     }
 
-    fn draw_counts(
-        &mut self,
-        cohort: Cohort,
-        minute: u64,
-        requests: u64,
-        affected: &mut NewlyAffectedCounts,
-        failing_users: &mut Vec<u32>,
-    ) -> CohortCounts {
-        let error_rate = self.scenarios.rate(Metric::Errors, cohort, minute);
-        let [healthy_weight, failing_weight] =
-            self.user_groups[cohort].each_ref().map(WeightedUsers::total_weight);
-        let cohort_weight = (healthy_weight + failing_weight).max(f64::MIN_POSITIVE);
-        // A scenario may make all requests fail; a failing user never has fewer errors than others.
-        let (healthy_error_rate, failing_error_rate) = (
-            healthy_weight / cohort_weight * error_rate,
-            failing_weight / cohort_weight * error_rate.max(FAILING_USER_ERROR_RATE),
-        );
-        let mut errors = self.draw_binomial(requests, healthy_error_rate + failing_error_rate);
-        for _ in 0..errors {
-            let is_failing = self.rng.random::<f64>() * (healthy_error_rate + failing_error_rate)
-                < failing_error_rate;
-            let group = &self.user_groups[cohort][usize::from(is_failing)];
-            let Some(user_index) = group.draw(&mut self.rng) else { continue };
-            failing_users.push(user_index);
-            self.mark_affected(user_index, ERRORS_INDEX, minute, affected);
-        }
-        // The most active healthy user: all of its requests fail that have not failed already.
-        let client_fails = cohort == Cohort::Canary && self.scenarios.client_fails(minute);
-        if let Some(user_index) =
-            self.user_groups[cohort][0].users.first().copied().filter(|_| client_fails)
-        {
-            let weight = self.users[user_index as usize].weight;
-            let client_errors = self.draw_binomial(requests - errors, weight / cohort_weight);
-            for _ in 0..client_errors {
-                failing_users.push(user_index);
-                self.mark_affected(user_index, ERRORS_INDEX, minute, affected);
-            }
-            errors += client_errors;
-        }
+    fn draw_counts(&mut self, drawn: CohortMinute, hits: &mut CohortHits) -> CohortCounts {
+        let CohortMinute { cohort, minute, requests } = drawn;
+        let mut errors = self.draw_errors(drawn, hits);
+        errors += self.draw_client_errors(drawn, errors, hits);
         let answers = requests - errors;
         let mut draw = |metric, trials| {
             let rate = self.scenarios.rate(metric, cohort, minute);
@@ -278,6 +249,65 @@ impl<'a> TrafficSimulator<'a> {
             slower_than_stable: draw(Metric::SlowerThanStable, requests),
             ..CohortCounts::default()
         };
+        self.draw_subjects(drawn, &counts, hits);
+        let feedback_count = self.draw_binomial(answers, FEEDBACK_RATE);
+        counts.feedback_bad = self.draw_binomial(
+            feedback_count,
+            self.scenarios.rate(Metric::FeedbackBad, cohort, minute),
+        );
+        counts.feedback_good = feedback_count - counts.feedback_bad;
+        counts
+    }
+
+    /// Draws the number of errors and the user of each.
+    fn draw_errors(&mut self, drawn: CohortMinute, hits: &mut CohortHits) -> u64 {
+        let CohortMinute { cohort, minute, requests } = drawn;
+        let error_rate = self.scenarios.rate(Metric::Errors, cohort, minute);
+        let (failing_weight, cohort_weight) = self.failing_and_total_weight(cohort);
+        let healthy_weight = self.user_groups[cohort][0].total_weight();
+        // A scenario may make all requests fail; a failing user never has fewer errors than others.
+        let (healthy_error_rate, failing_error_rate) = (
+            healthy_weight / cohort_weight * error_rate,
+            failing_weight / cohort_weight * error_rate.max(FAILING_USER_ERROR_RATE),
+        );
+        let total_error_rate = healthy_error_rate + failing_error_rate;
+        let errors = self.draw_binomial(requests, total_error_rate);
+        for _ in 0..errors {
+            let user = self.draw_user(cohort, failing_error_rate, total_error_rate);
+            let Some(user_index) = user else { continue };
+            hits.failing_users.push(user_index);
+            self.mark_affected(user_index, ERRORS_INDEX, minute, &mut hits.newly_affected);
+        }
+        errors
+    }
+
+    /// Draws the errors of the canary's most active healthy user, while the scenario lets it fail:
+    /// all of its requests fail that have not failed already.
+    fn draw_client_errors(
+        &mut self,
+        drawn: CohortMinute,
+        errors: u64,
+        hits: &mut CohortHits,
+    ) -> u64 {
+        let CohortMinute { cohort, minute, requests } = drawn;
+        if cohort != Cohort::Canary || !self.scenarios.client_fails(minute) {
+            return 0;
+        }
+        let Some(user_index) = self.user_groups[cohort][0].users.first().copied() else { return 0 };
+        let weight = self.users[user_index as usize].weight;
+        let (_, cohort_weight) = self.failing_and_total_weight(cohort);
+        let client_errors = self.draw_binomial(requests - errors, weight / cohort_weight);
+        for _ in 0..client_errors {
+            hits.failing_users.push(user_index);
+            self.mark_affected(user_index, ERRORS_INDEX, minute, &mut hits.newly_affected);
+        }
+        client_errors
+    }
+
+    /// Draws the user of each hit of the metrics, errors left out, whose subjects a gate counts.
+    fn draw_subjects(&mut self, drawn: CohortMinute, counts: &CohortCounts, hits: &mut CohortHits) {
+        let CohortMinute { cohort, minute, .. } = drawn;
+        let (failing_weight, cohort_weight) = self.failing_and_total_weight(cohort);
         for metric in self.drawn_subject_metrics.clone() {
             let affected_requests = match metric {
                 Metric::LowConfidence => counts.low_confidence,
@@ -288,19 +318,25 @@ impl<'a> TrafficSimulator<'a> {
             };
             let metric_index = SUBJECT_METRICS.iter().position(|candidate| *candidate == metric);
             for (_, metric_index) in (0..affected_requests).zip(metric_index.into_iter().cycle()) {
-                let is_failing = self.rng.random::<f64>() * cohort_weight < failing_weight;
-                let group = &self.user_groups[cohort][usize::from(is_failing)];
-                let Some(user_index) = group.draw(&mut self.rng) else { continue };
-                self.mark_affected(user_index, metric_index, minute, affected);
+                let user = self.draw_user(cohort, failing_weight, cohort_weight);
+                let Some(user_index) = user else { continue };
+                self.mark_affected(user_index, metric_index, minute, &mut hits.newly_affected);
             }
         }
-        let feedback_count = self.draw_binomial(answers, FEEDBACK_RATE);
-        counts.feedback_bad = self.draw_binomial(
-            feedback_count,
-            self.scenarios.rate(Metric::FeedbackBad, cohort, minute),
-        );
-        counts.feedback_good = feedback_count - counts.feedback_bad;
-        counts
+    }
+
+    /// Draws a user of the cohort: a failing one with the chance `failing / total`, then one of
+    /// that group by weight.
+    fn draw_user(&mut self, cohort: Cohort, failing: f64, total: f64) -> Option<u32> {
+        let is_failing = self.rng.random::<f64>() * total < failing;
+        self.user_groups[cohort][usize::from(is_failing)].draw(&mut self.rng)
+    }
+
+    /// Returns the weight of the cohort's failing users and of all its users; the latter is never 0.
+    fn failing_and_total_weight(&self, cohort: Cohort) -> (f64, f64) {
+        let [healthy, failing] =
+            self.user_groups[cohort].each_ref().map(WeightedUsers::total_weight);
+        (failing, (healthy + failing).max(f64::MIN_POSITIVE))
     }
 
     /// Records a hit of a user. The user is newly affected since every hour that began after the
