@@ -1,13 +1,15 @@
-//! Checks the names and the doc comments of the workspace by counts, so that the field's language stays.
+//! Checks the names, the doc comments and the length of functions of the workspace by counts, so
+//! that the field's language stays.
 //!
-//! Reads the sources without the modules `tests`. The limits are those that a review from outside
-//! found in well-kept crates of the field.
+//! Reads the sources without the modules `tests`. The limits of names and doc comments are those
+//! that a review from outside found in well-kept crates of the field.
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use syn::visit::{self, Visit};
 use syn::{Attribute, Expr, ExprLit, Lit, Meta};
 
@@ -29,6 +31,17 @@ const CLAUSE_STARTS_MAX: usize = 6;
 
 /// Fewest words of a doc comment: one shorter only repeats the name.
 const DOC_WORDS_MIN: usize = 4;
+
+/// Most lines of a function, from the line of its `fn` to that of its closing brace.
+const FUNCTION_LINES_MAX: usize = 70;
+
+/// Function with a body: its name, the line of its `fn`, and its length in lines.
+#[derive(Debug, PartialEq)]
+struct FunctionLength {
+    name: String,
+    line: usize,
+    lines: usize,
+}
 
 /// Collects what a file names: types, and the first paragraphs of doc comments, each with its file.
 #[derive(Default)]
@@ -89,6 +102,49 @@ fn doc_comments_say_more_than_the_name() {
 }
 
 #[test]
+fn functions_fit_on_a_page() {
+    let mut count = 0;
+    let mut long = Vec::new();
+    for (file, text) in read_sources() {
+        for function in find_functions(text.parse().unwrap()) {
+            let FunctionLength { name, line, lines } = &function;
+            count += 1;
+            if *lines > FUNCTION_LINES_MAX {
+                long.push(format!("{file}:{line}: {name} has {lines} lines"));
+            }
+        }
+    }
+    assert!(count > 1_000, "{count} functions: the sources are not there");
+    assert!(long.is_empty(), "more than {FUNCTION_LINES_MAX} lines:\n{}", long.join("\n"));
+}
+
+#[test]
+fn planted_functions_are_counted_and_those_of_tests_are_not() {
+    let code = "
+        const TABLE: [u8; 2] = [
+            1, 2];
+        impl Reads for Row { fn read<const N: usize>(
+            &self,
+        ) -> [u8; N] where Self: Sized, {
+            fn inner() {
+            }
+        } }
+        trait Writes { fn write(&self); fn flush(&self) {
+        } }
+        macro_rules! getter { ($name:ident) => { fn $name() {
+
+        } } }
+        type Check = fn(&str) -> bool;
+        mod tests { fn long() {
+
+        } }
+    ";
+    let found = find_functions(code.parse().unwrap());
+    let rows: Vec<_> = found.iter().map(|f| (f.name.as_str(), f.line, f.lines)).collect();
+    assert_eq!(rows, [("read", 4, 6), ("inner", 7, 2), ("flush", 10, 2), ("$name", 12, 3)]);
+}
+
+#[test]
 fn planted_names_and_docs_are_found() {
     let code = "
         /// Why.
@@ -109,9 +165,20 @@ fn planted_names_and_docs_are_found() {
     assert_eq!(docs, ["Why.", "An item.", "Reads a line of a log.", "Of an isolate."]);
 }
 
-/// All sources that are not tests.
+/// Returns the types and doc comments of all sources.
 fn workspace() -> Found {
     let mut found = Found::default();
+    for (file, text) in read_sources() {
+        found.file = file;
+        found.visit_file(&syn::parse_file(&text).unwrap());
+    }
+    assert!(found.types.len() > 300 && found.docs.len() > 1000, "the sources are not there");
+    found
+}
+
+/// Returns the path and the text of all sources that are not tests.
+fn read_sources() -> Vec<(String, String)> {
+    let mut sources = Vec::new();
     let mut open: Vec<PathBuf> = FOLDERS.iter().map(|folder| root().join(folder)).collect();
     while let Some(folder) = open.pop() {
         for entry in fs::read_dir(folder).unwrap() {
@@ -123,13 +190,54 @@ fn workspace() -> Found {
             } else if path.extension().is_some_and(|ending| ending == "rs")
                 && !path.ends_with("tests.rs")
             {
-                found.file = path.strip_prefix(root()).unwrap().display().to_string();
-                found.visit_file(&syn::parse_file(&fs::read_to_string(&path).unwrap()).unwrap());
+                let file = path.strip_prefix(root()).unwrap().display().to_string();
+                sources.push((file, fs::read_to_string(&path).unwrap()));
             }
         }
     }
-    assert!(found.types.len() > 300 && found.docs.len() > 1000, "the sources are not there");
-    found
+    sources
+}
+
+/// Returns the functions of a source that have a body, also those of macros, in order. Those of
+/// modules `tests` are left out.
+fn find_functions(tokens: TokenStream) -> Vec<FunctionLength> {
+    let tokens: Vec<TokenTree> = tokens.into_iter().collect();
+    let mut functions = Vec::new();
+    for (index, token) in tokens.iter().enumerate() {
+        let is_tests = matches!(&tokens[..index], [.., TokenTree::Ident(keyword), TokenTree::Ident(name)]
+            if keyword == "mod" && name == "tests");
+        match token {
+            TokenTree::Ident(keyword) if keyword == "fn" => {
+                functions.extend(measure_function(&tokens[index..]));
+            }
+            TokenTree::Group(group) if !is_tests => {
+                functions.extend(find_functions(group.stream()))
+            }
+            _ => {}
+        }
+    }
+    functions
+}
+
+/// Measures the function whose `fn` is the first token; `None` for a type such as `fn(&str)` and
+/// for a function without a body.
+fn measure_function(tokens: &[TokenTree]) -> Option<FunctionLength> {
+    // A macro's function may have a name such as `$name`.
+    let is_name = |token: &TokenTree| match token {
+        TokenTree::Ident(_) => true,
+        TokenTree::Punct(punct) => punct.as_char() == '$',
+        _ => false,
+    };
+    let name_end = tokens.iter().position(|token| !is_name(token))?;
+    let name: String = tokens[1..name_end].iter().map(ToString::to_string).collect();
+    let end = tokens.iter().find(|token| match token {
+        TokenTree::Group(group) => group.delimiter() == Delimiter::Brace,
+        TokenTree::Punct(punct) => punct.as_char() == ';',
+        _ => false,
+    })?;
+    let TokenTree::Group(body) = end else { return None };
+    let (line, last_line) = (tokens[0].span().start().line, body.span_close().end().line);
+    (!name.is_empty()).then_some(FunctionLength { name, line, lines: last_line + 1 - line })
 }
 
 impl<'ast> Visit<'ast> for Found {
