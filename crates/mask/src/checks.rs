@@ -39,13 +39,14 @@ fn remainder(chars: impl Iterator<Item = char>, modulus: u32) -> Option<u32> {
     Some(value)
 }
 
-/// Returns whether the characters, without spaces, are an IBAN: the length of its country, and
-/// remainder 1 of 97 (ISO 13616).
+/// Returns whether the characters, without spaces, are an IBAN: the length of its country, check
+/// digits from 02 to 98, and remainder 1 of 97 (ISO 13616, ISO 7064).
 pub(super) fn is_iban(chars: &[char]) -> bool {
     let Some((prefix, body)) = chars.split_at_checked(4) else { return false };
+    let is_check = prefix[2..].iter().all(char::is_ascii_digit)
+        && !matches!(prefix[2..], ['0', '0' | '1'] | ['9', '9']);
     iban_length(&prefix[..2]) == Some(chars.len())
-        && prefix[2].is_ascii_digit()
-        && prefix[3].is_ascii_digit()
+        && is_check
         && remainder(body.iter().chain(prefix).copied(), 97) == Some(1)
 }
 
@@ -218,6 +219,12 @@ pub(super) fn is_bech32(text: &[char]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use bech32::primitives::decode::CheckedHrpstring;
+    use bech32::{Bech32, Bech32m, Hrp};
+    use iban::{BaseIban, Iban, IbanLike};
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
 
     fn digits(text: &str) -> Vec<u8> {
@@ -291,5 +298,142 @@ mod tests {
         assert!(!passes_luhn(&[0; 16]));
         let key = "5HueCGU8rMjxEXxiPuD5BDku4MkFqeZyd4dZ1jvhTVqvbTLvyTJ";
         assert_eq!(decode_base58check(&non_space_chars(key)), Some(Base58Payload::Key));
+    }
+
+    proptest! {
+        /// Random digits, and the same digits with the check digit of the other implementation.
+        #[test]
+        fn luhn_agrees_with_another_implementation(mut digits in vec(0_u8..10, 1..24)) {
+            let is_valid = |digits: &[u8]| {
+                luhn3::valid(&digits.iter().map(|digit| digit + b'0').collect::<Vec<u8>>())
+            };
+            // Zeros alone have a correct sum, but are no number.
+            let has_nonzero = |digits: &[u8]| digits.iter().any(|digit| *digit != 0);
+            prop_assert_eq!(passes_luhn(&digits), is_valid(&digits) && has_nonzero(&digits));
+            let ascii: Vec<u8> = digits.iter().map(|digit| digit + b'0').collect();
+            digits.push(luhn3::decimal::checksum(&ascii).unwrap() - b'0');
+            prop_assert_eq!(passes_luhn(&digits), has_nonzero(&digits));
+        }
+
+        /// IBANs with the checksum and the length of their country, and the same with one character
+        /// changed.
+        #[test]
+        fn ibans_agree_with_another_implementation(
+            row in 0..IBAN_LENGTHS.len(),
+            country in 0_usize..32,
+            account in "[0-9A-Z]{30}",
+            place in 0_usize..34,
+            sign in "[0-9A-Z]",
+        ) {
+            let (length, codes) = IBAN_LENGTHS[row];
+            let country = codes.chunks(2).cycle().nth(country).unwrap();
+            let country = std::str::from_utf8(country).unwrap();
+            let whole = with_check_digits(country, &account[..length - 4]);
+            let mut text: Vec<char> = whole.chars().collect();
+            prop_assert!(is_iban(&text) && whole.parse::<BaseIban>().is_ok(), "{}", whole);
+            let place = place % text.len();
+            text[place] = sign.chars().next().unwrap();
+            let changed: String = text.iter().collect();
+            // The other implementation leaves lengths to the form of the account number, which a
+            // random one does not have. It takes the digits 99, which are never issued: they stand
+            // for the remainder of 02.
+            let is_valid = changed.parse::<BaseIban>().is_ok_and(|base| base.check_digits() < 99)
+                && iban_length(&text[..2]) == Some(text.len());
+            prop_assert_eq!(is_iban(&text), is_valid, "{}", changed);
+        }
+
+        #[test]
+        fn base58check_agrees_with_another_implementation(
+            payload in vec(any::<u8>(), 0..90),
+            length in prop::option::of(prop::sample::select(vec![20_usize, 21, 22, 23, 33, 34, 78])),
+            change in prop::option::of((0_usize..130, "[1-9A-HJ-NP-Za-km-z0OIl]")),
+        ) {
+            let mut payload = payload;
+            if let Some(length) = length {
+                payload.resize(length, 7);
+            }
+            let mut text: Vec<char> =
+                bs58::encode(&payload).with_check().into_string().chars().collect();
+            if let Some((place, sign)) = change {
+                let place = place % text.len();
+                text[place] = sign.chars().next().unwrap();
+            }
+            let whole: String = text.iter().collect();
+            let expected = match bs58::decode(&whole).with_check(None).into_vec() {
+                Ok(payload) => match payload.len() {
+                    21 | 22 => Some(Base58Payload::Address),
+                    33 | 34 | 78 => Some(Base58Payload::Key),
+                    _ => None,
+                },
+                Err(_) => None,
+            };
+            prop_assert_eq!(decode_base58check(&text), expected, "{}", whole);
+        }
+
+        #[test]
+        fn bech32_agrees_with_another_implementation(
+            prefix in "[a-z]{1,6}",
+            payload in vec(any::<u8>(), 0..40),
+            is_modified in any::<bool>(),
+            is_upper in any::<bool>(),
+            change in prop::option::of((0_usize..80, "[0-9A-Za-z]")),
+        ) {
+            let prefix = Hrp::parse(&prefix).unwrap();
+            let whole = match is_modified {
+                true => bech32::encode::<Bech32m>(prefix, &payload),
+                false => bech32::encode::<Bech32>(prefix, &payload),
+            };
+            let whole = whole.unwrap();
+            let whole = if is_upper { whole.to_ascii_uppercase() } else { whole };
+            let mut text: Vec<char> = whole.chars().collect();
+            prop_assert!(is_bech32(&text), "{}", whole);
+            if let Some((place, sign)) = change {
+                let place = place % text.len();
+                text[place] = sign.chars().next().unwrap();
+            }
+            let changed: String = text.iter().collect();
+            let is_valid = CheckedHrpstring::new::<Bech32>(&changed).is_ok()
+                || CheckedHrpstring::new::<Bech32m>(&changed).is_ok();
+            prop_assert_eq!(is_bech32(&text), is_valid, "{}", changed);
+        }
+    }
+
+    /// Returns the IBAN of a country and an account number: the check digits are 98 minus the remainder.
+    fn with_check_digits(country: &str, account: &str) -> String {
+        let digits = format!("{account}{country}00");
+        let check = 98 - remainder(digits.chars(), 97).unwrap();
+        format!("{country}{check:02}{account}")
+    }
+
+    #[test]
+    fn countries_and_lengths_of_ibans_are_those_of_the_registry() {
+        // The other implementation knows the form of account numbers, in one of these shapes: letters
+        // at the start, digits, letters at the end.
+        let shapes = [(0, 0), (1, 0), (2, 0), (4, 0), (4, 3), (0, 2)];
+        // It lacks Pakistan, and Honduras, which joined the registry later.
+        let missing = [("HN", 28), ("PK", 24)];
+        let mut countries = 0;
+        for letters in ('A'..='Z').flat_map(|first| ('A'..='Z').map(move |second| [first, second]))
+        {
+            let country: String = letters.iter().collect();
+            let is_known = |length: &usize| {
+                shapes.iter().any(|(start, end)| {
+                    let digits = "0".repeat(length - 4 - start - end);
+                    let account = format!("{}{digits}{}", "A".repeat(*start), "A".repeat(*end));
+                    with_check_digits(&country, &account).parse::<Iban>().is_ok()
+                })
+            };
+            let lengths: Vec<usize> = (12..=34).filter(is_known).collect();
+            if let Some((_, length)) = missing.iter().find(|(code, _)| *code == country) {
+                assert_eq!((lengths, iban_length(&letters)), (vec![], Some(*length)), "{country}");
+                continue;
+            }
+            assert_eq!(lengths, Vec::from_iter(iban_length(&letters)), "{country}");
+            countries += lengths.len();
+        }
+        assert_eq!(
+            countries,
+            IBAN_LENGTHS.iter().map(|(_, codes)| codes.len() / 2).sum::<usize>() - missing.len()
+        );
     }
 }

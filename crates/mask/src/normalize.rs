@@ -142,6 +142,12 @@ fn normalise_char(ch: char) -> Option<char> {
         // Digits in circles: ① to ⑨, and ⓪.
         '\u{2460}'..='\u{2468}' => char::from_digit(code - 0x245f, 10).unwrap_or(ch),
         '\u{24ea}' => '0',
+        // Letters in circles and squares.
+        '\u{24b6}'..='\u{24cf}' => char::from_u32(code - 0x24b6 + 0x41).unwrap_or(ch),
+        '\u{24d0}'..='\u{24e9}' => char::from_u32(code - 0x24d0 + 0x61).unwrap_or(ch),
+        '\u{1f130}'..='\u{1f149}' => char::from_u32(code - 0x1f130 + 0x41).unwrap_or(ch),
+        // Outlined letters.
+        '\u{1ccd6}'..='\u{1ccef}' => char::from_u32(code - 0x1ccd6 + 0x41).unwrap_or(ch),
         // Mathematical letters: 26 capitals and 26 small ones in each style.
         '\u{1d400}'..='\u{1d6a3}' => {
             let place = (code - 0x1d400) % 52;
@@ -157,12 +163,16 @@ fn normalise_char(ch: char) -> Option<char> {
 }
 
 /// Code points of the digit zero; the nine code points after each are 1 to 9. Scripts: Arabic,
-/// Persian, Devanagari, Bengali, Thai, full width, and the five mathematical styles.
-const DIGIT_ZEROS: [u32; 11] =
-    [0x660, 0x6f0, 0x966, 0x9e6, 0xe50, 0xff10, 0x1d7ce, 0x1d7d8, 0x1d7e2, 0x1d7ec, 0x1d7f6];
+/// Persian, Devanagari, Bengali, Thai, full width, outlines, the five mathematical styles, and
+/// segments.
+const DIGIT_ZEROS: [u32; 13] = [
+    0x660, 0x6f0, 0x966, 0x9e6, 0xe50, 0xff10, 0x1ccf0, 0x1d7ce, 0x1d7d8, 0x1d7e2, 0x1d7ec,
+    0x1d7f6, 0x1fbf0,
+];
 
-/// Letters that look like Latin ones, in the order of their code points, for a binary search.
-const HOMOGLYPHS: [(char, char); 44] = [
+/// Letters that look like Latin ones, in the order of their code points, for a binary search: Greek,
+/// Cyrillic, and the mathematical letters that Unicode had before it had their alphabets.
+const HOMOGLYPHS: [(char, char); 75] = [
     ('Α', 'A'),
     ('Β', 'B'),
     ('Ε', 'E'),
@@ -207,6 +217,37 @@ const HOMOGLYPHS: [(char, char); 44] = [
     ('ѕ', 's'),
     ('і', 'i'),
     ('ј', 'j'),
+    ('ℂ', 'C'),
+    ('ℊ', 'g'),
+    ('ℋ', 'H'),
+    ('ℌ', 'H'),
+    ('ℍ', 'H'),
+    ('ℎ', 'h'),
+    ('ℐ', 'I'),
+    ('ℑ', 'I'),
+    ('ℒ', 'L'),
+    ('ℓ', 'l'),
+    ('ℕ', 'N'),
+    ('ℙ', 'P'),
+    ('ℚ', 'Q'),
+    ('ℛ', 'R'),
+    ('ℜ', 'R'),
+    ('ℝ', 'R'),
+    ('ℤ', 'Z'),
+    ('ℨ', 'Z'),
+    ('\u{212a}', 'K'),
+    ('ℬ', 'B'),
+    ('ℭ', 'C'),
+    ('ℯ', 'e'),
+    ('ℰ', 'E'),
+    ('ℱ', 'F'),
+    ('ℳ', 'M'),
+    ('ℴ', 'o'),
+    ('ⅅ', 'D'),
+    ('ⅆ', 'd'),
+    ('ⅇ', 'e'),
+    ('ⅈ', 'i'),
+    ('ⅉ', 'j'),
 ];
 
 /// Returns a letter in lower case without its accent. Other characters stay.
@@ -228,7 +269,21 @@ pub(super) fn fold_char(ch: char) -> char {
 
 #[cfg(test)]
 mod tests {
+    use unicode_normalization::UnicodeNormalization;
+
     use super::*;
+
+    /// Characters that only Unicode's compatibility makes letters or digits of ASCII.
+    const RAISED_LOWERED_AND_SIGNS: &str = "\
+        ª²³¹ºſʰʲʳʷʸˡˢˣᴬᴮᴰᴱᴳᴴᴵᴶᴷᴸᴹᴺᴼᴾᴿᵀᵁᵂᵃᵇᵈᵉᵍᵏᵐᵒᵖᵗᵘᵛᵢᵣᵤᵥᶜᶠᶻ⁰ⁱ⁴⁵⁶⁷⁸⁹ⁿ\
+        ₀₁₂₃₄₅₆₇₈₉ₐₑₒₓₕₖₗₘₙₚₛₜ\u{209d}\u{209e}\u{209f}ℹⅠⅤⅩⅬⅭⅮⅯⅰⅴⅹⅼⅽⅾⅿⱼⱽ\u{a7f1}ꟲꟳꟴ𐞥🄫🄬";
+
+    /// Returns the letter or digit of ASCII that a character is compatible with in Unicode.
+    fn compatible_ascii(ch: char) -> Option<char> {
+        let mut chars = ch.nfkc();
+        let first = chars.next().filter(char::is_ascii_alphanumeric)?;
+        chars.next().is_none().then_some(first)
+    }
 
     fn normalised(text: &str) -> String {
         normalise(text).iter().map(|c| if c.ch == BARRIER { '#' } else { c.ch }).collect()
@@ -246,6 +301,9 @@ mod tests {
             ("jean(arobase)ex{ point }fr", "jean@ex.fr"),
             ("jеаn", "jean"),
             ("𝟎𝟔 𝐣𝐞𝐚𝐧", "06 jean"),
+            // Script and double-struck alphabets, part of which has older code points.
+            ("𝒿ℯ𝒶𝓃@ℊ𝓂𝒶𝒾𝓁.𝒸ℴ𝓂 ℝ𝔼ℕ𝔼", "jean@gmail.com RENE"),
+            ("ⓙⓔⓐⓝ 🄹🄴🄰🄽 🯰🯶", "jean JEAN 06"),
             ("100% sûr, 5%, (a b), &#9;", "100% sûr, 5%, (a b), &#9;"),
             ("%C3%A9 %zz", "%C3%A9 %zz"),
             ("[EMAIL][EMAI] [PHONE]", "#[EMAI] #"),
@@ -264,6 +322,26 @@ mod tests {
             assert!(text.is_char_boundary(c.start) && text.is_char_boundary(c.end));
             last = c.end;
         }
+    }
+
+    #[test]
+    fn digits_and_letters_are_those_of_unicode() {
+        let (mut both, mut only_unicode) = (0, String::new());
+        for ch in '\u{80}'..=char::MAX {
+            let seen = normalise_char(ch).filter(char::is_ascii_alphanumeric);
+            match (seen, compatible_ascii(ch)) {
+                (Some(seen), Some(compatible)) => {
+                    assert_eq!(seen, compatible, "{ch} U+{:X}", u32::from(ch));
+                    both += 1;
+                }
+                (None, Some(_)) => only_unicode.push(ch),
+                (Some(_) | None, None) => {}
+            }
+        }
+        assert_eq!(both, 929);
+        // A raised figure ends a number as the mark of a footnote, and « m² » is no number. The others
+        // are signs of their own: Roman numerals, ordinals, the long s, copyright and information.
+        assert_eq!(only_unicode, RAISED_LOWERED_AND_SIGNS);
     }
 
     #[test]
