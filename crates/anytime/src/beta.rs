@@ -98,7 +98,37 @@ const STEPS_MAX: u32 = 20_000;
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use statrs::function::beta::beta_reg;
+
     use super::*;
+
+    proptest! {
+        /// Sizes from a hundredth to 3,000, above which the other implementation stops after too few
+        /// steps, and places within eight deviations of the mean.
+        ///
+        /// Both take an exponential of a difference of gamma functions as large as `a + b`, so the
+        /// error grows with it: relative to the fraction, which is the complement for a large `x`.
+        /// Against integrals of 40 digits ours is below 1e-13 and ten roundings of `a + b`.
+        #[test]
+        fn the_incomplete_beta_function_is_that_of_another_implementation(
+            ln_a in -4.6..8.0_f64,
+            ln_b in -4.6..8.0_f64,
+            place in -8.0..8.0_f64,
+        ) {
+            let (a, b) = (ln_a.exp(), ln_b.exp());
+            let mean = a / (a + b);
+            let deviation = (mean * (1.0 - mean) / (a + b + 1.0)).sqrt();
+            let x = (mean + place * deviation).clamp(1e-3 * mean, 1.0 - 1e-3 * (1.0 - mean));
+            let (actual, expected) = (incomplete_beta(a, b, x), beta_reg(a, b, x));
+            let fraction = if x > (a + 1.0) / (a + b + 2.0) { 1.0 - expected } else { expected };
+            let tolerance = (1e-11 + 100.0 * f64::EPSILON * (a + b)) * fraction;
+            prop_assert!(
+                (actual - expected).abs() <= tolerance + 2.0 * f64::EPSILON * expected,
+                "I_{x}({a}, {b}) = {actual}, not {expected}"
+            );
+        }
+    }
 
     #[test]
     fn the_incomplete_beta_function_has_its_closed_forms() {
