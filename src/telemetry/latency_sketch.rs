@@ -63,7 +63,70 @@ const BUCKET_GROWTH: f64 = 1.1;
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use sketches_ddsketch::{Config, DDSketch};
+
     use super::*;
+
+    /// Relative error that the buckets allow: (γ − 1) / (γ + 1).
+    const ACCURACY: f64 = (BUCKET_GROWTH - 1.0) / (BUCKET_GROWTH + 1.0);
+
+    /// Latencies of all sizes, the small ones as often as the large ones.
+    fn any_latency() -> impl Strategy<Value = u64> {
+        (0_u32..48, any::<u64>()).prop_map(|(bits, value)| 1 + (value & ((1 << bits) - 1)))
+    }
+
+    fn sketch_of(latencies: &[u64]) -> LatencySketch {
+        let mut sketch = LatencySketch::default();
+        latencies.iter().for_each(|ms| sketch.add(*ms));
+        sketch
+    }
+
+    fn other_sketch_of(latencies: &[u64]) -> DDSketch {
+        let mut sketch = DDSketch::new(Config::new(ACCURACY, 2_048, 1.0e-9));
+        latencies.iter().for_each(|ms| sketch.add(*ms as f64));
+        sketch
+    }
+
+    proptest! {
+        #[test]
+        fn quantiles_agree_with_another_sketch_and_with_the_exact_ones(
+            latencies in vec(any_latency(), 2..300),
+        ) {
+            let mut sorted = latencies.clone();
+            sorted.sort_unstable();
+            let (sketch, other) = (sketch_of(&latencies), other_sketch_of(&latencies));
+            let count = latencies.len();
+            for (index, exact) in sorted[..count - 1].iter().enumerate() {
+                // Half a rank before the next one: both definitions of a rank choose this latency.
+                let place = index as f64 + 0.5;
+                let estimate = sketch.quantile(place / count as f64).unwrap();
+                let other_estimate = other.quantile(place / (count - 1) as f64).unwrap().unwrap();
+                for value in [estimate, other_estimate] {
+                    let error = (value / *exact as f64 - 1.0).abs();
+                    prop_assert!(error <= ACCURACY + 1e-9, "{} for {}", value, exact);
+                }
+                // Ours has whole milliseconds, so the lowest bucket is 1, not the point below it.
+                let expected = if *exact == 1 { 1.0 } else { other_estimate };
+                prop_assert!((estimate / expected - 1.0).abs() < 1e-9, "{} for {}", estimate, exact);
+            }
+        }
+
+        #[test]
+        fn merged_sketches_are_the_sketch_of_all_as_in_another_sketch(
+            first in vec(any_latency(), 0..200),
+            second in vec(any_latency(), 0..200),
+        ) {
+            let all = [&first[..], &second].concat();
+            let mut merged = sketch_of(&first);
+            merged.merge(&sketch_of(&second));
+            prop_assert_eq!(&merged, &sketch_of(&all));
+            let mut other = other_sketch_of(&first);
+            other.merge(&other_sketch_of(&second)).unwrap();
+            prop_assert_eq!(merged.count(), other.count() as u64);
+        }
+    }
 
     #[test]
     fn a_quantile_is_within_five_percent() {
