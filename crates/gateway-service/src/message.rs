@@ -8,6 +8,8 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use jeffrey_http_core::reply::to_json;
+
 /// Reply of a Durable Object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectReply {
@@ -28,11 +30,7 @@ impl ObjectReply {
 
     /// Builds a reply with a value as JSON.
     pub fn json(value: &impl Serialize) -> Self {
-        match serde_json::to_vec(value) {
-            Ok(body) => Self { status: 200, body },
-            // No reply type has a map with keys other than strings.
-            Err(_) => Self { status: 500, body: Vec::new() },
-        }
+        Self { status: 200, body: to_json(value) }
     }
 
     /// Builds a reply from bytes that are JSON already.
@@ -43,7 +41,7 @@ impl ObjectReply {
 
 /// Encodes a message with its payload.
 pub fn encode_message(request: &impl Serialize, payload: &[u8]) -> Vec<u8> {
-    let mut message = serde_json::to_vec(request).unwrap_or_default();
+    let mut message = to_json(request);
     message.push(b'\n');
     message.extend_from_slice(payload);
     message
