@@ -9,3 +9,5 @@ pub mod page;
 pub mod prometheus;
 
 pub mod reply;
+
+pub mod settings;

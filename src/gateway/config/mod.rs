@@ -6,8 +6,6 @@
 
 pub(in crate::gateway) mod parse;
 
-use std::collections::BTreeMap;
-
 use crate::gateway::aggregate::shard::SHARDS_MAX;
 use crate::gateway::config::parse::{
     VariableError, parse_choice, parse_classify_routes, parse_cohort_overrides, parse_header_name,
@@ -21,11 +19,12 @@ use crate::gateway::upstream::model::ResponseFormat;
 use crate::rollout::bucket::ReleaseName;
 use crate::rollout::signing_key::SigningKey;
 use crate::rollout::time_scale::TimeScale;
+use jeffrey_http_core::settings::VariableReader;
+pub use jeffrey_http_core::settings::{
+    VariableDoc, VariableTable, WorkerVariables as GatewayVariables,
+};
+use jeffrey_http_core::worker_settings;
 use jeffrey_terms::{Cohort, Share, Subject};
-
-/// Variables and secrets by name, as the Worker received them; unset ones are absent.
-#[derive(Clone, Default)]
-pub struct GatewayVariables(pub BTreeMap<&'static str, String>);
 
 /// Variables as they were named before version 0.2 and as they are named now. A platform passes these
 /// too, so that [`GatewaySettings::parse`] can report one that is still set.
@@ -47,95 +46,10 @@ pub const RENAMED_VARIABLES: [(&str, &str); 15] = [
     ("TIME_FACTOR", "TIME_SCALE"),
 ];
 
-/// Table of the documentation that lists a variable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum VariableTable {
-    /// The gateway's own variables.
-    Gateway,
-    /// Variables that describe the legacy system.
-    Legacy,
-    /// Keys and tokens, which are secrets.
-    Secret,
-}
-
-/// Documentation of one variable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct VariableDoc {
-    /// Table that lists the variable.
-    pub table: VariableTable,
-    /// Name of the variable.
-    pub name: &'static str,
-    /// Value if the variable is unset or blank; empty for none.
-    pub default: &'static str,
-    /// Meaning of the variable and its range, as Markdown.
-    pub meaning: &'static str,
-}
-
-/// Declares every variable once: the field that holds it, the table of the documentation that lists
-/// it, its name, its default, its parser and its meaning. The struct, the parser and the tables of
-/// the documentation come from this.
-macro_rules! gateway_settings {
-    (
-        settings {
-            $($(#[$doc:meta])* $field:ident: $type:ty
-                = $table:ident $name:ident, $default:literal, $parse:expr, $meaning:literal;)*
-        }
-        contract {
-            $($pointer:ident
-                = $pointer_name:ident, $pointer_default:literal, $pointer_parse:expr,
-                    $pointer_meaning:literal;)*
-        }
-    ) => {
-        /// Settings of the gateway. A refused variable has its default here and an entry in
-        /// `setting_errors`.
-        #[derive(Clone, Debug)]
-        pub struct GatewaySettings {
-            /// Interface of the legacy system: its classify routes and JSON fields.
-            pub contract: LegacyContract,
-            $($(#[$doc])* pub $field: $type,)*
-            /// Variables that were refused; empty if all were accepted.
-            pub setting_errors: Vec<GatewaySettingError>,
-        }
-
-        /// Name of every variable and secret that the gateway reads.
-        pub const VARIABLES: &[&str] =
-            &[$(stringify!($name),)* $(stringify!($pointer_name),)*];
-
-        /// Documentation of every variable and secret.
-        pub const VARIABLE_DOCS: &[VariableDoc] = &[
-            $(VariableDoc {
-                table: VariableTable::$table,
-                name: stringify!($name),
-                default: $default,
-                meaning: $meaning,
-            },)*
-            $(VariableDoc {
-                table: VariableTable::Legacy,
-                name: stringify!($pointer_name),
-                default: $pointer_default,
-                meaning: $pointer_meaning,
-            },)*
-        ];
-
-        impl GatewaySettings {
-            /// Parses all variables and records every error in `setting_errors`.
-            pub fn parse(variables: &GatewayVariables) -> Self {
-                let mut reader = VariableReader::new(variables);
-                Self {
-                    contract: LegacyContract {
-                        $($pointer: reader.parse_variable(
-                            stringify!($pointer_name), $pointer_default, $pointer_parse,
-                        ),)*
-                    },
-                    $($field: reader.parse_variable(stringify!($name), $default, $parse),)*
-                    setting_errors: reader.errors,
-                }
-            }
-        }
-    };
-}
-
-gateway_settings! {
+worker_settings! {
+    /// Settings of the gateway. A refused variable has its default here and an entry in
+    /// `setting_errors`.
+    pub struct GatewaySettings, reasons VariableError, errors setting_errors: GatewaySettingError;
     settings {
         /// Name of the release; together with the subject it decides the bucket.
         release: ReleaseName = Gateway RELEASE, "e1-small", |name| Ok(name.parse()?),
@@ -240,7 +154,8 @@ gateway_settings! {
         admin_tokens: Vec<SigningKey> = Secret JEFFREY_ADMIN_TOKEN, "", parse_keys,
             "bearer token for reading and for changes";
     }
-    contract {
+    /// Interface of the legacy system: its classify routes and JSON fields.
+    group contract: LegacyContract in Legacy {
         classify_endpoints = LEGACY_CLASSIFY_ROUTES, "POST /predict", parse_classify_routes,
             "the classify calls: a method in capitals and an exact path, or several with commas between";
         text_pointer = LEGACY_TEXT, "/text", parse_text_pointer,
@@ -305,7 +220,24 @@ pub struct GatewaySettingError {
     reason: VariableError,
 }
 
+impl From<(&'static str, VariableError)> for GatewaySettingError {
+    fn from((variable, reason): (&'static str, VariableError)) -> Self {
+        Self { variable, reason }
+    }
+}
+
 impl GatewaySettings {
+    /// Parses all variables and records every error in `setting_errors`: first those of variables
+    /// that are set under their former names.
+    pub fn parse(variables: &GatewayVariables) -> Self {
+        let is_set = |(former, _): &(&'static str, _)| variables.0.contains_key(former);
+        let renamed = RENAMED_VARIABLES
+            .into_iter()
+            .filter(is_set)
+            .map(|(variable, name)| (variable, VariableError::Renamed { name }));
+        Self::read(VariableReader::new(variables, renamed.collect()))
+    }
+
     /// Returns the settings, with one more error if neither a variable nor a binding names the
     /// legacy system.
     pub fn with_legacy_binding(mut self, has_binding: bool) -> Self {
@@ -323,41 +255,6 @@ impl GatewaySettings {
     /// release.
     pub fn is_canary_disabled(&self) -> bool {
         self.kill_switch_enabled || !self.setting_errors.is_empty()
-    }
-}
-
-struct VariableReader<'a> {
-    variables: &'a GatewayVariables,
-    errors: Vec<GatewaySettingError>,
-}
-
-impl<'a> VariableReader<'a> {
-    /// Starts with the errors of variables that are set under their former names.
-    fn new(variables: &'a GatewayVariables) -> Self {
-        let is_set = |(former, _): &(&'static str, _)| variables.0.contains_key(former);
-        let renamed = RENAMED_VARIABLES.into_iter().filter(is_set).map(|(variable, name)| {
-            GatewaySettingError { variable, reason: VariableError::Renamed { name } }
-        });
-        Self { variables, errors: renamed.collect() }
-    }
-
-    /// Parses the value of a variable, or its default if it is unset or blank. A refused value is
-    /// recorded as an error and replaced by the default.
-    fn parse_variable<T>(
-        &mut self,
-        variable: &'static str,
-        default: &str,
-        parse: fn(&str) -> Result<T, VariableError>,
-    ) -> T {
-        let set_value = self.variables.0.get(variable).map(|value| value.trim());
-        match parse(set_value.filter(|value| !value.is_empty()).unwrap_or(default)) {
-            Ok(value) => value,
-            Err(reason) => {
-                self.errors.push(GatewaySettingError { variable, reason });
-                // The first test fails if a parser refuses its own default, so the panic is a bug.
-                parse(default).unwrap_or_else(|reason| panic!("default of {variable}: {reason}"))
-            }
-        }
     }
 }
 
