@@ -9,13 +9,13 @@ use futures_util::future::join_all;
 use serde_json::{Map, Value, json};
 
 use jeffrey_edge::gateway::events::signed_id;
-use jeffrey_edge::gateway::http::head::RequestHead;
 use jeffrey_edge::rollout::bucket::ReleaseName;
 use jeffrey_edge::rollout::override_token::{OverridePermission, VALID_MS_MAX, sign};
 use jeffrey_edge::rollout::signing_key::SigningKey;
 use jeffrey_gateway_service::host::{BodyError, FetchError, HttpResponse, ObjectClass, QueueSend};
 use jeffrey_gateway_service::request_host::{RateLimiter, StreamedResponse};
 use jeffrey_http_core::body::BodyRead;
+use jeffrey_http_core::head::RequestHead;
 use jeffrey_native_host::{
     IncomingRequest, IsolateHost, Platform, RecordedRequest, StoredResponse, block_on,
 };

@@ -4,22 +4,20 @@ use std::rc::Rc;
 
 use futures_util::{Stream, StreamExt};
 use worker::Context;
-use worker::js_sys::{self, Reflect};
-use worker::wasm_bindgen::prelude::*;
 use worker::worker_sys::ext::HeadersExt;
 use worker::worker_sys::web_sys;
 
 use super::host::WorkerHost;
 use super::http::{self, FetchTarget, OutboundBody, OutboundRequest};
-use jeffrey_edge::gateway::http::head::RequestHead;
 use jeffrey_gateway_service::forward_host;
 use jeffrey_gateway_service::host::FetchError;
 use jeffrey_gateway_service::request_host::{
     HeaderChange, LegacyFetch, PageSource, RateLimiter, RequestHost, StreamedResponse,
 };
 use jeffrey_http_core::body::BodyRead;
+use jeffrey_http_core::head::RequestHead;
 use jeffrey_http_core::reply::HttpReply;
-use jeffrey_worker_http::to_response;
+use jeffrey_worker_http::{read_head, to_response};
 
 /// The platform of one request.
 #[derive(Clone)]
@@ -36,8 +34,7 @@ impl WorkerRequest {
 
     /// Returns the request's head; `None` if its URL is not absolute.
     pub(super) fn head(&self) -> Option<RequestHead> {
-        let headers = read_headers(&self.request);
-        RequestHead::new(self.request.method(), &self.request.url(), headers)
+        read_head(&self.request)
     }
 }
 
@@ -158,25 +155,4 @@ impl RequestHost for WorkerRequest {
         }
         Ok(WorkerResponse(response.into()))
     }
-}
-
-fn read_headers(request: &web_sys::Request) -> Vec<(String, String)> {
-    let entries = js_sys::try_iter(&request.headers()).ok().flatten();
-    let to_pair = |entry: JsValue| {
-        let entry = js_sys::Array::from(&entry);
-        Some((entry.get(0).as_string()?, entry.get(1).as_string()?))
-    };
-    let mut headers: Vec<_> =
-        entries.into_iter().flatten().filter_map(|entry| to_pair(entry.ok()?)).collect();
-    // The platform overwrites `accept-encoding` with its own list and keeps the client's in
-    // `cf.clientAcceptEncoding`.
-    let property = |object: &JsValue, name: &str| Reflect::get(object, &name.into()).ok();
-    if let Some(cf) = property(request, "cf").filter(JsValue::is_object) {
-        let accept_encoding =
-            property(&cf, "clientAcceptEncoding").and_then(|value| value.as_string());
-        headers.retain(|(name, _)| name != "accept-encoding");
-        let accept_encoding = accept_encoding.filter(|value| !value.is_empty());
-        headers.extend(accept_encoding.map(|value| ("accept-encoding".to_owned(), value)));
-    }
-    headers
 }

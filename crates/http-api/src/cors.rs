@@ -4,7 +4,7 @@
 //! (every origin), or a list separated by commas. No response depends on credentials, so
 //! credentials are never allowed.
 
-use super::ModelRequestHead;
+use jeffrey_http_core::head::RequestHead;
 
 /// Origins whose pages may read responses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,9 +36,6 @@ pub enum OriginError {
 }
 
 impl AllowedOrigins {
-    /// Name of the Worker variable that lists the origins.
-    pub const VARIABLE: &'static str = "ALLOWED_ORIGINS";
-
     /// Parses the variable; `None` and white space alone mean [`AllowedOrigins::None`].
     ///
     /// ```
@@ -69,11 +66,7 @@ impl AllowedOrigins {
     }
 
     /// Returns the CORS headers of the response to `head`; `allow` holds the path's methods.
-    pub(super) fn headers(
-        &self,
-        head: &ModelRequestHead<'_>,
-        allow: &str,
-    ) -> Vec<(&'static str, String)> {
+    pub(super) fn headers(&self, head: &RequestHead, allow: &str) -> Vec<(&'static str, String)> {
         let mut headers = Vec::new();
         let allowed = match self {
             Self::None => None,
@@ -81,7 +74,7 @@ impl AllowedOrigins {
             Self::Listed(list) => {
                 // The response differs by origin, so a cache must not share it between origins.
                 headers.push(("vary", "Origin".to_owned()));
-                head.origin.filter(|origin| list.iter().any(|entry| entry == origin))
+                head.header("origin").filter(|origin| list.iter().any(|entry| entry == origin))
             }
         };
         let Some(allowed) = allowed else { return headers };
@@ -189,21 +182,22 @@ mod tests {
 
     #[test]
     fn only_a_listed_origin_is_told_that_it_may_read() {
-        let head = |method, origin, requested| ModelRequestHead {
-            method,
-            path: "/v1/classify",
-            origin,
-            preflight_method: requested,
-            content_length: None,
+        let head = |method: &str, origin: Option<&str>, requested: Option<&str>| {
+            let headers = [("origin", origin), ("access-control-request-method", requested)];
+            let headers = headers
+                .into_iter()
+                .filter_map(|(name, value)| value.map(|value| (name.to_owned(), value.to_owned())));
+            let url = "https://worker.example/v1/classify";
+            RequestHead::new(method.to_owned(), url, headers.collect()).unwrap()
         };
         let listed = AllowedOrigins::parse(Some("https://a.example")).unwrap();
         let a = Some("https://a.example");
-        let names = |origins: &AllowedOrigins, head: &ModelRequestHead<'_>| -> Vec<String> {
+        let names = |origins: &AllowedOrigins, head: &RequestHead| -> Vec<String> {
             let headers = origins.headers(head, "POST, OPTIONS");
             headers.iter().map(|(name, value)| format!("{name}: {value}")).collect()
         };
         // origins, request, headers
-        let rows: [(&AllowedOrigins, ModelRequestHead<'_>, &[&str]); 7] = [
+        let rows: [(&AllowedOrigins, RequestHead, &[&str]); 7] = [
             (&AllowedOrigins::None, head("POST", a, None), &[]),
             (&AllowedOrigins::All, head("POST", a, None), &["access-control-allow-origin: *"]),
             (&AllowedOrigins::All, head("POST", None, None), &["access-control-allow-origin: *"]),
@@ -227,7 +221,13 @@ mod tests {
             ),
         ];
         for (origins, head, expected) in rows {
-            assert_eq!(names(origins, &head), expected, "{origins:?} {head:?}");
+            assert_eq!(
+                names(origins, &head),
+                expected,
+                "{origins:?} {} {:?}",
+                head.method,
+                head.headers
+            );
         }
     }
 }

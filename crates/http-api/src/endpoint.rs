@@ -4,30 +4,89 @@
 //! finds out whether that file exists.
 
 use super::error::{ClassifyApiError, ErrorFormat};
+use jeffrey_http_core::head::accepts_method;
 
-/// Endpoint that a request addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ModelEndpoint {
+/// Documentation of one endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ModelEndpointDoc {
+    /// Endpoint that the row documents.
+    pub endpoint: ModelEndpoint,
+    /// Methods with their paths; `{…}` stands for the rest of a path.
+    pub routes: &'static [(&'static str, &'static str)],
+    /// What a caller gets, as Markdown.
+    pub meaning: &'static str,
+}
+
+/// Declares every endpoint once: variant, value of the metrics' `endpoint` label, error format, routes
+/// and meaning. The enum, the routing, the names and the table of the documentation come from this.
+macro_rules! model_endpoints {
+    ($($(#[$doc:meta])* $variant:ident
+        = $name:literal, $format:ident, [$($method:literal $path:literal),+], $meaning:literal;)*
+    ) => {
+        /// Endpoint that a request addresses.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum ModelEndpoint {
+            $($(#[$doc])* $variant,)*
+        }
+
+        /// Documentation and routes of every endpoint.
+        pub const MODEL_ENDPOINT_DOCS: &[ModelEndpointDoc] = &[
+            $(ModelEndpointDoc {
+                endpoint: ModelEndpoint::$variant,
+                routes: &[$(($method, $path)),+],
+                meaning: $meaning,
+            },)*
+        ];
+
+        impl ModelEndpoint {
+            /// Returns the error format that the endpoint answers in.
+            pub(super) const fn error_format(self) -> ErrorFormat {
+                match self {
+                    $(Self::$variant => ErrorFormat::$format,)*
+                }
+            }
+
+            /// Returns the value of the metrics' `endpoint` label.
+            pub(super) const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+        }
+    };
+}
+
+model_endpoints! {
     /// `POST /v1/classify`: the native JSON format.
-    Classify,
+    Classify = "classify", Native, ["POST" "/v1/classify"],
+        "one prediction, in the native format";
     /// `POST /v1/fault/panic`: panics on purpose; exists only if `JEFFREY_FAULT_INJECTION` is `on`.
-    FaultPanic,
+    FaultPanic = "fault_panic", Native, ["POST" "/v1/fault/panic"],
+        "nothing: it panics, for tests; 404 unless `JEFFREY_FAULT_INJECTION` is `on`";
     /// `GET /health`: the model, the build and every fault.
-    Health,
+    Health = "health", Native, ["GET" "/health"],
+        "model, build and faults";
     /// `POST /models/{id}`: Hugging Face's format.
-    HfModel,
+    HfModel = "hub_model", Tei, ["POST" "/models/{id}"],
+        "predictions, in Hugging Face's format";
     /// `POST /`: Hugging Face's format, for the shipped model.
-    HfRoot,
+    HfRoot = "hub_root", Tei, ["POST" "/"],
+        "predictions, in Hugging Face's format";
     /// `GET /info`: model and limits in text-embeddings-inference's format.
-    Info,
+    Info = "info", Native, ["GET" "/info"],
+        "model and limits, in TEI's fields";
     /// `GET /metrics`: counters in Prometheus' text format.
-    Metrics,
+    Metrics = "metrics", Native, ["GET" "/metrics"],
+        "counters, in Prometheus' text format";
     /// `GET /openapi.json`: the OpenAPI description of these endpoints.
-    OpenApi,
+    OpenApi = "openapi", Native, ["GET" "/openapi.json"],
+        "this API in OpenAPI 3.1";
     /// `GET` of any other path: a file of the page.
-    Page,
+    Page = "page", Native, ["GET" "/", "GET" "/models/{id}", "GET" "/{file}"],
+        "a file of the [playground](playground.md), or 404";
     /// `POST /predict`: text-embeddings-inference's format for one text or a batch.
-    Predict,
+    Predict = "predict", Tei, ["POST" "/predict"],
+        "predictions, in TEI's format";
 }
 
 /// Values of the `Allow` header, the preflight's `OPTIONS` included.
@@ -46,11 +105,11 @@ impl ModelEndpoint {
         path: &str,
         fault_injection: bool,
     ) -> Result<Self, ClassifyApiError> {
-        let is_read = matches!(method, "GET" | "HEAD");
+        let is_read = accepts_method("GET", method);
         let (get, post) = Self::methods_at(path, fault_injection);
         let candidate = match method {
-            "GET" | "HEAD" => get,
             "POST" => post,
+            _ if is_read => get,
             _ => None,
         };
         match (candidate, get, post) {
@@ -72,50 +131,27 @@ impl ModelEndpoint {
         }
     }
 
-    /// Returns the endpoints that `GET` and `POST` of a path address.
+    /// Returns the endpoints that `GET` and `POST` of a path address. A file of the page is the
+    /// fallback of `GET`, for a path that no endpoint has.
     fn methods_at(path: &str, fault_injection: bool) -> (Option<Self>, Option<Self>) {
-        match path {
-            "/" => (Some(Self::Page), Some(Self::HfRoot)),
-            "/health" => (Some(Self::Health), None),
-            "/info" => (Some(Self::Info), None),
-            "/metrics" => (Some(Self::Metrics), None),
-            "/openapi.json" => (Some(Self::OpenApi), None),
-            "/predict" => (None, Some(Self::Predict)),
-            "/v1/classify" => (None, Some(Self::Classify)),
-            "/v1/fault/panic" if fault_injection => (None, Some(Self::FaultPanic)),
-            // The page reads the model's files below the same folder.
-            _ if path.starts_with(MODELS_PREFIX) => (Some(Self::Page), Some(Self::HfModel)),
-            _ => (Some(Self::Page), None),
+        let endpoint_of = |method: &str| {
+            MODEL_ENDPOINT_DOCS.iter().find_map(|doc| {
+                let has_route = doc.routes.iter().any(|route| {
+                    route.0 == method && route.1 != FALLBACK_PATH && is_path_of(route.1, path)
+                });
+                let is_open = fault_injection || doc.endpoint != Self::FaultPanic;
+                (has_route && is_open).then_some(doc.endpoint)
+            })
+        };
+        match (endpoint_of("GET"), endpoint_of("POST")) {
+            (None, None) => (Some(Self::Page), None),
+            endpoints => endpoints,
         }
     }
 
     /// Returns the model id in a path below `/models/`; empty for any other path.
     pub(super) fn model_id_from_path(path: &str) -> &str {
         path.strip_prefix(MODELS_PREFIX).unwrap_or_default()
-    }
-
-    /// Returns the error format that the endpoint answers in.
-    pub(super) const fn error_format(self) -> ErrorFormat {
-        match self {
-            Self::HfModel | Self::HfRoot | Self::Predict => ErrorFormat::Tei,
-            _ => ErrorFormat::Native,
-        }
-    }
-
-    /// Returns the value of the metrics' `endpoint` label.
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Classify => "classify",
-            Self::FaultPanic => "fault_panic",
-            Self::Health => "health",
-            Self::HfModel => "hub_model",
-            Self::HfRoot => "hub_root",
-            Self::Info => "info",
-            Self::Metrics => "metrics",
-            Self::OpenApi => "openapi",
-            Self::Page => "page",
-            Self::Predict => "predict",
-        }
     }
 }
 
@@ -128,6 +164,17 @@ const fn allow_header(get: Option<ModelEndpoint>, post: Option<ModelEndpoint>) -
 }
 
 const MODELS_PREFIX: &str = "/models/";
+
+/// Documented path of the files of the page, which `GET` of every other path addresses.
+const FALLBACK_PATH: &str = "/{file}";
+
+/// Returns whether a documented path stands for `path`. A parameter stands for the rest.
+fn is_path_of(documented: &str, path: &str) -> bool {
+    match documented.split_once('{') {
+        Some((prefix, _)) => path.starts_with(prefix),
+        None => path == documented,
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -168,6 +215,28 @@ mod tests {
         }
         let fault_endpoint = ModelEndpoint::find("POST", "/v1/fault/panic", true);
         assert_eq!(fault_endpoint, Ok(ModelEndpoint::FaultPanic));
+    }
+
+    #[test]
+    fn the_openapi_document_has_exactly_these_endpoints() {
+        let document: serde_json::Value =
+            serde_json::from_str(include_str!("openapi.json")).unwrap();
+        let mut described = Vec::new();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            let methods = item.as_object().unwrap().keys().filter(|key| *key != "parameters");
+            described.extend(methods.map(|method| (method.to_ascii_uppercase(), path.clone())));
+        }
+        let routes = MODEL_ENDPOINT_DOCS
+            .iter()
+            // One is for tests only, and the other paths of files have no schema.
+            .filter(|doc| doc.endpoint != ModelEndpoint::FaultPanic)
+            .flat_map(|doc| doc.routes)
+            .filter(|(_, path)| *path != FALLBACK_PATH);
+        let mut declared: Vec<(String, String)> =
+            routes.map(|(method, path)| ((*method).to_owned(), (*path).to_owned())).collect();
+        described.sort();
+        declared.sort();
+        assert_eq!(described, declared);
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //! error to status.
 //!
 //! Pure: bytes and strings in, bytes and strings out. A shell reads and sends them, supplies the
-//! time and random bytes, and decides nothing. A [`ModelRequestHead`], a [`BodyRead`](jeffrey_http_core::body::BodyRead) and
-//! [`ModelWorkerSettings`] come in; an
+//! time and random bytes, and decides nothing. A [`RequestHead`](jeffrey_http_core::head::RequestHead), a
+//! [`BodyRead`](jeffrey_http_core::body::BodyRead) and [`ModelWorkerSettings`] come in; an
 //! [`HttpReply`](jeffrey_http_core::reply::HttpReply) goes out. Error messages never quote the
 //! request.
 
@@ -29,13 +29,13 @@ mod prometheus;
 
 pub use classify_response::ClassifyResponse;
 pub use cors::{AllowedOrigins, OriginError};
-pub use endpoint::ModelEndpoint;
+pub use endpoint::{MODEL_ENDPOINT_DOCS, ModelEndpoint, ModelEndpointDoc};
 pub use error::{ClassifyApiError, ErrorFormat, JsonType};
 pub use hf_api::BATCH_MAX;
 pub use info::BuildInfo;
 pub use json::DEPTH_MAX;
 pub use service::{ClassifierService, RequestHeadAction};
-pub use settings::{ModelWorkerSettingError, ModelWorkerSettings, ModelWorkerVariables};
+pub use settings::{ModelWorkerSettingError, ModelWorkerSettings, VARIABLE_DOCS, VARIABLES};
 
 use jeffrey_http_core::page::page_headers;
 use jeffrey_terms::UnixMs;
@@ -51,30 +51,6 @@ pub const HTML_PAGE_HEADERS: [(&str, &str); 4] = page_headers(
      connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; \
      frame-ancestors 'none'",
 );
-
-/// The parts of a request that are read before its body.
-#[derive(Clone, Copy, Debug)]
-pub struct ModelRequestHead<'a> {
-    /// The HTTP method as sent; case matters.
-    pub method: &'a str,
-    /// The path of the URL, without the query.
-    pub path: &'a str,
-    /// The `Origin` header, if the request has one.
-    pub origin: Option<&'a str>,
-    /// The `Access-Control-Request-Method` header of a CORS preflight.
-    pub preflight_method: Option<&'a str>,
-    /// The `Content-Length` header as sent; it may not be a number.
-    pub content_length: Option<&'a str>,
-}
-
-impl ModelRequestHead<'_> {
-    /// Returns whether the request is a CORS preflight.
-    const fn is_preflight(&self) -> bool {
-        matches!(self.method.as_bytes(), b"OPTIONS")
-            && self.origin.is_some()
-            && self.preflight_method.is_some()
-    }
-}
 
 /// Time and random bytes for a response id, supplied by the shell.
 #[derive(Clone, Copy, Debug)]

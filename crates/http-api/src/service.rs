@@ -12,9 +12,10 @@ use super::info::{BuildInfo, HealthResponse, InfoResponse};
 use super::json::{JsonFields, JsonValue};
 use super::prometheus::RequestCounters;
 use super::settings::ModelWorkerSettings;
-use super::{BODY_BYTES_MAX, ClassifyResponse, IdSeed, ModelRequestHead};
+use super::{BODY_BYTES_MAX, ClassifyResponse, IdSeed};
 use jeffrey_classifier::{Classifier, ModelFiles, ModelManifest, Prediction, TieBreak};
 use jeffrey_http_core::body::BodyRead;
+use jeffrey_http_core::head::RequestHead;
 use jeffrey_http_core::prometheus::CONTENT_TYPE;
 use jeffrey_http_core::reply::{HttpReply, JSON, to_json};
 use jeffrey_terms::{InputText, ResponseId};
@@ -79,11 +80,12 @@ impl ClassifierService {
     /// Reads a request's head: replies at once, or says what the shell has to read first.
     pub fn handle_request_head(
         &mut self,
-        head: &ModelRequestHead<'_>,
+        head: &RequestHead,
         settings: &ModelWorkerSettings,
     ) -> RequestHeadAction {
         if head.method == "OPTIONS"
-            && let Some(allow) = ModelEndpoint::allowed_methods(head.path, settings.fault_injection)
+            && let Some(allow) =
+                ModelEndpoint::allowed_methods(head.path(), settings.fault_injection)
         {
             return RequestHeadAction::Reply(self.finish_reply(
                 None,
@@ -92,14 +94,17 @@ impl ClassifierService {
                 ReplyContent::from_methods(allow),
             ));
         }
-        let endpoint = match ModelEndpoint::find(head.method, head.path, settings.fault_injection) {
-            Ok(ModelEndpoint::Page) => return RequestHeadAction::FetchPage,
-            Ok(endpoint) => endpoint,
-            Err(error) => {
-                let content = ReplyContent::from_error(&error, ErrorFormat::Native);
-                return RequestHeadAction::Reply(self.finish_reply(None, head, settings, content));
-            }
-        };
+        let endpoint =
+            match ModelEndpoint::find(&head.method, head.path(), settings.fault_injection) {
+                Ok(ModelEndpoint::Page) => return RequestHeadAction::FetchPage,
+                Ok(endpoint) => endpoint,
+                Err(error) => {
+                    let content = ReplyContent::from_error(&error, ErrorFormat::Native);
+                    return RequestHeadAction::Reply(
+                        self.finish_reply(None, head, settings, content),
+                    );
+                }
+            };
         let content = match endpoint {
             ModelEndpoint::Health => self.health_content(settings),
             ModelEndpoint::Info => {
@@ -107,10 +112,13 @@ impl ClassifierService {
             }
             ModelEndpoint::Metrics => self.metrics_content(),
             ModelEndpoint::OpenApi => ReplyContent::new(200, JSON, OPEN_API.into()),
-            _ if declared_bytes(head) > BODY_BYTES_MAX as u64 => ReplyContent::from_error(
-                &ClassifyApiError::BodyTooLarge { limit: BODY_BYTES_MAX },
-                endpoint.error_format(),
-            ),
+            // The shell also counts the bytes that it reads, so a length may be missing.
+            _ if head.content_length().is_some_and(|length| length > BODY_BYTES_MAX as u64) => {
+                ReplyContent::from_error(
+                    &ClassifyApiError::BodyTooLarge { limit: BODY_BYTES_MAX },
+                    endpoint.error_format(),
+                )
+            }
             _ => return RequestHeadAction::ReadBody(endpoint),
         };
         RequestHeadAction::Reply(self.finish_reply(Some(endpoint), head, settings, content))
@@ -123,7 +131,7 @@ impl ClassifierService {
     pub fn handle_body(
         &mut self,
         endpoint: ModelEndpoint,
-        head: &ModelRequestHead<'_>,
+        head: &RequestHead,
         settings: &ModelWorkerSettings,
         body: BodyRead,
         id_seed: IdSeed,
@@ -145,7 +153,7 @@ impl ClassifierService {
     /// file gave; `None` if the shell sends the file with [`super::HTML_PAGE_HEADERS`].
     pub fn reply_for_missing_page(
         &mut self,
-        head: &ModelRequestHead<'_>,
+        head: &RequestHead,
         settings: &ModelWorkerSettings,
         status: u16,
     ) -> Option<HttpReply> {
@@ -161,7 +169,7 @@ impl ClassifierService {
     fn dispatch(
         &mut self,
         endpoint: ModelEndpoint,
-        head: &ModelRequestHead<'_>,
+        head: &RequestHead,
         settings: &ModelWorkerSettings,
         body: &[u8],
         id_seed: IdSeed,
@@ -174,7 +182,7 @@ impl ClassifierService {
             ModelEndpoint::Classify => self.answer_classify(body, id_seed),
             ModelEndpoint::HfModel
                 if self.shipped_model_id.as_deref()
-                    != Some(ModelEndpoint::model_id_from_path(head.path)) =>
+                    != Some(ModelEndpoint::model_id_from_path(head.path())) =>
             {
                 Err(ClassifyApiError::UnknownModel)
             }
@@ -270,7 +278,7 @@ impl ClassifierService {
     fn finish_reply(
         &mut self,
         endpoint: Option<ModelEndpoint>,
-        head: &ModelRequestHead<'_>,
+        head: &RequestHead,
         settings: &ModelWorkerSettings,
         content: ReplyContent,
     ) -> HttpReply {
@@ -283,8 +291,8 @@ impl ClassifierService {
             content.content_type.map(|content_type| ("content-type", content_type.to_owned())),
         );
         headers.extend(content.allow.map(|allow| ("allow", allow.to_owned())));
-        let allow =
-            ModelEndpoint::allowed_methods(head.path, settings.fault_injection).unwrap_or_default();
+        let allow = ModelEndpoint::allowed_methods(head.path(), settings.fault_injection)
+            .unwrap_or_default();
         headers.extend(settings.origins.headers(head, allow));
         // Identifies the model of a classify reply: two models may share a name, but not a hash.
         let sha256 =
@@ -339,12 +347,6 @@ fn parse_classify_text(body: &[u8]) -> Result<InputText, ClassifyApiError> {
         }
         None => Err(ClassifyApiError::MissingField { field: FIELD, expected: EXPECTED }),
     }
-}
-
-/// Returns the length that the head declares, in bytes; 0 if it is missing or invalid, because the
-/// shell also counts the bytes that it reads.
-fn declared_bytes(head: &ModelRequestHead<'_>) -> u64 {
-    head.content_length.and_then(|length| length.trim().parse().ok()).unwrap_or(0)
 }
 
 const OPEN_API: &str = include_str!("openapi.json");

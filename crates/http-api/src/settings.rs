@@ -5,20 +5,38 @@
 
 use super::cors::{AllowedOrigins, OriginError};
 use jeffrey_classifier::{TieBreak, TieBreakSettingError};
+use jeffrey_http_core::settings::{VariableReader, WorkerVariables};
+use jeffrey_http_core::worker_settings;
 
-/// The variables as the shell found them; `None` if one is not set.
-#[derive(Clone, Debug, Default)]
-pub struct ModelWorkerVariables {
-    /// Value of the variable [`AllowedOrigins::VARIABLE`].
-    pub allowed_origins: Option<String>,
-    /// Value of the variable [`ModelWorkerSettings::FAULT_INJECTION_VARIABLE`].
-    pub fault_injection: Option<String>,
-    /// Value of the variable [`TieBreak::ENABLED_VARIABLE`].
-    pub tie_break_enabled: Option<String>,
-    /// Value of the variable [`TieBreak::DELTA_VARIABLE`].
-    pub tie_break_delta: Option<String>,
-    /// Value of the variable [`TieBreak::EXTENDED_DELTA_VARIABLE`].
-    pub tie_break_extended_delta: Option<String>,
+worker_settings! {
+    /// Variables of the model worker, parsed one by one.
+    struct ModelWorkerValues, reasons ModelWorkerSettingError, errors faults: ModelWorkerSettingError;
+    settings {
+        /// Origins whose pages may read responses.
+        origins: AllowedOrigins = ModelWorker ALLOWED_ORIGINS, "",
+            |origins| Ok(AllowedOrigins::parse(Some(origins))?),
+            "origins whose pages may read responses (CORS): `*`, or a comma-separated list of `scheme://host` or `scheme://host:port` as browsers send it. Any other form is refused because it would never match";
+        /// Whether `POST /v1/fault/panic` exists, for tests only.
+        fault_injection: bool = ModelWorker JEFFREY_FAULT_INJECTION, "off", parse_fault_injection,
+            "`on` opens `POST /v1/fault/panic`, which panics with the body in its message. For tests only: in production anyone could end the instance";
+    }
+    /// Texts of the tie-break's variables, which are parsed together; `None` if one is not set.
+    group tie_break: TieBreakTexts in ModelWorker {
+        enabled = JEFFREY_TIEBREAK_ENABLED, "true", keep_text,
+            "`true` or `false`: raise anger above frustration in a near tie if the text expresses anger explicitly";
+        delta = JEFFREY_TIEBREAK_DELTA, "0.05", keep_text,
+            "gap between the two scores below which the tie-break applies, 0 to 1";
+        extended_delta = JEFFREY_TIEBREAK_EXTENDED_DELTA, "", keep_text,
+            "gap below which it applies if anger or frustration is among the top two, from the delta to 1; if unset, 0.15 or the delta, whichever is larger";
+    }
+}
+
+/// Texts of the tie-break's variables; `None` for one that is unset and has no fixed default.
+#[derive(Clone, Debug)]
+struct TieBreakTexts {
+    enabled: Option<String>,
+    delta: Option<String>,
+    extended_delta: Option<String>,
 }
 
 /// Parsed settings. An invalid variable leaves its default here and an entry in `faults`; no text
@@ -48,35 +66,41 @@ pub enum ModelWorkerSettingError {
     TieBreak(#[from] TieBreakSettingError),
 }
 
-impl ModelWorkerSettings {
-    /// Name of the variable that enables `POST /v1/fault/panic`, for tests only: `on` or `off`.
-    pub const FAULT_INJECTION_VARIABLE: &'static str = "JEFFREY_FAULT_INJECTION";
+impl From<(&'static str, Self)> for ModelWorkerSettingError {
+    /// Drops the name: each error of this Worker names its variable itself.
+    fn from((_, error): (&'static str, Self)) -> Self {
+        error
+    }
+}
 
+fn keep_text(value: &str) -> Result<Option<String>, ModelWorkerSettingError> {
+    Ok((!value.is_empty()).then(|| value.to_owned()))
+}
+
+fn parse_fault_injection(value: &str) -> Result<bool, ModelWorkerSettingError> {
+    match value {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        other => {
+            let value = other.chars().take(40).collect();
+            Err(ModelWorkerSettingError::FaultInjection { value })
+        }
+    }
+}
+
+impl ModelWorkerSettings {
     /// Parses all variables and keeps every fault.
-    pub fn parse(variables: &ModelWorkerVariables) -> Self {
-        let mut settings = Self::default();
-        let tie_break = TieBreak::parse(
-            variables.tie_break_enabled.as_deref(),
-            variables.tie_break_delta.as_deref(),
-            variables.tie_break_extended_delta.as_deref(),
-        );
-        match tie_break {
-            Ok(tie_break) => settings.tie_break = tie_break,
-            Err(error) => settings.faults.push(error.into()),
-        }
-        match AllowedOrigins::parse(variables.allowed_origins.as_deref()) {
-            Ok(origins) => settings.origins = origins,
-            Err(error) => settings.faults.push(error.into()),
-        }
-        match variables.fault_injection.as_deref().map(str::trim) {
-            None | Some("" | "off") => {}
-            Some("on") => settings.fault_injection = true,
-            Some(other) => {
-                let value = other.chars().take(40).collect();
-                settings.faults.push(ModelWorkerSettingError::FaultInjection { value });
-            }
-        }
-        settings
+    pub fn parse(variables: &WorkerVariables) -> Self {
+        let values = ModelWorkerValues::read(VariableReader::new(variables, Vec::new()));
+        let ModelWorkerValues { origins, fault_injection, mut faults, .. } = values;
+        let TieBreakTexts { enabled, delta, extended_delta } = &values.tie_break;
+        let tie_break =
+            TieBreak::parse(enabled.as_deref(), delta.as_deref(), extended_delta.as_deref());
+        let tie_break = tie_break.unwrap_or_else(|error| {
+            faults.push(error.into());
+            TieBreak::default()
+        });
+        Self { tie_break, origins, fault_injection, faults }
     }
 
     /// Returns all faults in one line; `None` if there is no fault.
@@ -87,28 +111,54 @@ impl ModelWorkerSettings {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// Parses variables by name and value.
+    pub(crate) fn parse(variables: &[(&'static str, &str)]) -> ModelWorkerSettings {
+        let variables = variables.iter().map(|(name, value)| (*name, (*value).to_owned()));
+        ModelWorkerSettings::parse(&WorkerVariables(variables.collect()))
+    }
 
     #[test]
     fn nothing_set_is_the_default_and_every_fault_is_reported_at_once() {
-        assert_eq!(
-            ModelWorkerSettings::parse(&ModelWorkerVariables::default()).faults_line(),
-            None
-        );
-        let variables = ModelWorkerVariables {
-            allowed_origins: Some("example.com".into()),
-            fault_injection: Some("yes".into()),
-            tie_break_delta: Some("1.5".into()),
-            ..ModelWorkerVariables::default()
-        };
-        let refusal = ModelWorkerSettings::parse(&variables).faults_line().unwrap();
+        let unset = parse(&[]);
+        assert_eq!(unset.faults_line(), None);
+        assert_eq!((unset.tie_break, unset.origins), Default::default());
+        assert!(!unset.fault_injection);
+        let refusal = parse(&[
+            ("ALLOWED_ORIGINS", "example.com"),
+            ("JEFFREY_FAULT_INJECTION", "yes"),
+            ("JEFFREY_TIEBREAK_DELTA", "1.5"),
+        ]);
+        let refusal = refusal.faults_line().unwrap();
         for fault in [
             "JEFFREY_TIEBREAK_DELTA of `1.5` is not a number from 0 to 1",
             "ALLOWED_ORIGINS: `example.com`",
             "JEFFREY_FAULT_INJECTION of `yes` is neither `on` nor `off`",
         ] {
             assert!(refusal.contains(fault), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn a_larger_delta_raises_an_extended_delta_that_is_not_set() {
+        assert_eq!(parse(&[("JEFFREY_TIEBREAK_DELTA", "0.5")]).faults_line(), None);
+        let both = [("JEFFREY_TIEBREAK_DELTA", "0.5"), ("JEFFREY_TIEBREAK_EXTENDED_DELTA", "0.15")];
+        let refusal = parse(&both).faults_line().unwrap();
+        assert!(refusal.starts_with("JEFFREY_TIEBREAK_EXTENDED_DELTA of `0.15`"), "{refusal}");
+    }
+
+    #[test]
+    fn the_tie_break_is_read_from_the_variables_that_its_errors_name() {
+        for name in [
+            TieBreak::ENABLED_VARIABLE,
+            TieBreak::DELTA_VARIABLE,
+            TieBreak::EXTENDED_DELTA_VARIABLE,
+        ] {
+            let refusal = parse(&[(name, "none")]).faults_line().unwrap();
+            assert!(refusal.starts_with(name), "{refusal}");
+            assert!(VARIABLES.contains(&name), "{name}");
         }
     }
 }

@@ -1,8 +1,11 @@
-//! HTTP values that both Workers send: complete replies, error bodies, headers of pages, Prometheus text.
+//! HTTP values of both Workers: heads of requests, complete replies, error bodies, headers of pages,
+//! Prometheus text, and the declaration of settings.
 //!
-//! Pure values: a shell reads requests and sends these replies.
+//! Pure values: a shell reads requests and variables, and sends these replies.
 
 pub mod body;
+
+pub mod head;
 
 pub mod page;
 

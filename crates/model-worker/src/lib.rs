@@ -10,16 +10,17 @@ use std::cell::RefCell;
 
 use worker::{Context, Date, Env, Headers, Request, Response, Result, console_error, event};
 
-use jeffrey_classifier::TieBreak;
 use jeffrey_http_api::{
-    AllowedOrigins, BODY_BYTES_MAX, BuildInfo, ClassifierService, HTML_PAGE_HEADERS, IdSeed,
-    ModelRequestHead, ModelWorkerSettings, ModelWorkerVariables, RequestHeadAction,
+    BODY_BYTES_MAX, BuildInfo, ClassifierService, HTML_PAGE_HEADERS, IdSeed, ModelWorkerSettings,
+    RequestHeadAction, VARIABLES,
 };
 use jeffrey_http_core::body::BodyRead;
+use jeffrey_http_core::head::RequestHead;
 use jeffrey_http_core::reply::HttpReply;
+use jeffrey_http_core::settings::WorkerVariables;
 use jeffrey_terms::UnixMs;
 use jeffrey_wasm_host::{panics, random};
-use jeffrey_worker_http::{read_chunks, to_response};
+use jeffrey_worker_http::{read_chunks, read_head, to_response};
 
 thread_local! {
     /// A borrow of the service never lasts across an `.await`.
@@ -50,18 +51,8 @@ async fn fetch(mut request: Request, env: Env, _: Context) -> Result<Response> {
     random::use_host_randomness();
 
     let settings = ModelWorkerSettings::parse(&read_variables(&env));
-    let (method, path) = (request.inner().method(), request.path());
-    let header = |name| request.headers().get(name).ok().flatten();
-    let origin = header("origin");
-    let requested_method = header("access-control-request-method");
-    let content_length = header("content-length");
-    let head = ModelRequestHead {
-        method: &method,
-        path: &path,
-        origin: origin.as_deref(),
-        preflight_method: requested_method.as_deref(),
-        content_length: content_length.as_deref(),
-    };
+    let head = read_head(request.inner());
+    let head = head.ok_or_else(|| worker::Error::RustError("no absolute URL".to_owned()))?;
     match SERVICE.with_borrow_mut(|service| service.handle_request_head(&head, &settings)) {
         RequestHeadAction::Reply(reply) => reply_to_response(&reply),
         RequestHeadAction::FetchPage => serve_page(request, &env, &head, &settings).await,
@@ -89,7 +80,7 @@ async fn read_body(request: &mut Request) -> BodyRead {
 async fn serve_page(
     request: Request,
     env: &Env,
-    head: &ModelRequestHead<'_>,
+    head: &RequestHead,
     settings: &ModelWorkerSettings,
 ) -> Result<Response> {
     let file = match env.assets("ASSETS") {
@@ -121,15 +112,9 @@ fn reply_to_response(reply: &HttpReply) -> Result<Response> {
     Ok(to_response(reply)?.into())
 }
 
-fn read_variables(env: &Env) -> ModelWorkerVariables {
-    let read_variable = |name| env.var(name).ok().map(|value| value.to_string());
-    ModelWorkerVariables {
-        allowed_origins: read_variable(AllowedOrigins::VARIABLE),
-        fault_injection: read_variable(ModelWorkerSettings::FAULT_INJECTION_VARIABLE),
-        tie_break_enabled: read_variable(TieBreak::ENABLED_VARIABLE),
-        tie_break_delta: read_variable(TieBreak::DELTA_VARIABLE),
-        tie_break_extended_delta: read_variable(TieBreak::EXTENDED_DELTA_VARIABLE),
-    }
+fn read_variables(env: &Env) -> WorkerVariables {
+    let read_variable = |name: &&'static str| Some((*name, env.var(name).ok()?.to_string()));
+    WorkerVariables(VARIABLES.iter().filter_map(read_variable).collect())
 }
 
 /// Reads the clock and draws ten random bytes. This Worker does neither anywhere else.

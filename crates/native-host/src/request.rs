@@ -6,11 +6,11 @@ use futures_util::Stream;
 
 use crate::platform::{IsolateHost, Platform, RecordedRequest};
 use crate::response::StoredResponse;
-use jeffrey_edge::gateway::http::head::RequestHead;
 use jeffrey_gateway_service::host::FetchError;
 use jeffrey_gateway_service::request::GatewayRequest;
 use jeffrey_gateway_service::request_host::{LegacyFetch, PageSource, RateLimiter, RequestHost};
 use jeffrey_http_core::body::BodyRead;
+use jeffrey_http_core::head::RequestHead;
 use jeffrey_http_core::reply::HttpReply;
 
 /// An incoming request of an isolate.

@@ -4,7 +4,7 @@
 //! without a token is disabled. An admin token also grants the viewer role.
 
 use crate::gateway::config::GatewaySettings;
-use crate::gateway::http::head::RequestHead;
+use jeffrey_http_core::head::RequestHead;
 
 /// Role that an endpoint requires of its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 
 use crate::gateway::api::auth::Role;
 use crate::gateway::api::error::ApiError;
+use jeffrey_http_core::head::accepts_method;
 use jeffrey_http_core::page::page_headers;
 
 /// Response headers of every dashboard file. They allow the page to load from and connect to the
@@ -61,7 +62,10 @@ macro_rules! gateway_endpoints {
         /// Documentation of every endpoint.
         pub const ENDPOINT_DOCS: &[EndpointDoc] = &[
             $(EndpointDoc {
-                method: $method, path: $shown, role: role!($role), meaning: $meaning,
+                method: $method,
+                path: $shown,
+                role: role!($role),
+                meaning: $meaning,
             },)*
             $(EndpointDoc {
                 method: $parameter_method,
@@ -181,7 +185,7 @@ impl<'a> GatewayEndpoint<'a> {
             .or_else(|| Self::from_parameter_path(path))
             .ok_or(ApiError::NotFound)?;
         let takes = endpoint.method();
-        if method == takes || (method == "HEAD" && takes == "GET") {
+        if accepts_method(takes, method) {
             Ok(endpoint)
         } else {
             Err(ApiError::MethodNotAllowed { takes })

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use crate::gateway::api::error::ApiError;
-use crate::gateway::http::head::RequestHead;
+use jeffrey_http_core::head::RequestHead;
 use jeffrey_terms::{EXACT_INTEGER_MAX, Subject};
 
 /// Parses the subject whose events the caller wants to erase.

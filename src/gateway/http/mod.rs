@@ -1,5 +1,3 @@
-//! HTTP values: the head of a request and the target of an outgoing call.
-
-pub mod head;
+//! HTTP values that only the gateway has: the target of an outgoing call.
 
 pub mod target;

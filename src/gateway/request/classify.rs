@@ -5,7 +5,7 @@
 
 use crate::gateway::CLASSIFY_REQUEST_BYTES_MAX;
 use crate::gateway::config::GatewaySettings;
-use crate::gateway::http::head::RequestHead;
+use jeffrey_http_core::head::RequestHead;
 
 /// Kind of a request, decided by its head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,26 +40,17 @@ pub fn request_kind<'a>(head: &'a RequestHead, settings: &GatewaySettings) -> Re
 /// Returns whether the gateway buffers a body: JSON, not encoded, with a declared length within the
 /// limit. The length of a chunked body is unknown before its end, so it is not buffered.
 fn is_bufferable(head: &RequestHead) -> bool {
-    let is_json = head.header("content-type").is_some_and(|content_type| {
-        let essence = content_type.split(';').next().unwrap_or_default().trim();
-        essence.eq_ignore_ascii_case("application/json")
-    });
-    let is_unencoded = head
-        .header("content-encoding")
-        .is_none_or(|encoding| encoding.trim().eq_ignore_ascii_case("identity"));
-    let length = head.header("content-length").and_then(|length| length.parse::<usize>().ok());
     let is_chunked = head.header("transfer-encoding").is_some();
-    is_json
-        && is_unencoded
+    head.is_json()
+        && !head.is_encoded()
         && !is_chunked
-        && length.is_some_and(|length| length <= CLASSIFY_REQUEST_BYTES_MAX)
+        && head.content_length().is_some_and(|length| length <= CLASSIFY_REQUEST_BYTES_MAX as u64)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::gateway::config::GatewayVariables;
-    use crate::gateway::http::head::tests::head;
 
     #[test]
     fn only_short_plain_json_on_a_classify_path_is_held() {
@@ -91,7 +82,10 @@ mod tests {
             ("POST", "/_jeffrey/health", &[json, length], RequestKind::Admin("/health")),
         ];
         for (method, target, headers, expected) in rows {
-            let head = head(method, &format!("http://h{target}"), headers);
+            let headers: Vec<_> =
+                headers.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+            let url = format!("http://h{target}");
+            let head = RequestHead::new(method.to_owned(), &url, headers.clone()).unwrap();
             assert_eq!(request_kind(&head, &settings), expected, "{method} {target} {headers:?}");
         }
     }

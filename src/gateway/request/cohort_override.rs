@@ -6,9 +6,9 @@
 //! [`crate::rollout::override_token`] signs and verifies the tokens.
 
 use crate::gateway::config::GatewaySettings;
-use crate::gateway::http::head::RequestHead;
 use crate::rollout::assignment::{Assignment, AssignmentReason};
 use crate::rollout::override_token::{self, OverridePermission, OverrideTokenError};
+use jeffrey_http_core::head::RequestHead;
 use jeffrey_terms::{Cohort, UnixMs};
 
 /// Request header that names the requested cohort.

@@ -6,9 +6,9 @@
 //! `accept-encoding` is set back to the client's value: the platform overwrites it with its own
 //! list, and the legacy system would otherwise compress for clients that did not ask for it.
 
-use crate::gateway::http::head::RequestHead;
 use crate::gateway::request::cohort_override;
 use crate::gateway::request::subject::strip_subject_cookie;
+use jeffrey_http_core::head::RequestHead;
 
 /// Headers to remove or replace before a request is forwarded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

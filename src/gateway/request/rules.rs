@@ -1,10 +1,10 @@
 //! Rules for one classify call: its eligibility for the canary, its assignment, its shadow call.
 
 use crate::gateway::config::GatewaySettings;
-use crate::gateway::http::head::RequestHead;
 use crate::gateway::upstream::legacy::LegacyRequest;
 use crate::rollout::assignment::{AssignmentRules, CanaryEligibility};
 use crate::rollout::share_cache::EffectiveShare;
+use jeffrey_http_core::head::RequestHead;
 use jeffrey_terms::Share;
 
 /// Builds the assignment rules for one request from the settings and the effective share.

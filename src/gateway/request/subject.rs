@@ -8,9 +8,9 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::gateway::config::{GatewaySettings, SubjectCookiePolicy};
-use crate::gateway::http::head::RequestHead;
 use crate::rollout::bucket::ReleaseName;
 use crate::rollout::signing_key::SigningKey;
+use jeffrey_http_core::head::RequestHead;
 use jeffrey_terms::Subject;
 
 /// Name of the cookie that carries a subject created by the gateway.

@@ -11,12 +11,12 @@ use jeffrey_edge::gateway::config::{GatewaySettings, GatewayVariables};
 use jeffrey_edge::gateway::events::event::ClassifyEvent;
 use jeffrey_edge::gateway::events::signed_id;
 use jeffrey_edge::gateway::events::thresholds::Thresholds;
-use jeffrey_edge::gateway::http::head::RequestHead;
 use jeffrey_edge::gateway::request::classify::{RequestKind, request_kind};
 use jeffrey_edge::gateway::request::rules::assignment_rules;
 use jeffrey_edge::gateway::request::{forwarded_headers, subject};
 use jeffrey_edge::rollout::assignment::{CanaryEligibility, RequestFacts, assign_cohort};
 use jeffrey_edge::rollout::share_cache::{CachedShare, effective_share};
+use jeffrey_http_core::head::RequestHead;
 use jeffrey_mask::mask;
 use jeffrey_terms::{Cohort, ResponseId, Share, UnixMs};
 

@@ -16,12 +16,12 @@ use crate::{events_queue, rollout};
 use jeffrey_edge::gateway::api::error::ApiError;
 use jeffrey_edge::gateway::config::{GatewaySettings, SubjectCookiePolicy};
 use jeffrey_edge::gateway::events::event::ClassifyEvent;
-use jeffrey_edge::gateway::http::head::RequestHead;
 use jeffrey_edge::gateway::request::classify::{RequestKind, request_kind};
 use jeffrey_edge::gateway::request::forwarded_headers;
 use jeffrey_edge::gateway::request::subject;
 use jeffrey_edge::rollout::share_cache::{EffectiveShare, Refresh};
 use jeffrey_http_core::body::BodyRead;
+use jeffrey_http_core::head::RequestHead;
 use jeffrey_terms::Subject;
 
 /// Period of both rate limiters in `wrangler.toml`, in seconds.
