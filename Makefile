@@ -217,12 +217,14 @@ $(OUT)/www/index.html: $(PAGE) $(OUT)/browser/jeffrey_edge.js $(MODEL_FILES)
 		$(MODEL_ID) $$(stat -c %s $$wasm) $$(sha256sum < $$wasm | cut -d' ' -f1) > $(OUT)/www/models/index.json
 	@touch $@
 
-# Files of the gateway below ADMIN_PREFIX: the dashboard, its one library and the licence of that library.
+# Files of the gateway below ADMIN_PREFIX: the dashboard, its one library, the licence of that library, and the OpenAPI
+# document.
 UPLOT := node_modules/uplot
-$(OUT)/pages/dashboard/index.html: $(DASHBOARD) www/style.css www/icon.svg node_modules/.stamp
+$(OUT)/pages/dashboard/index.html: $(DASHBOARD) www/style.css www/icon.svg docs/gateway-openapi.json node_modules/.stamp
 	rm -rf $(OUT)/pages/dashboard && mkdir -p $(OUT)/pages/dashboard/vendor
 	cp -r www/dashboard/. $(OUT)/pages/dashboard/
 	cp www/style.css $(OUT)/pages/dashboard/base.css && cp www/icon.svg $(OUT)/pages/dashboard/
+	cp docs/gateway-openapi.json $(OUT)/pages/dashboard/openapi.json
 	node_modules/.bin/esbuild $(UPLOT)/dist/uPlot.esm.js --minify --format=esm --log-level=warning \
 		--outfile=$(OUT)/pages/dashboard/vendor/uPlot.js
 	cp $(UPLOT)/dist/uPlot.min.css $(OUT)/pages/dashboard/vendor/uPlot.css

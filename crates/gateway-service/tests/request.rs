@@ -2,276 +2,31 @@
 //! the gateway's own endpoints.
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
 
-use std::cell::{Cell, RefCell};
+#[path = "support/gateway.rs"]
+mod gateway;
+
+use std::cell::Cell;
 use std::rc::Rc;
 
 use futures_util::future::join_all;
 use serde_json::{Map, Value, json};
 
+use crate::gateway::{
+    ADMIN, ALL_CANARY, ALL_SHADOW, Answer, BODY, GATEWAY, Gateway, HALF_CANARY, Headers, KEY,
+    LEGACY, LEGACY_BODY, LIVE, MINUTE_MS, MODEL_BODY, OVERRIDE_KEY, RELEASE, SECOND_MS, START,
+    VIEWER, broken_model_answer, legacy_response, model_answer, sha256,
+};
 use jeffrey_edge::gateway::events::signed_id;
 use jeffrey_edge::rollout::bucket::ReleaseName;
 use jeffrey_edge::rollout::override_token::{OverridePermission, VALID_MS_MAX, sign};
 use jeffrey_edge::rollout::signing_key::SigningKey;
-use jeffrey_gateway_service::host::{BodyError, FetchError, HttpResponse, ObjectClass, QueueSend};
+use jeffrey_gateway_service::host::{BodyError, FetchError, ObjectClass, QueueSend};
 use jeffrey_gateway_service::request_host::{RateLimiter, StreamedResponse};
 use jeffrey_http_core::body::BodyRead;
-use jeffrey_http_core::head::RequestHead;
-use jeffrey_native_host::{
-    IncomingRequest, IsolateHost, Platform, RecordedRequest, StoredResponse, block_on,
-};
+use jeffrey_native_host::{RecordedRequest, StoredResponse, block_on};
 use jeffrey_terms::{ResponseId, UnixMs};
 
-/// Start of a minute, 2026-01-01.
-const START: UnixMs = UnixMs(1_767_225_600_000);
-const SECOND_MS: u64 = 1_000;
-const MINUTE_MS: u64 = 60 * SECOND_MS;
-
-const GATEWAY: &str = "https://gateway.example";
-const LEGACY: &str = "http://legacy.example:8080";
-const MODEL_CLASSIFY: &str = "model:/v1/classify";
-/// Endpoint whose reply is a stream of 600 lines.
-const LIVE: &str = "/v1/rollout/live";
 const SINK: &str = "https://sink.example/in";
-const RELEASE: &str = "e1-small";
-
-const KEY: &str = "a signing key of the tests";
-const OVERRIDE_KEY: &str = "an override key of the tests";
-const VIEWER: &str = "a viewer token of the tests";
-const ADMIN: &str = "an admin token of the tests";
-
-const VARIABLES: [(&str, &str); 5] = [
-    ("LEGACY_ORIGIN", LEGACY),
-    ("JEFFREY_SIGNING_KEY", KEY),
-    ("JEFFREY_OVERRIDE_SIGNING_KEY", OVERRIDE_KEY),
-    ("JEFFREY_VIEWER_TOKEN", VIEWER),
-    ("JEFFREY_ADMIN_TOKEN", ADMIN),
-];
-const ALL_CANARY: (&str, &str) = ("INITIAL_SHARE", "100%");
-const HALF_CANARY: (&str, &str) = ("INITIAL_SHARE", "50%");
-const ALL_SHADOW: (&str, &str) = ("SHADOW_SHARE", "100%");
-
-/// Request of a classify call.
-const BODY: &str = r#"{"text":"The parcel is late again."}"#;
-
-/// Response of the legacy system: sadness. Its white space shows whether it was written again.
-const LEGACY_BODY: &str = r#"{ "route":"prototypes",  "prediction":{"primary":"sadness","confidence":0.61,
-    "low_confidence":true,"rule_applied":null}}"#;
-
-/// Response of the model worker: anger.
-const MODEL_BODY: &str = r#"{"id":"x","primary":"anger","confidence":0.8125,"scores":{"joy":0.01,
-    "sadness":0.02,"anger":0.8125,"fear":0.0175,"surprise":0.02,"disgust":0.02,"neutral":0.0,
-    "frustration":0.1},"top2":[["anger",0.8125],["frustration",0.1]],"low_confidence":false,
-    "route":"linear_head","rule_applied":null,"truncated":false,"model":"e1-small"}"#;
-
-type Headers<'a> = &'a [(&'a str, &'a str)];
-type ModelAnswer = Result<HttpResponse, FetchError>;
-
-/// A gateway with one isolate, a model and a legacy system. Its events stay in the queue.
-struct Gateway {
-    platform: Rc<Platform>,
-    host: IsolateHost,
-    model: Rc<RefCell<ModelAnswer>>,
-}
-
-/// A response with the body that its caller read.
-struct Answer {
-    status: u16,
-    head: StoredResponse,
-    body: Vec<u8>,
-}
-
-impl Answer {
-    fn header(&self, name: &str) -> Option<String> {
-        self.head.header(name)
-    }
-
-    fn cookies(&self) -> Vec<String> {
-        self.head.cookies()
-    }
-
-    fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("no JSON: {}", self.text()))
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
-    }
-
-    /// Status and code of an error of the gateway.
-    fn error(&self) -> (u16, String) {
-        (self.status, self.json()["error"]["code"].as_str().unwrap_or_default().to_owned())
-    }
-
-    fn is_by_model(&self) -> bool {
-        self.status == 200 && self.json()["prediction"]["primary"] == "anger"
-    }
-
-    fn is_by_legacy(&self) -> bool {
-        self.status == 200 && self.body == LEGACY_BODY.as_bytes()
-    }
-
-    /// The subject cookie that this response sets, as its caller sends it.
-    fn subject_cookie(&self) -> Option<String> {
-        let cookies = self.cookies();
-        let cookie = cookies.iter().find(|cookie| cookie.starts_with("jeffrey_subject="))?;
-        cookie.split(';').next().map(str::to_owned)
-    }
-}
-
-impl Gateway {
-    /// A gateway with [`VARIABLES`], changed by `variables`, whose queue keeps the events.
-    fn new(variables: &[(&'static str, &str)]) -> Self {
-        let platform = Platform::new(&[&VARIABLES[..], variables].concat(), START);
-        let model = Rc::new(RefCell::new(model_answer(200, MODEL_BODY)));
-        let told = Rc::clone(&model);
-        platform.answer_http(move |request| match request.url.as_str() {
-            MODEL_CLASSIFY => told.borrow().clone(),
-            "model:/health" => {
-                model_answer(200, &json!({"model": {"sha256": sha256()}}).to_string())
-            }
-            _ => model_answer(202, ""),
-        });
-        platform.answer_legacy(|_| Ok(legacy_response()));
-        platform.set_queue(QueueSend::Sent);
-        let host = platform.isolate();
-        Self { platform, host, model }
-    }
-
-    /// A gateway without a queue: each event goes to the event store at once.
-    fn storing(variables: &[(&'static str, &str)]) -> Self {
-        let gateway = Self::new(variables);
-        gateway.platform.set_queue(QueueSend::NotBound);
-        gateway
-    }
-
-    /// Another isolate of this gateway.
-    fn other_isolate(&self) -> Self {
-        Self {
-            platform: Rc::clone(&self.platform),
-            host: self.platform.isolate(),
-            model: Rc::clone(&self.model),
-        }
-    }
-
-    fn answer_model(&self, answer: ModelAnswer) {
-        *self.model.borrow_mut() = answer;
-    }
-
-    fn request(
-        &self,
-        method: &str,
-        url: &str,
-        headers: Headers<'_>,
-        body: &[u8],
-    ) -> IncomingRequest {
-        let headers = headers.iter().map(|(name, value)| ((*name).into(), (*value).into()));
-        let head = RequestHead::new(method.to_owned(), url, headers.collect()).unwrap();
-        IncomingRequest::new(self.host.clone(), head, body)
-    }
-
-    /// A classify call with a declared length and further headers.
-    fn classify_request(&self, headers: Headers<'_>, body: &str) -> IncomingRequest {
-        let length = body.len().to_string();
-        let own = [("content-type", "application/json"), ("content-length", length.as_str())];
-        let url = format!("{GATEWAY}/predict");
-        self.request("POST", &url, &[&own[..], headers].concat(), body.as_bytes())
-    }
-
-    /// Answers a request, lets its caller read the body, and ends the work in the background.
-    fn respond(&self, request: IncomingRequest) -> Answer {
-        let mut head = block_on(request.respond()).unwrap();
-        let mut body = Vec::new();
-        while let Some(chunk) = block_on(head.next_chunk()) {
-            body.extend(chunk);
-        }
-        self.platform.run_tasks();
-        Answer { status: head.status(), head, body }
-    }
-
-    fn send(&self, method: &str, target: &str, headers: Headers<'_>, body: &[u8]) -> Answer {
-        self.respond(self.request(method, &format!("{GATEWAY}{target}"), headers, body))
-    }
-
-    fn call(&self, headers: Headers<'_>, body: &str) -> Answer {
-        self.respond(self.classify_request(headers, body))
-    }
-
-    /// A classify call of a user.
-    fn classify(&self, user: &str) -> Answer {
-        self.call(&[("x-user-id", user)], BODY)
-    }
-
-    /// A request to one of the gateway's own endpoints; without a token for an empty one.
-    fn admin(&self, method: &str, path: &str, token: &str, body: &str) -> Answer {
-        let authorization = format!("Bearer {token}");
-        let headers = [("authorization", authorization.as_str())];
-        let headers = if token.is_empty() { &[] } else { &headers[..] };
-        self.send(method, &format!("/_jeffrey{path}"), headers, body.as_bytes())
-    }
-
-    /// Sends an operator's command that is not refused.
-    fn command(&self, command: &str) {
-        let body = json!({"command": command}).to_string();
-        let answer = self.admin("POST", "/v1/admin/rollout", ADMIN, &body);
-        assert_eq!(answer.status, 200, "{command}: {}", answer.text());
-    }
-
-    /// Starts the shipped plan after a release check of the model.
-    fn start_rollout(&self) {
-        let report = json!({"passed": true, "model": {"sha256": sha256()}}).to_string();
-        let answer = self.admin("POST", "/v1/admin/validation", ADMIN, &report);
-        assert_eq!(answer.status, 200, "{}", answer.text());
-        self.command("start");
-    }
-
-    fn status(&self) -> Value {
-        self.admin("GET", "/v1/rollout", VIEWER, "").json()
-    }
-
-    fn metrics(&self) -> String {
-        self.admin("GET", "/metrics", VIEWER, "").text()
-    }
-
-    /// The events in the queue since the last call of this function.
-    fn events(&self) -> Vec<Value> {
-        let events = self.platform.take_queue();
-        events.iter().map(|event| serde_json::from_str(event).unwrap()).collect()
-    }
-
-    /// The only event since the last call of this function.
-    fn event(&self) -> Value {
-        let mut events = self.events();
-        assert_eq!(events.len(), 1, "{events:?}");
-        events.remove(0)
-    }
-
-    /// Texts that the model was asked for since the last call of this function.
-    fn model_texts(&self) -> Vec<String> {
-        let requests = self.platform.take_requests();
-        let calls = requests.iter().filter(|request| request.url == MODEL_CLASSIFY);
-        calls
-            .map(|call| serde_json::from_slice::<Value>(&call.body).unwrap())
-            .map(|body| body["text"].as_str().unwrap().to_owned())
-            .collect()
-    }
-}
-
-fn sha256() -> String {
-    "ab".repeat(32)
-}
-
-fn model_answer(status: u16, body: &str) -> ModelAnswer {
-    let headers = vec![("x-model-sha256", sha256())];
-    Ok(HttpResponse { status, headers, body: Ok(body.as_bytes().to_vec()) })
-}
-
-fn broken_model_answer(error: BodyError) -> ModelAnswer {
-    Ok(HttpResponse { status: 200, headers: Vec::new(), body: Err(error) })
-}
-
-fn legacy_response() -> StoredResponse {
-    StoredResponse::new(200, &[("content-type", "application/json")], LEGACY_BODY.as_bytes())
-}
 
 fn header_of<'a>(request: &'a RecordedRequest, name: &str) -> Option<&'a str> {
     let mut headers = request.headers.iter().filter(|(key, _)| key == name);

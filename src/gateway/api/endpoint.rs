@@ -15,6 +15,8 @@ pub const HTML_PAGE_HEADERS: [(&str, &str); 4] = page_headers(
 /// Documentation of one endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EndpointDoc {
+    /// Name of the endpoint, as its variant has it.
+    pub name: &'static str,
     /// HTTP method that the endpoint takes.
     pub method: &'static str,
     /// Path below the prefix, with its query parameters.
@@ -62,12 +64,14 @@ macro_rules! gateway_endpoints {
         /// Documentation of every endpoint.
         pub const ENDPOINT_DOCS: &[EndpointDoc] = &[
             $(EndpointDoc {
+                name: stringify!($fixed),
                 method: $method,
                 path: $shown,
                 role: role!($role),
                 meaning: $meaning,
             },)*
             $(EndpointDoc {
+                name: stringify!($variant),
                 method: $parameter_method,
                 path: $parameter_path,
                 role: role!($parameter_role),
@@ -161,7 +165,7 @@ gateway_endpoints! {
     with_parameter {
         /// `GET /dashboard/`: a file of the dashboard; the path below `/dashboard`.
         Dashboard = "GET", "/dashboard/", public,
-            "the dashboard page, without data ([dashboard.md](dashboard.md))";
+            "the dashboard page, without data ([dashboard.md](dashboard.md)); `/dashboard/openapi.json` is this API in OpenAPI 3.1 ([gateway-openapi.json](gateway-openapi.json))";
         /// `GET /playground/`: a file of the model worker's page; the path below `/playground`.
         Playground = "GET", "/playground/", public,
             "the model worker's page, if `SERVE_PLAYGROUND` is on ([playground.md](playground.md))";
