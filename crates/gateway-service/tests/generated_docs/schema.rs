@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
+use jeffrey_edge::catalogue::code::MessageCode;
 use jeffrey_edge::gateway::events::event::UnreadableReason;
 use jeffrey_edge::gateway::upstream::model::FallbackReason;
 use jeffrey_edge::rollout::assignment::AssignmentReason;
@@ -21,7 +22,8 @@ use jeffrey_edge::rollout::release_state::HardFailureKind;
 use jeffrey_terms::{Cohort, Label, PredictionRoute, TieBreakRule};
 
 /// Objects that the document names, each with a field that no other object has.
-const COMPONENTS: [(&str, &str); 20] = [
+const COMPONENTS: [(&str, &str); 21] = [
+    ("args", "Message"),
     ("bad_feedback_rate_interval", "CohortSummary"),
     ("classify", "GatewayHealth"),
     ("classify_id", "FeedbackEvent"),
@@ -29,10 +31,9 @@ const COMPONENTS: [(&str, &str); 20] = [
     ("entered_ms", "PlanProgress"),
     ("error", "Error"),
     ("errors_5xx", "CohortCounts"),
-    ("fr", "Decision"),
     ("heard_ms", "ModelValidation"),
     ("input", "HistoryEntry"),
-    ("message_fr", "ReleaseStatus"),
+    ("message_code", "ReleaseStatus"),
     ("min_duration_minutes", "Stage"),
     ("minutes_in_stage", "RolloutStatus"),
     ("newest_event_number", "ShardStatus"),
@@ -41,6 +42,7 @@ const COMPONENTS: [(&str, &str); 20] = [
     ("no_canary_data", "GateSummary"),
     ("p99", "LatencyQuantiles"),
     ("stats", "CohortTotals"),
+    ("trigger", "Decision"),
     ("unreadable_response_reason", "ClassifyEvent"),
 ];
 
@@ -48,7 +50,7 @@ const COMPONENTS: [(&str, &str); 20] = [
 type Variants = fn() -> Vec<String>;
 
 /// Fields of named objects whose text is the name of a variant.
-const ENUMS: [(&str, &str, Variants); 16] = [
+const ENUMS: [(&str, &str, Variants); 18] = [
     ("ClassifyEvent", "cohort", variants_of::<Cohort>),
     ("ClassifyEvent", "destination", variants_of::<Cohort>),
     ("ClassifyEvent", "fallback_reason", fallback_reasons),
@@ -65,6 +67,8 @@ const ENUMS: [(&str, &str, Variants); 16] = [
     ("GateFinding", "reason", variants_of::<VerdictReason>),
     ("GateFinding", "verdict", variants_of::<GateVerdict>),
     ("GatewayHealth", "breaker", variants_of::<HardFailureKind>),
+    ("Message", "code", message_codes),
+    ("ReleaseStatus", "message_code", message_codes),
 ];
 
 /// Fields whose variants have values of their own: a variant without values is its name, one with
@@ -81,6 +85,9 @@ const TAGGED: [(&str, &str, Variants); 2] = [
 /// Objects whose keys are data.
 const MAPS: [&str; 2] = ["latency", "rules"];
 
+/// Objects whose fields depend on the code beside them.
+const ARGUMENTS: [&str; 2] = ["args", "message_args"];
+
 /// Returns the names that an enum is read from; an unknown name is refused with a list of them.
 pub(crate) fn variants_of<T: DeserializeOwned>() -> Vec<String> {
     names_in_refusal(serde_json::from_value::<T>(json!("?")).err())
@@ -89,6 +96,11 @@ pub(crate) fn variants_of<T: DeserializeOwned>() -> Vec<String> {
 /// Returns all reasons of a fallback: it is read by several enums, so no refusal lists its names.
 fn fallback_reasons() -> Vec<String> {
     FallbackReason::ALL.iter().map(ToString::to_string).collect()
+}
+
+/// Returns the codes of all messages, which are only written and never read back.
+fn message_codes() -> Vec<String> {
+    MessageCode::ALL.iter().map(|code| code.name().to_owned()).collect()
 }
 
 /// Returns the names of the variants of an enum that has them in the field `tag`.
@@ -137,6 +149,7 @@ impl Shape {
                 self.is_open = true;
                 "object"
             }
+            Value::Object(_) if ARGUMENTS.contains(&name) => "object",
             Value::Object(fields) => return self.add_object(name, fields, components),
         };
         self.is_open |= is_variant && json_type == "string";
