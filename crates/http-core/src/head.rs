@@ -161,7 +161,8 @@ mod tests {
             let head = head("POST", "http://h/", headers);
             (head.is_json(), head.is_encoded(), head.content_length())
         };
-        let rows: [(&[(&str, &str)], (bool, bool, Option<u64>)); 8] = [
+        type Headers<'a> = &'a [(&'a str, &'a str)];
+        let rows: [(Headers<'_>, (bool, bool, Option<u64>)); 8] = [
             (&[], (false, false, None)),
             (&[("content-type", "Application/JSON ; charset=utf-8")], (true, false, None)),
             (&[("content-type", "application/json-patch+json")], (false, false, None)),
