@@ -70,7 +70,8 @@ describe("a healthy release", OPTIONS, () => {
     assert.equal(share_basis_points, 10_000);
     const watched = await gateway.runRolloutCommand(["watch", "--interval", "1"]);
     assert.deepEqual([watched.code, watched.stderr], [0, ""]);
-    assert.match(watched.stdout, /^e1-small at 100\.00%, stage 5 of 5, watching/m);
+    // On a busy machine the gates may hold for a while before the command first looks.
+    assert.match(watched.stdout, /^e1-small at 100\.00%, stage 5 of 5, (watching|holding: )/m);
     assert.match(watched.stdout, /^e1-small at 100\.00%, stage 5 of 5, promoted$/m);
     await gateway.waitForPhase("promoted");
     const page = await (await gateway.fetchAdmin("/admin/events?limit=10000", { token: SECRETS.JEFFREY_ADMIN_TOKEN })).text();

@@ -162,7 +162,8 @@ mod tests {
             (head.is_json(), head.is_encoded(), head.content_length())
         };
         type Headers<'a> = &'a [(&'a str, &'a str)];
-        let rows: [(Headers<'_>, (bool, bool, Option<u64>)); 8] = [
+        type Row<'a> = (Headers<'a>, (bool, bool, Option<u64>));
+        let rows: [Row<'_>; 8] = [
             (&[], (false, false, None)),
             (&[("content-type", "Application/JSON ; charset=utf-8")], (true, false, None)),
             (&[("content-type", "application/json-patch+json")], (false, false, None)),
