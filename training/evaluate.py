@@ -8,7 +8,7 @@ student's settings were kept with such figures in view (`training/README.md`).
 
 import numpy as np
 
-from . import calibrate, hold_out, label, onnx_graph, sources, teacher
+from . import calibrate, hold_out, label, onnx_graph, readings, sources, teacher, voted
 from .calibrate import calibration_error
 from .runtime import Runtime, head_scores, prototype_scores, read_json
 from .stage import WORK, WRITTEN_EVAL, Run, Step, read_rows, write_json
@@ -25,7 +25,7 @@ def run(run: Run) -> None:
     step = Step(run, "evaluate", [onnx_graph.FOLDER / "model_quantized.onnx",
                                   calibrate.FOLDER / "head.json", calibrate.FOLDER / "prototypes.json",
                                   DATA / "rehearsal.jsonl", DATA / "fairness.jsonl",
-                                  *teacher.files(run), hold_out.FROZEN], ["evaluate"])
+                                  *teacher.files(run), hold_out.FROZEN, readings.VOTES], ["evaluate"])
     if step.finished():
         return
     head = read_json(calibrate.FOLDER / "head.json")
@@ -72,6 +72,9 @@ def run(run: Run) -> None:
             "below_0.4_by_kind": {kind: float(low[[r["kind"] == kind for r in rehearsal]].mean())
                                   for kind in ("plain", "borderline", "personal", "edge")},
         }
+    for name, (texts, votes) in _read_sets(run).items():
+        for who, scores in scores_of(texts, shipped.embed(texts, name)).items():
+            figures[who][name] = voted.figures(scores, votes)
     pairs = read_rows(DATA / "fairness.jsonl")
     texts = [r["a"] for r in pairs] + [r["b"] for r in pairs]
     for who, scores in scores_of(texts, shipped.embed(texts, "fairness")).items():
@@ -112,6 +115,18 @@ def _sets(run: Run) -> dict[str, list[dict]]:
         "written_en": read_rows(WRITTEN_EVAL / "eval.en.jsonl"),
         "written_fr": read_rows(WRITTEN_EVAL / "eval.fr.jsonl"),
     }
+
+
+def _read_sets(run: Run) -> dict[str, tuple[list[str], list[list[str]]]]:
+    """Returns texts and votes of the lines labelled by reading, for `real` and `choices` in each language."""
+    drawn = readings.drawn_lines()
+    texts, votes = readings.texts(run.data, drawn), readings.votes()
+    found = {}
+    for part in ("real", "choices"):
+        for lang in ("fr", "en"):
+            keys = [r["key"] for r in drawn if (r["part"], r["lang"]) == (part, lang) and r["key"] in texts]
+            found[f"{part}_{lang}"] = [texts[k] for k in keys], [votes[k] for k in keys]
+    return found
 
 
 def figures_of(name: str, scores: np.ndarray, truth: np.ndarray, seed: int) -> dict:

@@ -4,11 +4,12 @@ Inputs: the corpus and the trained teachers. Outputs, row for row: `rows.jsonl` 
 source, and the target of the given labels if the row has one), `logits.npy` (logarithms of the
 teachers' mean probabilities) and `embeddings.npy` (pooled, 384 numbers per teacher, concatenated).
 
-The two sides of a sentence pair are translations, so they express one emotion: both get the mean of
-the teachers' probabilities. People translated Tatoeba's pairs; `corpus.py` matches XED's pairs by
-cosine. French frustration and neutral come from these means and from the sentences written for the
-project. A variant of a sentence (no accents, capitals, …) keeps the teachers' prediction for the
-original, because such changes easily mislead the teachers.
+The two sides of a sentence pair are translations, so they express one emotion: both get one target
+(`pair_targets`). People translated Tatoeba's pairs; `corpus.py` matches XED's pairs by cosine. French
+frustration and neutral come from these targets, from lines labelled by reading and from the sentences
+written for the project. A variant of a sentence (no accents, capitals, …) keeps the teachers'
+prediction for the original, because such changes easily mislead the teachers. A variant with other
+first names does so because a name has no emotion.
 """
 
 import random
@@ -22,11 +23,15 @@ from tqdm import tqdm
 from . import base, batches, corpus, teacher
 from .device import DEVICE, lower_precision
 from .guard import Guard
-from .stage import WORK, Run, Step, read_rows, write_rows
+from .stage import ROOT, WORK, Run, Step, read_rows, write_rows
 from .text import LABELS, Encoder
 
 FOLDER = WORK / "label"
 _PUNCTUATION = re.compile(r"[^\w\s'’\[\]]+")
+FIRST_NAMES = tuple((ROOT / "training" / "names.txt").read_text("utf-8").split())
+"""First names of many origins."""
+_NAMES = re.compile(r"\[NAME\]|(?<=[\w,] )(?:" + "|".join(FIRST_NAMES) + r")\b")
+"""What GoEmotions writes for a name that was taken out, and a first name inside a sentence."""
 
 
 def run(run: Run) -> None:
@@ -48,8 +53,7 @@ def run(run: Run) -> None:
 
     english = slice(len(rows), len(rows) + len(pairs))
     french = slice(len(rows) + len(pairs), None)
-    mean = np.log((np.exp(logits[english]) + np.exp(logits[french])) / 2)
-    logits[english] = logits[french] = mean
+    logits[english] = logits[french] = pair_targets(logits[english], logits[french], want["pair_targets"])
 
     out = [{k: r[k] for k in ("text", "target", "lang", "source")} for r in rows]
     out += [{"text": p[side], "target": None, "lang": side, "source": p["source"]}
@@ -68,6 +72,21 @@ def run(run: Run) -> None:
     np.save(FOLDER / "embeddings.npy", embeddings[origin].astype(np.float16))
     print(f"label: {len(texts)} texts read, {len(out) - len(texts)} variants")
     step.finish()
+
+
+def pair_targets(english: np.ndarray, french: np.ndarray, how: str) -> np.ndarray:
+    """Returns the target of each sentence pair; all arrays are logarithms of probabilities `[n, 8]`.
+
+    `mean` is the mean of both sides' probabilities. `surer` is the side with the lower entropy, the
+    English one in a tie: a side that the teachers misread is the less sure one more often. Raises
+    `ValueError` for another setting.
+    """
+    if how == "mean":
+        return np.log((np.exp(english) + np.exp(french)) / 2)
+    if how == "surer":
+        entropy = [-(np.exp(side) * side).sum(1) for side in (english, french)]
+        return np.where((entropy[0] <= entropy[1])[:, None], english, french)
+    raise ValueError(f"label.pair_targets is `{how}`, not mean or surer")
 
 
 def read(run: Run, texts: list[str], tokens_max: int, batch: int) -> tuple[np.ndarray, np.ndarray]:
@@ -95,9 +114,10 @@ def variants(row: dict, share: float, draw: random.Random) -> list[str]:
     """Returns variants of a sentence that differ from it.
 
     A sentence written for the project gets all variants, at most seven. Another sentence gets at
-    most one, with the probability `share`.
+    most one, with the probability `share`. A sentence with a first name gets one with other names.
     """
     text = row["text"]
+    named = [_NAMES.sub(lambda _: draw.choice(FIRST_NAMES), text)]
     bare = "".join(c for c in unicodedata.normalize("NFD", text) if not unicodedata.combining(c))
     bare = unicodedata.normalize("NFC", bare)
     plain = " ".join(_PUNCTUATION.sub(" ", text).split())
@@ -105,4 +125,4 @@ def variants(row: dict, share: float, draw: random.Random) -> list[str]:
     found = [text.lower(), bare.lower(), plain.lower(), text.upper(), turned, bare, plain]
     if row["source"] != "written":
         found = [draw.choice(found)] if draw.random() < share else []
-    return sorted({t for t in found if t.strip() and t != text})
+    return sorted({t for t in found + named if t.strip() and t != text})

@@ -14,7 +14,7 @@ from unittest import mock
 
 import numpy as np
 
-from . import guard, likeness, reading_rows, readings, sources
+from . import guard, likeness, reading_rows, readings, sources, voted
 from .stage import ROOT
 from .text import LABELS, normalise
 
@@ -185,6 +185,33 @@ class Splits(unittest.TestCase):
         self.assertEqual(readings.key("a"), digest)
         for row in readings.drawn_lines():
             self.assertRegex(row["key"], "^[0-9a-f]{64}$")
+
+
+class VotedFigures(unittest.TestCase):
+    """Figures on lines with votes, by hand."""
+
+    def test_only_undisputed_lines_count(self):
+        scores = np.full((5, 8), 0.01)
+        neutral, joy, fear = (LABELS.index(name) for name in ("neutral", "joy", "fear"))
+        for line, label in enumerate((neutral, joy, joy, neutral, fear)):
+            scores[line, label] = 0.9
+        votes = [["neutral", "neutral"], ["neutral", "neutral"], ["joy", "joy"], ["joy", "fear", "joy"], ["unclear", "unclear"]]
+        found = voted.figures(scores, votes)
+        # Two neutral lines, of which one is called joy, and one of joy.
+        self.assertEqual((found["rows"], found["neutral_recall"], found["emotional_called_neutral"]), (3, 0.5, 0.0))
+        self.assertAlmostEqual(found["accuracy"], 2 / 3)
+        self.assertAlmostEqual(found["macro_f1"], 2 / 3)
+
+    def test_the_sweep_keeps_lines_of_one_score_on_one_side(self):
+        scores = np.zeros((11, 8))
+        scores[:, LABELS.index("neutral")] = [0.9, 0.5, 0.5, 0.2, 0.1, 0.8, 0.5, 0.4, 0.3, 0.2, 0.1]
+        votes = [["neutral", "neutral"]] * 5 + [["joy", "joy"]] * 6
+        # At 0.8 one of six emotional lines is lost, at 0.5 two would be.
+        self.assertEqual(voted.figures(scores, votes)["neutral_recall_at_20_lost"], 0.2)
+
+    def test_one_kind_of_lines_is_refused(self):
+        with self.assertRaises(ValueError):
+            voted.figures(np.ones((1, 8)), [["joy", "joy"]])
 
 
 if __name__ == "__main__":

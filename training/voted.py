@@ -1,0 +1,52 @@
+"""Figures on lines labelled by reading, as `jeffrey eval real` computes them for undisputed lines.
+
+Inputs: probabilities, and the votes of the lines. Output: macro-F1, accuracy, and how well neutral is
+told from the seven emotions. Needs numpy only, so that `tests.py` can test it.
+"""
+
+import numpy as np
+
+from .text import LABELS
+
+NEUTRAL = LABELS.index("neutral")
+LOST_MAX = 0.2
+"""Largest share of the emotional lines that the sweep over p(neutral) may read as neutral."""
+
+
+def figures(scores: np.ndarray, votes: list[list[str]]) -> dict[str, float | int]:
+    """Returns the figures of the lines whose votes all name one label.
+
+    `scores` are probabilities `[n, 8]`, in the order of `votes`. Raises `ValueError` unless there are
+    neutral and emotional lines among them.
+    """
+    kept = [i for i, answers in enumerate(votes) if len(set(answers)) == 1 and answers[0] != "unclear"]
+    truth = np.array([LABELS.index(votes[i][0]) for i in kept], int)
+    scores = scores[kept]
+    is_neutral = truth == NEUTRAL
+    if is_neutral.all() or not is_neutral.any():
+        raise ValueError("the figures need neutral and emotional lines")
+    found = scores.argmax(1)
+    return {
+        "rows": len(kept),
+        "macro_f1": _macro_f1(found, truth),
+        "accuracy": float((found == truth).mean()),
+        "neutral_recall": float((found[is_neutral] == NEUTRAL).mean()),
+        "emotional_called_neutral": float((found[~is_neutral] == NEUTRAL).mean()),
+        "neutral_recall_at_20_lost": _recall_at_lost(scores[:, NEUTRAL], is_neutral),
+    }
+
+
+def _macro_f1(found: np.ndarray, truth: np.ndarray) -> float:
+    """Returns the mean F1 over the classes in the truth."""
+    return float(np.mean([2 * ((found == c) & (truth == c)).sum() / ((found == c).sum() + (truth == c).sum())
+                          for c in np.unique(truth)]))
+
+
+def _recall_at_lost(neutral: np.ndarray, is_neutral: np.ndarray) -> float:
+    """Returns the neutral recall at the lowest threshold that at most `LOST_MAX` of the emotional lines reach.
+
+    0 if too many of these lines have the highest score.
+    """
+    emotional = (neutral[~is_neutral][None, :] >= np.unique(neutral)[:, None]).mean(1)
+    allowed = np.unique(neutral)[emotional <= LOST_MAX]
+    return float((neutral[is_neutral] >= allowed.min()).mean()) if len(allowed) else 0.0
