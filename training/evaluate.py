@@ -10,6 +10,7 @@ import numpy as np
 
 from . import calibrate, hold_out, label, onnx_graph, readings, sources, teacher, voted
 from .calibrate import calibration_error
+from .f1 import class_f1, macro_f1
 from .runtime import Runtime, head_scores, prototype_scores, read_json
 from .stage import WORK, WRITTEN_EVAL, Run, Step, read_rows, write_json
 from .text import LABELS
@@ -193,19 +194,6 @@ def wilson(hits: np.ndarray) -> list[float]:
     share = float(hits.mean())
     middle, spread = share + z * z / (2 * n), z * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     return [float((middle - spread) / (1 + z * z / n)), float((middle + spread) / (1 + z * z / n))]
-
-
-def class_f1(found: np.ndarray, truth: np.ndarray) -> dict[int, float]:
-    """Returns the F1 (0 to 1) of each class that occurs in the truth, by class index."""
-    table = np.zeros((len(LABELS), len(LABELS)))
-    np.add.at(table, (truth, found), 1)
-    return {c: float(2 * table[c, c] / (table[c].sum() + table[:, c].sum()))
-            for c in range(len(LABELS)) if table[c].sum()}
-
-
-def macro_f1(found: np.ndarray, truth: np.ndarray) -> float:
-    """Returns the mean F1 over the classes in the truth; a prediction may be any of the eight."""
-    return float(np.mean(list(class_f1(found, truth).values())))
 
 
 def _interval(values) -> list[float]:

@@ -6,6 +6,7 @@ told from the seven emotions. Needs numpy only, so that `tests.py` can test it.
 
 import numpy as np
 
+from .f1 import macro_f1
 from .text import LABELS
 
 NEUTRAL = LABELS.index("neutral")
@@ -28,18 +29,12 @@ def figures(scores: np.ndarray, votes: list[list[str]]) -> dict[str, float | int
     found = scores.argmax(1)
     return {
         "rows": len(kept),
-        "macro_f1": _macro_f1(found, truth),
+        "macro_f1": macro_f1(found, truth),
         "accuracy": float((found == truth).mean()),
         "neutral_recall": float((found[is_neutral] == NEUTRAL).mean()),
         "emotional_called_neutral": float((found[~is_neutral] == NEUTRAL).mean()),
         "neutral_recall_at_20_lost": _recall_at_lost(scores[:, NEUTRAL], is_neutral),
     }
-
-
-def _macro_f1(found: np.ndarray, truth: np.ndarray) -> float:
-    """Returns the mean F1 over the classes in the truth."""
-    return float(np.mean([2 * ((found == c) & (truth == c)).sum() / ((found == c).sum() + (truth == c).sum())
-                          for c in np.unique(truth)]))
 
 
 def _recall_at_lost(neutral: np.ndarray, is_neutral: np.ndarray) -> float:

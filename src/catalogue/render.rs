@@ -1,8 +1,8 @@
 //! Renders a message from the templates of one language.
 //!
 //! The catalogue is looked up in its JSON text as it is: one entry a line, without an escape. A
-//! gateway that renders some sentences a second needs no table in memory, and its module no code
-//! that builds one.
+//! gateway renders a few sentences a second, so it needs neither a table in memory nor code to build
+//! one.
 
 use jeffrey_terms::UnixMs;
 use serde::Serialize;

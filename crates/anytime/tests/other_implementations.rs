@@ -2,8 +2,8 @@
 //! integrals over its densities, which follow the definitions and share no formula with this crate.
 //!
 //! A tolerance of a logarithm is absolute, and it is the relative one of its e-value. The gamma
-//! functions leave an error of about 1e-16 times the counts, which is 1e-13 here; the rest is that
-//! of the sums and integrals.
+//! functions leave an error of about 1e-16 times the counts, which is 1e-13 here. The sums and
+//! integrals cause the rest.
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
 
 use std::f64::consts::FRAC_PI_2;

@@ -1,8 +1,8 @@
 //! Keys and votes of the lines that were labelled by reading, without their texts.
 //!
-//! The files of `training/read` are part of the binary, so an installed `jeffrey` needs no checkout,
-//! and no second copy of them can differ. A key is the SHA-256 of a normalised text, as
-//! `training/readings.py` computes it. Errors name a file and a line number, never a key.
+//! The files of `training/read` are part of the binary, so an installed `jeffrey` needs no checkout.
+//! A key is the SHA-256 of a normalised text, as `training/readings.py` computes it. Errors name a
+//! file and a line number, never a key.
 
 use std::collections::BTreeMap;
 use std::fs;

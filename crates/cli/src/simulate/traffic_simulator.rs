@@ -325,8 +325,8 @@ impl<'a> TrafficSimulator<'a> {
         }
     }
 
-    /// Draws a user of the cohort: a failing one with the chance `failing / total`, then one of
-    /// that group by weight.
+    /// Draws a user of the cohort. The user is a failing one with the probability `failing / total`;
+    /// within either group, the weights decide.
     fn draw_user(&mut self, cohort: Cohort, failing: f64, total: f64) -> Option<u32> {
         let is_failing = self.rng.random::<f64>() * total < failing;
         self.user_groups[cohort][usize::from(is_failing)].draw(&mut self.rng)
