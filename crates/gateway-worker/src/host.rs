@@ -7,7 +7,7 @@ use worker::{Date, Env, console_error, console_log};
 
 use super::http::{self, FetchTarget, OutboundBody, OutboundRequest};
 use jeffrey_edge::gateway::config::{
-    GatewaySettings, GatewayVariables, RENAMED_VARIABLES, VARIABLES,
+    GatewaySettings, RENAMED_VARIABLES, VARIABLES, WorkerVariables,
 };
 use jeffrey_gateway_service::host::{
     BodyError, FetchError, Host, HttpRequest, HttpResponse, ObjectCall, ObjectClass, QueueSend,
@@ -155,7 +155,7 @@ fn read_settings(env: &Env) -> GatewaySettings {
     let names = VARIABLES.iter().copied().chain(former);
     // `var` reads variables and secrets alike.
     let read_variable = |name: &'static str| Some((name, env.var(name).ok()?.to_string()));
-    let variables = GatewayVariables(names.filter_map(read_variable).collect());
+    let variables = WorkerVariables(names.filter_map(read_variable).collect());
     let has_legacy_binding = http::service_binding(env, http::LEGACY_BINDING).is_some();
     let settings = GatewaySettings::parse(&variables).with_legacy_binding(has_legacy_binding);
     for fault in &settings.setting_errors {

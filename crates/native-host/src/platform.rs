@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::database::Database;
 use crate::response::StoredResponse;
-use jeffrey_edge::gateway::config::{GatewaySettings, GatewayVariables};
+use jeffrey_edge::gateway::config::{GatewaySettings, WorkerVariables};
 use jeffrey_edge::gateway::export::cloudflare::AnalyticsDataPoint;
 use jeffrey_edge::gateway::export::sink::Sink;
 use jeffrey_gateway_service::event_store::object::EventStoreObject;
@@ -102,7 +102,7 @@ impl Platform {
     /// [`Platform::answer_http`] says otherwise; no queue is bound.
     pub fn new(variables: &[(&'static str, &str)], now: UnixMs) -> Rc<Self> {
         let variables = variables.iter().map(|(name, value)| (*name, (*value).to_owned()));
-        let settings = GatewaySettings::parse(&GatewayVariables(variables.collect()));
+        let settings = GatewaySettings::parse(&WorkerVariables(variables.collect()));
         // No Worker is bound as the legacy system.
         let settings = settings.with_legacy_binding(false);
         Rc::new(Self {

@@ -67,14 +67,14 @@ pub fn authorize(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gateway::config::GatewayVariables;
+    use crate::gateway::config::WorkerVariables;
 
     const VIEWER: &str = "viewer-0123456789";
     const ADMIN: &str = "admin-0123456789, admin-of-tomorrow";
 
     fn settings(tokens: &[(&'static str, &str)]) -> GatewaySettings {
         let tokens = tokens.iter().map(|(name, value)| (*name, (*value).to_owned()));
-        GatewaySettings::parse(&GatewayVariables(tokens.collect()))
+        GatewaySettings::parse(&WorkerVariables(tokens.collect()))
     }
 
     fn head(authorization: Option<&str>) -> RequestHead {

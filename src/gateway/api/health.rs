@@ -70,13 +70,13 @@ pub fn health_response(
 mod tests {
     use super::*;
     use crate::gateway::api::ofrep::tests::body_json;
-    use crate::gateway::config::GatewayVariables;
+    use crate::gateway::config::WorkerVariables;
     use crate::gateway::request::rules::tests::effective_share;
 
     #[test]
     fn health_fails_while_a_variable_is_refused_and_names_it() {
         let variables = [("HOLDOUT", "lots".to_owned())];
-        let settings = GatewaySettings::parse(&GatewayVariables(variables.into()));
+        let settings = GatewaySettings::parse(&WorkerVariables(variables.into()));
         let response =
             health_response(&settings, effective_share(1_000), &CircuitBreaker::default());
         assert_eq!(response.status, 503);
@@ -87,7 +87,7 @@ mod tests {
                 .unwrap()
                 .starts_with("HOLDOUT: share `lots`")
         );
-        let valid = GatewaySettings::parse(&GatewayVariables::default());
+        let valid = GatewaySettings::parse(&WorkerVariables::default());
         let response = health_response(&valid, effective_share(1_000), &CircuitBreaker::default());
         assert_eq!(
             (response.status, &body_json(&response)["share_basis_points"]),

@@ -95,7 +95,7 @@ fn flag_evaluation<'a>(flag_key: &'a str, decision: &Assignment) -> FlagEvaluati
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::gateway::config::GatewayVariables;
+    use crate::gateway::config::WorkerVariables;
     use crate::gateway::request::rules::tests::effective_share;
 
     pub(in crate::gateway::api) fn body_json(response: &HttpReply) -> serde_json::Value {
@@ -104,7 +104,7 @@ pub(super) mod tests {
 
     #[test]
     fn an_evaluation_is_the_decision_of_a_classify_call() {
-        let settings = GatewaySettings::parse(&GatewayVariables::default());
+        let settings = GatewaySettings::parse(&WorkerVariables::default());
         let release = settings.release.as_str().to_owned();
         let evaluate = |points, body: &str| {
             evaluate_flag(&release, body.as_bytes(), &settings, effective_share(points))

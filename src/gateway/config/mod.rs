@@ -20,9 +20,7 @@ use crate::rollout::bucket::ReleaseName;
 use crate::rollout::signing_key::SigningKey;
 use crate::rollout::time_scale::TimeScale;
 use jeffrey_http_core::settings::VariableReader;
-pub use jeffrey_http_core::settings::{
-    VariableDoc, VariableTable, WorkerVariables as GatewayVariables,
-};
+pub use jeffrey_http_core::settings::{VariableDoc, VariableTable, WorkerVariables};
 use jeffrey_http_core::worker_settings;
 use jeffrey_terms::{Cohort, Share, Subject};
 
@@ -229,7 +227,7 @@ impl From<(&'static str, VariableError)> for GatewaySettingError {
 impl GatewaySettings {
     /// Parses all variables and records every error in `setting_errors`: first those of variables
     /// that are set under their former names.
-    pub fn parse(variables: &GatewayVariables) -> Self {
+    pub fn parse(variables: &WorkerVariables) -> Self {
         let is_set = |(former, _): &(&'static str, _)| variables.0.contains_key(former);
         let renamed = RENAMED_VARIABLES
             .into_iter()
@@ -264,7 +262,7 @@ mod tests {
 
     fn parse(variables: &[(&'static str, &str)]) -> GatewaySettings {
         let variables = variables.iter().map(|(name, value)| (*name, (*value).to_owned()));
-        GatewaySettings::parse(&GatewayVariables(variables.collect()))
+        GatewaySettings::parse(&WorkerVariables(variables.collect()))
     }
 
     #[test]

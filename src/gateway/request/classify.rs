@@ -50,11 +50,11 @@ fn is_bufferable(head: &RequestHead) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gateway::config::GatewayVariables;
+    use crate::gateway::config::WorkerVariables;
 
     #[test]
     fn only_short_plain_json_on_a_classify_path_is_held() {
-        let settings = GatewaySettings::parse(&GatewayVariables::default());
+        let settings = GatewaySettings::parse(&WorkerVariables::default());
         let json = ("content-type", "application/json");
         let length = ("content-length", "65536");
         let buffered = RequestKind::Classify { buffered: true };

@@ -70,7 +70,7 @@ pub fn override_error(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gateway::config::GatewayVariables;
+    use crate::gateway::config::WorkerVariables;
     use crate::rollout::override_token::sign;
     use crate::rollout::signing_key::SigningKey;
 
@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn a_cohort_is_given_by_token_and_a_refusal_says_why() {
         let variables = [("JEFFREY_OVERRIDE_SIGNING_KEY", KEY.to_owned())];
-        let settings = GatewaySettings::parse(&GatewayVariables(variables.into()));
+        let settings = GatewaySettings::parse(&WorkerVariables(variables.into()));
         let expires = UnixMs(NOW.0 + 1_000);
         let release = settings.release.clone();
         let permission =

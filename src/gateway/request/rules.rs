@@ -54,7 +54,7 @@ pub const fn is_selected_for_shadow(random: u16, share: Share) -> bool {
 #[cfg(test)]
 pub(in crate::gateway) mod tests {
     use super::*;
-    use crate::gateway::config::GatewayVariables;
+    use crate::gateway::config::WorkerVariables;
     use crate::rollout::share_cache::Refresh;
 
     /// Share of the canary, without a holdout.
@@ -66,7 +66,7 @@ pub(in crate::gateway) mod tests {
     #[test]
     fn the_larger_holdout_is_in_force() {
         let settings = |holdout: &str| {
-            GatewaySettings::parse(&GatewayVariables([("HOLDOUT", holdout.to_owned())].into()))
+            GatewaySettings::parse(&WorkerVariables([("HOLDOUT", holdout.to_owned())].into()))
         };
         for (setting, plan, expected) in [("0%", 100, 100), ("5%", 0, 500), ("1%", 100, 100)] {
             let holdout = Share::from_basis_points(plan).unwrap();
@@ -81,7 +81,7 @@ pub(in crate::gateway) mod tests {
 
     #[test]
     fn a_call_is_eligible_with_a_text_and_without_a_foreign_origin() {
-        let settings = GatewaySettings::parse(&GatewayVariables(
+        let settings = GatewaySettings::parse(&WorkerVariables(
             [("CORS_ORIGINS", "https://app.example".to_owned())].into(),
         ));
         let rows = [

@@ -144,14 +144,14 @@ fn to_hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gateway::config::GatewayVariables;
+    use crate::gateway::config::WorkerVariables;
 
     const RANDOM: [u8; 16] = [7; 16];
     const NEW_SUBJECT: &str = "BwcHBwcHBwcHBwcHBwcHBw";
 
     fn settings(cookie: &str) -> GatewaySettings {
         let variables = [("SUBJECT_COOKIE", cookie.to_owned())];
-        GatewaySettings::parse(&GatewayVariables(variables.into()))
+        GatewaySettings::parse(&WorkerVariables(variables.into()))
     }
 
     fn head(url: &str, headers: &[(&str, &str)]) -> RequestHead {

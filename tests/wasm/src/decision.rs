@@ -7,7 +7,7 @@
 
 use std::hint::black_box;
 
-use jeffrey_edge::gateway::config::{GatewaySettings, GatewayVariables};
+use jeffrey_edge::gateway::config::{GatewaySettings, WorkerVariables};
 use jeffrey_edge::gateway::events::event::ClassifyEvent;
 use jeffrey_edge::gateway::events::signed_id;
 use jeffrey_edge::gateway::events::thresholds::Thresholds;
@@ -31,7 +31,7 @@ pub extern "C" fn decisions(count: u32) -> u32 {
         ("JEFFREY_SIGNING_KEY", "a key of the bench".to_owned()),
         ("LEGACY_ORIGIN", "http://old.example".to_owned()),
     ];
-    let settings = GatewaySettings::parse(&GatewayVariables(variables.into()));
+    let settings = GatewaySettings::parse(&WorkerVariables(variables.into()));
     let share = Share::from_basis_points(1_000).unwrap_or(Share::NONE);
     let holdout = Share::NONE;
     let cached_share =
