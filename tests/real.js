@@ -12,7 +12,7 @@ import { gunzipSync } from "node:zlib";
 
 const dataFolder = process.argv[2];
 /** Lines of each part and language, as drawn by training/readings.py. */
-const wanted = { real: { fr: 1200, en: 600 }, choices: { fr: 750, en: 300 } };
+const wanted = { real: { fr: 1200, en: 600 }, choices: { fr: 750, en: 300 }, plain: { fr: 150, en: 550 } };
 const stateFolder = mkdtempSync(join(tmpdir(), "jeffrey-real-"));
 /** A text of the French source that is long enough not to occur in a report by chance. */
 const texts = gunzipSync(readFileSync(join(dataFolder, "xed_fr.jsonl.gz"))).toString().trim().split("\n")

@@ -286,6 +286,7 @@ fn print_evaluation(eval_output: &EvalOutput<'_>) -> Result<(), CliError> {
     write!(output, "\n{}", languages_table(report))?;
     write!(output, "\ngold in rows, predicted in columns\n{}", confusion_table(report))?;
     write!(output, "\n{}", reliability_table(report))?;
+    write!(output, "\n{}", risk_coverage_table(report))?;
     Ok(output.flush()?)
 }
 
@@ -341,6 +342,18 @@ fn reliability_table(report: &EvaluationReport) -> TextTable {
             bin.rows.to_string(),
             format_3_decimals(bin.confidence),
             format_3_decimals(bin.accuracy),
+        ]);
+    }
+    table
+}
+
+fn risk_coverage_table(report: &EvaluationReport) -> TextTable {
+    let mut table = TextTable::new(["most confident", "confidence from", "error"]);
+    for point in &report.risk_coverage {
+        table.push_row(vec![
+            format_percent(point.coverage),
+            format_3_decimals(Some(point.threshold)),
+            format_percent(point.risk),
         ]);
     }
     table

@@ -87,7 +87,7 @@ fn texts_and_keys() -> Vec<String> {
             }
         }
     }
-    for name in ["random.tsv", "thin.tsv"] {
+    for name in ["random.tsv", "thin.tsv", "plain.tsv"] {
         let file = fs::read_to_string(read_folder().join(name)).unwrap();
         found.extend(file.lines().skip(1).map(|line| line[..64].to_owned()));
     }
@@ -121,6 +121,10 @@ fn every_line_is_found_by_its_key_and_counted_by_its_part() {
     let choices = fixture.report(&["--part", "choices"]);
     assert_eq!(choices["languages"]["fr"]["lines"], 1);
     assert_eq!(choices["languages"]["fr"]["rare_found"], Value::Null);
+
+    let plain = fixture.report(&["--part", "plain"]);
+    assert_eq!(plain["languages"]["fr"]["sources"]["home-assistant_fr"]["undisputed"], 1);
+    assert_eq!(plain["languages"].as_object().unwrap().len(), 1);
 }
 
 #[test]

@@ -37,6 +37,37 @@ pub struct ReliabilityBin {
     pub accuracy: Option<f64>,
 }
 
+/// Error of the most confident part of the rows.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct RiskCoveragePoint {
+    /// Share of the rows that are answered, 0.1 to 1.
+    pub coverage: f64,
+    /// Confidence of the last row that is answered, 0 to 1.
+    pub threshold: f64,
+    /// Share of the answered rows with a wrong label.
+    pub risk: f64,
+}
+
+/// Returns the risk-coverage curve at each tenth of coverage (El-Yaniv & Wiener 2010,
+/// <https://www.jmlr.org/papers/v11/el-yaniv10a.html>): the rows with the highest confidence are
+/// answered first, those of equal confidence in their order. Empty without rows.
+pub fn risk_coverage_curve(rows: &[Observation]) -> Vec<RiskCoveragePoint> {
+    let mut sorted: Vec<&Observation> = rows.iter().collect();
+    sorted.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
+    let to_point = |tenth: usize| {
+        // The nearest count, at least one row.
+        let count = ((tenth * sorted.len() + 5) / 10).max(1);
+        let answered = sorted.get(..count)?;
+        let wrong = answered.iter().filter(|row| !row.is_correct()).count();
+        Some(RiskCoveragePoint {
+            coverage: tenth as f64 / 10.0,
+            threshold: f64::from(answered.last()?.confidence),
+            risk: wrong as f64 / count as f64,
+        })
+    };
+    (1..=10).filter_map(to_point).collect()
+}
+
 impl ReliabilityDiagram {
     /// Computes the sums of these rows.
     pub fn from_observations<'a>(rows: impl IntoIterator<Item = &'a Observation>) -> Self {
@@ -86,6 +117,28 @@ impl ReliabilityDiagram {
 mod tests {
     use super::super::resample::SplitMix64;
     use super::*;
+
+    #[test]
+    fn the_most_confident_rows_are_answered_first() {
+        use super::super::testing::observation;
+        use jeffrey_terms::Label;
+        let row = |index: usize, predicted| {
+            observation(Label::Joy, predicted, 0.99 - 0.01 * index as f32)
+        };
+        // The less confident half is wrong, and comes first in the rows.
+        let rows: Vec<_> = (10..20)
+            .map(|index| row(index, Label::Fear))
+            .chain((0..10).map(|index| row(index, Label::Joy)))
+            .collect();
+        let curve = risk_coverage_curve(&rows);
+        let risks: Vec<f64> = curve.iter().map(|point| point.risk).collect();
+        assert_eq!(curve.len(), 10);
+        assert_eq!(&risks[..5], [0.0; 5]);
+        assert_eq!((risks[5], risks[9]), (2.0 / 12.0, 0.5));
+        assert!((curve[4].threshold - 0.9).abs() < 1e-6, "{:?}", curve[4]);
+        assert_eq!(risk_coverage_curve(&[]), []);
+        assert_eq!(risk_coverage_curve(&rows[..1]).len(), 10);
+    }
 
     fn build_diagram(rows: &[(f32, bool)]) -> ReliabilityDiagram {
         let mut reliability = ReliabilityDiagram::default();

@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use calibration::{ReliabilityBin, ReliabilityDiagram};
+use calibration::{ReliabilityBin, ReliabilityDiagram, RiskCoveragePoint, risk_coverage_curve};
 use confusion::{ClassMetrics, ConfusionMatrix};
 use jeffrey_classifier::Prediction;
 use jeffrey_terms::{Label, PredictionRoute, TieBreakRule};
@@ -140,6 +140,8 @@ pub struct EvaluationReport {
     pub confusion: ConfusionMatrix,
     /// Bins of the expected calibration error, lowest confidence first.
     pub reliability: Vec<ReliabilityBin>,
+    /// Error of the most confident part of the rows, for each tenth of coverage.
+    pub risk_coverage: Vec<RiskCoveragePoint>,
 }
 
 /// Mean and quantiles of the confidence, which is the score of the predicted label, 0 to 1.
@@ -217,6 +219,7 @@ pub fn evaluate(
             .collect(),
         languages: evaluate_languages(rows),
         reliability: reliability.bins(),
+        risk_coverage: risk_coverage_curve(rows),
         confusion,
     })
 }

@@ -123,6 +123,8 @@ pub struct SourceAgreement {
     pub agreement: Option<f64>,
     /// Share of the undisputed neutral lines that are predicted as neutral.
     pub neutral_recall: Option<f64>,
+    /// Share of the undisputed emotional lines that are predicted as any emotion.
+    pub emotional_found: Option<f64>,
 }
 
 impl VotedLine {
@@ -338,18 +340,23 @@ fn summarize_sources(lines: &[VotedLine]) -> BTreeMap<String, SourceAgreement> {
     let summarize_source = |name: &str| {
         let mut confusion = ConfusionMatrix::default();
         let (mut count, mut undisputed) = (0, 0);
+        let (mut emotional, mut emotional_found) = (0_u32, 0_u32);
         for line in lines.iter().filter(|line| line.source == name) {
             count += 1;
-            if let Some(label) = line.undisputed_label() {
-                undisputed += 1;
-                confusion.add(label, line.predicted);
-            }
+            let Some(label) = line.undisputed_label() else { continue };
+            undisputed += 1;
+            confusion.add(label, line.predicted);
+            emotional += u32::from(label != Label::Neutral);
+            emotional_found +=
+                u32::from(label != Label::Neutral && line.predicted != Label::Neutral);
         }
         SourceAgreement {
             lines: count,
             undisputed,
             agreement: confusion.accuracy(),
             neutral_recall: confusion.class_metrics(Label::Neutral).recall,
+            emotional_found: (emotional > 0)
+                .then(|| f64::from(emotional_found) / f64::from(emotional)),
         }
     };
     names.into_iter().map(|name| (name.to_owned(), summarize_source(name))).collect()
@@ -503,15 +510,19 @@ mod tests {
             agreed(Label::Neutral, Label::Neutral, 0.5),
             agreed(Label::Joy, Label::Neutral, 0.5),
             line(&[Some(Label::Joy), None], Label::Joy, 0.5),
+            agreed(Label::Joy, Label::Fear, 0.5),
         ];
         lines[1].source = "b".into();
+        lines[3].source = "b".into();
         let report = evaluate_votes(&lines, 0, 1).unwrap();
         let (a, b) = (report.sources["a"], report.sources["b"]);
         assert_eq!(
             (a.lines, a.undisputed, a.agreement, a.neutral_recall),
             (2, 1, Some(1.0), Some(1.0))
         );
-        assert_eq!((b.lines, b.undisputed, b.agreement, b.neutral_recall), (1, 1, Some(0.0), None));
+        assert_eq!((b.lines, b.undisputed, b.agreement, b.neutral_recall), (2, 2, Some(0.0), None));
+        // Another emotion than the readers' is an emotion, too.
+        assert_eq!((a.emotional_found, b.emotional_found), (None, Some(0.5)));
     }
 
     #[test]

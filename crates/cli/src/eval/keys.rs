@@ -27,6 +27,8 @@ pub(super) enum ReadPart {
     Real,
     /// Lines to choose settings by
     Choices,
+    /// What people ask a bank, an assistant or a house: mostly neutral
+    Plain,
 }
 
 /// One line that was read: where to find it, and its votes.
@@ -68,6 +70,7 @@ impl ReadLanguage {
 pub(super) struct KeyFiles {
     random: String,
     thin: String,
+    plain: String,
     votes: String,
 }
 
@@ -77,6 +80,7 @@ impl KeyFiles {
         Self {
             random: include_str!("../../../../training/read/random.tsv").into(),
             thin: include_str!("../../../../training/read/thin.tsv").into(),
+            plain: include_str!("../../../../training/read/plain.tsv").into(),
             votes: include_str!("../../../../training/read/votes.tsv").into(),
         }
     }
@@ -84,19 +88,20 @@ impl KeyFiles {
     /// Reads the files of a folder.
     ///
     /// # Errors
-    /// Returns [`CliError::Read`] if one of the three files cannot be read.
+    /// Returns [`CliError::Read`] if one of the four files cannot be read.
     pub(super) fn from_folder(folder: &Path) -> Result<Self, CliError> {
         let read = |name: &str| {
             let path = folder.join(name);
             fs::read_to_string(&path).map_err(|error| CliError::read_failed(&path, &error))
         };
-        Ok(Self { random: read(RANDOM)?, thin: read(THIN)?, votes: read(VOTES)? })
+        let (random, thin, plain) = (read(RANDOM)?, read(THIN)?, read(PLAIN)?);
+        Ok(Self { random, thin, plain, votes: read(VOTES)? })
     }
 
-    /// Returns the SHA-256 of the three files in hex. Runs are counted by it.
+    /// Returns the SHA-256 of the four files in hex. Runs are counted by it.
     pub(super) fn sha256(&self) -> String {
         let mut hasher = Sha256::new();
-        for file in [&self.random, &self.thin, &self.votes] {
+        for file in [&self.random, &self.thin, &self.plain, &self.votes] {
             hasher.update((file.len() as u64).to_le_bytes());
             hasher.update(file.as_bytes());
         }
@@ -110,10 +115,12 @@ impl KeyFiles {
     pub(super) fn read_lines(&self, part: ReadPart) -> Result<Vec<ReadLine>, CliError> {
         let mut votes = self.read_votes()?;
         let mut lines = Vec::new();
-        for (name, file) in [(RANDOM, &self.random), (THIN, &self.thin)] {
+        for (name, file) in [(RANDOM, &self.random), (THIN, &self.thin), (PLAIN, &self.plain)] {
             for (number, row) in read_tsv::<KeyRow>(name, file)? {
                 let is_rare = match (part, row.part.as_str()) {
-                    (ReadPart::Real, "real") | (ReadPart::Choices, "choices") => false,
+                    (ReadPart::Real, "real")
+                    | (ReadPart::Choices, "choices")
+                    | (ReadPart::Plain, "plain") => false,
                     (ReadPart::Real, "real-thin") => true,
                     _ => continue,
                 };
@@ -201,6 +208,7 @@ fn parse_key(hex: &str) -> Option<TextKey> {
 
 const RANDOM: &str = "random.tsv";
 const THIN: &str = "thin.tsv";
+const PLAIN: &str = "plain.tsv";
 const VOTES: &str = "votes.tsv";
 /// Most passes of a line; the metrics split a line evenly among up to six votes.
 const PASSES_MAX: usize = 6;
@@ -229,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn the_embedded_files_hold_all_lines_of_both_parts() {
+    fn the_embedded_files_hold_all_lines_of_each_part() {
         let files = KeyFiles::embedded();
         let count = |part, lang, is_rare| {
             let lines = files.read_lines(part).unwrap();
@@ -242,6 +250,8 @@ mod tests {
         assert_eq!(count(ReadPart::Real, ReadLanguage::En, true), 540);
         assert_eq!(count(ReadPart::Choices, ReadLanguage::Fr, false), 750);
         assert_eq!(count(ReadPart::Choices, ReadLanguage::En, false), 300);
+        assert_eq!(count(ReadPart::Plain, ReadLanguage::Fr, false), 150);
+        assert_eq!(count(ReadPart::Plain, ReadLanguage::En, false), 550);
         for line in files.read_lines(ReadPart::Real).unwrap() {
             assert!((2..=3).contains(&line.votes.len()), "{:?}", line.votes);
         }
@@ -253,6 +263,7 @@ mod tests {
         let files = |random: &str, votes: &str| KeyFiles {
             random: format!("key\tlang\tsource\tid\tpart\n{random}"),
             thin: "key\tlang\tsource\tid\tpart\n".into(),
+            plain: "key\tlang\tsource\tid\tpart\n".into(),
             votes: format!("key\tbatch\tanswer\n{votes}"),
         };
         let read = |files: KeyFiles| files.read_lines(ReadPart::Real);

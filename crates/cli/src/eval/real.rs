@@ -50,7 +50,7 @@ pub(super) struct RealArguments {
     /// Lines to measure by
     #[arg(long, value_enum, default_value_t = ReadPart::Real)]
     part: ReadPart,
-    /// Use random.tsv, thin.tsv and votes.tsv of this folder instead of the embedded ones
+    /// Use random.tsv, thin.tsv, plain.tsv and votes.tsv of this folder instead of the embedded ones
     #[arg(long, value_name = "DIR")]
     keys: Option<PathBuf>,
     /// Print the whole report as one JSON object
@@ -144,7 +144,7 @@ pub(super) fn run(arguments: &RealArguments) -> Result<ExitStatus, CliError> {
 
 /// Counts a run by the sealed lines; a count that cannot be kept is reported on standard error.
 fn count_sealed_run(part: ReadPart, files: &KeyFiles) -> Option<u64> {
-    if part != ReadPart::Real {
+    if part == ReadPart::Choices {
         return None;
     }
     match count_run(&files.sha256()) {
@@ -229,10 +229,15 @@ fn print_output(real: &RealOutput<'_>) -> Result<(), CliError> {
             writeln!(output, "found  {}", rare.describe(*lang, true))?;
         }
     }
+    let part = match real.part {
+        ReadPart::Real => "real",
+        ReadPart::Choices => "choices",
+        ReadPart::Plain => "plain",
+    };
     match (real.part, real.run) {
-        (ReadPart::Real, Some(run)) => writeln!(output, "part   real, run {run} on this machine")?,
-        (ReadPart::Real, None) => writeln!(output, "part   real, not counted")?,
-        (ReadPart::Choices, _) => writeln!(output, "part   choices")?,
+        (ReadPart::Choices, _) => writeln!(output, "part   {part}")?,
+        (_, Some(run)) => writeln!(output, "part   {part}, run {run} on this machine")?,
+        (_, None) => writeln!(output, "part   {part}, not counted")?,
     }
     for (lang, language) in &real.languages {
         writeln!(output, "\n{}", lang.name())?;
@@ -333,13 +338,20 @@ fn classes_table(language: &LanguageOutput) -> TextTable {
 }
 
 fn sources_table(report: &VotedReport) -> TextTable {
-    let mut table =
-        TextTable::new(["source", "agreement", "neutral recall", "undisputed", "lines"]);
+    let mut table = TextTable::new([
+        "source",
+        "agreement",
+        "neutral recall",
+        "emotional found",
+        "undisputed",
+        "lines",
+    ]);
     for (source, agreement) in &report.sources {
         table.push_row(vec![
             source.clone(),
             agreement.agreement.map_or_else(|| "–".into(), format_percent),
             agreement.neutral_recall.map_or_else(|| "–".into(), format_percent),
+            agreement.emotional_found.map_or_else(|| "–".into(), format_percent),
             format_count(agreement.undisputed),
             format_count(agreement.lines),
         ]);
