@@ -2,9 +2,10 @@
 
 Inputs: the int8 graph and the head trained with it. Outputs: `head.json` and `prototypes.json`.
 
-The temperature and the prototypes' scale are fitted on "choices", on which no model was trained.
-The embeddings come from the int8 graph, so that the calibration fits the shipped model. A head
-refitted on the embeddings replaces the trained one only if its macro-F1 on "choices" is higher.
+The head, its offset of neutral, the temperature and the prototypes' scale are chosen on two sets on which
+no model was trained: a tenth of GoEmotions, and the read lines for choices. The embeddings come from the
+int8 graph, so that the choice fits the shipped model. The head is the trained one or one refitted on the
+embeddings. The offset is needed because the share of neutral differs between the sets and the training rows.
 """
 
 import random
@@ -12,51 +13,49 @@ import random
 import numpy as np
 from safetensors.numpy import load_file
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import f1_score
 
-from . import corpus, hold_out, onnx_graph
+from . import corpus, hold_out, onnx_graph, readings, voted
+from .f1 import alike
 from .guard import Guard
+from .protocols import calibration_error
 from .runtime import Runtime, head_scores, prototype_scores
 from .stage import WORK, Run, Step, read_rows, write_json
 from .text import LABELS
 
 FOLDER = WORK / "calibrate"
-BINS = 15
 HEAD = WORK / "student" / "head.safetensors"
+OFFSETS = np.arange(-10, 11) / 10
 _ROWS_A_CLASS = 1_500
 """Maximum of rows per class for the refitted head and the prototypes; more rows changed neither."""
 
 
 def run(run: Run) -> None:
     """Fits the head and the prototypes and writes both files, unless the step is finished."""
-    step = Step(run, "calibrate", [onnx_graph.FOLDER / "model_quantized.onnx", HEAD], ["calibrate"])
+    step = Step(run, "calibrate", [onnx_graph.FOLDER / "model_quantized.onnx", HEAD, readings.VOTES], ["calibrate"])
     if step.finished():
         return
     runtime = Runtime(onnx_graph.FOLDER / "model_quantized.onnx", run.tokenizer)
-    choices = [r for r in read_rows(hold_out.FOLDER / "choices.jsonl") if r["core8"]]
-    at_choices = runtime.embed([r["text"] for r in choices], "choices")
-    truth = np.array([LABELS.index(r["core8"]) for r in choices])
+    choices = _Choices(run, runtime)
     rows, classes = _training_rows(run)
     at_rows = runtime.embed([r["text"] for r in rows], "prototypes")
 
     trained = load_file(HEAD)
-    head = head_of(trained["weight"], trained["bias"])
-    refitted = _refit(at_rows, classes)
-    before, after = (_macro_f1(h, at_choices, truth) for h in (head, refitted))
-    print(f"calibrate: macro-F1 on choices, trained head {before:.4f}, refitted {after:.4f}")
-    if after > before:
-        head = refitted
-    head["temperature"] = _digits(_fit(
-        lambda t: head_scores({**head, "temperature": t}, at_choices),
-        truth, np.arange(0.5, 3, 0.01)))
+    heads = {"trained": head_of(trained["weight"], trained["bias"]), "refitted": _refit(at_rows, classes)}
+    tried = {(name, float(offset)): choices.quality(_with_offset(head, offset))
+             for name, head in heads.items() for offset in OFFSETS}
+    name, offset = max(tried, key=tried.get)
+    print("calibrate: quality on choices " + ", ".join(
+        f"{other} head {tried[other, 0.0]:.4f}" for other in heads) + f"; {name} with neutral {offset:+.1f} {tried[name, offset]:.4f}")
+    head = _with_offset(heads[name], offset)
+    head["temperature"] = _digits(choices.fit(
+        lambda t, embeddings: head_scores({**head, "temperature": t}, embeddings), np.arange(0.5, 3, 0.01)))
 
     unit = at_rows / np.linalg.norm(at_rows, axis=1, keepdims=True)
     vectors = np.stack([unit[classes == c].mean(0) for c in range(len(LABELS))])
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     prototypes = {"labels": LABELS, "dim": vectors.shape[1], "vectors": _digits(vectors)}
-    prototypes["scale"] = _digits(_fit(
-        lambda s: prototype_scores({**prototypes, "scale": s}, at_choices),
-        truth, np.arange(0.5, 60, 0.25)))
+    prototypes["scale"] = _digits(choices.fit(
+        lambda s, embeddings: prototype_scores({**prototypes, "scale": s}, embeddings), np.arange(0.5, 60, 0.25)))
 
     write_json(FOLDER / "head.json", head)
     write_json(FOLDER / "prototypes.json", prototypes)
@@ -92,41 +91,46 @@ def _refit(embeddings: np.ndarray, classes: np.ndarray) -> dict:
     return head_of(model.coef_ / spread, model.intercept_)
 
 
-def _macro_f1(head: dict, embeddings: np.ndarray, truth: np.ndarray) -> float:
-    return f1_score(truth, head_scores(head, embeddings).argmax(1), average="macro")
+def _with_offset(head: dict, offset: float) -> dict:
+    """Returns the head with `offset` added to the bias of neutral."""
+    bias = np.array(head["bias"])
+    bias[voted.NEUTRAL] += offset
+    return {**head, "bias": _digits(bias)}
 
 
-def calibration_error(scores: np.ndarray, truth: np.ndarray, weight: np.ndarray | None = None) -> float:
-    """Returns the expected calibration error, 0 to 1, over `BINS` bins of equal width.
+class _Choices:
+    """The embeddings and labels of the rows to choose by: `sources` by people, `read` lines by language."""
 
-    The source is Guo et al. 2017, "On Calibration of Modern Neural Networks". `scores` are
-    probabilities `[n, 8]`, and `truth` are class indices `[n]`. `weight` `[n]` says how often each
-    row counts; without it, each row counts once.
-    """
-    weight = np.full(len(truth), 1 / len(truth)) if weight is None else weight / weight.sum()
-    confidence, right = scores.max(1), scores.argmax(1) == truth
-    place = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    gap = np.bincount(place, weight * (right - confidence), minlength=BINS)
-    return float(np.abs(gap).sum())
+    def __init__(self, run: Run, runtime: Runtime):
+        rows = [r for r in read_rows(hold_out.FOLDER / "choices.jsonl") if r["core8"]]
+        self.sources = runtime.embed([r["text"] for r in rows], "choices")
+        self.truth = np.array([LABELS.index(r["core8"]) for r in rows])
+        self.read = []
+        for lang in ("fr", "en"):
+            texts, votes = readings.voted_lines(run.data, lambda r: (r["part"], r["lang"]) == ("choices", lang))
+            self.read.append((runtime.embed(texts, f"choices {lang}"), votes))
 
+    def quality(self, head: dict) -> float:
+        """Returns `voted.quality` of a head."""
+        read = [(head_scores(head, embeddings), votes) for embeddings, votes in self.read]
+        return voted.quality(head_scores(head, self.sources), self.truth, read)
 
-def alike(truth: np.ndarray) -> np.ndarray:
-    """Returns row weights `[n]` that give every class in `truth` the same total weight."""
-    return 1 / np.bincount(truth, minlength=len(LABELS))[truth]
+    def fit(self, scores_at, candidates: np.ndarray) -> float:
+        """Returns the candidate with the lowest calibration error in the worst of three mixes.
 
+        `scores_at` maps a candidate and embeddings to probabilities `[n, 8]`. The mixes are the sources' rows as they
+        are, the same with equal weight for each class, and the undisputed read lines. Confidence fitted to one of them
+        alone is too high where other classes are frequent.
+        """
+        kept = [(embeddings[lines], truth) for embeddings, votes in self.read for lines, truth in [voted.undisputed(votes)]]
+        embeddings, truth = (np.concatenate(part) for part in zip(*kept))
 
-def _fit(scores_at, truth: np.ndarray, candidates: np.ndarray) -> float:
-    """Returns the candidate with the lowest calibration error, in the worse of two class mixes.
+        def worst(value: float) -> float:
+            scores = scores_at(value, self.sources)
+            return max(calibration_error(scores, self.truth), calibration_error(scores, self.truth, alike(self.truth)),
+                       calibration_error(scores_at(value, embeddings), truth))
 
-    `scores_at` maps a candidate to probabilities `[n, 8]`. The first mix counts the rows as they are.
-    The second gives every class the same weight. Confidence fitted to the first mix alone is too high
-    where anger and disgust are not rare.
-    """
-    def worse(value: float) -> float:
-        scores = scores_at(value)
-        return max(calibration_error(scores, truth), calibration_error(scores, truth, alike(truth)))
-
-    return float(min(candidates, key=worse))
+        return float(min(candidates, key=worst))
 
 
 def _digits(value):

@@ -8,7 +8,7 @@ a label that is too doubtful. Only the teacher labels these texts.
 This step drops and counts rows that are held out, or that share four words in a row with a frozen
 sentence. Every later training step refuses such rows. It also drops written and own sentences that
 share five words in a row with a sentence of the registers; a source's row may share common words with
-these. Where a line was labelled by reading, that label replaces the source's.
+these. Where a line was labelled by reading, that label replaces the source's, and a Tatoeba translation of it has it, too.
 """
 
 import csv
@@ -30,7 +30,8 @@ def run(run: Run) -> None:
     """Writes the rows and the pairs, unless the step is finished."""
     written = sorted(WRITTEN_TRAIN.glob("*.jsonl"))
     inputs = [*sources.files(run.data), *written, *guard.frozen_files(), *guard.register_files(),
-              readings.RANDOM, readings.THIN, readings.CHOSEN, readings.VOTES,
+              readings.RANDOM, readings.THIN, readings.CHOSEN, readings.EMOTIONAL, readings.VOTES,
+              readings.EMOTIONAL_VOTES,
               guard.HASHES, hold_out.OF_ENGLISH, hold_out.OF_FRENCH,
               *([run.extra] if run.extra else [])]
     step = Step(run, "corpus", inputs, ["corpus"])
@@ -74,7 +75,11 @@ def run(run: Run) -> None:
                 rows.append(row)
 
     found = [p for p in sources.pairs(run.data, "tatoeba_en_fr") if allowed("tatoeba_en_fr", *p)]
-    found = draw.sample(_one_a_sentence(found, draw), want["tatoeba_pairs"])
+    carried = reading_rows.carried_rows(found, read)
+    rows += carried
+    labelled = is_read | {guard.key(row["text"]) for row in carried}
+    found = _one_a_sentence([p for p in found if not {*map(guard.key, p)} & labelled], draw)
+    found = draw.sample(found, min(want["tatoeba_pairs"], len(found)))
     pairs = [{"en": en, "fr": fr, "source": "tatoeba"} for en, fr in found]
     found = [p for p in _xed_pairs(run) if allowed("xed pairs", *p)]
     pairs += [{"en": en, "fr": fr, "source": "xed"} for en, fr in found]
@@ -84,6 +89,7 @@ def run(run: Run) -> None:
     for what, count in sorted(drops.items()):
         print(f"corpus: dropped {count} of {what}")
     counts = Counter((r["source"], r["teacher"]) for r in rows)
+    print(f"corpus: {len(carried)} rows have the label that was read on their translation")
     print(f"corpus: {len(rows)} rows, {len(pairs)} pairs, {dict(counts)}")
     step.finish()
 

@@ -6,11 +6,15 @@ goemotions_dev is only reported here; `hold_out.py` reads it to keep its rows ou
 student's settings were kept with such figures in view (`training/README.md`).
 """
 
+import random
+
 import numpy as np
 
-from . import calibrate, hold_out, label, onnx_graph, readings, sources, teacher, voted
-from .calibrate import calibration_error
+from . import (
+    calibrate, guard, hold_out, label, onnx_graph, protocols, reading_rows, readings, sources, teacher, voted,
+)
 from .f1 import class_f1, macro_f1
+from .protocols import calibration_error
 from .runtime import Runtime, head_scores, prototype_scores, read_json
 from .stage import WORK, WRITTEN_EVAL, Run, Step, read_rows, write_json
 from .text import LABELS
@@ -18,6 +22,8 @@ from .text import LABELS
 FOLDER = WORK / "evaluate"
 A_CLASS, DRAWS, RESAMPLES = 50, 200, 1_000
 """The project specifies 200 balanced draws of 50 rows per class; `RESAMPLES` counts bootstrap samples."""
+PAIRS = 3_000
+"""Tatoeba pairs held out with the read lines that measure, on which the agreement of both sides is measured."""
 DATA = WRITTEN_EVAL.parent
 
 
@@ -26,7 +32,8 @@ def run(run: Run) -> None:
     step = Step(run, "evaluate", [onnx_graph.FOLDER / "model_quantized.onnx",
                                   calibrate.FOLDER / "head.json", calibrate.FOLDER / "prototypes.json",
                                   DATA / "rehearsal.jsonl", DATA / "fairness.jsonl",
-                                  *teacher.files(run), hold_out.FROZEN, readings.VOTES], ["evaluate"])
+                                  *teacher.files(run), hold_out.FROZEN, readings.VOTES, readings.PLAIN,
+                                  *guard.register_files()], ["evaluate"])
     if step.finished():
         return
     head = read_json(calibrate.FOLDER / "head.json")
@@ -75,13 +82,23 @@ def run(run: Run) -> None:
         }
     for name, (texts, votes) in _read_sets(run).items():
         for who, scores in scores_of(texts, shipped.embed(texts, name)).items():
-            figures[who][name] = voted.figures(scores, votes)
+            figures[who][name] = (protocols.plain if name.startswith("plain_") else voted.figures)(scores, votes)
+            if name.startswith("real_"):
+                certain, truth = voted.undisputed(votes)
+                figures[who][name] |= {"thresholds": protocols.thresholds(scores[certain], truth),
+                                       "risk_coverage": protocols.risk_coverage(scores[certain], truth),
+                                       "calibration_excess": protocols.calibration_excess(scores[certain], truth, run.seed)}
+    for who, found in _under_protocols(run, lambda texts, what: scores_of(texts, shipped.embed(texts, what))).items():
+        figures[who] |= found
+    figures["kappa"] = readings.kappas(("real", "real-thin"))
     pairs = read_rows(DATA / "fairness.jsonl")
     texts = [r["a"] for r in pairs] + [r["b"] for r in pairs]
     for who, scores in scores_of(texts, shipped.embed(texts, "fairness")).items():
         figures[who]["fairness"] = fairness_of(pairs, scores[:len(pairs)], scores[len(pairs):])
     ours = figures["student"]
     figures["summary"] = {
+        "real_fr_macro_f1": ours["real_fr"]["macro_f1"],
+        "real_en_macro_f1": ours["real_en"]["macro_f1"],
         "english_balanced_macro_f1": ours["goemotions_dev"]["balanced_macro_f1"],
         "english_natural_macro_f1": ours["goemotions_dev"]["macro_f1"],
         "french_six_macro_f1": ours["fr_held_out"]["macro_f1"],
@@ -118,15 +135,47 @@ def _sets(run: Run) -> dict[str, list[dict]]:
     }
 
 
+def _under_protocols(run: Run, scores_of) -> dict[str, dict]:
+    """Returns the figures of `protocols.py` for student and teacher.
+
+    `scores_of` maps texts and the name of a progress bar to the probabilities of both.
+    """
+    out: dict[str, dict] = {"student": {}, "teacher": {}}
+    dev = sources.labelled(run.data, "goemotions_dev")
+    of_dev = scores_of([r["text"] for r in dev], "ekman")
+    asking = {"curiosity", "confusion"}
+    kept = [i for i, r in enumerate(dev) if r["core8"] and not asking & set(r["labels"])]
+    french = _sets(run)["fr_held_out"]
+    of_french = scores_of([r["text"] for r in french], "closed six")
+    truth = np.array([LABELS.index(r["core8"]) for r in french])
+    held = guard.Guard(run.settings["corpus"]["shared_words"])
+    pairs = [p for p in sources.pairs(run.data, "tatoeba_en_fr") if any(held.holds(side) for side in p)]
+    pairs = random.Random(run.seed).sample(pairs, min(PAIRS, len(pairs)))
+    sides = [scores_of([p[side] for p in pairs], "pairs") for side in (0, 1)]
+    registers = {lang: read_rows(WRITTEN_EVAL / f"registers.{lang}.jsonl") for lang in ("en", "fr")}
+    of_registers = {lang: scores_of([r["text"] for r in rows], "registers") for lang, rows in registers.items()}
+    for who, found in out.items():
+        found["ekman_7"] = protocols.ekman_seven(of_dev[who], [r["labels"] for r in dev])
+        surprise = class_f1(of_dev[who][kept].argmax(1), np.array([LABELS.index(dev[i]["core8"]) for i in kept]))
+        found["surprise_f1_without_questions"] = surprise[LABELS.index("surprise")]
+        found["fr_closed_six"] = protocols.closed_six(of_french[who], truth)
+        found["pairs"] = protocols.pair_agreement(sides[0][who], sides[1][who])
+        for lang, rows in registers.items():
+            found[f"registers_{lang}"] = protocols.by_register(of_registers[lang][who], rows)
+    return out
+
+
 def _read_sets(run: Run) -> dict[str, tuple[list[str], list[list[str]]]]:
-    """Returns texts and votes of the lines labelled by reading, for `real` and `choices` in each language."""
-    drawn = readings.drawn_lines()
-    texts, votes = readings.texts(run.data, drawn), readings.votes()
-    found = {}
-    for part in ("real", "choices"):
-        for lang in ("fr", "en"):
-            keys = [r["key"] for r in drawn if (r["part"], r["lang"]) == (part, lang) and r["key"] in texts]
-            found[f"{part}_{lang}"] = [texts[k] for k in keys], [votes[k] for k in keys]
+    """Returns texts and votes of the lines labelled by reading.
+
+    These are `real` and `choices` in each language, and the plain sources, of which nothing, or other intents, was trained on.
+    """
+    found = {f"{part}_{lang}": readings.voted_lines(run.data, lambda row: (row["part"], row["lang"]) == (part, lang))
+             for part in ("real", "choices") for lang in ("fr", "en")}
+    for source in ("home-assistant_fr", "clinc150", "banking77"):
+        parts = ("plain",) if source == "banking77" else ("plain", *reading_rows.APART)
+        found[f"plain_{source}"] = readings.voted_lines(
+            run.data, lambda row: row["source"] == source and row["part"] in parts)
     return found
 
 
@@ -147,6 +196,7 @@ def figures_of(name: str, scores: np.ndarray, truth: np.ndarray, seed: int) -> d
         "accuracy_interval": _interval([(found[i] == truth[i]).mean() for i in resampled]),
         "f1": {LABELS[c]: f for c, f in class_f1(found, truth).items()},
         "calibration_error": calibration_error(scores, truth),
+        "calibration_excess": protocols.calibration_excess(scores, truth, seed),
         "below_0.4": float((scores.max(1) < 0.4).mean()),
     }
     if name == "goemotions_dev":

@@ -1,4 +1,4 @@
-"""Trains students of other sizes on the same data, to compare macro-F1 with time and file size.
+"""Trains students of other sizes on the same data, to compare quality with time and file size.
 
     training/.venv/bin/python -m training.frontier train|plot --data FOLDER --base FOLDER --id NAME
 
@@ -28,6 +28,8 @@ from .text import LABELS  # noqa: E402
 FOLDER = WORK / "frontier"
 TIMES = FOLDER / "times.json"
 """Output of `tests/bench/frontier.js`: folder name to median milliseconds by number of tokens."""
+MEASURE = "mean of macro-F1 over the rows for choices"
+"""Short name of `voted.quality`."""
 
 
 def main() -> None:
@@ -57,11 +59,11 @@ def train(run: Run) -> None:
             continue
         lessons = lessons or student.Lessons(run, settings, want["share"])
         print(f"frontier: {name}", flush=True)
-        f1 = student.train(run, step, settings, lessons)
-        _write(run, step.folder, name, settings, f1)
+        quality = student.train(run, step, settings, lessons)
+        _write(run, step.folder, name, settings, quality)
 
 
-def _write(run: Run, folder: Path, name: str, settings: dict, f1: float) -> None:
+def _write(run: Run, folder: Path, name: str, settings: dict, quality: float) -> None:
     weights, head = load_file(folder / "network.safetensors"), load_file(folder / "head.safetensors")
     onnx.save(onnx_graph.build(weights, settings["heads"], quantised=True), folder / "graph.onnx")
     write_json(folder / "head.json", calibrate.head_of(head["weight"], head["bias"]))
@@ -72,7 +74,7 @@ def _write(run: Run, folder: Path, name: str, settings: dict, f1: float) -> None
     export.write_model(run, folder / "model", folder / "graph.onnx", folder, settings, {})
     vocabulary = len(weights["table.weight"])
     write_json(folder / "about.json", {
-        "name": name, "macro_f1": round(f1, 4),
+        "name": name, "quality": round(quality, 4),
         "megabytes": round((folder / "graph.onnx").stat().st_size / 1e6, 2),
         "parameters_outside_table": parameters_outside_table(Network(vocabulary, settings)),
     })
@@ -90,7 +92,7 @@ def plot(run: Run) -> None:
                 for path in sorted(FOLDER.glob("*/about.json"))]
     students.sort(key=lambda s: s["milliseconds"]["16"])
     folder = ROOT / "models" / run.id
-    write_json(folder / "frontier.json", {**run.settings["frontier"], "students": students}, 1)
+    write_json(folder / "frontier.json", {**run.settings["frontier"], "measure": MEASURE, "students": students}, 1)
 
     pyplot.rcParams.update({"svg.hashsalt": run.id, "font.size": 8, "svg.fonttype": "none"})
     figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.6), sharey=True, layout="constrained")
@@ -98,11 +100,11 @@ def plot(run: Run) -> None:
                                (axes[1], "MB of the graph", lambda s: s["megabytes"])):
         # The students differ in marker as well as colour, for colour-blind readers.
         for s, sign in zip(students, "osD^v<>pP*XhH8"):
-            axis.plot(value(s), s["macro_f1"], sign, markersize=7, label=s["name"])
+            axis.plot(value(s), s["quality"], sign, markersize=7, label=s["name"])
         axis.set_xlabel(title)
         axis.margins(0.1)
         axis.grid(alpha=0.3)
-    axes[0].set_ylabel("macro-F1 on the rows set apart for choices")
+    axes[0].set_ylabel(MEASURE)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", frameon=False)
     figure.savefig(folder / "frontier.svg", metadata={"Date": None})
     print(f"frontier: {len(students)} students in {folder}")

@@ -61,7 +61,7 @@ def run(run: Run) -> None:
     origin = list(range(len(out)))
     draw = random.Random(run.seed + 2)
     for number in range(len(texts)):
-        for text in variants(out[number], want["variant_share"], draw):
+        for text in variants(out[number], want["variant_share"], want["written_variants"], draw):
             # Without accents, a sentence can share more words with a frozen sentence.
             if guard.holds(text) or guard.resembles_frozen(text):
                 continue
@@ -110,11 +110,11 @@ def read(run: Run, texts: list[str], tokens_max: int, batch: int) -> tuple[np.nd
     return np.log(probabilities / len(embeddings)), np.concatenate(embeddings, 1)
 
 
-def variants(row: dict, share: float, draw: random.Random) -> list[str]:
+def variants(row: dict, share: float, of_written: int, draw: random.Random) -> list[str]:
     """Returns variants of a sentence that differ from it.
 
-    A sentence written for the project gets all variants, at most seven. Another sentence gets at
-    most one, with the probability `share`. A sentence with a first name gets one with other names.
+    A sentence written for the project gets `of_written` random ones of seven. Another sentence gets one, with the
+    probability `share`. A sentence with a first name gets one with other names. A variant like the sentence is left out.
     """
     text = row["text"]
     named = [_NAMES.sub(lambda _: draw.choice(FIRST_NAMES), text)]
@@ -123,6 +123,8 @@ def variants(row: dict, share: float, draw: random.Random) -> list[str]:
     plain = " ".join(_PUNCTUATION.sub(" ", text).split())
     turned = text.replace("’", "'") if "’" in text else text.replace("'", "’")
     found = [text.lower(), bare.lower(), plain.lower(), text.upper(), turned, bare, plain]
-    if row["source"] != "written":
+    if row["source"] == "written":
+        found = draw.sample(found, min(of_written, len(found)))
+    else:
         found = [draw.choice(found)] if draw.random() < share else []
     return sorted({t for t in found + named if t.strip() and t != text})

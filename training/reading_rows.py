@@ -4,14 +4,17 @@ Inputs: the drawn lines and the votes of `read/`, and the texts that `readings.t
 the texts that must stay out of training, and labelled rows with soft targets.
 
 `real` and `real-thin` measure, and settings are chosen by `choices`, so these lines and their twins
-leave training (`hold_out.py`). `train`, the lines of `chosen.tsv` and `pilot` become rows: the pilot
+leave training (`hold_out.py`). `train`, the lines of `chosen.tsv` and `emotional.tsv`, and `pilot` become rows: the pilot
 tested the guide, left it unchanged, and measures no model.
 """
 
+import random
+
+from .guard import key
 from .text import LABELS
 
 APART = ("real", "real-thin", "choices")
-TRAINED = ("train", "pilot", "different", "low-margin")
+TRAINED = ("train", "pilot", "different", "low-margin", "emotional")
 
 
 def apart_texts(drawn: list[dict], texts: dict[str, str]) -> dict[str, list[str]]:
@@ -32,6 +35,28 @@ def training_rows(drawn: list[dict], votes: dict[str, list[str]], texts: dict[st
              "source": "read", "weight": weight, "teacher": True}
             for row in drawn
             if row["part"] in TRAINED and row["key"] in votes and row["key"] in texts]
+
+
+def carried_rows(pairs: list[tuple[str, str]], read: list[dict]) -> list[dict]:
+    """Returns a row for each side of a pair, (English, French), whose translation was read and which was not read itself.
+
+    The row has the target and the weight of the read side: a translation says the same. Of several translations the
+    first one in `pairs` counts.
+    """
+    rows = {key(row["text"]): row for row in read}
+    carried: dict[str, dict] = {}
+    for pair in pairs:
+        for text, lang, other in ((pair[0], "en", pair[1]), (pair[1], "fr", pair[0])):
+            if key(other) in rows and key(text) not in rows:
+                carried.setdefault(key(text), {**rows[key(other)], "text": text, "lang": lang})
+    return list(carried.values())
+
+
+def last_rows(rows: list[dict], kept_share: float, seed: int) -> list[dict]:
+    """Returns the rows of the teacher's last epochs: all read and written ones, and a random part of GoEmotions."""
+    draw = random.Random(seed)
+    return [r for r in rows if r["source"] in ("read", "written")
+            or r["source"] == "goemotions_train" and draw.random() < kept_share]
 
 
 def target(answers: list[str]) -> list[float]:

@@ -10,16 +10,20 @@ ndjson - < pool.jsonl > predictions.jsonl`. `draw_chosen` reads these prediction
 two languages the model gives different labels, and lines with a low margin between the two highest scores. The model chooses only
 which lines are read; no reader sees its labels. These lines are for training.
 
+`draw_emotional` writes `read/emotional.tsv`: lines for training that are likely to show an emotion, in equal numbers per emotion: by
+the source's label, or, for a Tatoeba sentence, by the model's. It leaves out lines that `hold_out` keeps from training. One pass
+reads these lines, and a second one 320 of each language. `draw_plain` writes `read/plain.tsv`: questions and orders to an assistant, a house or a bank, to measure.
+
 The part `real` is sealed: it was drawn before any reading. Its lines and their twins stay out of training, and so do those of
 `choices`, which is for settings (`hold_out.py`). `train` and the chosen lines are for training (`reading_rows.py`), and so is `pilot`,
 after its test of the guide.
 
 `batches` writes the input of the readers to `work/readings/`: numbers that do not identify a line, and texts, with mixed sources.
 Up to 8 lines of a batch of 160 come twice, and 8 GoEmotions rows with labels by people are added. `collect` checks the answers and
-adds them to `read/votes.tsv`. `disputed` writes the lines on which the two passes differ, for a third reader. `agreement` prints
+adds them to `read/votes.tsv` or `read/emotional-votes.tsv`. `disputed` writes the lines on which the two passes differ, for a third reader. `agreement` prints
 Cohen's kappa of the passes.
 
-Usage: `python -m training.readings draw|draw_thin|pool|draw_chosen|batches|collect|disputed|agreement --data DIR`. The guide of the readers is
+Usage: `python -m training.readings draw|draw_thin|pool|draw_chosen|draw_emotional|draw_plain|batches|collect|disputed|agreement --data DIR`. The guide of the readers is
 `read/guide.md`.
 """
 
@@ -29,15 +33,20 @@ import gzip
 import hashlib
 import json
 import random
+import tomllib
 from collections import Counter, defaultdict
 from pathlib import Path
 
 from . import sources
+from .guard import Guard
 from .stage import ROOT, WORK
 from .text import LABELS, normalise
 
 FOLDER = ROOT / "training" / "read"
 RANDOM, THIN, CHOSEN, VOTES = (FOLDER / f"{name}.tsv" for name in ("random", "thin", "chosen", "votes"))
+EMOTIONAL, PLAIN = FOLDER / "emotional.tsv", FOLDER / "plain.tsv"
+EMOTIONAL_VOTES = FOLDER / "emotional-votes.tsv"
+"""Votes of the emotional lines, apart from the others: `jeffrey` has `VOTES` inside and needs none of these."""
 BATCHES = WORK / "readings"
 SEED = 20261128
 ANSWERS = [*LABELS, "unclear"]
@@ -64,6 +73,23 @@ DIFFERENT = {"fr": {"tatoeba_fr": 1700, "xed_fr": 700}, "en": {"tatoeba_en": 900
 """Lines of each source whose translation gets another label."""
 LOW_MARGIN = {"fr": {"xed_fr": 600, "tatoeba_fr": 600}, "en": {"goemotions_train": 300, "xed_en": 100, "tatoeba_en": 100, "banking77": 100}}
 """Lines of each source among the tenth with the lowest margin."""
+
+_EMOTIONS = ("joy", "sadness", "anger", "fear", "surprise", "disgust", "frustration")
+EMOTIONAL_QUOTAS = {
+    "fr": {"xed_fr": {"joy": 1300, "sadness": 1200, "anger": 1700, "fear": 1100, "surprise": 1100, "disgust": 1100},
+           "tatoeba_fr": dict.fromkeys(_EMOTIONS, 1100)},
+    "en": {"xed_en": dict.fromkeys(("joy", "sadness", "anger", "fear", "surprise", "disgust"), 1050),
+           "goemotions_train": {"joy": 300, "sadness": 900, "anger": 700, "fear": 600, "surprise": 700, "disgust": 500, "annoyance": 600,
+                                "disappointment": 500, "admiration": 200, "disapproval": 300, "neutral": 700},
+           "tatoeba_en": dict.fromkeys(_EMOTIONS, 110)},
+}
+"""Lines of each source by its own label, or for Tatoeba by a model's; all of them where there are fewer.
+
+Tatoeba's were drawn twice: by the shipped model's predictions, and by those that a teacher gave alike to both sides of a pair.
+"""
+
+PLAIN_QUOTAS = {"fr": {"home-assistant_fr": 150}, "en": {"clinc150": 270, "banking77": 280}}
+"""Lines of what people ask an assistant, a house or a bank, to measure how often plain talk is read as emotion."""
 
 BATCH, REPEATS, CONTROLS = 160, 8, 8
 CHARACTERS_MAX = 400
@@ -180,16 +206,72 @@ def draw_chosen(data: Path) -> None:
     print(f"{len(rows)} lines:", dict(sorted(Counter((r[1], r[4]) for r in rows).items())))
 
 
+def draw_emotional(data: Path) -> None:
+    """Draws lines for training that are likely to show an emotion, up to `EMOTIONAL_QUOTAS`, counting those drawn before."""
+    chance = random.Random(SEED + 4)
+    with (BATCHES / "predictions.jsonl").open(encoding="utf-8") as file:
+        top = {row["id"]: row["top2"][0][0] for row in map(json.loads, file)}
+    guarded = Guard(tomllib.loads((ROOT / "training" / "settings.toml").read_text("utf-8"))["corpus"]["shared_words"])
+    rows = [tuple(row.values()) for row in _read(EMOTIONAL)] if EMOTIONAL.exists() else []
+    taken, before = {row["key"] for row in drawn_lines()}, {row[0] for row in rows}
+    likely: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
+    for source in ("xed_fr", "xed_en", "goemotions_train"):
+        for row in sources.labelled(data, source):
+            for label in row["labels"]:
+                likely[source, label][row["text"]] = row["id"]
+    for pair in sources.pairs(data, "tatoeba_en_fr"):
+        for source, text in zip(("tatoeba_en", "tatoeba_fr"), pair):
+            likely[source, top.get(key(text), "")][text] = ""
+    for lang, quotas in EMOTIONAL_QUOTAS.items():
+        for source, counts in quotas.items():
+            for label, count in counts.items():
+                drawn = sum(key(text) in before for text in likely[source, label])
+                free = sorted((upstream, text) for text, upstream in likely[source, label].items()
+                              if key(text) not in taken and len(text) <= CHARACTERS_MAX and any(c.isalpha() for c in text)
+                              and not guarded.holds(text) and not guarded.resembles_frozen(text))
+                for upstream, text in chance.sample(free, max(0, min(count - drawn, len(free)))):
+                    taken.add(key(text))
+                    rows.append((key(text), lang, source, upstream, "emotional"))
+    _write(EMOTIONAL, ("key", "lang", "source", "id", "part"), sorted(rows))
+    print(f"{len(rows)} lines:", dict(sorted(Counter(r[1:3] for r in rows).items())))
+
+
+def draw_plain(data: Path) -> None:
+    """Draws lines of the plain sources once; raises `SystemExit` if they exist.
+
+    Lines of banking77 come from intents of which no line is for training.
+    """
+    if PLAIN.exists():
+        raise SystemExit(f"{PLAIN} is sealed; another draw needs another file")
+    chance = random.Random(SEED + 5)
+    drawn = drawn_lines()
+    taken = {row["key"] for row in drawn}
+    trained = {row["key"] for row in drawn if row["source"] == "banking77" and row["part"] not in ("real", "choices")}
+    intents = sources.intents(data)
+    apart = set(intents.values()) - {intents[k] for k in trained}
+    lines = pools(data)
+    rows = []
+    for lang, counts in PLAIN_QUOTAS.items():
+        for source, count in counts.items():
+            free = sorted(text for _, text in lines[source]
+                          if key(text) not in taken and (source != "banking77" or intents[key(text)] in apart))
+            rows += [(key(text), lang, source, "", "plain") for text in chance.sample(free, count)]
+    _write(PLAIN, ("key", "lang", "source", "id", "part"), sorted(rows))
+    print(f"{len(rows)} lines:", dict(sorted(Counter(r[1:3] for r in rows).items())), f"{len(apart)} intents apart")
+
+
 def drawn_lines(folder: Path = FOLDER) -> list[dict]:
     """Returns all drawn lines, with key, lang, source, id and part."""
-    files = [folder / file.name for file in (RANDOM, THIN, CHOSEN)]
+    files = [folder / file.name for file in (RANDOM, THIN, CHOSEN, EMOTIONAL, PLAIN)]
     return [row for file in files if file.exists() for row in _read(file)]
 
 
 def votes(folder: Path = FOLDER) -> dict[str, list[str]]:
     """Returns the answers of each key in the order of the passes."""
     found: dict[str, list[str]] = defaultdict(list)
-    for vote in sorted(_read(folder / VOTES.name), key=lambda vote: int(vote["batch"].split("-")[2])):
+    files = [folder / file.name for file in (VOTES, EMOTIONAL_VOTES)]
+    given = [vote for file in files if file.exists() for vote in _read(file)]
+    for vote in sorted(given, key=lambda vote: int(vote["batch"].split("-")[2])):
         found[vote["key"]].append(vote["answer"])
     return dict(found)
 
@@ -204,17 +286,37 @@ def texts(data: Path, drawn: list[dict]) -> dict[str, str]:
     return found
 
 
+def voted_lines(data: Path, wanted) -> tuple[list[str], list[list[str]]]:
+    """Returns the texts and the votes of the drawn lines for which `wanted`, a function of such a line, is true."""
+    drawn = [row for row in drawn_lines() if wanted(row)]
+    text, answers = texts(data, drawn), votes()
+    keys = [row["key"] for row in drawn if row["key"] in text]
+    return [text[k] for k in keys], [answers[k] for k in keys]
+
+
 def batches(data: Path) -> None:
     """Writes the batches of both passes, each pass in its own random order; `map.json` lists the keys of a batch by number."""
     text = texts(data, drawn_lines())
-    stages = {"pilot": "pilot", "real-thin": "thin", "different": "chosen", "low-margin": "chosen"}
+    stages = {part: "full" for part in PARTS} | {"pilot": "pilot", "real-thin": "thin", "different": "chosen",
+                                                 "low-margin": "chosen", "plain": "plain"}
     wanted = {}
-    for stage in ("pilot", "full", "thin", "chosen"):
+    for stage in ("pilot", "full", "thin", "chosen", "plain"):
         for lang in QUOTAS:
             keys = [r["key"] for r in drawn_lines()
-                    if r["lang"] == lang and stages.get(r["part"], "full") == stage and r["key"] in text]
+                    if r["lang"] == lang and stages.get(r["part"]) == stage and r["key"] in text]
             wanted |= {f"{stage}-{lang}-{turn}": keys for turn in (1, 2)}
     _write_batches(data, text, wanted)
+    answered = votes()
+    for lang in QUOTAS:
+        name = f"emotional-{lang}-1"
+        keys = [r["key"] for r in drawn_lines()
+                if (r["part"], r["lang"]) == ("emotional", lang) and r["key"] in text and r["key"] not in answered]
+        _write_batches(data, text, {name: keys}, _last_number(name))
+        # A second pass over a few lines says how far two readers agree.
+        again = f"emotional-{lang}-2"
+        if not _last_number(again):
+            known = sorted(r["key"] for r in drawn_lines() if (r["part"], r["lang"]) == ("emotional", lang) and r["key"] in answered)
+            _write_batches(data, text, {again: random.Random(SEED + 6).sample(known, 2 * BATCH)})
 
 
 def disputed(data: Path) -> None:
@@ -227,9 +329,13 @@ def disputed(data: Path) -> None:
     text = texts(data, drawn_lines())
     for lang in QUOTAS:
         name = f"third-{lang}-3"
-        # A number that has votes already would replace them.
-        used = [int(vote["batch"].rsplit("-", 1)[1]) for vote in _read(VOTES) if vote["batch"].startswith(f"{name}-")]
-        _write_batches(data, text, {name: [k for k in differ if lang_of[k] == lang]}, max(used, default=0))
+        _write_batches(data, text, {name: [k for k in differ if lang_of[k] == lang]}, _last_number(name))
+
+
+def _last_number(name: str) -> int:
+    """Returns the highest number of a batch of this name that has votes, which another batch of that number would replace."""
+    given = [vote["batch"] for file in (VOTES, EMOTIONAL_VOTES) for vote in _read(file)]
+    return max((int(batch.rsplit("-", 1)[1]) for batch in given if batch.startswith(f"{name}-")), default=0)
 
 
 def _write_batches(data: Path, text: dict[str, str], wanted: dict[str, list[str]], before: int = 0) -> None:
@@ -270,7 +376,7 @@ def collect(data: Path) -> None:
     numbers = json.loads((BATCHES / "map.json").read_text("utf-8"))
     people = {f"control {r['id']}": r["core8"] for r in sources.labelled(data, "goemotions_train")}
     alike = Counter()
-    given = [tuple(vote.values()) for vote in _read(VOTES)] if VOTES.exists() else []
+    given = [tuple(vote.values()) for file in (VOTES, EMOTIONAL_VOTES) if file.exists() for vote in _read(file)]
     given = [vote for vote in given if not (BATCHES / f"{vote[1]}.answers.tsv").exists()]
     for name, keys in sorted(numbers.items()):
         file = BATCHES / f"{name}.answers.tsv"
@@ -296,7 +402,9 @@ def collect(data: Path) -> None:
         agreed = sum(repeats) / len(repeats)
         if agreed < 0.85:
             print(f"{name}: {agreed:.0%} of its repeats alike: to be read again")
-    _write(VOTES, ("key", "batch", "answer"), sorted(given))
+    emotional = sorted(vote for vote in given if vote[1].startswith("emotional-"))
+    _write(EMOTIONAL_VOTES, ("key", "batch", "answer"), emotional)
+    _write(VOTES, ("key", "batch", "answer"), sorted(set(given) - set(emotional)))
     print(f"{len(given)} votes; {alike[True]} of {alike.total()} lines as people labelled them in GoEmotions")
 
 
@@ -323,6 +431,18 @@ def agreement(_: Path) -> None:
             print(f"  {source}:", {label: per_source[source, label] for label in ANSWERS if per_source[source, label]})
 
 
+def kappas(parts: tuple[str, ...], folder: Path = FOLDER) -> dict[str, dict[str, float]]:
+    """Returns Cohen's kappa of the first two passes for the lines of some parts, by language: of all labels, and of each one."""
+    answers = votes(folder)
+    found: dict[str, dict[str, float]] = {}
+    for lang in QUOTAS:
+        drawn = [answers[r["key"]] for r in drawn_lines(folder) if r["lang"] == lang and r["part"] in parts and r["key"] in answers]
+        pairs = [(given[0], given[1]) for given in drawn if len(given) > 1]
+        found[lang] = {"lines": len(pairs), "all": kappa(pairs)}
+        found[lang] |= {label: kappa([(a == label, b == label) for a, b in pairs]) for label in ANSWERS}
+    return found
+
+
 def kappa(pairs: list[tuple]) -> float:
     """Returns Cohen's kappa (Cohen 1960, Educ. Psychol. Meas. 20:37-46); 1 if the agreement by chance is 1. Needs a pair."""
     count = len(pairs)
@@ -347,7 +467,8 @@ def _write(path: Path, names: tuple, rows: list[tuple]) -> None:
 def main() -> None:
     """Runs the step that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    steps = {"draw": draw, "draw_thin": draw_thin, "pool": pool, "draw_chosen": draw_chosen, "batches": batches, "disputed": disputed, "collect": collect, "agreement": agreement}
+    steps = {"draw": draw, "draw_thin": draw_thin, "pool": pool, "draw_chosen": draw_chosen,
+             "draw_emotional": draw_emotional, "draw_plain": draw_plain, "batches": batches, "disputed": disputed, "collect": collect, "agreement": agreement}
     parser.add_argument("step", choices=steps)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     arguments = parser.parse_args()

@@ -5,6 +5,7 @@ source's own labels to core-8 targets; the field `core8` of a row comes from the
 """
 
 import gzip
+import hashlib
 import json
 from pathlib import Path
 
@@ -53,6 +54,14 @@ def pairs(data: Path, name: str) -> list[tuple[str, str]]:
         split = [line.rstrip("\n").split("\t") for line in lines]
     both = [(normalise(s[0]), normalise(s[1])) for s in split if len(s) == 2]
     return [(en, fr) for en, fr in both if en and fr]
+
+
+def intents(data: Path) -> dict[str, str]:
+    """Returns the intent of each banking77 line, by the key that `readings` gives its text."""
+    with gzip.open(data / "plain_en.jsonl.gz", "rt", encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines]
+    return {hashlib.sha256(normalise(row["text"]).encode()).hexdigest(): row["intent"]
+            for row in rows if row["source"] == "banking77"}
 
 
 def target(labels: list[str]) -> list[float] | None:

@@ -1,6 +1,6 @@
 """Trains the student on the teacher's predictions.
 
-Inputs: the labelled rows, the teacher's word embeddings, and "choices" to select the best epoch.
+Inputs: the labelled rows, the teacher's word embeddings, and the rows for choices to select the best epoch.
 Outputs: `network.safetensors` (the encoder) and `head.safetensors` (its linear head). An interrupted
 training resumes from its checkpoint.
 
@@ -17,12 +17,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from sklearn.metrics import f1_score
 from torch import nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from . import batches, hold_out, label, teacher
+from . import batches, hold_out, label, readings, teacher, voted
 from .device import DEVICE, full_precision, lower_precision
 from .guard import Guard
 from .network import Network, parameters_outside_table
@@ -88,14 +87,12 @@ def run(run: Run, steps_max: int | None = None) -> None:
 def train(run: Run, step: Step, want: dict, lessons: "Lessons", steps_max: int | None = None) -> float:
     """Trains a student with the settings `want` and writes it to the step's folder.
 
-    Returns its best macro-F1 on "choices". With `steps_max`, prints the time per step after so many
+    Returns its best `voted.quality` on the rows for choices. With `steps_max`, prints the time per step after so many
     steps and returns 0, without writing the student. Raises `ValueError` above `PARAMETERS_MAX`.
     """
     folder = step.folder
     torch.manual_seed(run.seed)
-    choices = [r for r in read_rows(hold_out.FOLDER / "choices.jsonl") if r["core8"]]
-    choice_ids = Encoder(run.tokenizer).encode_all([r["text"] for r in choices])
-    truth = [LABELS.index(r["core8"]) for r in choices]
+    quality_of = _quality(run)
 
     table = _table(run, want["dim_table"])
     model = Student(len(table), want, lessons.embeddings.shape[1])
@@ -114,14 +111,14 @@ def train(run: Run, step: Step, want: dict, lessons: "Lessons", steps_max: int |
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda s: min((s + 1) / warmup, max(0.0, (len(plan) - s) / (len(plan) - warmup))))
     mean = {n: p.detach().clone() for n, p in model.state_dict().items()}
-    best, best_f1, at = None, -1.0, 0
+    best, best_quality, at = None, -1.0, 0
 
     checkpoint = folder / "checkpoint.pt"
     if checkpoint.exists() and step.resumable() and not steps_max:
         saved = torch.load(checkpoint, map_location=DEVICE)
         for part, key in ((model, "model"), (optimiser, "optimiser"), (schedule, "schedule")):
             part.load_state_dict(saved[key])
-        mean, best, best_f1, at = (saved[k] for k in ("mean", "best", "best_f1", "at"))
+        mean, best, best_quality, at = (saved[k] for k in ("mean", "best", "best_quality", "at"))
     step.begin()
 
     began, loss_mean = time.monotonic(), None
@@ -145,16 +142,16 @@ def train(run: Run, step: Step, want: dict, lessons: "Lessons", steps_max: int |
             print(f"student: {(time.monotonic() - began) / steps_max * 1e3:.0f} ms a step of {len(plan)}")
             return 0.0
         if number + 1 == len(plan) or plan[number + 1][0] != epoch:
-            f1 = macro_f1(model, mean, choice_ids, truth)
-            print(f"student: epoch {epoch + 1}, loss {loss_mean:.3f}, macro-F1 on choices {f1:.4f}, "
+            quality = quality_of(model, mean)
+            print(f"student: epoch {epoch + 1}, loss {loss_mean:.3f}, quality on choices {quality:.4f}, "
                   f"{(time.monotonic() - began) / 60:.1f} min", flush=True)
-            if f1 > best_f1:
-                best, best_f1 = {n: t.clone() for n, t in mean.items()}, f1
+            if quality > best_quality:
+                best, best_quality = {n: t.clone() for n, t in mean.items()}, quality
         if (number + 1) % want["checkpoint_every"] == 0:
             fresh = checkpoint.with_suffix(".new")
             torch.save({"model": model.state_dict(), "optimiser": optimiser.state_dict(),
                         "schedule": schedule.state_dict(), "mean": mean, "best": best,
-                        "best_f1": best_f1, "at": number + 1}, fresh)
+                        "best_quality": best_quality, "at": number + 1}, fresh)
             fresh.replace(checkpoint)
 
     for name in ("network", "head"):
@@ -162,7 +159,7 @@ def train(run: Run, step: Step, want: dict, lessons: "Lessons", steps_max: int |
                    if n.startswith(f"{name}.")}, folder / f"{name}.safetensors")
     checkpoint.unlink(missing_ok=True)
     step.finish()
-    return best_f1
+    return best_quality
 
 
 def loss(model: Student, lessons: Lessons, chosen: list[int], want: dict) -> torch.Tensor:
@@ -204,17 +201,33 @@ def _table(run: Run, dim: int) -> torch.Tensor:
     return table / table.std()
 
 
+def _quality(run: Run):
+    """Returns a function of a model and weights: `voted.quality` on the rows for choices, which no model was trained on."""
+    rows = [r for r in read_rows(hold_out.FOLDER / "choices.jsonl") if r["core8"]]
+    truth = np.array([LABELS.index(r["core8"]) for r in rows])
+    read = [readings.voted_lines(run.data, lambda r, lang=lang: (r["part"], r["lang"]) == ("choices", lang))
+            for lang in ("fr", "en")]
+    encoder = Encoder(run.tokenizer)
+    ids = [encoder.encode_all(texts) for texts in ([r["text"] for r in rows], *(texts for texts, _ in read))]
+
+    def quality(model: Student, weights: dict) -> float:
+        sources, *of_read = (_scores(model, weights, part) for part in ids)
+        return voted.quality(sources, truth, [(scores, votes) for scores, (_, votes) in zip(of_read, read)])
+
+    return quality
+
+
 @torch.inference_mode()
-def macro_f1(model: Student, weights: dict, ids: list[list[int]], truth: list[int]) -> float:
-    """Returns the macro-F1 of `weights` on texts that no model was trained on.
+def _scores(model: Student, weights: dict, ids: list[list[int]]) -> np.ndarray:
+    """Returns the probabilities `[n, 8]` by `weights`.
 
     Restores the model's own weights, but leaves the model in evaluation mode.
     """
     own = {n: t.clone() for n, t in model.state_dict().items()}
     model.load_state_dict(weights)
     model.eval()
-    found = np.zeros(len(ids), int)
+    scores = np.zeros((len(ids), len(LABELS)), np.float32)
     for chosen in batches.sorted_by_length([len(i) for i in ids], 256):
-        found[chosen] = model(batches.pad([ids[i] for i in chosen]))[0].argmax(1).cpu().numpy()
+        scores[chosen] = model(batches.pad([ids[i] for i in chosen]))[0].softmax(1).cpu().numpy()
     model.load_state_dict(own)
-    return f1_score(truth, found, average="macro")
+    return scores

@@ -1,6 +1,6 @@
 """Tests the parts of the training that need neither data nor a model: `python -m unittest training.tests`.
 
-The texts are the twenty sentences of `tests/data/read/`, written for the project, with keys and votes as
+The texts are the sentences of `tests/data/read/`, written for the project, with keys and votes as
 in `training/read/`.
 """
 
@@ -9,12 +9,13 @@ import hashlib
 import json
 import tempfile
 import unittest
+from collections import Counter
 from pathlib import Path
 from unittest import mock
 
 import numpy as np
 
-from . import guard, likeness, reading_rows, readings, sources, voted
+from . import guard, likeness, protocols, reading_rows, readings, sources, voted
 from .stage import ROOT
 from .text import LABELS, normalise
 
@@ -46,14 +47,14 @@ class ReadLines(unittest.TestCase):
                 self.assertEqual(normalise(row["text"]), row["normalised"])
                 self.assertEqual(readings.key(normalise(row["text"])), row["key"])
 
-    def test_all_twenty_lines_are_found(self):
-        self.assertEqual(len(self.texts), 20)
+    def test_all_lines_are_found(self):
+        self.assertEqual(len(self.texts), 21)
         self.assertEqual(set(self.texts), {row["key"] for row in self.drawn})
 
     def test_fewer_than_95_percent_are_refused(self):
         (self.data / "xed_en.jsonl.gz").write_bytes(gzip.compress(b""))
-        # 19 of 20 are enough.
-        self.assertEqual(len(readings.texts(self.data, self.drawn)), 19)
+        # 20 of 21 are enough.
+        self.assertEqual(len(readings.texts(self.data, self.drawn)), 20)
         (self.data / "plain_fr.jsonl.gz").write_bytes(gzip.compress(b""))
         with self.assertRaises(SystemExit):
             readings.texts(self.data, self.drawn)
@@ -74,15 +75,99 @@ class ReadLines(unittest.TestCase):
             self.assertEqual((row["source"], row["weight"], row["teacher"]), ("read", 0.5, True))
             self.assertAlmostEqual(sum(row["target"]), 1)
 
+    def test_the_last_epochs_see_each_read_and_written_row_and_a_part_of_goemotions(self):
+        names = ("read", "written", "goemotions_train", "xed_fr")
+        rows = [{"source": name, "text": str(n)} for name in names for n in range(400)]
+        counts = Counter(row["source"] for row in reading_rows.last_rows(rows, 0.25, 7))
+        self.assertEqual((counts["read"], counts["written"], counts["xed_fr"]), (400, 400, 0))
+        self.assertTrue(60 < counts["goemotions_train"] < 140, counts)
+        self.assertEqual(reading_rows.last_rows(rows, 0.0, 7), rows[:800])
+
     def test_the_parts_of_the_sealed_files_are_known(self):
         parts = {row["part"] for row in readings.drawn_lines()}
-        self.assertEqual(parts, {*reading_rows.APART, *reading_rows.TRAINED})
+        self.assertEqual(parts, {*reading_rows.APART, *reading_rows.TRAINED, "plain"})
 
     def test_votes_come_in_the_order_of_the_passes(self):
         votes = readings.votes(READ)
         by_text = {self.texts[key]: answers for key, answers in votes.items()}
         self.assertEqual(by_text["The update still won't install after two hours, I'm done."],
                          ["anger", "frustration", "frustration"])
+
+
+    def test_a_translation_has_the_target_of_its_read_side(self):
+        read = [{"text": "J'en ai marre !", "target": [1.0], "lang": "fr", "source": "read", "weight": 2.0, "teacher": True}]
+        pairs = [("I'm fed up!", "J'en ai marre !"), ("I'm fed up!", "Ras le bol !"), ("Enough!", "J'en ai marre !")]
+        rows = reading_rows.carried_rows(pairs, read)
+        self.assertEqual([(r["text"], r["lang"], r["target"], r["weight"]) for r in rows],
+                         [("I'm fed up!", "en", [1.0], 2.0), ("Enough!", "en", [1.0], 2.0)])
+        both = [*read, {**read[0], "text": "I'm fed up!", "lang": "en"}]
+        self.assertEqual([r["text"] for r in reading_rows.carried_rows(pairs, both)], ["Ras le bol !", "Enough!"])
+
+
+class Protocols(unittest.TestCase):
+    """Figures under other protocols."""
+
+    def scores(self, *names):
+        """Returns probabilities whose highest is that of each name, 0.65, and 0.05 elsewhere."""
+        return np.array([[0.65 if label == name else 0.05 for label in LABELS] for name in names])
+
+    def test_frustration_is_anger_to_ekman_and_disappointment_sadness(self):
+        scores = self.scores("frustration", "anger", "frustration", "joy")
+        labels = [["annoyance"], ["disapproval"], ["disappointment"], ["joy", "anger"]]
+        found = protocols.ekman_seven(scores, labels)
+        self.assertEqual(found["rows"], 3)
+        # Anger: two of three right, both found, 0.8. Sadness: never found. The mean is over both.
+        self.assertAlmostEqual(found["macro_f1"], 0.4)
+
+    def test_a_closed_six_ignores_neutral_and_frustration(self):
+        scores = self.scores("neutral", "frustration")
+        scores[0, LABELS.index("fear")] = scores[1, LABELS.index("disgust")] = 0.1
+        truth = np.array([LABELS.index("fear"), LABELS.index("disgust")])
+        self.assertEqual(protocols.closed_six(scores, truth), 1.0)
+
+    def test_pairs_agree_overall_and_where_a_side_is_emotional(self):
+        found = protocols.pair_agreement(self.scores("neutral", "neutral", "joy", "joy"),
+                                         self.scores("neutral", "anger", "neutral", "joy"))
+        self.assertEqual(found["same_label"], 0.5)
+        self.assertEqual((found["emotional_pairs"], found["same_label_of_emotional"]), (3, 1 / 3))
+
+    def test_either_label_of_a_mixed_sentence_is_right(self):
+        rows = [{"register": "mixed", "core8": "joy", "either": ["joy", "sadness"]}, {"register": "irony", "core8": "anger"}]
+        self.assertEqual(protocols.by_register(self.scores("sadness", "joy"), rows), {"irony": 0.0, "mixed": 1.0})
+
+    def test_a_threshold_is_the_lowest_that_keeps_the_precision(self):
+        joy = LABELS.index("joy")
+        scores = np.full((50, 8), 0.01)
+        scores[:, joy] = np.linspace(0.99, 0.5, 50)
+        truth = np.full(50, joy)
+        truth[30:] = LABELS.index("anger")
+        found = protocols.thresholds(scores, truth)["joy"]
+        # 30 right of the first 37 are 0.81, of the first 38 0.79.
+        self.assertEqual(found["predictions"], 37)
+        self.assertEqual(found["found"], 1.0)
+        self.assertIsNone(protocols.thresholds(scores, truth)["anger"])
+
+    def test_the_error_of_the_most_confident_part_comes_first(self):
+        scores = self.scores(*["joy"] * 10)
+        scores[:5, LABELS.index("joy")] = 0.9
+        truth = np.full(10, LABELS.index("joy"))
+        truth[5:] = LABELS.index("fear")
+        errors = [part["error"] for part in protocols.risk_coverage(scores, truth)]
+        self.assertEqual((errors[0], errors[4], errors[9]), (0.0, 0.0, 0.5))
+
+    def test_the_excess_of_a_calibrated_model_is_about_0_and_of_a_sure_one_its_error(self):
+        draw = np.random.default_rng(3)
+        scores = draw.dirichlet(np.full(8, 0.6), 4000)
+        truth = np.array([draw.choice(8, p=row) for row in scores])
+        self.assertLess(abs(protocols.calibration_excess(scores, truth, 1)), 0.01)
+        self.assertGreater(protocols.calibration_error(scores, truth), 0.004)
+        sure = scores ** 3 / (scores ** 3).sum(1, keepdims=True)
+        self.assertGreater(protocols.calibration_excess(sure, truth, 1), 0.1)
+
+    def test_plain_lines_count_if_their_votes_are_one(self):
+        votes = [["neutral", "neutral"], ["neutral", "neutral"], ["fear", "fear"], ["joy", "neutral"], ["unclear", "unclear"]]
+        found = protocols.plain(self.scores("neutral", "joy", "anger", "joy", "joy"), votes)
+        self.assertEqual(found, {"neutral": 2, "neutral_called_emotional": 0.5, "emotional": 1, "emotional_found": 1.0})
 
 
 class Targets(unittest.TestCase):
@@ -175,10 +260,10 @@ class Splits(unittest.TestCase):
         keys = [row["key"] for row in readings.drawn_lines()]
         self.assertEqual(len(keys), len(set(keys)))
 
-    def test_every_drawn_line_has_at_least_two_votes(self):
+    def test_every_drawn_line_has_two_votes_or_one_to_train_on(self):
         votes = readings.votes()
         for row in readings.drawn_lines():
-            self.assertGreaterEqual(len(votes[row["key"]]), 2)
+            self.assertGreaterEqual(len(votes[row["key"]]), 1 if row["part"] == "emotional" else 2)
 
     def test_a_key_is_a_sha256_and_no_text(self):
         digest = hashlib.sha256("a".encode()).hexdigest()
