@@ -30,8 +30,8 @@ def run(run: Run) -> None:
     """Writes the rows and the pairs, unless the step is finished."""
     written = sorted(WRITTEN_TRAIN.glob("*.jsonl"))
     inputs = [*sources.files(run.data), *written, *guard.frozen_files(), *guard.register_files(),
-              readings.RANDOM, readings.THIN, readings.CHOSEN, readings.EMOTIONAL, readings.VOTES,
-              readings.EMOTIONAL_VOTES,
+              readings.RANDOM, readings.THIN, readings.CHOSEN, readings.EMOTIONAL, readings.QUESTIONS, readings.VOTES,
+              readings.SINGLE_VOTES,
               guard.HASHES, hold_out.OF_ENGLISH, hold_out.OF_FRENCH,
               *([run.extra] if run.extra else [])]
     step = Step(run, "corpus", inputs, ["corpus"])

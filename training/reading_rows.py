@@ -4,7 +4,7 @@ Inputs: the drawn lines and the votes of `read/`, and the texts that `readings.t
 the texts that must stay out of training, and labelled rows with soft targets.
 
 `real` and `real-thin` measure, and settings are chosen by `choices`, so these lines and their twins
-leave training (`hold_out.py`). `train`, the lines of `chosen.tsv` and `emotional.tsv`, and `pilot` become rows: the pilot
+leave training (`hold_out.py`). `train`, the lines of `chosen.tsv`, `emotional.tsv` and `questions.tsv`, and `pilot` become rows: the pilot
 tested the guide, left it unchanged, and measures no model.
 """
 
@@ -14,7 +14,7 @@ from .guard import key
 from .text import LABELS
 
 APART = ("real", "real-thin", "choices")
-TRAINED = ("train", "pilot", "different", "low-margin", "emotional")
+TRAINED = ("train", "pilot", "different", "low-margin", "emotional", "questions")
 
 
 def apart_texts(drawn: list[dict], texts: dict[str, str]) -> dict[str, list[str]]:

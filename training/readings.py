@@ -12,7 +12,9 @@ which lines are read; no reader sees its labels. These lines are for training.
 
 `draw_emotional` writes `read/emotional.tsv`: lines for training that are likely to show an emotion, in equal numbers per emotion: by
 the source's label, or, for a Tatoeba sentence, by the model's. It leaves out lines that `hold_out` keeps from training. One pass
-reads these lines, and a second one 320 of each language. `draw_plain` writes `read/plain.tsv`: questions and orders to an assistant, a house or a bank, to measure.
+reads these lines, and a second one 320 of each language. `draw_questions` writes
+`read/questions.tsv`: questions of banking77, and GoEmotions rows labelled as curiosity or confusion, read in the same way.
+`draw_plain` writes `read/plain.tsv`: questions and orders to an assistant, a house or a bank, to measure.
 
 The part `real` is sealed: it was drawn before any reading. Its lines and their twins stay out of training, and so do those of
 `choices`, which is for settings (`hold_out.py`). `train` and the chosen lines are for training (`reading_rows.py`), and so is `pilot`,
@@ -20,10 +22,10 @@ after its test of the guide.
 
 `batches` writes the input of the readers to `work/readings/`: numbers that do not identify a line, and texts, with mixed sources.
 Up to 8 lines of a batch of 160 come twice, and 8 GoEmotions rows with labels by people are added. `collect` checks the answers and
-adds them to `read/votes.tsv` or `read/emotional-votes.tsv`. `disputed` writes the lines on which the two passes differ, for a third reader. `agreement` prints
+adds them to `read/votes.tsv` or `read/single-votes.tsv`. `disputed` writes the lines on which the two passes differ, for a third reader. `agreement` prints
 Cohen's kappa of the passes.
 
-Usage: `python -m training.readings draw|draw_thin|pool|draw_chosen|draw_emotional|draw_plain|batches|collect|disputed|agreement --data DIR`. The guide of the readers is
+Usage: `python -m training.readings draw|draw_thin|pool|draw_chosen|draw_emotional|draw_questions|draw_plain|batches|collect|disputed|agreement --data DIR`. The guide of the readers is
 `read/guide.md`.
 """
 
@@ -44,12 +46,14 @@ from .text import LABELS, normalise
 
 FOLDER = ROOT / "training" / "read"
 RANDOM, THIN, CHOSEN, VOTES = (FOLDER / f"{name}.tsv" for name in ("random", "thin", "chosen", "votes"))
-EMOTIONAL, PLAIN = FOLDER / "emotional.tsv", FOLDER / "plain.tsv"
-EMOTIONAL_VOTES = FOLDER / "emotional-votes.tsv"
-"""Votes of the emotional lines, apart from the others: `jeffrey` has `VOTES` inside and needs none of these."""
+EMOTIONAL, QUESTIONS, PLAIN = (FOLDER / f"{name}.tsv" for name in ("emotional", "questions", "plain"))
+SINGLE_VOTES = FOLDER / "single-votes.tsv"
+"""Votes of the lines that one pass reads, apart from the others: `jeffrey` has `VOTES` inside and needs none of these."""
 BATCHES = WORK / "readings"
 SEED = 20261128
 ANSWERS = [*LABELS, "unclear"]
+SINGLE_PASS = ("emotional", "questions")
+"""Parts whose lines are for training and read once."""
 
 QUOTAS = {
     "fr": {"xed_fr": (525, 325, 200), "tatoeba_fr": (525, 275, 250), "home-assistant_fr": (150, 150, 0)},
@@ -87,6 +91,9 @@ EMOTIONAL_QUOTAS = {
 
 Tatoeba's were drawn twice: by the shipped model's predictions, and by those that a teacher gave alike to both sides of a pair.
 """
+
+QUESTIONS_MAX = {"goemotions_train": 3_000, "banking77": 960}
+"""Lines of GoEmotions labelled only as curiosity or confusion, and of banking77: questions, of which most are plain."""
 
 PLAIN_QUOTAS = {"fr": {"home-assistant_fr": 150}, "en": {"clinc150": 270, "banking77": 280}}
 """Lines of what people ask an assistant, a house or a bank, to measure how often plain talk is read as emotion."""
@@ -236,6 +243,31 @@ def draw_emotional(data: Path) -> None:
     print(f"{len(rows)} lines:", dict(sorted(Counter(r[1:3] for r in rows).items())))
 
 
+def draw_questions(data: Path) -> None:
+    """Draws questions for training, once; raises `SystemExit` if they exist. banking77's leave the intents of `PLAIN` alone."""
+    if QUESTIONS.exists():
+        raise SystemExit(f"{QUESTIONS} is there; another draw needs another file")
+    chance = random.Random(SEED + 7)
+    guarded = Guard(tomllib.loads((ROOT / "training" / "settings.toml").read_text("utf-8"))["corpus"]["shared_words"])
+    drawn = drawn_lines()
+    taken = {row["key"] for row in drawn}
+    intents = sources.intents(data)
+    apart = {intents[row["key"]] for row in drawn if row["part"] == "plain" and row["source"] == "banking77"}
+    asking = {r["text"]: r["id"] for r in sources.labelled(data, "goemotions_train")
+              if r["labels"] and set(r["labels"]) <= {"curiosity", "confusion"}}
+    likely = {"goemotions_train": asking,
+              "banking77": {text: "" for _, text in pools(data)["banking77"] if intents[key(text)] not in apart}}
+    rows = []
+    for source, lines in likely.items():
+        free = sorted((upstream, text) for text, upstream in lines.items()
+                      if key(text) not in taken and len(text) <= CHARACTERS_MAX
+                      and not guarded.holds(text) and not guarded.resembles_frozen(text))
+        rows += [(key(text), "en", source, upstream, "questions")
+                 for upstream, text in chance.sample(free, min(QUESTIONS_MAX[source], len(free)))]
+    _write(QUESTIONS, ("key", "lang", "source", "id", "part"), sorted(rows))
+    print(f"{len(rows)} lines:", dict(Counter(r[2] for r in rows)))
+
+
 def draw_plain(data: Path) -> None:
     """Draws lines of the plain sources once; raises `SystemExit` if they exist.
 
@@ -262,14 +294,14 @@ def draw_plain(data: Path) -> None:
 
 def drawn_lines(folder: Path = FOLDER) -> list[dict]:
     """Returns all drawn lines, with key, lang, source, id and part."""
-    files = [folder / file.name for file in (RANDOM, THIN, CHOSEN, EMOTIONAL, PLAIN)]
+    files = [folder / file.name for file in (RANDOM, THIN, CHOSEN, EMOTIONAL, QUESTIONS, PLAIN)]
     return [row for file in files if file.exists() for row in _read(file)]
 
 
 def votes(folder: Path = FOLDER) -> dict[str, list[str]]:
     """Returns the answers of each key in the order of the passes."""
     found: dict[str, list[str]] = defaultdict(list)
-    files = [folder / file.name for file in (VOTES, EMOTIONAL_VOTES)]
+    files = [folder / file.name for file in (VOTES, SINGLE_VOTES)]
     given = [vote for file in files if file.exists() for vote in _read(file)]
     for vote in sorted(given, key=lambda vote: int(vote["batch"].split("-")[2])):
         found[vote["key"]].append(vote["answer"])
@@ -307,16 +339,15 @@ def batches(data: Path) -> None:
             wanted |= {f"{stage}-{lang}-{turn}": keys for turn in (1, 2)}
     _write_batches(data, text, wanted)
     answered = votes()
-    for lang in QUOTAS:
-        name = f"emotional-{lang}-1"
-        keys = [r["key"] for r in drawn_lines()
-                if (r["part"], r["lang"]) == ("emotional", lang) and r["key"] in text and r["key"] not in answered]
-        _write_batches(data, text, {name: keys}, _last_number(name))
-        # A second pass over a few lines says how far two readers agree.
-        again = f"emotional-{lang}-2"
-        if not _last_number(again):
-            known = sorted(r["key"] for r in drawn_lines() if (r["part"], r["lang"]) == ("emotional", lang) and r["key"] in answered)
-            _write_batches(data, text, {again: random.Random(SEED + 6).sample(known, 2 * BATCH)})
+    for part in SINGLE_PASS:
+        for lang in QUOTAS:
+            drawn = [r["key"] for r in drawn_lines() if (r["part"], r["lang"]) == (part, lang) and r["key"] in text]
+            name, again = (f"{part}-{lang}-{turn}" for turn in (1, 2))
+            _write_batches(data, text, {name: [k for k in drawn if k not in answered]}, _last_number(name))
+            # A second pass over a few lines says how far two readers agree.
+            known = sorted(k for k in drawn if k in answered)
+            if known and not _last_number(again):
+                _write_batches(data, text, {again: random.Random(SEED + 6).sample(known, 2 * BATCH)})
 
 
 def disputed(data: Path) -> None:
@@ -334,7 +365,7 @@ def disputed(data: Path) -> None:
 
 def _last_number(name: str) -> int:
     """Returns the highest number of a batch of this name that has votes, which another batch of that number would replace."""
-    given = [vote["batch"] for file in (VOTES, EMOTIONAL_VOTES) for vote in _read(file)]
+    given = [vote["batch"] for file in (VOTES, SINGLE_VOTES) for vote in _read(file)]
     return max((int(batch.rsplit("-", 1)[1]) for batch in given if batch.startswith(f"{name}-")), default=0)
 
 
@@ -376,7 +407,7 @@ def collect(data: Path) -> None:
     numbers = json.loads((BATCHES / "map.json").read_text("utf-8"))
     people = {f"control {r['id']}": r["core8"] for r in sources.labelled(data, "goemotions_train")}
     alike = Counter()
-    given = [tuple(vote.values()) for file in (VOTES, EMOTIONAL_VOTES) if file.exists() for vote in _read(file)]
+    given = [tuple(vote.values()) for file in (VOTES, SINGLE_VOTES) if file.exists() for vote in _read(file)]
     given = [vote for vote in given if not (BATCHES / f"{vote[1]}.answers.tsv").exists()]
     for name, keys in sorted(numbers.items()):
         file = BATCHES / f"{name}.answers.tsv"
@@ -402,9 +433,9 @@ def collect(data: Path) -> None:
         agreed = sum(repeats) / len(repeats)
         if agreed < 0.85:
             print(f"{name}: {agreed:.0%} of its repeats alike: to be read again")
-    emotional = sorted(vote for vote in given if vote[1].startswith("emotional-"))
-    _write(EMOTIONAL_VOTES, ("key", "batch", "answer"), emotional)
-    _write(VOTES, ("key", "batch", "answer"), sorted(set(given) - set(emotional)))
+    single = sorted(vote for vote in given if vote[1].startswith(SINGLE_PASS))
+    _write(SINGLE_VOTES, ("key", "batch", "answer"), single)
+    _write(VOTES, ("key", "batch", "answer"), sorted(set(given) - set(single)))
     print(f"{len(given)} votes; {alike[True]} of {alike.total()} lines as people labelled them in GoEmotions")
 
 
@@ -468,7 +499,7 @@ def main() -> None:
     """Runs the step that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     steps = {"draw": draw, "draw_thin": draw_thin, "pool": pool, "draw_chosen": draw_chosen,
-             "draw_emotional": draw_emotional, "draw_plain": draw_plain, "batches": batches, "disputed": disputed, "collect": collect, "agreement": agreement}
+             "draw_emotional": draw_emotional, "draw_questions": draw_questions, "draw_plain": draw_plain, "batches": batches, "disputed": disputed, "collect": collect, "agreement": agreement}
     parser.add_argument("step", choices=steps)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     arguments = parser.parse_args()

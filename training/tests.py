@@ -263,7 +263,7 @@ class Splits(unittest.TestCase):
     def test_every_drawn_line_has_two_votes_or_one_to_train_on(self):
         votes = readings.votes()
         for row in readings.drawn_lines():
-            self.assertGreaterEqual(len(votes[row["key"]]), 1 if row["part"] == "emotional" else 2)
+            self.assertGreaterEqual(len(votes[row["key"]]), 1 if row["part"] in readings.SINGLE_PASS else 2)
 
     def test_a_key_is_a_sha256_and_no_text(self):
         digest = hashlib.sha256("a".encode()).hexdigest()
