@@ -103,8 +103,8 @@ def _real(figures: dict) -> str:
                      + " | ".join(f"{kappa[lang][label]:.2f}" for label in LABELS) + " |")
     return "\n".join(lines) + """
 
-That is consistency within one family of models, not truth. Of 1,448 GoEmotions comments among the lines, the readers
-gave 52 % the label that people had given; they answer `neutral` more often.
+That is consistency within one family of models, not truth. Of 1,632 GoEmotions comments that the readers saw besides, they
+gave 51 % the label that people had given; they answer `neutral` more often.
 """
 
 
@@ -261,7 +261,7 @@ temperature and prototype scale fitted on a tenth of GoEmotions train that nothi
 that confidence errs least in the worse of two mixes: its own, and all classes alike. Settings, seed and figures:
 `training.json`; hashes of the data files: `manifest.json`.
 
-32,000 real lines of training carry labels that language models gave by reading them (`training/read/`): 5,300 were
+35,000 real lines of training carry labels that language models gave by reading them (`training/read/`): 5,300 were
 read twice, and a third time where the two differed, the others once. Their votes are soft targets, and a Tatoeba
 translation of a read line has its label. Such labels are consistent, not true. The lines that measure were drawn before
 any reading, and leave training with their twins.
