@@ -1,7 +1,7 @@
 """Fine-tunes the base encoder into the teachers.
 
 Inputs: the corpus rows marked for the teachers, and the base model's folder. Outputs:
-`teacher-N.safetensors` for each seed: the encoder, and an eight-way head over the mean of its last
+`teacher-N.safetensors` for each seed, and `first-N.safetensors` after the first epochs: the encoder, and an eight-way head over the mean of its last
 layer. An interrupted training resumes from its checkpoint. The mean of several teachers errs less
 than each teacher alone, and a student learns from it at the cost of one model (Hinton et al. 2015).
 
@@ -50,6 +50,11 @@ def files(run: Run) -> list[Path]:
     return [FOLDER / f"teacher-{number}.safetensors" for number in range(run.settings["teacher"]["seeds"])]
 
 
+def files_of_first_epochs(run: Run) -> list[Path]:
+    """Returns the path of each teacher's weights after its first epochs."""
+    return [file.with_name(file.name.replace("teacher", "first")) for file in files(run)]
+
+
 def load(run: Run, file: Path) -> Teacher:
     """Returns a trained teacher in evaluation mode, on the CPU."""
     model = Teacher(run.base)
@@ -84,11 +89,10 @@ def run(run: Run) -> None:
     rows = [r for r in read_rows(corpus.FOLDER / "rows.jsonl") if r["teacher"]]
     Guard(run.settings["corpus"]["shared_words"]).refuse(r["text"] for r in rows)
     want = run.settings["teacher"]
-    for number, file in enumerate(files(run)):
+    for number, (file, first) in enumerate(zip(files(run), files_of_first_epochs(run))):
         if file.exists():
             continue
         seed = run.seed + 1_000 * number
-        first = file.with_name(f"first-{number}.safetensors")
         if not first.exists():
             _train(run, _repeated(run, rows), None, first, seed, want | want["first"])
         last = reading_rows.last_rows(rows, want["last"]["kept_share"], seed)
