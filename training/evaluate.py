@@ -11,7 +11,7 @@ import random
 import numpy as np
 
 from . import (
-    calibrate, guard, hold_out, label, onnx_graph, protocols, reading_rows, readings, sources, teacher, voted,
+    calibrate, guard, hold_out, label, onnx_graph, protocols, readings, sources, teacher, voted,
 )
 from .f1 import class_f1, macro_f1
 from .protocols import calibration_error
@@ -173,7 +173,7 @@ def _read_sets(run: Run) -> dict[str, tuple[list[str], list[list[str]]]]:
     found = {f"{part}_{lang}": readings.voted_lines(run.data, lambda row: (row["part"], row["lang"]) == (part, lang))
              for part in ("real", "choices") for lang in ("fr", "en")}
     for source in ("home-assistant_fr", "clinc150", "banking77"):
-        parts = ("plain",) if source == "banking77" else ("plain", *reading_rows.APART)
+        parts = ("plain",) if source == "banking77" else ("plain", "real")
         found[f"plain_{source}"] = readings.voted_lines(
             run.data, lambda row: row["source"] == source and row["part"] in parts)
     return found
