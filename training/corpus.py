@@ -8,7 +8,7 @@ a label that is too doubtful. Only the teacher labels these texts.
 This step drops and counts rows that are held out, or that share four words in a row with a frozen
 sentence. Every later training step refuses such rows. It also drops written and own sentences that
 share five words in a row with a sentence of the registers; a source's row may share common words with
-these. Where a line was labelled by reading, that label replaces the source's, and a Tatoeba translation of it has it, too.
+these. Where a line was labelled by reading, that label replaces the source's, or a part of it (`read_source_shares`), and a Tatoeba translation of it has it, too.
 """
 
 import csv
@@ -53,7 +53,10 @@ def run(run: Run) -> None:
         return True
 
     drawn = readings.drawn_lines()
-    read = reading_rows.training_rows(drawn, readings.votes(), readings.texts(run.data, drawn), want["read_weight"])
+    given = {row["text"]: sources.target(row["labels"])
+             for name in want["read_source_shares"] for row in sources.labelled(run.data, name)}
+    read = reading_rows.training_rows(drawn, readings.votes(), readings.texts(run.data, drawn), want["read_weight"],
+                                      {text: target for text, target in given.items() if target}, want["read_source_shares"])
     read = [row for row in read if allowed("read", row["text"])]
     is_read = {guard.key(row["text"]) for row in read}
     rows = []
@@ -72,7 +75,7 @@ def run(run: Run) -> None:
             if registers.shares(row["text"]):
                 drops[f"{path.name} like a sentence of the registers"] += 1
             elif allowed(path.name, row["text"]):
-                rows.append(row)
+                rows.append({**row, "weight": want["contrast_weight"]} if ".contrast" in path.name else row)
 
     found = [p for p in sources.pairs(run.data, "tatoeba_en_fr") if allowed("tatoeba_en_fr", *p)]
     carried = reading_rows.carried_rows(found, read)

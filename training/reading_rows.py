@@ -26,15 +26,22 @@ def apart_texts(drawn: list[dict], texts: dict[str, str]) -> dict[str, list[str]
     return found
 
 
-def training_rows(drawn: list[dict], votes: dict[str, list[str]], texts: dict[str, str], weight: float) -> list[dict]:
+def training_rows(drawn: list[dict], votes: dict[str, list[str]], texts: dict[str, str], weight: float,
+                  source_targets: dict[str, list[float]], source_shares: dict[str, float]) -> list[dict]:
     """Returns the rows to train on, in the order of the drawn lines; a line without votes or text is left out.
 
-    Unclear and disputed lines are rows too: their targets say how unsure the readers were.
+    Unclear and disputed lines are rows too: their targets say how unsure the readers were. `source_targets` has the
+    targets of the sources' own labels by text, and `source_shares` says by source how much of a target they are.
     """
-    return [{"text": texts[row["key"]], "target": target(votes[row["key"]]), "lang": row["lang"],
-             "source": "read", "weight": weight, "teacher": True}
-            for row in drawn
-            if row["part"] in TRAINED and row["key"] in votes and row["key"] in texts]
+    rows = []
+    for line in drawn:
+        if line["part"] not in TRAINED or line["key"] not in votes or line["key"] not in texts:
+            continue
+        text, own = texts[line["key"]], target(votes[line["key"]])
+        share = source_shares.get(line["source"], 0.0) if text in source_targets else 0.0
+        mixed = [(1 - share) * read + share * given for read, given in zip(own, source_targets.get(text, own))]
+        rows.append({"text": text, "target": mixed, "lang": line["lang"], "source": "read", "weight": weight, "teacher": True})
+    return rows
 
 
 def carried_rows(pairs: list[tuple[str, str]], read: list[dict]) -> list[dict]:

@@ -67,13 +67,23 @@ class ReadLines(unittest.TestCase):
         self.assertNotIn("Ça fait trois fois que ça plante, j'en ai marre.", apart["fr"])  # train
 
     def test_no_training_row_is_apart(self):
-        rows = reading_rows.training_rows(self.drawn, readings.votes(READ), self.texts, 0.5)
+        rows = reading_rows.training_rows(self.drawn, readings.votes(READ), self.texts, 0.5, {}, {})
         apart = {text for texts in reading_rows.apart_texts(self.drawn, self.texts).values() for text in texts}
         self.assertEqual(len(rows), 3)
         self.assertFalse({row["text"] for row in rows} & apart)
         for row in rows:
             self.assertEqual((row["source"], row["weight"], row["teacher"]), ("read", 0.5, True))
             self.assertAlmostEqual(sum(row["target"]), 1)
+
+    def test_a_read_row_keeps_a_share_of_its_source_label(self):
+        drawn = [{"key": name, "part": "emotional", "lang": "en", "source": source}
+                 for name, source in (("a", "xed_en"), ("b", "goemotions_train"), ("c", "tatoeba_en"), ("d", "xed_en"))]
+        joy, neutral = ([float(label == name) for label in LABELS] for name in ("joy", "neutral"))
+        texts = {row["key"]: row["key"] for row in drawn}
+        votes = {row["key"]: ["neutral"] for row in drawn}
+        rows = reading_rows.training_rows(drawn, votes, texts, 1.0, {"a": joy, "b": joy, "c": joy}, {"xed_en": 0.25, "goemotions_train": 0.5})
+        found = [(row["target"][LABELS.index("joy")], row["target"][LABELS.index("neutral")]) for row in rows]
+        self.assertEqual(found, [(0.25, 0.75), (0.5, 0.5), (0.0, 1.0), (0.0, 1.0)])
 
     def test_the_last_epochs_see_each_read_and_written_row_and_a_part_of_goemotions(self):
         names = ("read", "written", "goemotions_train", "xed_fr")
