@@ -10,11 +10,11 @@ ndjson - < pool.jsonl > predictions.jsonl`. `draw_chosen` reads these prediction
 two languages the model gives different labels, and lines with a low margin between the two highest scores. The model chooses only
 which lines are read; no reader sees its labels. These lines are for training.
 
-`draw_emotional` writes `read/emotional.tsv`: lines for training that are likely to show an emotion, in equal numbers per emotion: by
-the source's label, or, for a Tatoeba sentence, by the model's. It leaves out lines that `hold_out` keeps from training. One pass
-reads these lines, and a second one 320 of each language. `draw_questions` writes
-`read/questions.tsv`: questions of banking77, and GoEmotions rows labelled as curiosity or confusion, read in the same way.
-`draw_plain` writes `read/plain.tsv`: questions and orders to an assistant, a house or a bank, to measure.
+`draw_emotional` writes `read/emotional.tsv`: lines for training that are likely to show an emotion, by the source's label, or, for a
+Tatoeba sentence, by such predictions. It leaves out lines that `hold_out` keeps from training. One pass reads these lines, and a
+second one 320 of each language. `draw_questions` writes `read/questions.tsv`: questions of banking77, and GoEmotions rows labelled as
+curiosity or confusion, read in the same way. `draw_plain` writes `read/plain.tsv`: questions and orders to an assistant, a house or a
+bank, to measure.
 
 The part `real` is sealed: it was drawn before any reading. Its lines and their twins stay out of training, and so do those of
 `choices`, which is for settings (`hold_out.py`). `train` and the chosen lines are for training (`reading_rows.py`), and so is `pilot`,
@@ -22,11 +22,10 @@ after its test of the guide.
 
 `batches` writes the input of the readers to `work/readings/`: numbers that do not identify a line, and texts, with mixed sources.
 Up to 8 lines of a batch of 160 come twice, and 8 GoEmotions rows with labels by people are added. `collect` checks the answers and
-adds them to `read/votes.tsv` or `read/single-votes.tsv`. `disputed` writes the lines on which the two passes differ, for a third reader. `agreement` prints
-Cohen's kappa of the passes.
+adds them to `read/votes.tsv` or `read/single-votes.tsv`. `disputed` writes the lines on which the two passes differ, for a third
+reader. `agreement` prints Cohen's kappa of the passes. The guide of the readers is `read/guide.md`.
 
-Usage: `python -m training.readings draw|draw_thin|pool|draw_chosen|draw_emotional|draw_questions|draw_plain|batches|collect|disputed|agreement --data DIR`. The guide of the readers is
-`read/guide.md`.
+Usage: `python -m training.readings STEP --data DIR`, with one of these names as STEP.
 """
 
 import argparse
@@ -218,9 +217,8 @@ def draw_emotional(data: Path) -> None:
     chance = random.Random(SEED + 4)
     with (BATCHES / "predictions.jsonl").open(encoding="utf-8") as file:
         top = {row["id"]: row["top2"][0][0] for row in map(json.loads, file)}
-    guarded = Guard(tomllib.loads((ROOT / "training" / "settings.toml").read_text("utf-8"))["corpus"]["shared_words"])
     rows = [tuple(row.values()) for row in _read(EMOTIONAL)] if EMOTIONAL.exists() else []
-    taken, before = {row["key"] for row in drawn_lines()}, {row[0] for row in rows}
+    taken, before, guarded = {row["key"] for row in drawn_lines()}, {row[0] for row in rows}, _guard()
     likely: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
     for source in ("xed_fr", "xed_en", "goemotions_train"):
         for row in sources.labelled(data, source):
@@ -233,9 +231,7 @@ def draw_emotional(data: Path) -> None:
         for source, counts in quotas.items():
             for label, count in counts.items():
                 drawn = sum(key(text) in before for text in likely[source, label])
-                free = sorted((upstream, text) for text, upstream in likely[source, label].items()
-                              if key(text) not in taken and len(text) <= CHARACTERS_MAX and any(c.isalpha() for c in text)
-                              and not guarded.holds(text) and not guarded.resembles_frozen(text))
+                free = _for_training(likely[source, label], taken, guarded)
                 for upstream, text in chance.sample(free, max(0, min(count - drawn, len(free)))):
                     taken.add(key(text))
                     rows.append((key(text), lang, source, upstream, "emotional"))
@@ -243,14 +239,24 @@ def draw_emotional(data: Path) -> None:
     print(f"{len(rows)} lines:", dict(sorted(Counter(r[1:3] for r in rows).items())))
 
 
+def _guard() -> Guard:
+    return Guard(tomllib.loads((ROOT / "training" / "settings.toml").read_text("utf-8"))["corpus"]["shared_words"])
+
+
+def _for_training(lines: dict[str, str], taken: set[str], guarded: Guard) -> list[tuple[str, str]]:
+    """Returns (upstream id, text) of the lines, from text to id, that are not drawn yet and that training may use."""
+    return sorted((upstream, text) for text, upstream in lines.items()
+                  if key(text) not in taken and len(text) <= CHARACTERS_MAX and any(c.isalpha() for c in text)
+                  and not guarded.holds(text) and not guarded.resembles_frozen(text))
+
+
 def draw_questions(data: Path) -> None:
     """Draws questions for training, once; raises `SystemExit` if they exist. banking77's leave the intents of `PLAIN` alone."""
     if QUESTIONS.exists():
         raise SystemExit(f"{QUESTIONS} is there; another draw needs another file")
     chance = random.Random(SEED + 7)
-    guarded = Guard(tomllib.loads((ROOT / "training" / "settings.toml").read_text("utf-8"))["corpus"]["shared_words"])
     drawn = drawn_lines()
-    taken = {row["key"] for row in drawn}
+    taken, guarded = {row["key"] for row in drawn}, _guard()
     intents = sources.intents(data)
     apart = {intents[row["key"]] for row in drawn if row["part"] == "plain" and row["source"] == "banking77"}
     asking = {r["text"]: r["id"] for r in sources.labelled(data, "goemotions_train")
@@ -259,9 +265,7 @@ def draw_questions(data: Path) -> None:
               "banking77": {text: "" for _, text in pools(data)["banking77"] if intents[key(text)] not in apart}}
     rows = []
     for source, lines in likely.items():
-        free = sorted((upstream, text) for text, upstream in lines.items()
-                      if key(text) not in taken and len(text) <= CHARACTERS_MAX
-                      and not guarded.holds(text) and not guarded.resembles_frozen(text))
+        free = _for_training(lines, taken, guarded)
         rows += [(key(text), "en", source, upstream, "questions")
                  for upstream, text in chance.sample(free, min(QUESTIONS_MAX[source], len(free)))]
     _write(QUESTIONS, ("key", "lang", "source", "id", "part"), sorted(rows))
