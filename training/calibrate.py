@@ -106,8 +106,7 @@ class _Choices:
         self.sources = runtime.embed([r["text"] for r in rows], "choices")
         self.truth = np.array([LABELS.index(r["core8"]) for r in rows])
         self.read = []
-        for lang in ("fr", "en"):
-            texts, votes = readings.voted_lines(run.data, lambda r: (r["part"], r["lang"]) == ("choices", lang))
+        for lang, (texts, votes) in readings.lines_to_choose_by(run.data).items():
             self.read.append((runtime.embed(texts, f"choices {lang}"), votes))
 
     def quality(self, head: dict) -> float:

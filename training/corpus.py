@@ -53,8 +53,8 @@ def run(run: Run) -> None:
         return True
 
     drawn = readings.drawn_lines()
-    given = {row["text"]: sources.target(row["labels"])
-             for name in want["read_source_shares"] for row in sources.labelled(run.data, name)}
+    of_source = {name: sources.labelled(run.data, name) for name in ("goemotions_train", "xed_en", "xed_fr")}
+    given = {row["text"]: sources.target(row["labels"]) for name in want["read_source_shares"] for row in of_source[name]}
     read = reading_rows.training_rows(drawn, readings.votes(), readings.texts(run.data, drawn), want["read_weight"],
                                       {text: target for text, target in given.items() if target}, want["read_source_shares"])
     read = [row for row in read if allowed("read", row["text"])]
@@ -62,7 +62,7 @@ def run(run: Run) -> None:
     rows = []
     for name, weight in (("goemotions_train", 1.0), ("xed_en", want["xed_en_weight"]),
                          ("xed_fr", want["xed_fr_weight"])):
-        for row in sources.labelled(run.data, name):
+        for row in of_source[name]:
             target = sources.target(row["labels"])
             if guard.key(row["text"]) in is_read:
                 drops[f"{name} labelled by reading"] += 1

@@ -170,13 +170,12 @@ def _read_sets(run: Run) -> dict[str, tuple[list[str], list[list[str]]]]:
 
     These are `real` and `choices` in each language, and the plain sources, of which nothing, or other intents, was trained on.
     """
-    found = {f"{part}_{lang}": readings.voted_lines(run.data, lambda row: (row["part"], row["lang"]) == (part, lang))
-             for part in ("real", "choices") for lang in ("fr", "en")}
+    wanted = {f"{part}_{lang}": lambda row, found=(part, lang): (row["part"], row["lang"]) == found
+              for part in ("real", "choices") for lang in ("fr", "en")}
     for source in ("home-assistant_fr", "clinc150", "banking77"):
         parts = ("plain",) if source == "banking77" else ("plain", "real")
-        found[f"plain_{source}"] = readings.voted_lines(
-            run.data, lambda row: row["source"] == source and row["part"] in parts)
-    return found
+        wanted[f"plain_{source}"] = lambda row, source=source, parts=parts: row["source"] == source and row["part"] in parts
+    return readings.voted_lines(run.data, wanted)
 
 
 def figures_of(name: str, scores: np.ndarray, truth: np.ndarray, seed: int) -> dict:

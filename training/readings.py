@@ -36,6 +36,7 @@ import json
 import random
 import tomllib
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 from . import sources
@@ -322,12 +323,17 @@ def texts(data: Path, drawn: list[dict]) -> dict[str, str]:
     return found
 
 
-def voted_lines(data: Path, wanted) -> tuple[list[str], list[list[str]]]:
-    """Returns the texts and the votes of the drawn lines for which `wanted`, a function of such a line, is true."""
-    drawn = [row for row in drawn_lines() if wanted(row)]
-    text, answers = texts(data, drawn), votes()
-    keys = [row["key"] for row in drawn if row["key"] in text]
-    return [text[k] for k in keys], [answers[k] for k in keys]
+def voted_lines(data: Path, wanted: dict[str, Callable[[dict], bool]]) -> dict[str, tuple[list[str], list[list[str]]]]:
+    """Returns texts and votes by the names in `wanted`: those of the drawn lines for which its function is true."""
+    drawn = {name: [row for row in drawn_lines() if is_wanted(row)] for name, is_wanted in wanted.items()}
+    text, answers = texts(data, [row for rows in drawn.values() for row in rows]), votes()
+    keys = {name: [row["key"] for row in rows if row["key"] in text] for name, rows in drawn.items()}
+    return {name: ([text[k] for k in found], [answers[k] for k in found]) for name, found in keys.items()}
+
+
+def lines_to_choose_by(data: Path) -> dict[str, tuple[list[str], list[list[str]]]]:
+    """Returns texts and votes of the lines of `choices`, by language."""
+    return voted_lines(data, {lang: lambda row, lang=lang: (row["part"], row["lang"]) == ("choices", lang) for lang in QUOTAS})
 
 
 def batches(data: Path) -> None:

@@ -205,8 +205,7 @@ def _quality(run: Run):
     """Returns a function of a model and weights: `voted.quality` on the rows for choices, which no model was trained on."""
     rows = [r for r in read_rows(hold_out.FOLDER / "choices.jsonl") if r["core8"]]
     truth = np.array([LABELS.index(r["core8"]) for r in rows])
-    read = [readings.voted_lines(run.data, lambda r, lang=lang: (r["part"], r["lang"]) == ("choices", lang))
-            for lang in ("fr", "en")]
+    read = list(readings.lines_to_choose_by(run.data).values())
     encoder = Encoder(run.tokenizer)
     ids = [encoder.encode_all(texts) for texts in ([r["text"] for r in rows], *(texts for texts, _ in read))]
 

@@ -27,7 +27,7 @@ pub(super) enum ReadPart {
     Real,
     /// Lines to choose settings by
     Choices,
-    /// What people ask a bank, an assistant or a house: mostly neutral
+    /// Questions and orders to a bank, an assistant or a house; most are neutral
     Plain,
 }
 
