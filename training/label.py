@@ -1,7 +1,7 @@
 """Records the teachers' predictions for everything that the student learns from.
 
 Inputs: the corpus and the trained teachers. Outputs, row for row: `rows.jsonl` (text, language,
-source, and the target of the given labels if the row has one), `logits.npy` (logarithms of the
+source, weight, and the target of the given labels if the row has one), `logits.npy` (logarithms of the
 teachers' mean probabilities) and `embeddings.npy` (pooled, 384 numbers per teacher, concatenated).
 
 The two sides of a sentence pair are translations, so they express one emotion: both get one target
@@ -10,10 +10,6 @@ frustration and neutral come from these targets, from lines labelled by reading 
 written for the project. A variant of a sentence (no accents, capitals, …) keeps the teachers'
 prediction for the original, because such changes easily mislead the teachers. A variant with other
 first names does so because a name has no emotion.
-
-The rows of GoEmotions keep the prediction that a teacher had after its first epochs (`first_epochs_only`). Their
-labels follow other rules than the guide of `read/`, whose readers agree with half of them. The last epochs took a
-teacher's macro-F1 on such rows from 0.53 to 0.44.
 """
 
 import random
@@ -55,16 +51,13 @@ def run(run: Run) -> None:
     guard = Guard(run.settings["corpus"]["shared_words"])
     guard.refuse(texts)
     logits, embeddings = read(run, texts, want["tokens_max"], want["batch"])
-    early = [number for number, row in enumerate(rows) if row["source"] in want["first_epochs_only"]]
-    logits[early], _ = read(run, [texts[number] for number in early], want["tokens_max"], want["batch"],
-                            teacher.files_of_first_epochs(run))
 
     english = slice(len(rows), len(rows) + len(pairs))
     french = slice(len(rows) + len(pairs), None)
     logits[english] = logits[french] = pair_targets(logits[english], logits[french], want["pair_targets"])
 
-    out = [{k: r[k] for k in ("text", "target", "lang", "source")} for r in rows]
-    out += [{"text": p[side], "target": None, "lang": side, "source": p["source"]}
+    out = [{k: r[k] for k in ("text", "target", "lang", "source", "weight")} for r in rows]
+    out += [{"text": p[side], "target": None, "lang": side, "source": p["source"], "weight": 0.0}
             for side in ("en", "fr") for p in pairs]
     origin = list(range(len(out)))
     draw = random.Random(run.seed + 2)
@@ -97,14 +90,12 @@ def pair_targets(english: np.ndarray, french: np.ndarray, how: str) -> np.ndarra
     raise ValueError(f"label.pair_targets is `{how}`, not mean or surer")
 
 
-def read(run: Run, texts: list[str], tokens_max: int, batch: int,
-         files: list[Path] | None = None) -> tuple[np.ndarray, np.ndarray]:
+def read(run: Run, texts: list[str], tokens_max: int, batch: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns logarithms of the teachers' mean probabilities `[n, 8]`, and their embeddings.
 
-    The embeddings are `[n, 384 * teachers]`. Each text is cut to `tokens_max` tokens. `files` are the weights of the
-    teachers, those after their last epoch by default.
+    The embeddings are `[n, 384 * teachers]`. Each text is cut to `tokens_max` tokens.
     """
-    files = files or teacher.files(run)
+    files = teacher.files(run)
     ids = Encoder(run.tokenizer).encode_all([base.PREFIX + t for t in texts], tokens_max)
     plan = batches.sorted_by_length([len(i) for i in ids], batch)
     probabilities, embeddings = np.zeros((len(texts), len(LABELS)), np.float32), []

@@ -178,11 +178,11 @@ def loss(model: Student, lessons: Lessons, chosen: list[int], want: dict) -> tor
 def _label_factor(row: dict, factors: dict) -> float:
     """Returns the weight of the row's given label relative to the teacher, 0 without a label.
 
-    The weight depends on the source; for a row written for the project, it depends on the language.
+    It is the weight of the row times the factor of its source, or of its language for a written row.
     """
     if not row["target"]:
         return 0.0
-    return factors[f"written_{row['lang']}" if row["source"] == "written" else row["source"]]
+    return row["weight"] * factors[f"written_{row['lang']}" if row["source"] == "written" else row["source"]]
 
 
 def _read(path: Path, taken: list[int]) -> torch.Tensor:
