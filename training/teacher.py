@@ -84,7 +84,7 @@ def run(run: Run) -> None:
         return
     if not step.resumable():
         for file in [*FOLDER.glob("*.safetensors"), FOLDER / "checkpoint.pt"]:
-            file.unlink()
+            file.unlink(missing_ok=True)
     step.begin()
     rows = [r for r in read_rows(corpus.FOLDER / "rows.jsonl") if r["teacher"]]
     Guard(run.settings["corpus"]["shared_words"]).refuse(r["text"] for r in rows)
