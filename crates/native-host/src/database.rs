@@ -25,6 +25,9 @@ const LIMITS: [(Limit, i32); 5] = [
     (Limit::SQLITE_LIMIT_LENGTH, 2_000_000),
 ];
 
+/// Compiled statements that are kept: more than an object has.
+const STATEMENTS_CACHED: usize = 128;
+
 /// Statements that the platform refuses: it begins and ends transactions itself.
 const REFUSED_STATEMENTS: [&str; 6] =
     ["BEGIN", "SAVEPOINT", "COMMIT", "ROLLBACK", "RELEASE", "END"];
@@ -33,8 +36,17 @@ const REFUSED_STATEMENTS: [&str; 6] =
 #[derive(Debug)]
 pub struct Database {
     connection: Connection,
-    /// Statements until one fails; `None` if none fails.
-    statements_until_failure: Cell<Option<u64>>,
+    /// The statement that is to fail; `None` if none is.
+    failure: Cell<Option<StatementFailure>>,
+}
+
+/// A statement that is to fail, by what is before it.
+#[derive(Clone, Copy, Debug)]
+struct StatementFailure {
+    /// Statements before it.
+    statements_before: u64,
+    /// Whether the statement has its effect all the same.
+    has_effect: bool,
 }
 
 struct Parameter(SqlValue);
@@ -59,12 +71,49 @@ impl Database {
         for (limit, value) in LIMITS {
             connection.set_limit(limit, value).map_err(|error| refused(&error))?;
         }
-        Ok(Self { connection, statements_until_failure: Cell::new(None) })
+        connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
+        Ok(Self { connection, failure: Cell::new(None) })
     }
 
-    /// Lets one statement fail: the one after `statements` others.
+    /// Lets one statement fail without effect: the one after `statements` others.
     pub fn fail_after(&self, statements: u64) {
-        self.statements_until_failure.set(Some(statements));
+        self.failure
+            .set(Some(StatementFailure { statements_before: statements, has_effect: false }));
+    }
+
+    /// Lets one statement fail after it had its effect: the one after `statements` others.
+    pub fn fail_after_effect(&self, statements: u64) {
+        self.failure
+            .set(Some(StatementFailure { statements_before: statements, has_effect: true }));
+    }
+
+    /// Lets no statement fail any more.
+    pub fn heal(&self) {
+        self.failure.set(None);
+    }
+
+    /// Begins to collect writes that [`Database::commit_writes`] makes durable.
+    ///
+    /// # Errors
+    /// Returns [`StorageError::Refused`] if writes are collected already.
+    pub fn begin_writes(&self) -> StorageResult<()> {
+        self.connection.execute_batch("BEGIN").map_err(|error| refused(&error))
+    }
+
+    /// Makes the collected writes durable.
+    ///
+    /// # Errors
+    /// Returns [`StorageError::Refused`] if no writes are collected.
+    pub fn commit_writes(&self) -> StorageResult<()> {
+        self.connection.execute_batch("COMMIT").map_err(|error| refused(&error))
+    }
+
+    /// Forgets the collected writes, as a crash before they are durable does.
+    ///
+    /// # Errors
+    /// Returns [`StorageError::Refused`] if no writes are collected.
+    pub fn forget_writes(&self) -> StorageResult<()> {
+        self.connection.execute_batch("ROLLBACK").map_err(|error| refused(&error))
     }
 
     /// Runs a statement and returns how many rows it changed.
@@ -72,9 +121,12 @@ impl Database {
     /// # Errors
     /// Returns [`StorageError::Refused`] if SQLite or a limit of the platform refuses it.
     pub fn execute(&self, query: &str, values: Vec<SqlValue>) -> StorageResult<usize> {
-        let values = self.admit(query, values)?;
-        let mut statement = self.connection.prepare(query).map_err(|error| refused(&error))?;
-        statement.execute(params_from_iter(values)).map_err(|error| refused(&error))
+        let (values, fails_after) = self.admit(query, values)?;
+        let mut statement =
+            self.connection.prepare_cached(query).map_err(|error| refused(&error))?;
+        let changed =
+            statement.execute(params_from_iter(values)).map_err(|error| refused(&error))?;
+        if fails_after { Err(requested_failure()) } else { Ok(changed) }
     }
 
     /// Runs a statement and deserialises its rows.
@@ -86,8 +138,9 @@ impl Database {
         query: &str,
         values: Vec<SqlValue>,
     ) -> StorageResult<Vec<T>> {
-        let values = self.admit(query, values)?;
-        let mut statement = self.connection.prepare(query).map_err(|error| refused(&error))?;
+        let (values, fails_after) = self.admit(query, values)?;
+        let mut statement =
+            self.connection.prepare_cached(query).map_err(|error| refused(&error))?;
         let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
         let mut rows =
             statement.query(params_from_iter(values)).map_err(|error| refused(&error))?;
@@ -100,7 +153,16 @@ impl Database {
             }
             values.push(serde_json::from_value(Value::Object(fields))?);
         }
-        Ok(values)
+        if fails_after { Err(requested_failure()) } else { Ok(values) }
+    }
+
+    /// Returns the rows of a query, beside the object: no failure that a test asked for counts.
+    /// Returns none if the query has another form.
+    pub fn inspect<T: DeserializeOwned>(&self, query: &str) -> Vec<T> {
+        let failure = self.failure.take();
+        let rows = self.query_rows(query, Vec::new());
+        self.failure.set(failure);
+        rows.unwrap_or_default()
     }
 
     /// Returns the size of the database, in bytes.
@@ -128,25 +190,33 @@ impl Database {
     }
 
     /// Refuses statements and integers that the platform refuses, and the statement that is to fail.
-    fn admit(&self, query: &str, values: Vec<SqlValue>) -> StorageResult<Vec<Parameter>> {
+    /// The flag says that the statement is to fail after it had its effect.
+    fn admit(&self, query: &str, values: Vec<SqlValue>) -> StorageResult<(Vec<Parameter>, bool)> {
         let first_word = query.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
         if REFUSED_STATEMENTS.contains(&first_word.as_str()) {
             return Err(message(format!("{first_word} is not authorised")));
         }
-        match self.statements_until_failure.get() {
-            Some(0) => {
-                self.statements_until_failure.set(None);
-                return Err(message("a failure that a test asked for".to_owned()));
+        let fails_after = match self.failure.get() {
+            Some(StatementFailure { statements_before: 0, has_effect }) => {
+                self.failure.set(None);
+                if !has_effect {
+                    return Err(requested_failure());
+                }
+                true
             }
-            Some(left) => self.statements_until_failure.set(Some(left - 1)),
-            None => {}
-        }
+            Some(failure) => {
+                let statements_before = failure.statements_before - 1;
+                self.failure.set(Some(StatementFailure { statements_before, ..failure }));
+                false
+            }
+            None => false,
+        };
         for value in &values {
             if let SqlValue::Integer(number) = value {
                 check_integer(*number)?;
             }
         }
-        Ok(values.into_iter().map(Parameter).collect())
+        Ok((values.into_iter().map(Parameter).collect(), fails_after))
     }
 }
 
@@ -173,6 +243,10 @@ fn check_integer(number: i64) -> StorageResult<()> {
 
 const fn message(message: String) -> StorageError {
     StorageError::Refused { message }
+}
+
+fn requested_failure() -> StorageError {
+    message("a failure that a test asked for".to_owned())
 }
 
 fn refused(error: &rusqlite::Error) -> StorageError {

@@ -5,6 +5,8 @@
 //! answers. [`Platform::isolate`] gives the [`Host`](jeffrey_gateway_service::host::Host) of a new
 //! isolate.
 
+mod any_object;
+
 mod database;
 
 mod platform;
@@ -13,6 +15,7 @@ mod request;
 
 mod response;
 
+pub use any_object::AnyObject;
 pub use database::Database;
 pub use platform::{IsolateHost, ObjectPlatform, Platform, RecordedRequest, block_on};
 pub use request::IncomingRequest;

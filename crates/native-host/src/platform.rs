@@ -9,12 +9,12 @@ use std::task::{Context, Poll, Waker};
 
 use serde::de::DeserializeOwned;
 
+use crate::any_object::AnyObject;
 use crate::database::Database;
 use crate::response::StoredResponse;
 use jeffrey_edge::gateway::config::{GatewaySettings, WorkerVariables};
 use jeffrey_edge::gateway::export::cloudflare::AnalyticsDataPoint;
 use jeffrey_edge::gateway::export::sink::Sink;
-use jeffrey_gateway_service::event_store::object::EventStoreObject;
 use jeffrey_gateway_service::host::{
     FetchError, Host, HttpRequest, HttpResponse, ObjectCall, ObjectClass, ObjectHost, QueueSend,
     Target,
@@ -22,7 +22,6 @@ use jeffrey_gateway_service::host::{
 use jeffrey_gateway_service::isolate::IsolateState;
 use jeffrey_gateway_service::message::ObjectReply;
 use jeffrey_gateway_service::request_host::RateLimiter;
-use jeffrey_gateway_service::rollout::object::RolloutObject;
 use jeffrey_gateway_service::sql::{Sql, SqlValue, StorageResult};
 use jeffrey_terms::UnixMs;
 
@@ -73,28 +72,7 @@ struct StoredObject {
     database: Rc<Database>,
     alarm: Cell<Option<UnixMs>>,
     /// `None` while the object is evicted.
-    object: RefCell<Option<Rc<AnyObject>>>,
-}
-
-enum AnyObject {
-    EventStore(Box<EventStoreObject<ObjectPlatform>>),
-    Rollout(RolloutObject<ObjectPlatform>),
-}
-
-impl AnyObject {
-    async fn reply_to(&self, message: &[u8]) -> StorageResult<ObjectReply> {
-        match self {
-            Self::EventStore(object) => object.reply_to(message).await,
-            Self::Rollout(object) => object.reply_to(message).await,
-        }
-    }
-
-    async fn on_alarm(&self) -> StorageResult<()> {
-        match self {
-            Self::EventStore(object) => object.on_alarm().await,
-            Self::Rollout(object) => object.on_alarm().await,
-        }
-    }
+    object: RefCell<Option<Rc<AnyObject<ObjectPlatform>>>>,
 }
 
 impl Platform {
@@ -287,7 +265,7 @@ impl Platform {
         Ok(object)
     }
 
-    fn object(self: &Rc<Self>, key: &ObjectKey) -> StorageResult<Rc<AnyObject>> {
+    fn object(self: &Rc<Self>, key: &ObjectKey) -> StorageResult<Rc<AnyObject<ObjectPlatform>>> {
         let stored = self.stored_object(key)?;
         let mut object = stored.object.borrow_mut();
         let object = object.get_or_insert_with(|| {
@@ -297,12 +275,7 @@ impl Platform {
                 object: Rc::downgrade(&stored),
                 database: Rc::clone(&stored.database),
             };
-            Rc::new(match key.0 {
-                ObjectClass::EventStore => {
-                    AnyObject::EventStore(Box::new(EventStoreObject::new(host)))
-                }
-                ObjectClass::Rollout => AnyObject::Rollout(RolloutObject::new(host)),
-            })
+            Rc::new(AnyObject::new(key.0, host))
         });
         Ok(Rc::clone(object))
     }
