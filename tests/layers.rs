@@ -31,12 +31,13 @@ const LIBRARIES: [&str; 13] = [
 ];
 
 /// Source folders of the other crates: programs, and the support that a program needs of its host.
-const PROGRAMS: [&str; 8] = [
+const PROGRAMS: [&str; 9] = [
     "crates/bindgen/src",
     "crates/browser/src",
     "crates/cli/src",
     "crates/gateway-worker/src",
     "crates/model-worker/src",
+    "crates/simulation/src",
     "crates/wasm-host/src",
     "crates/worker-http/src",
     "tests/wasm/src",

@@ -1,0 +1,199 @@
+//! Checks of the stored events against what the clients saw, and of the tables beside the events.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+
+use crate::event_fields::EventFields;
+use crate::fault::Hop;
+use crate::invariants::Invariant;
+use crate::isolate::Isolate;
+use crate::object_cell::ObjectCell;
+use crate::record::{ClientResponse, SeenAnswer, event_id};
+use crate::reference_bucket;
+use crate::simulation::Simulation;
+use jeffrey_edge::gateway::events::signed_id;
+use jeffrey_edge::gateway::request::subject::hash_subject;
+use jeffrey_edge::rollout::bucket::ReleaseName;
+use jeffrey_edge::rollout::signing_key::SigningKey;
+use jeffrey_gateway_service::host::ObjectClass;
+use jeffrey_gateway_service::request_host::StreamedResponse;
+use jeffrey_terms::{Cohort, Subject, UnixMs};
+
+/// Time that an isolate may need to learn the share again after it could not reach the rollout
+/// object, in milliseconds.
+const RECOVERY_MS: u64 = 60_000;
+
+impl Simulation {
+    /// Notes the answer to a classify call.
+    pub(crate) fn note_answer(&self, isolate: &Isolate, response: &ClientResponse, by_model: bool) {
+        let mut counts = self.record.classify_answers.borrow_mut();
+        *counts.entry(isolate.number).or_default() += 1;
+        let Some(signed) = response.head.header("x-jeffrey-id") else { return };
+        // A clock that was set forward makes ids of the future.
+        let now = UnixMs(self.now_ms() + 60 * 60_000);
+        let Ok(id) = signed_id::verify(&signed, &self.settings.signing_keys, now) else { return };
+        let answer = SeenAnswer {
+            by_model,
+            status: response.status,
+            sets_cookie: !response.head.cookies().is_empty(),
+            cohort: response.head.header("x-jeffrey-cohort"),
+        };
+        self.record.answers.borrow_mut().insert(id.to_string(), answer);
+    }
+
+    /// Checks a stored classify event against the answer that its client got.
+    pub(crate) fn check_event(&self, event: &EventFields) {
+        let violate = |what: &str| {
+            self.record
+                .violate(Invariant::EventsTellTruth, || format!("event {}: {what}", event.id));
+        };
+        let is_by_model = event.destination == Some(Cohort::Canary);
+        if event.cohort == Cohort::Canary && !is_by_model && event.fallback_reason.is_none() {
+            violate("the legacy system answered a canary call for no reason");
+        }
+        if is_by_model && event.fallback_reason.is_some() {
+            violate("the model answered, and there is a fallback");
+        }
+        let is_drawn = matches!(event.reason.as_deref(), Some("bucket" | "holdout"));
+        if event.is_evidence && !is_drawn {
+            violate("evidence, though its cohort was not drawn");
+        }
+        let answers = self.record.answers.borrow();
+        let Some(answer) = answers.get(&event.id) else { return };
+        if answer.by_model != is_by_model {
+            violate("another system answered");
+        }
+        if answer.status != event.status {
+            violate("the status is another");
+        }
+        if answer.cohort.as_deref().is_some_and(|cohort| cohort != event.cohort.name()) {
+            violate("the cohort is another");
+        }
+        if answer.sets_cookie && event.is_evidence {
+            violate("evidence, though the cookie is new");
+        }
+    }
+
+    /// Checks that each answered call made one event; an isolate that ended may have made fewer.
+    pub(crate) fn check_event_counts(&self) {
+        let made = self.record.events_by_isolate.borrow();
+        let ends = self.record.isolate_ends.borrow();
+        let (mut missing, mut surplus) = (0, 0);
+        for (isolate, answers) in self.record.classify_answers.borrow().iter() {
+            let events = made.get(isolate).copied().unwrap_or(0);
+            if ends.contains_key(isolate) {
+                continue;
+            }
+            missing += answers.saturating_sub(events);
+            surplus += events.saturating_sub(*answers);
+        }
+        if missing > self.record.counts.get().cut_tasks || surplus > 0 {
+            self.record.violate(Invariant::OneEventPerCall, || {
+                format!("{missing} calls without an event, {surplus} events without a call")
+            });
+        }
+    }
+
+    /// Checks that an event which an isolate makes says `disabled` only for a cause.
+    pub(crate) fn check_disabled(&self, isolate: &Isolate, line: &str) {
+        if !line.contains("\"reason\":\"disabled\"") {
+            return;
+        }
+        let now_ms = self.now_ms();
+        let is_recent = |at_ms: u64| at_ms > 0 && now_ms.saturating_sub(at_ms) < RECOVERY_MS;
+        let has_cause = is_recent(isolate.rollout_trouble_at_ms.get())
+            || is_recent(isolate.clock_stepped_at_ms.get())
+            || is_recent(self.conditions.disturbed_at_ms(Hop::Objects))
+            || self
+                .record
+                .in_force
+                .borrow()
+                .last()
+                .is_none_or(|last| last.is_disabled || is_recent(last.since_ms));
+        if !has_cause {
+            self.record.violate(Invariant::DisabledForCause, || {
+                format!("isolate {}: event {}", isolate.number, event_id(line).unwrap_or_default())
+            });
+        }
+    }
+
+    /// Checks that a subject is new once, in all shards together.
+    pub(crate) fn check_first_seen(&self) {
+        #[derive(Deserialize)]
+        struct SeenRow {
+            subject: String,
+        }
+        let objects = self.objects.borrow();
+        let mut seen = BTreeSet::new();
+        for shard in objects.iter().filter(|cell| cell.class == ObjectClass::EventStore) {
+            for SeenRow { subject } in shard.database.inspect("SELECT subject FROM first_seen") {
+                if !seen.insert(subject.clone()) {
+                    self.record.violate(Invariant::SubjectsNewOnce, || {
+                        format!("{subject} is new in two shards")
+                    });
+                }
+            }
+        }
+    }
+
+    /// Checks that no row of before an erasure names its subject.
+    pub(crate) fn check_erased_rows(&self, shard: &ObjectCell) {
+        #[derive(Deserialize)]
+        struct SubjectRow {
+            subject: String,
+            minute: u64,
+        }
+        let queries = [
+            ("first_seen", "SELECT subject, minute FROM first_seen"),
+            ("last_hit", "SELECT subject, next_minute - 1 AS minute FROM last_hit"),
+            ("subject_errors", "SELECT subject, minute FROM subject_errors"),
+        ];
+        for (table, query) in queries {
+            let rows = shard.database.inspect::<SubjectRow>(query);
+            for (erased, at_ms) in self.record.erased.borrow().iter() {
+                // A later event of the same minute may have made the row again.
+                let is_left = |row: &&SubjectRow| {
+                    row.subject == *erased && (row.minute + 1) * 60_000 < *at_ms
+                };
+                if let Some(row) = rows.iter().find(is_left) {
+                    self.record.violate(Invariant::ErasedStaysErased, || {
+                        format!("{table} has a row of minute {}", row.minute)
+                    });
+                }
+            }
+        }
+    }
+
+    /// Checks that feedback counts once for each response.
+    pub(crate) fn check_feedback(&self, classify_ids: &BTreeMap<String, u64>) {
+        for (id, count) in classify_ids.iter().filter(|(_, count)| **count > 1) {
+            self.record
+                .violate(Invariant::FeedbackOnce, || format!("{count} events of feedback on {id}"));
+        }
+    }
+
+    /// Checks that a subject's hash needs the key, and differs between releases.
+    pub(crate) fn check_hash(&self) {
+        let subject = Subject::parse("zq-raw-user-0").expect("the subject is valid");
+        let other_key =
+            SigningKey::parse("another key of the simulation").expect("it is long enough");
+        let other_release = ReleaseName::parse("another").expect("the name is valid");
+        let key = self.settings.signing_keys.first().expect("each run has a key");
+        let hash = hash_subject(&subject, key, &self.release);
+        let others = [
+            hash_subject(&subject, &other_key, &self.release),
+            hash_subject(&subject, key, &other_release),
+        ];
+        if others.contains(&hash) {
+            self.record.violate(Invariant::HashesNeedTheKey, || {
+                "another key or another release gives the same hash".to_owned()
+            });
+        }
+    }
+
+    /// Returns whether the plan's holdout keeps a subject stable.
+    pub(crate) fn is_held_out(&self, subject: &str) -> bool {
+        reference_bucket::is_held_out(subject, self.holdout.basis_points())
+    }
+}
