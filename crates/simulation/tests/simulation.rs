@@ -10,7 +10,7 @@ use jeffrey_simulation::scenario::Scenario;
 use jeffrey_simulation::shrink::shrink;
 
 /// Seeds that every test run has, a day each.
-const SEEDS: std::ops::RangeInclusive<u64> = 1..=30;
+const SEEDS: std::ops::RangeInclusive<u64> = 1..=6;
 
 /// Runs `check` for each item on two threads.
 fn for_each<T: Sync>(items: &[T], check: impl Fn(&T) + Sync) {
