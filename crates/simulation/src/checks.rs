@@ -171,7 +171,7 @@ impl Simulation {
         self.record.in_force.borrow_mut().push(next);
     }
 
-    /// Checks an answer of the model against the states that may have been in force.
+    /// Checks an answer of the model against the states that may have been active.
     pub(crate) fn check_canary_answer(&self, answer: &CanaryAnswer<'_>) {
         let bucket = reference_bucket::bucket(self.release.as_str(), answer.subject);
         if self.is_held_out(answer.subject) && self.has_plan_share() {

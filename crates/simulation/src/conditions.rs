@@ -1,4 +1,4 @@
-//! The faults that are in force now, and what they do to a call, a message or a reply.
+//! The faults that are active now, and what they do to a call, a message or a reply.
 
 use std::cell::{Cell, RefCell};
 
@@ -20,7 +20,7 @@ pub(crate) struct Passage {
     pub(crate) disturbance: Option<Disturbance>,
 }
 
-/// Faults in force, and the random numbers of connections.
+/// Active faults, and the random numbers of connections.
 pub(crate) struct Conditions {
     calls: RefCell<Vec<Active<(Hop, Disturbance)>>>,
     model: RefCell<Vec<Active<ModelFault>>>,

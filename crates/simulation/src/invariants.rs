@@ -120,7 +120,7 @@ invariants! {
     /// A rollback is latched.
     RollbackLatched = "after a rollback, only an operator opens the release again", "rollout.md";
     /// The share is respected.
-    ShareRespected = "no subject above the share in force gets the canary", "gateway.md";
+    ShareRespected = "no subject above the active share gets the canary", "gateway.md";
     /// Limits protect the model only.
     StableIsNotLimited = "a rate limit refuses no call of stable", "gateway.md", known 3;
     /// A release goes through its stages.
