@@ -151,22 +151,10 @@ impl Simulation {
                 format!("sent {} times", watch.legacy_requests.get())
             });
         }
-        if is_by_model {
-            self.record.count(|counts| counts.by_model += 1);
-            let at_ms = self.now_ms();
-            self.record.canary_at_ms.set(at_ms);
-            let cookie = new_cookie(&response);
-            if let Some(subject) = subject.as_deref().or(cookie.as_deref())
-                && asked.granted.is_none()
-            {
-                let answer = CanaryAnswer { subject, isolate: &isolate, at_ms };
-                self.check_canary_answer(&answer);
-            }
-        } else if response.head.header("x-by").is_some() {
-            self.record.count(|counts| counts.by_legacy += 1);
-        } else {
-            self.record.count(|counts| counts.by_gateway += 1);
-        }
+        let cookie = new_cookie(&response);
+        // A token gives a cohort that the share did not.
+        let drawn = subject.as_deref().or(cookie.as_deref()).filter(|_| asked.granted.is_none());
+        self.note_upstream(&isolate, &response, drawn, is_by_model);
         if response.head.header("x-jeffrey-cohort").as_deref() != Some("canary") {
             self.check_stable_answer(response.status, self.now_ms() - sent_ms, &watch);
         }
@@ -174,7 +162,7 @@ impl Simulation {
             self.record.violate(Invariant::StableIsNotLimited, || "429".to_owned());
         }
         self.check_override(asked.granted.filter(|_| has_text), &response);
-        if let Some(cookie) = new_cookie(&response) {
+        if let Some(cookie) = cookie {
             if subject.is_some() {
                 self.record
                     .violate(Invariant::CookieIsKept, || format!("{subject:?} got {cookie}"));
@@ -185,6 +173,28 @@ impl Simulation {
             && let Some(id) = response.head.header("x-jeffrey-id")
         {
             self.send_feedback(id, &mut stream).await;
+        }
+    }
+
+    /// Counts an answer by who gave it, and checks one of the model for a subject that was drawn.
+    fn note_upstream(
+        &self,
+        isolate: &Isolate,
+        response: &ClientResponse,
+        drawn_subject: Option<&str>,
+        is_by_model: bool,
+    ) {
+        if is_by_model {
+            let at_ms = self.now_ms();
+            self.record.count(|counts| counts.by_model += 1);
+            self.record.canary_at_ms.set(at_ms);
+            if let Some(subject) = drawn_subject {
+                self.check_canary_answer(&CanaryAnswer { subject, isolate, at_ms });
+            }
+        } else if response.head.header("x-by").is_some() {
+            self.record.count(|counts| counts.by_legacy += 1);
+        } else {
+            self.record.count(|counts| counts.by_gateway += 1);
         }
     }
 
