@@ -200,7 +200,7 @@ impl Simulation {
 
     /// Sends a call that is no classify call: it is forwarded as it is.
     async fn run_other_call(self: &Rc<Self>, isolate: &Rc<Isolate>, stream: &mut Stream) {
-        let body = Rc::new(format!("zq-raw-order {}", stream.next()).into_bytes());
+        let body = Rc::new(format!("zq-raw-order {}", stream.number()).into_bytes());
         let method = if stream.chance(500) { "POST" } else { "PUT" };
         let request =
             ClientRequest { method, path: "/orders", headers: Vec::new(), body: Some(body) };

@@ -84,7 +84,7 @@ impl Host for SimulatedHost {
     fn random_bytes<const N: usize>(&self) -> [u8; N] {
         let mut bytes = [0; N];
         for chunk in bytes.chunks_mut(8) {
-            let random = self.isolate.random.borrow_mut().next().to_le_bytes();
+            let random = self.isolate.random.borrow_mut().number().to_le_bytes();
             chunk.copy_from_slice(&random[..chunk.len()]);
         }
         bytes

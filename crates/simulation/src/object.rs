@@ -203,11 +203,11 @@ impl Simulation {
 
 impl RunningObject for AnyObject<SimulatedObject> {
     fn reply_to(self: Rc<Self>, message: Vec<u8>) -> ObjectTask<ObjectReply> {
-        Box::pin(async move { AnyObject::reply_to(&self, &message).await })
+        Box::pin(async move { Self::reply_to(&self, &message).await })
     }
 
     fn on_alarm(self: Rc<Self>) -> ObjectTask<()> {
-        Box::pin(async move { AnyObject::on_alarm(&self).await })
+        Box::pin(async move { Self::on_alarm(&self).await })
     }
 }
 

@@ -31,7 +31,7 @@ impl Simulation {
         body: &Value,
     ) -> Option<ClientResponse> {
         for _ in 0..10 {
-            let Some(isolate) = self.pick_isolate() else { return None };
+            let isolate = self.pick_isolate()?;
             let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
             let request = ClientRequest {
                 method,

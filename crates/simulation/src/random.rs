@@ -21,7 +21,7 @@ impl Stream {
     }
 
     /// Returns eight random bytes as a number.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0.random()
     }
 
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn a_stream_depends_on_its_seed_its_name_and_its_number() {
-        let first = |seed, name, number| Stream::new(seed, name, number).next();
+        let first = |seed, name, number| Stream::new(seed, name, number).number();
         assert_eq!(first(7, "network", 1), first(7, "network", 1));
         let others = [first(8, "network", 1), first(7, "clients", 1), first(7, "network", 2)];
         assert!(!others.contains(&first(7, "network", 1)));

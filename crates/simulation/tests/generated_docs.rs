@@ -1,5 +1,7 @@
 //! Tables of the page about tests that come from the code.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
+
 #[path = "../../../tests/support/page.rs"]
 #[allow(dead_code, reason = "tables of variables are for other pages")]
 mod page;
