@@ -74,7 +74,7 @@ impl Conditions {
         self.commits.borrow_mut().push(Active { fault: commit_ms, permille, until_ms });
     }
 
-    /// Ends every fault.
+    /// Ends every fault that is active.
     pub(crate) fn heal(&self) {
         self.calls.borrow_mut().clear();
         self.model.borrow_mut().clear();

@@ -267,7 +267,7 @@ impl Executor {
     }
 }
 
-/// Future of [`Executor::sleep`].
+/// Future that [`Executor::sleep`] returns.
 pub struct Sleep {
     executor: Rc<Executor>,
     due_ms: u64,

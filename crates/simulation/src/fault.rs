@@ -9,18 +9,18 @@ use crate::random::Stream;
 pub enum Hop {
     /// Webhooks that get alerts or are asked before a share increase.
     Alerts,
-    /// The legacy system.
+    /// Calls to the legacy system.
     Legacy,
-    /// The model worker.
+    /// Calls to the model worker.
     Model,
-    /// Durable Objects.
+    /// Messages to Durable Objects.
     Objects,
-    /// Sinks of events.
+    /// Batches to sinks of events.
     Sinks,
 }
 
 impl Hop {
-    /// All hops.
+    /// All hops, by their names.
     pub const ALL: [Self; 5] =
         [Self::Alerts, Self::Legacy, Self::Model, Self::Objects, Self::Sinks];
 }
@@ -53,16 +53,16 @@ pub enum ModelFault {
     NonFinite,
     /// Another model answers, under another sha256.
     OtherModel,
-    /// Status 429.
+    /// A reply with status 429.
     Refused,
     /// More than the 200 ms that a gate allows.
     Slow,
-    /// Status 500.
+    /// A reply with status 500.
     Trap,
 }
 
 impl ModelFault {
-    /// All faults.
+    /// All faults of the model.
     pub const ALL: [Self; 7] = [
         Self::DimensionMismatch,
         Self::Garbage,
@@ -90,7 +90,7 @@ pub enum QueueFault {
 /// Commands and requests of an operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OperatorAction {
-    /// Erases a subject.
+    /// Erases the events of a subject.
     Erase,
     /// Sets the kill flag, and clears it after ten minutes.
     Kill,
@@ -104,32 +104,32 @@ pub enum OperatorAction {
     TestAlert,
 }
 
-/// One fault.
+/// One fault of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// Alert webhooks answer with this status for a while.
     AlertsRefused {
         /// HTTP status of their responses.
         status: u16,
-        /// Duration in milliseconds.
+        /// Duration of the fault in milliseconds.
         duration_ms: u64,
     },
     /// A part of the calls over a connection is disturbed for a while.
     Calls {
-        /// The connection.
+        /// Connection that is disturbed.
         hop: Hop,
         /// What happens to a call.
         disturbance: Disturbance,
         /// Calls in a thousand.
         permille: u32,
-        /// Duration in milliseconds.
+        /// Duration of the fault in milliseconds.
         duration_ms: u64,
     },
     /// The clock of an isolate jumps.
     ClockStep {
         /// Number that picks the isolate.
         isolate: u32,
-        /// Jump in milliseconds.
+        /// Jump of the clock in milliseconds.
         by_ms: i64,
     },
     /// A new version replaces the isolates one by one, and restarts the objects.
@@ -138,7 +138,7 @@ pub enum Fault {
     IsolateEnds {
         /// Number that picks the isolate.
         isolate: u32,
-        /// Runs until then.
+        /// Runs of its tasks until then.
         runs: u32,
     },
     /// An idle object is evicted from memory.
@@ -150,7 +150,7 @@ pub enum Fault {
     ObjectRestarts {
         /// Number that picks the object.
         object: u32,
-        /// Runs until then.
+        /// Runs of its tasks until then.
         runs: u32,
     },
     /// A part of the model worker's replies is not well for a while.
@@ -159,25 +159,25 @@ pub enum Fault {
         fault: ModelFault,
         /// Replies in a thousand.
         permille: u32,
-        /// Duration in milliseconds.
+        /// Duration of the fault in milliseconds.
         duration_ms: u64,
     },
     /// An operator does something.
     Operator(OperatorAction),
     /// A fault of the queue, for a while.
     Queue {
-        /// The fault.
+        /// Fault that happens then.
         fault: QueueFault,
         /// Messages in a thousand.
         permille: u32,
-        /// Duration in milliseconds.
+        /// Duration of the fault in milliseconds.
         duration_ms: u64,
     },
     /// A statement of an object fails.
     Statement {
         /// Number that picks the object.
         object: u32,
-        /// Statements before it.
+        /// Statements that come before it.
         statements_before: u64,
         /// Whether it has its effect all the same.
         has_effect: bool,
@@ -196,7 +196,7 @@ pub enum Fault {
 pub struct ScheduledFault {
     /// Time after the start, in milliseconds.
     pub at_ms: u64,
-    /// The fault.
+    /// Fault that happens then.
     pub fault: Fault,
 }
 

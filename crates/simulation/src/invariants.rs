@@ -18,7 +18,7 @@ macro_rules! invariants {
         }
 
         impl Invariant {
-            /// All invariants.
+            /// All invariants, by their names.
             pub const ALL: &[Self] = &[$(Self::$variant,)*];
 
             /// Returns the promise as one sentence.
@@ -73,7 +73,7 @@ invariants! {
     DisabledForCause = "the canary is off only while it is killed, rolled back or unknown", "gateway.md";
     /// Erased events stay away.
     ErasedStaysErased = "an erased subject's events never return", "privacy.md";
-    /// Events are counted.
+    /// Events are counted or lost.
     EventsCountOnce = "an event counts once, or is counted as lost", "telemetry.md";
     /// Events and answers say the same.
     EventsTellTruth = "an event says who answered, with which status, and why not the model", "telemetry.md";
@@ -87,7 +87,7 @@ invariants! {
     GrowthMovesNobodyBack = "a growing share moves no subject back to stable", "gateway.md";
     /// A hard failure is the end.
     HardFailureRollsBack = "a hard failure of the model rolls the release back at once", "rollout.md";
-    /// Hashes are keyed.
+    /// Hashes of subjects are keyed.
     HashesNeedTheKey = "a subject's hash needs the key, and differs between releases", "privacy.md";
     /// A healthy release is promoted.
     HealthyPromoted = "a healthy release is promoted", "rollout.md";
@@ -111,7 +111,7 @@ invariants! {
     NoErrorOfOurs = "no 5xx that the legacy system did not cause", "gateway.md";
     /// Raw values stay inside.
     NothingRawLeaves = "no raw text and no raw id leaves", "privacy.md";
-    /// Calls have events.
+    /// Each call has one event.
     OneEventPerCall = "every classify call makes one event", "telemetry.md";
     /// Calls other than classify calls are sent once.
     OthersSentOnce = "a call that is no classify call reaches the legacy system once", "gateway.md";
@@ -133,18 +133,18 @@ invariants! {
     SubjectsNewOnce = "a subject is new to a release once", "telemetry.md";
     /// One lost connection is no verdict.
     TransportIsNoVerdict = "a lost connection to the model rolls no release back", "rollout.md", known 6;
-    /// Versions count up.
+    /// Versions of the state count up.
     VersionsGrow = "the version of the release state grows with each change", "rollout.md";
 }
 
 /// A promise that was broken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Violation {
-    /// The promise.
+    /// Promise that was broken.
     pub invariant: Invariant,
     /// Virtual time, in milliseconds since 1970.
     pub at_ms: u64,
-    /// What was seen.
+    /// Details of the broken promise.
     pub detail: String,
 }
 

@@ -11,7 +11,7 @@ const SECOND_MS: u64 = 1_000;
 const MINUTE_MS: u64 = 60 * SECOND_MS;
 const HOUR_MS: u64 = 60 * MINUTE_MS;
 
-/// A known fault.
+/// A known fault of the gateway.
 pub struct KnownFault {
     /// Number in the list of faults that the review of the gateway found.
     pub number: u32,

@@ -34,7 +34,7 @@ struct RunArguments {
     /// Seed of traffic, systems and faults: a run of the same seed is the same run
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Days of traffic
+    /// Days of traffic in each run
     #[arg(long, default_value_t = 1.0, value_parser = parse_days)]
     days: f64,
     /// Print what happened, line by line, with the seconds since the start
@@ -74,7 +74,7 @@ enum Command {
         /// Seed that breaks a promise
         #[arg(long)]
         seed: u64,
-        /// Days of traffic
+        /// Days of traffic in each run
         #[arg(long, default_value_t = 1.0, value_parser = parse_days)]
         days: f64,
     },

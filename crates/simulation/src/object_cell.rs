@@ -22,7 +22,7 @@ pub(crate) trait RunningObject {
     /// Replies to an encoded message.
     fn reply_to(self: Rc<Self>, message: Vec<u8>) -> ObjectTask<ObjectReply>;
 
-    /// Runs the alarm.
+    /// Runs the alarm of the object.
     fn on_alarm(self: Rc<Self>) -> ObjectTask<()>;
 }
 

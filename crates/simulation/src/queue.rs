@@ -11,7 +11,7 @@ pub(crate) struct Message {
     pub(crate) not_before_ms: u64,
 }
 
-/// Both queues.
+/// Both queues with their messages.
 #[derive(Default)]
 pub(crate) struct Queue {
     pub(crate) messages: RefCell<Vec<Message>>,

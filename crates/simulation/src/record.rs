@@ -137,7 +137,7 @@ pub(crate) struct NotificationWatch {
 /// Counts of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Counts {
-    /// Calls of clients.
+    /// Calls that clients made.
     pub calls: u64,
     /// Calls that the model answered.
     pub by_model: u64,

@@ -7,7 +7,7 @@
 /// Key of the holdout's buckets.
 const HOLDOUT_KEY: &str = "holdout:";
 
-/// Number of buckets.
+/// Number of buckets of a release.
 const BUCKETS: u64 = 10_000;
 
 /// Returns a subject's bucket for a release.

@@ -26,7 +26,7 @@ const DRAIN_STEPS_MAX: u32 = 30;
 pub struct RunReport {
     /// Seed of the run.
     pub seed: u64,
-    /// What happened.
+    /// Counts of what happened.
     pub counts: Counts,
     /// Hash over the order and the time of all answers.
     pub digest: u64,

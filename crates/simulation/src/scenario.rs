@@ -93,7 +93,7 @@ pub struct Scenario {
     pub isolates: usize,
     /// Mean calls a second.
     pub calls_per_second: f64,
-    /// Different users.
+    /// Number of different users.
     pub users: u64,
     /// Calls in a thousand that come without a user, and send their cookie back later.
     pub cookie_permille: u32,

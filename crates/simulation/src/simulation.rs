@@ -41,7 +41,7 @@ const VARIABLES: [(&str, &str); 9] = [
     ("ALERT_WEBHOOKS", r#"[{"name": "on-call", "url": "https://alerts.example/on-call"}]"#),
 ];
 
-/// One run.
+/// State of one run.
 pub(crate) struct Simulation {
     pub(crate) executor: Rc<Executor>,
     /// Start of the run, in milliseconds since 1970.
