@@ -34,7 +34,7 @@ impl<H: ObjectHost> AnyObject<H> {
         }
     }
 
-    /// Runs the alarm.
+    /// Runs the alarm of the object.
     ///
     /// # Errors
     /// Returns the storage's error; the platform then runs the alarm again.

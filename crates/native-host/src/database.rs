@@ -43,7 +43,7 @@ pub struct Database {
 /// A statement that is to fail, by what is before it.
 #[derive(Clone, Copy, Debug)]
 struct StatementFailure {
-    /// Statements before it.
+    /// Statements that come before it.
     statements_before: u64,
     /// Whether the statement has its effect all the same.
     has_effect: bool,
