@@ -45,7 +45,7 @@ pub struct Database {
 struct StatementFailure {
     /// Statements that come before it.
     statements_before: u64,
-    /// Whether the statement has its effect all the same.
+    /// Whether the failed statement still takes effect.
     has_effect: bool,
 }
 

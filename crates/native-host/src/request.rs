@@ -104,9 +104,7 @@ impl RequestHost for IncomingRequest {
     }
 
     fn new_response(&self, response: &HttpReply) -> Result<StoredResponse, FetchError> {
-        let headers = response.headers.iter().map(|(name, value)| (*name, value.as_str()));
-        let headers: Vec<(&str, &str)> = headers.collect();
-        Ok(StoredResponse::new(response.status, &headers, &response.body))
+        Ok(StoredResponse::from_reply(response))
     }
 
     fn stream_response(

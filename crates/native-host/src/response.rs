@@ -6,6 +6,7 @@ use futures_util::{Stream, StreamExt};
 
 use jeffrey_gateway_service::request_host::{HeaderChange, StreamedResponse};
 use jeffrey_http_core::body::BodyRead;
+use jeffrey_http_core::reply::HttpReply;
 
 /// Body of a response.
 enum Body {
@@ -28,6 +29,12 @@ impl StoredResponse {
         let to_owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let headers = headers.iter().map(to_owned).collect();
         Self { status, headers, body: Body::Bytes(body.to_vec()) }
+    }
+
+    /// Creates the response that a reply of the gateway describes.
+    pub fn from_reply(reply: &HttpReply) -> Self {
+        let headers = reply.headers.iter().map(|(name, value)| (*name, value.as_str()));
+        Self::new(reply.status, &headers.collect::<Vec<_>>(), &reply.body)
     }
 
     /// Takes the chunks of a stream as the body.

@@ -122,10 +122,9 @@ impl Simulation {
         let is_promoted = phase_name == Some("promoted");
         let is_by_trap = phase
             .is_some_and(|phase| phase.cause.is_some_and(|cause| cause["hard_failure"] == "trap"));
-        if is_promoted && !self.was_promoted.replace(is_promoted) {
+        if !self.was_promoted.replace(is_promoted) && is_promoted {
             self.record.count(|counts| counts.promotions += 1);
         }
-        self.was_promoted.set(is_promoted);
         let (version, share, killed) = state
             .map_or((0, 0, false), |state| (state.version, state.share_basis_points, state.killed));
         let is_disabled = killed || is_rolled_back;
@@ -187,15 +186,13 @@ impl Simulation {
         let since_ms = answer.at_ms.saturating_sub(bound_ms);
         let in_force = self.record.in_force.borrow();
         let mut share_max = 0;
-        let mut is_open = false;
         for state in in_force.iter().rev() {
             share_max = share_max.max(state.open_share());
-            is_open |= !state.is_disabled && state.share > 0;
             if state.since_ms <= since_ms {
                 break;
             }
         }
-        if !is_open {
+        if share_max == 0 {
             self.record.violate(Invariant::CanaryStops, || {
                 let last = in_force.iter().rev().find(|state| state.open_share() > 0);
                 let closed_ms = in_force
@@ -213,7 +210,7 @@ impl Simulation {
         }
     }
 
-    /// Returns whether the release has had a share by its plan.
+    /// Returns whether the release ever had a share.
     fn has_plan_share(&self) -> bool {
         self.record.in_force.borrow().iter().any(|state| state.share > 0)
     }
@@ -235,7 +232,7 @@ impl Simulation {
         let blind_ms = now_ms.saturating_sub(folded_ms.max(last.since_ms));
         let is_answering = now_ms.saturating_sub(self.record.canary_at_ms.get()) < 5 * 60_000;
         if blind_ms > BLIND_MS && is_answering {
-            // Minutes that the store has had for long are not missing for want of events.
+            // If the store has old minutes, the rollout object did not read them.
             let unread = self.record.folded_minute.get().max(last.since_ms / 60_000) + 1
                 ..now_ms.saturating_sub(BLIND_MS / 2) / 60_000;
             let is_unread =

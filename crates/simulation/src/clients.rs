@@ -50,7 +50,7 @@ struct AskedCohort {
     headers: Vec<(String, String)>,
 }
 
-/// What became of a request.
+/// Outcome of a request.
 pub(crate) enum Outcome {
     Answered(ClientResponse),
     /// Its isolate ended first.

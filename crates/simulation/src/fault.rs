@@ -25,7 +25,7 @@ impl Hop {
         [Self::Alerts, Self::Legacy, Self::Model, Self::Objects, Self::Sinks];
 }
 
-/// What a disturbed connection does to a call.
+/// Effects of a disturbed connection on a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disturbance {
     /// The response's body breaks off in the middle.
@@ -118,7 +118,7 @@ pub enum Fault {
     Calls {
         /// Connection that is disturbed.
         hop: Hop,
-        /// What happens to a call.
+        /// Effect on a disturbed call.
         disturbance: Disturbance,
         /// Calls in a thousand.
         permille: u32,
@@ -155,7 +155,7 @@ pub enum Fault {
     },
     /// A part of the model worker's replies is not well for a while.
     Model {
-        /// What the replies are.
+        /// Fault of the replies.
         fault: ModelFault,
         /// Replies in a thousand.
         permille: u32,
@@ -179,7 +179,7 @@ pub enum Fault {
         object: u32,
         /// Statements that come before it.
         statements_before: u64,
-        /// Whether it has its effect all the same.
+        /// Whether the failed statement still takes effect.
         has_effect: bool,
     },
     /// A commit takes this long for a while.

@@ -161,7 +161,7 @@ impl Host for SimulatedHost {
     async fn call_object(&self, call: ObjectCall<'_>) -> Result<Vec<u8>, FetchError> {
         let simulation = &self.simulation;
         let began_ms = simulation.now_ms();
-        let watch = simulation.record.watch_append(&self.isolate, call);
+        let watch = simulation.record.watch_append(call);
         let result = self.pass_message(call).await;
         if call.class == ObjectClass::Rollout
             && (result.is_err() || simulation.now_ms() - began_ms > 1_000)
@@ -336,9 +336,7 @@ impl RequestHost for SimulatedRequest {
     }
 
     fn new_response(&self, response: &HttpReply) -> Result<StoredResponse, FetchError> {
-        let headers = response.headers.iter().map(|(name, value)| (*name, value.as_str()));
-        let headers: Vec<(&str, &str)> = headers.collect();
-        Ok(StoredResponse::new(response.status, &headers, &response.body))
+        Ok(StoredResponse::from_reply(response))
     }
 
     fn stream_response(

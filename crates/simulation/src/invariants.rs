@@ -47,7 +47,7 @@ macro_rules! invariants {
 }
 
 invariants! {
-    /// A webhook is told what it refused before.
+    /// A refused alert is kept or counted.
     AlertsNeverDropped = "an alert that a webhook refuses is kept, or counted as failed", "rollout.md", known 10;
     /// A webhook hears each alert once.
     AlertsToldOnce = "each alert reaches each webhook once, again only if its response was lost", "rollout.md";

@@ -17,7 +17,7 @@ pub struct KnownFault {
     pub number: u32,
     /// Promise that it breaks.
     pub invariant: Invariant,
-    /// What happens, as one sentence.
+    /// Description of the fault, as one sentence.
     pub what: &'static str,
     /// Scenario that shows it.
     pub scenario: fn() -> Scenario,

@@ -47,7 +47,7 @@ pub(crate) struct ObjectCell {
     pub(crate) durable_writes: Cell<u64>,
     pub(crate) is_collecting: Cell<bool>,
     pub(crate) gate: RefCell<Vec<(u64, oneshot::Sender<()>)>>,
-    /// Changes since the last commit that the record is told about when they are durable.
+    /// Changes since the last commit; the record notes them once they are durable.
     pub(crate) changes: RefCell<Vec<StoredChange>>,
     /// Tasks under way: messages, alarms, and what runs behind them.
     pub(crate) tasks: Cell<u32>,

@@ -1,4 +1,4 @@
-//! What happened in a run, and the violations that were found while it ran.
+//! Observations of a run, and the violations found in it.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,7 +30,7 @@ pub(crate) struct LegacyReply {
     pub(crate) response: StoredResponse,
 }
 
-/// What the systems around the gateway saw of one call.
+/// Observations of one call by the systems around the gateway.
 #[derive(Debug, Default)]
 pub(crate) struct CallWatch {
     /// How often the legacy system got it.
@@ -66,7 +66,7 @@ pub(crate) struct SeenAnswer {
     pub(crate) cohort: Option<String>,
 }
 
-/// A write that the record is told about when it is durable.
+/// A write that the record notes once it is durable.
 #[derive(Clone, Debug)]
 pub(crate) enum StoredChange {
     /// A notification for an alert webhook, as JSON.
@@ -116,12 +116,12 @@ impl InForce {
     }
 }
 
-/// What is known of an event that an isolate made.
+/// State of an event that an isolate made.
 #[derive(Clone, Debug)]
 pub(crate) struct EventWatch {
     pub(crate) isolate: u32,
     pub(crate) made_at_ms: u64,
-    /// Whether the queue or the event store said that it has the event.
+    /// Whether the queue or the event store acknowledged the event.
     pub(crate) is_acknowledged: bool,
     /// Keyed hash of its subject.
     pub(crate) subject: Option<String>,
@@ -159,7 +159,7 @@ pub struct Counts {
     pub promotions: u64,
 }
 
-/// What happened in a run.
+/// Observations of a run, and its violations.
 #[derive(Default)]
 pub(crate) struct Record {
     violations: RefCell<Vec<Violation>>,
@@ -195,7 +195,7 @@ pub(crate) struct Record {
     pub(crate) hard_failed_at_ms: Cell<u64>,
     /// Whether the model worker itself ever failed.
     pub(crate) model_failed: Cell<bool>,
-    /// Whether a webhook refused an alert with a status that is not tried again.
+    /// Whether a webhook refused an alert with a status that ends its retries.
     pub(crate) refused_alerts: Cell<bool>,
     /// Last minute that the rollout object folded, and when it did.
     pub(crate) folded_minute: Cell<u64>,
@@ -318,11 +318,7 @@ impl Record {
     }
 
     /// Returns the events in a message to the event store, and checks the message.
-    pub(crate) fn watch_append(
-        &self,
-        _isolate: &Rc<Isolate>,
-        call: ObjectCall<'_>,
-    ) -> Option<Vec<String>> {
+    pub(crate) fn watch_append(&self, call: ObjectCall<'_>) -> Option<Vec<String>> {
         if call.class != ObjectClass::EventStore || !call.message.starts_with(b"{\"append\"") {
             return None;
         }
