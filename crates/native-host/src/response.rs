@@ -49,6 +49,11 @@ impl StoredResponse {
         Self { body: Body::Broken, ..self }
     }
 
+    /// Returns whether the body breaks off before its end.
+    pub const fn is_broken(&self) -> bool {
+        matches!(self.body, Body::Broken)
+    }
+
     /// Returns the next chunk of a stream; `None` at its end.
     pub async fn next_chunk(&mut self) -> Option<Vec<u8>> {
         match &mut self.body {

@@ -20,7 +20,7 @@ use jeffrey_http_core::head::RequestHead;
 use jeffrey_terms::{Cohort, UnixMs};
 
 /// Host under which clients know the gateway.
-const GATEWAY: &str = "https://gateway.example";
+pub(crate) const GATEWAY: &str = "https://gateway.example";
 
 /// Cookie that the gateway gives to a caller without a user.
 const COOKIE: &str = "jeffrey_subject";
@@ -70,8 +70,19 @@ impl Simulation {
         let url = format!("{GATEWAY}{}", request.path);
         let head = RequestHead::new(request.method.to_owned(), &url, request.headers);
         let head = head.expect("the URL has a scheme and a host");
+        self.request_with_head(isolate, head, request.body, watch).await
+    }
+
+    /// Sends a request with this head to an isolate and waits for the whole response.
+    pub(crate) async fn request_with_head(
+        self: &Rc<Self>,
+        isolate: &Rc<Isolate>,
+        head: RequestHead,
+        body: Option<Rc<Vec<u8>>>,
+        watch: &Rc<CallWatch>,
+    ) -> Outcome {
         let host = SimulatedHost::new(self, isolate);
-        let incoming = SimulatedRequest::new(host, head, request.body, Rc::clone(watch));
+        let incoming = SimulatedRequest::new(host, head, body, Rc::clone(watch));
         let (sender, receiver) = oneshot::channel();
         self.executor.spawn(isolate.owner, async move {
             let _ = sender.send(incoming.respond().await);

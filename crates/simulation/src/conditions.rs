@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use crate::fault::{Disturbance, Hop, ModelFault, QueueFault};
+use crate::fault::{Disturbance, Hop, LegacyFault, ModelFault, QueueFault};
 use crate::random::Stream;
 
 /// A fault that ends by itself.
@@ -23,10 +23,13 @@ pub(crate) struct Passage {
 /// Active faults, and the random numbers of connections.
 pub(crate) struct Conditions {
     calls: RefCell<Vec<Active<(Hop, Disturbance)>>>,
+    legacy: Cell<Option<LegacyFault>>,
     model: RefCell<Vec<Active<ModelFault>>>,
     queue: RefCell<Vec<Active<QueueFault>>>,
     alerts: RefCell<Vec<Active<u16>>>,
     commits: RefCell<Vec<Active<u64>>>,
+    /// Verdict of the webhook that is asked before an increase; `None` for its approval.
+    verdict: RefCell<Option<String>>,
     stream: RefCell<Stream>,
     /// Time at which each hop was last disturbed, by its place in [`Hop::ALL`]; 0 for never.
     disturbed_at_ms: [Cell<u64>; Hop::ALL.len()],
@@ -36,10 +39,12 @@ impl Conditions {
     pub(crate) fn new(seed: u64) -> Self {
         Self {
             calls: RefCell::default(),
+            legacy: Cell::default(),
             model: RefCell::default(),
             queue: RefCell::default(),
             alerts: RefCell::default(),
             commits: RefCell::default(),
+            verdict: RefCell::default(),
             stream: RefCell::new(Stream::new(seed, "network", 0)),
             disturbed_at_ms: Default::default(),
         }
@@ -56,6 +61,10 @@ impl Conditions {
         self.calls.borrow_mut().push(Active { fault, permille, until_ms });
     }
 
+    pub(crate) fn disturb_legacy(&self, fault: LegacyFault) {
+        self.legacy.set(Some(fault));
+    }
+
     pub(crate) fn disturb_model(&self, fault: ModelFault, permille: u32, until_ms: u64) {
         self.model.borrow_mut().push(Active { fault, permille, until_ms });
     }
@@ -69,6 +78,11 @@ impl Conditions {
         self.alerts.borrow_mut().push(Active { fault: status, permille, until_ms });
     }
 
+    /// Lets the webhook that is asked before an increase give this verdict from now on.
+    pub(crate) fn set_verdict(&self, verdict: String) {
+        self.verdict.replace(Some(verdict));
+    }
+
     pub(crate) fn slow_commits(&self, commit_ms: u64, until_ms: u64) {
         let permille = 1_000;
         self.commits.borrow_mut().push(Active { fault: commit_ms, permille, until_ms });
@@ -77,6 +91,7 @@ impl Conditions {
     /// Ends every fault that is active.
     pub(crate) fn heal(&self) {
         self.calls.borrow_mut().clear();
+        self.legacy.set(None);
         self.model.borrow_mut().clear();
         self.queue.borrow_mut().clear();
         self.alerts.borrow_mut().clear();
@@ -114,6 +129,16 @@ impl Conditions {
             self.disturbed_at_ms[hop as usize].set(now_ms);
         }
         Passage { request_ms, response_ms, disturbance }
+    }
+
+    /// Returns the fault of the legacy system's responses; `None` if they have none.
+    pub(crate) const fn legacy_fault(&self) -> Option<LegacyFault> {
+        self.legacy.get()
+    }
+
+    /// Returns the verdict of the webhook that is asked before an increase.
+    pub(crate) fn verdict(&self) -> String {
+        self.verdict.borrow().clone().unwrap_or_else(|| "approve".to_owned())
     }
 
     /// Draws whether a fault of the model worker applies to a reply.

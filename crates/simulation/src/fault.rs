@@ -28,6 +28,8 @@ impl Hop {
 /// Effects of a disturbed connection on a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disturbance {
+    /// The request arrives, and the connection is closed without a response.
+    Closed,
     /// The response's body breaks off in the middle.
     CutBody,
     /// The call arrives twice.
@@ -40,6 +42,15 @@ pub enum Disturbance {
     Silent,
     /// Each direction takes this much longer, in milliseconds.
     Slow(u64),
+}
+
+/// Responses of a legacy system that is not well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LegacyFault {
+    /// A response with status 500.
+    Error,
+    /// A response with status 200 that is no JSON.
+    NotJson,
 }
 
 /// Replies of a model worker that is not well.

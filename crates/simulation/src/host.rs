@@ -141,6 +141,7 @@ impl Host for SimulatedHost {
             let (service_ms, mut response) = peers.answer_http(hop, &sent);
             peers.executor.sleep(service_ms + passage.response_ms).await;
             match passage.disturbance {
+                Some(Disturbance::Closed) => drop(sender),
                 Some(Disturbance::ResponseLost) => peers.never_answer(sender),
                 disturbance => {
                     if disturbance == Some(Disturbance::CutBody) {
@@ -209,11 +210,16 @@ impl SimulatedHost {
             if passage.disturbance == Some(Disturbance::Doubled) {
                 objects.deliver_message(&cell, message.clone(), None, 0);
             }
-            if passage.disturbance == Some(Disturbance::ResponseLost) {
-                objects.deliver_message(&cell, message, None, 0);
-                objects.never_answer(sender);
-            } else {
-                objects.deliver_message(&cell, message, Some(sender), passage.response_ms);
+            match passage.disturbance {
+                Some(Disturbance::Closed) => {
+                    objects.deliver_message(&cell, message, None, 0);
+                    drop(sender);
+                }
+                Some(Disturbance::ResponseLost) => {
+                    objects.deliver_message(&cell, message, None, 0);
+                    objects.never_answer(sender);
+                }
+                _ => objects.deliver_message(&cell, message, Some(sender), passage.response_ms),
             }
         });
         match self.call_with_limit(receiver, call.timeout_ms).await? {
@@ -306,6 +312,10 @@ impl RequestHost for SimulatedRequest {
                     // Without a time limit, the connection breaks at last.
                     None if is_lost => {
                         simulation.executor.sleep(60_000).await;
+                        Err(FetchError::Failed)
+                    }
+                    _ if disturbance == Some(Disturbance::Closed) => {
+                        simulation.executor.sleep(total_ms).await;
                         Err(FetchError::Failed)
                     }
                     _ => {

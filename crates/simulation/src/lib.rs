@@ -51,6 +51,8 @@ pub mod run;
 
 pub mod scenario;
 
+pub mod scripted;
+
 pub mod shrink;
 
 mod simulation;

@@ -16,6 +16,7 @@ use jeffrey_simulation::invariants::Invariant;
 use jeffrey_simulation::known::KNOWN_FAULTS;
 use jeffrey_simulation::run::{RunReport, run, run_until_error};
 use jeffrey_simulation::scenario::Scenario;
+use jeffrey_simulation::scripted::{ScenarioFile, run_scripted};
 use jeffrey_simulation::shrink::shrink;
 
 /// Runs the whole gateway in one process, on a virtual clock, with faults by seed, and checks the
@@ -69,6 +70,14 @@ enum Command {
     Invariants,
     /// Show each known fault with its scenario; fails if one is gone
     Known,
+    /// Run the scenarios of a file, without random faults; fails if an outcome is not as expected
+    Scripted {
+        /// File of scenarios, such as tests/data/scenarios.json
+        file: PathBuf,
+        /// Print the outcomes as JSON, by the names of the scenarios
+        #[arg(long)]
+        json: bool,
+    },
     /// Find the smallest schedule of faults with which a seed still breaks its promise
     Shrink {
         /// Seed that breaks a promise
@@ -106,10 +115,7 @@ fn main() -> ExitCode {
             let campaign = Campaign { seeds, days, threads, until_error };
             match campaign.run(state.as_deref()) {
                 Ok(has_passed) => has_passed,
-                Err(error) => {
-                    eprintln!("jeffrey-sim: {error}");
-                    return ExitCode::from(2);
-                }
+                Err(error) => return fail(&error),
             }
         }
         Some(Command::Invariants) => {
@@ -117,9 +123,39 @@ fn main() -> ExitCode {
             true
         }
         Some(Command::Known) => show_known(),
+        Some(Command::Scripted { file, json }) => match run_scenario_file(&file, json) {
+            Ok(has_passed) => has_passed,
+            Err(error) => return fail(&error),
+        },
         Some(Command::Shrink { seed, days }) => shrink_seed(seed, days),
     };
     if has_passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn fail(error: &std::io::Error) -> ExitCode {
+    eprintln!("jeffrey-sim: {error}");
+    ExitCode::from(2)
+}
+
+/// Runs the scenarios of a file. Returns whether each outcome is as the file expects.
+fn run_scenario_file(path: &Path, prints_json: bool) -> std::io::Result<bool> {
+    let file: ScenarioFile = serde_json::from_reader(BufReader::new(File::open(path)?))?;
+    let mut outcomes = serde_json::Map::new();
+    let mut are_as_expected = true;
+    for scenario in &file.scenarios {
+        let report = run_scripted(&file, scenario);
+        are_as_expected &= report.unexpected.is_empty();
+        if !prints_json {
+            let result = if report.unexpected.is_empty() { "as expected" } else { "UNEXPECTED" };
+            println!("{result}: {}", scenario.name);
+            report.unexpected.iter().for_each(|sentence| println!("  {sentence}"));
+        }
+        outcomes.insert(scenario.name.clone(), serde_json::to_value(report)?);
+    }
+    if prints_json {
+        println!("{}", serde_json::to_string(&outcomes)?);
+    }
+    Ok(are_as_expected)
 }
 
 fn run_one(arguments: &RunArguments) -> bool {

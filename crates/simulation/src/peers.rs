@@ -5,7 +5,7 @@ use std::rc::Rc;
 use futures_channel::oneshot;
 use serde_json::json;
 
-use crate::fault::{Hop, ModelFault};
+use crate::fault::{Hop, LegacyFault, ModelFault};
 use crate::record::{LegacyReply, OutgoingRequest};
 use crate::simulation::Simulation;
 use jeffrey_gateway_service::host::HttpResponse;
@@ -17,6 +17,9 @@ pub(crate) const MODEL_SHA256: &str =
     "abababababababababababababababababababababababababababababababab";
 /// Sha256 of another model.
 const OTHER_SHA256: &str = "cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd";
+
+/// Largest body that the legacy system takes, in bytes (docs/legacy.md).
+const LEGACY_BODY_BYTES_MAX: usize = 64 * 1024;
 
 const LABELS: [&str; 8] =
     ["joy", "sadness", "anger", "fear", "surprise", "disgust", "neutral", "frustration"];
@@ -41,6 +44,11 @@ impl Simulation {
         let plain = |status| HttpResponse { status, headers: Vec::new(), body: Ok(Vec::new()) };
         match hop {
             Hop::Model => self.answer_model(request),
+            Hop::Alerts if request.url.contains("//confirm") => {
+                let body = json!({ "verdict": self.conditions.verdict() }).to_string();
+                let response = HttpResponse { body: Ok(body.into_bytes()), ..plain(200) };
+                (self.conditions.draw_between(20, 200), response)
+            }
             Hop::Alerts => {
                 let status = self.conditions.alert_status(self.now_ms()).unwrap_or(204);
                 (self.conditions.draw_between(20, 200), plain(status))
@@ -125,21 +133,34 @@ impl Simulation {
         let service_ms = self.conditions.draw_between(15, 110);
         let is_error =
             self.conditions.draw_between(0, 999) < u64::from(self.scenario.legacy_errors_permille);
-        if is_error {
-            let response = StoredResponse::new(500, &[("x-by", "legacy")], b"legacy failed");
-            return LegacyReply { service_ms, response };
-        }
+        let fault = self.conditions.legacy_fault();
         let content_type = [("content-type", "application/json"), ("x-by", "legacy")];
-        let response = if head.path() == "/predict" {
+        let response = if is_error || fault == Some(LegacyFault::Error) {
+            StoredResponse::new(500, &[("x-by", "legacy")], b"legacy failed")
+        } else if fault == Some(LegacyFault::NotJson) {
+            StoredResponse::new(200, &[("content-type", "text/html")], b"<p>Bad day.</p>")
+        } else if head.path() == "/predict" {
             let label = LABELS[self.conditions.draw_between(0, 7) as usize];
             let low_confidence = self.conditions.draw_between(0, 99) < 10;
-            let body = format!(
-                r#"{{"route":"linear_head","prediction":{{"primary":"{label}","confidence":0.7,"low_confidence":{low_confidence},"rule_applied":null}}}}"#
-            );
-            StoredResponse::new(200, &content_type, body.as_bytes())
+            if body.len() > LEGACY_BODY_BYTES_MAX {
+                StoredResponse::new(413, &content_type, br#"{"error":"too large"}"#)
+            } else if has_text(body) {
+                let body = format!(
+                    r#"{{"route":"linear_head","prediction":{{"primary":"{label}","confidence":0.7,"low_confidence":{low_confidence},"rule_applied":null}}}}"#
+                );
+                StoredResponse::new(200, &content_type, body.as_bytes())
+            } else {
+                StoredResponse::new(400, &content_type, br#"{"error":"no text"}"#)
+            }
         } else {
             StoredResponse::new(200, &content_type, body)
         };
         LegacyReply { service_ms, response }
     }
+}
+
+/// Returns whether a body is one that the legacy system can classify.
+fn has_text(body: &[u8]) -> bool {
+    let body: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    body["text"].is_string()
 }

@@ -54,10 +54,8 @@ impl RunReport {
 impl Simulation {
     /// Runs until the traffic is over, ends all faults, and lets queue and alarms finish.
     fn run(self: &Rc<Self>, stops_at_error: bool) {
-        for _ in 0..self.scenario.isolates.max(1) {
-            let isolate = self.start_isolate();
-            self.isolates.borrow_mut().push(isolate);
-        }
+        assert!(self.settings.setting_errors.is_empty(), "{:?}", self.settings.setting_errors);
+        self.start_isolates();
         for user in 0..self.scenario.users {
             self.note_subject(&user_name(user));
         }
@@ -129,14 +127,6 @@ fn run_simulation(simulation: &Rc<Simulation>, stops_at_error: bool) -> RunRepor
         violation_counts: simulation.record.violation_counts(),
         trace: simulation.trace.as_ref().map(RefCell::take).unwrap_or_default(),
     };
-    // The tasks hold the simulation, and the simulation holds them.
-    simulation.executor.end(Owner::Surroundings);
-    for isolate in simulation.isolates_of_all_time.borrow().iter() {
-        simulation.executor.end(isolate.owner);
-    }
-    for cell in simulation.objects.borrow().iter() {
-        simulation.executor.end(cell.owner());
-        cell.release();
-    }
+    simulation.close();
     report
 }

@@ -77,7 +77,6 @@ impl Simulation {
             VARIABLES.into_iter().map(|(name, value)| (name, value.to_owned())).collect();
         variables.extend(scenario.variables.iter().cloned());
         let settings = GatewaySettings::parse(&WorkerVariables(variables.into_iter().collect()));
-        assert!(settings.setting_errors.is_empty(), "{:?}", settings.setting_errors);
         let seed = scenario.seed;
         let second_of_day = Stream::new(seed, "start", 0).between(0, DAY_S - 1);
         let start_ms = FIRST_DAY_MS + second_of_day * 1_000;
@@ -190,6 +189,26 @@ impl Simulation {
         let isolate = Isolate::new(self.scenario.seed, settings, Owner::Isolate(number));
         self.isolates_of_all_time.borrow_mut().push(Rc::clone(&isolate));
         isolate
+    }
+
+    /// Starts the isolates that serve requests.
+    pub(crate) fn start_isolates(&self) {
+        for _ in 0..self.scenario.isolates.max(1) {
+            let isolate = self.start_isolate();
+            self.isolates.borrow_mut().push(isolate);
+        }
+    }
+
+    /// Ends all tasks: they hold the simulation, and the simulation holds them.
+    pub(crate) fn close(&self) {
+        self.executor.end(Owner::Surroundings);
+        for isolate in self.isolates_of_all_time.borrow().iter() {
+            self.executor.end(isolate.owner);
+        }
+        for cell in self.objects.borrow().iter() {
+            self.executor.end(cell.owner());
+            cell.release();
+        }
     }
 
     /// Puts a new isolate in the place of one that ended.
