@@ -76,6 +76,12 @@ export function resetConnection({ request }) {
   request.socket.resetAndDestroy();
 }
 
+/** Sends the head of a response and a part of its body, and closes the connection. @param {RequestContext} context @param {HeaderMap} headers */
+export function sendHalf({ request, response }, headers) {
+  response.writeHead(200, { ...headers, "content-length": "100" });
+  response.write("only these", () => request.socket.destroySoon());
+}
+
 /** Writes bytes that are not HTTP, and closes the connection. @param {RequestContext} context */
 export function sendInvalidHttp({ request }) {
   request.socket.write(Buffer.from("\x00\x01 this is not HTTP \xff\r\n\r\n", "latin1"));

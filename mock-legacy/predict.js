@@ -6,7 +6,7 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { gzipSync } from "node:zlib";
-import { sendInvalidHttp, parseJson, readBody, resetConnection, send, sendError, checkMethod } from "./answer.js";
+import { sendHalf, sendInvalidHttp, parseJson, readBody, resetConnection, send, sendError, checkMethod } from "./answer.js";
 import { createRandom, hashText } from "./random.js";
 import { SettingError, DELAY_LIMIT, parseNumber } from "./settings.js";
 
@@ -82,6 +82,7 @@ export function createPredictHandler(currentSettings, seed) {
     const responseBody = predict(parsed.text, { seed, latency_ms, wrongLabelIndex: isWrongLabel ? wrongLabelIndex : null });
     await sleep(responseBody.latency_ms + extra_delay_ms, undefined, { ref: false });
     if (fault === "reset") return resetConnection(context);
+    if (fault === "half") return sendHalf(context, { "content-type": "application/json" });
     if (fault === "garbled") return sendInvalidHttp(context);
     if (fault === "error" || returnsError) return sendError(context, 500, "internal error");
     return send(context, buildResponse(responseBody, fault));
@@ -170,8 +171,8 @@ function parseText(bytes) {
 /** Parses `x-mock-legacy` into a fault to simulate, empty for none, and an extra delay in ms. @param {string} header @returns {[string, number]} */
 function parseFault(header) {
   if (header.startsWith("slow:")) return ["", parseNumber("x-mock-legacy: slow", header.slice(5), DELAY_LIMIT)];
-  if (["", "cors", "error", "garbled", "gzip", "huge", "not-json", "reset"].includes(header)) return [header, 0];
-  throw new SettingError("x-mock-legacy is not one of gzip, error, reset, garbled, slow:MS, not-json, huge, cors");
+  if (["", "cors", "error", "garbled", "gzip", "half", "huge", "not-json", "reset"].includes(header)) return [header, 0];
+  throw new SettingError("x-mock-legacy is not one of gzip, error, reset, garbled, half, slow:MS, not-json, huge, cors");
 }
 
 /** The response, with the requested fault. @param {ReturnType<typeof predict>} responseBody @param {string} fault @returns {import("./answer.js").HttpResponse} */

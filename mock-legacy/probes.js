@@ -3,7 +3,7 @@
 import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
-import { sendInvalidHttp, resetConnection, send, sendError, sendJson, checkMethod } from "./answer.js";
+import { sendHalf, sendInvalidHttp, resetConnection, send, sendError, sendJson, checkMethod } from "./answer.js";
 import { CORS_HEADERS, PREFLIGHT_HEADERS } from "./predict.js";
 import { DELAY_LIMIT, parseNumber } from "./settings.js";
 
@@ -47,10 +47,7 @@ export const PROXY_TEST_HANDLERS = {
   },
   "/reset": resetConnection,
   "/garbled": sendInvalidHttp,
-  "/half": ({ request, response }) => {
-    response.writeHead(200, { ...TEXT_HEADERS, "content-length": "100" });
-    response.write("only these", () => request.socket.destroySoon());
-  },
+  "/half": (context) => sendHalf(context, TEXT_HEADERS),
   "/cors": (context) => {
     if (!checkMethod(context, ["GET", "HEAD", "OPTIONS"])) return;
     if (context.request.method === "OPTIONS") return send(context, { status: 204, headers: PREFLIGHT_HEADERS });

@@ -148,6 +148,7 @@ describe("the mock legacy system", { timeout: TIMEOUT_MS }, () => {
     assert.ok(performance.now() - start_ms >= 149);
     await assert.rejects(sendWithFault("reset"), { code: "ECONNRESET" });
     await assert.rejects(sendWithFault("garbled"), { code: /^HPE_/ });
+    await assert.rejects(sendWithFault("half"), { code: "ECONNRESET" });
     for (const fault of ["slow:60001", "slow:", "nonsense"]) {
       const refused = await sendWithFault(fault);
       assert.equal(refused.status, 400, fault);

@@ -26,7 +26,7 @@ const DEFAULT_VARIABLES = { INITIAL_SHARE: "100%", LOG_EVENTS: "on", DEBUG_HEADE
  * the origin that the gateway is to see.
  *
  * @typedef {object} GatewayOptions
- * @property {"real" | "faulty" | "none"} [model] `faulty`: wrapped by `faulty-model.js`; `none`: no model worker
+ * @property {"real" | "faulty" | "scripted" | "none"} [model] `faulty`: wrapped by `faulty-model.js`; `scripted`: `scripted-model.js`, without a model; `none`: no model worker
  * @property {"real" | "faulty"} [rollout] `faulty`: wrapped by `faulty-rollout.js`
  * @property {"real" | "faulty"} [queue] `faulty`: the queue's consumer is wrapped by `faulty-queue.js`
  * @property {boolean} [replica] adds a second gateway that shares the first one's objects; `x-test-gateway: two` selects it
@@ -109,7 +109,7 @@ class ConfigWriter {
   routes = {};
   /** The module of the first gateway. */
   main = "";
-  /** Model workers that a gateway calls. @type {Set<"real" | "faulty">} */
+  /** Model workers that a gateway calls. @type {Set<"real" | "faulty" | "scripted">} */
   usedModels = new Set();
 
   /** @param {string} folder @param {string} build @param {string} pages */
@@ -188,6 +188,10 @@ class ConfigWriter {
 
   /** The model workers that the gateways call. */
   async addModelWorkers() {
+    if (this.usedModels.has("scripted")) {
+      await cp(join(ROOT, "tests/support/scripted-model.js"), join(this.folder, "scripted-model.js"));
+      await this.writeToml("jeffrey-model-scripted.toml", SCRIPTED_MODEL_TOML);
+    }
     if (this.usedModels.has("real")) await this.addModelWorker("jeffrey-model", join(this.build, "model/index.js"));
     if (this.usedModels.has("faulty")) {
       const copyFolder = join(this.folder, "model");
@@ -275,6 +279,12 @@ function parseEvents(output, worker) {
 
 /** Matches the first queue consumer in a toml. */
 const CONSUMER = /^\[\[queues\.consumers\]\]\n(?:\w+ = .*\n)*/m;
+
+const SCRIPTED_MODEL_TOML = `
+name = "jeffrey-model-scripted"
+main = "scripted-model.js"
+compatibility_date = "2026-04-26"
+`;
 
 const FEEDER_TOML = `
 name = "NAME"
