@@ -254,11 +254,16 @@ fn draw_pair(stream: &mut Stream, at_ms: u64) -> [ScheduledFault; 2] {
     let (first, second) = match stream.between(0, 3) {
         // The share changes while no isolate can hear of it.
         0 => {
-            let action = *pick(stream, &[OperatorAction::Kill, OperatorAction::RollBack]);
-            (calls(Hop::Objects, Disturbance::ResponseLost), Fault::Operator(action))
+            let roll_back = Fault::Operator(OperatorAction::RollBack);
+            (calls(Hop::Objects, Disturbance::ResponseLost), roll_back)
         }
-        // Neither the queue nor the event store takes an event.
-        1 => (queue(QueueFault::Refuses), calls(Hop::Objects, Disturbance::Failed)),
+        // Neither the queue nor the event store takes an event; then the event store does.
+        1 => {
+            let (hop, disturbance) = (Hop::Objects, Disturbance::Failed);
+            let duration_ms = duration_ms / 2;
+            let outage = Fault::Calls { hop, disturbance, permille: 1_000, duration_ms };
+            (queue(QueueFault::Refuses), outage)
+        }
         // An event comes again after its subject was erased.
         2 => (queue(QueueFault::Redelivers), Fault::Operator(OperatorAction::Erase)),
         // An alert waits while the object that holds it restarts.

@@ -131,6 +131,7 @@ impl Host for SimulatedHost {
             return Err(FetchError::TimedOut);
         }
         let sent = OutgoingRequest { url: url.to_owned(), body: request.body.to_vec() };
+        let _in_flight = simulation.record.begin_alert(hop, self.isolate.owner, &sent);
         let (sender, receiver) = oneshot::channel();
         let peers = Rc::clone(simulation);
         simulation.executor.spawn(Owner::Surroundings, async move {

@@ -11,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
+use mimalloc::MiMalloc;
 
 use jeffrey_simulation::invariants::Invariant;
 use jeffrey_simulation::known::KNOWN_FAULTS;
@@ -18,6 +19,9 @@ use jeffrey_simulation::run::{RunReport, run, run_until_error};
 use jeffrey_simulation::scenario::Scenario;
 use jeffrey_simulation::scripted::{ScenarioFile, run_scripted};
 use jeffrey_simulation::shrink::shrink;
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Runs the whole gateway in one process, on a virtual clock, with faults by seed, and checks the
 /// promises of its documentation. Exits with 1 if a promise is broken that no known fault breaks.

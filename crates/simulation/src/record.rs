@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use crate::executor::Owner;
 use crate::fault::Hop;
 use crate::invariants::{Invariant, Violation};
 use crate::isolate::Isolate;
@@ -127,11 +128,19 @@ pub(crate) struct EventWatch {
     pub(crate) subject: Option<String>,
 }
 
-/// Notifications of one webhook, by their JSON.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct NotificationWatch {
-    /// How often it was stored for the target.
-    pub(crate) stored: u64,
+/// Alerts that are under way, by the object that sends them, URL and body.
+type AlertsInFlight = Rc<RefCell<Vec<(Owner, String, Vec<u8>)>>>;
+
+/// An alert that is under way to a webhook, until it is dropped.
+pub(crate) struct AlertInFlight {
+    alerts: AlertsInFlight,
+    key: (Owner, String, Vec<u8>),
+}
+
+impl Drop for AlertInFlight {
+    fn drop(&mut self) {
+        self.alerts.borrow_mut().retain(|key| *key != self.key);
+    }
 }
 
 /// Counts of a run.
@@ -170,8 +179,9 @@ pub(crate) struct Record {
     pub(crate) digest: Cell<u64>,
     pub(crate) in_force: RefCell<Vec<InForce>>,
     pub(crate) events: RefCell<BTreeMap<String, EventWatch>>,
-    /// Notifications by webhook and JSON.
-    pub(crate) notifications: RefCell<BTreeMap<(String, String), NotificationWatch>>,
+    /// How often each notification was stored, by webhook and JSON.
+    pub(crate) notifications: RefCell<BTreeMap<(String, String), u64>>,
+    alerts_in_flight: AlertsInFlight,
     /// Bodies that a webhook accepted, where the response arrived, by URL and body.
     pub(crate) accepted_alerts: RefCell<BTreeMap<(String, Vec<u8>), u64>>,
     /// Last time at which an isolate ended.
@@ -331,6 +341,28 @@ impl Record {
         ids.iter().for_each(|id| self.acknowledge(id));
     }
 
+    /// Notes that an object sends an alert, and checks that it does not send the same one already.
+    pub(crate) fn begin_alert(
+        &self,
+        hop: Hop,
+        owner: Owner,
+        request: &OutgoingRequest,
+    ) -> Option<AlertInFlight> {
+        // Two test alerts of one millisecond are the same.
+        let is_test = request.body.windows(6).any(|window| window == b"\"test\"");
+        if hop != Hop::Alerts || is_test {
+            return None;
+        }
+        let key = (owner, request.url.clone(), request.body.clone());
+        if self.alerts_in_flight.borrow().contains(&key) {
+            self.violate(Invariant::AlertsToldOnce, || {
+                format!("two deliveries at once to {}", request.url)
+            });
+        }
+        self.alerts_in_flight.borrow_mut().push(key.clone());
+        Some(AlertInFlight { alerts: Rc::clone(&self.alerts_in_flight), key })
+    }
+
     /// Notes a response that arrived from a webhook.
     pub(crate) fn http_answered(&self, hop: Hop, request: &OutgoingRequest, status: u16) {
         if hop == Hop::Alerts && matches!(status, 300..=428 | 430..=499) {
@@ -363,7 +395,7 @@ impl Record {
                 });
             }
         }
-        self.notifications.borrow_mut().entry((target, json)).or_default().stored += 1;
+        *self.notifications.borrow_mut().entry((target, json)).or_default() += 1;
     }
 
     /// Notes the end of an isolate.
