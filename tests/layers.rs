@@ -31,11 +31,12 @@ const LIBRARIES: [&str; 13] = [
 ];
 
 /// Source folders of the other crates: programs, and the support that a program needs of its host.
-const PROGRAMS: [&str; 9] = [
+const PROGRAMS: [&str; 10] = [
     "crates/bindgen/src",
     "crates/browser/src",
     "crates/cli/src",
     "crates/gateway-worker/src",
+    "crates/model-checking/src",
     "crates/model-worker/src",
     "crates/simulation/src",
     "crates/wasm-host/src",

@@ -196,6 +196,24 @@ mod tests {
     }
 
     #[test]
+    fn every_bucket_is_canary_from_its_own_share_on() {
+        let mut was_canary = vec![false; usize::from(Bucket::COUNT)];
+        for points in 0..=Share::FULL.basis_points() {
+            let share = share(points);
+            for (index, was_canary) in (0..Bucket::COUNT).zip(&mut was_canary) {
+                let is_canary = Bucket(index).cohort(share) == Cohort::Canary;
+                let is_expected = index < points && is_canary || index >= points && !is_canary;
+                let moved_back = *was_canary && !is_canary;
+                if moved_back || !is_expected {
+                    panic!("bucket {index} at {points} basis points: canary {is_canary}");
+                }
+                *was_canary = is_canary;
+            }
+        }
+        assert!(was_canary.into_iter().all(|is_canary| is_canary), "everyone at 100 %");
+    }
+
+    #[test]
     fn each_of_twenty_releases_takes_its_share_and_another_draw() {
         let count = 1_000_000;
         let subjects = subjects(count);
