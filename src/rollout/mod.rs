@@ -32,6 +32,8 @@ pub mod advance_checks;
 
 pub mod plan;
 
+pub mod clock_reading;
+
 pub mod share_cache;
 
 pub mod release_state;

@@ -7,8 +7,9 @@ use std::cell::{Cell, RefCell};
 
 use crate::rollout::messages::ReleaseSnapshot;
 use jeffrey_edge::gateway::upstream::circuit_breaker::CircuitBreaker;
+use jeffrey_edge::rollout::clock_reading::ClockReading;
 use jeffrey_edge::rollout::share_cache::{
-    CachedShare, EffectiveShare, effective_share, pick_newer,
+    CachedShare, EffectiveShare, drop_expired, effective_share, pick_newer,
 };
 use jeffrey_terms::UnixMs;
 
@@ -23,11 +24,13 @@ const STABLE_P95_AGE_MS_MAX: u64 = 5 * 60_000;
 /// State of one isolate.
 #[derive(Debug, Default)]
 pub struct IsolateState {
+    /// The last reading of the clock; `None` before the first.
+    last_reading: Cell<Option<ClockReading>>,
     cached_share: Cell<Option<CachedShare>>,
     /// Time of the last refresh that failed; a later success does not clear it.
-    refresh_failed_at: Cell<Option<UnixMs>>,
+    refresh_failed_at: Cell<Option<ClockReading>>,
     /// Start of the background refresh under way; `None` if there is no such refresh.
-    refresh_started_at: Cell<Option<UnixMs>>,
+    refresh_started_at: Cell<Option<ClockReading>>,
     breaker: RefCell<CircuitBreaker>,
     /// Events that this isolate could not store and has not reported yet.
     lost_events: Cell<u64>,
@@ -42,46 +45,72 @@ pub struct IsolateState {
 impl IsolateState {
     /// Returns the effective share by the cache, without a request to the rollout object.
     pub fn effective_share(&self, now: UnixMs) -> EffectiveShare {
+        let now = self.read_clock(now);
         effective_share(self.cached_share.get(), self.refresh_failed_at.get(), now)
     }
 
     /// Records the start of a background refresh. Returns `false` if another one runs already.
     pub fn begin_background_refresh(&self, now: UnixMs) -> bool {
-        let is_running = self
-            .refresh_started_at
-            .get()
-            .is_some_and(|started_at| now.0.abs_diff(started_at.0) < REFRESH_TIMEOUT_MS);
+        let now = self.read_clock(now);
+        let ms_since_start = self.refresh_started_at.get().and_then(|at| now.ms_since(at));
+        let is_running = ms_since_start.is_some_and(|ms| ms < REFRESH_TIMEOUT_MS);
         if !is_running {
             self.refresh_started_at.set(Some(now));
         }
         !is_running
     }
 
-    /// Records the end of a refresh: caches the snapshot, or the time of the failure.
-    pub fn end_refresh(&self, snapshot: Option<&ReleaseSnapshot>, now: UnixMs) {
+    /// Records that a message leaves whose reply brings a snapshot, and forgets a snapshot that has
+    /// expired. The caller passes the time on with the reply.
+    pub fn begin_fetch(&self, now: UnixMs) -> ClockReading {
+        let now = self.read_clock(now);
+        self.cached_share.set(drop_expired(self.cached_share.get(), now));
+        now
+    }
+
+    /// Records the end of a refresh that [`Self::begin_fetch`] began at `asked_at`: caches the
+    /// snapshot, or the time of the failure.
+    pub fn end_refresh(
+        &self,
+        snapshot: Option<&ReleaseSnapshot>,
+        asked_at: ClockReading,
+        now: UnixMs,
+    ) {
         self.refresh_started_at.set(None);
         match snapshot {
-            Some(snapshot) => self.cache_snapshot(snapshot, now),
-            None => self.refresh_failed_at.set(Some(now)),
+            Some(snapshot) => self.cache_snapshot(snapshot, asked_at, now),
+            None => self.refresh_failed_at.set(Some(self.read_clock(now))),
         }
     }
 
-    /// Caches a release snapshot that was received `now`. An older version does not replace a newer
-    /// one.
-    pub fn cache_snapshot(&self, snapshot: &ReleaseSnapshot, now: UnixMs) {
+    /// Caches a release snapshot that was asked for at `asked_at` and received `now`. An older
+    /// snapshot does not replace a newer one.
+    pub fn cache_snapshot(&self, snapshot: &ReleaseSnapshot, asked_at: ClockReading, now: UnixMs) {
+        self.read_clock(now);
         let state = &snapshot.release_state;
         let received = CachedShare {
             version: state.version,
             share: state.share,
             holdout: snapshot.holdout,
             disabled: state.killed || snapshot.rolled_back,
-            received_at: now,
+            asked_at,
         };
-        self.cached_share.set(Some(pick_newer(self.cached_share.get(), received)));
-        self.stage.set(snapshot.stage);
+        let newer = pick_newer(self.cached_share.get(), received);
+        self.cached_share.set(Some(newer));
+        if newer == received {
+            self.stage.set(snapshot.stage);
+        }
         if let Some(p95_ms) = snapshot.stable_p95_ms {
             self.record_stable_p95(p95_ms, now);
         }
+    }
+
+    /// Reads the clock, which shows `now`, and notices a clock that was set back.
+    fn read_clock(&self, now: UnixMs) -> ClockReading {
+        let last = self.last_reading.get();
+        let reading = last.map_or(ClockReading::first(now), |last| last.next(now));
+        self.last_reading.set(Some(reading));
+        reading
     }
 
     /// Returns the index of the plan's stage in the last snapshot; `None` while no plan moves the
@@ -155,16 +184,56 @@ mod tests {
     fn a_snapshot_that_overtook_another_is_kept() {
         let state = IsolateState::default();
         assert_eq!(state.effective_share(UnixMs(0)).refresh, Refresh::Blocking);
-        state.end_refresh(Some(&snapshot(3, 5_000)), UnixMs(1_000));
-        state.end_refresh(Some(&snapshot(2, 1_000)), UnixMs(1_001));
+        let asked_at = state.begin_fetch(UnixMs(999));
+        let older = ReleaseSnapshot { stage: Some(0), ..snapshot(2, 1_000) };
+        state.end_refresh(Some(&snapshot(3, 5_000)), asked_at, UnixMs(1_000));
+        state.end_refresh(Some(&older), asked_at, UnixMs(1_001));
         assert_eq!(state.effective_share(UnixMs(1_002)).share.basis_points(), 5_000);
+        assert_eq!(state.stage(), Some(1), "the stage is that of the cached snapshot");
+    }
+
+    #[test]
+    fn a_snapshot_is_as_old_as_its_question() {
+        let state = IsolateState::default();
+        let asked_at = state.begin_fetch(UnixMs(100_000));
+        // The object answered at once, and then rolled back; the reply came 14 s later.
+        state.cache_snapshot(&snapshot(1, 1_000), asked_at, UnixMs(114_000));
+        assert_eq!(state.effective_share(UnixMs(114_000)).refresh, Refresh::Blocking);
+        assert!(!state.effective_share(UnixMs(129_999)).disabled);
+        assert!(state.effective_share(UnixMs(130_000)).disabled);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_makes_the_share_stale() {
+        let state = IsolateState::default();
+        let asked_at = state.begin_fetch(UnixMs(100_000));
+        state.end_refresh(Some(&snapshot(1, 1_000)), asked_at, UnixMs(100_100));
+        assert!(!state.effective_share(UnixMs(129_000)).disabled);
+        let effective = state.effective_share(UnixMs(101_000));
+        assert_eq!((effective.disabled, effective.refresh), (true, Refresh::Blocking));
+        // A reply that was on its way does not make it fresh again.
+        state.end_refresh(Some(&snapshot(1, 1_000)), asked_at, UnixMs(101_100));
+        assert!(state.effective_share(UnixMs(101_100)).disabled);
+        let asked_at = state.begin_fetch(UnixMs(101_200));
+        state.end_refresh(Some(&snapshot(1, 1_000)), asked_at, UnixMs(101_300));
+        assert!(!state.effective_share(UnixMs(101_300)).disabled);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_forward_lets_no_older_reply_win() {
+        let state = IsolateState::default();
+        let asked_at = [99_000, 99_100].map(|ms| state.begin_fetch(UnixMs(ms)));
+        let closed = ReleaseSnapshot { rolled_back: true, ..snapshot(2, 0) };
+        state.end_refresh(Some(&closed), asked_at[1], UnixMs(100_000));
+        state.end_refresh(Some(&snapshot(1, 1_000)), asked_at[0], UnixMs(130_000));
+        assert!(state.effective_share(UnixMs(130_000)).disabled);
     }
 
     #[test]
     fn a_rolled_back_release_is_disabled_whatever_its_share() {
         let state = IsolateState::default();
         let rolled_back = ReleaseSnapshot { rolled_back: true, ..snapshot(1, 1_000) };
-        state.cache_snapshot(&rolled_back, UnixMs(1_000));
+        state.cache_snapshot(&rolled_back, state.begin_fetch(UnixMs(1_000)), UnixMs(1_000));
         assert!(state.effective_share(UnixMs(1_000)).disabled);
     }
 
@@ -174,7 +243,7 @@ mod tests {
         assert!(state.begin_background_refresh(UnixMs(10_000)));
         assert!(!state.begin_background_refresh(UnixMs(11_999)));
         assert!(state.begin_background_refresh(UnixMs(12_000)), "the first one died");
-        state.end_refresh(None, UnixMs(12_100));
+        state.end_refresh(None, state.begin_fetch(UnixMs(12_000)), UnixMs(12_100));
         assert!(state.begin_background_refresh(UnixMs(12_101)));
         // A clock that was set back does not block for long either.
         assert!(state.begin_background_refresh(UnixMs(5_000)));
@@ -184,13 +253,13 @@ mod tests {
     fn the_p95_of_stable_serves_five_minutes() {
         let state = IsolateState::default();
         assert_eq!(state.stable_p95_ms(UnixMs(0)), None);
-        state.cache_snapshot(&snapshot(1, 1_000), UnixMs(1_000));
+        state.cache_snapshot(&snapshot(1, 1_000), state.begin_fetch(UnixMs(1_000)), UnixMs(1_000));
         assert_eq!(state.stable_p95_ms(UnixMs(300_999)), Some(120.0));
         assert_eq!(state.stable_p95_ms(UnixMs(301_000)), None);
         // A snapshot without a p95 keeps the last one.
         state.record_stable_p95(90.0, UnixMs(301_000));
         let without = ReleaseSnapshot { stable_p95_ms: None, ..snapshot(2, 1_000) };
-        state.cache_snapshot(&without, UnixMs(301_001));
+        state.cache_snapshot(&without, state.begin_fetch(UnixMs(301_000)), UnixMs(301_001));
         assert_eq!(state.stable_p95_ms(UnixMs(301_002)), Some(90.0));
     }
 

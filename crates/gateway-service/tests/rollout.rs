@@ -18,6 +18,7 @@ use jeffrey_edge::rollout::advance_checks::ModelValidation;
 use jeffrey_edge::rollout::history::{HistoryEntry, RolloutInput};
 use jeffrey_edge::rollout::release_state::{HardFailure, HardFailureKind, ReleaseChange};
 use jeffrey_edge::rollout::replay::{ReplayMismatch, replay};
+use jeffrey_edge::rollout::share_cache::Refresh;
 use jeffrey_edge::rollout::status::RolloutStatus;
 use jeffrey_gateway_service::event_store;
 use jeffrey_gateway_service::host::{FetchError, Host, HttpResponse, ObjectCall, ObjectClass};
@@ -422,6 +423,20 @@ fn an_isolate_without_an_answer_is_disabled_after_30_seconds_and_follows_again_l
     gateway.platform.set_away(ROLLOUT, false);
     block_on(rollout::refresh_share(&gateway.host));
     assert_eq!(effective(), (1_000, false));
+}
+
+#[test]
+fn a_snapshot_that_comes_with_a_slow_command_is_as_old_as_the_command() {
+    let gateway = Gateway::checked(&[]);
+    let (platform, answers) = (Rc::clone(&gateway.platform), Rc::clone(&gateway.answers));
+    // The object asks the model worker before a start.
+    gateway.platform.answer_http(move |request| {
+        platform.advance(6_000).unwrap();
+        respond(answers.borrow().get(&request.url))
+    });
+    let state = applied(gateway.start()).snapshot.release_state;
+    let effective = gateway.host.isolate().effective_share(gateway.platform.now());
+    assert_eq!((effective.share, effective.refresh), (state.share, Refresh::Blocking));
 }
 
 #[test]

@@ -36,33 +36,14 @@ impl Bounds {
 /// properties that it reaches; a search without an exclusion finds the fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exclusions {
-    /// A clock that was set back makes an old snapshot look fresh, because its age is an absolute
-    /// difference, and an old failure look recent.
-    pub clock_set_back: bool,
-    /// A clock that was set forward or back makes a snapshot look expired, so that an older one
-    /// which arrives late replaces it.
-    pub clock_step_forgets: bool,
+    /// A clock that is set back while no request comes, by less than the time since the last one,
+    /// makes an old snapshot look fresh: the isolate has no other clock.
+    pub unseen_set_back: bool,
     /// A `resume` that was sent before a rollback and arrives after it ends the rollback.
     pub outdated_resume: bool,
-    /// The reply to a command may take fifteen seconds, and its snapshot counts as fresh when it
-    /// arrives.
-    pub late_command_reply: bool,
 }
 
 impl Exclusions {
     /// Excludes every known fault.
-    pub const ALL: Self = Self {
-        clock_set_back: true,
-        clock_step_forgets: true,
-        outdated_resume: true,
-        late_command_reply: true,
-    };
-
-    /// Excludes nothing: a search finds the known faults.
-    pub const NONE: Self = Self {
-        clock_set_back: false,
-        clock_step_forgets: false,
-        outdated_resume: false,
-        late_command_reply: false,
-    };
+    pub const ALL: Self = Self { unseen_set_back: true, outdated_resume: true };
 }

@@ -1,5 +1,6 @@
 //! The pure functions that a model calls: the shipped ones, unless a test plants a wrong one.
 
+use jeffrey_edge::rollout::clock_reading::ClockReading;
 use jeffrey_edge::rollout::effect::RolloutAction;
 use jeffrey_edge::rollout::plan::Plan;
 use jeffrey_edge::rollout::progress::{PlanProgress, StepInput};
@@ -12,7 +13,8 @@ pub type ApplyInput =
     for<'a> fn(&PlanProgress, &Plan, &StepInput<'a>, UnixMs) -> (PlanProgress, Vec<RolloutAction>);
 
 /// Function with the signature of [`share_cache::effective_share`].
-pub type ComputeEffectiveShare = fn(Option<CachedShare>, Option<UnixMs>, UnixMs) -> EffectiveShare;
+pub type ComputeEffectiveShare =
+    fn(Option<CachedShare>, Option<ClockReading>, ClockReading) -> EffectiveShare;
 
 /// Functions of the gateway's core that decide in the model.
 #[derive(Clone, Copy)]
@@ -21,6 +23,8 @@ pub struct CoreFunctions {
     pub effective_share: ComputeEffectiveShare,
     /// Newer of the cached and the received snapshot.
     pub pick_newer: fn(Option<CachedShare>, CachedShare) -> CachedShare,
+    /// Cached snapshot, unless it has expired.
+    pub drop_expired: fn(Option<CachedShare>, ClockReading) -> Option<CachedShare>,
     /// Step of the rollout's state machine.
     pub apply_input: ApplyInput,
     /// Release state after the plan moved the share.
@@ -35,6 +39,7 @@ impl CoreFunctions {
     pub const SHIPPED: Self = Self {
         effective_share: share_cache::effective_share,
         pick_newer: share_cache::pick_newer,
+        drop_expired: share_cache::drop_expired,
         apply_input: PlanProgress::apply_input,
         apply_planned_share: ReleaseState::apply_planned_share,
         replies_wait_for_commit: true,

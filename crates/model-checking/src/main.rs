@@ -45,10 +45,8 @@ struct CheckArguments {
 /// Known faults by the names of their exclusions.
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum KnownFaultName {
-    ClockSetBack,
-    ClockStepForgets,
+    UnseenSetBack,
     OutdatedResume,
-    LateCommandReply,
 }
 
 fn parse_isolates(text: &str) -> Result<usize, String> {
@@ -72,17 +70,11 @@ fn main() -> ExitCode {
     };
     let exclusions = match arguments.find {
         None => Exclusions::ALL,
-        Some(KnownFaultName::ClockSetBack) => {
-            Exclusions { clock_set_back: false, ..Exclusions::ALL }
-        }
-        Some(KnownFaultName::ClockStepForgets) => {
-            Exclusions { clock_step_forgets: false, ..Exclusions::ALL }
+        Some(KnownFaultName::UnseenSetBack) => {
+            Exclusions { unseen_set_back: false, ..Exclusions::ALL }
         }
         Some(KnownFaultName::OutdatedResume) => {
             Exclusions { outdated_resume: false, ..Exclusions::ALL }
-        }
-        Some(KnownFaultName::LateCommandReply) => {
-            Exclusions { late_command_reply: false, ..Exclusions::ALL }
         }
     };
     let bar = ProgressBar::new_spinner();

@@ -9,8 +9,8 @@ use crate::object::ObjectInput;
 use crate::properties;
 use crate::release_model::ReleaseModel;
 use crate::state::{
-    AGE_MAX, BrokenPromises, CallKind, CallStage, CommandKind, EXPIRY_STEPS, IsolateLabel,
-    IsolateMoment, ModelIsolate, ModelState, PendingCall, PendingReports, PhaseKind, StoredRelease,
+    AGE_MAX, BrokenPromises, CachedSnapshot, CallKind, CallStage, CommandKind, EXPIRY_STEPS,
+    IsolateLabel, ModelIsolate, ModelState, PendingCall, PendingReports, PhaseKind, StoredRelease,
 };
 
 /// Longest age of a call for the snapshot, in steps. Its time limit is shorter than one step, which
@@ -19,9 +19,6 @@ const REFRESH_AGE_MAX: u8 = 1;
 
 /// Longest age of a command, in steps: its time limit of fifteen seconds.
 const COMMAND_AGE_MAX: u8 = 6;
-
-/// Age of a reply in steps from which its snapshot counts as late.
-const LATE_STEPS: u8 = 2;
 
 /// Steps that a fault moves a clock by: the expiry.
 const CLOCK_STEP: i8 = EXPIRY_STEPS as i8;
@@ -49,7 +46,7 @@ impl ReleaseModel {
                 CallStage::Sent => isolate.is_cut_off || has_faults,
                 CallStage::Held(_) | CallStage::Replied(_) => has_faults,
             };
-            if may_fail || call.age == COMMAND_AGE_MAX {
+            if may_fail || call.asked.age == COMMAND_AGE_MAX {
                 actions.push(ModelAction::Fail(place, slot));
             }
             if call.stage == CallStage::Sent && !isolate.is_cut_off {
@@ -94,7 +91,7 @@ impl ReleaseModel {
         if has_faults && !isolate.is_cut_off {
             actions.push(ModelAction::CutOff(place));
         }
-        if state.clock_steps_left > 0 && isolate.cached.is_some() {
+        if state.clock_steps_left > 0 && isolate.remembers_a_time() {
             actions.extend([true, false].map(|forward| ModelAction::StepClock(place, forward)));
         }
     }
@@ -140,7 +137,7 @@ impl ReleaseModel {
             .calls
             .iter()
             .flatten()
-            .any(|call| call.kind == CallKind::Refresh && call.age == 0);
+            .any(|call| call.kind == CallKind::Refresh && call.asked.age == 0);
         let has_failed = isolate.failed.is_some_and(|failed| failed.age == 0);
         isolate.calls[0].is_none()
             && !has_asked
@@ -151,8 +148,8 @@ impl ReleaseModel {
     /// Returns whether everything has happened that does not take a step.
     fn may_step(&self, state: &ModelState) -> bool {
         let may_last = |call: &PendingCall| match call.kind {
-            CallKind::Refresh => call.is_slow && call.age < REFRESH_AGE_MAX,
-            CallKind::Command { .. } => call.is_slow && call.age < COMMAND_AGE_MAX,
+            CallKind::Refresh => call.is_slow && call.asked.age < REFRESH_AGE_MAX,
+            CallKind::Command { .. } => call.is_slow && call.asked.age < COMMAND_AGE_MAX,
         };
         state.memory == state.durable
             && state.isolates[..self.bounds.isolates].iter().all(|isolate| {
@@ -172,12 +169,13 @@ impl ReleaseModel {
         match action {
             ModelAction::Refresh(_) => {
                 isolate.begin_refresh(self.functions());
-                isolate.calls[0] = Some(new_call(CallKind::Refresh));
+                isolate.calls[0] = Some(PendingCall::new(CallKind::Refresh));
             }
             ModelAction::Command(_, command) => {
                 state.commands_left -= 1;
+                isolate.begin_fetch(self.functions());
                 isolate.calls[0] =
-                    Some(new_call(CallKind::Command { command, is_outdated: false }));
+                    Some(PendingCall::new(CallKind::Command { command, is_outdated: false }));
             }
             ModelAction::HardFailure(_) => {
                 // The message of a new isolate is unknown to an old object: it is lost.
@@ -236,20 +234,19 @@ impl ReleaseModel {
             }
             ModelAction::Reply(..) => {
                 let CallStage::Replied(snapshot) = call.stage else { return None };
-                state.isolates[place].calls[slot] = None;
                 let isolate = &mut state.isolates[place];
+                isolate.read_clock();
+                let call = isolate.calls[slot].take()?;
                 let functions = &self.core.functions;
-                let is_late = call.reply_age >= LATE_STEPS;
-                let replaced = match (call.kind, snapshot) {
-                    (CallKind::Refresh, snapshot) => isolate.end_refresh(functions, snapshot),
-                    (CallKind::Command { .. }, Some(snapshot)) => {
-                        isolate.cache_snapshot(functions, snapshot, is_late)
+                let received =
+                    snapshot.map(|snapshot| CachedSnapshot { snapshot, asked: call.asked });
+                state.broken.order |= match (call.kind, received) {
+                    (CallKind::Refresh, received) => isolate.end_refresh(functions, received),
+                    (CallKind::Command { .. }, Some(received)) => {
+                        isolate.cache_snapshot(functions, received)
                     }
-                    (CallKind::Command { .. }, None) => None,
+                    (CallKind::Command { .. }, None) => false,
                 };
-                let is_known =
-                    |newer: IsolateMoment| self.exclusions.clock_step_forgets && newer.offset != 0;
-                state.broken.order |= replaced.is_some_and(|newer| !is_known(newer));
             }
             _ => return None,
         }
@@ -355,12 +352,6 @@ impl ReleaseModel {
         let set_back_max = set_back_max(state);
         for isolate in &mut state.isolates[..self.bounds.isolates] {
             isolate.pass_step(set_back_max);
-            for call in isolate.calls.iter_mut().flatten() {
-                call.age += 1;
-                if !matches!(call.stage, CallStage::Sent) {
-                    call.reply_age = (call.reply_age + 1).min(LATE_STEPS);
-                }
-            }
         }
         let current = usize::from(state.durable.version);
         for (version, ended) in state.ended.iter_mut().enumerate() {
@@ -417,10 +408,6 @@ fn set_back_max(state: &ModelState) -> i16 {
     i16::from(state.clock_steps_left) * i16::from(CLOCK_STEP)
 }
 
-const fn new_call(kind: CallKind) -> PendingCall {
-    PendingCall { kind, stage: CallStage::Sent, age: 0, reply_age: 0, is_slow: false }
-}
-
 /// Sets the alarm again if it was lost, as the object does with every message.
 fn ensure_alarm(stored: &mut StoredRelease) {
     stored.has_alarm |= stored.is_live();
@@ -450,7 +437,7 @@ fn is_fault(state: &ModelState, action: ModelAction) -> bool {
     match action {
         ModelAction::Fail(place, slot) => {
             let isolate = &state.isolates[place];
-            let call = isolate.calls[slot].filter(|call| call.age < COMMAND_AGE_MAX);
+            let call = isolate.calls[slot].filter(|call| call.asked.age < COMMAND_AGE_MAX);
             call.is_some_and(|call| match call.stage {
                 CallStage::Unsupported | CallStage::Broken => false,
                 CallStage::Sent => !isolate.is_cut_off,

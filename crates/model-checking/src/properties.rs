@@ -8,7 +8,7 @@ use stateright::Property;
 use crate::release_model::ReleaseModel;
 use crate::state::{
     AWAY_BOUND_STEPS, BOUND_STEPS, CachedSnapshot, CallKind, CallStage, EXPIRY_STEPS, ModelIsolate,
-    ModelState, PhaseKind, RETRY_STEPS,
+    ModelState, PendingCall, PhaseKind, RETRY_STEPS,
 };
 
 type Condition = fn(&ReleaseModel, &ModelState) -> bool;
@@ -41,7 +41,7 @@ fn promises() -> Vec<Property<ReleaseModel>> {
         always("a share in use was in force within the bound", |model, state| {
             !model.finds(3, || uses_old_share(model, state))
         }),
-        always("an older snapshot never replaces a newer one within the expiry", |model, state| {
+        always("an older snapshot never replaces a newer one before its expiry", |model, state| {
             !model.finds(4, || state.broken.order)
         }),
     ]
@@ -58,8 +58,7 @@ fn events_at_isolates() -> Vec<Property<ReleaseModel>> {
             })
         }),
         sometimes("a snapshot expires", |model, state| {
-            model
-                .finds(12, || any_cached(model, state, |cached| cached.received.age > EXPIRY_STEPS))
+            model.finds(12, || any_cached(model, state, |cached| cached.asked.age > EXPIRY_STEPS))
         }),
         sometimes("a refresh fails", |model, state| {
             model.finds(13, || isolates(model, state).any(|isolate| isolate.failed.is_some()))
@@ -67,26 +66,25 @@ fn events_at_isolates() -> Vec<Property<ReleaseModel>> {
         sometimes("an older reply comes after a newer one", |model, state| {
             model.finds(14, || isolates(model, state).any(has_overtaken_reply))
         }),
-        sometimes("a clock that was set back puts a snapshot ahead", |model, state| {
-            model
-                .finds(15, || any_cached(model, state, |cached| cached.received.apparent_age() < 0))
+        sometimes("an isolate sees that its clock was set back", |model, state| {
+            model.finds(15, || any_cached(model, state, |cached| cached.asked.is_before_set_back))
         }),
         sometimes("an old object answers a new message", |model, state| {
             model.finds(16, || any_call_is(model, state, CallStage::Unsupported))
         }),
         sometimes("a call takes longer than a step", |model, state| {
             model.finds(17, || {
-                calls(model, state).any(|call| call.kind == CallKind::Refresh && call.age > 0)
+                calls(model, state).any(|call| call.kind == CallKind::Refresh && call.asked.age > 0)
             })
         }),
         sometimes("a reply to a command is late", |model, state| {
-            model.finds(18, || any_cached(model, state, |cached| cached.is_late))
+            model.finds(18, || calls(model, state).any(is_late_reply))
         }),
         sometimes("an isolate is idle until its snapshot is old", |model, state| {
             model.finds(19, || {
                 isolates(model, state).any(|isolate| {
                     isolate.is_idle
-                        && isolate.cached.is_some_and(|cached| cached.received.age > BOUND_STEPS)
+                        && isolate.cached.is_some_and(|cached| cached.asked.age > BOUND_STEPS)
                 })
             })
         }),
@@ -158,10 +156,7 @@ fn isolates<'a>(
     state.isolates[..model.bounds.isolates].iter()
 }
 
-fn calls<'a>(
-    model: &ReleaseModel,
-    state: &'a ModelState,
-) -> impl Iterator<Item = &'a crate::state::PendingCall> {
+fn calls<'a>(model: &ReleaseModel, state: &'a ModelState) -> impl Iterator<Item = &'a PendingCall> {
     isolates(model, state).flat_map(|isolate| isolate.calls.iter().flatten())
 }
 
@@ -191,13 +186,11 @@ fn serving<'a>(
 /// excluded that reaches this isolate.
 fn bound(model: &ReleaseModel, isolate: &ModelIsolate, cached: CachedSnapshot) -> Option<u8> {
     let exclusions = &model.exclusions;
-    let is_set_back = exclusions.clock_set_back && cached.received.offset < 0;
-    let is_late = exclusions.late_command_reply && cached.is_late;
-    if is_set_back || is_late {
+    if exclusions.unseen_set_back && cached.asked.looks_younger() {
         return None;
     }
     let is_away = isolate.failed.is_some_and(|failed| {
-        failed.age < RETRY_STEPS || (exclusions.clock_set_back && failed.offset < 0)
+        failed.age < RETRY_STEPS || (exclusions.unseen_set_back && failed.looks_younger())
     });
     Some(if is_away { AWAY_BOUND_STEPS } else { BOUND_STEPS })
 }
@@ -220,6 +213,11 @@ fn uses_old_share(model: &ReleaseModel, state: &ModelState) -> bool {
 /// Returns whether an isolate has a version that the object could still lose.
 fn knows_the_future(model: &ReleaseModel, state: &ModelState) -> bool {
     any_cached(model, state, |cached| cached.snapshot.version > state.durable.version)
+}
+
+fn is_late_reply(call: &PendingCall) -> bool {
+    let is_command = matches!(call.kind, CallKind::Command { .. });
+    is_command && matches!(call.stage, CallStage::Replied(_)) && call.asked.age >= RETRY_STEPS
 }
 
 fn has_overtaken_reply(isolate: &ModelIsolate) -> bool {

@@ -103,6 +103,8 @@ pub struct IsolateMoment {
     pub age: u8,
     /// Steps by which the isolate's clock was set forward since then; negative if it was set back.
     pub offset: i8,
+    /// Whether the isolate has seen that its clock was set back since then.
+    pub is_before_set_back: bool,
 }
 
 impl IsolateMoment {
@@ -115,6 +117,11 @@ impl IsolateMoment {
     pub fn is_older_than(self, steps: i16) -> bool {
         i16::from(self.age) >= steps && self.apparent_age() >= steps
     }
+
+    /// Returns whether an unnoticed step makes it look younger than it is.
+    pub fn looks_younger(self) -> bool {
+        self.offset < 0 && !self.is_before_set_back
+    }
 }
 
 /// Snapshot in an isolate.
@@ -122,10 +129,8 @@ impl IsolateMoment {
 pub struct CachedSnapshot {
     /// Snapshot as the object sent it.
     pub snapshot: IsolateSnapshot,
-    /// Time of its receipt.
-    pub received: IsolateMoment,
-    /// Whether it came with the reply to a command, two steps or more after the object sent it.
-    pub is_late: bool,
+    /// Time at which the isolate asked for it, or sent the command that it came with.
+    pub asked: IsolateMoment,
 }
 
 /// Command of an operator.
@@ -177,12 +182,17 @@ pub struct PendingCall {
     pub kind: CallKind,
     /// Place between the isolate and the object.
     pub stage: CallStage,
-    /// Steps since the call began.
-    pub age: u8,
-    /// Steps since the object answered.
-    pub reply_age: u8,
+    /// Time at which the call began.
+    pub asked: IsolateMoment,
     /// Whether it may take longer than one step.
     pub is_slow: bool,
+}
+
+impl PendingCall {
+    /// Builds a call that begins now.
+    pub fn new(kind: CallKind) -> Self {
+        Self { kind, stage: CallStage::Sent, asked: IsolateMoment::default(), is_slow: false }
+    }
 }
 
 /// Name of an isolate in the steps of a path. It is no part of the state: isolates are alike, and
@@ -223,6 +233,9 @@ pub struct ModelIsolate {
     pub is_idle: bool,
     /// Whether its calls do not reach the object at present.
     pub is_cut_off: bool,
+    /// Steps by its clock since it last read the clock; negative if the clock was set back beyond
+    /// that. Each request reads the clock, so only an idle isolate has not just read it.
+    pub unread_steps: i8,
     /// The cached snapshot; `None` before the first one and long after its expiry.
     pub cached: Option<CachedSnapshot>,
     /// Time of the last refresh that failed.

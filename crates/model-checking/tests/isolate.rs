@@ -1,13 +1,16 @@
 //! The isolate of the model does what the gateway's `IsolateState` does.
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
 
+use jeffrey_edge::rollout::clock_reading::ClockReading;
 use jeffrey_edge::rollout::release_state::ReleaseState;
 use jeffrey_edge::rollout::share_cache::Refresh;
 use jeffrey_gateway_service::isolate::IsolateState;
 use jeffrey_gateway_service::rollout::messages::ReleaseSnapshot;
 use jeffrey_model_checking::functions::CoreFunctions;
 use jeffrey_model_checking::isolate::NOW;
-use jeffrey_model_checking::state::{IsolateSnapshot, ModelIsolate, STEP_MS};
+use jeffrey_model_checking::state::{
+    CachedSnapshot, CallKind, IsolateMoment, IsolateSnapshot, ModelIsolate, PendingCall, STEP_MS,
+};
 use jeffrey_terms::{Share, UnixMs};
 use proptest::prelude::*;
 
@@ -16,7 +19,11 @@ use proptest::prelude::*;
 enum IsolateEvent {
     Step,
     StepClock(bool),
+    /// Starts or ends a time without requests.
+    TurnIdle,
     Refresh,
+    /// Sends a command; its reply may come later.
+    Ask,
     Fail,
     Receive(u8, bool),
     ReceiveByCommand(u8, bool),
@@ -26,7 +33,9 @@ fn any_event() -> impl Strategy<Value = IsolateEvent> {
     prop_oneof![
         4 => Just(IsolateEvent::Step),
         1 => any::<bool>().prop_map(IsolateEvent::StepClock),
+        1 => Just(IsolateEvent::TurnIdle),
         2 => Just(IsolateEvent::Refresh),
+        1 => Just(IsolateEvent::Ask),
         1 => Just(IsolateEvent::Fail),
         2 => (1_u8..5, any::<bool>()).prop_map(|(version, open)| IsolateEvent::Receive(version, open)),
         1 => (1_u8..5, any::<bool>())
@@ -59,14 +68,16 @@ proptest! {
     fn it_decides_as_the_gateway_does(events in prop::collection::vec(any_event(), 1..60)) {
         let functions = CoreFunctions::SHIPPED;
         let (mut isolate, shipped, mut now) = (ModelIsolate::default(), IsolateState::default(), NOW);
+        let mut asked_at = None;
         // The clock steps that are still to come keep more alive.
-        let steps_left = |events: &[IsolateEvent]| {
-            12 * events.iter().filter(|event| matches!(event, IsolateEvent::StepClock(false))).count()
+        let set_back_max = |place: usize| {
+            let is_set_back = |event: &&IsolateEvent| matches!(event, IsolateEvent::StepClock(false));
+            i16::try_from(12 * events[place..].iter().filter(is_set_back).count()).unwrap()
         };
         for (place, event) in events.iter().enumerate() {
             match *event {
                 IsolateEvent::Step => {
-                    isolate.pass_step(i16::try_from(steps_left(&events[place..])).unwrap());
+                    isolate.pass_step(set_back_max(place));
                     now = UnixMs(now.0 + STEP_MS);
                 }
                 IsolateEvent::StepClock(is_forward) => {
@@ -78,6 +89,8 @@ proptest! {
                         now = UnixMs(if is_forward { now.0 + ms } else { now.0 - ms });
                     }
                 }
+                IsolateEvent::TurnIdle => isolate.is_idle = !isolate.is_idle,
+                IsolateEvent::Refresh if isolate.is_idle => {}
                 IsolateEvent::Refresh => {
                     let expected = match shipped.effective_share(now).refresh {
                         Refresh::Blocking => true,
@@ -87,22 +100,54 @@ proptest! {
                     prop_assert_eq!(isolate.needs_refresh(&functions), expected);
                     if expected {
                         isolate.begin_refresh(&functions);
+                        shipped.begin_fetch(now);
                     }
+                }
+                IsolateEvent::Ask => {
+                    isolate.begin_fetch(&functions);
+                    isolate.calls[0] = Some(PendingCall::new(CallKind::Refresh));
+                    asked_at = Some(shipped.begin_fetch(now));
                 }
                 IsolateEvent::Fail => {
                     isolate.end_refresh(&functions, None);
-                    shipped.end_refresh(None, now);
+                    let asked_at = shipped.begin_fetch(now);
+                    isolate.begin_fetch(&functions);
+                    shipped.end_refresh(None, asked_at, now);
                 }
                 IsolateEvent::Receive(version, is_open) => {
-                    isolate.end_refresh(&functions, Some(snapshot(version, is_open)));
-                    shipped.end_refresh(Some(&shipped_snapshot(version, is_open)), now);
+                    let (asked, asked_at) = take_question(&mut isolate, &shipped, &mut asked_at, now);
+                    let received = CachedSnapshot { snapshot: snapshot(version, is_open), asked };
+                    isolate.end_refresh(&functions, Some(received));
+                    shipped.end_refresh(Some(&shipped_snapshot(version, is_open)), asked_at, now);
                 }
                 IsolateEvent::ReceiveByCommand(version, is_open) => {
-                    isolate.cache_snapshot(&functions, snapshot(version, is_open), false);
-                    shipped.cache_snapshot(&shipped_snapshot(version, is_open), now);
+                    let (asked, asked_at) = take_question(&mut isolate, &shipped, &mut asked_at, now);
+                    let received = CachedSnapshot { snapshot: snapshot(version, is_open), asked };
+                    isolate.cache_snapshot(&functions, received);
+                    shipped.cache_snapshot(&shipped_snapshot(version, is_open), asked_at, now);
                 }
             }
-            prop_assert_eq!(isolate.effective_share(&functions), shipped.effective_share(now));
+            isolate.forget(set_back_max(place));
+            if !isolate.is_idle {
+                prop_assert_eq!(isolate.effective_share(&functions), shipped.effective_share(now));
+            }
+        }
+    }
+}
+
+/// Returns the time at which both isolates asked for the snapshot that comes now: earlier, or now.
+fn take_question(
+    isolate: &mut ModelIsolate,
+    shipped: &IsolateState,
+    asked_at: &mut Option<ClockReading>,
+    now: UnixMs,
+) -> (IsolateMoment, ClockReading) {
+    isolate.read_clock();
+    match (isolate.calls[0].take(), asked_at.take()) {
+        (Some(call), Some(asked_at)) => (call.asked, asked_at),
+        _ => {
+            isolate.begin_fetch(&CoreFunctions::SHIPPED);
+            (IsolateMoment::default(), shipped.begin_fetch(now))
         }
     }
 }

@@ -15,6 +15,7 @@ use jeffrey_edge::gateway::request::classify::{RequestKind, request_kind};
 use jeffrey_edge::gateway::request::rules::assignment_rules;
 use jeffrey_edge::gateway::request::{forwarded_headers, subject};
 use jeffrey_edge::rollout::assignment::{CanaryEligibility, RequestFacts, assign_cohort};
+use jeffrey_edge::rollout::clock_reading::ClockReading;
 use jeffrey_edge::rollout::share_cache::{CachedShare, effective_share};
 use jeffrey_http_core::head::RequestHead;
 use jeffrey_mask::mask;
@@ -34,8 +35,13 @@ pub extern "C" fn decisions(count: u32) -> u32 {
     let settings = GatewaySettings::parse(&WorkerVariables(variables.into()));
     let share = Share::from_basis_points(1_000).unwrap_or(Share::NONE);
     let holdout = Share::NONE;
-    let cached_share =
-        CachedShare { version: 1, share, holdout, disabled: false, received_at: NOW };
+    let cached_share = CachedShare {
+        version: 1,
+        share,
+        holdout,
+        disabled: false,
+        asked_at: ClockReading::first(NOW),
+    };
     let calls = (0..count).map(|number| decide_cohort(number, &settings, cached_share));
     calls.map(|cohort| u32::from(cohort == Cohort::Canary)).sum()
 }
@@ -99,7 +105,10 @@ fn decide_cohort(number: u32, settings: &GatewaySettings, cached_share: CachedSh
     };
     let decision = assign_cohort(
         &facts,
-        &assignment_rules(settings, effective_share(Some(cached_share), None, NOW)),
+        &assignment_rules(
+            settings,
+            effective_share(Some(cached_share), None, ClockReading::first(NOW)),
+        ),
     );
     let subject_hash = settings.signing_keys.first();
     let subject_hash =

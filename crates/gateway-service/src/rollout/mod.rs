@@ -32,8 +32,9 @@ type RolloutResult<T> = Result<T, ApiError>;
 
 /// Fetches the release snapshot and caches it. A failure is recorded with its time.
 pub async fn refresh_share<H: Host>(host: &H) {
+    let asked_at = host.isolate().begin_fetch(host.now());
     let snapshot = fetch::<_, ReleaseSnapshot>(host, &RolloutRequest::Snapshot).await;
-    host.isolate().end_refresh(snapshot.ok().as_ref(), host.now());
+    host.isolate().end_refresh(snapshot.ok().as_ref(), asked_at, host.now());
 }
 
 /// Fetches the release snapshot, and the rollout status if the release has a plan.
@@ -51,7 +52,8 @@ pub async fn send_stable_p95<H: Host>(host: &H, p95_ms: f64) {
 }
 
 /// Sends a manual change or a command to the object and caches the new snapshot in this isolate at
-/// once. Other isolates get it when they refresh their cached share.
+/// once; it counts as old as the message, because the reply may take seconds. Other isolates get it
+/// when they refresh their cached share.
 ///
 /// # Errors
 /// [`ApiError::RolloutUnavailable`] if the object does not answer.
@@ -59,9 +61,10 @@ pub async fn apply_change<H: Host>(
     host: &H,
     request: &RolloutRequest,
 ) -> RolloutResult<ChangeOutcome> {
+    let asked_at = host.isolate().begin_fetch(host.now());
     let outcome = fetch(host, request).await?;
     if let ChangeOutcome::Applied(status) = &outcome {
-        host.isolate().cache_snapshot(&status.snapshot, host.now());
+        host.isolate().cache_snapshot(&status.snapshot, asked_at, host.now());
     }
     Ok(outcome)
 }
