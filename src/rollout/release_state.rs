@@ -136,10 +136,7 @@ impl ReleaseState {
         change: &ReleaseChange,
         now: UnixMs,
     ) -> Result<Self, ReleaseChangeError> {
-        if change.version != self.version {
-            let (requested, current) = (change.version, self.version);
-            return Err(ReleaseChangeError::Conflict { requested, current });
-        }
+        self.check_version(Some(change.version))?;
         if change.share.is_none() && change.killed.is_none() {
             return Err(ReleaseChangeError::Empty);
         }
@@ -152,6 +149,20 @@ impl ReleaseState {
             hard_failures: 0,
             last_hard_failure: None,
         })
+    }
+
+    /// Checks that the release still has the version that a change or a command was made for; `None`
+    /// stands for any.
+    ///
+    /// # Errors
+    /// [`ReleaseChangeError::Conflict`] if it has another one.
+    pub fn check_version(&self, requested: Option<u64>) -> Result<(), ReleaseChangeError> {
+        match requested {
+            Some(requested) if requested != self.version => {
+                Err(ReleaseChangeError::Conflict { requested, current: self.version })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Returns the state after a plan has moved the share. An increase resets the hard failures; a

@@ -13,6 +13,9 @@ export class ApiError extends Error {
   }
 }
 
+/** Commands that may give the canary traffic. */
+const INCREASES = ["start", "approve", "resume", "advance"];
+
 /** The page is at `…/dashboard/`, the API at `…/v1/`. */
 const BASE = new URL("../v1/", location.href);
 
@@ -45,8 +48,16 @@ export function createClient(token) {
     },
     /** Closed minutes after minute `since`, in minutes since 1970; at most 120. @param {number} since @returns {Promise<Point[]>} */
     fetchSeries: async (since) => (await request(`series?since=${since}`)).json(),
-    /** Sends a rollout command and returns the new status. @param {string} command @param {string} reason empty for none @param {string} actor */
-    sendCommand: async (command, reason, actor) => (await request("admin/rollout", { method: "POST", body: JSON.stringify({ command, actor, ...(reason && { reason }) }) })).json(),
+    /**
+     * Sends a rollout command and returns the new status. A command that may give the canary traffic carries the version of
+     * the release that the operator saw, so that it is refused if a rollback came first.
+     *
+     * @param {string} command @param {string} reason empty for none @param {string} actor @param {number} version
+     */
+    async sendCommand(command, reason, actor, version) {
+      const body = { command, actor, ...(reason && { reason }), ...(INCREASES.includes(command) && { version }) };
+      return (await request("admin/rollout", { method: "POST", body: JSON.stringify(body) })).json();
+    },
     /** Calls `onStatus` with every status until the stream ends. @param {(status: any) => void} onStatus @param {AbortSignal} signal */
     async followStatus(onStatus, signal) {
       const response = await request("rollout/live", { signal });

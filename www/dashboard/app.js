@@ -230,6 +230,7 @@ function confirmCommand(name) {
   const dialog = /** @type {HTMLDialogElement} */ (element("ask"));
   const title = t(name === "rollback" ? "roll_back" : name);
   const reason = /** @type {HTMLInputElement} */ (element("reason"));
+  const { version } = status;
   element("ask-label").textContent = title;
   element("ask-do").textContent = title;
   reason.required = !["start", "approve"].includes(name);
@@ -239,7 +240,7 @@ function confirmCommand(name) {
     if (dialog.returnValue !== "do") return;
     showError("refusal", "");
     try {
-      updateStatus(await client?.sendCommand(name, reason.value.trim(), /** @type {HTMLInputElement} */ (element("by")).value.trim()));
+      updateStatus(await client?.sendCommand(name, reason.value.trim(), /** @type {HTMLInputElement} */ (element("by")).value.trim(), version));
       element("announcement").textContent = t("done");
     } catch (error) {
       showError("refusal", error instanceof ApiError ? error.message : t("away"));

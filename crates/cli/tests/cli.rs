@@ -12,6 +12,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::thread::{self, JoinHandle};
 
 use serde_json::Value;
 use support::ModelCopy;
@@ -599,6 +600,70 @@ fn the_old_name_of_the_gateway_variable_is_refused() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         let message = stderr_text(&output);
         assert!(message.contains("the variable is JEFFREY_GATEWAY_URL now"), "{message}");
+    }
+}
+
+/// Answers requests like a gateway at version 7 whose state changes before a command arrives, and
+/// returns the bodies of the commands.
+fn serve_conflicts(listener: TcpListener, requests: usize) -> JoinHandle<Vec<Value>> {
+    thread::spawn(move || {
+        let mut bodies = Vec::new();
+        for stream in listener.incoming().take(requests) {
+            let mut stream = stream.unwrap();
+            let (mut request, mut buffer) = (Vec::new(), [0; 4096]);
+            let body = loop {
+                let count = stream.read(&mut buffer).unwrap();
+                request.extend_from_slice(&buffer[..count]);
+                let text = String::from_utf8_lossy(&request);
+                let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+                let head = head.to_lowercase();
+                let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+                if body.len() >= length.map_or(0, |length| length.parse().unwrap()) {
+                    break body.to_owned();
+                }
+            };
+            let (status, reply) = if body.is_empty() {
+                ("200 OK", r#"{"version":7}"#)
+            } else {
+                bodies.push(serde_json::from_str(&body).unwrap());
+                ("409 Conflict", r#"{"error":{"message":"for version 7, not 8"}}"#)
+            };
+            let length = reply.len();
+            write!(
+                stream,
+                "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{reply}"
+            )
+            .unwrap();
+        }
+        bodies
+    })
+}
+
+#[test]
+fn a_command_that_may_give_traffic_is_for_the_version_that_was_read() {
+    let rows = [
+        (&["start"][..], Some(7)),
+        (&["approve"], Some(7)),
+        (&["resume", "--reason", "checked"], Some(7)),
+        (&["advance", "--reason", "checked"], Some(7)),
+        (&["pause", "--reason", "look"], None),
+        (&["rollback", "--reason", "errors"], None),
+        (&["abort", "--reason", "over"], None),
+    ];
+    for (command, version) in rows {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/_jeffrey", listener.local_addr().unwrap());
+        let server = serve_conflicts(listener, 1 + usize::from(version.is_some()));
+        let output = jeffrey_command(&["rollout", "--gateway", &url])
+            .args(command)
+            .env("JEFFREY_ADMIN_TOKEN", "a token of tests")
+            .output()
+            .unwrap();
+        let message = stderr_text(&output);
+        assert_eq!((output.status.code(), message.trim()), (Some(1), "for version 7, not 8"));
+        let bodies = server.join().unwrap();
+        assert_eq!(bodies.len(), 1, "{command:?}");
+        assert_eq!(bodies[0]["version"].as_u64(), version, "{command:?}");
     }
 }
 

@@ -142,11 +142,22 @@ impl Gateway {
     }
 
     fn send_command(&self, command: CommandName, reason: &str, plan: Option<&str>) -> Outcome {
+        self.send_for_version(command, reason, plan, None)
+    }
+
+    fn send_for_version(
+        &self,
+        command: CommandName,
+        reason: &str,
+        plan: Option<&str>,
+        version: Option<u64>,
+    ) -> Outcome {
         let command = RolloutCommand {
             command,
             reason: reason.to_owned(),
             actor: "test".to_owned(),
             plan: plan.map(str::to_owned),
+            version,
         };
         block_on(rollout::apply_change(&self.host, &RolloutRequest::Command(command)))
     }
@@ -364,6 +375,38 @@ fn the_kill_flag_disables_the_release_and_keeps_its_share() {
         let effective = gateway.host.isolate().effective_share(gateway.platform.now());
         assert_eq!(effective.disabled, killed);
     }
+}
+
+#[test]
+fn a_resume_that_a_rollback_overtakes_is_refused() {
+    let gateway = Gateway::started(&[]);
+    let resume =
+        |version| gateway.send_for_version(CommandName::Resume, "checked", None, Some(version));
+    applied(gateway.send_command(CommandName::Pause, "look", None));
+    let seen = gateway.snapshot().release_state.version;
+    gateway.report_trap();
+    let history = gateway.history_text();
+    let (status, code, message) = rejection(resume(seen));
+    assert_eq!((status, code.as_str()), (409, "version_conflict"));
+    let both = format!("the change is for version {seen}, the release is at version {}", seen + 1);
+    assert_eq!(message, both);
+    assert_eq!(gateway.share_and_phase(), (0, "rolled back".to_owned()));
+    assert_eq!(gateway.history_text(), history, "a refused version leaves no entry");
+    // The operator who has seen the rollback may resume, and a copy of the command does nothing.
+    applied(resume(seen + 1));
+    let resumed = gateway.snapshot();
+    assert_eq!(rejection(resume(seen + 1)).0, 409);
+    assert_eq!(gateway.snapshot(), resumed);
+    // A version that changes while the webhooks are asked counts too.
+    let platform = Rc::clone(&gateway.platform);
+    applied(gateway.send_command(CommandName::Rollback, "again", None));
+    let (seen, other) = (gateway.snapshot().release_state.version, platform.isolate());
+    gateway.platform.answer_http(move |_| {
+        let change = ReleaseChange { version: seen, share: None, killed: Some(true) };
+        let _ = block_on(rollout::apply_change(&other, &RolloutRequest::ManualChange(change)));
+        respond(Some(&(200, json!({"model": {"sha256": sha256("ab")}}).to_string())))
+    });
+    assert_eq!(rejection(resume(seen)).0, 409);
 }
 
 #[test]

@@ -39,11 +39,12 @@ pub struct Exclusions {
     /// A clock that is set back while no request comes, by less than the time since the last one,
     /// makes an old snapshot look fresh: the isolate has no other clock.
     pub unseen_set_back: bool,
-    /// A `resume` that was sent before a rollback and arrives after it ends the rollback.
-    pub outdated_resume: bool,
+    /// A `resume` without a version that was sent before a rollback and arrives after it ends the
+    /// rollback. The command line and the dashboard send the version.
+    pub resume_without_version: bool,
 }
 
 impl Exclusions {
     /// Excludes every known fault.
-    pub const ALL: Self = Self { unseen_set_back: true, outdated_resume: true };
+    pub const ALL: Self = Self { unseen_set_back: true, resume_without_version: true };
 }

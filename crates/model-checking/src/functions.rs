@@ -4,7 +4,7 @@ use jeffrey_edge::rollout::clock_reading::ClockReading;
 use jeffrey_edge::rollout::effect::RolloutAction;
 use jeffrey_edge::rollout::plan::Plan;
 use jeffrey_edge::rollout::progress::{PlanProgress, StepInput};
-use jeffrey_edge::rollout::release_state::ReleaseState;
+use jeffrey_edge::rollout::release_state::{ReleaseChangeError, ReleaseState};
 use jeffrey_edge::rollout::share_cache::{self, CachedShare, EffectiveShare};
 use jeffrey_terms::{Share, UnixMs};
 
@@ -25,6 +25,8 @@ pub struct CoreFunctions {
     pub pick_newer: fn(Option<CachedShare>, CachedShare) -> CachedShare,
     /// Cached snapshot, unless it has expired.
     pub drop_expired: fn(Option<CachedShare>, ClockReading) -> Option<CachedShare>,
+    /// Check of the version that a command is for.
+    pub check_version: fn(&ReleaseState, Option<u64>) -> Result<(), ReleaseChangeError>,
     /// Step of the rollout's state machine.
     pub apply_input: ApplyInput,
     /// Release state after the plan moved the share.
@@ -40,6 +42,7 @@ impl CoreFunctions {
         effective_share: share_cache::effective_share,
         pick_newer: share_cache::pick_newer,
         drop_expired: share_cache::drop_expired,
+        check_version: ReleaseState::check_version,
         apply_input: PlanProgress::apply_input,
         apply_planned_share: ReleaseState::apply_planned_share,
         replies_wait_for_commit: true,

@@ -46,7 +46,7 @@ struct CheckArguments {
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum KnownFaultName {
     UnseenSetBack,
-    OutdatedResume,
+    ResumeWithoutVersion,
 }
 
 fn parse_isolates(text: &str) -> Result<usize, String> {
@@ -73,8 +73,8 @@ fn main() -> ExitCode {
         Some(KnownFaultName::UnseenSetBack) => {
             Exclusions { unseen_set_back: false, ..Exclusions::ALL }
         }
-        Some(KnownFaultName::OutdatedResume) => {
-            Exclusions { outdated_resume: false, ..Exclusions::ALL }
+        Some(KnownFaultName::ResumeWithoutVersion) => {
+            Exclusions { resume_without_version: false, ..Exclusions::ALL }
         }
     };
     let bar = ProgressBar::new_spinner();

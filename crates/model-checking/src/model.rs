@@ -63,11 +63,13 @@ impl ReleaseModel {
             }
         }
         if state.commands_left > 0 && isolate.calls[0].is_none() {
+            let version = state.durable.version;
+            let is_checked = self.exclusions.resume_without_version;
             let commands = [
                 CommandKind::RollBack,
-                CommandKind::Resume,
+                CommandKind::Resume(is_checked.then_some(version)),
                 CommandKind::Pause,
-                CommandKind::Kill(state.durable.version),
+                CommandKind::Kill(version),
             ];
             actions.extend(commands.map(|command| ModelAction::Command(place, command)));
         }
@@ -266,7 +268,7 @@ impl ReleaseModel {
         let snapshot = match call.kind {
             CallKind::Refresh => Some(()),
             CallKind::Command { command, is_outdated } => {
-                let is_resume = command == CommandKind::Resume;
+                let is_resume = matches!(command, CommandKind::Resume(_));
                 self.apply(state, ObjectInput::Command(command), is_resume && !is_outdated)?
             }
         };
@@ -291,13 +293,11 @@ impl ReleaseModel {
         }
         let is_rolled_back = |stored: &StoredRelease| stored.phase == PhaseKind::RolledBack;
         let opens = is_rolled_back(&before) && after.share > 0;
-        let is_known =
-            self.exclusions.outdated_resume && input == ObjectInput::Command(CommandKind::Resume);
-        state.broken.latch |= opens && !may_open && !is_known;
+        state.broken.latch |= opens && !may_open;
         state.broken.version |= after.version < before.version;
         if is_rolled_back(&after) && !is_rolled_back(&before) {
             for call in state.isolates.iter_mut().flat_map(|isolate| &mut isolate.calls).flatten() {
-                if let CallKind::Command { command: CommandKind::Resume, is_outdated } =
+                if let CallKind::Command { command: CommandKind::Resume(_), is_outdated } =
                     &mut call.kind
                 {
                     *is_outdated = call.stage == CallStage::Sent;

@@ -101,9 +101,13 @@ impl ObjectCore {
                 Some(with_release(*stored, &changed))
             }
             ObjectInput::Command(command) => {
+                if let CommandKind::Resume(version) = command {
+                    let version = version.map(u64::from);
+                    (self.functions.check_version)(&release_state(stored), version).ok()?;
+                }
                 let command = match command {
                     CommandKind::RollBack => OperatorCommand::RollBack { reason },
-                    CommandKind::Resume => OperatorCommand::Resume { reason },
+                    CommandKind::Resume(_) => OperatorCommand::Resume { reason },
                     CommandKind::Pause | CommandKind::Kill(_) => OperatorCommand::Pause { reason },
                 };
                 self.step(stored, None, Some(command), &self.passing)

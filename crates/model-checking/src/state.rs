@@ -138,8 +138,9 @@ pub struct CachedSnapshot {
 pub enum CommandKind {
     /// Takes the traffic away: `jeffrey rollout rollback`.
     RollBack,
-    /// Opens the release again: `jeffrey rollout resume`.
-    Resume,
+    /// Opens the release again, for the version that the operator saw: `jeffrey rollout resume`.
+    /// Without a version, it holds for any.
+    Resume(Option<u8>),
     /// Stops the release at its share: `jeffrey rollout pause`.
     Pause,
     /// The kill switch, for the version that the operator saw.

@@ -95,7 +95,7 @@ fn call_name(state: &ModelState, place: usize, slot: usize) -> String {
 const fn command_name(command: CommandKind) -> &'static str {
     match command {
         CommandKind::RollBack => "rollback",
-        CommandKind::Resume => "resume",
+        CommandKind::Resume(_) => "resume",
         CommandKind::Pause => "pause",
         CommandKind::Kill(_) => "kill",
     }

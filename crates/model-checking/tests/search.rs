@@ -130,10 +130,13 @@ fn a_clock_that_is_set_back_while_requests_come_breaks_nothing() {
 }
 
 #[test]
-fn the_known_fault_of_an_outdated_resume_is_found() {
+fn a_resume_without_its_version_is_found() {
     let bounds = Bounds { faults: 0, commands: 1, version_max: 3, ..ONE };
-    let exclusions = Exclusions { outdated_resume: false, ..Exclusions::ALL };
+    let exclusions = Exclusions { resume_without_version: false, ..Exclusions::ALL };
     assert_eq!(broken(bounds, exclusions, CoreFunctions::SHIPPED), [LATCH]);
+    // So is a version that no one checks.
+    let functions = CoreFunctions { check_version: |_, _| Ok(()), ..CoreFunctions::SHIPPED };
+    assert_eq!(broken(bounds, Exclusions::ALL, functions), [LATCH]);
 }
 
 #[test]

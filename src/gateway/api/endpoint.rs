@@ -147,7 +147,7 @@ gateway_endpoints! {
             "`{\"version\": N, \"share\": \"20%\", \"killed\": false}`, the last two optional but not both. 409 if N is not the current version, or for `share` while a plan sends traffic to the canary; `killed` works at any time";
         /// `POST /v1/admin/rollout`: a rollout command of an operator.
         RolloutCommand = "POST", "/admin/rollout", "/v1/admin/rollout", admin,
-            "`{\"command\": \"start\", \"reason\": \"…\", \"actor\": \"…\", \"plan\": \"…\"}`, the commands of [rollout.md](rollout.md); 409 `not_done` with the reason if refused";
+            "`{\"command\": \"start\", \"reason\": \"…\", \"actor\": \"…\", \"plan\": \"…\", \"version\": N}`, the commands of [rollout.md](rollout.md); only `command` is needed. 409 `version_conflict` if N is not the current version, 409 `not_done` with the reason if the command is refused";
         /// `POST /v1/admin/validation`: stores a report of `jeffrey validate --json`.
         RecordValidation = "POST", "/admin/validation", "/v1/admin/validation", admin,
             "stores a report of `jeffrey validate --json`";

@@ -77,6 +77,10 @@ pub struct RolloutCommand {
     /// Text of a plan to activate. Without it the current plan stays; `start` uses the shipped plan
     /// if the release has none yet.
     pub plan: Option<String>,
+    /// Version of the release state that the operator decided on. The command is refused if the
+    /// release has another one by then; without a version, it holds for any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u64>,
 }
 
 /// Names of the rollout commands.
@@ -119,7 +123,7 @@ impl RolloutCommand {
 /// operator's name is longer than 500 characters.
 pub fn parse_rollout_command(body: &[u8]) -> Result<RolloutCommand, ApiError> {
     const EXPECTED: &str = "{\"command\": \"start\", \"apply_plan\", \"approve\", \"pause\", \"resume\", \"advance\", \"rollback\" or \
-                            \"abort\", \"reason\"?: up to 500 characters, \"actor\"?: the same, \"plan\"?: a plan's text}";
+                            \"abort\", \"reason\"?: up to 500 characters, \"actor\"?: the same, \"plan\"?: a plan's text, \"version\"?: number}";
     let expected = ApiError::InvalidBody { expected: EXPECTED };
     let command: RolloutCommand = serde_json::from_slice(body).map_err(|_| expected.clone())?;
     let is_within_limit = |text: &str| text.chars().count() <= 500;

@@ -197,6 +197,7 @@ pub(super) fn run(arguments: &RolloutArguments) -> Result<ExitStatus, CliError> 
         RolloutSubcommand::TestAlert => return send_test_alert(&gateway),
         RolloutSubcommand::Replay { .. } => return Ok(ExitStatus::Success),
     };
+    let command = attach_version(command, &gateway)?;
     let status = match gateway.send_command(&command)? {
         Ok(status) => status,
         Err(refusal) => {
@@ -212,6 +213,17 @@ fn attach_plan(mut command: Value, plan: Option<&PathBuf>) -> Result<Value, CliE
     if let Some(path) = plan {
         let text = fs::read_to_string(path).map_err(|error| CliError::read_failed(path, &error))?;
         command["plan"] = text.into();
+    }
+    Ok(command)
+}
+
+/// Adds the current version of the release to a command that may give the canary traffic: if the
+/// command arrives late, after a rollback for example, the gateway refuses it. A command that takes
+/// traffic away holds for any version.
+fn attach_version(mut command: Value, gateway: &GatewayClient) -> Result<Value, CliError> {
+    let increases = ["start", "approve", "resume", "advance"];
+    if increases.iter().any(|name| command["command"] == *name) {
+        command["version"] = gateway.fetch_status()?["version"].take();
     }
     Ok(command)
 }

@@ -244,7 +244,7 @@ impl<H: ObjectHost> RolloutObject<H> {
         &self,
         rollout_command: &RolloutCommand,
     ) -> StorageResult<Result<(), ApiError>> {
-        let requested_plan = match self.requested_plan(rollout_command)? {
+        let requested_plan = match self.check_command(rollout_command)? {
             Ok(requested_plan) => requested_plan,
             Err(error) => return Ok(Err(error)),
         };
@@ -264,7 +264,7 @@ impl<H: ObjectHost> RolloutObject<H> {
         let times = self.scaled_time();
         let result = self.atomically(|| {
             // Checked again: another input may have come during the checks.
-            match self.requested_plan(rollout_command)? {
+            match self.check_command(rollout_command)? {
                 Ok(Some((text, plan))) => {
                     self.apply_plan(&rollout_command.actor, text, plan, times)?;
                 }
@@ -310,6 +310,17 @@ impl<H: ObjectHost> RolloutObject<H> {
             None => "no active plan: run `jeffrey rollout start`".to_owned(),
         };
         Ok(Err(ApiError::CommandRejected { why }))
+    }
+
+    /// Checks a command's version, and returns the plan that it brings.
+    fn check_command(
+        &self,
+        rollout_command: &RolloutCommand,
+    ) -> StorageResult<Result<Option<(String, Plan)>, ApiError>> {
+        match self.release_state()?.check_version(rollout_command.version) {
+            Ok(()) => self.requested_plan(rollout_command),
+            Err(conflict) => Ok(Err(ApiError::Change(conflict))),
+        }
     }
 
     /// Returns the plan that a command brings, checked, with its text; `None` if the current plan

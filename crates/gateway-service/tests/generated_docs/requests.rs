@@ -57,9 +57,11 @@ pub(crate) fn request_body(endpoint: &str) -> Option<RequestBody> {
                     "actor": { "type": "string", "maxLength": 500, "default": "",
                         "description": "Name of the operator, recorded and not verified." },
                     "plan": { "type": ["string", "null"],
-                        "description": "Text of a plan, as in `rollout.toml`." } } }),
+                        "description": "Text of a plan, as in `rollout.toml`." },
+                    "version": { "type": ["integer", "null"], "minimum": 0,
+                        "description": "Version of the release's state that the command was decided on." } } }),
             vec![
-                json!({ "command": "start", "reason": "first try", "actor": "kim", "plan": null }),
+                json!({ "command": "start", "reason": "first try", "actor": "kim", "plan": null, "version": 0 }),
             ],
         ),
         "SetShare" => (
