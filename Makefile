@@ -74,8 +74,9 @@ wasm-build-command:
 	@echo $(WASM_BUILD)
 
 .PHONY: acceptance
-acceptance: target/release/jeffrey build/native.stamp workers ## test the gates' statistics and soak the gateway for an hour; writes docs/proof.md and docs/soak.md (an hour and a half)
+acceptance: target/release/jeffrey build/native.stamp workers ## test the gates' statistics, check the rollback's model and soak the gateway for an hour; writes docs/proof.md and docs/soak.md (two hours)
 	node tests/acceptance/run.js
+	cargo run --release --package jeffrey-model-checking --bin jeffrey-check
 	node tests/acceptance/soak.js
 
 .PHONY: train

@@ -38,7 +38,7 @@ fn promises() -> Vec<Property<ReleaseModel>> {
         always("the version never goes back", |model, state| {
             !model.finds(2, || state.broken.version || knows_the_future(model, state))
         }),
-        always("a share in use was in force within the bound", |model, state| {
+        always("a share in use was current within the bound", |model, state| {
             !model.finds(3, || uses_old_share(model, state))
         }),
         always("an older snapshot never replaces a newer one before its expiry", |model, state| {

@@ -24,7 +24,7 @@ use stateright::{Expectation, Model, Property};
 const ROLLBACK: &str = "after a stored rollback no isolate serves the canary later than its bound";
 const LATCH: &str = "a rollback is latched until an operator resumes";
 const VERSION: &str = "the version never goes back";
-const BOUND: &str = "a share in use was in force within the bound";
+const BOUND: &str = "a share in use was current within the bound";
 const ORDER: &str = "an older snapshot never replaces a newer one before its expiry";
 
 const ONE: Bounds = Bounds { isolates: 1, faults: 1, clock_steps: 1, commands: 0, version_max: 2 };
