@@ -20,6 +20,15 @@ use jeffrey_simulation::scenario::Scenario;
 use jeffrey_simulation::scripted::{ScenarioFile, run_scripted};
 use jeffrey_simulation::shrink::shrink;
 
+/// Prints a line; ends the program if no one reads it any more, as behind `| head`.
+macro_rules! print_line {
+    ($($argument:tt)*) => {
+        if writeln!(std::io::stdout(), $($argument)*).is_err() {
+            std::process::exit(2);
+        }
+    };
+}
+
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
@@ -151,13 +160,13 @@ fn run_scenario_file(path: &Path, prints_json: bool) -> std::io::Result<bool> {
         are_as_expected &= report.unexpected.is_empty();
         if !prints_json {
             let result = if report.unexpected.is_empty() { "as expected" } else { "UNEXPECTED" };
-            println!("{result}: {}", scenario.name);
-            report.unexpected.iter().for_each(|sentence| println!("  {sentence}"));
+            print_line!("{result}: {}", scenario.name);
+            report.unexpected.iter().for_each(|sentence| print_line!("  {sentence}"));
         }
         outcomes.insert(scenario.name.clone(), serde_json::to_value(report)?);
     }
     if prints_json {
-        println!("{}", serde_json::to_string(&outcomes)?);
+        print_line!("{}", serde_json::to_string(&outcomes)?);
     }
     Ok(are_as_expected)
 }
@@ -165,10 +174,10 @@ fn run_scenario_file(path: &Path, prints_json: bool) -> std::io::Result<bool> {
 fn run_one(arguments: &RunArguments) -> bool {
     let report = run(Scenario::random(arguments.seed, arguments.days), arguments.trace);
     for line in &report.trace {
-        println!("{line}");
+        print_line!("{line}");
     }
     if arguments.json {
-        println!("{}", serde_json::to_string(&report).unwrap_or_default());
+        print_line!("{}", serde_json::to_string(&report).unwrap_or_default());
     } else {
         print_report(&report);
     }
@@ -177,7 +186,7 @@ fn run_one(arguments: &RunArguments) -> bool {
 
 fn print_report(report: &RunReport) {
     let counts = report.counts;
-    println!(
+    print_line!(
         "seed {}: {} calls, {} by the model, {} by the legacy system, {} faults, {} rollbacks, {} promotions, digest {:016x}",
         report.seed,
         counts.calls,
@@ -190,13 +199,15 @@ fn print_report(report: &RunReport) {
     );
     for (invariant, count) in &report.violation_counts {
         match invariant.known_fault() {
-            Some(number) => println!("  known ({number}), {count} times: {}", invariant.promise()),
-            None => println!("  BROKEN, {count} times: {}", invariant.promise()),
+            Some(number) => {
+                print_line!("  known ({number}), {count} times: {}", invariant.promise())
+            }
+            None => print_line!("  BROKEN, {count} times: {}", invariant.promise()),
         }
     }
     let is_error = |invariant: Invariant| invariant.known_fault().is_none();
     for violation in report.violations.iter().filter(|violation| is_error(violation.invariant)) {
-        println!("  {violation}");
+        print_line!("  {violation}");
     }
 }
 
@@ -206,7 +217,7 @@ fn print_invariants() {
             Some(number) => format!(", broken by known fault {number}"),
             None => String::new(),
         };
-        println!("{} (docs/{}{known})", invariant.promise(), invariant.page());
+        print_line!("{} (docs/{}{known})", invariant.promise(), invariant.page());
     }
 }
 
@@ -215,13 +226,13 @@ fn show_known() -> bool {
     for fault in &KNOWN_FAULTS {
         let report = run((fault.scenario)(), false);
         if report.breaks(fault.invariant) {
-            println!("known ({}): {}", fault.number, fault.what);
+            print_line!("known ({}): {}", fault.number, fault.what);
         } else {
-            println!("GONE ({}): {}; take it off the list", fault.number, fault.what);
+            print_line!("GONE ({}): {}; take it off the list", fault.number, fault.what);
             are_all_there = false;
         }
         if let Some(violation) = report.first_error() {
-            println!("  BROKEN besides: {violation}");
+            print_line!("  BROKEN besides: {violation}");
             are_all_there = false;
         }
     }
@@ -232,23 +243,23 @@ fn shrink_seed(seed: u64, days: f64) -> bool {
     let scenario = Scenario::random(seed, days);
     let report = run(scenario.clone(), false);
     let Some(violation) = report.first_error() else {
-        println!("seed {seed} breaks no promise");
+        print_line!("seed {seed} breaks no promise");
         return true;
     };
-    println!("seed {seed} breaks: {violation}");
+    print_line!("seed {seed} breaks: {violation}");
     let bar = ProgressBar::new_spinner();
     let smallest = shrink(&scenario, violation.invariant, |faults| {
         bar.set_message(format!("{faults} faults"));
         bar.tick();
     });
     bar.finish_and_clear();
-    println!("the same with {} of {} faults:", smallest.faults.len(), scenario.faults.len());
+    print_line!("the same with {} of {} faults:", smallest.faults.len(), scenario.faults.len());
     for fault in &smallest.faults {
-        println!("  {fault}");
+        print_line!("  {fault}");
     }
     let report = run(smallest, true);
     for line in &report.trace {
-        println!("{line}");
+        print_line!("{line}");
     }
     print_report(&report);
     false
@@ -304,7 +315,7 @@ impl Campaign {
         bar.finish_and_clear();
         errors += found.into_inner();
         let days = self.seeds.clone().count() as f64 * self.days;
-        println!("{days} gateway-days, {errors} seeds with a broken promise");
+        print_line!("{days} gateway-days, {errors} seeds with a broken promise");
         Ok(errors == 0)
     }
 }
