@@ -368,6 +368,15 @@ test("an unreachable legacy system gives 502 on every path", { timeout: TEST_TIM
   assert.equal((await gateway.fetchAdmin("/health")).status, 200, "the gateway itself responds");
 });
 
+test("without LEGACY_TIMEOUT_MS, a classify request waits as long as the legacy system takes", { timeout: TEST_TIMEOUT_MS }, async () => {
+  const { plain: gateway } = session.gateways;
+  const countBefore = gateway.events().length;
+  const response = await classify(gateway, { headers: { "x-mock-legacy": "slow:11000" } });
+  assert.equal(response.status, 200);
+  const event = (await gateway.waitForEvents(countBefore + 1)).at(-1);
+  assert.deepEqual([event.destination, event.status], ["stable", 200]);
+});
+
 test("LEGACY_TIMEOUT_MS ends a classify request with 504, and does not apply to other paths", { timeout: TEST_TIMEOUT_MS }, async () => {
   const { slow: gateway } = session.gateways;
   const countBefore = gateway.events().length;

@@ -207,6 +207,8 @@ fn a_legacy_system_that_fails_is_502_and_a_slow_one_is_504_with_the_limit() {
         assert_eq!(event["status"], expected.0, "{error:?}");
         assert_eq!(event["unreadable_response_reason"], "error_status", "{error:?}");
         assert_eq!((&event["destination"], &event["label"]), (&json!("stable"), &Value::Null));
+        // A request that is no classify call has no time limit.
+        let expected = (502, "legacy_unreachable".to_owned());
         assert_eq!(gateway.send("GET", "/page", &[], b"").error(), expected, "{error:?}");
         assert!(gateway.events().is_empty(), "a page is no event");
     }
@@ -397,6 +399,42 @@ fn if_both_systems_fail_the_caller_gets_502_and_the_event_names_both_failures() 
     assert_eq!((&event["cohort"], &event["destination"]), (&json!("canary"), &json!("stable")));
     assert_eq!(event["fallback_reason"], "timeout");
     assert_eq!((&event["status"], &event["label"]), (&json!(502), &Value::Null));
+}
+
+#[test]
+fn three_timeouts_in_a_minute_open_the_breaker_and_are_no_hard_failure() {
+    let gateway = Gateway::new(&[ALL_CANARY]);
+    gateway.answer_model(Err(FetchError::TimedOut));
+    for _ in 0..3 {
+        assert!(gateway.classify("alice").is_by_legacy());
+    }
+    assert_eq!(gateway.model_texts().len(), 3);
+    gateway.answer_model(model_answer(200, MODEL_BODY));
+    assert!(gateway.classify("alice").is_by_legacy());
+    assert!(gateway.model_texts().is_empty(), "an open breaker asks no model");
+    let reasons: Vec<Value> =
+        gateway.events().iter().map(|event| event["fallback_reason"].clone()).collect();
+    assert_eq!(reasons, ["timeout", "timeout", "timeout", "breaker_open"]);
+    assert_eq!(gateway.status()["hard_failures"], 0);
+    let health = gateway.admin("GET", "/health", "", "").json();
+    assert_eq!((&health["status"], &health["breaker"]), (&json!("degraded"), &json!("timeouts")));
+    gateway.platform.advance(30 * SECOND_MS).unwrap();
+    assert!(gateway.classify("alice").is_by_legacy(), "the probe takes no caller's call");
+    assert!(gateway.classify("alice").is_by_model());
+}
+
+#[test]
+fn a_probe_that_fails_hard_after_timeouts_is_reported() {
+    let gateway = Gateway::new(&[ALL_CANARY]);
+    gateway.answer_model(Err(FetchError::TimedOut));
+    for _ in 0..3 {
+        gateway.classify("alice");
+    }
+    gateway.answer_model(model_answer(500, ""));
+    gateway.platform.advance(30 * SECOND_MS).unwrap();
+    gateway.classify("alice");
+    assert_eq!(gateway.status()["hard_failures"], 1);
+    assert_eq!(gateway.admin("GET", "/health", "", "").json()["breaker"], "trap");
 }
 
 #[test]

@@ -24,7 +24,7 @@ pub struct KnownFault {
 }
 
 /// All known faults, by their numbers.
-pub const KNOWN_FAULTS: [KnownFault; 10] = [
+pub const KNOWN_FAULTS: [KnownFault; 9] = [
     KnownFault {
         number: 3,
         invariant: Invariant::StableIsNotLimited,
@@ -58,15 +58,6 @@ pub const KNOWN_FAULTS: [KnownFault; 10] = [
         what: "a call of stable waits for the rollout object when the share is older than five seconds",
         scenario: || {
             let slow = calls(Hop::Objects, Disturbance::Slow(600), 5 * MINUTE_MS);
-            minutes(10).with_faults(vec![at(MINUTE_MS, slow)])
-        },
-    },
-    KnownFault {
-        number: 9,
-        invariant: Invariant::LegacyHasItsTime,
-        what: "the gateway answers 504 where the legacy system would answer after twelve seconds",
-        scenario: || {
-            let slow = calls(Hop::Legacy, Disturbance::Slow(6_000), 5 * MINUTE_MS);
             minutes(10).with_faults(vec![at(MINUTE_MS, slow)])
         },
     },

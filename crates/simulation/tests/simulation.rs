@@ -10,7 +10,7 @@ use jeffrey_simulation::scenario::Scenario;
 use jeffrey_simulation::shrink::shrink;
 
 /// Seeds that every test run has, a day each.
-const SEEDS: std::ops::RangeInclusive<u64> = 1..=6;
+const SEEDS: std::ops::RangeInclusive<u64> = 1..=12;
 
 /// Runs `check` for each item on two threads.
 fn for_each<T: Sync>(items: &[T], check: impl Fn(&T) + Sync) {
@@ -50,6 +50,17 @@ fn a_run_is_the_same_to_the_last_byte() {
     assert_eq!(first, second);
     let other = run(Scenario::random(8, 0.1), false);
     assert_ne!(other.digest, first.digest);
+}
+
+#[test]
+fn a_legacy_system_that_takes_twelve_seconds_is_waited_for() {
+    let (hop, disturbance) = (Hop::Legacy, Disturbance::Slow(6_000));
+    let slow = Fault::Calls { hop, disturbance, permille: 1_000, duration_ms: 300_000 };
+    let scenario = Scenario { duration_ms: 600_000, ..Scenario::healthy(1, 0.0) };
+    let report =
+        run(scenario.with_faults(vec![ScheduledFault { at_ms: 60_000, fault: slow }]), false);
+    assert!(!report.breaks(Invariant::LegacyHasItsTime), "{report:?}");
+    assert!(report.first_error().is_none(), "{report:?}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::gateway::config::GatewaySettings;
-use crate::gateway::upstream::circuit_breaker::CircuitBreaker;
+use crate::gateway::upstream::circuit_breaker::{CircuitBreaker, OpenCause};
 use crate::gateway::upstream::json_pointer::JsonPointer;
 use crate::rollout::share_cache::EffectiveShare;
 use jeffrey_http_core::reply::HttpReply;
@@ -58,7 +58,7 @@ pub fn health_response(
         release: settings.release.as_str(),
         share_basis_points: effective.share.basis_points(),
         disabled: effective.disabled || settings.is_canary_disabled(),
-        breaker: opened_by.map(|kind| kind.name()),
+        breaker: opened_by.map(OpenCause::name),
         faults,
         classify,
         version: env!("CARGO_PKG_VERSION"),

@@ -9,8 +9,8 @@ pub(in crate::gateway) mod parse;
 use crate::gateway::aggregate::shard::SHARDS_MAX;
 use crate::gateway::config::parse::{
     VariableError, parse_choice, parse_classify_routes, parse_cohort_overrides, parse_header_name,
-    parse_keys, parse_number, parse_origin, parse_origins, parse_pointer, parse_prefix,
-    parse_share, parse_switch, parse_text_pointer,
+    parse_keys, parse_number, parse_number_or_off, parse_origin, parse_origins, parse_pointer,
+    parse_prefix, parse_share, parse_switch, parse_text_pointer,
 };
 use crate::gateway::export::sink::{Sink, parse_sinks};
 use crate::gateway::notify::webhook::{WebhookTarget, parse_targets};
@@ -56,9 +56,9 @@ worker_settings! {
         legacy_origin: Option<String> = Legacy LEGACY_ORIGIN, "", parse_origin,
             "scheme, host and port, such as `https://old.example:8443`, without path or credentials. Required, unless a Worker is bound as the service `LEGACY`, which then gets the requests";
         /// Time limit for the legacy system's response headers on classify requests, in milliseconds
-        /// (100 to 60,000); streamed requests have no limit.
-        legacy_timeout_ms: u64 = Legacy LEGACY_TIMEOUT_MS, "10000", |ms| parse_number(ms, 100, 60_000),
-            "time limit for the response headers of a buffered classify call, 100 to 60000 ms";
+        /// (100 to 60,000); `None` for none. Streamed requests have no limit.
+        legacy_timeout_ms: Option<u64> = Legacy LEGACY_TIMEOUT_MS, "off", |ms| parse_number_or_off(ms, 100, 60_000),
+            "time limit for the response headers of a buffered classify call, 100 to 60000 ms, or `off`: the gateway then waits as long as the caller does";
         /// Time limit for the model worker's whole response, in milliseconds (50 to 30,000).
         model_timeout_ms: u64 = Gateway MODEL_TIMEOUT_MS, "2000", |ms| parse_number(ms, 50, 30_000),
             "time limit for the model worker's whole response, 50 to 30000 ms";
@@ -305,7 +305,11 @@ mod tests {
                 "an origin with a user in it is not taken, nor shown",
             ),
             ("LEGACY_TEXT", "-", "a text is needed to classify"),
-            ("LEGACY_TIMEOUT_MS", "99", "`99` is not a whole number from 100 to 60000"),
+            (
+                "LEGACY_TIMEOUT_MS",
+                "99",
+                "`99` is neither `off` nor a whole number from 100 to 60000",
+            ),
             ("MODEL_TIMEOUT_MS", "1e3", "`1e3` is not a whole number from 50 to 30000"),
             ("ADMIN_PREFIX", "/", "`/` is not a path such as /_jeffrey"),
             ("ADMIN_PREFIX", "x/", "`x/` is not a path such as /_jeffrey"),

@@ -37,6 +37,8 @@ pub(in crate::gateway) enum VariableError {
     InvalidPrefix { value: String },
     #[error("`{value}` is not a whole number from {least} to {most}")]
     OutOfRange { value: String, least: u64, most: u64 },
+    #[error("`{value}` is neither `off` nor a whole number from {least} to {most}")]
+    OutOfRangeOrOff { value: String, least: u64, most: u64 },
     #[error("{0}")]
     InvalidRelease(#[from] ReleaseNameError),
     #[error("{0}")]
@@ -73,6 +75,22 @@ pub(in crate::gateway) fn parse_number(
 ) -> Result<u64, VariableError> {
     let number = value.parse().ok().filter(|number| (least..=most).contains(number));
     number.ok_or_else(|| VariableError::OutOfRange { value: truncate(value), least, most })
+}
+
+/// Parses a number that `off` leaves out.
+pub(in crate::gateway) fn parse_number_or_off(
+    value: &str,
+    least: u64,
+    most: u64,
+) -> Result<Option<u64>, VariableError> {
+    if value == "off" {
+        return Ok(None);
+    }
+    parse_number(value, least, most).map(Some).map_err(|_| VariableError::OutOfRangeOrOff {
+        value: truncate(value),
+        least,
+        most,
+    })
 }
 
 pub(in crate::gateway) fn parse_share(value: &str) -> Result<Share, VariableError> {

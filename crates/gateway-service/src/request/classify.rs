@@ -143,10 +143,9 @@ impl<H: RequestHost> GatewayRequest<H> {
         mut call: AssignedCall,
         started_at: UnixMs,
     ) -> Result<H::Response, ApiError> {
-        let timeout_ms = self.settings.legacy_timeout_ms;
         // A streamed body has no time limit: the client decides how long it takes.
-        let head_timeout_ms = body.is_some().then_some(timeout_ms);
-        let mut response = match self.fetch_legacy(body.as_deref(), head_timeout_ms).await {
+        let timeout_ms = body.as_ref().and(self.settings.legacy_timeout_ms);
+        let mut response = match self.fetch_legacy(body.as_deref(), timeout_ms).await {
             Ok(response) => response,
             Err(error) => {
                 let status = if error == FetchError::TimedOut { 504 } else { 502 };
@@ -189,7 +188,7 @@ impl<H: RequestHost> GatewayRequest<H> {
     }
 
     /// Asks the model, unless this isolate's circuit breaker is open. A hard failure opens the
-    /// breaker. A probe that is due runs in the background.
+    /// breaker, and so do several timeouts. A probe that is due runs in the background.
     async fn ask_model(&self, text: &InputText) -> Result<ModelResponse, FallbackReason> {
         let host = &self.host;
         let now = host.now();
@@ -203,22 +202,20 @@ impl<H: RequestHost> GatewayRequest<H> {
             return Err(FallbackReason::BreakerOpen);
         }
         let model_response = call_model(host, text).await;
-        if let Err(FallbackReason::HardFailure(kind)) = model_response {
-            self.open_breaker(kind);
+        match model_response {
+            Err(FallbackReason::HardFailure(kind)) => {
+                if let Some(failure) = record_hard_failure(host, kind) {
+                    let host = host.clone();
+                    let report = async move { rollout::report_hard_failure(&host, failure).await };
+                    self.host.wait_until(report);
+                }
+            }
+            Err(FallbackReason::Timeout) => {
+                host.isolate().with_breaker(|breaker| breaker.record_timeout(host.now()));
+            }
+            _ => {}
         }
         model_response
-    }
-
-    fn open_breaker(&self, kind: HardFailureKind) {
-        let host = self.host.clone();
-        let failure = HardFailure { kind, detected_at: host.now() };
-        let is_first = host
-            .isolate()
-            .with_breaker(|breaker| breaker.record_hard_failure(kind, failure.detected_at));
-        if is_first {
-            let report = async move { rollout::report_hard_failure(&host, failure).await };
-            self.host.wait_until(report);
-        }
     }
 
     /// Adds the gateway's headers to a response: a signed id, the reason for a refused override, a
@@ -290,13 +287,28 @@ async fn record_legacy<H: RequestHost>(
     log_event(&host, &event).await;
 }
 
-/// Sends the model a fixed sentence and closes the breaker if the response is valid.
+/// Opens this isolate's breaker. Returns the hard failure if the rollout object is to be told of it.
+fn record_hard_failure<H: Host>(host: &H, kind: HardFailureKind) -> Option<HardFailure> {
+    let failure = HardFailure { kind, detected_at: host.now() };
+    let is_first = host
+        .isolate()
+        .with_breaker(|breaker| breaker.record_hard_failure(kind, failure.detected_at));
+    is_first.then_some(failure)
+}
+
+/// Sends the model a fixed sentence and closes the breaker if the response is valid. A hard failure
+/// is reported if timeouts had opened the breaker.
 async fn probe_model<H: Host>(host: H) {
-    let succeeded = match InputText::parse(PROBE_TEXT) {
-        Ok(text) => call_model(&host, &text).await.is_ok(),
-        Err(_) => false,
+    let Ok(text) = InputText::parse(PROBE_TEXT) else { return };
+    let result = call_model(&host, &text).await;
+    let failure = match result {
+        Err(FallbackReason::HardFailure(kind)) => record_hard_failure(&host, kind),
+        _ => None,
     };
-    host.isolate().with_breaker(|breaker| breaker.record_probe(succeeded, host.now()));
+    host.isolate().with_breaker(|breaker| breaker.record_probe(result.is_ok(), host.now()));
+    if let Some(failure) = failure {
+        rollout::report_hard_failure(&host, failure).await;
+    }
 }
 
 /// Calls the model worker. Its time limit covers head and body together.

@@ -76,7 +76,7 @@ impl<H: RequestHost> GatewayRequest<H> {
     /// Streams the request to the legacy system and its response to the caller. Adds a subject
     /// cookie if every response gets one, except to a WebSocket upgrade (status 101).
     async fn proxy(&self) -> Result<H::Response, ApiError> {
-        let response = self.fetch_legacy(None, None).await.map_err(legacy_error(0))?;
+        let response = self.fetch_legacy(None, None).await.map_err(legacy_error(None))?;
         if self.settings.subject_cookie != SubjectCookiePolicy::All || response.status() == 101 {
             return Ok(response);
         }
@@ -206,10 +206,11 @@ fn strip_subject_cookie<R: StreamedResponse>(response: R) -> R {
     response.change_headers(&changes)
 }
 
-/// Maps a failed request to the legacy system to the error that the caller gets.
-fn legacy_error(timeout_ms: u64) -> impl Fn(FetchError) -> ApiError {
-    move |error| match error {
-        FetchError::Failed | FetchError::InvalidHeader => ApiError::LegacyUnreachable,
-        FetchError::TimedOut => ApiError::LegacyTimeout { timeout_ms },
+/// Maps a failed request to the legacy system, with its time limit, to the error that the caller
+/// gets.
+fn legacy_error(timeout_ms: Option<u64>) -> impl Fn(FetchError) -> ApiError {
+    move |error| match (error, timeout_ms) {
+        (FetchError::TimedOut, Some(timeout_ms)) => ApiError::LegacyTimeout { timeout_ms },
+        _ => ApiError::LegacyUnreachable,
     }
 }

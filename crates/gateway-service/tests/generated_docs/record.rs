@@ -15,7 +15,7 @@ use jeffrey_edge::gateway::api::auth::Role;
 use jeffrey_edge::gateway::api::endpoint::{ENDPOINT_DOCS, EndpointDoc};
 use jeffrey_edge::gateway::events::signed_id;
 use jeffrey_edge::rollout::signing_key::SigningKey;
-use jeffrey_gateway_service::host::{BodyError, FetchError, ObjectClass};
+use jeffrey_gateway_service::host::{BodyError, ObjectClass};
 use jeffrey_gateway_service::request_host::{RateLimiter, StreamedResponse};
 use jeffrey_native_host::{StoredResponse, block_on};
 use jeffrey_terms::ResponseId;
@@ -267,26 +267,26 @@ impl Recorder {
         self.call(&gateway, "RolloutCommand", &start);
         self.call(&gateway, "SetShare", r#"{"version":1,"share":"90%"}"#);
         self.call(&gateway, "TestAlert", "");
-        self.pass_minutes(&gateway, 0..4, None);
+        self.pass_minutes(&gateway, 0..4, false);
         self.call(&gateway, "RolloutCommand", r#"{"command":"pause","reason":"a look"}"#);
         self.call(&gateway, "RolloutCommand", r#"{"command":"resume","reason":"looked"}"#);
-        // Some calls of the canary time out, until its gate fails.
-        self.pass_minutes(&gateway, 4..14, Some(&FetchError::TimedOut));
+        // The model refuses some calls, until the gate of the canary fails.
+        self.pass_minutes(&gateway, 4..14, true);
         self.call(&gateway, "RolloutCommand", r#"{"command":"resume","reason":"repaired"}"#);
         gateway.answer_model(model_answer(500, ""));
-        self.pass_minutes(&gateway, 14..16, None);
+        self.pass_minutes(&gateway, 14..16, false);
     }
 
-    /// Sends calls in each of the minutes and reads everything after it. With a failure, every fourth
-    /// call to the model fails so.
+    /// Sends calls in each of the minutes and reads everything after it. With failures, the model
+    /// refuses every fourth call.
     fn pass_minutes(
         &mut self,
         gateway: &Gateway,
         minutes: std::ops::Range<u32>,
-        failure: Option<&FetchError>,
+        has_failures: bool,
     ) {
         for minute in minutes {
-            send_traffic(gateway, minute, failure);
+            send_traffic(gateway, minute, has_failures);
             gateway.platform.advance(MINUTE_MS).unwrap();
             self.read_all(gateway);
         }
@@ -302,7 +302,7 @@ impl Recorder {
 
 /// Sends calls of both cohorts, with feedback, rules of the legacy system, responses of it that
 /// cannot be read, and errors.
-fn send_traffic(gateway: &Gateway, minute: u32, failure: Option<&FetchError>) {
+fn send_traffic(gateway: &Gateway, minute: u32, has_failures: bool) {
     for number in 0..30 {
         gateway.platform.answer_legacy(move |_| match number % 10 {
             7 => Ok(StoredResponse::new(500, &[], b"")),
@@ -310,9 +310,13 @@ fn send_traffic(gateway: &Gateway, minute: u32, failure: Option<&FetchError>) {
             9 => Ok(legacy_response_with_rule()),
             _ => Ok(legacy_response()),
         });
-        if let Some(failure) = failure {
-            let fails = number % 4 == 0;
-            gateway.answer_model(if fails { Err(*failure) } else { model_answer(200, MODEL_BODY) });
+        if has_failures {
+            let is_refused = number % 4 == 0;
+            gateway.answer_model(if is_refused {
+                model_answer(400, "")
+            } else {
+                model_answer(200, MODEL_BODY)
+            });
         }
         let answer = gateway.call(&[("x-user-id", &format!("user-{minute}-{number}"))], BODY);
         let Some(id) = answer.header("x-jeffrey-id") else { continue };
