@@ -1,6 +1,7 @@
 // `make deploy`: deploys the model worker and then the gateway, which needs it, to Cloudflare. Every step can be repeated.
 
 import { execFileSync, spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -120,13 +121,21 @@ function writeConfigs(suffix, build, variables) {
   const legacyService = variables.get(SERVICE);
   const bindingToml = legacyService ? `\n[[services]]\nbinding = "LEGACY"\nservice = ${JSON.stringify(legacyService)}\n` : "";
   const varsToml = [...variables].filter(([name]) => name !== SERVICE).map(([name, value]) => `${name} = ${JSON.stringify(value)}\n`).join("");
+  // Rate limits of one namespace share their counts, throughout the account.
+  const giveNamespaces = (/** @type {string} */ toml) => toml.replaceAll(/^namespace_id = "(\d+)"$/gm, (_, id) => `namespace_id = "${namespaceId(id, suffix)}"`);
   const releaseLine = variables.has("RELEASE") ? "" : "$1";
-  const gateway = applyReplacements(addSuffix(readFileSync(join(ROOT, "wrangler.toml"), "utf8")), [
+  const gateway = applyReplacements(giveNamespaces(addSuffix(readFileSync(join(ROOT, "wrangler.toml"), "utf8"))), [
     ['"build/gateway/index.js"', JSON.stringify(join(ROOT, build, "gateway/index.js"))],
     ['"build/pages"', JSON.stringify(join(ROOT, build, "pages"))],
     [/^\[vars\]\n(RELEASE = .*\n)/m, `[vars]\n${releaseLine}${varsToml.replaceAll("$", "$$$$")}`],
   ]);
   return [writeConfig("wrangler.model.toml", model), writeConfig("wrangler.toml", gateway + bindingToml)];
+}
+
+/** Returns the namespace of a rate limit: a whole number above zero, one for each suffix. @param {string} id @param {string} suffix */
+function namespaceId(id, suffix) {
+  if (suffix === "") return id;
+  return String(1 + createHash("sha256").update(id + suffix).digest().readUIntBE(0, 4));
 }
 
 /** @param {string} text @param {[string | RegExp, string][]} replacements */

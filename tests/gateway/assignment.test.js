@@ -416,11 +416,13 @@ test("KILL_SWITCH makes requests stable while the release state is at 100 %", { 
 
 test("an invalid variable makes every request stable, is named by /health, and stops no traffic", { timeout: TEST_TIMEOUT_MS }, async () => {
   const { invalid: gateway } = session.gateways;
-  const response = await gateway.fetchAdmin("/health");
+  const response = await gateway.fetchAdmin("/health", { token: SECRETS.JEFFREY_VIEWER_TOKEN });
   const health = await response.json();
   assert.deepEqual([response.status, health.status, health.disabled], [503, "failed", true]);
   assert.equal(health.faults.length, 1);
   assert.match(health.faults[0], /^HOLDOUT: share `lots` is not a percentage/);
+  const { faults } = await (await gateway.fetchAdmin("/health")).json();
+  assert.deepEqual(faults, ["HOLDOUT: its value is refused; a viewer's token shows why"], "a stranger sees no part of a value");
   for (const user_id of [...userIds(10), "forced-canary"]) {
     const response = await gateway.classify({ text: SAMPLE_TEXT, user_id });
     assert.deepEqual([response.status, response.cohort, response.json.version], [200, "stable", "2.4.2"], user_id);

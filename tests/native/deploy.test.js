@@ -39,14 +39,20 @@ test("a dry run builds both workers for their environment, the model worker firs
   const toml = readFileSync(join(ROOT, "build/deploy/jeffrey-staging/wrangler.toml"), "utf8");
   assert.match(toml, /^LOG_TEXT_PREVIEW = "\$1 \\"on\\""$/m);
   assert.match(toml, /^RELEASE = "e1-small"$/m);
+  const modelToml = readFileSync(join(ROOT, "build/deploy/jeffrey-staging/wrangler.model.toml"), "utf8");
+  assert.match(modelToml, /^workers_dev = false\npreview_urls = false$/m, "the model worker has no public address");
   // No worker and no queue of staging has a production name.
   assert.doesNotMatch(toml, /= "jeffrey-(gateway|model|events|events-dead)"/);
   const suffixed = deploy(["--env", "staging", "--suffix", "e2", "--dry-run"], "LEGACY_SERVICE=jeffrey-gateway-staging-e1\n");
   assert.equal(suffixed.code, 0, suffixed.stderr);
   for (const binding of [/LEGACY \(jeffrey-gateway-staging-e1\)/, /MODEL \(jeffrey-model-staging-e2\)/]) assert.match(suffixed.stdout, binding);
+  const namespaces = (/** @type {string} */ name) =>
+    [...readFileSync(join(ROOT, `build/deploy/${name}/wrangler.toml`), "utf8").matchAll(/^namespace_id = "([1-9]\d*)"$/gm)].map(([, id]) => id);
   const production = deploy(["--env", "production", "--dry-run"], "LEGACY_ORIGIN=https://old.example\nRELEASE=e2\n");
   assert.equal(production.code, 0, production.stderr);
   assert.match(production.stdout, /^4\. model worker jeffrey-model \(dry run\)$/m);
+  const ids = ["jeffrey-staging", "jeffrey-staging-e2", "jeffrey"].flatMap(namespaces);
+  assert.deepEqual([ids.length, new Set(ids).size], [6, 6], `two limits each, none of which shares its count: ${ids}`);
   assert.match(readFileSync(join(ROOT, "build/deploy/jeffrey/wrangler.toml"), "utf8"), /^\[vars\]\nLEGACY_ORIGIN = .*\nRELEASE = "e2"$/m);
 });
 

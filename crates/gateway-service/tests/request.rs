@@ -604,6 +604,20 @@ fn the_shadow_asks_the_model_after_a_stable_answer_and_changes_only_the_event() 
 }
 
 #[test]
+fn what_the_legacy_system_refused_has_no_shadow_and_no_preview() {
+    let gateway = Gateway::new(&[ALL_SHADOW, ("LOG_TEXT_PREVIEW", "on")]);
+    for (status, is_shown) in [(200, true), (201, true), (302, false), (401, false), (500, false)] {
+        gateway.platform.answer_legacy(move |_| Ok(StoredResponse::new(status, &[], b"{}")));
+        assert_eq!(gateway.classify("alice").status, status);
+        let event = gateway.event();
+        assert_eq!(event["status"], status);
+        assert_eq!(event["shadow"].is_object(), is_shown, "{status}: {event}");
+        assert_eq!(event["preview"].is_string(), is_shown, "{status}: {event}");
+        assert_eq!(gateway.model_texts().len(), usize::from(is_shown), "{status}");
+    }
+}
+
+#[test]
 fn there_is_no_shadow_for_a_canary_call_or_while_the_breaker_is_open() {
     let variables = [ALL_CANARY, ALL_SHADOW, ("COHORT_OVERRIDES", "stays=stable")];
     let gateway = Gateway::new(&variables);
@@ -1153,6 +1167,9 @@ fn health_needs_no_token_and_names_a_rejected_variable() {
     let failed = Gateway::new(&[("HOLDOUT", "lots")]).admin("GET", "/health", "", "");
     assert_eq!((failed.status, &failed.json()["status"]), (503, &json!("failed")));
     assert!(failed.json()["faults"][0].as_str().unwrap().starts_with("HOLDOUT: "));
+    assert!(!failed.text().contains("lots"), "a stranger sees no part of a value");
+    let failed = Gateway::new(&[("HOLDOUT", "lots")]).admin("GET", "/health", VIEWER, "");
+    assert!(failed.text().contains("share `lots`"), "{}", failed.text());
 }
 
 #[test]

@@ -160,6 +160,13 @@ impl fmt::Display for MaskedText {
     }
 }
 
+/// Bytes of a text that [`mask_preview`] reads, at most.
+pub const PREVIEW_READ_BYTES_MAX: usize = 1_024;
+
+/// Bytes before the end of what was read of which a preview shows nothing: personal data there may go
+/// on in what was not read, and half of it is not found.
+const PREVIEW_MARGIN_BYTES: usize = 256;
+
 /// Range of personal data in the original text, in bytes of UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct PiiSpan {
@@ -176,18 +183,44 @@ pub fn mask(text: &str) -> MaskedText {
     mask_with_spans(text).0
 }
 
+/// Returns the preview of `text`, [`MaskedText::preview`] of the whole masked text or the beginning of
+/// it, in a time that does not grow with the text: at most [`PREVIEW_READ_BYTES_MAX`] bytes are read.
+pub fn mask_preview(text: &str) -> MaskedText {
+    if text.len() <= PREVIEW_READ_BYTES_MAX {
+        return mask(text).preview();
+    }
+    let read = &text[..text.floor_char_boundary(PREVIEW_READ_BYTES_MAX)];
+    let margin_start = read.floor_char_boundary(read.len() - PREVIEW_MARGIN_BYTES);
+    // A word that the end cuts is not shown either, however long it is.
+    let last_word_start = read
+        .char_indices()
+        .rev()
+        .find(|(_, ch)| ch.is_whitespace())
+        .map_or(0, |(pos, ch)| pos + ch.len_utf8());
+    let shown_end = margin_start.min(last_word_start);
+    let mut spans = find_spans(read);
+    spans.retain(|span| span.start < shown_end);
+    let end = spans.last().map_or(shown_end, |span| span.end.max(shown_end));
+    replace_spans(&read[..end], &spans).preview()
+}
+
 /// Masks `text` like [`mask`] and also returns the ranges in the original text, in order.
 pub fn mask_with_spans(text: &str) -> (MaskedText, Vec<PiiSpan>) {
     let spans = find_spans(text);
+    (replace_spans(text, &spans), spans)
+}
+
+/// Replaces ranges, which are in order, by their placeholders.
+fn replace_spans(text: &str, spans: &[PiiSpan]) -> MaskedText {
     let mut masked = String::with_capacity(text.len());
     let mut from = 0;
-    for PiiSpan { kind, start, end } in &spans {
+    for PiiSpan { kind, start, end } in spans {
         masked.push_str(&text[from..*start]);
         masked.push_str(kind.placeholder());
         from = *end;
     }
     masked.push_str(&text[from..]);
-    (MaskedText(masked), spans)
+    MaskedText(masked)
 }
 
 /// Match in the normalised text, as character indexes; `end` is excluded.

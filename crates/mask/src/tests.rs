@@ -205,12 +205,41 @@ fn assert_mask_laws(text: &str) {
     assert!(masked.as_str().starts_with(preview.as_str()));
 }
 
+#[test]
+fn a_preview_shows_no_half_of_what_was_not_read_to_its_end() {
+    let long = "x".repeat(3_000);
+    let link = format!("https://shop.example/{}", "a".repeat(900));
+    for text in [
+        format!("{link} {} write to jean.dupont@example.org", "b".repeat(60)),
+        format!("{link} call 06 12 34 {} 56 78", " ".repeat(70)),
+        format!("eyJ{long}.eyJ{long}.{long}"),
+        format!("Hello {long}"),
+        format!("{long} jean.dupont@example.org"),
+    ] {
+        let (whole, preview) = (mask(&text).preview(), mask_preview(&text));
+        assert!(whole.as_str().starts_with(preview.as_str()), "{preview} of {whole}");
+    }
+    let text = format!("Write to jean.dupont@example.org, please. {}", "Thank you! ".repeat(6_000));
+    assert_eq!(mask_preview(&text), mask(&text).preview(), "the beginning is all that matters");
+    assert_eq!(mask_preview("Call 06 12 34 56 78").as_str(), "Call [PHONE]");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn masking_twice_is_masking_once(text in any_pieces()) {
         assert_mask_laws(&text);
+    }
+
+    /// A preview of a long text is the beginning of the preview of the whole.
+    #[test]
+    fn a_preview_of_a_long_text_shows_nothing_that_the_mask_hides(
+        text in any_pieces(), fill in "[a-z0-9@. +]{1,6}", length in 0_usize..1_300,
+    ) {
+        let text = format!("{}{text}{}", fill.repeat(length / fill.len()), fill.repeat(300));
+        let (whole, preview) = (mask(&text).preview(), mask_preview(&text));
+        prop_assert!(whole.as_str().starts_with(preview.as_str()), "{preview} of {whole}");
     }
 
     #[test]

@@ -111,7 +111,7 @@ gateway_endpoints! {
     fixed {
         /// `GET /health`: health of the gateway and its settings.
         Health = "GET", "/health", "/health", public,
-            "200, or 503 while a variable is refused. `status` is `ok`, `degraded` (this isolate's circuit breaker is open, by `breaker`) or `failed` (see `faults`). `disabled` says whether the release is disabled; `classify` describes a classify call";
+            "200, or 503 while a variable is refused. `status` is `ok`, `degraded` (this isolate's circuit breaker is open, by `breaker`) or `failed`: `faults` names each refused variable, and shows a part of its value to viewers only. `disabled` says whether the release is disabled; `classify` describes a classify call";
         /// `POST /v1/feedback`: user feedback on one response.
         Feedback = "POST", "/feedback", "/v1/feedback", public,
             "`{\"id\": \"…\", \"ok\": true}` or `{\"id\": \"…\", \"correct_label\": \"joy\"}` with the response's `x-jeffrey-id`: feedback, once for each response, within seven days";

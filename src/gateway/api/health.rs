@@ -2,16 +2,20 @@
 
 use serde::Serialize;
 
-use crate::gateway::config::GatewaySettings;
+use crate::gateway::api::auth::{Role, authorize};
+use crate::gateway::config::{GatewaySettingError, GatewaySettings};
 use crate::gateway::upstream::circuit_breaker::{CircuitBreaker, OpenCause};
 use crate::gateway::upstream::json_pointer::JsonPointer;
 use crate::rollout::share_cache::EffectiveShare;
+use jeffrey_http_core::head::RequestHead;
 use jeffrey_http_core::reply::HttpReply;
 
-/// Builds the health response. The status is 503 while a variable is rejected, because the canary
-/// is then disabled, and 200 otherwise. `status` in the body is `failed`, `degraded` (the isolate's
-/// circuit breaker is open) or `ok`.
+/// Builds the health response for a request. The status is 503 while a variable is rejected, because
+/// the canary is then disabled, and 200 otherwise. `status` in the body is `failed`, `degraded` (the
+/// isolate's circuit breaker is open) or `ok`. A rejected variable is named to everybody; a reason that
+/// shows the beginning of its value is for viewers.
 pub fn health_response(
+    head: &RequestHead,
     settings: &GatewaySettings,
     effective: EffectiveShare,
     circuit_breaker: &CircuitBreaker,
@@ -46,7 +50,11 @@ pub fn health_response(
         label: contract.label_pointer.as_ref(),
         confidence: contract.confidence_pointer.as_ref(),
     });
-    let faults: Vec<String> = settings.setting_errors.iter().map(ToString::to_string).collect();
+    let is_viewer = authorize(head, Role::Viewer, settings).is_ok();
+    let describe = |error: &GatewaySettingError| {
+        if is_viewer { error.to_string() } else { error.to_public_string() }
+    };
+    let faults: Vec<String> = settings.setting_errors.iter().map(describe).collect();
     let opened_by = circuit_breaker.opened_by();
     let status = match (faults.is_empty(), opened_by) {
         (false, _) => "failed",
@@ -75,20 +83,26 @@ mod tests {
 
     #[test]
     fn health_fails_while_a_variable_is_refused_and_names_it() {
-        let variables = [("HOLDOUT", "lots".to_owned())];
+        let variables = [
+            ("HOLDOUT", "lots".to_owned()),
+            ("JEFFREY_VIEWER_TOKEN", "viewer-0123456789".to_owned()),
+        ];
         let settings = GatewaySettings::parse(&WorkerVariables(variables.into()));
-        let response =
-            health_response(&settings, effective_share(1_000), &CircuitBreaker::default());
+        let respond = |settings: &GatewaySettings, headers: Vec<(String, String)>| {
+            let head = RequestHead::new("GET".to_owned(), "https://gateway.example/", headers);
+            let breaker = CircuitBreaker::default();
+            health_response(&head.unwrap(), settings, effective_share(1_000), &breaker)
+        };
+        let response = respond(&settings, vec![]);
         assert_eq!(response.status, 503);
         assert_eq!(body_json(&response)["disabled"], true);
-        assert!(
-            body_json(&response)["faults"][0]
-                .as_str()
-                .unwrap()
-                .starts_with("HOLDOUT: share `lots`")
-        );
+        let fault = |response: &HttpReply| body_json(response)["faults"][0].to_string();
+        assert!(fault(&response).starts_with("\"HOLDOUT: ") && !fault(&response).contains("lots"));
+        let token = "Bearer viewer-0123456789".to_owned();
+        let response = respond(&settings, vec![("authorization".to_owned(), token)]);
+        assert!(fault(&response).starts_with("\"HOLDOUT: share `lots`"));
         let valid = GatewaySettings::parse(&WorkerVariables::default());
-        let response = health_response(&valid, effective_share(1_000), &CircuitBreaker::default());
+        let response = respond(&valid, vec![]);
         assert_eq!(
             (response.status, &body_json(&response)["share_basis_points"]),
             (200, &1_000.into())

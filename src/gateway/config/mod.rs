@@ -87,7 +87,7 @@ worker_settings! {
             "share of a release before its first change";
         /// Share of stable classify requests that the model scores as well, after the answer.
         shadow_share: Share = Gateway SHADOW_SHARE, "0%", parse_share,
-            "share of the calls of stable that the model scores as well, after the response";
+            "share of the calls of stable that the model scores as well, after a response with a 2xx";
         /// Subjects with a fixed cohort, whatever their bucket.
         cohort_overrides: Vec<(Subject, Cohort)> = Gateway COHORT_OVERRIDES, "", parse_cohort_overrides,
             "list of `SUBJECT=canary` or `SUBJECT=stable`";
@@ -216,6 +216,17 @@ fn parse_time_scale(value: &str) -> Result<TimeScale, VariableError> {
 pub struct GatewaySettingError {
     variable: &'static str,
     reason: VariableError,
+}
+
+impl GatewaySettingError {
+    /// Returns the name of the variable, with the reason if that shows nothing of the value.
+    pub fn to_public_string(&self) -> String {
+        if self.reason.shows_value() {
+            format!("{}: its value is refused; a viewer's token shows why", self.variable)
+        } else {
+            self.to_string()
+        }
+    }
 }
 
 impl From<(&'static str, VariableError)> for GatewaySettingError {

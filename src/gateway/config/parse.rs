@@ -51,6 +51,21 @@ pub(in crate::gateway) enum VariableError {
     MissingTextPointer,
 }
 
+impl VariableError {
+    /// Returns whether the message may show a part of the value.
+    pub(in crate::gateway) const fn shows_value(&self) -> bool {
+        !matches!(
+            self,
+            Self::Renamed { .. }
+                | Self::InvalidCohortOverride { .. }
+                | Self::OriginWithUser
+                | Self::MissingOrigin
+                | Self::MissingTextPointer
+                | Self::TooManyKeys { .. }
+        )
+    }
+}
+
 pub(in crate::gateway) fn truncate(value: &str) -> String {
     value.chars().take(40).collect()
 }

@@ -136,7 +136,6 @@ impl ClassifyEvent {
         release: &ReleaseName,
         decision: &Assignment,
         subject: Option<String>,
-        preview: Option<MaskedText>,
         thresholds: Thresholds,
     ) -> Self {
         let is_bucketed =
@@ -152,7 +151,7 @@ impl ClassifyEvent {
             is_evidence: decision.is_evidence,
             new_cookie: is_bucketed && !decision.is_evidence,
             subject,
-            preview,
+            preview: None,
             destination: Cohort::Stable,
             fallback_reason: None,
             status: 0,
@@ -193,6 +192,11 @@ impl ClassifyEvent {
     /// Records why the model did not answer a call that was assigned to the canary.
     pub fn record_fallback(&mut self, fallback: FallbackReason) {
         self.fallback_reason = Some(fallback);
+    }
+
+    /// Records the masked beginning of the text.
+    pub fn record_preview(&mut self, preview: MaskedText) {
+        self.preview = Some(preview);
     }
 
     /// Records that the legacy system answered, with the fields of its response or the reason why
@@ -274,7 +278,6 @@ pub(super) mod tests {
             &release,
             &assign_cohort(&facts, &rules),
             subject,
-            None,
             thresholds,
         )
     }

@@ -268,7 +268,6 @@ mod tests {
             &ReleaseName::parse("e1").unwrap(),
             &Assignment { cohort, reason, bucket: None, is_evidence },
             Some("5ab1".to_owned()),
-            None,
             Thresholds::new(Share::FULL, Some(1), Some(100.0)),
         )
     }

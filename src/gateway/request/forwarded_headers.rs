@@ -6,7 +6,6 @@
 //! `accept-encoding` is set back to the client's value: the platform overwrites it with its own
 //! list, and the legacy system would otherwise compress for clients that did not ask for it.
 
-use crate::gateway::request::cohort_override;
 use crate::gateway::request::subject::strip_subject_cookie;
 use jeffrey_http_core::head::RequestHead;
 
@@ -19,8 +18,9 @@ pub struct HeaderChanges {
     pub set: Vec<(&'static str, String)>,
 }
 
-/// Gateway headers that are never forwarded: an override token is a secret.
-const GATEWAY_HEADERS: [&str; 2] = [cohort_override::COHORT_HEADER, cohort_override::TOKEN_HEADER];
+/// Beginning of the names of the gateway's headers. None is forwarded: an override token is a secret,
+/// and the legacy system may take what a caller sends under such a name for the gateway's word.
+const GATEWAY_HEADER_PREFIX: &str = "x-jeffrey-";
 
 /// Hop-by-hop headers. `expect` is not one of them; it is removed because the runtime has already
 /// answered it.
@@ -47,11 +47,16 @@ pub fn header_changes(head: &RequestHead, client_address: Option<&str>) -> Heade
     let connection_options = connection.split(',').map(|name| name.trim().to_ascii_lowercase());
     // Only the upgrade to a WebSocket is forwarded.
     let is_websocket_upgrade = |name: &str| name == "upgrade" && head.is_websocket();
+    let gateway_headers = head
+        .headers
+        .iter()
+        .map(|(name, _)| name.to_ascii_lowercase())
+        .filter(|name| name.starts_with(GATEWAY_HEADER_PREFIX));
     let upgrade = ["upgrade".to_owned()].into_iter();
     let candidates = HOP_BY_HOP
         .into_iter()
-        .chain(GATEWAY_HEADERS)
         .map(str::to_owned)
+        .chain(gateway_headers)
         .chain(upgrade)
         .chain(connection_options);
     for name in candidates.filter(|name| {
@@ -130,7 +135,9 @@ mod tests {
             ("content-length", "7"),
             ("cookie", "a=b"),
             ("x-jeffrey-token", "v1.x.y"),
-            ("x-jeffrey-cohort", "canary"),
+            ("X-Jeffrey-Cohort", "canary"),
+            ("x-jeffrey-id", "a caller's"),
+            ("x-jeffreys", "theirs"),
             ("accept-encoding", "gzip"),
             ("expect", "100-continue"),
         ]);
@@ -139,8 +146,9 @@ mod tests {
             "expect",
             "keep-alive",
             "te",
-            "x-jeffrey-cohort",
             "x-jeffrey-token",
+            "x-jeffrey-cohort",
+            "x-jeffrey-id",
             "upgrade",
             "x-hop",
         ];

@@ -18,7 +18,7 @@ use jeffrey_edge::rollout::assignment::{CanaryEligibility, RequestFacts, assign_
 use jeffrey_edge::rollout::clock_reading::ClockReading;
 use jeffrey_edge::rollout::share_cache::{CachedShare, effective_share};
 use jeffrey_http_core::head::RequestHead;
-use jeffrey_mask::mask;
+use jeffrey_mask::{mask, mask_preview};
 use jeffrey_terms::{Cohort, ResponseId, Share, UnixMs};
 
 const NOW: UnixMs = UnixMs(1_790_000_000_000);
@@ -114,17 +114,13 @@ fn decide_cohort(number: u32, settings: &GatewaySettings, cached_share: CachedSh
     let subject_hash =
         subject_hash.map(|key| subject::hash_subject(&caller.subject, key, &settings.release));
     let id = ResponseId::new(NOW, [7; 10]);
-    let preview = request.text.as_ref().map(|text| mask(text.expose()).preview());
     let thresholds = Thresholds::new(Share::FULL, None, Some(40.0));
-    black_box(ClassifyEvent::new(
-        id,
-        NOW,
-        &settings.release,
-        &decision,
-        subject_hash,
-        preview,
-        thresholds,
-    ));
+    let mut event =
+        ClassifyEvent::new(id, NOW, &settings.release, &decision, subject_hash, thresholds);
+    if let Some(text) = &request.text {
+        event.record_preview(mask_preview(text.expose()));
+    }
+    black_box(event);
     black_box(settings.signing_keys.first().map(|key| signed_id::sign(id, key)));
     black_box(forwarded_headers::header_changes(&head, head.header("cf-connecting-ip")));
     decision.cohort

@@ -111,7 +111,8 @@ impl<H: RequestHost> GatewayRequest<H> {
     async fn report_health(&self) -> HttpReply {
         let effective = self.effective_share().await;
         let isolate = self.host.isolate();
-        isolate.with_breaker(|breaker| health_response(&self.settings, effective, breaker))
+        isolate
+            .with_breaker(|breaker| health_response(&self.head, &self.settings, effective, breaker))
     }
 
     async fn fetch_history(&self) -> Result<HttpReply, ApiError> {

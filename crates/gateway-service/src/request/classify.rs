@@ -25,7 +25,7 @@ use jeffrey_edge::rollout::assignment::{Assignment, RequestFacts, assign_cohort}
 use jeffrey_edge::rollout::release_state::{HardFailure, HardFailureKind};
 use jeffrey_http_core::body::BodyRead;
 use jeffrey_http_core::reply::HttpReply;
-use jeffrey_mask::mask;
+use jeffrey_mask::mask_preview;
 use jeffrey_terms::{Cohort, InputText, ResponseId, UnixMs};
 
 /// Largest model response that is read, in bytes: eight scores and names.
@@ -93,14 +93,12 @@ impl<H: RequestHost> GatewayRequest<H> {
         let subject_hash = subject_hash
             .map(|(key, caller)| subject::hash_subject(&caller.subject, key, &settings.release));
         let id = ResponseId::new(received_at, host.random_bytes());
-        let preview_text = text.as_ref().filter(|_| settings.text_preview_enabled);
         let event = ClassifyEvent::new(
             id,
             received_at,
             &settings.release,
             &decision,
             subject_hash,
-            preview_text.map(|text| mask(text.expose()).preview()),
             Thresholds::new(
                 effective.share,
                 host.isolate().stage(),
@@ -120,7 +118,16 @@ impl<H: RequestHost> GatewayRequest<H> {
     ) -> Result<H::Response, ApiError> {
         let latency_ms = elapsed_ms(&self.host, started_at);
         call.event.record_model_response(model_response, latency_ms);
-        self.log_event(call.event.clone());
+        let (host, mut event) = (self.host.clone(), call.event.clone());
+        let preview_text = self.preview_text(&call);
+        self.host.wait_until(async move {
+            if let Some(text) = preview_text {
+                // The response leaves first.
+                host.sleep(0).await;
+                event.record_preview(mask_preview(text.expose()));
+            }
+            log_event(&host, &event).await;
+        });
         let mut headers = vec![
             ("content-type", "application/json".to_owned()),
             ("cache-control", "no-store".to_owned()),
@@ -167,13 +174,22 @@ impl<H: RequestHost> GatewayRequest<H> {
             response.header("content-length").as_deref(),
         )
         .map_or_else(|| response.split().ok_or(UnreadableReason::ConnectionLost), Err);
-        let shadow_text = self.select_shadow_text(&call);
         let status = response.status();
+        // A call that the legacy system refused is not shown to the model, nor is its text.
+        let is_accepted = (200..300).contains(&status);
+        let shadow_text = self.select_shadow_text(&call).filter(|_| is_accepted);
+        let preview_text = self.preview_text(&call).filter(|_| is_accepted);
         let marked_response = self.add_extras(response, &call, ("legacy", head_ms));
-        let completion = LegacyCompletion { status, head_ms, started_at, shadow_text };
+        let completion =
+            LegacyCompletion { status, head_ms, started_at, shadow_text, preview_text };
         let record = record_legacy(self.host.clone(), call.event, response_copy, completion);
         self.host.wait_until(record);
         Ok(marked_response)
+    }
+
+    /// Returns the text for the event's preview, if previews are on.
+    fn preview_text(&self, call: &AssignedCall) -> Option<InputText> {
+        call.text.clone().filter(|_| self.settings.text_preview_enabled)
     }
 
     /// Returns the text for a shadow call to the model, for the drawn share of the calls assigned
@@ -257,6 +273,7 @@ struct LegacyCompletion {
     head_ms: u64,
     started_at: UnixMs,
     shadow_text: Option<InputText>,
+    preview_text: Option<InputText>,
 }
 
 /// Reads the copy of a legacy response, makes the shadow call and stores the event.
@@ -266,7 +283,7 @@ async fn record_legacy<H: RequestHost>(
     response_copy: Result<H::Response, UnreadableReason>,
     completion: LegacyCompletion,
 ) {
-    let LegacyCompletion { status, head_ms, started_at, shadow_text } = completion;
+    let LegacyCompletion { status, head_ms, started_at, shadow_text, preview_text } = completion;
     let observed = match response_copy {
         Ok(copy) => match copy.read(LEGACY_RESPONSE_BYTES_MAX).await {
             BodyRead::Complete(body) => {
@@ -279,6 +296,9 @@ async fn record_legacy<H: RequestHost>(
     };
     let latency_ms = if observed.is_ok() { elapsed_ms(&host, started_at) } else { head_ms };
     event.record_legacy_response(status, latency_ms, observed.as_ref().map_err(|reason| *reason));
+    if let Some(text) = preview_text {
+        event.record_preview(mask_preview(text.expose()));
+    }
     if let Some(text) = shadow_text {
         let shadow_started_at = host.now();
         let model_response = call_model(&host, &text).await;
