@@ -5,13 +5,15 @@
 //! 1. A request that the canary could not answer as well as the legacy system is stable. Without its
 //!    whole body it could not be handed over if the model failed; the legacy system refuses a request
 //!    without a text; and only the legacy system knows what a foreign origin may see.
-//! 2. A signed override token chooses the cohort. If the release was killed or rolled back, only a
+//! 2. A caller above a rate limit is stable: the limit guards the canary, and the legacy system has its
+//!    own.
+//! 3. A signed override token chooses the cohort. If the release was killed or rolled back, only a
 //!    token that allows it does, and every other request is stable.
-//! 3. A request without a subject is stable. A cohort override decides for the subjects that it
+//! 4. A request without a subject is stable. A cohort override decides for the subjects that it
 //!    names.
-//! 4. The holdout, the bucket and the share decide.
+//! 5. The holdout, the bucket and the share decide.
 //!
-//! Only requests that rule 4 decided are evidence, and only if their subject will come back: the
+//! Only requests that rule 5 decided are evidence, and only if their subject will come back: the
 //! others were not drawn.
 
 use super::bucket::{Bucket, BucketAssignment, ReleaseName, assign_cohort_by_bucket};
@@ -46,6 +48,8 @@ pub struct RequestFacts<'a> {
     pub is_sticky: bool,
     /// Whether the canary could answer the request.
     pub eligibility: CanaryEligibility,
+    /// Whether the caller is above a rate limit, in whatever cohort it would be.
+    pub is_over_limit: bool,
 }
 
 /// Whether the canary could answer a request as well as the legacy system, and hand it over if the
@@ -97,13 +101,15 @@ pub enum AssignmentReason {
     NoText,
     /// A signed override token.
     OverrideToken,
+    /// The caller is above a rate limit.
+    RateLimited,
     /// The body is streamed and cannot be read again.
     Streamed,
 }
 
 impl AssignmentReason {
     /// All reasons, in the order of their declaration.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Bucket,
         Self::ReleaseDisabled,
         Self::CohortOverride,
@@ -112,6 +118,7 @@ impl AssignmentReason {
         Self::NoSubject,
         Self::NoText,
         Self::OverrideToken,
+        Self::RateLimited,
         Self::Streamed,
     ];
 
@@ -126,6 +133,7 @@ impl AssignmentReason {
             Self::NoSubject => "no_subject",
             Self::NoText => "no_text",
             Self::OverrideToken => "override_token",
+            Self::RateLimited => "rate_limited",
             Self::Streamed => "streamed",
         }
     }
@@ -137,7 +145,11 @@ impl AssignmentReason {
             Self::Bucket | Self::Holdout => "split",
             Self::CohortOverride | Self::OverrideToken => "targeting_match",
             Self::ReleaseDisabled => "disabled",
-            Self::ForeignOrigin | Self::NoSubject | Self::NoText | Self::Streamed => "default",
+            Self::ForeignOrigin
+            | Self::NoSubject
+            | Self::NoText
+            | Self::RateLimited
+            | Self::Streamed => "default",
         }
     }
 }
@@ -159,6 +171,9 @@ pub fn assign_cohort(request: &RequestFacts<'_>, rules: &AssignmentRules<'_>) ->
         CanaryEligibility::NoText => return assign(Cohort::Stable, AssignmentReason::NoText),
         CanaryEligibility::Streamed => return assign(Cohort::Stable, AssignmentReason::Streamed),
         CanaryEligibility::Eligible => {}
+    }
+    if request.is_over_limit {
+        return assign(Cohort::Stable, AssignmentReason::RateLimited);
     }
     let requested_cohort = request
         .requested_cohort
@@ -207,6 +222,7 @@ mod tests {
                 "no_subject",
                 "no_text",
                 "override_token",
+                "rate_limited",
                 "streamed"
             ]
         );
@@ -214,6 +230,38 @@ mod tests {
             let json = format!("\"{name}\"");
             assert_eq!(serde_json::to_string(&reason).unwrap(), json);
             assert_eq!(serde_json::from_str::<AssignmentReason>(&json).unwrap(), reason);
+        }
+    }
+
+    #[test]
+    fn a_caller_above_a_limit_is_stable_and_no_evidence_in_whatever_cohort_it_would_be() {
+        let release = ReleaseName::parse("e1").unwrap();
+        let (anyone, allowed) = (subject("anyone"), permission(true));
+        for (share, requested_cohort) in [
+            (Share::FULL, None),
+            (Share::NONE, None),
+            (Share::FULL, Some((Cohort::Canary, &allowed))),
+        ] {
+            let request = RequestFacts {
+                subject: Some(&anyone),
+                requested_cohort,
+                is_sticky: true,
+                eligibility: CanaryEligibility::Eligible,
+                is_over_limit: true,
+            };
+            let rules = AssignmentRules {
+                release: &release,
+                share,
+                holdout: Share::NONE,
+                disabled: false,
+                cohort_overrides: &[],
+            };
+            let assignment = assign_cohort(&request, &rules);
+            assert_eq!(assignment.cohort, Cohort::Stable);
+            assert_eq!(
+                (assignment.reason, assignment.is_evidence),
+                (AssignmentReason::RateLimited, false)
+            );
         }
     }
 
@@ -413,7 +461,13 @@ mod tests {
             let bucket = subject.and_then(|subject| bucket(subject.expose()));
             for is_sticky in [true, false] {
                 let assignment = assign_cohort(
-                    &RequestFacts { subject, requested_cohort, is_sticky, eligibility },
+                    &RequestFacts {
+                        subject,
+                        requested_cohort,
+                        is_sticky,
+                        eligibility,
+                        is_over_limit: false,
+                    },
                     &rules,
                 );
                 let is_evidence = is_sticky

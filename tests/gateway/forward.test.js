@@ -241,7 +241,7 @@ describe("a request and its response", { timeout: TEST_TIMEOUT_MS }, () => {
       ["/predict", { method: "OPTIONS" }, 405],
       ["/predict", {}, 405],
       ["/predict", { method: "PUT", body: BODY, headers: { "content-type": JSON_TYPE } }, 405],
-      ["/predict/", { method: "POST", body: BODY, headers: { "content-type": JSON_TYPE } }, 404],
+      ["/predict/x", { method: "POST", body: BODY, headers: { "content-type": JSON_TYPE } }, 404],
       ["/upload", { method: "POST", body: "x".repeat(100_000) }, 200],
       ["/upload", { method: "GET" }, 405],
     ];

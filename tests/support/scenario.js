@@ -217,7 +217,7 @@ class Driver {
     const id = header("x-jeffrey-id");
     if (id !== null) this.ids.push(id);
     this.cookie = newCookie?.split(";")[0] ?? this.cookie;
-    if (method === "POST" && path === "/predict" && response.status !== 429) this.events += 1;
+    if (method === "POST" && path === "/predict") this.events += 1;
     return {
       status: response.status,
       cohort: header("x-jeffrey-cohort"),

@@ -80,7 +80,7 @@ fn a_request_that_is_no_classify_call_passes_unchanged_and_so_does_its_response(
     for (method, target) in [
         ("PUT", "/a%2Fb//c?q=%C3%A9&x=/"),
         ("GET", "/predict"),
-        ("POST", "/predict/"),
+        ("POST", "/predict/x"),
         ("DELETE", "/_jeffreys"),
         ("PROPFIND", "/"),
     ] {
@@ -932,49 +932,66 @@ fn a_changed_share_is_in_force_at_once_here_and_after_five_seconds_everywhere() 
 // Rate limits, origins, bodies.
 
 #[test]
-fn a_subject_above_its_limit_gets_429_and_another_one_does_not() {
-    let gateway = Gateway::new(&[ALL_CANARY]);
+fn the_legacy_system_answers_a_subject_above_its_limit_and_the_call_is_no_evidence() {
+    let gateway = Gateway::new(&[ALL_CANARY, ("COHORT_OVERRIDES", "stays=stable")]);
     gateway.platform.set_limit(RateLimiter::Subject, 2);
     for call in 0..2 {
         assert!(gateway.classify("alice").is_by_model(), "{call}");
+        assert!(gateway.classify("stays").is_by_legacy(), "{call}");
     }
     gateway.events();
     gateway.model_texts();
-    let answer = gateway.classify("alice");
-    assert_eq!(answer.error(), (429, "too_many_requests".to_owned()));
-    assert_eq!(answer.header("retry-after").as_deref(), Some("10"));
+    for user in ["alice", "stays"] {
+        assert!(gateway.classify(user).is_by_legacy(), "{user}");
+        let event = gateway.event();
+        assert_eq!(
+            (&event["cohort"], &event["reason"]),
+            (&json!("stable"), &json!("rate_limited"))
+        );
+        assert_eq!((&event["is_evidence"], &event["status"]), (&json!(false), &json!(200)));
+    }
+    assert!(gateway.model_texts().is_empty());
     let feedback = gateway.send("POST", "/_jeffrey/v1/feedback", &[("x-user-id", "alice")], b"{}");
     assert_eq!(feedback.error(), (429, "too_many_requests".to_owned()));
-    assert!(gateway.events().is_empty() && gateway.model_texts().is_empty());
-    assert!(gateway.platform.take_legacy_requests().is_empty());
+    assert_eq!(feedback.header("retry-after").as_deref(), Some("10"));
     assert!(gateway.classify("bob").is_by_model());
     for call in 0..5 {
-        assert_eq!(gateway.call(&[], BODY).status, 200, "{call}: a new subject has made no call");
+        assert!(gateway.call(&[], BODY).is_by_model(), "{call}: a new subject has made no call");
     }
+}
+
+#[test]
+fn nobody_uses_up_the_limit_of_a_name_at_another_address() {
+    let gateway = Gateway::new(&[ALL_CANARY]);
+    gateway.platform.set_limit(RateLimiter::Subject, 2);
+    let call = |address: &str| {
+        gateway.call(&[("x-user-id", "victim"), ("cf-connecting-ip", address)], BODY)
+    };
+    (0..5).for_each(|_| drop(call("192.0.2.66")));
+    assert!(call("192.0.2.66").is_by_legacy());
+    assert!(call("192.0.2.1").is_by_model());
 }
 
 #[test]
 fn an_address_is_limited_across_its_users_and_another_address_is_not() {
     let gateway = Gateway::new(&[ALL_CANARY]);
     gateway.platform.set_limit(RateLimiter::Address, 2);
-    let status = |user: &str, address: &str| {
-        gateway.call(&[("x-user-id", user), ("cf-connecting-ip", address)], BODY).status
-    };
     let rows = [
-        ("alice", "192.0.2.1", 200),
-        ("bob", "192.0.2.1", 200),
-        ("carol", "192.0.2.1", 429),
-        ("carol", "192.0.2.2", 200),
-        ("alice", "2001:db8:1:2::1", 200),
-        ("alice", "2001:db8:1:2::2", 200),
-        ("alice", "2001:db8:1:2:ffff::3", 429),
-        ("alice", "2001:db8:1:3::1", 200),
+        ("alice", "192.0.2.1", true),
+        ("bob", "192.0.2.1", true),
+        ("carol", "192.0.2.1", false),
+        ("carol", "192.0.2.2", true),
+        ("alice", "2001:db8:1:2::1", true),
+        ("alice", "2001:db8:1:2::2", true),
+        ("alice", "2001:db8:1:2:ffff::3", false),
+        ("alice", "2001:db8:1:3::1", true),
     ];
-    for (user, address, expected) in rows {
-        assert_eq!(status(user, address), expected, "{user} {address}");
+    for (user, address, is_canary) in rows {
+        let answer = gateway.call(&[("x-user-id", user), ("cf-connecting-ip", address)], BODY);
+        assert_eq!((answer.status, answer.is_by_model()), (200, is_canary), "{user} {address}");
     }
     for _ in 0..5 {
-        assert_eq!(gateway.classify("alice").status, 200, "an unknown address is not limited");
+        assert!(gateway.classify("alice").is_by_model(), "an unknown address is not limited");
     }
 }
 

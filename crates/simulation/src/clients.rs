@@ -154,7 +154,7 @@ impl Simulation {
         };
         let timing = response.head.header("server-timing").unwrap_or_default();
         let is_by_model = timing.contains("model;dur");
-        if response.status != 429 && !is_broken {
+        if !is_broken {
             self.note_answer(&isolate, &response, is_by_model);
         }
         if watch.legacy_requests.get() > 1 {

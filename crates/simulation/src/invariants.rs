@@ -122,7 +122,7 @@ invariants! {
     /// The share is respected.
     ShareRespected = "no subject above the active share gets the canary", "gateway.md";
     /// Limits protect the model only.
-    StableIsNotLimited = "a rate limit refuses no call of stable", "gateway.md", known 3;
+    StableIsNotLimited = "a rate limit refuses no call of stable", "gateway.md";
     /// A release goes through its stages.
     StagesKept = "a stage ends after its time, its samples, its gates and its approval", "rollout.md";
     /// A call of stable takes the time of the legacy system.

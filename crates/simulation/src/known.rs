@@ -24,13 +24,7 @@ pub struct KnownFault {
 }
 
 /// All known faults, by their numbers.
-pub const KNOWN_FAULTS: [KnownFault; 9] = [
-    KnownFault {
-        number: 3,
-        invariant: Invariant::StableIsNotLimited,
-        what: "the rate limit refuses calls that the legacy system would answer",
-        scenario: || Scenario { calls_per_subject_max: Some(2), users: 5, ..minutes(10) },
-    },
+pub const KNOWN_FAULTS: [KnownFault; 8] = [
     KnownFault {
         number: 6,
         invariant: Invariant::TransportIsNoVerdict,

@@ -64,6 +64,18 @@ fn a_legacy_system_that_takes_twelve_seconds_is_waited_for() {
 }
 
 #[test]
+fn a_rate_limit_refuses_no_call() {
+    let scenario = Scenario {
+        calls_per_subject_max: Some(2),
+        users: 5,
+        duration_ms: 600_000,
+        ..Scenario::healthy(1, 0.0)
+    };
+    let report = run(scenario, false);
+    assert!(report.counts.by_gateway == 0 && report.first_error().is_none(), "{report:?}");
+}
+
+#[test]
 fn each_known_fault_is_still_there_and_breaks_nothing_else() {
     for_each(&KNOWN_FAULTS, |fault| {
         let report = run((fault.scenario)(), false);

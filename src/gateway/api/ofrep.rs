@@ -55,6 +55,7 @@ pub fn evaluate_flag(
         requested_cohort: None,
         is_sticky: true,
         eligibility: CanaryEligibility::Eligible,
+        is_over_limit: false,
     };
     HttpReply::json(
         200,

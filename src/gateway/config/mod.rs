@@ -137,7 +137,7 @@ worker_settings! {
             "number of shards of the event store, 1 to 32 ([scale.md](scale.md))";
         /// Whether callers are rate limited; limits also need a signing key.
         rate_limits_enabled: bool = Gateway RATE_LIMITING, "on", parse_switch,
-            "`on` limits the requests of each subject and each address; needs `JEFFREY_SIGNING_KEY`";
+            "`on` limits the calls of each subject and each address that the canary answers; needs `JEFFREY_SIGNING_KEY`";
         /// Keys that sign response ids and hash subjects, the newest first; without a key both are off.
         signing_keys: Vec<SigningKey> = Secret JEFFREY_SIGNING_KEY, "", parse_keys,
             "signs `x-jeffrey-id`; hashes subjects (differently for each release) and addresses";

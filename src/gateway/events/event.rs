@@ -260,6 +260,7 @@ pub(super) mod tests {
             requested_cohort: None,
             is_sticky: true,
             eligibility: CanaryEligibility::Eligible,
+            is_over_limit: false,
         };
         let no_share = Share::NONE;
         let rules = AssignmentRules {

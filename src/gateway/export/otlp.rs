@@ -327,6 +327,7 @@ mod tests {
             ("foreign_origin", "default"),
             ("no_subject", "default"),
             ("no_text", "default"),
+            ("rate_limited", "default"),
             ("streamed", "default"),
             ("from_the_future", "unknown"),
         ];

@@ -13,6 +13,7 @@ use crate::gateway::events::stored::{
     StoredClassifyEvent, StoredEvent, StoredFeedback, StoredShadowResult,
 };
 use crate::gateway::upstream::model::FallbackReason;
+use crate::rollout::assignment::AssignmentReason;
 use jeffrey_http_core::prometheus::{Exposition, MetricType};
 use jeffrey_terms::{Cohort, Label, PredictionRoute, Share};
 
@@ -24,7 +25,7 @@ pub const LATENCY_BOUNDS_MS: [u64; 11] =
 use MetricType::{Counter, Gauge, Histogram};
 
 /// Name, type and help text of each metric family, in the order of the output.
-const METRIC_FAMILIES: [(&str, MetricType, &str); 20] = [
+const METRIC_FAMILIES: [(&str, MetricType, &str); 21] = [
     (
         "jeffrey_predictions_total",
         Counter,
@@ -48,6 +49,11 @@ const METRIC_FAMILIES: [(&str, MetricType, &str); 20] = [
     ("jeffrey_low_confidence_total", Counter, "Answers below the confidence limit."),
     ("jeffrey_queue_send_failures_total", Counter, "Events that the queue did not take."),
     ("jeffrey_queue_lag_seconds", Gauge, "Age of the oldest event in the queue's last batch."),
+    (
+        "jeffrey_rate_limited_total",
+        Counter,
+        "Classify calls of callers above a rate limit; the legacy system answers them.",
+    ),
     (
         "jeffrey_request_duration_seconds",
         Histogram,
@@ -107,6 +113,9 @@ impl StoredClassifyEvent {
             ),
             (format!("{DURATION_SUM_SERIES}{{{cohort_label}}}"), *latency_ms),
         ];
+        if self.reason == OpenEnum::Known(AssignmentReason::RateLimited) {
+            increments.push(("jeffrey_rate_limited_total".to_owned(), 1));
+        }
         let mut increment =
             |name: &str, labels: String| increments.push((format!("{name}{{{labels}}}"), 1));
         let bound = LATENCY_BOUNDS_MS.into_iter().find(|bound| latency_ms <= bound);

@@ -60,7 +60,7 @@ mod tests {
         let buffered = RequestKind::Classify { buffered: true };
         let streamed = RequestKind::Classify { buffered: false };
         type HeaderRows<'a> = &'a [(&'a str, &'a str)];
-        let rows: [(&str, &str, HeaderRows<'_>, RequestKind<'_>); 14] = [
+        let rows: [(&str, &str, HeaderRows<'_>, RequestKind<'_>); 17] = [
             ("POST", "/predict", &[json, length], buffered),
             ("POST", "/predict?x=1", &[json, length], buffered),
             (
@@ -77,7 +77,10 @@ mod tests {
             ("POST", "/predict", &[json, length, ("content-encoding", "gzip")], streamed),
             ("POST", "/predict", &[("content-type", "text/plain"), length], streamed),
             ("GET", "/predict", &[], RequestKind::Proxy),
-            ("POST", "/predict/", &[json, length], RequestKind::Proxy),
+            ("POST", "/predict/", &[json, length], buffered),
+            ("POST", "/%70redic%74//?x=1", &[json, length], buffered),
+            ("POST", "/predict%2f", &[json, length], RequestKind::Proxy),
+            ("POST", "/%70%zz%", &[json, length], RequestKind::Proxy),
             ("POST", "/_jeffreys", &[json, length], RequestKind::Proxy),
             ("POST", "/_jeffrey/health", &[json, length], RequestKind::Admin("/health")),
         ];

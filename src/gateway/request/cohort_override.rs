@@ -23,6 +23,9 @@ pub enum OverrideError {
     /// The release is disabled, and the token does not permit overrides of a disabled release.
     #[error("release is closed, and the token does not open it")]
     ReleaseDisabled,
+    /// The caller is above a rate limit.
+    #[error("caller is above a rate limit")]
+    RateLimited,
     /// The header names neither `canary` nor `stable`.
     #[error("{COHORT_HEADER} is neither `canary` nor `stable`")]
     UnknownCohort,
@@ -60,10 +63,12 @@ pub fn override_error(
 ) -> Option<OverrideError> {
     match requested {
         Err(error) => Some(error.clone()),
-        Ok(Some(_)) if decision.reason == AssignmentReason::ReleaseDisabled => {
-            Some(OverrideError::ReleaseDisabled)
-        }
-        Ok(_) => None,
+        Ok(Some(_)) => match decision.reason {
+            AssignmentReason::ReleaseDisabled => Some(OverrideError::ReleaseDisabled),
+            AssignmentReason::RateLimited => Some(OverrideError::RateLimited),
+            _ => None,
+        },
+        Ok(None) => None,
     }
 }
 
@@ -115,6 +120,10 @@ mod tests {
         assert_eq!(
             override_error(&granted, &decision(AssignmentReason::ReleaseDisabled)),
             Some(OverrideError::ReleaseDisabled)
+        );
+        assert_eq!(
+            override_error(&granted, &decision(AssignmentReason::RateLimited)),
+            Some(OverrideError::RateLimited)
         );
         assert_eq!(override_error(&granted, &decision(AssignmentReason::OverrideToken)), None);
         assert_eq!(override_error(&Ok(None), &decision(AssignmentReason::ReleaseDisabled)), None);

@@ -5,6 +5,8 @@
 //! describes. Only the fields that the gateway reads are checked; the legacy system validates its
 //! own requests.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use crate::gateway::upstream::json_pointer::JsonPointer;
@@ -77,11 +79,38 @@ pub struct LegacyResponse {
     pub rule: Option<TieBreakRule>,
 }
 
+/// Returns a path without slashes at its end, and with the characters decoded that need no
+/// percent-encoding (RFC 3986, section 6.2.2).
+fn normalize_path(path: &str) -> Cow<'_, str> {
+    let path = path.trim_end_matches('/');
+    if !path.contains('%') {
+        return Cow::Borrowed(path);
+    }
+    let mut parts = path.split('%');
+    let mut normalized = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let decoded = part.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        match (decoded.map(char::from), part.get(2..)) {
+            (Some(ch), Some(rest)) if ch.is_ascii_alphanumeric() || "-._~".contains(ch) => {
+                normalized.push(ch);
+                normalized.push_str(rest);
+            }
+            _ => {
+                normalized.push('%');
+                normalized.push_str(part);
+            }
+        }
+    }
+    Cow::Owned(normalized)
+}
+
 impl LegacyContract {
-    /// Returns whether a request with this method and path is a classify call. Both must match
-    /// exactly; `path` has no query.
+    /// Returns whether a request with this method and path is a classify call; `path` has no query.
+    /// Slashes at its end and characters that need no percent-encoding make no difference, as they make
+    /// none to most systems: a call in another spelling is no way around the gateway.
     pub fn is_classify_call(&self, method: &str, path: &str) -> bool {
-        self.classify_endpoints.iter().any(|(m, p)| m == method && p == path)
+        let path = normalize_path(path);
+        self.classify_endpoints.iter().any(|(m, p)| m == method && normalize_path(p) == path)
     }
 
     /// Parses a request body. A body that is not JSON yields neither text nor user.

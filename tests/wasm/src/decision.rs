@@ -102,6 +102,7 @@ fn decide_cohort(number: u32, settings: &GatewaySettings, cached_share: CachedSh
         requested_cohort: None,
         is_sticky: true,
         eligibility,
+        is_over_limit: false,
     };
     let decision = assign_cohort(
         &facts,

@@ -6,7 +6,7 @@
 
 use futures_util::stream;
 
-use super::GatewayRequest;
+use super::{GatewayRequest, RATE_LIMIT_PERIOD_S};
 use crate::host::Host;
 use crate::request_host::{HeaderChange, PageSource, RequestHost, StreamedResponse};
 use crate::rollout::messages::{ChangeOutcome, RolloutRequest, StatusResponse};
@@ -168,7 +168,9 @@ impl<H: RequestHost> GatewayRequest<H> {
         }
         let caller = subject::resolve(&self.head, None, false, settings, host.random_bytes());
         let known_caller = caller.as_ref().filter(|caller| !caller.is_new);
-        self.check_rate_limit(known_caller.map(|caller| &caller.subject)).await?;
+        if self.is_over_limit(known_caller.map(|caller| &caller.subject)).await {
+            return Err(ApiError::RateLimited { per_s: RATE_LIMIT_PERIOD_S });
+        }
         let body = self.read_body(BODY_BYTES_MAX).await?;
         let (id, verdict) = feedback::parse(&body, &settings.signing_keys, host.now())?;
         event_store::record_feedback(host, id, verdict).await?;

@@ -77,8 +77,8 @@ impl<H: RequestHost> GatewayRequest<H> {
         let (text, user) = request.map_or((None, None), |request| (request.text, request.user));
         let caller = subject::resolve(&self.head, user, true, settings, host.random_bytes());
         let known_caller = caller.as_ref().filter(|caller| !caller.is_new);
-        self.check_rate_limit(known_caller.map(|caller| &caller.subject)).await?;
-
+        // Asked for every call, so that both cohorts lose the same calls as evidence.
+        let is_over_limit = self.is_over_limit(known_caller.map(|caller| &caller.subject)).await;
         let effective = self.effective_share().await;
         let override_request = cohort_override::verify_override(&self.head, settings, received_at);
         let granted_override = override_request.as_ref().ok().and_then(Option::as_ref);
@@ -87,6 +87,7 @@ impl<H: RequestHost> GatewayRequest<H> {
             requested_cohort: granted_override.map(|(cohort, permission)| (*cohort, permission)),
             is_sticky: known_caller.is_some(),
             eligibility,
+            is_over_limit,
         };
         let decision = assign_cohort(&facts, &assignment_rules(settings, effective));
         let subject_hash = settings.signing_keys.first().zip(caller.as_ref());

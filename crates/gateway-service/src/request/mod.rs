@@ -139,26 +139,29 @@ impl<H: RequestHost> GatewayRequest<H> {
         self.host.wait_until(async move { log_event(&host, &event).await });
     }
 
-    /// Refuses a caller that sends too many requests, counted by subject and by address, both
-    /// hashed. Without a signing key there is no limit.
-    async fn check_rate_limit(&self, subject: Option<&Subject>) -> Result<(), ApiError> {
+    /// Returns whether a caller sends too many requests. They are counted by address, and by subject
+    /// and address together, so that no caller uses up the limit of a name elsewhere; all are hashed.
+    /// Without a signing key there is no limit.
+    async fn is_over_limit(&self, subject: Option<&Subject>) -> bool {
         let (true, Some(key)) =
             (self.settings.rate_limits_enabled, self.settings.signing_keys.first())
         else {
-            return Ok(());
+            return false;
         };
-        let subject =
-            subject.map(|subject| subject::hash_subject(subject, key, &self.settings.release));
         let address = self.client_address().map(|address| subject::hash_address(address, key));
+        let subject = subject.map(|subject| {
+            let hash = subject::hash_subject(subject, key, &self.settings.release);
+            format!("{hash}@{}", address.as_deref().unwrap_or_default())
+        });
         for (limiter, caller) in [(RateLimiter::Subject, subject), (RateLimiter::Address, address)]
         {
             if let Some(caller) = caller
                 && self.host.is_over_limit(limiter, caller).await
             {
-                return Err(ApiError::RateLimited { per_s: RATE_LIMIT_PERIOD_S });
+                return true;
             }
         }
-        Ok(())
+        false
     }
 
     /// Returns the effective share. Asks the rollout object first if the cached share is missing or
