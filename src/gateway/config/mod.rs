@@ -155,7 +155,7 @@ worker_settings! {
     /// Interface of the legacy system: its classify routes and JSON fields.
     group contract: LegacyContract in Legacy {
         classify_endpoints = LEGACY_CLASSIFY_ROUTES, "POST /predict", parse_classify_routes,
-            "the classify calls: a method in capitals and an exact path, or several with commas between";
+            "the classify calls: a method in capitals and a path, or several with commas between; slashes at its end and needless percent-encoding make no difference";
         text_pointer = LEGACY_TEXT, "/text", parse_text_pointer,
             "pointer to the text in a request; required";
         user_pointer = LEGACY_USER, "/user_id", parse_pointer,
