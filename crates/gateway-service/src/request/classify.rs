@@ -190,7 +190,7 @@ impl<H: RequestHost> GatewayRequest<H> {
 
     /// Returns the text for the event's preview, if previews are on.
     fn preview_text(&self, call: &AssignedCall) -> Option<InputText> {
-        call.text.clone().filter(|_| self.settings.text_preview_enabled)
+        call.text.as_ref().filter(|_| self.settings.text_preview_enabled).cloned()
     }
 
     /// Returns the text for a shadow call to the model, for the drawn share of the calls assigned
@@ -201,7 +201,7 @@ impl<H: RequestHost> GatewayRequest<H> {
         let is_breaker_open =
             self.host.isolate().with_breaker(|breaker| breaker.opened_by()).is_some();
         let is_stable = call.decision.cohort == Cohort::Stable;
-        call.text.clone().filter(|_| is_selected && !is_breaker_open && is_stable)
+        call.text.as_ref().filter(|_| is_selected && !is_breaker_open && is_stable).cloned()
     }
 
     /// Asks the model, unless this isolate's circuit breaker is open. A hard failure opens the

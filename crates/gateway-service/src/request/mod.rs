@@ -139,9 +139,9 @@ impl<H: RequestHost> GatewayRequest<H> {
         self.host.wait_until(async move { log_event(&host, &event).await });
     }
 
-    /// Returns whether a caller sends too many requests. They are counted by address, and by subject
-    /// and address together, so that no caller uses up the limit of a name elsewhere; all are hashed.
-    /// Without a signing key there is no limit.
+    /// Returns whether a caller sends too many requests. One limit counts by address, the other by
+    /// subject and address together: a caller cannot use up the limit of a subject at another address.
+    /// Both keys are hashes. Without a signing key there is no limit.
     async fn is_over_limit(&self, subject: Option<&Subject>) -> bool {
         let (true, Some(key)) =
             (self.settings.rate_limits_enabled, self.settings.signing_keys.first())
