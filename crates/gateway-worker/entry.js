@@ -2,26 +2,27 @@
 
 import { WorkerEntrypoint } from "cloudflare:workers";
 import { createRecovery } from "../wasm-host/recovery.js";
+import { Call, respond } from "./guard.js";
 import * as wasm from "wasm";
 
-const { callWasm, createObjectClass } = createRecovery(wasm);
+const recovery = createRecovery(wasm);
 
 export default class extends WorkerEntrypoint {
   /** @param {Request} request */
   fetch(request) {
-    return callWasm(() => wasm.fetch.call(this, request, this.env, this.ctx));
+    return respond(new Call(request, this.env, this.ctx, recovery), wasm);
   }
 
   /** @param {unknown} batch */
   queue(batch) {
-    return callWasm(() => wasm.queue.call(this, batch, this.env, this.ctx));
+    return recovery.runWasm(() => wasm.queue.call(this, batch, this.env, this.ctx));
   }
 
   /** @param {unknown} event */
   scheduled(event) {
-    return callWasm(() => wasm.scheduled.call(this, event, this.env, this.ctx));
+    return recovery.runWasm(() => wasm.scheduled.call(this, event, this.env, this.ctx));
   }
 }
 
-export const EventStoreObject = createObjectClass(wasm.EventStoreObject, ["fetch", "alarm"]);
-export const RolloutObject = createObjectClass(wasm.RolloutObject, ["fetch", "alarm"]);
+export const EventStoreObject = recovery.createObjectClass(wasm.EventStoreObject, ["fetch", "alarm"]);
+export const RolloutObject = recovery.createObjectClass(wasm.RolloutObject, ["fetch", "alarm"]);

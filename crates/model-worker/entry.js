@@ -4,11 +4,11 @@ import { WorkerEntrypoint } from "cloudflare:workers";
 import { createRecovery } from "../wasm-host/recovery.js";
 import * as wasm from "wasm";
 
-const { callWasm } = createRecovery(wasm);
+const { runWasm } = createRecovery(wasm);
 
 export default class extends WorkerEntrypoint {
   /** @param {Request} request */
   fetch(request) {
-    return callWasm(() => wasm.fetch.call(this, request, this.env, this.ctx));
+    return runWasm(() => wasm.fetch.call(this, request, this.env, this.ctx));
   }
 }

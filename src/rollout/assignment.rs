@@ -80,6 +80,16 @@ pub struct Assignment {
     pub is_evidence: bool,
 }
 
+impl Assignment {
+    /// Assignment of a request that the gateway failed to assign: the legacy system answered it.
+    pub const GATEWAY_FAULT: Self = Self {
+        cohort: Cohort::Stable,
+        reason: AssignmentReason::GatewayFault,
+        bucket: None,
+        is_evidence: false,
+    };
+}
+
 /// Rule that decided the cohort of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -93,6 +103,8 @@ pub enum AssignmentReason {
     CohortOverride,
     /// A browser asks from an origin that only the legacy system knows.
     ForeignOrigin,
+    /// The gateway failed, and the request went to the legacy system without it.
+    GatewayFault,
     /// The subject is in the holdout, whatever the share.
     Holdout,
     /// The request has no subject to draw by.
@@ -109,11 +121,12 @@ pub enum AssignmentReason {
 
 impl AssignmentReason {
     /// All reasons, in the order of their declaration.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Bucket,
         Self::ReleaseDisabled,
         Self::CohortOverride,
         Self::ForeignOrigin,
+        Self::GatewayFault,
         Self::Holdout,
         Self::NoSubject,
         Self::NoText,
@@ -129,6 +142,7 @@ impl AssignmentReason {
             Self::ReleaseDisabled => "disabled",
             Self::CohortOverride => "cohort_override",
             Self::ForeignOrigin => "foreign_origin",
+            Self::GatewayFault => "gateway_fault",
             Self::Holdout => "holdout",
             Self::NoSubject => "no_subject",
             Self::NoText => "no_text",
@@ -146,6 +160,7 @@ impl AssignmentReason {
             Self::CohortOverride | Self::OverrideToken => "targeting_match",
             Self::ReleaseDisabled => "disabled",
             Self::ForeignOrigin
+            | Self::GatewayFault
             | Self::NoSubject
             | Self::NoText
             | Self::RateLimited
@@ -218,6 +233,7 @@ mod tests {
                 "disabled",
                 "cohort_override",
                 "foreign_origin",
+                "gateway_fault",
                 "holdout",
                 "no_subject",
                 "no_text",

@@ -1,11 +1,14 @@
 //! Writes the JavaScript around a wasm module: `bindgen worker|page NAME INPUT.wasm DIR`.
 //!
 //! The output is `NAME.js` and `NAME_bg.wasm` in DIR. A Worker imports its module with `import
-//! source` and can replace its instance after a trap (`crates/wasm-host/recovery.js`). A page
-//! fetches its module and also gets types, `NAME.d.ts`. The exit status is 2 on any error.
+//! source` and can replace an instance that died (`crates/wasm-host/recovery.js`). A page fetches
+//! its module and also gets types, `NAME.d.ts`. The exit status is 2 on any error.
 
-use std::env;
+mod instance_watch;
+
+use std::path::Path;
 use std::process::ExitCode;
+use std::{env, fs};
 
 use anyhow::{Context, bail};
 use wasm_bindgen_cli_support::Bindgen;
@@ -41,5 +44,12 @@ fn run() -> anyhow::Result<()> {
             .remove_producers_section(true),
         other => bail!("`{other}` is neither `worker` nor `page`"),
     };
-    bindgen.generate(folder).with_context(|| input.clone())
+    bindgen.generate(folder).with_context(|| input.clone())?;
+    if target == "worker" {
+        let path = Path::new(folder).join(format!("{name}.js"));
+        let module = fs::read_to_string(&path)?;
+        let module = instance_watch::add_watch(&module).with_context(|| name.clone())?;
+        fs::write(&path, module)?;
+    }
+    Ok(())
 }

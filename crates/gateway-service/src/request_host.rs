@@ -77,6 +77,12 @@ pub trait RequestHost: Host {
     /// Responses of this platform.
     type Response: StreamedResponse;
 
+    /// Tells what is forwarded to the legacy system: URL and changes of the headers. A platform that
+    /// can answer without this program, after a panic, forwards that.
+    fn prepare_forward(&self, url: &str, changes: &HeaderChanges) {
+        let _ = (url, changes);
+    }
+
     /// Reads the incoming request's body, of at most `bytes_max` bytes.
     fn read_body(&self, bytes_max: usize) -> impl Future<Output = BodyRead>;
 

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use worker::{Date, Env, console_error, console_log};
 
+use super::binding::service_binding;
 use super::http::{self, FetchTarget, OutboundBody, OutboundRequest};
 use jeffrey_edge::gateway::config::{
     GatewaySettings, RENAMED_VARIABLES, VARIABLES, WorkerVariables,
@@ -36,6 +37,8 @@ thread_local! {
 pub(super) struct WorkerHost {
     env: Env,
     isolate: Rc<Isolate>,
+    /// Place where this request is to panic, for tests; `None` outside them.
+    pub(super) planted_panic: Option<Rc<str>>,
 }
 
 impl WorkerHost {
@@ -47,11 +50,16 @@ impl WorkerHost {
             });
             Rc::clone(isolate)
         });
-        Self { env, isolate }
+        Self { env, isolate, planted_panic: None }
     }
 
     pub(super) const fn env(&self) -> &Env {
         &self.env
+    }
+
+    /// Panics if the request asks for it, for tests.
+    pub(super) fn panic_if_planted(&self, place: &str) {
+        assert!(self.planted_panic.as_deref() != Some(place), "planted");
     }
 }
 
@@ -61,6 +69,7 @@ impl Host for WorkerHost {
     }
 
     fn random_bytes<const N: usize>(&self) -> [u8; N] {
+        self.panic_if_planted("random");
         let mut bytes = [0; N];
         // The host supplies random bytes during a request. Without them no id could be signed, so a
         // failure is a bug.
@@ -89,12 +98,13 @@ impl Host for WorkerHost {
     }
 
     async fn send(&self, request: HttpRequest<'_>) -> Result<HttpResponse, FetchError> {
+        self.panic_if_planted("model");
         let model_url;
         let (target, url) = match request.target {
             Target::Url(url) => (FetchTarget::Network, url),
             Target::Model(path) => {
-                let binding = http::service_binding(&self.env, http::MODEL_BINDING)
-                    .ok_or(FetchError::Failed)?;
+                let binding =
+                    service_binding(&self.env, http::MODEL_BINDING).ok_or(FetchError::Failed)?;
                 model_url = format!("http://model{path}");
                 (FetchTarget::Binding(binding), model_url.as_str())
             }
@@ -121,6 +131,7 @@ impl Host for WorkerHost {
             Some(BodyRead::TooLarge) => Err(BodyError::TooLarge),
             None => Err(BodyError::TimedOut),
         };
+        self.panic_if_planted("model_response");
         Ok(HttpResponse { status, headers, body })
     }
 
@@ -129,12 +140,14 @@ impl Host for WorkerHost {
     }
 
     async fn call_object(&self, call: ObjectCall<'_>) -> Result<Vec<u8>, FetchError> {
+        self.panic_if_planted("object");
         let object = (binding_name(call.class), call.name);
         http::call_object(&self.env, object, call.message, call.timeout_ms, call.reply_bytes_max)
             .await
     }
 
     async fn send_to_queue(&self, event: &str) -> QueueSend {
+        self.panic_if_planted("queue");
         match self.env.queue(QUEUE_BINDING) {
             Ok(queue) if queue.send(event).await.is_ok() => QueueSend::Sent,
             Ok(_) => QueueSend::Failed,
@@ -156,7 +169,7 @@ fn read_settings(env: &Env) -> GatewaySettings {
     // `var` reads variables and secrets alike.
     let read_variable = |name: &'static str| Some((name, env.var(name).ok()?.to_string()));
     let variables = WorkerVariables(names.filter_map(read_variable).collect());
-    let has_legacy_binding = http::service_binding(env, http::LEGACY_BINDING).is_some();
+    let has_legacy_binding = service_binding(env, http::LEGACY_BINDING).is_some();
     let settings = GatewaySettings::parse(&variables).with_legacy_binding(has_legacy_binding);
     for fault in &settings.setting_errors {
         console_error!("setting refused, no request is canary until it is corrected: {}", fault);

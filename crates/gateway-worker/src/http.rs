@@ -13,6 +13,8 @@ use worker::wasm_bindgen::prelude::*;
 use worker::worker_sys::web_sys;
 use worker::{AbortController, Delay, Env};
 
+use super::binding::Binding;
+use super::call::Call;
 use jeffrey_edge::gateway::request::forwarded_headers::HeaderChanges;
 use jeffrey_gateway_service::host::FetchError;
 use jeffrey_http_core::body::BodyRead;
@@ -20,13 +22,6 @@ use jeffrey_worker_http::read_chunks;
 
 #[wasm_bindgen]
 extern "C" {
-    /// A JavaScript object with `fetch`: a service binding or a Durable Object's stub.
-    #[derive(Clone)]
-    pub(super) type Binding;
-
-    #[wasm_bindgen(method, catch, js_name = fetch)]
-    fn fetch_bound(this: &Binding, request: &web_sys::Request) -> Result<Promise, JsValue>;
-
     #[wasm_bindgen(catch, js_name = fetch)]
     fn fetch_global(request: &web_sys::Request) -> Result<Promise, JsValue>;
 }
@@ -38,6 +33,8 @@ pub(super) enum FetchTarget {
     Network,
     /// Another Worker or a Durable Object, whatever the URL's host.
     Binding(Binding),
+    /// The legacy system, which gets the request that this call is about.
+    Legacy(Call, Option<Binding>),
 }
 
 /// Name of the binding of a legacy system that is a Worker.
@@ -45,11 +42,6 @@ pub(super) const LEGACY_BINDING: &str = "LEGACY";
 
 /// Name of the binding of the model worker.
 pub(super) const MODEL_BINDING: &str = "MODEL";
-
-/// Returns the service binding of this name; `None` if there is no such binding.
-pub(super) fn service_binding(env: &Env, name: &str) -> Option<Binding> {
-    env.service(name).ok().map(worker::Fetcher::into_rpc)
-}
 
 /// Body of an outgoing request.
 pub(super) enum OutboundBody<'a> {
@@ -77,6 +69,11 @@ impl OutboundRequest<'_> {
         target: &FetchTarget,
         timeout_ms: Option<u64>,
     ) -> Result<web_sys::Response, FetchError> {
+        self.start(target)?.response(timeout_ms).await
+    }
+
+    /// Sends the request.
+    pub(super) fn start(self, target: &FetchTarget) -> Result<Exchange, FetchError> {
         let controller = AbortController::default();
         let init = web_sys::RequestInit::new();
         init.set_headers(self.headers);
@@ -104,17 +101,34 @@ impl OutboundRequest<'_> {
         let promise = match target {
             FetchTarget::Network => fetch_global(&request),
             FetchTarget::Binding(binding) => binding.fetch_bound(&request),
+            FetchTarget::Legacy(call, binding) => call.send_upstream(&request, binding.clone()),
         };
         let promise = promise.map_err(|_| FetchError::Failed)?;
-        let exchange = async {
-            let response = JsFuture::from(promise).await.map_err(|_| FetchError::Failed)?;
+        Ok(Exchange { promise, controller })
+    }
+}
+
+/// A request that was sent.
+pub(super) struct Exchange {
+    promise: Promise,
+    controller: AbortController,
+}
+
+impl Exchange {
+    /// Waits for the response's head, for at most `timeout_ms` if it is set.
+    pub(super) async fn response(
+        self,
+        timeout_ms: Option<u64>,
+    ) -> Result<web_sys::Response, FetchError> {
+        let head = async {
+            let response = JsFuture::from(self.promise).await.map_err(|_| FetchError::Failed)?;
             response.dyn_into().map_err(|_| FetchError::Failed)
         };
-        let Some(timeout_ms) = timeout_ms else { return exchange.await };
-        match with_timeout(timeout_ms, exchange).await {
+        let Some(timeout_ms) = timeout_ms else { return head.await };
+        match with_timeout(timeout_ms, head).await {
             Some(result) => result,
             None => {
-                controller.abort();
+                self.controller.abort();
                 Err(FetchError::TimedOut)
             }
         }

@@ -3,6 +3,10 @@
 //! It implements the traits of `jeffrey_gateway_service` on Cloudflare's runtime. What happens with
 //! a request is written there; what is decided, in the core.
 
+mod binding;
+
+mod call;
+
 mod host;
 
 mod http;
@@ -11,17 +15,18 @@ mod objects;
 
 mod request;
 
-use worker::js_sys::JsString;
+use worker::js_sys::futures::future_to_promise;
+use worker::js_sys::{JsString, Promise};
 use worker::wasm_bindgen::prelude::*;
-use worker::worker_sys::web_sys;
 use worker::{
     Context, Env, MessageBatch, MessageExt, QueueRetryOptionsBuilder, Result, ScheduleContext,
     ScheduledEvent, event,
 };
 
+use self::call::Call;
 use self::host::WorkerHost;
 use self::request::WorkerRequest;
-use jeffrey_gateway_service::request::GatewayRequest;
+use jeffrey_gateway_service::request::{GatewayRequest, record_gateway_fault as record_fault};
 use jeffrey_gateway_service::{events_queue, rollout};
 use jeffrey_wasm_host::{panics, random};
 
@@ -36,16 +41,35 @@ async fn scheduled(_event: ScheduledEvent, env: Env, _context: ScheduleContext) 
     rollout::wake_object(&WorkerHost::new(env)).await;
 }
 
-#[event(fetch)]
-async fn fetch(request: web_sys::Request, env: Env, context: Context) -> Result<web_sys::Response> {
+/// Answers a request. The promise is rejected if the runtime refuses the request or the response;
+/// `guard.js` then answers, as it does after a panic.
+#[wasm_bindgen]
+pub fn respond(call: Call) -> Promise {
+    prepare_instance();
+    future_to_promise(async move {
+        let (request, head) = WorkerRequest::read(call)?;
+        request.panic_if_planted("start");
+        let response = GatewayRequest::new(request, head).respond().await;
+        let refused = |_| JsValue::from_str("the runtime refused a response");
+        response.map(|response| response.into_inner().into()).map_err(refused)
+    })
+}
+
+/// Stores the event of a classify call that `guard.js` answered with `status` after `latency_ms`
+/// milliseconds, because an instance died.
+#[wasm_bindgen]
+pub fn record_gateway_fault(call: Call, status: u16, latency_ms: u32) -> Promise {
+    prepare_instance();
+    future_to_promise(async move {
+        let (request, head) = WorkerRequest::read(call)?;
+        record_fault(&request, &head, status, latency_ms.into()).await;
+        Ok(JsValue::UNDEFINED)
+    })
+}
+
+fn prepare_instance() {
     panics::reinstall_panic_hook_on_first_request();
     random::use_host_randomness();
-    let request = WorkerRequest::new(WorkerHost::new(env), request, context);
-    let head = request.head();
-    let head = head.ok_or_else(|| worker::Error::RustError("no absolute URL".to_owned()))?;
-    let response = GatewayRequest::new(request, head).respond().await;
-    let refused = |_| worker::Error::RustError("the runtime refused a response".to_owned());
-    response.map(|response| response.0).map_err(refused)
 }
 
 /// Hands a batch of events to the event store. Never fails: a message that its shard did not accept

@@ -1,16 +1,22 @@
 //! One incoming request on Cloudflare's runtime: body, streamed responses, limiters, files.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use futures_util::{Stream, StreamExt};
-use worker::Context;
+use worker::js_sys::Uint8Array;
+use worker::js_sys::futures::{JsFuture, future_to_promise};
+use worker::wasm_bindgen::prelude::*;
 use worker::worker_sys::ext::HeadersExt;
 use worker::worker_sys::web_sys;
 
+use super::binding::service_binding;
+use super::call::Call;
 use super::host::WorkerHost;
 use super::http::{self, FetchTarget, OutboundBody, OutboundRequest};
+use jeffrey_edge::gateway::request::forwarded_headers::HeaderChanges;
 use jeffrey_gateway_service::forward_host;
-use jeffrey_gateway_service::host::FetchError;
+use jeffrey_gateway_service::host::{FetchError, Host};
 use jeffrey_gateway_service::request_host::{
     HeaderChange, LegacyFetch, PageSource, RateLimiter, RequestHost, StreamedResponse,
 };
@@ -19,41 +25,70 @@ use jeffrey_http_core::head::RequestHead;
 use jeffrey_http_core::reply::HttpReply;
 use jeffrey_worker_http::{read_head, to_response};
 
+/// Header that names the place where a request is to panic, if `JEFFREY_FAULT_INJECTION` is on.
+const PLANTED_PANIC_HEADER: &str = "x-jeffrey-panic";
+
 /// The platform of one request.
 #[derive(Clone)]
 pub(super) struct WorkerRequest {
     host: WorkerHost,
+    call: Call,
     request: web_sys::Request,
-    context: Rc<Context>,
+    /// Headers of the forwarded request, once they are known.
+    forwarded_headers: Rc<RefCell<Option<web_sys::Headers>>>,
 }
 
 impl WorkerRequest {
-    pub(super) fn new(host: WorkerHost, request: web_sys::Request, context: Context) -> Self {
-        Self { host, request, context: Rc::new(context) }
+    /// Reads the head of a call's request. Fails if its URL is not absolute.
+    pub(super) fn read(call: Call) -> Result<(Self, RequestHead), JsValue> {
+        let request = call.request();
+        let head = read_head(&request).ok_or_else(|| JsValue::from_str("no absolute URL"))?;
+        let mut host = WorkerHost::new(call.env());
+        if host.settings().fault_injection_enabled {
+            host.planted_panic = head.header(PLANTED_PANIC_HEADER).map(Rc::from);
+        }
+        let forwarded_headers = Rc::default();
+        Ok((Self { host, call, request, forwarded_headers }, head))
     }
 
-    /// Returns the request's head; `None` if its URL is not absolute.
-    pub(super) fn head(&self) -> Option<RequestHead> {
-        read_head(&self.request)
+    /// Panics if the request asks for it, for tests.
+    pub(super) fn panic_if_planted(&self, place: &str) {
+        self.host.panic_if_planted(place);
     }
 }
 
 forward_host!(WorkerRequest, host);
 
 /// A response of the runtime.
-pub(super) struct WorkerResponse(pub(super) web_sys::Response);
+pub(super) struct WorkerResponse {
+    response: web_sys::Response,
+    /// Call of which this is the legacy system's response.
+    call: Option<Call>,
+}
+
+impl WorkerResponse {
+    pub(super) fn into_inner(self) -> web_sys::Response {
+        self.response
+    }
+}
+
+impl From<web_sys::Response> for WorkerResponse {
+    fn from(response: web_sys::Response) -> Self {
+        Self { response, call: None }
+    }
+}
 
 impl StreamedResponse for WorkerResponse {
     fn status(&self) -> u16 {
-        self.0.status()
+        self.response.status()
     }
 
     fn header(&self, name: &str) -> Option<String> {
-        self.0.headers().get(name).ok().flatten()
+        self.response.headers().get(name).ok().flatten()
     }
 
     fn cookies(&self) -> Vec<String> {
-        let cookies = self.0.headers().get_all("set-cookie");
+        let cookies = self.response.headers().get_all("set-cookie");
         cookies.iter().filter_map(|cookie| cookie.as_string()).collect()
     }
 
@@ -61,7 +96,7 @@ impl StreamedResponse for WorkerResponse {
         if changes.is_empty() {
             return self;
         }
-        let Ok(copy) = http::clone_mutable(&self.0) else { return self };
+        let Ok(copy) = http::clone_mutable(&self.response) else { return self };
         let headers = copy.headers();
         for change in changes {
             let _ = match change {
@@ -70,27 +105,49 @@ impl StreamedResponse for WorkerResponse {
                 HeaderChange::Set(name, value) => headers.set(name, value),
             };
         }
-        Self(copy)
+        if let Some(call) = &self.call {
+            call.keep_response(&copy);
+        }
+        Self { response: copy, call: self.call }
     }
 
     fn split(&mut self) -> Option<Self> {
-        self.0.clone().ok().map(Self)
+        self.response.clone().ok().map(Self::from)
     }
 
     async fn read(self, bytes_max: usize) -> BodyRead {
-        http::read_body(self.0.body(), bytes_max).await
+        http::read_body(self.response.body(), bytes_max).await
     }
 }
 
 impl RequestHost for WorkerRequest {
     type Response = WorkerResponse;
 
+    fn prepare_forward(&self, url: &str, changes: &HeaderChanges) {
+        let Ok(headers) = http::apply_header_changes(&self.request.headers(), changes) else {
+            return;
+        };
+        self.call.prepare_forward(url, &headers);
+        self.forwarded_headers.replace(Some(headers));
+    }
+
     async fn read_body(&self, bytes_max: usize) -> BodyRead {
-        http::read_body(self.request.body(), bytes_max).await
+        let bytes = JsFuture::from(self.call.read_body(bytes_max)).await;
+        self.panic_if_planted("body");
+        match bytes.map(|bytes| bytes.dyn_into::<Uint8Array>()) {
+            Ok(Ok(bytes)) => BodyRead::Complete(bytes.to_vec()),
+            Ok(Err(_)) => BodyRead::TooLarge,
+            Err(_) => BodyRead::Broken,
+        }
     }
 
     fn wait_until(&self, future: impl Future<Output = ()> + 'static) {
-        self.context.wait_until(future);
+        let this = self.clone();
+        self.call.wait_until(&future_to_promise(async move {
+            this.panic_if_planted("background");
+            future.await;
+            Ok(JsValue::UNDEFINED)
+        }));
     }
 
     async fn is_over_limit(&self, limiter: RateLimiter, key: String) -> bool {
@@ -98,20 +155,23 @@ impl RequestHost for WorkerRequest {
             RateLimiter::Address => "ADDRESS_LIMIT",
             RateLimiter::Subject => "SUBJECT_LIMIT",
         };
+        self.panic_if_planted("limit");
         let Ok(limiter) = self.host.env().rate_limiter(binding) else { return false };
         limiter.limit(key).await.is_ok_and(|outcome| !outcome.success)
     }
 
     fn has_legacy_binding(&self) -> bool {
-        http::service_binding(self.host.env(), http::LEGACY_BINDING).is_some()
+        service_binding(self.host.env(), http::LEGACY_BINDING).is_some()
     }
 
     async fn fetch_legacy(&self, fetch: LegacyFetch<'_>) -> Result<WorkerResponse, FetchError> {
-        let target = match http::service_binding(self.host.env(), http::LEGACY_BINDING) {
-            Some(binding) => FetchTarget::Binding(binding),
-            None => FetchTarget::Network,
+        self.panic_if_planted("legacy");
+        let binding = service_binding(self.host.env(), http::LEGACY_BINDING);
+        let target = FetchTarget::Legacy(self.call.clone(), binding);
+        let headers = match self.forwarded_headers.take() {
+            Some(headers) => headers,
+            None => http::apply_header_changes(&self.request.headers(), fetch.header_changes)?,
         };
-        let headers = http::apply_header_changes(&self.request.headers(), fetch.header_changes)?;
         let body = match (fetch.buffered, self.request.body()) {
             (Some(bytes), _) => OutboundBody::Buffered(bytes),
             (None, Some(_)) => OutboundBody::Stream(&self.request),
@@ -119,7 +179,11 @@ impl RequestHost for WorkerRequest {
         };
         let method = self.request.method();
         let outbound = OutboundRequest { method: &method, url: fetch.url, headers: &headers, body };
-        outbound.send(&target, fetch.timeout_ms).await.map(WorkerResponse)
+        let exchange = outbound.start(&target)?;
+        self.panic_if_planted("legacy_sent");
+        let response = exchange.response(fetch.timeout_ms).await?;
+        self.panic_if_planted("legacy_response");
+        Ok(WorkerResponse { response, call: Some(self.call.clone()) })
     }
 
     async fn fetch_page_file(
@@ -132,15 +196,19 @@ impl RequestHost for WorkerRequest {
             PageSource::Assets => ("ASSETS", "http://assets"),
             PageSource::Model => (http::MODEL_BINDING, "http://model"),
         };
-        let binding = http::service_binding(self.host.env(), binding).ok_or(FetchError::Failed)?;
+        let binding = service_binding(self.host.env(), binding).ok_or(FetchError::Failed)?;
         let headers = http::new_headers(&[])?;
         let (url, body) = (format!("{origin}{path}"), OutboundBody::None);
         let outbound = OutboundRequest { method: "GET", url: &url, headers: &headers, body };
-        outbound.send(&FetchTarget::Binding(binding), Some(timeout_ms)).await.map(WorkerResponse)
+        outbound
+            .send(&FetchTarget::Binding(binding), Some(timeout_ms))
+            .await
+            .map(WorkerResponse::from)
     }
 
     fn new_response(&self, response: &HttpReply) -> Result<WorkerResponse, FetchError> {
-        to_response(response).map(WorkerResponse).map_err(|_| FetchError::Failed)
+        self.panic_if_planted("response");
+        to_response(response).map(WorkerResponse::from).map_err(|_| FetchError::Failed)
     }
 
     fn stream_response(
@@ -153,6 +221,6 @@ impl RequestHost for WorkerRequest {
         for (name, value) in headers {
             response.headers().set(name, value).map_err(|_| FetchError::InvalidHeader)?;
         }
-        Ok(WorkerResponse(response.into()))
+        Ok(WorkerResponse::from(web_sys::Response::from(response)))
     }
 }

@@ -82,21 +82,15 @@ impl Simulation {
         watch: &Rc<CallWatch>,
     ) -> Outcome {
         let host = SimulatedHost::new(self, isolate);
-        let incoming = SimulatedRequest::new(host, head, body, Rc::clone(watch));
+        let incoming = SimulatedRequest::new(host, head.clone(), body.clone(), Rc::clone(watch));
         let (sender, receiver) = oneshot::channel();
         self.executor.spawn(isolate.owner, async move {
             let _ = sender.send(incoming.respond().await);
         });
         match receiver.await {
-            Ok(Ok(mut head)) => {
-                let mut body = Vec::new();
-                while let Some(chunk) = head.next_chunk().await {
-                    body.extend(chunk);
-                }
-                Outcome::Answered(ClientResponse { status: head.status(), head, body })
-            }
+            Ok(Ok(response)) => Outcome::Answered(ClientResponse::read(response).await),
             Ok(Err(error)) => Outcome::NoResponse(error),
-            Err(_) => Outcome::Interrupted,
+            Err(_) => self.answer_without_isolate(head, body, watch).await,
         }
     }
 

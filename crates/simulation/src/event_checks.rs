@@ -27,8 +27,7 @@ const RECOVERY_MS: u64 = 60_000;
 impl Simulation {
     /// Notes the answer to a classify call.
     pub(crate) fn note_answer(&self, isolate: &Isolate, response: &ClientResponse, by_model: bool) {
-        let mut counts = self.record.classify_answers.borrow_mut();
-        *counts.entry(isolate.number).or_default() += 1;
+        self.record.expect_event(isolate.number);
         let Some(signed) = response.head.header("x-jeffrey-id") else { return };
         // A clock that was set forward makes ids of the future.
         let now = UnixMs(self.now_ms() + 60 * 60_000);

@@ -10,7 +10,7 @@ use futures_util::future::{Either, select};
 use crate::executor::Owner;
 use crate::fault::{Disturbance, Hop};
 use crate::isolate::Isolate;
-use crate::record::{CallWatch, LegacyReply, OutgoingRequest};
+use crate::record::{CallWatch, OutgoingRequest};
 use crate::simulation::Simulation;
 use jeffrey_edge::gateway::config::GatewaySettings;
 use jeffrey_gateway_service::forward_host;
@@ -21,9 +21,7 @@ use jeffrey_gateway_service::host::{
 use jeffrey_gateway_service::isolate::IsolateState;
 use jeffrey_gateway_service::message::ObjectReply;
 use jeffrey_gateway_service::request::GatewayRequest;
-use jeffrey_gateway_service::request_host::{
-    LegacyFetch, PageSource, RateLimiter, RequestHost, StreamedResponse,
-};
+use jeffrey_gateway_service::request_host::{LegacyFetch, PageSource, RateLimiter, RequestHost};
 use jeffrey_gateway_service::sql::StorageResult;
 use jeffrey_http_core::body::BodyRead;
 use jeffrey_http_core::head::RequestHead;
@@ -286,54 +284,13 @@ impl RequestHost for SimulatedRequest {
 
     async fn fetch_legacy(&self, fetch: LegacyFetch<'_>) -> Result<StoredResponse, FetchError> {
         let simulation = self.host.simulation();
-        let began_ms = simulation.now_ms();
-        let passage = simulation.conditions.draw_passage(Hop::Legacy, began_ms);
-        let sent_body = fetch.buffered.or(self.body.as_deref().map(Vec::as_slice));
-        simulation.record.check_forwarded(self.body.as_deref().map(Vec::as_slice), sent_body);
-        let result = match passage.disturbance {
-            Some(Disturbance::Failed) => {
-                simulation.executor.sleep(passage.request_ms).await;
-                Err(FetchError::Failed)
-            }
-            disturbance => {
-                let is_silent = disturbance == Some(Disturbance::Silent);
-                let LegacyReply { service_ms, response } =
-                    simulation.answer_legacy(&self.head, sent_body.unwrap_or_default());
-                if !is_silent {
-                    self.watch.legacy_requests.set(self.watch.legacy_requests.get() + 1);
-                }
-                let total_ms = passage.request_ms + service_ms + passage.response_ms;
-                let is_lost = is_silent || disturbance == Some(Disturbance::ResponseLost);
-                match fetch.timeout_ms {
-                    Some(timeout_ms) if is_lost || total_ms > timeout_ms => {
-                        self.watch.would_answer.set(!is_lost);
-                        simulation.executor.sleep(timeout_ms).await;
-                        Err(FetchError::TimedOut)
-                    }
-                    // Without a time limit, the connection breaks at last.
-                    None if is_lost => {
-                        simulation.executor.sleep(60_000).await;
-                        Err(FetchError::Failed)
-                    }
-                    _ if disturbance == Some(Disturbance::Closed) => {
-                        simulation.executor.sleep(total_ms).await;
-                        Err(FetchError::Failed)
-                    }
-                    _ => {
-                        simulation.executor.sleep(total_ms).await;
-                        let is_cut = disturbance == Some(Disturbance::CutBody);
-                        Ok(if is_cut { response.with_broken_body() } else { response })
-                    }
-                }
-            }
-        };
-        self.watch.legacy_ms.set(self.watch.legacy_ms.get() + simulation.now_ms() - began_ms);
-        let failed = match &result {
-            Ok(response) => response.status() >= 500,
-            Err(_) => true,
-        };
-        self.watch.legacy_failed.set(self.watch.legacy_failed.get() | failed);
-        result
+        let body = fetch.buffered.or(self.body.as_deref().map(Vec::as_slice));
+        simulation.record.check_forwarded(self.body.as_deref().map(Vec::as_slice), body);
+        let body = body.unwrap_or_default().to_vec();
+        let answered = simulation.send_to_legacy(&self.head, body, fetch.timeout_ms, &self.watch);
+        // The exchange goes on if this isolate ends (`guard.rs`).
+        let _ = answered.await;
+        self.watch.take_upstream().unwrap_or(Err(FetchError::Failed))
     }
 
     async fn fetch_page_file(

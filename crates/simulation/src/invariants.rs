@@ -98,7 +98,7 @@ invariants! {
     /// The control group is stable in every stage.
     HoldoutStaysStable = "the plan's holdout stays on stable in every stage", "rollout.md";
     /// An isolate that ends takes no call with it.
-    InFlightSurvives = "a call is answered though its isolate ends", "gateway.md", known 7;
+    InFlightSurvives = "a call is answered though its isolate ends", "gateway.md";
     /// A slow legacy system answers in its own time.
     LegacyHasItsTime = "a call that the legacy system would answer late is answered late", "gateway.md";
     /// A minute counts once.

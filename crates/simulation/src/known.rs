@@ -24,7 +24,7 @@ pub struct KnownFault {
 }
 
 /// All known faults, by their numbers.
-pub const KNOWN_FAULTS: [KnownFault; 8] = [
+pub const KNOWN_FAULTS: [KnownFault; 7] = [
     KnownFault {
         number: 6,
         invariant: Invariant::TransportIsNoVerdict,
@@ -32,18 +32,6 @@ pub const KNOWN_FAULTS: [KnownFault; 8] = [
         scenario: || {
             let lost = calls(Hop::Model, Disturbance::Failed, MINUTE_MS);
             minutes(30).with_faults(vec![at(10 * MINUTE_MS, lost)])
-        },
-    },
-    KnownFault {
-        number: 7,
-        invariant: Invariant::InFlightSurvives,
-        what: "a trap in an isolate takes every call with it that is under way there",
-        scenario: || {
-            let end = |number: u64| {
-                let fault = Fault::IsolateEnds { isolate: number as u32, runs: 3 };
-                at(number * 10 * SECOND_MS, fault)
-            };
-            minutes(10).with_faults((1..60).map(end).collect())
         },
     },
     KnownFault {

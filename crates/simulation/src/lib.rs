@@ -21,6 +21,8 @@ pub mod executor;
 
 pub mod fault;
 
+mod guard;
+
 mod host;
 
 mod injector;

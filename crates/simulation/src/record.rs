@@ -8,7 +8,8 @@ use crate::executor::Owner;
 use crate::fault::Hop;
 use crate::invariants::{Invariant, Violation};
 use crate::isolate::Isolate;
-use jeffrey_gateway_service::host::{ObjectCall, ObjectClass};
+use jeffrey_gateway_service::host::{FetchError, ObjectCall, ObjectClass};
+use jeffrey_gateway_service::request_host::StreamedResponse;
 use jeffrey_gateway_service::sql::SqlValue;
 use jeffrey_native_host::StoredResponse;
 
@@ -32,7 +33,7 @@ pub(crate) struct LegacyReply {
 }
 
 /// Observations of one call by the systems around the gateway.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct CallWatch {
     /// How often the legacy system got it.
     pub(crate) legacy_requests: Cell<u32>,
@@ -42,6 +43,20 @@ pub(crate) struct CallWatch {
     pub(crate) legacy_ms: Cell<u64>,
     /// Whether the legacy system would have answered after the gateway's time limit.
     pub(crate) would_answer: Cell<bool>,
+    /// Whether it was sent to the legacy system.
+    pub(crate) is_sent: Cell<bool>,
+    /// Result of the legacy system that is not taken yet.
+    upstream: RefCell<Option<Result<StoredResponse, FetchError>>>,
+}
+
+impl CallWatch {
+    pub(crate) fn put_upstream(&self, result: Result<StoredResponse, FetchError>) {
+        self.upstream.replace(Some(result));
+    }
+
+    pub(crate) fn take_upstream(&self) -> Option<Result<StoredResponse, FetchError>> {
+        self.upstream.take()
+    }
 }
 
 /// A response with its body.
@@ -52,6 +67,15 @@ pub(crate) struct ClientResponse {
 }
 
 impl ClientResponse {
+    /// Reads the whole response.
+    pub(crate) async fn read(mut head: StoredResponse) -> Self {
+        let mut body = Vec::new();
+        while let Some(chunk) = head.next_chunk().await {
+            body.extend(chunk);
+        }
+        Self { status: head.status(), head, body }
+    }
+
     pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
@@ -229,6 +253,11 @@ fn event_subject(line: &str) -> Option<&str> {
 }
 
 impl Record {
+    /// Counts an answered classify call for the isolate that makes its event.
+    pub(crate) fn expect_event(&self, isolate: u32) {
+        *self.classify_answers.borrow_mut().entry(isolate).or_default() += 1;
+    }
+
     pub(crate) fn set_now(&self, now_ms: u64) {
         self.now_ms.set(now_ms);
     }

@@ -1,7 +1,7 @@
 //! Panic hook of the Workers: it prints the place of a panic and never its message.
 //!
-//! A panic message may quote the text that was being read. The hook also marks the instance as
-//! broken, so that the next request starts a new one (`crates/wasm-host/recovery.js`).
+//! A panic message may quote the text that was being read. After the hook the panic ends the instance;
+//! `crates/wasm-host/recovery.js` starts a new one.
 
 use std::panic::{self, PanicHookInfo};
 use std::sync::Once;
@@ -28,19 +28,13 @@ pub fn reinstall_panic_hook_on_first_request() {
 
 /// Prints the place of a panic without its message, which may quote the text that was being read.
 ///
-/// This hook replaces the hook of the `worker` crate, which prints the message. It also does the
-/// other half of that hook's work (`init.rs` of that crate): it sets the flag that makes the next
-/// request start a new instance.
+/// This hook replaces the hook of the `worker` crate, which prints the message.
 fn report_panic(panic: &PanicHookInfo<'_>) {
     match panic.location() {
         Some(place) => {
             console_error(&format!("panic at {}:{}", strip_build_path(place.file()), place.line()));
         }
         None => console_error("panic at an unknown place"),
-    }
-    let state = js_sys::Reflect::get(&js_sys::global(), &"__worker_init_state".into());
-    if let Ok(state) = state {
-        let _ = js_sys::Reflect::set(&state, &"criticalError".into(), &true.into());
     }
 }
 

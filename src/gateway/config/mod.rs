@@ -138,6 +138,9 @@ worker_settings! {
         /// Whether callers are rate limited; limits also need a signing key.
         rate_limits_enabled: bool = Gateway RATE_LIMITING, "on", parse_switch,
             "`on` limits the calls of each subject and each address that the canary answers; needs `JEFFREY_SIGNING_KEY`";
+        /// Whether a request may name a place at which the gateway panics, for tests.
+        fault_injection_enabled: bool = Gateway JEFFREY_FAULT_INJECTION, "off", parse_switch,
+            "`on` lets a request's header `x-jeffrey-panic` end the instance. For tests only: in production anyone could do so";
         /// Keys that sign response ids and hash subjects, the newest first; without a key both are off.
         signing_keys: Vec<SigningKey> = Secret JEFFREY_SIGNING_KEY, "", parse_keys,
             "signs `x-jeffrey-id`; hashes subjects (differently for each release) and addresses";

@@ -98,6 +98,8 @@ pub enum UnreadableReason {
     Compressed,
     /// The status is not 2xx, or there was no response.
     ErrorStatus,
+    /// The gateway failed, so the response was passed on without it.
+    GatewayFault,
     /// The body is not valid JSON.
     NotJson,
     /// The body is larger than [`LEGACY_RESPONSE_BYTES_MAX`].
@@ -323,6 +325,7 @@ pub(super) mod tests {
             (UnreadableReason::ConnectionLost, "connection_lost"),
             (UnreadableReason::Compressed, "compressed"),
             (UnreadableReason::ErrorStatus, "error_status"),
+            (UnreadableReason::GatewayFault, "gateway_fault"),
             (UnreadableReason::NotJson, "not_json"),
             (UnreadableReason::TooLarge, "too_large"),
         ];

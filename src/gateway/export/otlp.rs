@@ -325,6 +325,7 @@ mod tests {
             ("override_token", "targeting_match"),
             ("disabled", "disabled"),
             ("foreign_origin", "default"),
+            ("gateway_fault", "default"),
             ("no_subject", "default"),
             ("no_text", "default"),
             ("rate_limited", "default"),

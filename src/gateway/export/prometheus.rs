@@ -25,7 +25,7 @@ pub const LATENCY_BOUNDS_MS: [u64; 11] =
 use MetricType::{Counter, Gauge, Histogram};
 
 /// Name, type and help text of each metric family, in the order of the output.
-const METRIC_FAMILIES: [(&str, MetricType, &str); 21] = [
+const METRIC_FAMILIES: [(&str, MetricType, &str); 22] = [
     (
         "jeffrey_predictions_total",
         Counter,
@@ -44,6 +44,11 @@ const METRIC_FAMILIES: [(&str, MetricType, &str); 21] = [
         "jeffrey_fallbacks_total",
         Counter,
         "Canary calls that the legacy system answered, by reason.",
+    ),
+    (
+        "jeffrey_gateway_faults_total",
+        Counter,
+        "Classify calls that the legacy system answered because the gateway failed.",
     ),
     ("jeffrey_labels_total", Counter, "Answers that could be read, by label."),
     ("jeffrey_low_confidence_total", Counter, "Answers below the confidence limit."),
@@ -113,9 +118,12 @@ impl StoredClassifyEvent {
             ),
             (format!("{DURATION_SUM_SERIES}{{{cohort_label}}}"), *latency_ms),
         ];
-        if self.reason == OpenEnum::Known(AssignmentReason::RateLimited) {
-            increments.push(("jeffrey_rate_limited_total".to_owned(), 1));
-        }
+        let counter_of_reason = match self.reason {
+            OpenEnum::Known(AssignmentReason::GatewayFault) => Some("jeffrey_gateway_faults_total"),
+            OpenEnum::Known(AssignmentReason::RateLimited) => Some("jeffrey_rate_limited_total"),
+            _ => None,
+        };
+        increments.extend(counter_of_reason.map(|name| (name.to_owned(), 1)));
         let mut increment =
             |name: &str, labels: String| increments.push((format!("{name}{{{labels}}}"), 1));
         let bound = LATENCY_BOUNDS_MS.into_iter().find(|bound| latency_ms <= bound);

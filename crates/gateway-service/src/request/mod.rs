@@ -15,14 +15,16 @@ use crate::request_host::{HeaderChange, LegacyFetch, RateLimiter, RequestHost, S
 use crate::{events_queue, rollout};
 use jeffrey_edge::gateway::api::error::ApiError;
 use jeffrey_edge::gateway::config::{GatewaySettings, SubjectCookiePolicy};
-use jeffrey_edge::gateway::events::event::ClassifyEvent;
+use jeffrey_edge::gateway::events::event::{ClassifyEvent, UnreadableReason};
+use jeffrey_edge::gateway::events::thresholds::Thresholds;
 use jeffrey_edge::gateway::request::classify::{RequestKind, request_kind};
-use jeffrey_edge::gateway::request::forwarded_headers;
+use jeffrey_edge::gateway::request::forwarded_headers::{self, HeaderChanges};
 use jeffrey_edge::gateway::request::subject;
+use jeffrey_edge::rollout::assignment::Assignment;
 use jeffrey_edge::rollout::share_cache::{EffectiveShare, Refresh};
 use jeffrey_http_core::body::BodyRead;
 use jeffrey_http_core::head::RequestHead;
-use jeffrey_terms::Subject;
+use jeffrey_terms::{ResponseId, Subject};
 
 /// Period of both rate limiters in `wrangler.toml`, in seconds.
 const RATE_LIMIT_PERIOD_S: u64 = 10;
@@ -36,13 +38,18 @@ pub struct GatewayRequest<H> {
     host: H,
     settings: Rc<GatewaySettings>,
     head: RequestHead,
+    /// URL and header changes of the request if it is forwarded.
+    forward: (String, HeaderChanges),
 }
 
 impl<H: RequestHost> GatewayRequest<H> {
     /// Creates a request from its head; the host has its body.
     pub fn new(host: H, head: RequestHead) -> Self {
         let settings = host.settings();
-        Self { host, settings, head }
+        let origin = settings.legacy_origin.as_deref().unwrap_or(BOUND_LEGACY_ORIGIN);
+        let url = format!("{origin}{}", head.target);
+        let changes = forwarded_headers::header_changes(&head, client_address(&head));
+        Self { host, settings, head, forward: (url, changes) }
     }
 
     /// Answers the request; a failure becomes a response with its status.
@@ -68,8 +75,14 @@ impl<H: RequestHost> GatewayRequest<H> {
         match request_kind(&self.head, &self.settings) {
             RequestKind::Admin(path) => self.answer_admin(path).await,
             _ if has_no_legacy => Err(ApiError::LegacyNotConfigured),
-            RequestKind::Classify { buffered } => self.answer_classify(buffered).await,
-            RequestKind::Proxy => self.proxy().await,
+            kind => {
+                let (url, changes) = &self.forward;
+                self.host.prepare_forward(url, changes);
+                match kind {
+                    RequestKind::Classify { buffered } => self.answer_classify(buffered).await,
+                    _ => self.proxy().await,
+                }
+            }
         }
     }
 
@@ -95,14 +108,8 @@ impl<H: RequestHost> GatewayRequest<H> {
         buffered: Option<&[u8]>,
         timeout_ms: Option<u64>,
     ) -> Result<H::Response, FetchError> {
-        let origin = self.settings.legacy_origin.as_deref().unwrap_or(BOUND_LEGACY_ORIGIN);
-        let header_changes = forwarded_headers::header_changes(&self.head, self.client_address());
-        let fetch = LegacyFetch {
-            url: &format!("{origin}{}", self.head.target),
-            header_changes: &header_changes,
-            buffered,
-            timeout_ms,
-        };
+        let (url, header_changes) = &self.forward;
+        let fetch = LegacyFetch { url, header_changes, buffered, timeout_ms };
         self.host.fetch_legacy(fetch).await.map(strip_subject_cookie)
     }
 
@@ -114,11 +121,6 @@ impl<H: RequestHost> GatewayRequest<H> {
             BodyRead::Broken => Err(ApiError::InvalidBody { expected: "complete" }),
             BodyRead::TooLarge => Err(ApiError::BodyTooLarge { limit: bytes_max }),
         }
-    }
-
-    /// Returns the caller's IP address as the platform reports it.
-    fn client_address(&self) -> Option<&str> {
-        self.head.header("cf-connecting-ip")
     }
 
     /// Adds a subject cookie, unless a shared cache may give the same response to other callers.
@@ -148,7 +150,7 @@ impl<H: RequestHost> GatewayRequest<H> {
         else {
             return false;
         };
-        let address = self.client_address().map(|address| subject::hash_address(address, key));
+        let address = client_address(&self.head).map(|address| subject::hash_address(address, key));
         let subject = subject.map(|subject| {
             let hash = subject::hash_subject(subject, key, &self.settings.release);
             format!("{hash}@{}", address.as_deref().unwrap_or_default())
@@ -184,6 +186,37 @@ impl<H: RequestHost> GatewayRequest<H> {
             }
         }
     }
+}
+
+/// Stores the event of a classify call that the platform answered with `status` after `latency_ms`
+/// milliseconds, because this program failed. Any other request leaves no event.
+pub async fn record_gateway_fault<H: RequestHost>(
+    host: &H,
+    head: &RequestHead,
+    status: u16,
+    latency_ms: u64,
+) {
+    let settings = host.settings();
+    if !matches!(request_kind(head, &settings), RequestKind::Classify { .. }) {
+        return;
+    }
+    let now = host.now();
+    let isolate = host.isolate();
+    let thresholds = Thresholds::new(
+        isolate.effective_share(now).share,
+        isolate.stage(),
+        isolate.stable_p95_ms(now),
+    );
+    let id = ResponseId::new(now, host.random_bytes());
+    let decision = Assignment::GATEWAY_FAULT;
+    let mut event = ClassifyEvent::new(id, now, &settings.release, &decision, None, thresholds);
+    event.record_legacy_response(status, latency_ms, Err(UnreadableReason::GatewayFault));
+    log_event(host, &event).await;
+}
+
+/// Returns the caller's IP address as the platform reports it.
+fn client_address(head: &RequestHead) -> Option<&str> {
+    head.header("cf-connecting-ip")
 }
 
 /// Stores an event, and writes it as one line to the Worker's log if event logging is enabled. An
