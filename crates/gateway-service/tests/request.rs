@@ -1379,7 +1379,7 @@ fn a_flag_evaluation_is_the_cohort_of_the_same_subjects_call() {
 }
 
 #[test]
-fn the_live_stream_sends_a_status_line_each_second_and_ends_after_600() {
+fn the_live_stream_sends_a_status_line_each_second_and_ends_after_450() {
     let gateway = Gateway::new(&[HALF_CANARY]);
     let authorization = format!("Bearer {VIEWER}");
     let headers = [("authorization", authorization.as_str())];
@@ -1388,7 +1388,7 @@ fn the_live_stream_sends_a_status_line_each_second_and_ends_after_600() {
     assert_eq!(response.status(), 200);
     assert_eq!(response.header("content-type").as_deref(), Some("application/x-ndjson"));
     assert_eq!(response.header("cache-control").as_deref(), Some("no-store"));
-    for second in 0..600 {
+    for second in 0..450 {
         gateway.platform.set_away(ObjectClass::Rollout, second == 300);
         let line = block_on(response.next_chunk()).unwrap();
         assert_eq!(gateway.platform.now().0, START.0 + second * SECOND_MS, "{second}");
@@ -1402,6 +1402,23 @@ fn the_live_stream_sends_a_status_line_each_second_and_ends_after_600() {
         }
     }
     assert_eq!(block_on(response.next_chunk()), None);
+}
+
+#[test]
+fn a_live_stream_makes_fewer_than_1_000_calls_to_objects_with_any_number_of_shards() {
+    for (shards, expected_lines, expected_calls) in
+        [("1", 450, 900), ("2", 300, 900), ("7", 112, 896), ("31", 28, 896), ("32", 27, 891)]
+    {
+        let gateway = Gateway::new(&[HALF_CANARY, ("EVENT_STORE_SHARDS", shards)]);
+        gateway.start_rollout();
+        gateway.host.take_object_calls();
+        let stream = gateway.admin("GET", LIVE, VIEWER, "");
+        let lines = stream.text().lines().count();
+        assert_eq!(lines, expected_lines, "{shards} shards");
+        assert_eq!(gateway.host.take_object_calls(), expected_calls, "{shards} shards");
+        // The client connects again: the next request has a limit of its own.
+        assert_eq!(gateway.admin("GET", LIVE, VIEWER, "").text().lines().count(), lines);
+    }
 }
 
 // Objects that do not answer.

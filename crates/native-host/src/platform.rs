@@ -104,7 +104,11 @@ impl Platform {
 
     /// Returns the host of a new isolate.
     pub fn isolate(self: &Rc<Self>) -> IsolateHost {
-        IsolateHost { platform: Rc::clone(self), isolate: Rc::default() }
+        IsolateHost {
+            platform: Rc::clone(self),
+            isolate: Rc::default(),
+            object_calls: Rc::default(),
+        }
     }
 
     /// Returns the current time.
@@ -324,11 +328,18 @@ impl Platform {
 pub struct IsolateHost {
     platform: Rc<Platform>,
     isolate: Rc<IsolateState>,
+    object_calls: Rc<Cell<u64>>,
 }
 
 impl IsolateHost {
     pub(crate) const fn platform(&self) -> &Rc<Platform> {
         &self.platform
+    }
+
+    /// Returns the number of calls of this isolate to objects since the last call of this function.
+    /// The calls of the objects themselves do not count.
+    pub fn take_object_calls(&self) -> u64 {
+        self.object_calls.take()
     }
 }
 
@@ -388,6 +399,7 @@ impl Host for IsolateHost {
     }
 
     async fn call_object(&self, call: ObjectCall<'_>) -> Result<Vec<u8>, FetchError> {
+        self.object_calls.set(self.object_calls.get() + 1);
         if self.platform.away.borrow().contains(&call.class) {
             return Err(FetchError::TimedOut);
         }

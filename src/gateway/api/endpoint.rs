@@ -118,9 +118,9 @@ gateway_endpoints! {
         /// `GET /v1/rollout`: current rollout status.
         RolloutStatus = "GET", "/rollout", "/v1/rollout", viewer,
             "state of the release: the fields shown above. With a plan, `rollout` has stages, phase, gates and allowed commands (`allowed_commands`), and `figures` summarises both cohorts since the stage began";
-        /// `GET /v1/rollout/live`: rollout status once a second, for ten minutes.
+        /// `GET /v1/rollout/live`: rollout status once a second.
         Live = "GET", "/rollout/live", "/v1/rollout/live", viewer,
-            "the same, as one line of JSON a second, 600 lines";
+            "the same, as one line of JSON a second. The response ends after 450 lines with one shard of the event store and after 27 with 32, so that it stays below 1,000 subrequests; connect again";
         /// `GET /v1/rollout/history`: entries of the rollout's history.
         History = "GET", "/rollout/history", "/v1/rollout/history?since=N&limit=1000", viewer,
             "history entries after entry N as lines of JSON, at most 1,000";

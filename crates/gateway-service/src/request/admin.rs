@@ -32,10 +32,18 @@ use jeffrey_http_core::prometheus::CONTENT_TYPE;
 use jeffrey_http_core::reply::{HttpReply, NDJSON};
 use jeffrey_terms::EXACT_INTEGER_MAX;
 
-/// Interval between two updates of a live stream, and the number of updates in one response: the
-/// platform limits how many subrequests a request may make.
+/// Interval between two updates of a live stream, in milliseconds.
 const LIVE_INTERVAL_MS: u64 = 1_000;
-const LIVE_UPDATES_MAX: u32 = 600;
+
+/// Largest number of subrequests that the updates of one live stream make. The platform fails every
+/// subrequest of a request above its limit
+/// (<https://developers.cloudflare.com/workers/platform/limits/#subrequests>): for years 1,000 on the
+/// paid plan, now 10,000 unless an account sets less. This stays below the former, with a rest for
+/// what a request does besides.
+const LIVE_SUBREQUESTS_MAX: u64 = 900;
+
+/// Largest number of updates of one live stream: ten minutes.
+const LIVE_UPDATES_MAX: u64 = 600;
 
 /// Time limit for a file of a page, in milliseconds.
 const FILE_TIMEOUT_MS: u64 = 5_000;
@@ -198,11 +206,12 @@ impl<H: RequestHost> GatewayRequest<H> {
         })
     }
 
-    /// Streams the rollout status as one line of JSON a second. A failed update becomes a line with
-    /// the error.
+    /// Streams the rollout status as one line of JSON a second, for [`live_updates`] lines. A failed
+    /// update becomes a line with the error.
     fn stream_status(&self) -> Result<H::Response, ApiError> {
-        let lines = stream::unfold((self.host.clone(), 0), |(host, sent)| async move {
-            if sent == LIVE_UPDATES_MAX {
+        let updates = live_updates(self.settings.event_store_shards);
+        let lines = stream::unfold((self.host.clone(), 0), move |(host, sent)| async move {
+            if sent == updates {
                 return None;
             }
             if sent > 0 {
@@ -255,6 +264,13 @@ impl<H: RequestHost> GatewayRequest<H> {
     }
 }
 
+/// Returns the number of updates of a live stream, so that they stay within
+/// [`LIVE_SUBREQUESTS_MAX`]. An update asks the rollout object and each shard of the event store.
+const fn live_updates(event_store_shards: u64) -> u64 {
+    let updates = LIVE_SUBREQUESTS_MAX / (1 + event_store_shards);
+    if updates < LIVE_UPDATES_MAX { updates } else { LIVE_UPDATES_MAX }
+}
+
 /// Builds the status reply, with a summary of both cohorts since the stage began. Without a plan,
 /// or if the event store cannot be reached, the summary is left out.
 async fn build_status_reply<H: Host>(
@@ -273,4 +289,22 @@ async fn build_status_reply<H: Host>(
         None => None,
     };
     status_response(&settings, &snapshot.release_state, status.as_ref(), summary.as_ref())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jeffrey_edge::gateway::aggregate::shard::SHARDS_MAX;
+
+    #[test]
+    fn a_live_stream_stays_below_the_subrequest_limit_with_any_number_of_shards() {
+        for shards in 1..=SHARDS_MAX {
+            let updates = live_updates(shards);
+            let subrequests = updates * (1 + shards);
+            assert!(subrequests < 1_000, "{shards} shards: {subrequests} subrequests");
+            // A reconnection costs one more request, so a stream is as long as the limit allows.
+            assert!(subrequests + 1 + shards > LIVE_SUBREQUESTS_MAX, "{shards} shards: {updates}");
+        }
+        assert_eq!((live_updates(1), live_updates(SHARDS_MAX)), (450, 27));
+    }
 }

@@ -20,7 +20,7 @@ pub(crate) const MINUTE_MS: u64 = 60 * SECOND_MS;
 pub(crate) const GATEWAY: &str = "https://gateway.example";
 pub(crate) const LEGACY: &str = "http://legacy.example:8080";
 pub(crate) const MODEL_CLASSIFY: &str = "model:/v1/classify";
-/// Endpoint whose reply is a stream of 600 lines.
+/// Endpoint whose reply is a stream of lines.
 pub(crate) const LIVE: &str = "/v1/rollout/live";
 pub(crate) const RELEASE: &str = "e1-small";
 
