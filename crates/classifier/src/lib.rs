@@ -44,7 +44,7 @@ pub use tokenizer::normalise_text;
 use encoder::Encoder;
 use head::{LinearHead, Prototypes};
 use jeffrey_terms::{InputText, Label, PredictionRoute, TieBreakRule};
-use tokenizer::Tokenizer;
+use tokenizer::{TokenizedText, Tokenizer};
 
 /// Top probability below which a prediction is marked `low_confidence`; the limit of the v2.4.2
 /// reference service.
@@ -121,6 +121,26 @@ impl Prediction {
     }
 }
 
+/// Text that is normalised and tokenized, ready for [`Classifier::classify_prepared`].
+pub struct PreparedText {
+    normalised: String,
+    /// `None` without a model, for white space, or when the tokenizer fails.
+    tokenized: Option<TokenizedText>,
+}
+
+impl PreparedText {
+    /// Number of tokens that the encoder would read, begin and end marks included; 0 without a model,
+    /// for white space, or when the tokenizer fails.
+    pub fn token_count(&self) -> usize {
+        self.tokenized.as_ref().map_or(0, |tokenized| tokenized.ids.len())
+    }
+
+    /// Returns whether the text has more tokens than the encoder reads.
+    pub fn is_truncated(&self) -> bool {
+        self.tokenized.as_ref().is_some_and(|tokenized| tokenized.truncated)
+    }
+}
+
 /// Checked model with the settings of the tie-break.
 pub struct Classifier {
     model: Option<LoadedModel>,
@@ -191,11 +211,7 @@ impl Classifier {
     /// `None` when there is no model, when the text is only white space, or when the tokenizer
     /// fails.
     pub fn tokenize(&self, text: &InputText) -> Option<(Vec<i64>, bool)> {
-        let normalised = tokenizer::normalise_text(text.expose());
-        if normalised.is_empty() {
-            return None;
-        }
-        let tokens = self.model.as_ref()?.tokenizer.encode(&normalised)?;
+        let tokens = self.prepare(text).tokenized?;
         Some((tokens.ids, tokens.truncated))
     }
 
@@ -217,8 +233,21 @@ impl Classifier {
 
     /// Classifies a text by the first route that can answer, then applies the tie-break.
     pub fn classify(&self, text: &InputText) -> Prediction {
+        self.classify_prepared(&self.prepare(text))
+    }
+
+    /// Normalises and tokenizes a text. A caller may bound the tokens before the encoder, which costs
+    /// most of the time, reads the first.
+    pub fn prepare(&self, text: &InputText) -> PreparedText {
         let normalised = tokenizer::normalise_text(text.expose());
-        if normalised.is_empty() {
+        let model = self.model.as_ref().filter(|_| !normalised.is_empty());
+        let tokenized = model.and_then(|model| model.tokenizer.encode(&normalised));
+        PreparedText { normalised, tokenized }
+    }
+
+    /// Classifies a text that this classifier prepared.
+    pub fn classify_prepared(&self, text: &PreparedText) -> Prediction {
+        if text.normalised.is_empty() {
             return Prediction {
                 primary: Label::Neutral,
                 scores: LabelScores::one_hot(Label::Neutral),
@@ -229,24 +258,20 @@ impl Classifier {
                 token_count: 0,
             };
         }
-        let prediction = self.score_by_first_route(&normalised);
-        let (scores, rule_applied) = self.tie_break.apply(prediction.scores, &normalised);
+        let prediction = self.score_by_first_route(text);
+        let (scores, rule_applied) = self.tie_break.apply(prediction.scores, &text.normalised);
         Prediction { primary: scores.top_label(), scores, rule_applied, ..prediction }
     }
 
     /// Returns the prediction of the first route that answers, before any rule.
-    fn score_by_first_route(&self, normalised: &str) -> Prediction {
+    fn score_by_first_route(&self, text: &PreparedText) -> Prediction {
         let mut skipped = Vec::new();
-        let mut tokenized = None;
         let mut scored = None;
         match &self.model {
             None => skip_embedding_routes(&mut skipped, SkipReason::NoModel),
             Some(model) => {
-                tokenized = model.tokenizer.encode(normalised);
-                match tokenized
-                    .as_ref()
-                    .and_then(|tokenized| model.encoder.embed(&tokenized.ids).ok())
-                {
+                let tokenized = text.tokenized.as_ref();
+                match tokenized.and_then(|tokenized| model.encoder.embed(&tokenized.ids).ok()) {
                     None => skip_embedding_routes(&mut skipped, SkipReason::EncoderFailed),
                     Some(embedding) => scored = model.score(&embedding, &mut skipped),
                 }
@@ -254,20 +279,18 @@ impl Classifier {
         }
         let (scores, route) = scored.unwrap_or_else(|| {
             (
-                LabelScores::from_keywords(lexicon::score_keywords(normalised)),
+                LabelScores::from_keywords(lexicon::score_keywords(&text.normalised)),
                 PredictionRoute::Regex,
             )
         });
-        let (tokens, truncated) =
-            tokenized.map_or((0, false), |tokenized| (tokenized.ids.len(), tokenized.truncated));
         Prediction {
             primary: scores.top_label(),
             scores,
             route,
             skipped_routes: skipped,
             rule_applied: None,
-            truncated,
-            token_count: tokens,
+            truncated: text.is_truncated(),
+            token_count: text.token_count(),
         }
     }
 }

@@ -106,6 +106,24 @@ pub enum ClassifyApiError {
         /// Largest number of levels.
         limit: usize,
     },
+    /// The caller made too many requests.
+    #[error("too many requests from this address; try again in {period_s} s")]
+    RateLimited {
+        /// Period of the limit, in seconds.
+        period_s: u64,
+    },
+    /// The texts of the request have more tokens in sum than the operator allows. The rest of the
+    /// texts was not tokenized, and the encoder read none.
+    #[error(
+        "the texts of the request have at least {tokens} tokens, above the limit of {limit} tokens \
+         for one request, begin and end marks included"
+    )]
+    RequestTokens {
+        /// Tokens of the texts up to the first that exceeds the limit.
+        tokens: usize,
+        /// Largest number of tokens of one request.
+        limit: usize,
+    },
     /// The text is above the token limit and the caller did not allow it to be cut.
     #[error(
         "`inputs` is over the limit of {limit} tokens, begin and end marks included; \
@@ -157,6 +175,8 @@ impl ClassifyApiError {
             Self::NotFound => 404,
             Self::NotJson { .. } => 400,
             Self::Pair => 422,
+            Self::RateLimited { .. } => 429,
+            Self::RequestTokens { .. } => 413,
             Self::TextTooLong(_) => 413,
             Self::TooDeep { .. } => 400,
             Self::TooManyTokens { .. } => 413,
@@ -186,6 +206,8 @@ impl ClassifyApiError {
             Self::NotFound => "not_found",
             Self::NotJson { .. } => "not_json",
             Self::Pair => "pair",
+            Self::RateLimited { .. } => "rate_limited",
+            Self::RequestTokens { .. } => "too_many_request_tokens",
             Self::TextTooLong(_) => "text_too_long",
             Self::TooDeep { .. } => "too_deep",
             Self::TooManyTokens { .. } => "too_many_tokens",
@@ -200,6 +222,7 @@ impl ClassifyApiError {
         match self {
             Self::BadSetting { .. } => "Unhealthy",
             Self::BatchEmpty => "Empty",
+            Self::RateLimited { .. } => "Overloaded",
             _ => "Validation",
         }
     }

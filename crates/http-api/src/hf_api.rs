@@ -38,6 +38,16 @@ pub(super) enum Inputs {
     Single(InputText),
 }
 
+impl Inputs {
+    /// Returns the texts in their order, at least one.
+    pub(super) fn texts(&self) -> &[InputText] {
+        match self {
+            Self::Batch(texts) => texts,
+            Self::Single(text) => std::slice::from_ref(text),
+        }
+    }
+}
+
 /// A request in Hugging Face's format.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct HfRequest {

@@ -22,12 +22,29 @@ pub struct BuildInfo {
     pub commit: &'static str,
 }
 
+/// Instance of the Worker's wasm module that answers, as `/health` reports it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct InstanceInfo {
+    id: String,
+    starts: u32,
+}
+
+impl InstanceInfo {
+    /// Names an instance by random bytes, fresh for each. `starts` counts the instances of its
+    /// isolate, this one included: it is above 1 if a trap replaced an earlier one.
+    pub fn new(random: [u8; 8], starts: u32) -> Self {
+        Self { id: format!("{:016x}", u64::from_be_bytes(random)), starts }
+    }
+}
+
 /// JSON body of `GET /health`.
 #[derive(Debug, Serialize)]
 pub(super) struct HealthResponse<'a> {
     status: HealthStatus,
     model: Option<HealthModel<'a>>,
     faults: Vec<HealthFault>,
+    /// `None` if the shell names no instance.
+    instance: Option<&'a InstanceInfo>,
     version: &'static str,
     commit: &'static str,
 }
@@ -60,6 +77,7 @@ impl<'a> HealthResponse<'a> {
         classifier: &'a Classifier,
         model_error: Option<&str>,
         settings: &ModelWorkerSettings,
+        instance: Option<&'a InstanceInfo>,
         build: BuildInfo,
     ) -> Self {
         let mut faults = Vec::new();
@@ -83,7 +101,7 @@ impl<'a> HealthResponse<'a> {
         }
         let model = classifier.manifest().zip(classifier.model_sha256());
         let model = model.map(|(manifest, sha256)| HealthModel { id: &manifest.id, sha256 });
-        Self { status, model, faults, version: build.version, commit: build.commit }
+        Self { status, model, faults, instance, version: build.version, commit: build.commit }
     }
 
     /// Returns 503 only if no text would be classified. A Worker that answers by a lesser route
@@ -118,9 +136,14 @@ enum ModelType {
 }
 
 impl<'a> InfoResponse<'a> {
-    pub(super) fn new(classifier: &'a Classifier, build: BuildInfo) -> Self {
+    pub(super) fn new(
+        classifier: &'a Classifier,
+        settings: &ModelWorkerSettings,
+        build: BuildInfo,
+    ) -> Self {
         let labels = || Label::ALL.into_iter();
         let tokens = classifier.manifest().map_or(0, |manifest| manifest.max_tokens);
+        let batch_tokens = tokens * BATCH_MAX;
         Self {
             model_id: classifier.manifest().map(|manifest| manifest.id.as_str()),
             model_sha: classifier.model_sha256(),
@@ -132,7 +155,9 @@ impl<'a> InfoResponse<'a> {
             // An instance classifies one text at a time.
             max_concurrent_requests: 1,
             max_input_length: tokens,
-            max_batch_tokens: tokens * BATCH_MAX,
+            max_batch_tokens: settings
+                .tokens_max
+                .map_or(batch_tokens, |limit| limit.min(batch_tokens)),
             max_client_batch_size: BATCH_MAX,
             auto_truncate: false,
             tokenization_workers: 1,

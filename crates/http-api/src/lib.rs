@@ -27,13 +27,16 @@ mod settings;
 
 mod prometheus;
 
+mod rate_limit;
+
 pub use classify_response::ClassifyResponse;
 pub use cors::{AllowedOrigins, OriginError};
 pub use endpoint::{MODEL_ENDPOINT_DOCS, ModelEndpoint, ModelEndpointDoc};
 pub use error::{ClassifyApiError, ErrorFormat, JsonType};
 pub use hf_api::BATCH_MAX;
-pub use info::BuildInfo;
+pub use info::{BuildInfo, InstanceInfo};
 pub use json::DEPTH_MAX;
+pub use rate_limit::rate_limit_key;
 pub use service::{ClassifierService, RequestHeadAction};
 pub use settings::{ModelWorkerSettingError, ModelWorkerSettings, VARIABLE_DOCS, VARIABLES};
 

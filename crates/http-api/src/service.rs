@@ -5,20 +5,21 @@
 //! [`ClassifierService::handle_body`] answers. If the model fails its checks, the service answers
 //! by keyword patterns and reports the fault in `/health`.
 
+mod answer;
+
 use super::endpoint::ModelEndpoint;
 use super::error::{ClassifyApiError, ErrorFormat};
-use super::hf_api::{HfRequest, Inputs, PredictRequest, RankedLabel, ScoreOptions};
-use super::info::{BuildInfo, HealthResponse, InfoResponse};
-use super::json::{JsonFields, JsonValue};
+use super::info::{BuildInfo, HealthResponse, InfoResponse, InstanceInfo};
 use super::prometheus::RequestCounters;
+use super::rate_limit::RATE_LIMIT_PERIOD_S;
 use super::settings::ModelWorkerSettings;
-use super::{BODY_BYTES_MAX, ClassifyResponse, IdSeed};
-use jeffrey_classifier::{Classifier, ModelFiles, ModelManifest, Prediction, TieBreak};
+use super::{BODY_BYTES_MAX, IdSeed};
+use jeffrey_classifier::{Classifier, ModelFiles, ModelManifest, TieBreak};
 use jeffrey_http_core::body::BodyRead;
 use jeffrey_http_core::head::RequestHead;
 use jeffrey_http_core::prometheus::CONTENT_TYPE;
 use jeffrey_http_core::reply::{HttpReply, JSON, to_json};
-use jeffrey_terms::{InputText, ResponseId};
+use jeffrey_terms::InputText;
 
 /// Next step of the shell after a request's head.
 #[derive(Debug)]
@@ -40,6 +41,8 @@ pub struct ClassifierService {
     /// Reason why the shipped model is not in use.
     model_error: Option<String>,
     build: BuildInfo,
+    /// `None` until the shell names the instance, at its first request.
+    instance: Option<InstanceInfo>,
     counters: RequestCounters,
 }
 
@@ -58,6 +61,7 @@ impl ClassifierService {
             shipped_model_id,
             model_error,
             build,
+            instance: None,
             counters: RequestCounters::default(),
         }
     }
@@ -65,6 +69,17 @@ impl ClassifierService {
     /// Returns the reason why the shipped model is not in use; `None` if it is in use.
     pub fn model_load_error(&self) -> Option<&str> {
         self.model_error.as_deref()
+    }
+
+    /// Returns whether [`ClassifierService::set_instance`] was called.
+    pub const fn has_instance(&self) -> bool {
+        self.instance.is_some()
+    }
+
+    /// Names the instance for `/health`. The shell does so at the first request, because it may draw
+    /// no random bytes before.
+    pub fn set_instance(&mut self, instance: InstanceInfo) {
+        self.instance = Some(instance);
     }
 
     /// Classifies a fixed text, so that everything that is made at first use (patterns, buffers)
@@ -108,7 +123,8 @@ impl ClassifierService {
         let content = match endpoint {
             ModelEndpoint::Health => self.health_content(settings),
             ModelEndpoint::Info => {
-                ReplyContent::from_json(200, &InfoResponse::new(&self.classifier, self.build))
+                let info = InfoResponse::new(&self.classifier, settings, self.build);
+                ReplyContent::from_json(200, &info)
             }
             ModelEndpoint::Metrics => self.metrics_content(),
             ModelEndpoint::OpenApi => ReplyContent::new(200, JSON, OPEN_API.into()),
@@ -122,6 +138,20 @@ impl ClassifierService {
             _ => return RequestHeadAction::ReadBody(endpoint),
         };
         RequestHeadAction::Reply(self.finish_reply(Some(endpoint), head, settings, content))
+    }
+
+    /// Answers a request of a caller who is over the rate limit, whose body was not read.
+    pub fn reply_over_rate_limit(
+        &mut self,
+        endpoint: ModelEndpoint,
+        head: &RequestHead,
+        settings: &ModelWorkerSettings,
+    ) -> HttpReply {
+        let error = ClassifyApiError::RateLimited { period_s: RATE_LIMIT_PERIOD_S };
+        let content = ReplyContent::from_error(&error, endpoint.error_format());
+        let mut reply = self.finish_reply(Some(endpoint), head, settings, content);
+        reply.headers.push(("retry-after", RATE_LIMIT_PERIOD_S.to_string()));
+        reply
     }
 
     /// Answers a request whose body was read.
@@ -179,15 +209,15 @@ impl ClassifierService {
         }
         self.classifier.set_tie_break(settings.tie_break);
         match endpoint {
-            ModelEndpoint::Classify => self.answer_classify(body, id_seed),
+            ModelEndpoint::Classify => self.answer_classify(body, settings, id_seed),
             ModelEndpoint::HfModel
                 if self.shipped_model_id.as_deref()
                     != Some(ModelEndpoint::model_id_from_path(head.path())) =>
             {
                 Err(ClassifyApiError::UnknownModel)
             }
-            ModelEndpoint::HfModel | ModelEndpoint::HfRoot => self.answer_hf(body),
-            ModelEndpoint::Predict => self.answer_predict(body),
+            ModelEndpoint::HfModel | ModelEndpoint::HfRoot => self.answer_hf(body, settings),
+            ModelEndpoint::Predict => self.answer_predict(body, settings),
             // The message quotes the body, as a real panic's may: a test proves that it never
             // leaves the Worker.
             ModelEndpoint::FaultPanic => panic!("planted: {}", String::from_utf8_lossy(body)),
@@ -200,72 +230,14 @@ impl ClassifierService {
         }
     }
 
-    fn answer_classify(
-        &mut self,
-        body: &[u8],
-        id_seed: IdSeed,
-    ) -> Result<ReplyContent, ClassifyApiError> {
-        let text = parse_classify_text(body)?;
-        let prediction = self.classify_and_count(&text);
-        let id = ResponseId::new(id_seed.now, id_seed.random).to_string();
-        let model = self.classifier.manifest().map(|manifest| manifest.id.clone());
-        Ok(ReplyContent::from_json(200, &ClassifyResponse::new(&prediction, Some(id), model)))
-    }
-
-    /// Answers in the nested format: one list per text, also for a single text.
-    fn answer_hf(&mut self, body: &[u8]) -> Result<ReplyContent, ClassifyApiError> {
-        let request = HfRequest::parse(body)?;
-        let texts = match request.inputs {
-            Inputs::Batch(texts) => texts,
-            Inputs::Single(text) => vec![text],
-        };
-        let rankings: Vec<Vec<RankedLabel>> = texts
-            .iter()
-            .map(|text| request.score_options.rank_labels(&self.classify_and_count(text)))
-            .collect();
-        Ok(ReplyContent::from_json(200, &rankings))
-    }
-
-    /// Answers with one list for one text, and with a list per text for a batch.
-    fn answer_predict(&mut self, body: &[u8]) -> Result<ReplyContent, ClassifyApiError> {
-        let request = PredictRequest::parse(body)?;
-        let (score_options, truncate) = (request.score_options, request.truncate);
-        match request.inputs {
-            Inputs::Single(text) => Ok(ReplyContent::from_json(
-                200,
-                &self.score_within_limit(&text, score_options, truncate)?,
-            )),
-            Inputs::Batch(texts) => {
-                let rankings =
-                    texts.iter().map(|text| self.score_within_limit(text, score_options, truncate));
-                Ok(ReplyContent::from_json(200, &rankings.collect::<Result<Vec<_>, _>>()?))
-            }
-        }
-    }
-
-    fn score_within_limit(
-        &mut self,
-        text: &InputText,
-        score_options: ScoreOptions,
-        truncate: bool,
-    ) -> Result<Vec<RankedLabel>, ClassifyApiError> {
-        let prediction = self.classify_and_count(text);
-        if prediction.truncated && !truncate {
-            let limit = self.classifier.manifest().map_or(0, |manifest| manifest.max_tokens);
-            return Err(ClassifyApiError::TooManyTokens { limit });
-        }
-        Ok(score_options.rank_labels(&prediction))
-    }
-
-    fn classify_and_count(&mut self, text: &InputText) -> Prediction {
-        let prediction = self.classifier.classify(text);
-        self.counters.count_prediction(&prediction);
-        prediction
-    }
-
     fn health_content(&self, settings: &ModelWorkerSettings) -> ReplyContent {
-        let health =
-            HealthResponse::new(&self.classifier, self.model_load_error(), settings, self.build);
+        let health = HealthResponse::new(
+            &self.classifier,
+            self.model_load_error(),
+            settings,
+            self.instance.as_ref(),
+            self.build,
+        );
         ReplyContent::from_json(health.http_status(), &health)
     }
 
@@ -331,21 +303,6 @@ impl ReplyContent {
             _ => None,
         };
         Self { allow, ..Self::new(error.status(format), JSON, error.body(format)) }
-    }
-}
-
-/// Parses the text of the native format, `{"text": "…"}`; other fields are ignored.
-fn parse_classify_text(body: &[u8]) -> Result<InputText, ClassifyApiError> {
-    const FIELD: &str = "text";
-    const EXPECTED: &str = "{\"text\": \"…\"}";
-    let mut fields = JsonFields::from_json(JsonValue::parse(body, EXPECTED)?, "the body")?;
-    match fields.take(FIELD)? {
-        Some(JsonValue::String(text)) => Ok(InputText::parse(text)?),
-        Some(other) => {
-            let (seen, expected) = (other.json_type(), "a string");
-            Err(ClassifyApiError::WrongType { field: FIELD, seen, expected })
-        }
-        None => Err(ClassifyApiError::MissingField { field: FIELD, expected: EXPECTED }),
     }
 }
 

@@ -19,6 +19,9 @@ worker_settings! {
         /// Whether `POST /v1/fault/panic` exists, for tests only.
         fault_injection: bool = ModelWorker JEFFREY_FAULT_INJECTION, "off", parse_fault_injection,
             "`on` opens `POST /v1/fault/panic`, which panics with the body in its message. For tests only: in production anyone could end the instance";
+        /// Largest number of tokens of one request, over all its texts; `None` for no limit.
+        tokens_max: Option<usize> = ModelWorker TOKENS_MAX, "", parse_tokens_max,
+            "largest number of tokens of one request, over all its texts, 1 to 1,000,000; more is refused with 413 before the encoder reads a text. `wrangler.public-api.toml` sets 512";
     }
     /// Texts of the tie-break's variables, which are parsed together; `None` if one is not set.
     group tie_break: TieBreakTexts in ModelWorker {
@@ -46,6 +49,7 @@ pub struct ModelWorkerSettings {
     pub(super) tie_break: TieBreak,
     pub(super) origins: AllowedOrigins,
     pub(super) fault_injection: bool,
+    pub(super) tokens_max: Option<usize>,
     pub(super) faults: Vec<ModelWorkerSettingError>,
 }
 
@@ -55,6 +59,12 @@ pub enum ModelWorkerSettingError {
     /// The switch for fault injection is neither `on` nor `off`.
     #[error("JEFFREY_FAULT_INJECTION of `{value}` is neither `on` nor `off`")]
     FaultInjection {
+        /// The value seen, cut to 40 characters.
+        value: String,
+    },
+    /// The limit of tokens is no number, or outside its range.
+    #[error("TOKENS_MAX of `{value}` is not a whole number from 1 to {TOKENS_MAX_LIMIT}")]
+    TokensMax {
         /// The value seen, cut to 40 characters.
         value: String,
     },
@@ -88,11 +98,26 @@ fn parse_fault_injection(value: &str) -> Result<bool, ModelWorkerSettingError> {
     }
 }
 
+/// Largest value of `TOKENS_MAX`, which no request reaches: a batch has up to 32 texts, and the
+/// encoder reads at most a few hundred tokens of each.
+const TOKENS_MAX_LIMIT: usize = 1_000_000;
+
+fn parse_tokens_max(value: &str) -> Result<Option<usize>, ModelWorkerSettingError> {
+    if value.is_empty() {
+        return Ok(None);
+    }
+    let tokens = value.parse().ok().filter(|tokens| (1..=TOKENS_MAX_LIMIT).contains(tokens));
+    tokens.map(Some).ok_or_else(|| {
+        let value = value.chars().take(40).collect();
+        ModelWorkerSettingError::TokensMax { value }
+    })
+}
+
 impl ModelWorkerSettings {
     /// Parses all variables and keeps every fault.
     pub fn parse(variables: &WorkerVariables) -> Self {
         let values = ModelWorkerValues::read(VariableReader::new(variables, Vec::new()));
-        let ModelWorkerValues { origins, fault_injection, mut faults, .. } = values;
+        let ModelWorkerValues { origins, fault_injection, tokens_max, mut faults, .. } = values;
         let TieBreakTexts { enabled, delta, extended_delta } = &values.tie_break;
         let tie_break =
             TieBreak::parse(enabled.as_deref(), delta.as_deref(), extended_delta.as_deref());
@@ -100,7 +125,7 @@ impl ModelWorkerSettings {
             faults.push(error.into());
             TieBreak::default()
         });
-        Self { tie_break, origins, fault_injection, faults }
+        Self { tie_break, origins, fault_injection, tokens_max, faults }
     }
 
     /// Returns all faults in one line; `None` if there is no fault.
@@ -125,19 +150,34 @@ pub(super) mod tests {
         let unset = parse(&[]);
         assert_eq!(unset.faults_line(), None);
         assert_eq!((unset.tie_break, unset.origins), Default::default());
-        assert!(!unset.fault_injection);
+        assert_eq!((unset.fault_injection, unset.tokens_max), (false, None));
         let refusal = parse(&[
             ("ALLOWED_ORIGINS", "example.com"),
             ("JEFFREY_FAULT_INJECTION", "yes"),
             ("JEFFREY_TIEBREAK_DELTA", "1.5"),
+            ("TOKENS_MAX", "many"),
         ]);
         let refusal = refusal.faults_line().unwrap();
         for fault in [
             "JEFFREY_TIEBREAK_DELTA of `1.5` is not a number from 0 to 1",
             "ALLOWED_ORIGINS: `example.com`",
             "JEFFREY_FAULT_INJECTION of `yes` is neither `on` nor `off`",
+            "TOKENS_MAX of `many` is not a whole number from 1 to 1000000",
         ] {
             assert!(refusal.contains(fault), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn a_token_limit_is_a_whole_number_in_its_range_or_unset() {
+        for (value, expected) in [("", None), ("1", Some(1)), ("512", Some(512))] {
+            let settings = parse(&[("TOKENS_MAX", value)]);
+            assert_eq!((settings.tokens_max, settings.faults_line()), (expected, None), "{value}");
+        }
+        for value in ["0", "-1", "1.5", "1000001", "off"] {
+            let settings = parse(&[("TOKENS_MAX", value)]);
+            assert_eq!(settings.tokens_max, None, "{value}");
+            assert!(settings.faults_line().is_some(), "{value}");
         }
     }
 

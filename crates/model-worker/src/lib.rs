@@ -11,21 +11,23 @@ use std::cell::RefCell;
 use worker::{Context, Date, Env, Headers, Request, Response, Result, console_error, event};
 
 use jeffrey_http_api::{
-    BODY_BYTES_MAX, BuildInfo, ClassifierService, HTML_PAGE_HEADERS, IdSeed, ModelWorkerSettings,
-    RequestHeadAction, VARIABLES,
+    BODY_BYTES_MAX, BuildInfo, ClassifierService, HTML_PAGE_HEADERS, IdSeed, InstanceInfo,
+    ModelWorkerSettings, RequestHeadAction, VARIABLES, rate_limit_key,
 };
 use jeffrey_http_core::body::BodyRead;
 use jeffrey_http_core::head::RequestHead;
 use jeffrey_http_core::reply::HttpReply;
 use jeffrey_http_core::settings::WorkerVariables;
 use jeffrey_terms::UnixMs;
-use jeffrey_wasm_host::{panics, random};
+use jeffrey_wasm_host::{instance, panics, random};
 use jeffrey_worker_http::{read_chunks, read_head, to_response};
 
 thread_local! {
     /// A borrow of the service never lasts across an `.await`.
     static SERVICE: RefCell<ClassifierService> = RefCell::new(load_service());
 }
+
+const RATE_LIMIT_BINDING: &str = "ADDRESS_LIMIT";
 
 const BUILD: BuildInfo =
     BuildInfo { version: env!("CARGO_PKG_VERSION"), commit: jeffrey_shipped::COMMIT };
@@ -49,6 +51,7 @@ fn load_service() -> ClassifierService {
 async fn fetch(mut request: Request, env: Env, _: Context) -> Result<Response> {
     panics::reinstall_panic_hook_on_first_request();
     random::use_host_randomness();
+    name_instance_on_first_request()?;
 
     let settings = ModelWorkerSettings::parse(&read_variables(&env));
     let head = read_head(request.inner());
@@ -57,6 +60,11 @@ async fn fetch(mut request: Request, env: Env, _: Context) -> Result<Response> {
         RequestHeadAction::Reply(reply) => reply_to_response(&reply),
         RequestHeadAction::FetchPage => serve_page(request, &env, &head, &settings).await,
         RequestHeadAction::ReadBody(endpoint) => {
+            if is_over_rate_limit(&env, &head).await {
+                return reply_to_response(&SERVICE.with_borrow_mut(|service| {
+                    service.reply_over_rate_limit(endpoint, &head, &settings)
+                }));
+            }
             let body = read_body(&mut request).await;
             let id_seed = new_id_seed()?;
             reply_to_response(&SERVICE.with_borrow_mut(|service| {
@@ -64,6 +72,23 @@ async fn fetch(mut request: Request, env: Env, _: Context) -> Result<Response> {
             }))
         }
     }
+}
+
+/// Draws the id of this instance that `/health` reports, once.
+fn name_instance_on_first_request() -> Result<()> {
+    if SERVICE.with_borrow(ClassifierService::has_instance) {
+        return Ok(());
+    }
+    let info = InstanceInfo::new(random_bytes()?, instance::record_start());
+    SERVICE.with_borrow_mut(|service| service.set_instance(info));
+    Ok(())
+}
+
+/// Returns whether the caller's address sends too many requests. Only a public deployment has the
+/// binding (`wrangler.public-api.toml`); a limit that fails to answer refuses nobody.
+async fn is_over_rate_limit(env: &Env, head: &RequestHead) -> bool {
+    let Ok(limiter) = env.rate_limiter(RATE_LIMIT_BINDING) else { return false };
+    limiter.limit(rate_limit_key(head)).await.is_ok_and(|outcome| !outcome.success)
 }
 
 /// Reads a body of at most [`BODY_BYTES_MAX`] bytes; a longer one is dropped up to twice the limit.
@@ -117,9 +142,13 @@ fn read_variables(env: &Env) -> WorkerVariables {
     WorkerVariables(VARIABLES.iter().filter_map(read_variable).collect())
 }
 
-/// Reads the clock and draws ten random bytes. This Worker does neither anywhere else.
+/// Reads the clock, which this Worker does nowhere else, and draws ten random bytes.
 fn new_id_seed() -> Result<IdSeed> {
-    let mut random = [0; 10];
-    getrandom::fill(&mut random).map_err(|error| worker::Error::RustError(error.to_string()))?;
-    Ok(IdSeed { now: UnixMs(Date::now().as_millis()), random })
+    Ok(IdSeed { now: UnixMs(Date::now().as_millis()), random: random_bytes()? })
+}
+
+fn random_bytes<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| worker::Error::RustError(error.to_string()))?;
+    Ok(bytes)
 }

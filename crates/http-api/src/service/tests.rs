@@ -63,7 +63,11 @@ fn send(method: &str, path: &str, body: &[u8]) -> HttpReply {
 }
 
 fn json_body(reply: &HttpReply) -> Value {
-    serde_json::from_slice(&reply.body).unwrap()
+    json_body_of(&reply.body)
+}
+
+fn json_body_of(body: &[u8]) -> Value {
+    serde_json::from_slice(body).unwrap()
 }
 
 fn find_header<'a>(reply: &'a HttpReply, name: &str) -> Option<&'a str> {
@@ -330,6 +334,74 @@ fn metrics_count_replies_and_routes_and_nothing_else() {
 }
 
 #[test]
+fn a_request_over_the_token_limit_is_refused_before_the_encoder_reads_a_text() {
+    let mut service = ClassifierService::load(&jeffrey_shipped::model_files(), BUILD);
+    assert_eq!(service.model_load_error(), None);
+    let settings = parse_settings(&[("TOKENS_MAX", "12")]);
+    let mut send = |path: &str, body: &str| {
+        let head = request_head("POST", path);
+        let RequestHeadAction::ReadBody(endpoint) = service.handle_request_head(&head, &settings)
+        else {
+            panic!("{path}")
+        };
+        let id_seed = IdSeed { now: UnixMs(0), random: [0; 10] };
+        service.handle_body(endpoint, &head, &settings, BodyRead::Complete(body.into()), id_seed)
+    };
+    let long = "word ".repeat(12);
+    let over_limit = [
+        ("/v1/classify", format!("{{\"text\":\"{long}\"}}"), 14),
+        ("/", format!("{{\"inputs\":[\"It is Monday\",\"{long}\"]}}"), 19),
+        ("/predict", format!("{{\"inputs\":\"{long}\",\"truncate\":true}}"), 14),
+        ("/predict", format!("{{\"inputs\":[[\"{long}\"],[\"{long}\"]]}}"), 14),
+    ];
+    for (path, body, tokens) in over_limit {
+        let reply = send(path, &body);
+        assert_eq!(reply.status, 413, "{path}");
+        let message = String::from_utf8(reply.body).unwrap();
+        let expected = format!("at least {tokens} tokens, above the limit of 12 tokens");
+        assert!(message.contains(&expected), "{path} {message}");
+        assert!(path != "/v1/classify" || message.contains("\"too_many_request_tokens\""));
+    }
+    let within_limit = r#"{"inputs":["It is Monday","It is Monday"]}"#;
+    assert_eq!(send("/", within_limit).status, 200);
+    let info = service.handle_request_head(&request_head("GET", "/info"), &settings);
+    let RequestHeadAction::Reply(info) = info else { panic!() };
+    assert_eq!(json_body(&info)["max_batch_tokens"], 12);
+    let metrics = String::from_utf8(service.metrics_content().body).unwrap();
+    assert!(metrics.contains("jeffrey_predictions_total{route=\"linear_head\"} 2\n"), "{metrics}");
+}
+
+#[test]
+fn a_caller_over_the_rate_limit_is_told_when_to_try_again() {
+    let settings = ModelWorkerSettings::default();
+    for (path, endpoint, field) in [
+        ("/v1/classify", ModelEndpoint::Classify, "/error/code"),
+        ("/predict", ModelEndpoint::Predict, "/error_type"),
+    ] {
+        let head = request_head("POST", path);
+        let reply = new_service().reply_over_rate_limit(endpoint, &head, &settings);
+        assert_eq!((reply.status, find_header(&reply, "retry-after")), (429, Some("10")), "{path}");
+        let is_native = endpoint == ModelEndpoint::Classify;
+        let expected = if is_native { "rate_limited" } else { "Overloaded" };
+        assert_eq!(json_body(&reply).pointer(field), Some(&json!(expected)), "{path}");
+    }
+}
+
+#[test]
+fn health_names_the_instance_and_its_starts() {
+    let mut service = new_service();
+    let settings = ModelWorkerSettings::default();
+    let health =
+        |service: &ClassifierService| json_body_of(&service.health_content(&settings).body);
+    assert_eq!(health(&service)["instance"], Value::Null);
+    assert!(!service.has_instance());
+    service.set_instance(InstanceInfo::new([0, 1, 2, 3, 4, 5, 6, 255], 2));
+    assert!(service.has_instance());
+    let expected = json!({"id": "00010203040506ff", "starts": 2});
+    assert_eq!(health(&service)["instance"], expected);
+}
+
+#[test]
 fn the_description_and_the_manual_name_every_code() {
     let manual = include_str!("../../../../docs/api.md");
     let codes = [
@@ -343,8 +415,10 @@ fn the_description_and_the_manual_name_every_code() {
         "missing_text",
         "not_found",
         "not_json",
+        "rate_limited",
         "text_too_long",
         "too_deep",
+        "too_many_request_tokens",
         "wrong_type",
     ];
     for code in codes {
