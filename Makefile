@@ -36,14 +36,15 @@ DATA ?= ../shared/data
 BASE ?= ../shared/models/multilingual-e5-small-en-fr
 ID ?= $(MODEL_ID)
 SHARE ?= 10%
+PUBLIC_API_FLAG := $(if $(filter on,$(PUBLIC_API)),--public-api)
 
 .PHONY: help
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
 
 .PHONY: dev
-dev: workers ## build and run everything: gateway on 8787, model worker on 8788, mock legacy system on 8789 (SHARE=10%)
-	exec node scripts/dev.js --share $(SHARE)
+dev: workers ## build and run the gateway on 8787 and a mock legacy system on 8789 (SHARE=10%); PUBLIC_API=on: the public API on 8788
+	exec node scripts/dev.js --share $(SHARE) $(PUBLIC_API_FLAG)
 
 .PHONY: test
 test: workers build/native.stamp tests/.venv/stamp | chromium prometheus ## run all checks and tests
@@ -94,9 +95,9 @@ frontier: training/.venv/stamp node_modules/.stamp ## after train: train student
 	training/.venv/bin/python -m training.frontier plot --data $(DATA) --base $(BASE) --id $(ID)
 
 .PHONY: deploy
-deploy: node_modules/.stamp target/release/jeffrey ## deploy both workers to Cloudflare: ENV=staging or production; DRY_RUN=1 uploads nothing
+deploy: node_modules/.stamp target/release/jeffrey ## deploy the Workers to Cloudflare: ENV=staging or production; PUBLIC_API=on: the public API too; DRY_RUN=1 uploads nothing
 	$(MAKE) PROFILE=edge workers
-	node deploy/run.js --env "$(ENV)" $(if $(DRY_RUN),--dry-run)
+	node deploy/run.js --env "$(ENV)" $(PUBLIC_API_FLAG) $(if $(DRY_RUN),--dry-run)
 
 .PHONY: licences
 licences: $(CARGO_DENY) ## check the licences and sources of the dependencies with cargo deny

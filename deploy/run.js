@@ -1,4 +1,5 @@
-// `make deploy`: deploys the model worker and then the gateway, which needs it, to Cloudflare. Every step can be repeated.
+// `make deploy`: deploys the model worker, then the gateway, which needs it, and if asked the public API to Cloudflare. Every
+// step can be repeated.
 
 import { execFileSync, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -15,6 +16,7 @@ const HELP = `Usage: node deploy/run.js --env ENV [options]
 Deploys the model worker and the gateway.
 
   --env ENV      staging or production; staging adds -staging to all names
+  --public-api   deploy the public API too, a Worker of its own with a public address
   --dry-run      build the upload and print each step; change nothing at Cloudflare
   --build DIR    folder of the workers that \`make PROFILE=edge workers\` builds [build/edge]
   --vars FILE    variables of the gateway, one NAME=value per line [deploy/ENV.vars]
@@ -33,6 +35,7 @@ const QUEUES = ["jeffrey-events", "jeffrey-events-dead"];
 
 const options = /** @type {const} */ ({
   env: { type: "string" },
+  "public-api": { type: "boolean", default: false },
   "dry-run": { type: "boolean", default: false },
   build: { type: "string", default: "build/edge" },
   vars: { type: "string" },
@@ -57,7 +60,7 @@ function main() {
   if (!dryRun && !process.env.CLOUDFLARE_API_TOKEN) fail(2, "CLOUDFLARE_API_TOKEN is not set: docs/operate.md lists the permissions that it needs");
 
   const suffix = (env === "production" ? "" : `-${env}`) + (values.suffix && `-${values.suffix}`);
-  const [modelConfig, gatewayConfig] = writeConfigs(suffix, build, variables);
+  const { modelConfig, gatewayConfig, publicConfig } = writeConfigs(suffix, build, variables);
   const step = createStepRunner(dryRun);
   step("the release checks of the model", () => runCommand("jeffrey validate", [join(ROOT, findBinary()), "validate"]));
   for (const queue of QUEUES.map((name) => name + suffix)) {
@@ -65,6 +68,7 @@ function main() {
   }
   step(`model worker jeffrey-model${suffix}`, () => runWrangler("deploy", "--config", modelConfig, ...(dryRun ? ["--dry-run"] : [])));
   step(`gateway jeffrey-gateway${suffix}, with its objects' migrations`, () => runWrangler("deploy", "--config", gatewayConfig, ...(dryRun ? ["--dry-run"] : [])));
+  if (values["public-api"]) step(`public API jeffrey-public-api${suffix}`, () => runWrangler("deploy", "--config", publicConfig, ...(dryRun ? ["--dry-run"] : [])));
   step("the gateway's secrets", () => dryRun || requireSecrets(gatewayConfig));
   console.log(dryRun
     ? `\nNothing was changed at Cloudflare. To deploy, set CLOUDFLARE_API_TOKEN and run \`make deploy ENV=${env}\`.`
@@ -104,32 +108,37 @@ function readVariables(file) {
   return variables;
 }
 
-/** Writes both wrangler configurations; returns their paths, the model worker's first. @param {string} suffix @param {string} build @param {Map<string, string>} variables */
+/** Writes the wrangler configurations and returns their paths. @param {string} suffix @param {string} build @param {Map<string, string>} variables */
 function writeConfigs(suffix, build, variables) {
   const folder = join(ROOT, "build/deploy", `jeffrey${suffix}`);
   mkdirSync(folder, { recursive: true });
   const addSuffix = (/** @type {string} */ toml) =>
-    ["jeffrey-gateway", "jeffrey-model", "jeffrey-events-dead", "jeffrey-events"].reduce((text, name) => text.replaceAll(`= "${name}"`, `= "${name}${suffix}"`), toml);
+    ["jeffrey-gateway", "jeffrey-model", "jeffrey-public-api", "jeffrey-events-dead", "jeffrey-events"].reduce((text, name) => text.replaceAll(`= "${name}"`, `= "${name}${suffix}"`), toml);
   const writeConfig = (/** @type {string} */ name, /** @type {string} */ toml) => {
     writeFileSync(join(folder, name), toml);
     return join(folder, name);
   };
-  const model = applyReplacements(addSuffix(readFileSync(join(ROOT, "wrangler.model.toml"), "utf8")), [
+  // Rate limits of one namespace share their counts, throughout the account.
+  const giveNamespaces = (/** @type {string} */ toml) => toml.replaceAll(/^namespace_id = "(\d+)"$/gm, (_, id) => `namespace_id = "${namespaceId(id, suffix)}"`);
+  const readConfig = (/** @type {string} */ name) => giveNamespaces(addSuffix(readFileSync(join(ROOT, name), "utf8")));
+  const [model, publicApi] = ["wrangler.model.toml", "wrangler.public-api.toml"].map((name) => applyReplacements(readConfig(name), [
     ['"build/model/index.js"', JSON.stringify(join(ROOT, build, "model/index.js"))],
     ['"build/www"', JSON.stringify(join(ROOT, build, "www"))],
-  ]);
+  ]));
   const legacyService = variables.get(SERVICE);
   const bindingToml = legacyService ? `\n[[services]]\nbinding = "LEGACY"\nservice = ${JSON.stringify(legacyService)}\n` : "";
   const varsToml = [...variables].filter(([name]) => name !== SERVICE).map(([name, value]) => `${name} = ${JSON.stringify(value)}\n`).join("");
-  // Rate limits of one namespace share their counts, throughout the account.
-  const giveNamespaces = (/** @type {string} */ toml) => toml.replaceAll(/^namespace_id = "(\d+)"$/gm, (_, id) => `namespace_id = "${namespaceId(id, suffix)}"`);
   const releaseLine = variables.has("RELEASE") ? "" : "$1";
-  const gateway = applyReplacements(giveNamespaces(addSuffix(readFileSync(join(ROOT, "wrangler.toml"), "utf8"))), [
+  const gateway = applyReplacements(readConfig("wrangler.toml"), [
     ['"build/gateway/index.js"', JSON.stringify(join(ROOT, build, "gateway/index.js"))],
     ['"build/pages"', JSON.stringify(join(ROOT, build, "pages"))],
     [/^\[vars\]\n(RELEASE = .*\n)/m, `[vars]\n${releaseLine}${varsToml.replaceAll("$", "$$$$")}`],
   ]);
-  return [writeConfig("wrangler.model.toml", model), writeConfig("wrangler.toml", gateway + bindingToml)];
+  return {
+    modelConfig: writeConfig("wrangler.model.toml", model),
+    gatewayConfig: writeConfig("wrangler.toml", gateway + bindingToml),
+    publicConfig: writeConfig("wrangler.public-api.toml", publicApi),
+  };
 }
 
 /** Returns the namespace of a rate limit: a whole number above zero, one for each suffix. @param {string} id @param {string} suffix */

@@ -1,5 +1,5 @@
-// The processes of `make dev`: the mock legacy system, the gateway in front of it, and the model worker with the
-// playground. Ctrl-C ends all of them. If one ends, the others end too.
+// The processes of `make dev`: the mock legacy system, and the gateway in front of it with its private model worker. With
+// `--public-api`, also the public API with the playground. Ctrl-C ends all of them. If one ends, the others end too.
 
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
@@ -12,13 +12,14 @@ import { WRANGLER_ENV } from "./wrangler-env.js";
 
 const HELP = `Usage: node scripts/dev.js [options]
 
-Runs the mock legacy system, the gateway in front of it, and the model worker.
+Runs the mock legacy system and the gateway in front of it. Only the gateway can call its model worker.
 
+  --public-api       run the public API, a Worker of its own
   --gateway-port N   port of the gateway [8787]
-  --model-port N     port of the model worker and the playground [8788]
+  --public-port N    port of the public API and its playground [8788]
   --legacy-port N    port of the mock legacy system [8789]
   --share S          canary's share of a release before its first change, such as 10% [10%]
-  --state DIR        folder for the data of gateway and model worker [.wrangler]
+  --state DIR        folder for the data of the Workers [.wrangler]
   --help             show this help`;
 
 /** File from which wrangler reads local secrets; Git ignores it. */
@@ -30,8 +31,9 @@ const processes = [];
 let isShuttingDown = false;
 
 const options = /** @type {const} */ ({
+  "public-api": { type: "boolean", default: false },
   "gateway-port": { type: "string", default: "8787" },
-  "model-port": { type: "string", default: "8788" },
+  "public-port": { type: "string", default: "8788" },
   "legacy-port": { type: "string", default: "8789" },
   share: { type: "string", default: "10%" },
   state: { type: "string", default: ".wrangler" },
@@ -41,7 +43,8 @@ const options = /** @type {const} */ ({
 async function main() {
   const { values } = parseOptions();
   if (values.help) return console.log(HELP);
-  const ports = { gateway: parsePort("gateway-port", values), model: parsePort("model-port", values), legacy: parsePort("legacy-port", values) };
+  const servers = values["public-api"] ? /** @type {const} */ (["gateway", "public", "legacy"]) : /** @type {const} */ (["gateway", "legacy"]);
+  const ports = Object.fromEntries(servers.map((name) => [name, parsePort(`${name}-port`, values)]));
   for (const [name, number] of Object.entries(ports)) await requireFreePort(name, number);
   for (const name of /** @type {const} */ (["SIGINT", "SIGTERM", "SIGHUP"])) process.on(name, () => shutDown(0));
 
@@ -63,13 +66,17 @@ async function main() {
   // A session serves the assets of all its workers from the first worker's folder, so this folder has those of both.
   const pages = join(values.state, "pages");
   for (const directory of ["build/www", "build/pages"]) cpSync(directory, pages, { recursive: true });
-  // The gateway's session runs its own model worker, so that neither session depends on the other.
+  // Only the first Worker of a session gets a port, so nothing but the gateway's binding reaches the model worker.
   const gatewayArgs = ["-c", "wrangler.toml", "-c", "wrangler.model.toml", "--assets", pages];
   start("gateway", [...wrangler, ...stateArg("state"), ...gatewayArgs, "--port", String(ports.gateway), ...varArgs], join(values.state, "registry-gateway"));
   // Start one session after the other: when two started at once, about one in forty never became ready.
   await waitForHealth(ports.gateway);
-  start("model worker", [...wrangler, ...stateArg("state-model"), "-c", "wrangler.model.toml", "--port", String(ports.model)], join(values.state, "registry-model"));
-  await Promise.all([ports.model, ports.legacy].map(waitForHealth));
+  if (ports.public) {
+    const publicArgs = ["-c", "wrangler.public-api.toml", "--port", String(ports.public)];
+    start("public API", [...wrangler, ...stateArg("state-public-api"), ...publicArgs], join(values.state, "registry-public-api"));
+    await waitForHealth(ports.public);
+  }
+  await waitForHealth(ports.legacy);
   if (!isShuttingDown) console.log(startMessage(ports));
 }
 
@@ -81,7 +88,7 @@ function parseOptions() {
   }
 }
 
-/** @param {"gateway-port" | "model-port" | "legacy-port"} name @param {Record<string, unknown>} values */
+/** @param {"gateway-port" | "public-port" | "legacy-port"} name @param {Record<string, unknown>} values */
 function parsePort(name, values) {
   const number = Number(values[name]);
   if (!Number.isInteger(number) || number < 1 || number > 65535) fail(`--${name} of ${values[name]} is not a port from 1 to 65535`);
@@ -157,11 +164,15 @@ async function waitForHealth(port) {
   }
 }
 
-/** @param {{ gateway: number, model: number, legacy: number }} ports */
-function startMessage({ gateway, model, legacy }) {
+/** @param {Record<string, number>} ports `public`: only with the public API */
+function startMessage({ gateway, public: publicApi, legacy }) {
+  const publicLine = publicApi
+    ? `public API           http://localhost:${publicApi}     with its playground`
+    : "public API           off; PUBLIC_API=on starts it";
   return `
   gateway              http://localhost:${gateway}     load test: ${"`jeffrey loadtest http://localhost:" + gateway + "/predict`"}
-  model worker         http://localhost:${model}     playground and API
+  playground           http://localhost:${gateway}/_jeffrey/playground/
+  ${publicLine}
   mock legacy system   http://localhost:${legacy}     interface of v2.4.2
 
   curl -si localhost:${gateway}/predict -H 'content-type: application/json' -d '{"text":"Je suis furieux !","user_id":"bob"}'

@@ -33,6 +33,7 @@ test("a dry run builds both workers for their environment, the model worker firs
     "the gateway's secrets",
   ]);
   assert.equal(staging.stdout.match(/--dry-run: exiting now/g)?.length, 2);
+  assert.doesNotMatch(staging.stdout, /public-api/);
   for (const binding of [/EVENTS \(jeffrey-events-staging\)/, /MODEL \(jeffrey-model-staging\)/, /ROLLOUT \(RolloutObject\)/, /LEGACY_ORIGIN \("https:\/\/old\.example"\)/]) {
     assert.match(staging.stdout, binding);
   }
@@ -54,6 +55,23 @@ test("a dry run builds both workers for their environment, the model worker firs
   const ids = ["jeffrey-staging", "jeffrey-staging-e2", "jeffrey"].flatMap(namespaces);
   assert.deepEqual([ids.length, new Set(ids).size], [6, 6], `two limits each, none of which shares its count: ${ids}`);
   assert.match(readFileSync(join(ROOT, "build/deploy/jeffrey/wrangler.toml"), "utf8"), /^\[vars\]\nLEGACY_ORIGIN = .*\nRELEASE = "e2"$/m);
+});
+
+test("the public API is deployed only if asked, with an address, a name and a rate limit of its own", { timeout: 120_000 }, () => {
+  const result = deploy(["--env", "staging", "--public-api", "--dry-run"]);
+  assert.equal(result.code, 0, result.stderr + result.stdout);
+  assert.match(result.stdout, /^6\. public API jeffrey-public-api-staging \(dry run\)$/m);
+  for (const binding of [/ADDRESS_LIMIT \(100 requests\/10s\)/, /TOKENS_MAX \("512"\)/]) assert.match(result.stdout, binding);
+  assert.equal(result.stdout.match(/--dry-run: exiting now/g)?.length, 3);
+  const folder = join(ROOT, "build/deploy/jeffrey-staging");
+  const toml = readFileSync(join(folder, "wrangler.public-api.toml"), "utf8");
+  assert.match(toml, /^name = "jeffrey-public-api-staging"$/m);
+  assert.match(toml, /^workers_dev = true$/m);
+  const ids = ["wrangler.toml", "wrangler.public-api.toml"].flatMap((name) => [...readFileSync(join(folder, name), "utf8").matchAll(/^namespace_id = "(\d+)"$/gm)].map(([, id]) => id));
+  assert.deepEqual([ids.length, new Set(ids).size], [3, 3], `each limit has its own namespace: ${ids}`);
+  assert.ok(!ids.includes("1003"), "production's namespace");
+  // The model worker stays private.
+  assert.match(readFileSync(join(folder, "wrangler.model.toml"), "utf8"), /^workers_dev = false$/m);
 });
 
 test("a wrong flag or variable is refused before any step, with a message that names it", () => {

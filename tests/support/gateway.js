@@ -39,7 +39,13 @@ const DEFAULT_VARIABLES = { INITIAL_SHARE: "100%", LOG_EVENTS: "on", DEBUG_HEADE
 
 /** A gateway's variables, where an empty value removes a default, and its options. @typedef {[variables?: Record<string, string>, options?: GatewayOptions]} GatewaySpec */
 
-/** `build`: folder of the built Workers; `state`: folder of the objects' storage, so that another session can continue with it. @typedef {{ build?: string, state?: string }} SessionOptions */
+/**
+ * `build`: folder of the built Workers; `state`: folder of the objects' storage, so that another session can continue with it;
+ * `publicApi`: adds the public API with these variables, as the session's first Worker instead of a gateway. The model worker
+ * then gets an origin too, for tests that look at it.
+ *
+ * @typedef {{ build?: string, state?: string, publicApi?: Record<string, string> }} SessionOptions
+ */
 
 /** @typedef {ReturnType<typeof createGateway>} Gateway */
 
@@ -63,7 +69,7 @@ export async function startGateway(variables = {}, { build, state, ...options } 
  * @param {Record<Name, GatewaySpec>} specs by name, in lower case
  * @param {SessionOptions} [options]
  */
-export async function startGateways(specs, { build = "build", state } = {}) {
+export async function startGateways(specs, { build = "build", state, publicApi } = {}) {
   for (const file of ["gateway/index.js", "model/index.js", "www/index.html", "pages/dashboard/index.html"]) {
     if (!existsSync(resolve(ROOT, build, file))) throw new Error(`${build}/${file} is missing: run make workers`);
   }
@@ -77,24 +83,31 @@ export async function startGateways(specs, { build = "build", state } = {}) {
     const pages = join(folder, "pages");
     for (const directory of ["www", "pages"]) await cp(resolve(ROOT, build, directory), pages, { recursive: true });
     const configWriter = new ConfigWriter(folder, resolve(ROOT, build), pages);
+    if (publicApi) await configWriter.addPublicApi(publicApi);
     const prepared = [];
     for (const [index, [name, [variables = {}, options = {}]]] of entries.entries()) {
       const legacy = await startMockLegacy({ port: 0, latency_ms: options.latency_ms ?? 0 });
       cleanups.push(legacy.stop);
-      const proxy = index === 0 ? null : await startTcpProxy();
+      const proxy = index === 0 && !publicApi ? null : await startTcpProxy();
       if (proxy) cleanups.push(proxy.stop);
       const worker = index === 0 ? "jeffrey-gateway" : `jeffrey-gateway-${name}`;
       await configWriter.addGateway(name, worker, proxy?.host, { LEGACY_ORIGIN: legacy.origin, ...DEFAULT_VARIABLES, ...variables }, options);
       prepared.push({ name, worker, legacy, proxy, prefix: variables.ADMIN_PREFIX ?? "/_jeffrey" });
     }
     await configWriter.addModelWorkers();
+    const modelProxy = publicApi ? await startTcpProxy() : null;
+    if (modelProxy) {
+      cleanups.push(modelProxy.stop);
+      configWriter.routes[modelProxy.host] = { primary: "jeffrey-model" };
+    }
     await configWriter.addHostRouter();
     const { origin, log, output, group, stop } = await startWrangler(configWriter.configPaths, { path: `${prepared[0].prefix}/health`, cwd: folder, state });
+    modelProxy?.forwardTo(Number(new URL(origin).port));
     const gatewayEntries = prepared.map(({ name, worker, legacy, proxy, prefix }) => {
       proxy?.forwardTo(Number(new URL(origin).port));
       return [name, createGateway({ worker, origin: proxy ? `http://${proxy.host}` : origin, prefix, legacy, log, group, output, events: () => parseEvents(output(), worker) })];
     });
-    return { gateways: /** @type {Record<Name, Gateway>} */ (Object.fromEntries(gatewayEntries)), origin, log, group, stop: () => stop().finally(cleanUp) };
+    return { gateways: /** @type {Record<Name, Gateway>} */ (Object.fromEntries(gatewayEntries)), origin, modelOrigin: `http://${modelProxy?.host}`, log, group, stop: () => stop().finally(cleanUp) };
   } catch (error) {
     await cleanUp();
     throw error;
@@ -184,6 +197,18 @@ class ConfigWriter {
     const template = await readFile(join(ROOT, "tests/support/previous-model.js"), "utf8");
     await writeFile(join(copyFolder, "previous-model.js"), template.replace("NAME", release));
     await this.addModelWorker("jeffrey-model-previous", join(copyFolder, "previous-model.js"));
+  }
+
+  /** Makes the public API the first Worker. @param {Record<string, string>} variables */
+  async addPublicApi(variables) {
+    this.main = join(this.build, "model/index.js");
+    const vars = Object.entries(variables).map(([name, value]) => `${name} = ${JSON.stringify(value)}\n`);
+    const toml = applyReplacements(await readFile(join(ROOT, "wrangler.public-api.toml"), "utf8"), [
+      ['main = "build/model/index.js"', `main = ${JSON.stringify(this.main)}`],
+      ['directory = "build/www"', `directory = ${JSON.stringify(this.pages)}`],
+    ]);
+    await this.writeToml("jeffrey-public-api.toml", toml.replace("[vars]\n", `[vars]\n${vars.join("")}`));
+    this.routes[""] = { primary: "jeffrey-public-api" };
   }
 
   /** The model workers that the gateways call. */
