@@ -205,6 +205,25 @@ describe("the dashboard", { skip, timeout: 4 * TEST_TIMEOUT_MS }, () => {
     await proxy.disconnect();
   });
 
+  test("a live stream that ends after its last line is opened again, and the page shows no error", async () => {
+    const opened = await openPage();
+    let streams = 0;
+    // Each stream ends after one line, as one of many lines does at the limit of subrequests.
+    await opened.page.route("**/v1/rollout/live", async (route) => {
+      streams += 1;
+      const response = await gateway.fetchAdmin("/v1/rollout", { token: SECRETS.JEFFREY_VIEWER_TOKEN });
+      await route.fulfill({ contentType: "application/x-ndjson", body: `${await response.text()}\n` });
+    });
+    await opened.page.goto(`${gateway.origin}/_jeffrey/dashboard/`);
+    await opened.page.fill("#token", SECRETS.JEFFREY_VIEWER_TOKEN);
+    await opened.page.press("#token", "Enter");
+    await waitFor(() => streams >= 6);
+    assert.equal(await opened.page.textContent("#freshness"), strings.en.live);
+    assert.equal(await opened.page.isHidden("#refusal"), true);
+    assert.deepEqual(opened.faults, []);
+    await closeBrowser(opened.context);
+  });
+
   test("after a restart of the gateway the page continues by itself, with the earlier history", async () => {
     const state = await mkdtemp(join(tmpdir(), "jeffrey-dashboard-"));
     const startOther = () => startGateway({ LOG_EVENTS: "off", INITIAL_SHARE: "0%" }, { model: "none", state });

@@ -85,7 +85,7 @@ fn name_instance_on_first_request() -> Result<()> {
 }
 
 /// Returns whether the caller's address sends too many requests. Only a public deployment has the
-/// binding (`wrangler.public-api.toml`); a limit that fails to answer refuses nobody.
+/// binding (`wrangler.public-api.toml`); a limit that fails to answer refuses no call.
 async fn is_over_rate_limit(env: &Env, head: &RequestHead) -> bool {
     let Ok(limiter) = env.rate_limiter(RATE_LIMIT_BINDING) else { return false };
     limiter.limit(rate_limit_key(head)).await.is_ok_and(|outcome| !outcome.success)
