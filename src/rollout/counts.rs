@@ -21,6 +21,9 @@ pub struct CohortCounts {
     pub errors_5xx: u64,
     /// Canary requests that the legacy system answered after the canary failed, whatever it answered.
     pub fallbacks: u64,
+    /// Of these, requests for which the model could not be reached in time: it was away, broke off,
+    /// took too long, or the circuit breaker was open.
+    pub model_unavailable: u64,
     /// Answers that could be read: those that give their route or their confidence.
     pub scored_responses: u64,
     /// Answers given by keywords alone.
@@ -53,6 +56,7 @@ impl CohortCounts {
             requests,
             errors_5xx,
             fallbacks: failed_open,
+            model_unavailable,
             scored_responses: answers,
             regex,
             prototypes,
@@ -69,6 +73,7 @@ impl CohortCounts {
             (requests, other.requests),
             (errors_5xx, other.errors_5xx),
             (failed_open, other.fallbacks),
+            (model_unavailable, other.model_unavailable),
             (answers, other.scored_responses),
             (regex, other.regex),
             (prototypes, other.prototypes),
@@ -176,7 +181,8 @@ pub const SUBJECT_METRICS: [Metric; 5] = [
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Metric {
-    /// Requests with a status of 500 or above or that failed open, of all requests.
+    /// Requests with a status of 500 or above or that failed open, of all requests; without those of
+    /// [`Metric::ModelUnavailable`].
     Errors,
     /// Requests that failed open, of all requests.
     Fallbacks,
@@ -186,6 +192,8 @@ pub enum Metric {
     LowConfidence,
     /// Requests with an embedding of the wrong size, of all requests.
     DimensionMismatches,
+    /// Requests for which the model could not be reached in time, of all requests.
+    ModelUnavailable,
     /// Answers given by prototypes or keywords, of all answers.
     NotLinearHead,
     /// Answers given by prototypes, of all answers.
@@ -207,12 +215,13 @@ pub enum Metric {
 
 impl Metric {
     /// All metrics, in the order of messages that list them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Errors,
         Self::Fallbacks,
         Self::FeedbackBad,
         Self::LowConfidence,
         Self::DimensionMismatches,
+        Self::ModelUnavailable,
         Self::NotLinearHead,
         Self::Prototypes,
         Self::Regex,
@@ -231,6 +240,7 @@ impl Metric {
             Self::FeedbackBad => "feedback_bad",
             Self::LowConfidence => "low_confidence",
             Self::DimensionMismatches => "dimension_mismatches",
+            Self::ModelUnavailable => "model_unavailable",
             Self::NotLinearHead => "not_linear_head",
             Self::Prototypes => "prototypes",
             Self::Regex => "regex",
@@ -259,6 +269,7 @@ impl Metric {
             | Self::SlowerThanStable => true,
             Self::Fallbacks
             | Self::DimensionMismatches
+            | Self::ModelUnavailable
             | Self::NotLinearHead
             | Self::Prototypes
             | Self::Regex
@@ -276,13 +287,16 @@ impl Metric {
         let per_requests = |hits| Proportion::new(hits, counts.requests);
         let per_answers = |hits| Proportion::new(hits, counts.scored_responses);
         match self {
-            Self::Errors => per_requests(counts.errors_5xx + counts.fallbacks),
+            Self::Errors => per_requests(
+                counts.errors_5xx + counts.fallbacks.saturating_sub(counts.model_unavailable),
+            ),
             Self::Fallbacks => per_requests(counts.fallbacks),
             Self::FeedbackBad => {
                 Proportion::new(counts.feedback_bad, counts.feedback_bad + counts.feedback_good)
             }
             Self::LowConfidence => per_answers(counts.low_confidence),
             Self::DimensionMismatches => per_requests(counts.dimension_mismatches),
+            Self::ModelUnavailable => per_requests(counts.model_unavailable),
             Self::NotLinearHead => per_answers(counts.prototypes + counts.regex),
             Self::Prototypes => per_answers(counts.prototypes),
             Self::Regex => per_answers(counts.regex),
@@ -316,11 +330,18 @@ mod tests {
 
     #[test]
     fn a_request_that_failed_open_is_the_canarys_error() {
-        let canary =
-            CohortCounts { requests: 10, errors_5xx: 1, fallbacks: 2, ..CohortCounts::default() };
+        let canary = CohortCounts {
+            requests: 10,
+            errors_5xx: 1,
+            fallbacks: 5,
+            model_unavailable: 3,
+            ..CohortCounts::default()
+        };
         let minute = ClosedMinute { canary, ..ClosedMinute::default() };
         assert_eq!(Metric::Errors.proportion(&minute, Cohort::Canary), Proportion::new(3, 10));
         assert_eq!(Metric::Errors.proportion(&minute, Cohort::Stable), Proportion::default());
+        let unavailable = Metric::ModelUnavailable.proportion(&minute, Cohort::Canary);
+        assert_eq!(unavailable, Proportion::new(3, 10), "the platform's fault may be the cause");
         // No answer was read, so the rate of keywords is unknown rather than 0.
         assert_eq!(Metric::Regex.proportion(&minute, Cohort::Canary).rate(), None);
     }

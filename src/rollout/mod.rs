@@ -38,6 +38,8 @@ pub mod share_cache;
 
 pub mod release_state;
 
+pub mod hard_failure_report;
+
 pub mod progress;
 
 pub mod phase;

@@ -18,7 +18,7 @@ const FAULTY_MODEL = [{ MODEL_TIMEOUT_MS: "30000" }, { model: "faulty" }];
 const startSession = () => startGateways({
   failing: [{ MODEL_TIMEOUT_MS: "1000", COHORT_OVERRIDES: "stays=stable" }, { model: "faulty" }],
   // A circuit breaker stays open for 30 s, so each hard failure has its own gateway.
-  ...{ trapping: FAULTY_MODEL, throwing: FAULTY_MODEL, refusing: FAULTY_MODEL, infinite: FAULTY_MODEL, mismatching: FAULTY_MODEL, trapped: FAULTY_MODEL },
+  ...{ trapping: FAULTY_MODEL, infinite: FAULTY_MODEL, mismatching: FAULTY_MODEL, trapped: FAULTY_MODEL },
   missing: [{ LEGACY_TIMEOUT_MS: "3000" }, { model: "none" }],
   native: [{ RESPONSE_FORMAT: "native", DEBUG_HEADERS: "off", JEFFREY_SIGNING_KEY: "", COHORT_OVERRIDES: "stays=stable" }],
   huggingface: [{ RESPONSE_FORMAT: "huggingface", LEGACY_TEXT: "/inputs" }],
@@ -106,6 +106,8 @@ describe("a model behind the gateway, with failures that are not hard", { timeou
       ["fault:refuse:404", "refused"],
       ["fault:refuse:429", "refused"],
       ["fault:garble", "invalid_response"],
+      ["fault:throw", "unavailable"],
+      ["fault:refuse:503", "unavailable"],
       ["fault:slow:5000", "timeout"],
       // The head and the body each arrive in time, but not both together.
       ["fault:stall:1600", "timeout"],
@@ -165,9 +167,6 @@ describe("a model behind the gateway, with failures that are not hard", { timeou
 });
 
 for (const [fault, kind, name] of /** @type {const} */ ([
-  ["trap", "trap", "trapping"],
-  ["throw", "trap", "throwing"],
-  ["refuse:503", "trap", "refusing"],
   ["nan", "non_finite", "infinite"],
   ["mismatch", "dimension_mismatch", "mismatching"],
 ])) {
@@ -198,7 +197,7 @@ for (const [fault, kind, name] of /** @type {const} */ ([
   });
 }
 
-test("if one of 50 concurrent calls traps the model, all are answered, and the model returns after the cool-down", { timeout: TEST_TIMEOUT_MS }, async () => {
+test("if one of 50 concurrent calls traps the model, all are answered, and the model goes on", { timeout: TEST_TIMEOUT_MS }, async () => {
   const { trapped: gateway } = session.gateways;
   await warmUp(gateway);
   const texts = [SAMPLE_TEXT, "Je suis furieux", "I am so happy", "J’ai peur", "Yuck, how disgusting", "Quelle surprise !", "I miss you"];
@@ -218,20 +217,32 @@ test("if one of 50 concurrent calls traps the model, all are answered, and the m
   }
   const trapped = await waitForEvent(gateway, responses[20]);
   assert.deepEqual([trapped.fallback_reason, trapped.destination], ["trap", "stable"]);
-  assert.deepEqual(await fetchHealth(gateway), [200, "degraded", "trap"]);
+  assert.deepEqual(await fetchHealth(gateway), [200, "ok", null], "a trap at a text opens no circuit breaker");
+  const next = await classifyWithEvent(gateway, { text: SAMPLE_TEXT, user_id });
+  assert.deepEqual([next.json.encoder, next.event.fallback_reason], ["e1-small", null]);
+  assert.equal((await fetchStatus(gateway)).hard_failures, 0, "one subject is no verdict");
+});
 
-  // Waits for the end of the circuit breaker's cool-down of 30 s.
-  const recovered = await waitFor(async () => {
-    const response = await gateway.classify({ text: SAMPLE_TEXT, user_id });
-    assert.equal(response.status, 200);
-    return response.json.encoder === "e1-small" && response;
+test("a trap counts when a third subject meets one; its text goes to the model twice", { timeout: TEST_TIMEOUT_MS }, async () => {
+  const { trapping: gateway } = session.gateways;
+  await warmUp(gateway);
+  const send = async (/** @type {string} */ text, /** @type {string} */ id) => {
+    const { status, json, event } = await classifyWithEvent(gateway, { text, user_id: id });
+    assert.deepEqual([status, json], [200, legacyResponse(text)]);
+    return event.fallback_reason;
+  };
+  const reasons = [];
+  for (let call = 0; call < 4; call += 1) reasons.push(await send("fault:trap", "mallory"));
+  assert.deepEqual(reasons, ["trap", "trap", "quarantined", "quarantined"]);
+  assert.equal((await fetchStatus(gateway)).hard_failures, 0, "one client is no verdict");
+  assert.equal(await send("fault:trap", "bob"), "quarantined");
+  assert.equal(await send("fault:trap:2", "carol"), "trap");
+  const status = await waitFor(async () => {
+    const status = await fetchStatus(gateway);
+    return status.hard_failures > 0 && status;
   });
-  const { last_hard_failure, hard_failures } = await fetchStatus(gateway);
-  assert.equal(hard_failures, 1);
-  const event = await waitForEvent(gateway, recovered);
-  assert.ok(event.time_ms - last_hard_failure.at_ms >= 30_000, `${event.time_ms - last_hard_failure.at_ms} ms`);
+  assert.deepEqual([status.hard_failures, status.last_hard_failure.kind, status.version], [1, "trap", 0]);
   assert.deepEqual(await fetchHealth(gateway), [200, "ok", null]);
-  assert.equal((await classifyWithEvent(gateway, { text: SAMPLE_TEXT, user_id })).event.fallback_reason, null, "the circuit breaker stays closed");
 });
 
 test("without a model worker every caller gets the legacy system's response", { timeout: TEST_TIMEOUT_MS }, async () => {
@@ -239,9 +250,10 @@ test("without a model worker every caller gets the legacy system's response", { 
   for (let round = 0; round < 5; round += 1) {
     const { status, json, event } = await classifyWithEvent(gateway, { text: SAMPLE_TEXT, user_id: `${user_id}-${round}` });
     assert.deepEqual([status, json], [200, legacyResponse(SAMPLE_TEXT)]);
-    assert.deepEqual([event.cohort, event.destination, event.fallback_reason], ["canary", "stable", round ? "breaker_open" : "trap"]);
+    assert.deepEqual([event.cohort, event.destination, event.fallback_reason], ["canary", "stable", "unavailable"]);
   }
-  assert.deepEqual(await fetchHealth(gateway), [200, "degraded", "trap"]);
+  assert.deepEqual(await fetchHealth(gateway), [200, "ok", null]);
+  assert.equal((await fetchStatus(gateway)).hard_failures, 0);
   // If the legacy system fails as well, the failure counts for the assigned cohort.
   for (const [fault, status, code] of /** @type {[string, number, string][]} */ ([
     ["reset", 502, "legacy_unreachable"],
@@ -253,7 +265,7 @@ test("without a model worker every caller gets the legacy system's response", { 
     assert.deepEqual([response.status, response.json.error.code], [status, code], fault);
     const event = (await gateway.waitForEvents(eventCount + 1))[eventCount];
     assert.deepEqual([event.cohort, event.reason, event.is_evidence], ["canary", "bucket", true], fault);
-    assert.deepEqual([event.destination, event.fallback_reason, event.status, event.unreadable_response_reason], ["stable", "breaker_open", status, "error_status"], fault);
+    assert.deepEqual([event.destination, event.fallback_reason, event.status, event.unreadable_response_reason], ["stable", "unavailable", status, "error_status"], fault);
   }
 });
 
@@ -328,7 +340,7 @@ describe("a shadow", { timeout: TEST_TIMEOUT_MS }, () => {
       ["fault:garble", "invalid_response"],
       ["fault:nan", "non_finite"],
       ["fault:mismatch", "dimension_mismatch"],
-      ["fault:throw", "trap"],
+      ["fault:throw", "unavailable"],
       ["fault:trap", "trap"],
     ]) {
       const { status, json, event } = await classifyWithEvent(gateway, { text, user_id });

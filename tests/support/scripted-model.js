@@ -16,7 +16,7 @@ export default {
     const { text } = await request.json();
     const [, fault] = /^fault:(\w+)/.exec(text) ?? [];
     const headers = { "x-model-sha256": fault === "other_model" ? OTHER_SHA256 : SHA256 };
-    if (fault === "trap") return new Response(null, { status: 500, headers });
+    if (fault === "trap") return new Response(null, { status: 500, headers: { ...headers, "x-model-fault": "trap" } });
     if (fault === "refused") return new Response(null, { status: 429, headers });
     if (fault === "garbage") return new Response("<html>", { headers });
     if (fault === "closed") throw new Error("the model worker breaks off");

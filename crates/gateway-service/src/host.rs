@@ -50,7 +50,7 @@ pub struct HttpRequest<'a> {
 }
 
 /// Headers of a response that the gateway reads; a host gives these, if they are there.
-pub const READ_RESPONSE_HEADERS: [&str; 2] = ["retry-after", "x-model-sha256"];
+pub const READ_RESPONSE_HEADERS: [&str; 3] = ["retry-after", "x-model-fault", "x-model-sha256"];
 
 /// Response to an [`HttpRequest`].
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,15 +7,22 @@ use std::cell::{Cell, RefCell};
 
 use crate::rollout::messages::ReleaseSnapshot;
 use jeffrey_edge::gateway::upstream::circuit_breaker::CircuitBreaker;
+use jeffrey_edge::gateway::upstream::quarantine::{Quarantine, TextHash};
+use jeffrey_edge::gateway::upstream::report_queue::ReportQueue;
 use jeffrey_edge::rollout::clock_reading::ClockReading;
 use jeffrey_edge::rollout::share_cache::{
     CachedShare, EffectiveShare, drop_expired, effective_share, pick_newer,
 };
-use jeffrey_terms::UnixMs;
+use jeffrey_edge::rollout::signing_key::SigningKey;
+use jeffrey_terms::{InputText, UnixMs};
 
 /// Age in milliseconds at which a background refresh no longer blocks another one: the request that
 /// started it may have died.
 const REFRESH_TIMEOUT_MS: u64 = 2_000;
+
+/// Least time between two probes after a trap, in milliseconds: a text that traps must not double the
+/// work of the model.
+const TRAP_PROBE_MS: u64 = 5_000;
 
 /// How long a received p95 serves as a threshold, in milliseconds: a gateway with little traffic
 /// receives one seldom.
@@ -34,6 +41,12 @@ pub struct IsolateState {
     breaker: RefCell<CircuitBreaker>,
     /// Events that this isolate could not store and has not reported yet.
     lost_events: Cell<u64>,
+    reports: RefCell<ReportQueue>,
+    quarantine: RefCell<Quarantine>,
+    /// Random key of the quarantine's hashes, drawn when it is first needed.
+    quarantine_key: RefCell<Option<SigningKey>>,
+    /// Time of the last probe after a trap; `None` before the first.
+    trap_probed_at: Cell<Option<UnixMs>>,
     /// Index of the plan's stage in the last snapshot; `None` while no plan moves the share.
     stage: Cell<Option<u32>>,
     /// Stable's p95 latency in milliseconds, and when this isolate received it.
@@ -154,6 +167,49 @@ impl IsolateState {
     /// Returns the number of lost events, and starts again at 0: the caller reports them.
     pub fn take_lost_events(&self) -> u64 {
         self.lost_events.take()
+    }
+
+    /// Calls `use_reports` with the reports of hard failures that wait for an acknowledgement.
+    pub fn with_reports<T>(&self, use_reports: impl FnOnce(&mut ReportQueue) -> T) -> T {
+        use_reports(&mut self.reports.borrow_mut())
+    }
+
+    /// Returns whether a text is in quarantine.
+    pub fn is_quarantined(&self, text: &InputText, now: UnixMs) -> bool {
+        // Without a trap, no text is hashed.
+        let key = self.quarantine_key.borrow();
+        let Some(key) = key.as_ref() else { return false };
+        self.quarantine.borrow().contains(TextHash::new(key, text), now)
+    }
+
+    /// Records that the model trapped at a text; `random` becomes the key of this isolate's hashes
+    /// if it has none.
+    pub fn record_trap(&self, text: &InputText, random: [u8; 16], now: UnixMs) {
+        let mut key = self.quarantine_key.borrow_mut();
+        if key.is_none() {
+            *key = SigningKey::parse(random).ok();
+        }
+        if let Some(key) = key.as_ref() {
+            self.quarantine.borrow_mut().record_trap(TextHash::new(key, text), now);
+        }
+    }
+
+    /// Records that a subject met a text that trapped. Returns whether the rollout object is to be
+    /// told.
+    pub fn record_trap_subject(&self, text: &InputText, subject: &str) -> bool {
+        let key = self.quarantine_key.borrow();
+        let Some(key) = key.as_ref() else { return false };
+        self.quarantine.borrow_mut().record_subject(TextHash::new(key, text), subject)
+    }
+
+    /// Returns whether a probe after a trap may start, at most one in [`TRAP_PROBE_MS`].
+    pub fn begin_trap_probe(&self, now: UnixMs) -> bool {
+        let is_recent =
+            self.trap_probed_at.get().is_some_and(|at| now.0.abs_diff(at.0) < TRAP_PROBE_MS);
+        if !is_recent {
+            self.trap_probed_at.set(Some(now));
+        }
+        !is_recent
     }
 
     /// Calls `use_breaker` with the circuit breaker.

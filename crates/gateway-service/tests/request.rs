@@ -5,22 +5,20 @@
 #[path = "support/gateway.rs"]
 mod gateway;
 
-use std::cell::Cell;
 use std::rc::Rc;
 
-use futures_util::future::join_all;
 use serde_json::{Map, Value, json};
 
 use crate::gateway::{
     ADMIN, ALL_CANARY, ALL_SHADOW, Answer, BODY, GATEWAY, Gateway, HALF_CANARY, Headers, KEY,
     LEGACY, LEGACY_BODY, LIVE, MINUTE_MS, MODEL_BODY, OVERRIDE_KEY, RELEASE, SECOND_MS, START,
-    VIEWER, broken_model_answer, legacy_response, model_answer, sha256,
+    VIEWER, legacy_response, model_answer, non_finite_answer, sha256, user,
 };
 use jeffrey_edge::gateway::events::signed_id;
 use jeffrey_edge::rollout::bucket::ReleaseName;
 use jeffrey_edge::rollout::override_token::{OverridePermission, VALID_MS_MAX, sign};
 use jeffrey_edge::rollout::signing_key::SigningKey;
-use jeffrey_gateway_service::host::{BodyError, FetchError, ObjectClass, QueueSend};
+use jeffrey_gateway_service::host::{FetchError, ObjectClass, QueueSend};
 use jeffrey_gateway_service::request_host::{RateLimiter, StreamedResponse};
 use jeffrey_http_core::body::BodyRead;
 use jeffrey_native_host::{RecordedRequest, StoredResponse, block_on};
@@ -33,10 +31,6 @@ fn header_of<'a>(request: &'a RecordedRequest, name: &str) -> Option<&'a str> {
     let value = headers.next().map(|(_, value)| value.as_str());
     assert_eq!(headers.next(), None, "{name} comes twice");
     value
-}
-
-fn user(number: u32) -> String {
-    format!("user-{number}")
 }
 
 /// An override token for a release, valid for `ms` from the start.
@@ -335,195 +329,6 @@ fn a_growing_share_moves_no_subject_back_and_the_holdout_stays_stable() {
 }
 
 #[test]
-fn each_failure_of_the_model_is_answered_by_the_legacy_system_in_the_same_call() {
-    let skipped = r#""skipped":[{"route":"linear_head","reason":"dimension_mismatch"}],"route""#;
-    let rows = [
-        ("connection failed", Err(FetchError::Failed), "trap"),
-        ("timed out", Err(FetchError::TimedOut), "timeout"),
-        ("status 500", model_answer(500, "{}"), "trap"),
-        ("status 503", model_answer(503, MODEL_BODY), "trap"),
-        ("status 422", model_answer(422, "{}"), "refused"),
-        ("status 413", model_answer(413, "{}"), "refused"),
-        ("not JSON", model_answer(200, "<html>"), "invalid_response"),
-        ("no body", model_answer(200, ""), "invalid_response"),
-        (
-            "unknown label",
-            model_answer(200, &MODEL_BODY.replace(r#""primary":"anger""#, r#""primary":"rage""#)),
-            "invalid_response",
-        ),
-        (
-            "wrong dimension",
-            model_answer(200, &MODEL_BODY.replace(r#""route""#, skipped)),
-            "dimension_mismatch",
-        ),
-        (
-            "score not finite",
-            model_answer(200, &MODEL_BODY.replace(r#""anger":0.8125"#, r#""anger":null"#)),
-            "non_finite",
-        ),
-        (
-            "score above 1",
-            model_answer(200, &MODEL_BODY.replace(r#""joy":0.01"#, r#""joy":1.01"#)),
-            "non_finite",
-        ),
-        ("body too large", broken_model_answer(BodyError::TooLarge), "invalid_response"),
-        ("body broken", broken_model_answer(BodyError::Broken), "trap"),
-        ("body late", broken_model_answer(BodyError::TimedOut), "timeout"),
-    ];
-    for (name, model, reason) in rows {
-        let gateway = Gateway::new(&[ALL_CANARY]);
-        gateway.answer_model(model);
-        let answer = gateway.classify("alice");
-        assert!(answer.is_by_legacy(), "{name}: {}", answer.text());
-        let event = gateway.event();
-        assert_eq!(event["fallback_reason"], reason, "{name}");
-        assert_eq!(event["cohort"], "canary", "{name}");
-        assert_eq!(event["destination"], "stable", "{name}");
-        assert_eq!((&event["label"], &event["model"]), (&json!("sadness"), &Value::Null), "{name}");
-        let is_hard = ["trap", "dimension_mismatch", "non_finite"].contains(&reason);
-        let failures = gateway.status()["hard_failures"].clone();
-        assert_eq!(failures, json!(u64::from(is_hard)), "{name}");
-        // A soft failure is that of one call.
-        gateway.answer_model(model_answer(200, MODEL_BODY));
-        assert_eq!(gateway.classify("alice").is_by_model(), !is_hard, "{name}");
-    }
-}
-
-#[test]
-fn if_both_systems_fail_the_caller_gets_502_and_the_event_names_both_failures() {
-    let gateway = Gateway::new(&[ALL_CANARY]);
-    gateway.answer_model(Err(FetchError::TimedOut));
-    gateway.platform.answer_legacy(|_| Err(FetchError::Failed));
-    assert_eq!(gateway.classify("alice").error(), (502, "legacy_unreachable".to_owned()));
-    let event = gateway.event();
-    assert_eq!((&event["cohort"], &event["destination"]), (&json!("canary"), &json!("stable")));
-    assert_eq!(event["fallback_reason"], "timeout");
-    assert_eq!((&event["status"], &event["label"]), (&json!(502), &Value::Null));
-}
-
-#[test]
-fn three_timeouts_in_a_minute_open_the_breaker_and_are_no_hard_failure() {
-    let gateway = Gateway::new(&[ALL_CANARY]);
-    gateway.answer_model(Err(FetchError::TimedOut));
-    for _ in 0..3 {
-        assert!(gateway.classify("alice").is_by_legacy());
-    }
-    assert_eq!(gateway.model_texts().len(), 3);
-    gateway.answer_model(model_answer(200, MODEL_BODY));
-    assert!(gateway.classify("alice").is_by_legacy());
-    assert!(gateway.model_texts().is_empty(), "an open breaker asks no model");
-    let reasons: Vec<Value> =
-        gateway.events().iter().map(|event| event["fallback_reason"].clone()).collect();
-    assert_eq!(reasons, ["timeout", "timeout", "timeout", "breaker_open"]);
-    assert_eq!(gateway.status()["hard_failures"], 0);
-    let health = gateway.admin("GET", "/health", "", "").json();
-    assert_eq!((&health["status"], &health["breaker"]), (&json!("degraded"), &json!("timeouts")));
-    gateway.platform.advance(30 * SECOND_MS).unwrap();
-    assert!(gateway.classify("alice").is_by_legacy(), "the probe takes no caller's call");
-    assert!(gateway.classify("alice").is_by_model());
-}
-
-#[test]
-fn a_probe_that_fails_hard_after_timeouts_is_reported() {
-    let gateway = Gateway::new(&[ALL_CANARY]);
-    gateway.answer_model(Err(FetchError::TimedOut));
-    for _ in 0..3 {
-        gateway.classify("alice");
-    }
-    gateway.answer_model(model_answer(500, ""));
-    gateway.platform.advance(30 * SECOND_MS).unwrap();
-    gateway.classify("alice");
-    assert_eq!(gateway.status()["hard_failures"], 1);
-    assert_eq!(gateway.admin("GET", "/health", "", "").json()["breaker"], "trap");
-}
-
-#[test]
-fn a_hard_failure_opens_the_breaker_once_until_a_probe_succeeds() {
-    let gateway = Gateway::new(&[ALL_CANARY]);
-    gateway.answer_model(model_answer(500, ""));
-    gateway.classify("alice");
-    assert_eq!(gateway.model_texts().len(), 1);
-    for user in ["alice", "bob"] {
-        assert!(gateway.classify(user).is_by_legacy(), "{user}");
-    }
-    assert!(gateway.model_texts().is_empty(), "an open breaker asks no model");
-    let reasons: Vec<Value> =
-        gateway.events().iter().map(|event| event["fallback_reason"].clone()).collect();
-    assert_eq!(reasons, ["trap", "breaker_open", "breaker_open"]);
-    assert_eq!(gateway.status()["hard_failures"], 1);
-    assert_eq!(gateway.status()["last_hard_failure"]["kind"], "trap");
-    let health = gateway.admin("GET", "/health", "", "");
-    assert_eq!((health.status, &health.json()["status"]), (200, &json!("degraded")));
-    assert_eq!(health.json()["breaker"], "trap");
-
-    // A failed probe starts another cool-down.
-    for model in [model_answer(500, ""), model_answer(200, MODEL_BODY)] {
-        gateway.platform.advance(29 * SECOND_MS).unwrap();
-        gateway.classify("alice");
-        assert!(gateway.model_texts().is_empty(), "no probe within the cool-down");
-        gateway.platform.advance(SECOND_MS).unwrap();
-        gateway.answer_model(model);
-        assert!(gateway.classify("alice").is_by_legacy(), "the probe takes no caller's call");
-        assert_eq!(gateway.model_texts(), ["The parcel arrived on Monday."]);
-    }
-    assert!(gateway.classify("alice").is_by_model());
-    assert_eq!(gateway.admin("GET", "/health", "", "").json()["status"], "ok");
-    assert_eq!(gateway.status()["hard_failures"], 1, "probes are not reported");
-}
-
-#[test]
-fn the_breaker_of_one_isolate_does_not_close_another_and_each_reports_its_own() {
-    let gateway = Gateway::new(&[ALL_CANARY]);
-    let other = gateway.other_isolate();
-    gateway.answer_model(Err(FetchError::Failed));
-    gateway.classify("alice");
-    gateway.answer_model(model_answer(200, MODEL_BODY));
-    assert!(gateway.classify("alice").is_by_legacy());
-    assert!(other.classify("alice").is_by_model());
-    other.answer_model(Err(FetchError::Failed));
-    assert!(other.classify("alice").is_by_legacy());
-    assert_eq!(gateway.status()["hard_failures"], 2);
-}
-
-#[test]
-fn of_50_calls_at_once_of_which_one_traps_all_are_answered() {
-    let gateway = Gateway::new(&[ALL_CANARY]);
-    let calls = Rc::new(Cell::new(0));
-    let counted = Rc::clone(&calls);
-    gateway.platform.answer_http(move |_| {
-        counted.set(counted.get() + 1);
-        if counted.get() == 20 { Err(FetchError::Failed) } else { model_answer(200, MODEL_BODY) }
-    });
-    let users: Vec<String> = (0..50).map(user).collect();
-    let requests =
-        users.iter().map(|user| gateway.classify_request(&[("x-user-id", user)], BODY).respond());
-    let answers = block_on(join_all(requests));
-    gateway.platform.run_tasks();
-    for (user, answer) in users.iter().zip(answers) {
-        assert_eq!(answer.unwrap().status(), 200, "{user}");
-    }
-    let events = gateway.events();
-    let traps = events.iter().filter(|event| event["fallback_reason"] == "trap").count();
-    assert_eq!((events.len(), traps), (50, 1));
-    assert_eq!(gateway.status()["hard_failures"], 1);
-}
-
-#[test]
-fn a_model_that_fails_50_calls_at_once_is_reported_once() {
-    let gateway = Gateway::new(&[ALL_CANARY]);
-    gateway.answer_model(Err(FetchError::Failed));
-    let requests = (0..50).map(|_| gateway.classify_request(&[], BODY).respond());
-    let answers = block_on(join_all(requests));
-    gateway.platform.run_tasks();
-    for answer in answers {
-        let answer = block_on(answer.unwrap().read(usize::MAX));
-        assert_eq!(answer, BodyRead::Complete(LEGACY_BODY.into()));
-    }
-    assert_eq!(gateway.events().len(), 50);
-    assert_eq!(gateway.status()["hard_failures"], 1);
-}
-
-#[test]
 fn the_latency_is_the_same_in_body_event_and_debug_headers() {
     let gateway = Gateway::new(&[HALF_CANARY, ("DEBUG_HEADERS", "on")]);
     let platform = Rc::downgrade(&gateway.platform);
@@ -593,7 +398,8 @@ fn the_shadow_asks_the_model_after_a_stable_answer_and_changes_only_the_event() 
     assert_eq!(event["shadow"]["agrees"], false);
     assert_eq!(event["shadow"]["fallback_reason"], Value::Null);
 
-    for (model, reason) in [(model_answer(500, ""), "trap"), (Err(FetchError::TimedOut), "timeout")]
+    for (model, reason) in
+        [(model_answer(500, ""), "unavailable"), (Err(FetchError::TimedOut), "timeout")]
     {
         gateway.answer_model(model);
         assert!(gateway.classify("alice").is_by_legacy(), "{reason}");
@@ -627,10 +433,11 @@ fn there_is_no_shadow_for_a_canary_call_or_while_the_breaker_is_open() {
     assert_eq!(gateway.event()["shadow"]["label"], "anger");
     gateway.model_texts();
 
-    gateway.answer_model(model_answer(500, ""));
+    gateway.answer_model(non_finite_answer());
     assert!(gateway.classify("alice").is_by_legacy());
     let event = gateway.event();
-    assert_eq!((&event["fallback_reason"], &event["shadow"]), (&json!("trap"), &Value::Null));
+    let (reason, shadow) = (&event["fallback_reason"], &event["shadow"]);
+    assert_eq!((reason, shadow), (&json!("non_finite"), &Value::Null));
     assert_eq!(gateway.model_texts().len(), 1);
     assert!(gateway.classify("stays").is_by_legacy());
     assert_eq!(gateway.event()["shadow"], Value::Null);

@@ -15,6 +15,7 @@ use self::support::{START, event_with};
 use jeffrey_edge::gateway::api::error::ApiError;
 use jeffrey_edge::gateway::api::rollout::{CommandName, RolloutCommand};
 use jeffrey_edge::rollout::advance_checks::ModelValidation;
+use jeffrey_edge::rollout::hard_failure_report::{FailureSource, HardFailureReport};
 use jeffrey_edge::rollout::history::{HistoryEntry, RolloutInput};
 use jeffrey_edge::rollout::release_state::{HardFailure, HardFailureKind, ReleaseChange};
 use jeffrey_edge::rollout::replay::{ReplayMismatch, replay};
@@ -22,13 +23,13 @@ use jeffrey_edge::rollout::share_cache::Refresh;
 use jeffrey_edge::rollout::status::RolloutStatus;
 use jeffrey_gateway_service::event_store;
 use jeffrey_gateway_service::host::{FetchError, Host, HttpResponse, ObjectCall, ObjectClass};
-use jeffrey_gateway_service::message::ObjectReply;
+use jeffrey_gateway_service::message::{ObjectReply, encode_message};
 use jeffrey_gateway_service::rollout;
 use jeffrey_gateway_service::rollout::messages::{
     ChangeOutcome, ReleaseSnapshot, RolloutRequest, StatusResponse,
 };
 use jeffrey_native_host::{Database, IsolateHost, Platform, RecordedRequest, block_on};
-use jeffrey_terms::UnixMs;
+use jeffrey_terms::{ResponseId, UnixMs};
 
 const SECOND_MS: u64 = 1_000;
 const MINUTE_MS: u64 = 60 * SECOND_MS;
@@ -81,6 +82,18 @@ effect = "roll_back"
 "#;
 
 const TRAP: HardFailure = HardFailure { kind: HardFailureKind::Trap, detected_at: START };
+
+/// A report of a trap at the sentence of a probe.
+fn trap_report(id: &str) -> HardFailureReport {
+    HardFailureReport { id: id.to_owned(), failure: TRAP, source: FailureSource::Probe }
+}
+
+/// Reports a trap as a host's isolate does, until the object acknowledges it.
+fn report_trap(host: &IsolateHost) {
+    let report = trap_report(&ResponseId::new(host.now(), host.random_bytes()).to_string());
+    host.isolate().with_reports(|reports| reports.push(report));
+    block_on(rollout::send_reports(host));
+}
 
 /// A gateway with one isolate, and a network that answers by URL; other URLs time out.
 struct Gateway {
@@ -167,7 +180,20 @@ impl Gateway {
     }
 
     fn report_trap(&self) {
-        block_on(rollout::report_hard_failure(&self.host, TRAP));
+        report_trap(&self.host);
+    }
+
+    /// Sends a report once, whatever becomes of it.
+    fn send_report(&self, id: &str) {
+        let request = RolloutRequest::HardFailure(trap_report(id));
+        let call = ObjectCall {
+            class: ROLLOUT,
+            name: RELEASE,
+            message: &encode_message(&request, &[]),
+            timeout_ms: SECOND_MS,
+            reply_bytes_max: 1_000,
+        };
+        let _ = block_on(self.host.call_object(call));
     }
 
     fn status(&self) -> StatusResponse {
@@ -243,7 +269,7 @@ impl Gateway {
             event["thresholds"]["stage"] = json!(0);
             if is_error {
                 event["destination"] = json!("stable");
-                event["fallback_reason"] = json!("timeout");
+                event["fallback_reason"] = json!("invalid_response");
                 event["status"] = json!(500);
             }
         })
@@ -498,7 +524,7 @@ fn an_object_that_does_not_answer_is_an_error_and_no_empty_answer() {
     let recorded = block_on(rollout::record_validation(host, validation));
     assert_eq!(recorded, Err(ApiError::RolloutUnavailable));
     // These have no answer that anybody waits for.
-    gateway.report_trap();
+    gateway.send_report("lost");
     block_on(rollout::wake_object(host));
     block_on(rollout::send_stable_p95(host, 80.0));
     gateway.platform.set_away(ROLLOUT, false);
@@ -851,7 +877,7 @@ fn a_hard_failure_while_a_webhook_is_asked_prevails() {
     let (answers, other) = (Rc::clone(&gateway.answers), gateway.platform.isolate());
     gateway.platform.answer_http(move |request| {
         if request.url == BOARD {
-            block_on(rollout::report_hard_failure(&other, TRAP));
+            report_trap(&other);
         }
         respond(answers.borrow().get(&request.url))
     });
@@ -861,6 +887,15 @@ fn a_hard_failure_while_a_webhook_is_asked_prevails() {
     assert_eq!(gateway.requests_to(BOARD).len(), 2, "the start, and the tick with the failure");
     assert_eq!(gateway.share_and_phase(), (0, "rolled back".to_owned()));
     gateway.replay().unwrap();
+}
+
+#[test]
+fn a_report_that_arrives_twice_counts_once() {
+    let gateway = Gateway::started(&[]);
+    for id in ["one", "two", "one", "one"] {
+        gateway.send_report(id);
+    }
+    assert_eq!(gateway.snapshot().release_state.hard_failures, 2);
 }
 
 #[test]
@@ -1324,7 +1359,7 @@ fn a_resume_that_fails_at_any_statement_is_done_or_not_done() {
 fn a_hard_failure_that_fails_at_any_statement_is_recorded_or_not_recorded() {
     let prepare = || Gateway::started(&[ALERT_WEBHOOKS]);
     assert_none(&violations("a hard failure", &prepare, &|gateway| {
-        gateway.report_trap();
+        gateway.send_report("one");
         false
     }));
 }

@@ -72,7 +72,7 @@ impl OutboundRequest<'_> {
         self.start(target)?.response(timeout_ms).await
     }
 
-    /// Sends the request.
+    /// Sends the request; the response is awaited by [`Exchange::response`].
     pub(super) fn start(self, target: &FetchTarget) -> Result<Exchange, FetchError> {
         let controller = AbortController::default();
         let init = web_sys::RequestInit::new();

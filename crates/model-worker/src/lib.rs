@@ -8,6 +8,7 @@
 
 use std::cell::RefCell;
 
+use worker::js_sys::Reflect;
 use worker::{Context, Date, Env, Headers, Request, Response, Result, console_error, event};
 
 use jeffrey_http_api::{
@@ -67,11 +68,20 @@ async fn fetch(mut request: Request, env: Env, _: Context) -> Result<Response> {
             }
             let body = read_body(&mut request).await;
             let id_seed = new_id_seed()?;
-            reply_to_response(&SERVICE.with_borrow_mut(|service| {
+            mark_work(&request, true);
+            let reply = SERVICE.with_borrow_mut(|service| {
                 service.handle_body(endpoint, &head, &settings, body, id_seed)
-            }))
+            });
+            mark_work(&request, false);
+            reply_to_response(&reply)
         }
     }
+}
+
+/// Marks a request while its body is worked on: if the instance dies then, its text is the cause
+/// (`entry.js`).
+fn mark_work(request: &Request, is_in_work: bool) {
+    let _ = Reflect::set(request.inner(), &"isInWork".into(), &is_in_work.into());
 }
 
 /// Draws the id of this instance that `/health` reports, once.

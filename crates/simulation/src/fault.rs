@@ -68,7 +68,7 @@ pub enum ModelFault {
     Refused,
     /// More than the 200 ms that a gate allows.
     Slow,
-    /// A reply with status 500.
+    /// The model's program ends at the text, and its script says so.
     Trap,
 }
 

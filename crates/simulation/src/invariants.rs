@@ -86,7 +86,7 @@ invariants! {
     /// A larger share keeps the subjects of a smaller one.
     GrowthMovesNobodyBack = "a growing share moves no subject back to stable", "gateway.md";
     /// A hard failure is the end.
-    HardFailureRollsBack = "a hard failure of the model rolls the release back at once", "rollout.md";
+    HardFailureRollsBack = "a wrong dimension or a score that is no number rolls the release back at once", "rollout.md";
     /// Hashes of subjects are keyed.
     HashesNeedTheKey = "a subject's hash needs the key, and differs between releases", "privacy.md";
     /// A healthy release is promoted.
@@ -132,7 +132,7 @@ invariants! {
     /// New subjects are new.
     SubjectsNewOnce = "a subject is new to a release once", "telemetry.md";
     /// One lost connection is no verdict.
-    TransportIsNoVerdict = "a lost connection to the model rolls no release back", "rollout.md", known 6;
+    TransportIsNoVerdict = "a lost connection to the model rolls no release back", "rollout.md";
     /// Versions of the state count up.
     VersionsGrow = "the version of the release state grows with each change", "rollout.md";
 }

@@ -24,16 +24,7 @@ pub struct KnownFault {
 }
 
 /// All known faults, by their numbers.
-pub const KNOWN_FAULTS: [KnownFault; 7] = [
-    KnownFault {
-        number: 6,
-        invariant: Invariant::TransportIsNoVerdict,
-        what: "one lost connection to the model worker rolls the release back everywhere",
-        scenario: || {
-            let lost = calls(Hop::Model, Disturbance::Failed, MINUTE_MS);
-            minutes(30).with_faults(vec![at(10 * MINUTE_MS, lost)])
-        },
-    },
+pub const KNOWN_FAULTS: [KnownFault; 6] = [
     KnownFault {
         number: 8,
         invariant: Invariant::StableNeverWaits,

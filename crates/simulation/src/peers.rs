@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::fault::{Hop, LegacyFault, ModelFault};
 use crate::record::{LegacyReply, OutgoingRequest};
 use crate::simulation::Simulation;
+use jeffrey_edge::gateway::upstream::circuit_breaker::PROBE_TEXT;
 use jeffrey_gateway_service::host::HttpResponse;
 use jeffrey_http_core::head::RequestHead;
 use jeffrey_native_host::StoredResponse;
@@ -58,13 +59,20 @@ impl Simulation {
         }
     }
 
-    fn answer_model(&self, request: &OutgoingRequest) -> (u64, HttpResponse) {
-        let now_ms = self.now_ms();
+    fn draw_fault_of_model(&self, request: &OutgoingRequest, now_ms: u64) -> Option<ModelFault> {
         let of_release = self
             .scenario
             .model
             .filter(|(_, permille)| u64::from(*permille) > self.conditions.draw_between(0, 999));
         let fault = of_release.map(|(fault, _)| fault).or(self.conditions.draw_model_fault(now_ms));
+        // A trap comes from a caller's text, not from the sentence of a probe.
+        let is_probe = String::from_utf8_lossy(&request.body).contains(PROBE_TEXT);
+        fault.filter(|fault| *fault != ModelFault::Trap || !is_probe)
+    }
+
+    fn answer_model(&self, request: &OutgoingRequest) -> (u64, HttpResponse) {
+        let now_ms = self.now_ms();
+        let fault = self.draw_fault_of_model(request, now_ms);
         let sha256 = match fault {
             Some(ModelFault::OtherModel) => OTHER_SHA256,
             _ => MODEL_SHA256,
@@ -74,7 +82,9 @@ impl Simulation {
             _ => self.conditions.draw_between(2, 25),
         };
         let reply = |status, body: String| {
-            let headers = vec![("x-model-sha256", sha256.to_owned())];
+            let trap =
+                (fault == Some(ModelFault::Trap)).then(|| ("x-model-fault", "trap".to_owned()));
+            let headers = [("x-model-sha256", sha256.to_owned())].into_iter().chain(trap).collect();
             (service_ms, HttpResponse { status, headers, body: Ok(body.into_bytes()) })
         };
         if matches!(
@@ -82,8 +92,9 @@ impl Simulation {
             Some(ModelFault::Trap | ModelFault::NonFinite | ModelFault::DimensionMismatch)
         ) {
             self.record.model_failed.set(true);
-            let is_open =
-                self.record.in_force.borrow().last().is_some_and(|state| state.open_share() > 0);
+            let is_at_once = fault != Some(ModelFault::Trap);
+            let is_open = is_at_once
+                && self.record.in_force.borrow().last().is_some_and(|state| state.open_share() > 0);
             if is_open && request.url != "/health" && self.record.hard_failed_at_ms.get() == 0 {
                 self.record.hard_failed_at_ms.set(now_ms);
             }

@@ -100,10 +100,8 @@ impl Simulation {
     /// disturbs it.
     pub(crate) fn check_hard_failure(&self) {
         let kind = self.scenario.model.map(|(kind, _)| kind);
-        let is_hard = matches!(
-            kind,
-            Some(ModelFault::Trap | ModelFault::NonFinite | ModelFault::DimensionMismatch)
-        );
+        // A trap at a caller's text counts only with others.
+        let is_hard = matches!(kind, Some(ModelFault::NonFinite | ModelFault::DimensionMismatch));
         let failed_ms = self.record.hard_failed_at_ms.get();
         if !is_hard || !self.scenario.faults.is_empty() || failed_ms == 0 {
             return;

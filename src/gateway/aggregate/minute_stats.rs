@@ -86,14 +86,10 @@ fn count_call(call: &StoredClassifyEvent, time_scale: TimeScale) -> Option<Event
     let cohort = call.cohort.known()?;
     let as_count = u64::from;
     let failed_open = cohort == Cohort::Canary && call.fallback_reason.is_some();
+    let is_unavailable = failed_open && is_unavailability(call);
     let is_error = call.status >= 500 && !failed_open;
     let is_slow = call.latency_ms > SLOW_MS;
-    let slow_limit_ms = match cohort {
-        Cohort::Canary => call.thresholds.canary_slow_ms,
-        Cohort::Stable => call.thresholds.stable_p95_ms,
-    };
-    let slower_than_stable =
-        slow_limit_ms.is_some_and(|limit_ms| call.latency_ms as f64 > limit_ms);
+    let slower_than_stable = is_slower_than_stable(call, cohort);
     // A legacy answer in place of the canary's is no evidence about the canary's answers.
     let answered_by_own_cohort = call.destination == OpenEnum::Known(cohort);
     let has_answer = answered_by_own_cohort && (call.route.is_some() || call.confidence.is_some());
@@ -104,6 +100,7 @@ fn count_call(call: &StoredClassifyEvent, time_scale: TimeScale) -> Option<Event
         requests: 1,
         errors_5xx: as_count(is_error),
         fallbacks: as_count(failed_open),
+        model_unavailable: as_count(is_unavailable),
         scored_responses: as_count(has_answer),
         regex: as_count(route == Some(PredictionRoute::Regex)),
         prototypes: as_count(route == Some(PredictionRoute::Prototypes)),
@@ -131,7 +128,7 @@ fn count_call(call: &StoredClassifyEvent, time_scale: TimeScale) -> Option<Event
     count_shadow(call, &mut stats);
     stats.preview_leaks = as_count(call.preview.as_deref().is_some_and(contains_unmasked_pii));
     let affected_metrics = [
-        (Metric::Errors, is_error || failed_open),
+        (Metric::Errors, is_error || (failed_open && !is_unavailable)),
         (Metric::LowConfidence, low_confidence),
         (Metric::RuleApplied, rule_applied),
         (Metric::Slow, is_slow),
@@ -150,6 +147,19 @@ fn count_call(call: &StoredClassifyEvent, time_scale: TimeScale) -> Option<Event
             .filter_map(|(metric, is_affected)| is_affected.then_some(metric))
             .collect(),
     })
+}
+
+fn is_slower_than_stable(call: &StoredClassifyEvent, cohort: Cohort) -> bool {
+    let limit_ms = match cohort {
+        Cohort::Canary => call.thresholds.canary_slow_ms,
+        Cohort::Stable => call.thresholds.stable_p95_ms,
+    };
+    limit_ms.is_some_and(|limit_ms| call.latency_ms as f64 > limit_ms)
+}
+
+fn is_unavailability(call: &StoredClassifyEvent) -> bool {
+    let reason = call.fallback_reason.and_then(OpenEnum::known);
+    reason.is_some_and(FallbackReason::is_unavailability)
 }
 
 const DIMENSION_MISMATCH: OpenEnum<FallbackReason> =

@@ -174,6 +174,11 @@ impl ClassifyEvent {
         }
     }
 
+    /// Returns the keyed hash of the subject; `None` if no key is set or the caller has no subject.
+    pub fn subject_hash(&self) -> Option<&str> {
+        self.subject.as_deref()
+    }
+
     /// Records that the model answered, with status 200 and its prediction.
     pub fn record_model_response(&mut self, response: &ModelResponse, latency_ms: u64) {
         self.destination = Cohort::Canary;

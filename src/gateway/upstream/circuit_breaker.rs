@@ -1,7 +1,8 @@
 //! Circuit breaker of one isolate.
 //!
-//! A hard failure opens the breaker, and so do three timeouts in a minute. The isolate then sends no
-//! caller's request to the model. The breaker stays open until a new deployment replaces the isolate, or until a probe succeeds after the
+//! A hard failure opens the breaker, and so do three timeouts in a minute. A trap at a caller's text does
+//! not: the next text meets a new instance. While the breaker is open, the isolate sends no caller's
+//! request to the model. The breaker stays open until a new deployment replaces the isolate, or until a probe succeeds after the
 //! cool-down. The probe classifies a fixed sentence beside a request, so no caller's request is
 //! used to test the model.
 

@@ -7,3 +7,7 @@ pub mod json_pointer;
 pub mod legacy;
 
 pub mod model;
+
+pub mod quarantine;
+
+pub mod report_queue;

@@ -12,6 +12,16 @@ use serde::{Deserialize, Serialize};
 use crate::rollout::release_state::HardFailureKind;
 use jeffrey_terms::{Label, PredictionRoute, TieBreakRule};
 
+/// Header of the model worker that names a fault of its own; its script sets it
+/// (`crates/model-worker/entry.js`), so a response without it is the platform's.
+pub const MODEL_FAULT_HEADER: &str = "x-model-fault";
+
+/// Returns whether a response with this status and [`MODEL_FAULT_HEADER`] says that the text ended the
+/// model's program.
+pub fn reports_trap(status: u16, fault: Option<&str>) -> bool {
+    status == 500 && fault == Some("trap")
+}
+
 /// Response of the model that passed every check and may be sent to a caller.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelResponse {
@@ -57,22 +67,28 @@ pub enum FallbackReason {
     BreakerOpen,
     /// The body is not a valid model response, is too large, or names an unknown route.
     InvalidResponse,
+    /// The text ended the model worker twice within the last hour in this isolate.
+    Quarantined,
     /// The model worker replied with a status that is neither 200 nor 5xx.
     Refused,
     /// The model did not respond within `MODEL_TIMEOUT_MS`.
     Timeout,
-    /// The model worker failed in a way that opens the circuit breaker at once.
+    /// The model worker could not be reached, broke off, or replied with a 5xx that is no trap.
+    Unavailable,
+    /// The model worker failed in a way that no release may.
     #[serde(untagged)]
     HardFailure(HardFailureKind),
 }
 
 impl FallbackReason {
     /// All reasons, a hard failure of each kind last.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::BreakerOpen,
         Self::InvalidResponse,
+        Self::Quarantined,
         Self::Refused,
         Self::Timeout,
+        Self::Unavailable,
         Self::HardFailure(HardFailureKind::DimensionMismatch),
         Self::HardFailure(HardFailureKind::NonFinite),
         Self::HardFailure(HardFailureKind::Trap),
@@ -83,10 +99,18 @@ impl FallbackReason {
         match self {
             Self::BreakerOpen => "breaker_open",
             Self::InvalidResponse => "invalid_response",
+            Self::Quarantined => "quarantined",
             Self::Refused => "refused",
             Self::Timeout => "timeout",
+            Self::Unavailable => "unavailable",
             Self::HardFailure(kind) => kind.name(),
         }
+    }
+
+    /// Returns whether the call could not reach the model in time. That may be the platform's or the
+    /// network's fault, so it says nothing about the release by itself: a gate judges its rate.
+    pub const fn is_unavailability(self) -> bool {
+        matches!(self, Self::BreakerOpen | Self::Timeout | Self::Unavailable)
     }
 }
 
@@ -154,13 +178,13 @@ impl ModelResponse {
     ///
     /// # Errors
     /// Returns the [`FallbackReason`] that sends the request to the legacy system: a hard failure for a
-    /// 5xx status, a reported dimension mismatch or a score that is not a number from 0 to 1;
-    /// `Refused` for any other status than 200; `InvalidResponse` for a body that is not a model
-    /// response.
+    /// reported dimension mismatch or a score that is not a number from 0 to 1; `Unavailable` for a
+    /// 5xx status; `Refused` for any other status than 200; `InvalidResponse` for a body that is not
+    /// a model response.
     pub fn parse(status: u16, body: &[u8]) -> Result<Self, FallbackReason> {
         match status {
             200 => {}
-            500..=599 => return Err(FallbackReason::HardFailure(HardFailureKind::Trap)),
+            500..=599 => return Err(FallbackReason::Unavailable),
             _ => return Err(FallbackReason::Refused),
         }
         let response: ModelResponseBody =
@@ -367,8 +391,8 @@ mod tests {
             ),
             (200, VALID_BODY[..100].to_owned(), FallbackReason::InvalidResponse),
             (200, String::new(), FallbackReason::InvalidResponse),
-            (500, VALID_BODY.to_owned(), hard_failure(HardFailureKind::Trap)),
-            (503, String::new(), hard_failure(HardFailureKind::Trap)),
+            (500, VALID_BODY.to_owned(), FallbackReason::Unavailable),
+            (503, String::new(), FallbackReason::Unavailable),
             (422, "{}".to_owned(), FallbackReason::Refused),
             (302, String::new(), FallbackReason::Refused),
         ];
@@ -382,12 +406,22 @@ mod tests {
     }
 
     #[test]
+    fn only_the_model_worker_s_own_word_is_a_trap() {
+        assert!(reports_trap(500, Some("trap")));
+        for (status, fault) in [(500, None), (500, Some("")), (503, Some("trap")), (200, None)] {
+            assert!(!reports_trap(status, fault), "{status} {fault:?}");
+        }
+    }
+
+    #[test]
     fn the_name_of_a_fallback_reason_is_its_json_and_leads_back_to_it() {
         let names = [
             "breaker_open",
             "invalid_response",
+            "quarantined",
             "refused",
             "timeout",
+            "unavailable",
             "dimension_mismatch",
             "non_finite",
             "trap",

@@ -76,7 +76,10 @@ pub const fn baseline_rate(metric: Metric) -> f64 {
         Metric::ShadowWorse => 0.5,
         Metric::Slow => 0.032,
         Metric::SlowerThanStable => 0.05,
-        Metric::Fallbacks | Metric::DimensionMismatches | Metric::SampleRatio => 0.0,
+        Metric::Fallbacks
+        | Metric::DimensionMismatches
+        | Metric::ModelUnavailable
+        | Metric::SampleRatio => 0.0,
     }
 }
 

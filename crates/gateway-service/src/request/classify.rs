@@ -19,9 +19,12 @@ use jeffrey_edge::gateway::request::rules::{
 };
 use jeffrey_edge::gateway::request::subject::{self, ResolvedSubject};
 use jeffrey_edge::gateway::upstream::circuit_breaker::PROBE_TEXT;
-use jeffrey_edge::gateway::upstream::model::{FallbackReason, ModelResponse};
+use jeffrey_edge::gateway::upstream::model::{
+    FallbackReason, MODEL_FAULT_HEADER, ModelResponse, reports_trap,
+};
 use jeffrey_edge::gateway::{CLASSIFY_REQUEST_BYTES_MAX, LEGACY_RESPONSE_BYTES_MAX};
 use jeffrey_edge::rollout::assignment::{Assignment, RequestFacts, assign_cohort};
+use jeffrey_edge::rollout::hard_failure_report::{FailureSource, HardFailureReport};
 use jeffrey_edge::rollout::release_state::{HardFailure, HardFailureKind};
 use jeffrey_http_core::body::BodyRead;
 use jeffrey_http_core::reply::HttpReply;
@@ -55,7 +58,7 @@ impl<H: RequestHost> GatewayRequest<H> {
         let mut call = self.assign(body.as_deref(), received_at).await?;
         let started_at = self.host.now();
         if let (Cohort::Canary, Some(text)) = (call.decision.cohort, &call.text) {
-            match self.ask_model(text).await {
+            match self.ask_model(text, &call.event).await {
                 Ok(model_response) => {
                     return self.answer_by_model(call, &model_response, started_at);
                 }
@@ -204,11 +207,18 @@ impl<H: RequestHost> GatewayRequest<H> {
         call.text.as_ref().filter(|_| is_selected && !is_breaker_open && is_stable).cloned()
     }
 
-    /// Asks the model, unless this isolate's circuit breaker is open. A hard failure opens the
-    /// breaker, and so do several timeouts. A probe that is due runs in the background.
-    async fn ask_model(&self, text: &InputText) -> Result<ModelResponse, FallbackReason> {
+    /// Asks the model, unless this isolate's circuit breaker is open or the text is in quarantine.
+    /// What the model's failure says about the release is recorded and reported.
+    async fn ask_model(
+        &self,
+        text: &InputText,
+        event: &ClassifyEvent,
+    ) -> Result<ModelResponse, FallbackReason> {
         let host = &self.host;
         let now = host.now();
+        if host.isolate().with_reports(|reports| reports.ms_until_next(now)) == Some(0) {
+            self.send_reports();
+        }
         let (is_open, should_probe) = host.isolate().with_breaker(|breaker| {
             (breaker.opened_by().is_some(), breaker.start_probe_if_due(now))
         });
@@ -218,13 +228,16 @@ impl<H: RequestHost> GatewayRequest<H> {
         if is_open {
             return Err(FallbackReason::BreakerOpen);
         }
+        if host.isolate().is_quarantined(text, now) {
+            self.report_trap(text, event);
+            return Err(FallbackReason::Quarantined);
+        }
         let model_response = call_model(host, text).await;
         match model_response {
+            Err(FallbackReason::HardFailure(HardFailureKind::Trap)) => self.on_trap(text, event),
             Err(FallbackReason::HardFailure(kind)) => {
-                if let Some(failure) = record_hard_failure(host, kind) {
-                    let host = host.clone();
-                    let report = async move { rollout::report_hard_failure(&host, failure).await };
-                    self.host.wait_until(report);
+                if record_hard_failure(host, kind, FailureSource::Anonymous) {
+                    self.send_reports();
                 }
             }
             Err(FallbackReason::Timeout) => {
@@ -233,6 +246,32 @@ impl<H: RequestHost> GatewayRequest<H> {
             _ => {}
         }
         model_response
+    }
+
+    /// Records the text of a trap, and probes the instance that has taken the place of the one that
+    /// trapped.
+    fn on_trap(&self, text: &InputText, event: &ClassifyEvent) {
+        let (host, now) = (&self.host, self.host.now());
+        host.isolate().record_trap(text, host.random_bytes(), now);
+        self.report_trap(text, event);
+        if host.isolate().begin_trap_probe(now) {
+            host.wait_until(probe_model(host.clone()));
+        }
+    }
+
+    /// Reports that a subject met a text at which the model traps, once for each subject.
+    fn report_trap(&self, text: &InputText, event: &ClassifyEvent) {
+        let Some(subject) = event.subject_hash() else { return };
+        if self.host.isolate().record_trap_subject(text, subject) {
+            let source = FailureSource::Subject(subject.to_owned());
+            record_hard_failure(&self.host, HardFailureKind::Trap, source);
+            self.send_reports();
+        }
+    }
+
+    fn send_reports(&self) {
+        let host = self.host.clone();
+        self.host.wait_until(async move { rollout::send_reports(&host).await });
     }
 
     /// Adds the gateway's headers to a response: a signed id, the reason for a refused override, a
@@ -300,41 +339,54 @@ async fn record_legacy<H: RequestHost>(
     if let Some(text) = preview_text {
         event.record_preview(mask_preview(text.expose()));
     }
-    if let Some(text) = shadow_text {
-        let shadow_started_at = host.now();
+    let now = host.now();
+    if let Some(text) = shadow_text.filter(|text| !host.isolate().is_quarantined(text, now)) {
+        let shadow_started_at = now;
         let model_response = call_model(&host, &text).await;
+        if model_response == Err(FallbackReason::HardFailure(HardFailureKind::Trap)) {
+            host.isolate().record_trap(&text, host.random_bytes(), host.now());
+        }
         event.record_shadow(&model_response, elapsed_ms(&host, shadow_started_at));
     }
     log_event(&host, &event).await;
 }
 
-/// Opens this isolate's breaker. Returns the hard failure if the rollout object is to be told of it.
-fn record_hard_failure<H: Host>(host: &H, kind: HardFailureKind) -> Option<HardFailure> {
+/// Queues a report of a hard failure and returns whether it has to be sent. Any kind but a trap at a
+/// caller's text opens this isolate's breaker, and only what opened it is reported.
+fn record_hard_failure<H: Host>(host: &H, kind: HardFailureKind, source: FailureSource) -> bool {
     let failure = HardFailure { kind, detected_at: host.now() };
-    let is_first = host
-        .isolate()
-        .with_breaker(|breaker| breaker.record_hard_failure(kind, failure.detected_at));
-    is_first.then_some(failure)
+    let is_trap_at_a_text = kind == HardFailureKind::Trap && source != FailureSource::Probe;
+    let is_new = is_trap_at_a_text
+        || host
+            .isolate()
+            .with_breaker(|breaker| breaker.record_hard_failure(kind, failure.detected_at));
+    if is_new {
+        let id = ResponseId::new(failure.detected_at, host.random_bytes()).to_string();
+        let report = HardFailureReport { id, failure, source };
+        host.isolate().with_reports(|reports| reports.push(report));
+    }
+    is_new
 }
 
 /// Sends the model a fixed sentence and closes the breaker if the response is valid. A hard failure
-/// is reported if timeouts had opened the breaker.
+/// is reported unless one had opened the breaker.
 async fn probe_model<H: Host>(host: H) {
     let Ok(text) = InputText::parse(PROBE_TEXT) else { return };
     let result = call_model(&host, &text).await;
-    let failure = match result {
-        Err(FallbackReason::HardFailure(kind)) => record_hard_failure(&host, kind),
-        _ => None,
+    let has_report = match result {
+        Err(FallbackReason::HardFailure(kind)) => {
+            record_hard_failure(&host, kind, FailureSource::Probe)
+        }
+        _ => false,
     };
     host.isolate().with_breaker(|breaker| breaker.record_probe(result.is_ok(), host.now()));
-    if let Some(failure) = failure {
-        rollout::report_hard_failure(&host, failure).await;
+    if has_report {
+        rollout::send_reports(&host).await;
     }
 }
 
 /// Calls the model worker. Its time limit covers head and body together.
 async fn call_model<H: Host>(host: &H, text: &InputText) -> Result<ModelResponse, FallbackReason> {
-    const UNREACHABLE: FallbackReason = FallbackReason::HardFailure(HardFailureKind::Trap);
     let body = serde_json::json!({ "text": text.expose() }).to_string();
     let request = HttpRequest {
         target: Target::Model("/v1/classify"),
@@ -345,11 +397,14 @@ async fn call_model<H: Host>(host: &H, text: &InputText) -> Result<ModelResponse
         response_bytes_max: MODEL_RESPONSE_BYTES_MAX,
     };
     let response = host.send(request).await.map_err(|error| match error {
-        FetchError::Failed | FetchError::InvalidHeader => UNREACHABLE,
+        FetchError::Failed | FetchError::InvalidHeader => FallbackReason::Unavailable,
         FetchError::TimedOut => FallbackReason::Timeout,
     })?;
+    if reports_trap(response.status, response.header(MODEL_FAULT_HEADER)) {
+        return Err(FallbackReason::HardFailure(HardFailureKind::Trap));
+    }
     let body = response.body.as_deref().map_err(|error| match error {
-        BodyError::Broken => UNREACHABLE,
+        BodyError::Broken => FallbackReason::Unavailable,
         BodyError::TimedOut => FallbackReason::Timeout,
         BodyError::TooLarge => FallbackReason::InvalidResponse,
     })?;

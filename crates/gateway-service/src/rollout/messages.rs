@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use jeffrey_edge::gateway::api::error::ApiError;
 use jeffrey_edge::gateway::api::rollout::RolloutCommand;
 use jeffrey_edge::rollout::advance_checks::ModelValidation;
-use jeffrey_edge::rollout::release_state::{HardFailure, ReleaseChange, ReleaseState};
+use jeffrey_edge::rollout::hard_failure_report::HardFailureReport;
+use jeffrey_edge::rollout::release_state::{ReleaseChange, ReleaseState};
 use jeffrey_edge::rollout::status::RolloutStatus;
 use jeffrey_terms::Share;
 
@@ -15,8 +16,8 @@ use jeffrey_terms::Share;
 pub enum RolloutRequest {
     /// Applies an operator's command. The reply is a [`ChangeOutcome`].
     Command(RolloutCommand),
-    /// Records a hard failure that an isolate saw.
-    HardFailure(HardFailure),
+    /// Records a hard failure that an isolate saw. A report that arrives twice counts once.
+    HardFailure(HardFailureReport),
     /// Asks for the history's entries after entry `since`, as lines of JSON.
     History {
         /// Number of the last entry that the caller has; 0 for all.

@@ -16,7 +16,6 @@ use crate::host::{Host, ObjectCall, ObjectClass};
 use crate::message::encode_message;
 use jeffrey_edge::gateway::api::error::ApiError;
 use jeffrey_edge::rollout::advance_checks::ModelValidation;
-use jeffrey_edge::rollout::release_state::HardFailure;
 
 /// Time limit for a request of an isolate, in milliseconds.
 const TIMEOUT_MS: u64 = 1_500;
@@ -24,6 +23,10 @@ const TIMEOUT_MS: u64 = 1_500;
 /// Time limit for an operator's request, in milliseconds: each webhook that is called before a
 /// share increase may take five seconds.
 const COMMAND_TIMEOUT_MS: u64 = 15_000;
+
+/// Time for which one request goes on sending reports, in milliseconds: the platform ends work behind a
+/// response after 30 s.
+const REPORTING_MS_MAX: u64 = 20_000;
 
 /// Largest reply that is read, in bytes: a page of the history.
 const REPLY_BYTES_MAX: usize = 32 * 1024 * 1024;
@@ -96,10 +99,27 @@ pub async fn record_validation<H: Host>(
     fetch(host, &RolloutRequest::Validation(validation)).await
 }
 
-/// Reports a hard failure to the object. If the report fails, this isolate's circuit breaker is
-/// open all the same.
-pub async fn report_hard_failure<H: Host>(host: &H, failure: HardFailure) {
-    let _ = call(host, &RolloutRequest::HardFailure(failure)).await;
+/// Sends the waiting reports of hard failures that are due, until each is acknowledged or
+/// [`REPORTING_MS_MAX`] have passed. A report that still waits then goes with a later request of this
+/// isolate.
+pub async fn send_reports<H: Host>(host: &H) {
+    let started_at = host.now();
+    loop {
+        let now = host.now();
+        if let Some(report) = host.isolate().with_reports(|reports| reports.take_due(now)) {
+            let id = report.id.clone();
+            if call(host, &RolloutRequest::HardFailure(report)).await.is_ok() {
+                host.isolate().with_reports(|reports| reports.acknowledge(&id));
+            }
+            continue;
+        }
+        let pause_ms = host.isolate().with_reports(|reports| reports.ms_until_next(now));
+        let Some(pause_ms) = pause_ms else { return };
+        if now.0.abs_diff(started_at.0) + pause_ms > REPORTING_MS_MAX {
+            return;
+        }
+        host.sleep(pause_ms).await;
+    }
 }
 
 /// Asks the object to set its alarm again if it lost it.

@@ -24,6 +24,7 @@ use jeffrey_edge::gateway::config::GatewaySettings;
 use jeffrey_edge::rollout::advance_checks::AdvanceBlocked;
 use jeffrey_edge::rollout::controller::RolloutController;
 use jeffrey_edge::rollout::effect::{RolloutAction, RolloutAlert};
+use jeffrey_edge::rollout::hard_failure_report::{HardFailureReport, stops_release};
 use jeffrey_edge::rollout::history::{HistoryEntry, RolloutInput};
 use jeffrey_edge::rollout::phase::Phase;
 use jeffrey_edge::rollout::plan::{DEFAULT_PLAN_TOML, Plan};
@@ -105,8 +106,8 @@ impl<H: ObjectHost> RolloutObject<H> {
             RolloutRequest::History { since, limit } => {
                 ObjectReply::from_bytes(self.history_lines(since, limit)?.into_bytes())
             }
-            RolloutRequest::HardFailure(failure) => {
-                self.on_hard_failure(failure)?;
+            RolloutRequest::HardFailure(report) => {
+                self.on_hard_failure(&report)?;
                 self.ensure_alarm().await?;
                 ObjectReply::json(&())
             }
@@ -228,12 +229,19 @@ impl<H: ObjectHost> RolloutObject<H> {
         result
     }
 
-    fn on_hard_failure(&self, failure: HardFailure) -> StorageResult<()> {
+    /// Records a report, unless it is known, and acts on it if it stops the release.
+    fn on_hard_failure(&self, report: &HardFailureReport) -> StorageResult<()> {
         let (now, last_complete_minute) = self.scaled_time();
-        let kind = failure.kind;
+        let HardFailure { kind, .. } = report.failure;
         self.atomically(|| {
-            self.store_release_state(&self.release_state()?.record_hard_failure(failure))?;
-            self.apply_input(&RolloutInput::HardFailure { kind, last_complete_minute }, now)
+            let earlier = self.waiting_traps()?;
+            if !self.store_report(report)? || !stops_release(report, &earlier) {
+                return Ok(());
+            }
+            self.clear_waiting_traps()?;
+            self.store_release_state(&self.release_state()?.record_hard_failure(report.failure))?;
+            self.apply_input(&RolloutInput::HardFailure { kind, last_complete_minute }, now)?;
+            Ok(())
         })?;
         self.deliver_notifications()
     }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::gateway::{
     ADMIN, ALL_CANARY, ALL_SHADOW, Answer, BODY, GATEWAY, Gateway, HALF_CANARY, KEY, LEGACY_BODY,
     MINUTE_MS, MODEL_BODY, START, VIEWER, broken_model_answer, legacy_response, model_answer,
-    sha256,
+    non_finite_answer, sha256,
 };
 use crate::requests::request_body;
 use jeffrey_edge::gateway::api::COMMAND_BYTES_MAX;
@@ -273,7 +273,7 @@ impl Recorder {
         // The model refuses some calls, until the gate of the canary fails.
         self.pass_minutes(&gateway, 4..14, true);
         self.call(&gateway, "RolloutCommand", r#"{"command":"resume","reason":"repaired"}"#);
-        gateway.answer_model(model_answer(500, ""));
+        gateway.answer_model(non_finite_answer());
         self.pass_minutes(&gateway, 14..16, false);
     }
 

@@ -261,6 +261,21 @@ pub(crate) fn model_answer(status: u16, body: &str) -> ModelAnswer {
     Ok(HttpResponse { status, headers, body: Ok(body.as_bytes().to_vec()) })
 }
 
+/// The answer of the model worker's script to a text at which the model trapped.
+pub(crate) fn trap_answer() -> ModelAnswer {
+    let headers = vec![("x-model-fault", "trap".to_owned())];
+    Ok(HttpResponse { status: 500, headers, body: Ok(Vec::new()) })
+}
+
+/// An answer with a score that is no number.
+pub(crate) fn non_finite_answer() -> ModelAnswer {
+    model_answer(200, &MODEL_BODY.replace(r#""anger":0.8125"#, r#""anger":null"#))
+}
+
+pub(crate) fn user(number: u32) -> String {
+    format!("user-{number}")
+}
+
 pub(crate) fn broken_model_answer(error: BodyError) -> ModelAnswer {
     Ok(HttpResponse { status: 200, headers: Vec::new(), body: Err(error) })
 }

@@ -10,22 +10,32 @@ use serde::Deserialize;
 
 use super::{PlannedRelease, RolloutObject};
 use crate::host::ObjectHost;
-use crate::sql::{StorageError, StorageResult, parse_stored, sql_integer};
+use crate::sql::{SqlValue, StorageError, StorageResult, parse_stored, sql_integer};
 use jeffrey_edge::rollout::advance_checks::ModelValidation;
+use jeffrey_edge::rollout::hard_failure_report::HardFailureReport;
 use jeffrey_edge::rollout::history::HistoryEntry;
 use jeffrey_edge::rollout::plan::Plan;
-use jeffrey_edge::rollout::release_state::ReleaseState;
+use jeffrey_edge::rollout::release_state::{HardFailureKind, ReleaseState};
+use jeffrey_terms::UnixMs;
 
 /// Largest number of history entries in one page.
 const PAGE_MAX: u64 = 1_000;
 
-/// Table `stored_value` holds single values by name, each as JSON; `plan` is the plan's text as it was sent.
-const TABLES: [&str; 5] = [
+/// Time for which the id of a report is kept, in milliseconds: an isolate that repeats one lives shorter.
+const REPORT_KEPT_MS: u64 = 24 * 60 * 60_000;
+
+/// Reports of traps that are read, the latest first: three subjects are enough.
+const TRAPS_READ_MAX: u64 = 1_000;
+
+/// Table `stored_value` holds single values by name, each as JSON; `plan` is the plan's text as it was
+/// sent. In `hard_failure_report`, `trap` is the report of a trap that has not stopped the release.
+const TABLES: [&str; 6] = [
     "CREATE TABLE IF NOT EXISTS release_state (id INTEGER PRIMARY KEY CHECK (id = 1), json TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS stored_value (name TEXT PRIMARY KEY, json TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS history (seq INTEGER PRIMARY KEY, json TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS pending_notification (id INTEGER PRIMARY KEY AUTOINCREMENT, target TEXT NOT NULL, \
      json TEXT NOT NULL, failures INTEGER NOT NULL, next_ms INTEGER NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS hard_failure_report (id TEXT PRIMARY KEY, received_ms INTEGER NOT NULL, trap TEXT)",
     "CREATE TABLE IF NOT EXISTS active_alert (key TEXT PRIMARY KEY, json TEXT NOT NULL)",
 ];
 
@@ -88,6 +98,41 @@ impl<H: ObjectHost> RolloutObject<H> {
     pub(super) fn store_controller(&self, planned_release: PlannedRelease) -> StorageResult<()> {
         self.store_value("control", &serde_json::to_string(&planned_release.controller)?)?;
         *self.planned_release.borrow_mut() = Some(Rc::new(planned_release));
+        Ok(())
+    }
+
+    /// Stores a report. Returns `false` if it is stored already.
+    pub(super) fn store_report(&self, report: &HardFailureReport) -> StorageResult<bool> {
+        let UnixMs(now_ms) = self.host.now();
+        let forgotten_before = sql_integer(now_ms.saturating_sub(REPORT_KEPT_MS));
+        self.host.execute(
+            "DELETE FROM hard_failure_report WHERE received_ms < ?",
+            vec![forgotten_before],
+        )?;
+        let known = "SELECT id AS json FROM hard_failure_report WHERE id = ?";
+        let rows: Vec<JsonRow> = self.host.query_rows(known, vec![report.id.as_str().into()])?;
+        if !rows.is_empty() {
+            return Ok(false);
+        }
+        let is_trap = report.failure.kind == HardFailureKind::Trap;
+        let trap = if is_trap { serde_json::to_string(report)?.into() } else { SqlValue::Null };
+        let values = vec![report.id.as_str().into(), sql_integer(now_ms), trap];
+        self.host.execute("INSERT INTO hard_failure_report VALUES (?, ?, ?)", values)?;
+        Ok(true)
+    }
+
+    /// Returns the reported traps that have not stopped the release.
+    pub(super) fn waiting_traps(&self) -> StorageResult<Vec<HardFailureReport>> {
+        let query = "SELECT trap AS json FROM hard_failure_report WHERE trap IS NOT NULL \
+                     ORDER BY received_ms DESC LIMIT ?";
+        let rows: Vec<JsonRow> = self.host.query_rows(query, vec![sql_integer(TRAPS_READ_MAX)])?;
+        rows.iter().map(|row| parse_stored(&row.json)).collect()
+    }
+
+    /// Forgets the reported traps: they have stopped the release. Their ids stay.
+    pub(super) fn clear_waiting_traps(&self) -> StorageResult<()> {
+        let update = "UPDATE hard_failure_report SET trap = NULL WHERE trap IS NOT NULL";
+        self.host.execute(update, vec![])?;
         Ok(())
     }
 
