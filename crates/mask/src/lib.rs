@@ -11,9 +11,12 @@
 
 mod address;
 mod checks;
+mod cue;
+mod digits;
 mod network;
 mod normalize;
 mod number;
+mod phone;
 mod scanner;
 mod secret;
 

@@ -5,7 +5,7 @@
 
 use core::net::Ipv6Addr;
 
-use super::number::NON_PERSONAL_CUES;
+use super::cue::NON_PERSONAL_CUES;
 use super::scanner::{Scanner, is_word_char};
 use super::{PiiKind, PiiMatch};
 
