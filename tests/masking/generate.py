@@ -259,7 +259,91 @@ def address():
     ])()
 
 
+def account():
+    """Returns the words before an account, and the account: RIB with its key, sort code, account number."""
+
+    def rib():
+        bank, branch, number = signs(DIGITS, 5), signs(DIGITS, 5), signs(DIGITS, 10) + pick(DIGITS + "ACKMTZ")
+        plain = "".join(str((int(sign, 36) - 10) % 9 + 1 + (sign >= "S")) if sign.isalpha() else sign for sign in number)
+        key = 97 - (89 * int(bank) + 15 * int(branch) + 3 * int(plain)) % 97
+        return f"{bank}{pick([' ', ''])}{branch} {number} {key:02d}"
+
+    pair = lambda: signs(DIGITS, 2)
+    return pick([
+        lambda: (pick(["RIB ", "", "RIB : "]), rib()),
+        lambda: (pick(["sort code ", "Sort Code: "]), f"{pair()}-{pair()}-{pair()}"),
+        lambda: ("", f"{pair()}-{pair()}-{pair()} {signs('123456789', 1)}{signs(DIGITS, 7)}"),
+        lambda: (pick(["bank account ", "my bank account number is ", "savings account "]), signs("123456789", 1) + signs(DIGITS, 7)),
+    ])()
+
+
+def birthdate():
+    day, month, year = DRAWN.randint(1, 28), DRAWN.randint(1, 12), DRAWN.randint(1930, 2012)
+    french = "janvier février mars avril mai juin juillet août septembre octobre novembre décembre".split()
+    english = "January February March April May June July August September October November December".split()
+    before = pick(["né le ", "née le ", "date de naissance : ", "DOB ", "born on ", "date of birth: "])
+    return before, pick([
+        f"{day:02d}/{month:02d}/{year}", f"{day}.{month}.{year}", f"{year}-{month:02d}-{day:02d}", f"{day:02d}-{month:02d}-{year % 100:02d}",
+        f"{day} {french[month - 1]} {year}", f"{english[month - 1]} {day}, {year}", f"{day} {english[month - 1][:3]} {year}",
+    ])
+
+
+def gps():
+    latitude, longitude = DRAWN.uniform(12, 89), DRAWN.uniform(-179, 179)
+    places = DRAWN.randint(4, 7)
+    before = pick(["", "", "GPS ", "coordonnées : ", "my position: "])
+    return before, f"{pick(['', '-'])}{latitude:.{places}f}{pick([', ', ',', ' '])}{longitude:.{places}f}"
+
+
+def nhs_number():
+    body = signs("4567", 1) + signs(DIGITS, 8)
+    check = 11 - sum(int(digit) * weight for digit, weight in zip(body, range(10, 1, -1))) % 11
+    return nhs_number() if check == 10 else grouped(body + str(check % 11), pick([(3, 3, 4), (10,)]))
+
+
+def sin():
+    body = signs("1234567", 1) + signs(DIGITS, 7)
+    return grouped(body + luhn_digit(body), (3, 3, 3), pick([" ", "-"]))
+
+
+def document():
+    letters = "ABCDEFGHJKLMNPRTVWXYZ"
+    return pick([
+        lambda: (pick(["passeport ", "passeport n° ", "passport number "]), signs(DIGITS, 2) + signs(letters, 2) + signs(DIGITS, 5)),
+        lambda: (pick(["passport ", "my passport number is "]), pick(["5", "A"]) + signs(DIGITS, 8)),
+        lambda: (pick(["CNI ", "carte d'identité n° "]), signs("123456789", 1) + signs(DIGITS, 11)),
+        lambda: (pick(["permis n° ", "permis de conduire "]), signs("123456789", 1) + signs(DIGITS, 11)),
+        lambda: (pick(["driver's license ", "driving licence "]), signs(letters, 1) + signs(DIGITS, 7)),
+        lambda: (pick(["numéro fiscal ", "numéro fiscal : "]), grouped(pick("123") + signs(DIGITS, 12), pick([(2, 2, 3, 3, 3), (13,)]))),
+        lambda: (pick(["NHS number ", "NHS no. "]), nhs_number()),
+        lambda: (pick(["SIN ", "social insurance number "]), sin()),
+    ])()
+
+
+def plate():
+    letters = "ABCDEFGHJKLMNPQRSTVWXYZ"
+    return pick([
+        lambda: (pick(["plaque ", "immatriculée ", ""]), f"{signs(letters, 2)}-{signs(DIGITS, 3)}-{signs(letters, 2)}"),
+        lambda: ("immatriculation ", f"{signs('123456789', 1)}{signs(DIGITS, 2)} {signs(letters, 3)} {signs('123456789', 2)}"),
+        lambda: (pick(["reg ", "my car ", "number plate "]), f"{signs(letters, 2)}{signs(DIGITS, 2)} {signs(letters, 3)}"),
+        lambda: (pick(["license plate ", "plate "]), f"{signs('123456789', 1)}{signs(letters, 3)}{signs(DIGITS, 3)}"),
+        lambda: ("Kennzeichen ", f"{pick(['B', 'M', 'HH', 'K'])}-{signs(letters, 2)} {signs('123456789', 1)}{signs(DIGITS, 3)}"),
+    ])()
+
+
+def postcode():
+    inner = lambda: signs("123456789", 1) + signs("ABDEFHJLNPQRUWXYZ", 2)
+    outer = lambda: pick(["SW1A", "M4", "LS11", "BS8", "E14", "EH3", "NW10", "CF24", "G12", "W1D", "OX4", "YO10"])
+    canada = "ABCEGHJKLMNPRSTVXY"
+    return pick([
+        lambda: ("", f"{outer()} {inner()}"),
+        lambda: ("postcode ", f"{outer()} {inner()}".lower()),
+        lambda: ("", f"{pick(canada)}{pick(DIGITS)}{pick(canada)} {pick(DIGITS)}{pick(canada)}{pick(DIGITS)}"),
+    ])()
+
+
 KINDS = {
+    "account": account, "birthdate": birthdate, "gps": gps, "id": document, "plate": plate, "postcode": postcode,
     "address": address, "card": card, "crypto": crypto, "email": email, "handle": handle, "iban": iban,
     "ip": lambda: pick([EN.ipv4, EN.ipv4_private, EN.ipv4_public])(), "ipv6": EN.ipv6, "mac": mac, "nino": nino,
     "nir": nir, "phone": phone, "secret": secret, "siren": siren, "siret": siret, "ssn": ssn, "url": url, "vat": vat,
@@ -272,6 +356,12 @@ ANY = [
     "Is {} right?", "They wrote back ({}), finally.", "{}\nThat is all I have.", "still waiting, {}, since Monday",
 ]
 OWN = {
+    "account": ["Le virement sur {} est refusé.", "They emptied {} overnight."],
+    "birthdate": ["Mon dossier : {}, merci de corriger.", "For the form: {}, thanks."],
+    "gps": ["On est bloqués ici : {}.", "Pick me up at {}, please."],
+    "id": ["J'ai tout perdu : {}, au secours.", "They asked for {} again."],
+    "plate": ["J'ai vu {} partir en trombe.", "I saw {} drive off."],
+    "postcode": ["Le livreur ne trouve pas {}.", "Nobody delivers to {}."],
     "address": ["J'habite {} depuis dix ans.", "Livrez au {}, s'il vous plaît.", "Notre nouvelle adresse : {}", "I live at {}, come by!",
                 "Please ship it to {}.", "She moved to {} last year."],
     "card": ["Ma carte {} a été débitée deux fois !", "Le paiement par CB {} est refusé.", "My card {} was declined again.", "Charge it to {}, exp 04/29."],

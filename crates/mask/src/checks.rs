@@ -101,6 +101,41 @@ pub(super) fn is_nir(chars: &[char]) -> bool {
     remainder(number, 97).is_some_and(|value| key == Some(97 - value))
 }
 
+/// Returns whether 23 characters are a RIB: the key is 97 minus the remainder of 89 × bank, 15 ×
+/// branch and 3 × account by 97; a letter of the account stands for a digit
+/// (<https://fr.wikipedia.org/wiki/Cl%C3%A9_RIB>).
+pub(super) fn is_rib(chars: &[char]) -> bool {
+    let digit_of = |ch: &char| match ch.to_ascii_uppercase() {
+        letter @ 'A'..='I' => letter as u8 - b'A' + 1,
+        letter @ 'J'..='R' => letter as u8 - b'J' + 1,
+        letter @ 'S'..='Z' => letter as u8 - b'S' + 2,
+        digit => digit.to_digit(10).unwrap_or(0) as u8,
+    };
+    let number = chars.iter().map(|ch| char::from(b'0' + digit_of(ch)));
+    // The whole number, key included, has no remainder.
+    chars.len() == 23 && remainder(number, 97) == Some(0) && chars[..21].iter().any(|ch| *ch != '0')
+}
+
+/// Returns whether ten digits are a British NHS number: weights 10 to 2, and the check digit is 11
+/// minus the remainder by 11 (<https://www.datadictionary.nhs.uk/attributes/nhs_number.html>).
+pub(super) fn is_nhs_number(digits: &[u8]) -> bool {
+    let Some((check, body)) = digits.split_last().filter(|_| digits.len() == 10) else {
+        return false;
+    };
+    let sum: u32 =
+        body.iter().zip((2..=10).rev()).map(|(digit, weight)| u32::from(*digit) * weight).sum();
+    u32::from(*check) == (11 - sum % 11) % 11 && body.iter().any(|digit| *digit != body[0])
+}
+
+/// Returns whether nine digits are an American routing number: weights 3, 7 and 1, and a sum that is a
+/// multiple of ten (American Bankers Association).
+pub(super) fn is_routing_number(digits: &[u8]) -> bool {
+    let weights = [3, 7, 1].into_iter().cycle();
+    let sum: u32 =
+        digits.iter().zip(weights).map(|(digit, weight)| u32::from(*digit) * weight).sum();
+    digits.len() == 9 && sum.is_multiple_of(10) && digits.iter().any(|digit| *digit != 0)
+}
+
 /// Returns whether the first thirteen characters of a NIR have a possible sex, month and
 /// department.
 pub(super) fn has_nir_shape(chars: &[char]) -> bool {

@@ -9,21 +9,34 @@
 //! changes nothing. Every recogniser runs on every text, whatever its language. Where a kind has a
 //! check digit, the check digit decides.
 
+mod account;
 mod address;
+mod birth;
 mod checks;
+mod code;
 mod cue;
 mod digits;
+mod document;
+mod english_street;
+mod handle;
+mod loose_phone;
 mod network;
 mod normalize;
 mod number;
+mod number_words;
 mod phone;
+mod place;
+mod plate;
 mod scanner;
 mod secret;
+mod town;
 
 use std::fmt;
+use std::ops::Range;
 
 use serde::Serialize;
 
+use self::cue::Cue;
 use self::normalize::{BARRIER, NormalizedChar};
 use self::scanner::Scanner;
 
@@ -31,30 +44,44 @@ use self::scanner::Scanner;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PiiKind {
+    /// A bank account in its national form: RIB, sort code, routing number, account number.
+    Account,
     /// A street with its number, and its place when it follows; or a post box.
     Address,
+    /// A date that a word beside it marks as a date of birth.
+    BirthDate,
     /// Number of a payment card.
     Card,
     /// Address of a cryptocurrency wallet.
     Crypto,
     /// An e-mail address, also when it is spelled out.
     Email,
+    /// Latitude and longitude of a place.
+    Gps,
     /// A user name after an `@`.
     Handle,
     /// An international bank account number.
     Iban,
+    /// Number of a passport, an identity card, a licence, a tax payer or a patient.
+    Id,
     /// An IPv4 address in dotted form.
     Ip,
     /// An IPv6 address, with its zone.
     Ipv6,
     /// Hardware address of a network card.
     Mac,
+    /// Name of a person.
+    Name,
     /// A British National Insurance number.
     Nino,
     /// A French social security number.
     Nir,
     /// A telephone number, with its extension.
     Phone,
+    /// Number plate of a vehicle.
+    Plate,
+    /// A British or Canadian postcode outside an address.
+    Postcode,
     /// A key, a token, or a password that its text names as one.
     Secret,
     /// Number of a French company.
@@ -71,19 +98,26 @@ pub enum PiiKind {
 
 impl PiiKind {
     /// All kinds, in the order of their names.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 25] = [
+        Self::Account,
         Self::Address,
+        Self::BirthDate,
         Self::Card,
         Self::Crypto,
         Self::Email,
+        Self::Gps,
         Self::Handle,
         Self::Iban,
+        Self::Id,
         Self::Ip,
         Self::Ipv6,
         Self::Mac,
+        Self::Name,
         Self::Nino,
         Self::Nir,
         Self::Phone,
+        Self::Plate,
+        Self::Postcode,
         Self::Secret,
         Self::Siren,
         Self::Siret,
@@ -95,24 +129,62 @@ impl PiiKind {
     /// Placeholder that replaces the data in the masked text.
     pub const fn placeholder(self) -> &'static str {
         match self {
+            Self::Account => "[ACCOUNT]",
             Self::Address => "[ADDRESS]",
+            Self::BirthDate => "[BIRTHDATE]",
             Self::Card => "[CARD]",
             Self::Crypto => "[CRYPTO]",
             Self::Email => "[EMAIL]",
+            Self::Gps => "[GPS]",
             Self::Handle => "[HANDLE]",
             Self::Iban => "[IBAN]",
+            Self::Id => "[ID]",
             Self::Ip => "[IP]",
             Self::Ipv6 => "[IPV6]",
             Self::Mac => "[MAC]",
+            Self::Name => "[NAME]",
             Self::Nino => "[NINO]",
             Self::Nir => "[NIR]",
             Self::Phone => "[PHONE]",
+            Self::Plate => "[PLATE]",
+            Self::Postcode => "[POSTCODE]",
             Self::Secret => "[SECRET]",
             Self::Siren => "[SIREN]",
             Self::Siret => "[SIRET]",
             Self::Ssn => "[SSN]",
             Self::Url => "[URL]",
             Self::Vat => "[VAT]",
+        }
+    }
+
+    /// What decides for this kind where no recogniser names a more precise rule.
+    const fn rule(self) -> &'static str {
+        match self {
+            Self::Account => "groups or check digits of a national bank account",
+            Self::Address => "street with its number, or a post box",
+            Self::BirthDate => "date after a word for a birth",
+            Self::Card => "prefix and length of a brand, and Luhn",
+            Self::Crypto => "checksum or form of a wallet",
+            Self::Email => "e-mail address",
+            Self::Gps => "latitude and longitude",
+            Self::Handle => "user name after @",
+            Self::Iban => "length of its country and remainder 1 of 97",
+            Self::Id => "number after the name of a document",
+            Self::Ip => "four numbers to 255",
+            Self::Ipv6 => "form of RFC 4291",
+            Self::Mac => "six pairs or three groups of hexadecimal digits",
+            Self::Name => "name of a person",
+            Self::Nino => "issued letters, six digits, suffix A to D",
+            Self::Nir => "key, usual groups, or a word for it",
+            Self::Phone => "groups of a telephone number",
+            Self::Plate => "form of a number plate",
+            Self::Postcode => "form and area of a postcode",
+            Self::Secret => "prefix, checksum or randomness of a key",
+            Self::Siren => "Luhn and groups of three",
+            Self::Siret => "Luhn and fourteen digits",
+            Self::Ssn => "issued area, group and serial",
+            Self::Url => "scheme or known top-level domain",
+            Self::Vat => "Luhn of its SIREN, and its key",
         }
     }
 }
@@ -181,6 +253,18 @@ pub struct PiiSpan {
     pub end: usize,
 }
 
+/// A range of personal data, and why it was masked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ExplainedSpan {
+    /// The range and its kind.
+    #[serde(flatten)]
+    pub span: PiiSpan,
+    /// What decided, in a few English words; it never contains text of the input.
+    pub rule: &'static str,
+    /// Bytes of the word that marked the data; `None` where its form alone decided.
+    pub cue: Option<Range<usize>>,
+}
+
 /// Replaces all personal data that is found in `text` by placeholders.
 pub fn mask(text: &str) -> MaskedText {
     mask_with_spans(text).0
@@ -213,6 +297,17 @@ pub fn mask_with_spans(text: &str) -> (MaskedText, Vec<PiiSpan>) {
     (replace_spans(text, &spans), spans)
 }
 
+/// Returns the ranges of [`mask_with_spans`], each with what decided.
+///
+/// ```
+/// let explained = jeffrey_mask::explain("sort code 20-45-77");
+/// assert_eq!(explained[0].rule, "sort code after its name");
+/// assert_eq!(explained[0].cue, Some(0..4));
+/// ```
+pub fn explain(text: &str) -> Vec<ExplainedSpan> {
+    find_explained_spans(text)
+}
+
 /// Replaces ranges, which are in order, by their placeholders.
 fn replace_spans(text: &str, spans: &[PiiSpan]) -> MaskedText {
     let mut masked = String::with_capacity(text.len());
@@ -232,6 +327,17 @@ struct PiiMatch {
     kind: PiiKind,
     start: usize,
     end: usize,
+    /// What decided, in a few words.
+    rule: &'static str,
+    /// Place of the word that marked the value, where one did.
+    cue: Option<Cue>,
+}
+
+impl PiiMatch {
+    /// Returns the match with the rule that decided and the word that marked the value.
+    fn because(self, rule: &'static str, cue: Option<Cue>) -> Self {
+        Self { rule, cue, ..self }
+    }
 }
 
 /// Most passes over the remaining text. Real texts need two; the limit keeps the time linear for a
@@ -239,6 +345,10 @@ struct PiiMatch {
 const PASSES_MAX: usize = 8;
 
 fn find_spans(text: &str) -> Vec<PiiSpan> {
+    find_explained_spans(text).into_iter().map(|explained| explained.span).collect()
+}
+
+fn find_explained_spans(text: &str) -> Vec<ExplainedSpan> {
     let mut chars = normalize::normalise(text);
     let mut spans = Vec::new();
     for _ in 0..PASSES_MAX {
@@ -248,17 +358,18 @@ fn find_spans(text: &str) -> Vec<PiiSpan> {
         }
         let mut remaining = Vec::with_capacity(chars.len());
         let mut from = 0;
-        for PiiMatch { kind, start: first, end: to } in matches {
+        for PiiMatch { kind, start: first, end: to, rule, cue } in matches {
             remaining.extend_from_slice(&chars[from..first]);
             let (start, end) = (chars[first].start, chars[to - 1].end);
             remaining.push(NormalizedChar { ch: BARRIER, is_escaped: false, start, end });
-            spans.push(PiiSpan { kind, start, end });
+            let cue = cue.map(|(first, end)| chars[first].start..chars[end - 1].end);
+            spans.push(ExplainedSpan { span: PiiSpan { kind, start, end }, rule, cue });
             from = to;
         }
         remaining.extend_from_slice(&chars[from..]);
         chars = remaining;
     }
-    spans.sort_by_key(|span| span.start);
+    spans.sort_by_key(|explained| explained.span.start);
     spans
 }
 
@@ -293,11 +404,20 @@ fn match_at(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
         .or_else(|| network::match_mac(scanner, pos))
         .or_else(|| network::match_ipv6(scanner, pos))
         .or_else(|| number::match_lettered_number(scanner, pos))
-        .or_else(|| network::match_domain(scanner, pos));
+        .or_else(|| account::match_account(scanner, pos))
+        .or_else(|| birth::match_birth_date(scanner, pos))
+        .or_else(|| document::match_document(scanner, pos))
+        .or_else(|| plate::match_plate(scanner, pos))
+        .or_else(|| place::match_postcode(scanner, pos))
+        .or_else(|| place::match_gps(scanner, pos))
+        .or_else(|| network::match_domain(scanner, pos))
+        .or_else(|| handle::match_network_handle(scanner, pos))
+        .or_else(|| code::match_code(scanner, pos))
+        .or_else(|| loose_phone::match_loose_phone(scanner, pos));
     if matched.is_some() || ch.is_alphabetic() {
         return matched.or_else(|| address::match_address(scanner, pos));
     }
-    None.or_else(|| network::match_handle(scanner, pos))
+    None.or_else(|| handle::match_handle(scanner, pos))
         .or_else(|| network::match_ipv4(scanner, pos))
         .or_else(|| number::match_number(scanner, pos))
         .or_else(|| address::match_address(scanner, pos))

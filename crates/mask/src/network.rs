@@ -1,4 +1,4 @@
-//! Finds network addresses: URLs, domains, e-mail, handles, IP, MAC.
+//! Finds network addresses: URLs, domains, e-mail, IP, MAC.
 //!
 //! A scheme, an `@` or a known top-level domain marks a host. Words around a match tell an address
 //! from a version number, from code or from an ordinary sentence.
@@ -52,6 +52,9 @@ const MAIL_HOSTS: [&str; 14] = [
     "protonmail.",
     "proton.me",
 ];
+
+/// Names of e-mail providers, which stand for their host after an `@` or a « chez ».
+const MAIL_PROVIDERS: &str = "gmail googlemail hotmail outlook yahoo live icloud orange free sfr wanadoo laposte protonmail proton aol gmx msn bbox";
 
 /// Matches a URL with a scheme, or one that starts with `www.`, including user, query and fragment.
 pub(super) fn match_url(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
@@ -137,13 +140,17 @@ pub(super) fn match_domain(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch
 
 /// Returns whether `ch` can be in a label of a domain. Scripts without spaces between words are
 /// excluded, because a whole sentence would become the name.
-fn is_label_char(ch: char) -> bool {
+pub(super) fn is_label_char(ch: char) -> bool {
     (ch.is_alphanumeric() && (ch as u32) < 0x2e80) || ch == '-'
 }
 
 /// Returns the end of a host that starts at `pos`: labels with single dots, the last one of
 /// letters.
-fn find_host_end(scanner: &Scanner<'_>, pos: usize, known_tlds_only: bool) -> Option<usize> {
+pub(super) fn find_host_end(
+    scanner: &Scanner<'_>,
+    pos: usize,
+    known_tlds_only: bool,
+) -> Option<usize> {
     let mut end = None;
     let mut label = pos;
     loop {
@@ -200,6 +207,12 @@ pub(super) fn match_email(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch>
     {
         return scanner.match_span(PiiKind::Email, from, to);
     }
+    if scanner.char_at(local) == '@'
+        && let Some(to) = find_unfinished_host_end(scanner, local + 1)
+    {
+        let found = scanner.match_span(PiiKind::Email, from, to)?;
+        return Some(found.because("e-mail address whose end is missing or mistyped", None));
+    }
     // The local part may have more names, with a spelled dot between them.
     for _ in 0..4 {
         let Some(next) = skip_spelled_char(scanner, local, SPELLED_LOCAL_CHARS) else { break };
@@ -210,6 +223,24 @@ pub(super) fn match_email(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch>
         local = end;
     }
     match_spelled_host(scanner, from, local)
+}
+
+/// Returns the end of a host that lacks its dot: a known provider, `gmail`, or a name with a comma or
+/// a space before a frequent top-level domain, `gmail,com`.
+fn find_unfinished_host_end(scanner: &Scanner<'_>, pos: usize) -> Option<usize> {
+    let end = scanner.scan_at_most(pos, 64, is_label_char);
+    let (word, word_end) = scanner.word_at(pos);
+    let is_provider = word_end == end && word.is_in(MAIL_PROVIDERS);
+    let (tld, tld_end) = scanner.word_at(end + 1);
+    let gap = scanner.char_at(end);
+    let has_tld = (gap == ',' || is_provider && gap == ' ')
+        && tld.is_in("com fr org net uk")
+        && scanner.is_word_end(tld_end)
+        && scanner.char_at(end + 1).is_ascii_lowercase();
+    if end > pos && has_tld {
+        return Some(tld_end);
+    }
+    (is_provider && !is_word_char(scanner.char_at(end)) && gap != '@').then_some(end)
 }
 
 const SPELLED_DOTS: &str = "point dot";
@@ -232,6 +263,9 @@ fn match_spelled_host(scanner: &Scanner<'_>, from: usize, local: usize) -> Optio
     let at_sign_pos = scanner.skip_spaces(local);
     let (mut pos, is_explicit) = if scanner.char_at(at_sign_pos) == '@' {
         (scanner.skip_spaces(at_sign_pos + 1), true)
+    } else if let Some(pos) = skip_spelled_char(scanner, local, "chez") {
+        // « chez » is an ordinary word; only before a provider it means the sign.
+        (scanner.word_at(pos).0.is_in(MAIL_PROVIDERS).then_some(pos)?, true)
     } else {
         let pos = skip_spelled_char(scanner, local, SPELLED_ATS)?;
         let is_mail_host = MAIL_HOSTS.iter().any(|host| scanner.starts_with(pos, host));
@@ -276,52 +310,6 @@ fn match_spelled_host(scanner: &Scanner<'_>, from: usize, local: usize) -> Optio
         .then(|| scanner.match_span(PiiKind::Email, from, to))?
 }
 
-/// Words after an `@` that name no person: parts of code, places, and groups such as `everyone`.
-const NON_HANDLES: &str = "all after angular app app* autowired babel before bean channel charset chez \
-                      class classmethod component controller dataclass deprecated entity everyone \
-                      extend font fontface gmail hotmail here home import include inject injectable \
-                      interface keyframes layer license link maison media mixin next noon nullable \
-                      override package page param private property protected public pytest react \
-                      repository return returns school see service since staticmethod \
-                      supports suppresswarnings tailwind test throws todo type typedef types version \
-                      vue work";
-
-/// Matches a handle: `@jeanne_d`, `@user@instance.social`. It does not match `@5pm`, `@Override` or
-/// `@scope/package`.
-pub(super) fn match_handle(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
-    let before = scanner.char_before(pos);
-    if scanner.char_at(pos) != '@'
-        || (is_word_char(before) && is_label_char(before))
-        || matches!(before, '/' | '@' | '.' | '-')
-    {
-        return None;
-    }
-    let is_handle = |ch: char| is_label_char(ch) || matches!(ch, '_' | '.');
-    let mut to = scanner.scan_at_most(pos + 1, 64, is_handle);
-    while to > pos + 1 && matches!(scanner.char_at(to - 1), '.' | '-') {
-        to -= 1;
-    }
-    let name = || scanner.chars(pos + 1, to);
-    let letters = name().filter(|ch| ch.is_alphabetic()).count();
-    let digit_first = name().next().is_some_and(|ch| ch.is_ascii_digit());
-    if letters < if digit_first { 4 } else { 1 } || to - pos < 3 {
-        return None;
-    }
-    if scanner.char_at(to) == '@' {
-        to = find_host_end(scanner, to + 1, false)?;
-        return scanner.match_span(PiiKind::Handle, pos, to);
-    }
-    let (word, word_end) = scanner.word_at(pos + 1);
-    let is_code = matches!(scanner.char_at(to), '(' | '/' | ':' | '=' | '[')
-        && !matches!(
-            (scanner.char_at(to), scanner.char_at(to + 1)),
-            (':' | '/', ' ' | super::BARRIER)
-        );
-    let is_non_handle = word.is_in(NON_HANDLES)
-        && (word_end == to || matches!(scanner.char_at(word_end), '.' | '-'));
-    (!is_code && !is_non_handle).then(|| scanner.match_span(PiiKind::Handle, pos, to))?
-}
-
 /// Words before four numbers with dots that mark a version or a section instead of an address.
 const VERSION_CUES: &str = "version versions v ver release build firmware maj update patch section sections \
                      chapter chapitre article annexe figure paragraph paragraphe clause alinea rev \
@@ -350,10 +338,12 @@ pub(super) fn match_ipv4(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> 
         to = end;
     }
     let is_continued = scanner.char_at(to) == '.' && scanner.char_at(to + 1).is_ascii_digit();
-    let is_ipv4 = !is_continued
+    let cue =
+        scanner.nearest_cue(pos, "ip ips ipv adresse address serveur server host", VERSION_CUES);
+    // « mon IP est 192.168.1.1.1 » is mistyped; without the word five numbers are a section.
+    let is_ipv4 = (!is_continued || cue == Some(true) || scanner.starts_with(pos, "192.168."))
         && scanner.is_word_end(to)
-        && scanner.nearest_cue(pos, "ip ips ipv adresse address serveur server host", VERSION_CUES)
-            != Some(false);
+        && cue != Some(false);
     is_ipv4.then(|| scanner.match_span(PiiKind::Ip, pos, to))?
 }
 

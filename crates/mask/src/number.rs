@@ -35,6 +35,9 @@ pub(super) fn match_number(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch
             && is_ten_digit_phone(scanner, pos)
             && pos > 10
             && is_ten_digit_phone(scanner, pos - 11));
+    if before == '#' && scanner.nearest_cue_in_clause(pos, "ssn", "").is_some() {
+        return match_ssn(scanner, pos, &DigitRun::read(scanner, pos));
+    }
     if inner || matches!(before, '$' | '€' | '£' | '#') {
         return None;
     }
@@ -249,6 +252,9 @@ fn match_nir(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
             return scanner.match_span(PiiKind::Nir, pos, ends[12]);
         }
     }
+    if chars.len() == 13 && ends_word(13) && is_plain_nir(scanner, pos, &chars) {
+        return scanner.match_span(PiiKind::Nir, pos, ends[12]);
+    }
     let has_nir_cue = chars.len() >= 13
         && ends_word(13)
         && has_nir_shape(&chars[..13])
@@ -256,6 +262,25 @@ fn match_nir(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
     (has_nir_cue && (chars.len() == 13 || ends_word(chars.len()))).then(|| {
         scanner.match_span(PiiKind::Nir, pos, if chars.len() == 15 { ends[14] } else { ends[12] })
     })?
+}
+
+/// Returns whether thirteen adjacent characters can only be a NIR without its key: a man or a woman, a
+/// month of the calendar, a department, no EAN, and no word for another thing.
+fn is_plain_nir(scanner: &Scanner<'_>, pos: usize, chars: &[char]) -> bool {
+    let number = |from: usize| {
+        chars[from..from + 2].iter().filter_map(|ch| ch.to_digit(10)).fold(0, |n, d| n * 10 + d)
+    };
+    let digits: Vec<u8> =
+        chars.iter().filter_map(|ch| ch.to_digit(10)).map(|digit| digit as u8).collect();
+    let adjacent = scanner.scan_at_most(pos, 14, |ch| ch.is_ascii_alphanumeric()) == pos + 13;
+    let is_department = digits.len() < 13 || matches!(number(5), 1..=95 | 97..=99);
+    adjacent
+        && has_nir_shape(chars)
+        && matches!(chars[0], '1' | '2')
+        && (1..=12).contains(&number(3))
+        && is_department
+        && !(digits.len() == 13 && is_ean13(&digits))
+        && scanner.nearest_cue(pos, SOCIAL_SECURITY_CUES, NON_PERSONAL_CUES) != Some(false)
 }
 
 /// Returns the end of a NIR key that is named or bracketed: « 1 84 12 76 451 089 clé 35 », « (35)

@@ -3,13 +3,13 @@
 //! The groups of the digits and the words before them decide. A number that could also be an order
 //! number needs a word that marks it as a telephone.
 
-use super::cue::{NON_PERSONAL_CUES, is_quantity};
+use super::cue::{NON_PERSONAL_CUES, WordsBefore, is_quantity};
 use super::digits::{DigitRun, DigitSeparator};
 use super::scanner::Scanner;
 use super::{PiiKind, PiiMatch};
 
 /// Words before a number that mark it as a telephone.
-const PHONE_CUES: &str = "tel telephone telephones tels phone phones mobile mobiles portable portables cell \
+pub(super) const PHONE_CUES: &str = "tel telephone telephones tels phone phones mobile mobiles portable portables cell \
                       cellphone fax whatsapp sms call* ring text appel* rappel* joindre joignable fixe gsm \
                       numero contact* dial reach";
 
@@ -317,8 +317,23 @@ fn called_digit_count(scanner: &Scanner<'_>, pos: usize, run: &DigitRun) -> Opti
     let count = (7..=13).rev().find(is_allowed)?;
     let groups = run.group_lengths(count);
     let date = matches!(groups[..], [2, 2, 4] | [4, 2, 2] | [1, 2, 4] | [2, 1, 4] | [1, 1, 4]);
-    let has_phone_cue = scanner.nearest_cue(pos, strong, NON_PERSONAL_CUES) == Some(true);
+    let has_phone_cue = scanner.nearest_cue(pos, strong, NON_PERSONAL_CUES) == Some(true)
+        || count >= 9 && follows_number_is(scanner, pos);
     (has_phone_cue && !date && !is_quantity(scanner, run.ends[count - 1])).then_some(count)
+}
+
+/// Returns whether « number is », « numéro est » or « number: » is directly before `pos`, and no word
+/// for the number of another thing.
+fn follows_number_is(scanner: &Scanner<'_>, pos: usize) -> bool {
+    let words = WordsBefore::read(scanner, pos);
+    let number = "number numero";
+    let linked = words.word(0).is_in("is est")
+        && (words.word(1).is_in(number) || words.word(2).is_in(number))
+        || words.word(0).is_in(number)
+            && scanner.chars(pos.saturating_sub(3), pos).any(|ch| ch == ':');
+    let others = "account compte card carte social security securite secu plate passport passeport licence license \
+                  permis fiscal tax client customer member membre siret siren room lucky winning";
+    linked && !words.contains(6, NON_PERSONAL_CUES) && !words.contains(6, others)
 }
 
 /// Returns whether ten adjacent digits that begin like a French telephone start at `pos`.

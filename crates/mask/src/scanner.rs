@@ -19,7 +19,10 @@ pub(super) struct FoldedWord {
 
 impl FoldedWord {
     /// Longest word that is read, in letters. No listed word is longer.
-    const MAX: usize = 16;
+    pub(super) const MAX: usize = 16;
+
+    /// A word that no list contains.
+    pub(super) const EMPTY: Self = Self { letters: [0; Self::MAX], len: 0 };
 
     pub(super) fn as_str(&self) -> &str {
         std::str::from_utf8(&self.letters[..self.len]).unwrap_or_default()
@@ -67,7 +70,13 @@ impl<'a> Scanner<'a> {
     }
 
     pub(super) fn match_span(&self, kind: PiiKind, from: usize, to: usize) -> Option<PiiMatch> {
-        (to > from && to <= self.len()).then_some(PiiMatch { kind, start: from, end: to })
+        (to > from && to <= self.len()).then_some(PiiMatch {
+            kind,
+            start: from,
+            end: to,
+            rule: kind.rule(),
+            cue: None,
+        })
     }
 
     /// Returns whether no word continues from the left.
@@ -110,21 +119,28 @@ impl<'a> Scanner<'a> {
     }
 
     pub(super) fn chars(&self, from: usize, to: usize) -> impl Iterator<Item = char> + '_ {
-        self.chars[from.min(to)..to.min(self.len())].iter().map(|c| c.ch)
+        let to = to.min(self.len());
+        self.chars[from.min(to)..to].iter().map(|c| c.ch)
     }
 
     /// Returns the word of letters that starts at `pos`, and its end. A word longer than
     /// [`FoldedWord::MAX`] is returned empty.
     pub(super) fn word_at(&self, pos: usize) -> (FoldedWord, usize) {
-        let mut word = FoldedWord { letters: [0; FoldedWord::MAX], len: 0 };
         let end = self.scan_at_most(pos, FoldedWord::MAX + 1, char::is_alphabetic);
+        (self.fold_word(pos, end), end)
+    }
+
+    /// Returns the characters from `pos` to `end` as a word. More than [`FoldedWord::MAX`] give an
+    /// empty one.
+    pub(super) fn fold_word(&self, pos: usize, end: usize) -> FoldedWord {
+        let mut word = FoldedWord::EMPTY;
         if end - pos <= FoldedWord::MAX {
             for ch in self.chars(pos, end) {
                 word.letters[word.len] = u8::try_from(fold_char(ch)).unwrap_or(b'?') & 0x7f;
                 word.len += 1;
             }
         }
-        (word, end)
+        word
     }
 
     /// Returns whether the characters at `pos` are `text`, without regard to case and accents.
