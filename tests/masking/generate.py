@@ -295,6 +295,18 @@ def gps():
     return before, f"{pick(['', '-'])}{latitude:.{places}f}{pick([', ', ',', ' '])}{longitude:.{places}f}"
 
 
+def name():
+    """Returns the words that announce a name, and the name."""
+    faker = pick([FR, EN])
+    full = f"{faker.first_name()} {faker.last_name()}"
+    return pick([
+        lambda: (pick(["je m'appelle ", "mon nom est ", "my name is ", "signé : ", "Mme ", "Mr. ", "Dr. "]), full),
+        lambda: (pick(["Mme ", "Monsieur ", "Mr. ", "Mrs "]), faker.last_name()),
+        lambda: (pick(["je m'appelle ", "my name is ", "mon mari ", "my sister "]), faker.first_name()),
+        lambda: ("", full),
+    ])()
+
+
 def nhs_number():
     body = signs("4567", 1) + signs(DIGITS, 8)
     check = 11 - sum(int(digit) * weight for digit, weight in zip(body, range(10, 1, -1))) % 11
@@ -343,7 +355,7 @@ def postcode():
 
 
 KINDS = {
-    "account": account, "birthdate": birthdate, "gps": gps, "id": document, "plate": plate, "postcode": postcode,
+    "account": account, "birthdate": birthdate, "gps": gps, "id": document, "name": name, "plate": plate, "postcode": postcode,
     "address": address, "card": card, "crypto": crypto, "email": email, "handle": handle, "iban": iban,
     "ip": lambda: pick([EN.ipv4, EN.ipv4_private, EN.ipv4_public])(), "ipv6": EN.ipv6, "mac": mac, "nino": nino,
     "nir": nir, "phone": phone, "secret": secret, "siren": siren, "siret": siret, "ssn": ssn, "url": url, "vat": vat,
@@ -360,6 +372,7 @@ OWN = {
     "birthdate": ["Mon dossier : {}, merci de corriger.", "For the form: {}, thanks."],
     "gps": ["On est bloqués ici : {}.", "Pick me up at {}, please."],
     "id": ["J'ai tout perdu : {}, au secours.", "They asked for {} again."],
+    "name": ["Hier, {} a tout cassé.", "Then {} said nothing at all."],
     "plate": ["J'ai vu {} partir en trombe.", "I saw {} drive off."],
     "postcode": ["Le livreur ne trouve pas {}.", "Nobody delivers to {}."],
     "address": ["J'habite {} depuis dix ans.", "Livrez au {}, s'il vous plaît.", "Notre nouvelle adresse : {}", "I live at {}, come by!",

@@ -18,7 +18,7 @@ const BINARY = process.env.JEFFREY ?? "target/debug/jeffrey";
 const PYTHON = process.env.PYTHON ?? "tests/.venv/bin/python";
 const WRITTEN_FILE = "tests/data/masking/written.txt";
 const HARMLESS_FILE = "tests/data/masking/harmless.txt";
-const KINDS = "account address birthdate card crypto email gps handle iban id ip ipv6 mac nino nir phone plate postcode secret siren siret ssn url vat".split(" ");
+const KINDS = "account address birthdate card crypto email gps handle iban id ip ipv6 mac name nino nir phone plate postcode secret siren siret ssn url vat".split(" ");
 const LINES_PER_KIND = 2_000;
 
 /** @type {Line[]} */

@@ -113,10 +113,10 @@ fn written_date_end(scanner: &Scanner<'_>, day_end: usize) -> Option<(usize, u32
 /// Returns the end of `March 12th, 1984`.
 fn american_date_end(scanner: &Scanner<'_>, pos: usize) -> Option<(usize, u32)> {
     let (month, month_end) = scanner.word_at(pos);
-    if !month.is_in(MONTHS) {
+    let day = scanner.scan_at_most(month_end, 2, |ch| matches!(ch, ' ' | '.'));
+    if !scanner.char_at(day).is_ascii_digit() || !month.is_in(MONTHS) {
         return None;
     }
-    let day = scanner.scan_at_most(month_end, 2, |ch| matches!(ch, ' ' | '.'));
     let (number, day_end) = read_number(scanner, day, 2)?;
     let (suffix, suffix_end) = scanner.word_at(day_end);
     let after_day = if suffix.is_in("st nd rd th") { suffix_end } else { day_end };

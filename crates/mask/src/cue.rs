@@ -72,6 +72,11 @@ impl WordsBefore {
         self.nearest(words_max, list, "").is_some()
     }
 
+    /// Returns the place of the word at `index`, the nearest one at 0.
+    pub(super) fn place(&self, index: usize) -> Option<Cue> {
+        self.words[..self.len].get(index).map(|(_, start, end)| (*start, *end))
+    }
+
     /// Returns the word at `index`, the nearest one at 0; an empty word where there is none.
     pub(super) fn word(&self, index: usize) -> FoldedWord {
         self.words[..self.len].get(index).map_or(FoldedWord::EMPTY, |(word, _, _)| *word)

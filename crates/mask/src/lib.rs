@@ -20,6 +20,11 @@ mod document;
 mod english_street;
 mod handle;
 mod loose_phone;
+mod name_announcement;
+mod name_list;
+mod name_parts;
+mod name_words;
+mod names;
 mod network;
 mod normalize;
 mod number;
@@ -415,7 +420,9 @@ fn match_at(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
         .or_else(|| code::match_code(scanner, pos))
         .or_else(|| loose_phone::match_loose_phone(scanner, pos));
     if matched.is_some() || ch.is_alphabetic() {
-        return matched.or_else(|| address::match_address(scanner, pos));
+        return matched
+            .or_else(|| address::match_address(scanner, pos))
+            .or_else(|| names::match_name(scanner, pos));
     }
     None.or_else(|| handle::match_handle(scanner, pos))
         .or_else(|| network::match_ipv4(scanner, pos))

@@ -2,7 +2,7 @@
 //! the letter `o` for a zero, a line break inside, digits in words.
 //!
 //! The number is that of France, whose ten digits begin with 0; digits in words also make numbers of
-//! Britain and North America. The reader takes at most 40 characters, or 32 words.
+//! Britain and North America. The reader takes at most 60 characters, or 24 words.
 
 use super::cue::{WordsBefore, is_quantity};
 use super::number_words::{is_number_word, read_spelled_digits};

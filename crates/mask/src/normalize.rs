@@ -250,7 +250,7 @@ const HOMOGLYPHS: [(char, char); 75] = [
     ('ⅉ', 'j'),
 ];
 
-/// Returns a letter in lower case without its accent. Other characters stay.
+/// Returns a letter in lower case without its accent; `œ` gives `o`. Other characters stay.
 pub(super) fn fold_char(ch: char) -> char {
     match ch {
         'a'..='z' => ch,
@@ -260,7 +260,7 @@ pub(super) fn fold_char(ch: char) -> char {
         'è'..='ë' | 'È'..='Ë' | 'ē' | 'Ē' => 'e',
         'ì'..='ï' | 'Ì'..='Ï' => 'i',
         'ñ' | 'Ñ' => 'n',
-        'ò'..='ö' | 'Ò'..='Ö' | 'ø' | 'Ø' => 'o',
+        'ò'..='ö' | 'Ò'..='Ö' | 'ø' | 'Ø' | 'œ' | 'Œ' => 'o',
         'ù'..='ü' | 'Ù'..='Ü' => 'u',
         'ý' | 'ÿ' | 'Ý' => 'y',
         _ => ch,

@@ -6,7 +6,7 @@
 use super::scanner::{FoldedWord, Scanner, is_word_char};
 
 /// Most words and figures of one number.
-const TOKENS_MAX: usize = 32;
+const TOKENS_MAX: usize = 24;
 
 /// Most digits that are kept; longer numbers are no telephones.
 const DIGITS_MAX: usize = 13;
@@ -20,43 +20,6 @@ pub(super) struct SpelledDigits {
     pub(super) end: usize,
 }
 
-/// Words for 0 to 16, and for the tens, with their values.
-const UNITS: [&str; 17] = [
-    "zero oh o",
-    "un one une",
-    "deux two",
-    "trois three",
-    "quatre four",
-    "cinq five",
-    "six",
-    "sept seven",
-    "huit eight",
-    "neuf nine",
-    "dix ten",
-    "onze eleven",
-    "douze twelve",
-    "treize thirteen",
-    "quatorze fourteen",
-    "quinze fifteen",
-    "seize sixteen",
-];
-const TENS: [(&str, u8); 14] = [
-    ("seventeen", 17),
-    ("eighteen", 18),
-    ("nineteen", 19),
-    ("vingt vingts twenty", 20),
-    ("trente thirty", 30),
-    ("quarante forty", 40),
-    ("cinquante fifty", 50),
-    ("soixante sixty", 60),
-    ("septante seventy", 70),
-    ("huitante octante eighty", 80),
-    ("nonante ninety", 90),
-    ("dix-sept", 17),
-    ("dix-huit", 18),
-    ("dix-neuf", 19),
-];
-
 /// Returns whether a word is a number from 0 to 99 in French or English.
 pub(super) fn is_number_word(word: &FoldedWord) -> bool {
     value_of(word).is_some()
@@ -64,8 +27,37 @@ pub(super) fn is_number_word(word: &FoldedWord) -> bool {
 
 /// Returns the value of one number word; `None` for any other word.
 fn value_of(word: &FoldedWord) -> Option<u8> {
-    let unit = UNITS.iter().position(|words| word.is_in(words)).map(|value| value as u8);
-    unit.or_else(|| TENS.iter().find(|(words, _)| word.is_in(words)).map(|(_, value)| *value))
+    Some(match word.as_str() {
+        "zero" | "oh" | "o" => 0,
+        "un" | "une" | "one" => 1,
+        "deux" | "two" => 2,
+        "trois" | "three" => 3,
+        "quatre" | "four" => 4,
+        "cinq" | "five" => 5,
+        "six" => 6,
+        "sept" | "seven" => 7,
+        "huit" | "eight" => 8,
+        "neuf" | "nine" => 9,
+        "dix" | "ten" => 10,
+        "onze" | "eleven" => 11,
+        "douze" | "twelve" => 12,
+        "treize" | "thirteen" => 13,
+        "quatorze" | "fourteen" => 14,
+        "quinze" | "fifteen" => 15,
+        "seize" | "sixteen" => 16,
+        "seventeen" => 17,
+        "eighteen" => 18,
+        "nineteen" => 19,
+        "vingt" | "vingts" | "twenty" => 20,
+        "trente" | "thirty" => 30,
+        "quarante" | "forty" => 40,
+        "cinquante" | "fifty" => 50,
+        "soixante" | "sixty" => 60,
+        "septante" | "seventy" => 70,
+        "huitante" | "octante" | "eighty" => 80,
+        "nonante" | "ninety" => 90,
+        _ => return None,
+    })
 }
 
 /// Reads the digits that begin at `pos`; `None` when it is no number, or too long.

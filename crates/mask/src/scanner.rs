@@ -31,12 +31,22 @@ impl FoldedWord {
     /// Returns whether the word is in a list of words separated by spaces. An entry `call*` matches
     /// every word that begins with `call`.
     pub(super) fn is_in(&self, list: &str) -> bool {
-        let word = self.as_str();
-        !word.is_empty()
-            && list.split(' ').any(|entry| match entry.strip_suffix('*') {
-                Some(start) => word.starts_with(start),
-                None => word == entry,
-            })
+        let (word, list) = (&self.letters[..self.len], list.as_bytes());
+        let mut pos = 0;
+        while !word.is_empty() && pos < list.len() {
+            let same = word.iter().zip(&list[pos..]).take_while(|(a, b)| a == b).count();
+            pos += same;
+            match list.get(pos) {
+                Some(b'*') => return true,
+                None | Some(b' ') if same == word.len() => return true,
+                _ => {}
+            }
+            while pos < list.len() && list[pos] != b' ' {
+                pos += 1;
+            }
+            pos += 1;
+        }
+        false
     }
 }
 

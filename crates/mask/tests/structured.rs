@@ -247,6 +247,13 @@ fn look_alikes_stay() {
         "zéro faute, six points, douze élèves",
         "the order number is 4012345678",
         "06:12:34",
+    ];
+    assert_masked(&texts.map(|text| (text, text)));
+}
+
+#[test]
+fn words_for_networks_codes_and_places_without_a_value_stay() {
+    let texts = [
         // Networks and mail.
         "insta est en panne",
         "Instagram 2024 update",
