@@ -1,19 +1,22 @@
 """Builds names.bin, the first names and surnames that the mask knows.
 
-    build.py EN.dic FR.dic > names.bin
+    build.py EN.dic FR.dic EN.json FR.json > names.bin
 
-Sources: the person providers of Faker (MIT License), and the Hunspell dictionaries of the npm packages
-dictionary-en 4.0.0 (MIT and BSD) and dictionary-fr 3.0.0 (MPL 2.0), which only tell which names are also
-words. The same versions give the same bytes. NOTICE at the root of the repository names the sources.
+Sources: the person providers of Faker (MIT License). The Hunspell dictionaries of the npm packages
+dictionary-en 4.0.0 (MIT and BSD) and dictionary-fr 3.0.0 (MPL 2.0), and the lists of all forms of words of
+an-array-of-english-words 2.0.0 and an-array-of-french-words 2.0.0 (MIT), only tell which names are also words.
+The same versions give the same bytes. NOTICE at the root of the repository names the sources.
 
 Names are folded to a-z and cut at spaces, hyphens and apostrophes. `names.bin` is a list of them in
 alphabetical order, in blocks of 32, front-coded: a byte with the number of letters shared with the name
-before (0 at the start of a block) and bit 6 for a surname, then the other letters as 1 to 26. The last letter of a name has bit 7
+before (0 at the start of a block), bit 6 for a surname and bit 7 for a name that is no form of any word; then
+the other letters as 1 to 26. The last letter of a name has bit 7
 set, and its class in bits 5 and 6. The file begins with the number of blocks and the offset of each, as
 16 bits, least significant first.
 """
 
 import importlib
+import json
 import re
 import struct
 import sys
@@ -23,9 +26,9 @@ import faker.providers.person as person
 
 FIRST_NAMES = """fr_FR fr_BE fr_CA fr_CH fr_DZ en en_GB en_US en_IE en_IN en_KE en_NG en_NZ en_PK es_ES es_MX es_CO es_AR
 pt_BR pt_PT it_IT de_DE de_AT nl_NL nl_BE tr_TR pl_PL ro_RO cs_CZ sv_SE da_DK no_NO fi_FI id_ID ha_NG ig_NG yo_NG zu_ZA
-sw tw_GH hr_HR vi_VN""".split()
+sw tw_GH hr_HR vi_VN ja_JP""".split()
 SURNAMES = """fr_FR fr_BE fr_CA fr_CH fr_DZ en_GB en_US en_IN en_KE en_NG en_PK es_ES es_MX pt_BR pt_PT it_IT de_DE
-nl_NL id_ID tr_TR ha_NG ig_NG yo_NG tw_GH pl_PL ro_RO cs_CZ sv_SE da_DK no_NO vi_VN hu_HU""".split()
+nl_NL id_ID tr_TR ha_NG ig_NG yo_NG tw_GH pl_PL ro_RO cs_CZ sv_SE da_DK no_NO vi_VN hu_HU ja_JP""".split()
 
 # A surname; a first name; a first name that is also a word; one that is also a place, a month or a brand.
 SURNAME, FIRST, WORD, PLACE = range(4)
@@ -103,7 +106,8 @@ def names_of(locales, kind):
         provider = importlib.import_module(f"{person.__name__}.{locale}").Provider
         for attribute in dir(provider):
             values = getattr(provider, attribute)
-            if not attribute.startswith(kind) or not isinstance(values, (tuple, list, dict)):
+            romanized = attribute.startswith(kind.replace("name", "romanized"))
+            if not (attribute.startswith(kind) or romanized) or not isinstance(values, (tuple, list, dict)):
                 continue
             for value in values:
                 parts = re.split(r"[ '’-]", fold(value)) if isinstance(value, str) else []
@@ -132,7 +136,7 @@ def class_of(name, first, words):
     return WORD if is_word and name not in RATHER_NAMES else FIRST
 
 
-def encode(names, surnames):
+def encode(names, surnames, forms):
     blocks = []
     before = ""
     for index, (name, kind) in enumerate(names):
@@ -144,7 +148,7 @@ def encode(names, surnames):
             shared += 1
         letters = [ord(letter) - 96 for letter in name[shared:]]
         letters[-1] |= 0x80 | kind << 5
-        blocks[-1] += bytes([shared | (name in surnames) << 6, *letters])
+        blocks[-1] += bytes([shared | (name in surnames) << 6 | (name not in forms) << 7, *letters])
         before = name
     # Half the offset fits in 16 bits, so each block is filled up to an even length.
     for block in blocks:
@@ -159,10 +163,14 @@ def encode(names, surnames):
 
 def main():
     first, surnames = names_of(FIRST_NAMES, "first_name"), names_of(SURNAMES, "last_name")
-    words = set().union(*(words_of(path) for path in sys.argv[1:]))
-    # A surname that is also a word (Law, Park) is found behind a first name or a title without the list.
-    names = sorted((first | surnames - words) - set(NEVER))
-    sys.stdout.buffer.write(encode([(name, class_of(name, first, words)) for name in names], surnames))
+    words = set().union(*(words_of(path) for path in sys.argv[1:3]))
+    forms = set(words)
+    for path in sys.argv[3:]:
+        with open(path, encoding="utf-8") as file:
+            forms |= {fold(word) for word in json.load(file)}
+    names = sorted((first | surnames) - set(NEVER))
+    classes = [(name, class_of(name, first, words)) for name in names]
+    sys.stdout.buffer.write(encode(classes, surnames, forms))
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ fn is_addressed(before: &WordsBefore) -> bool {
     let asks = word.is_in(words::ASKING)
         || word.is_in("for") && second.is_in("ask asked asking")
         || word.is_in("attn")
-        || word.is_in("de") && second.is_in("attention part")
+        || word.is_in("de") && second.is_in("attention part nom")
         || word.is_in("me") && second.is_in("call")
         || word.is_in("moi") && second.is_in("appelez appelle appeler");
     asks || word.is_in(words::GREETINGS) || word.is_in(words::RELATIVES) && !second.is_in("a an")

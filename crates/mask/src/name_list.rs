@@ -25,6 +25,8 @@ pub(super) struct ListedName {
     pub(super) class: NameClass,
     /// Whether it is a surname, whatever its class: Martin is a first name too.
     pub(super) is_surname: bool,
+    /// Whether no word of French or English has this form, so that it counts in small letters.
+    pub(super) is_no_word: bool,
 }
 
 /// Longest name of the list, in letters.
@@ -35,6 +37,9 @@ const PADDING: u8 = 0xff;
 
 /// Bit of the count of shared letters that marks a surname.
 const SURNAME: u8 = 0x40;
+
+/// Bit of the count of shared letters that marks a name which is no form of any word.
+const NO_WORD: u8 = 0x80;
 
 /// Bits of the last letter of a name in the list: the end mark and the class.
 const END: u8 = 0x80;
@@ -85,7 +90,7 @@ fn find_in_block(block: &[u8], name: &[u8]) -> Option<ListedName> {
     let mut known = [0; NAME_LETTERS_MAX];
     let mut bytes = block.iter().copied();
     while let Some(head) = bytes.next().filter(|head| *head != PADDING) {
-        let mut len = usize::from(head & !SURNAME);
+        let mut len = usize::from(head & !(SURNAME | NO_WORD));
         let class = loop {
             let byte = bytes.next()?;
             *known.get_mut(len)? = (byte & LETTER) + b'a' - 1;
@@ -101,7 +106,11 @@ fn find_in_block(block: &[u8], name: &[u8]) -> Option<ListedName> {
                 2 => NameClass::Word,
                 _ => NameClass::Place,
             };
-            return Some(ListedName { class, is_surname: head & SURNAME != 0 });
+            return Some(ListedName {
+                class,
+                is_surname: head & SURNAME != 0,
+                is_no_word: head & NO_WORD != 0,
+            });
         }
     }
     None

@@ -22,6 +22,8 @@ pub(super) struct Part {
     pub(super) class: Option<NameClass>,
     /// Whether it is a listed surname, whatever its class.
     pub(super) is_listed_surname: bool,
+    /// Whether it is in the list, and no form of any other word.
+    pub(super) is_no_word: bool,
     /// Whether the part is a place such as « Saint-Étienne », unless a title or a first name is before it.
     pub(super) is_saint: bool,
     /// First letter is a capital.
@@ -77,6 +79,7 @@ impl Part {
             word: scanner.fold_word(pos, end),
             class,
             is_listed_surname: listed.is_some_and(|listed| listed.is_surname),
+            is_no_word: listed.is_some_and(|listed| listed.is_no_word),
             is_saint,
             is_capital: first.is_uppercase(),
             is_upper: end - pos >= 2 && letters().all(char::is_uppercase),
@@ -88,7 +91,7 @@ impl Part {
         let ends_like =
             || words::SURNAME_ENDS.iter().any(|end| scanner.starts_with(self.end - end.len(), end));
         let long = self.end - self.start >= 6;
-        self.is_listed_surname || self.class.is_none() && long && ends_like()
+        self.is_listed_surname && self.is_no_word || self.class.is_none() && long && ends_like()
     }
 
     /// Returns whether a letter is of Latin script, but neither French nor English.

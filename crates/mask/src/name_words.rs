@@ -5,9 +5,9 @@
 use super::scanner::FoldedWord;
 
 /// Titles before a name. `m` and `me` count only with their capital.
-pub(super) const TITLES: &str = "mme mlle mr mrs ms miss mx dr pr prof maitre docteur monsieur madame mademoiselle sir dame professeur professor \
+pub(super) const TITLES: &str = "mme mlle mr mrs ms miss mx dr pr prof maitre docteur monsieur madame mademoiselle sir professeur professor \
                                  doctor sgt capt lt col herr frau senor senora signor signora messieurs mesdames uncle aunt auntie \
-                                 oncle tonton tante tata tatie cousin cousine papy mamie papi abbe father reverend rev imam rabbi inspecteur \
+                                 oncle tonton tante tata tatie papy mamie papi abbe father reverend rev imam rabbi inspecteur \
                                  officer detective judge";
 
 /// Titles after which a known name in small letters counts too.
@@ -16,7 +16,7 @@ pub(super) const SMALL_TITLES: &str =
 
 /// Words in small letters that are listed names, but not behind « c'est » and the like.
 pub(super) const SMALL_WORDS: &str = "ben mate lasse jai chus die tore read marry vit jure pas plus comment pourquoi toujours jamais bien mal \
-                                      ainsi comme encore not wrong on in the a hope mark will bill may";
+                                      ainsi comme encore not wrong on in the a hope mark will bill may bebe drew hung";
 
 /// Ends of surnames of many countries, for surnames that the list lacks.
 pub(super) const SURNAME_ENDS: [&str; 34] = [
@@ -24,6 +24,10 @@ pub(super) const SURNAME_ENDS: [&str; 34] = [
     "enko", "chuk", "auskas", "iene", "aite", "elis", "enas", "unas", "onis", "inen", "yan",
     "oglu", "shvili", "adze", "berg", "stein", "mann", "opoulos", "escu", "ez", "swamy", "nathan",
 ];
+
+/// Words before a first name in small letters: « j'ai vu kévin », `talk to sarah`.
+pub(super) const SMALL_PREPOSITIONS: &str = "avec vu voir with to told met avec appele appeler chez contre pour saw loves love hate hates miss dit a \
+                                             et and by from demande aime deteste quitte rencontre connais know";
 
 /// Titles of one or two letters.
 pub(super) const SHORT_TITLES: &str = "m me";

@@ -50,7 +50,11 @@ pub(super) fn match_name(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> 
         true => capital_name_end(scanner, &first, announcement, &before),
         // « Dr. van der Zijl »
         false
-            if announcement == Announcement::Title && first.word.is_in(words::FIRST_PARTICLES) =>
+            if announcement == Announcement::Title
+                && first.word.is_in(words::FIRST_PARTICLES)
+                && !before
+                    .word(0)
+                    .is_in("oncle tonton tante tata tatie papy papi mamie uncle aunt auntie") =>
         {
             let name = NameEnd::read(scanner, &first);
             (name.parts >= 2).then_some(name.end)
@@ -202,10 +206,21 @@ fn is_known_name(
                 && (name.second_known || name.initials > 1 && name.parts > 0);
             let beside_surname = (name.second_is_surname || name.parts >= 2 && name.has_foreign)
                 && !is_determined
-                && (is_inside || starts_sentence(scanner, first.start));
-            reversed || initials || beside_surname
+                && (is_inside || starts_sentence(scanner, first.start) && !name.second_is_first);
+            reversed || initials || beside_surname || is_coordinated(scanner, first, before)
         }
     }
+}
+
+/// Returns whether « et » or `and` joins an unknown word with a capital to a listed name before it.
+fn is_coordinated(scanner: &Scanner<'_>, first: &Part, before: &WordsBefore) -> bool {
+    let listed = before.place(1).and_then(|(start, end)| {
+        let is_capital = scanner.char_at(start).is_uppercase();
+        let is_name = is_capital && !words::is_no_name(&before.word(1));
+        find_part(scanner, start, end).filter(|listed| is_name && listed.class == NameClass::First)
+    });
+    let between = before.place(1).map_or(0, |(_, end)| first.start - end);
+    first.is_candidate() && before.word(0).is_in("and et") && between <= 6 && listed.is_some()
 }
 
 /// Returns whether a first name is an interjection, by the word behind it.
@@ -258,11 +273,18 @@ fn small_name_end(
         Announcement::Introduction => {
             first.is_any_first() || is_named_alone(scanner, first, before)
         }
+        Announcement::Address if before.word(0).is_in(words::RELATIVES) && first.is_any_first() => {
+            // « ma copine jade »
+            is_long && (first.is_first() || before.word(1).is_in("mon ma ton ta son sa"))
+        }
         Announcement::Address => is_long && (first.is_first() || is_place && greets),
         Announcement::Copula => {
             is_long && (first.is_first() || is_place && before.word(0).is_in("m im am"))
         }
-        Announcement::None => false,
+        Announcement::None => {
+            let follows = before.word(0).is_in(words::SMALL_PREPOSITIONS);
+            first.is_first() && first.is_no_word && first.end - first.start >= 4 && follows
+        }
     };
     if !accepted || words::is_no_name(&first.word) || first.word.is_in(words::SMALL_WORDS) {
         return None;
