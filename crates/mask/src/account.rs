@@ -80,7 +80,14 @@ fn sort_code_end(scanner: &Scanner<'_>, pos: usize) -> Option<usize> {
 fn match_sort_code(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
     let adjacent = scanner.scan_at_most(pos, 7, |ch| ch.is_ascii_digit()) == pos + 6;
     let to = sort_code_end(scanner, pos).or(adjacent.then_some(pos + 6))?;
-    let cue = WordsBefore::read(scanner, pos).nearest(4, "sort sortcode", "");
+    let words = WordsBefore::read(scanner, pos);
+    // « sort the code by 10-20-30 » is no sort code.
+    let is_named = (0..3)
+        .any(|index| words.word(index).is_in("code codes") && words.word(index + 1).is_in("sort"));
+    let is_label = words.word(0).is_in("sort") && scanner.char_at(pos.saturating_sub(2)) == ':';
+    let cue = words
+        .nearest(4, "sort sortcode", "")
+        .filter(|_| is_named || is_label || words.contains(3, "sortcode"));
     let found = scanner.match_span(PiiKind::Account, pos, to)?;
     if cue.is_some() && scanner.is_word_end(to) {
         return Some(found.because("sort code after its name", cue));
@@ -129,12 +136,14 @@ fn match_account_number(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
     Some(found.because("account number after words for a bank account", Some(cue)))
 }
 
-/// Returns the place of a word for an account, when a word for a bank is near too.
+/// Returns the place of a word for an account, when a word for a bank or for a number is near too.
 fn account_cue(scanner: &Scanner<'_>, pos: usize) -> Option<Cue> {
     let words = WordsBefore::read(scanner, pos);
     let other = "order commande ticket appel* call* tel phone telephone";
     let cue = words.nearest(ACCOUNT_WORDS_MAX, "account acct acc compte konto cpte", other)?;
+    // « compte n° 12345678901 », `account number 12345678, sort code …`
+    let is_numbered = words.contains(3, "number no numero n nr");
     let bank = "bank banking banque bancaire savings checking courant livret epargne sort iban rib routing \
                 guichet bic swift hsbc barclays lloyds natwest monzo chase bnp lcl boursorama";
-    words.contains(10, bank).then_some(cue)
+    (is_numbered || words.contains(10, bank)).then_some(cue)
 }

@@ -8,7 +8,8 @@ use super::scanner::{Scanner, is_word_char};
 use super::{PiiKind, PiiMatch};
 
 /// Words for a birth. « born » is also said of companies, which the mask cannot tell.
-const BIRTH_CUES: &str = "nee nees naissance dob ddn born birth birthdate geboren nacido nacida";
+const BIRTH_CUES: &str =
+    "nee nees naissance dob ddn born birth birthdate geboren nacido nacida geburtsdatum geburtstag";
 
 /// Words after which the date is that of a birthday party, unless its year is long past.
 const BIRTHDAY_CUES: &str = "anniversaire birthday bday";
@@ -45,8 +46,12 @@ pub(super) fn match_birth_date(scanner: &Scanner<'_>, pos: usize) -> Option<PiiM
     Some(found.because("date after a word for a birth", Some(cue)))
 }
 
-/// Returns the place of « né », of « ne le » directly before the date, or of `D.O.B.`
+/// Returns the place of « né », of « ne le » or « suis du » directly before the date, or of `D.O.B.`
 fn accented_cue(scanner: &Scanner<'_>, words: &WordsBefore) -> Option<Cue> {
+    // « Je suis du 12/03/1984 »
+    if words.word(0).is_in("du") && words.word(1).is_in("suis") {
+        return words.place(1);
+    }
     if words.word(0).is_in("b") && words.word(1).is_in("o") {
         return words.nearest(3, "d", "");
     }

@@ -8,7 +8,7 @@ use super::scanner::{Scanner, is_word_char};
 use super::{PiiKind, PiiMatch};
 
 /// Words that alone name a code that opens something.
-const CODE_NAMES: &str = "digicode interphone otp 2fa mfa tan passcode";
+const CODE_NAMES: &str = "digicode interphone otp 2fa mfa tan pin passcode";
 
 /// Words for a code, which also need a word for what it opens.
 const CODE_WORDS: &str = "code codes";
@@ -17,7 +17,7 @@ const CODE_WORDS: &str = "code codes";
 const OPENED: &str = "sms porte portes entree immeuble portail portillon garage hall batiment residence coffre alarme parking \
                       boite cles door gate entry building lobby alarm safe locker lockbox keypad keybox security securite \
                       login connexion verification confirmation validation authentification authentication access acces \
-                      unlock usage onetime 2fa otp recu received temporaire activation whatsapp google apple";
+                      unlock usage time onetime 2fa otp recu received temporaire activation whatsapp google apple";
 
 /// Words that mark the code of another thing.
 const OTHER_CODES: &str = "zip erreur error postal postcode zip promo promotion discount coupon source html http barre bar route civil \
@@ -41,7 +41,7 @@ pub(super) fn match_code(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> 
     let to = code_end(scanner, pos)?;
     let found = scanner.match_span(PiiKind::Secret, pos, to)?;
     let words = WordsBefore::read(scanner, pos);
-    if let Some(cue) = door_cue(&words) {
+    if let Some(cue) = door_cue(&words).filter(|_| is_linked(&words)) {
         return Some(found.because("code after a word for what it opens", Some(cue)));
     }
     let digits = scanner.chars(pos, to).filter(char::is_ascii_digit).count();
@@ -70,6 +70,15 @@ fn code_end(scanner: &Scanner<'_>, pos: usize) -> Option<usize> {
             && is_word_char(scanner.char_at(end + 1))
         || matches!(scanner.char_at(end), '%' | '€' | '$');
     ((4..=8).contains(&(to - from)) && digits >= 3 && !continues).then_some(end)
+}
+
+/// Returns whether the word directly before a value leads to it: a verb, « n° », the word for a code, or what
+/// it opens. « The security code of conduct has 1200 pages » does not.
+fn is_linked(words: &WordsBefore) -> bool {
+    let word = words.word(0);
+    [CODE_NAMES, CODE_WORDS, OPENED, "est is s etait was n no numero number"]
+        .iter()
+        .any(|list| word.is_in(list))
 }
 
 /// Returns the place of a word for a code, when a word for what it opens is beside it.

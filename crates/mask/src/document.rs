@@ -58,7 +58,7 @@ const DOCUMENT_RULES: [DocumentRule; 7] = [
     },
     DocumentRule {
         rule: "number of a driving licence after its name",
-        cues: "permis conduire licence license driver drivers driving dvla fuhrerschein",
+        cues: "permis conduire licence license driver drivers driving dvla dl fuhrerschein",
         also: "",
         negatives: "construire amenager demolir key cle software logiciel plate plates product serial windows \
                     office business fishing hunting marriage mit apache gpl bus taxi",

@@ -148,6 +148,9 @@ fn match_spelled(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
     let fits = french || british || american;
     let found = scanner.match_span(PiiKind::Phone, pos, spelled.end)?;
     let continues = || is_number_word(&WordsBefore::read(scanner, pos).word(0));
-    (fits && spelled.words > 0 && !counts && !continues())
+    let called = spelled.words >= 5 && (7..=11).contains(&digits.len()) && {
+        WordsBefore::read(scanner, pos).nearest(5, PHONE_CUES, LIST_CUES).is_some()
+    };
+    ((fits || called) && spelled.words > 0 && !counts && !continues())
         .then(|| found.because("telephone with digits in words", None))
 }

@@ -240,7 +240,12 @@ fn find_unfinished_host_end(scanner: &Scanner<'_>, pos: usize) -> Option<usize> 
     if end > pos && has_tld {
         return Some(tld_end);
     }
-    (is_provider && !is_word_char(scanner.char_at(end)) && gap != '@').then_some(end)
+    if !is_provider || is_word_char(gap) || gap == '@' {
+        return None;
+    }
+    // « hotmail.c0m »
+    let mistyped = scanner.scan_at_most(end + 1, 6, |ch| ch.is_ascii_alphanumeric());
+    Some(if gap == '.' && mistyped > end + 1 { mistyped } else { end })
 }
 
 const SPELLED_DOTS: &str = "point dot";
@@ -253,6 +258,24 @@ fn skip_spelled_char(scanner: &Scanner<'_>, pos: usize, words: &str) -> Option<u
     let (word, to) = scanner.word_at(from);
     let next = scanner.skip_spaces(to);
     (from > pos && next > to && word.is_in(words)).then_some(next)
+}
+
+/// Matches a spelled address that ends with the name of a provider: `bob.smith at gmail`. After a bare
+/// `at` the local part must have a sign that words do not have.
+fn match_spelled_provider(
+    scanner: &Scanner<'_>,
+    from: usize,
+    local: usize,
+    (host, is_explicit): (usize, bool),
+) -> Option<PiiMatch> {
+    let (word, end) = scanner.word_at(host);
+    let is_address = |ch: char| ch.is_ascii_digit() || matches!(ch, '.' | '_');
+    let is_local = is_explicit || scanner.chars(from, local).any(is_address);
+    if !is_local || !word.is_in(MAIL_PROVIDERS) || !scanner.is_word_end(end) || local - from < 3 {
+        return None;
+    }
+    let found = scanner.match_span(PiiKind::Email, from, end)?;
+    Some(found.because("spelled e-mail address without its end", None))
 }
 
 /// Matches the rest of an address that is spelled out, or has spaces, after its local part.
@@ -271,6 +294,7 @@ fn match_spelled_host(scanner: &Scanner<'_>, from: usize, local: usize) -> Optio
         let is_mail_host = MAIL_HOSTS.iter().any(|host| scanner.starts_with(pos, host));
         (pos, is_mail_host || !scanner.starts_with(at_sign_pos, "at "))
     };
+    let host = (pos, is_explicit);
     // The host in « at a dot com café » has one letter, so it does not count.
     let host_letters = scanner.scan_at_most(pos, 64, is_label_char) - pos;
     let (mut spelled_dots, mut has_french_dot) = (0, false);
@@ -302,7 +326,9 @@ fn match_spelled_host(scanner: &Scanner<'_>, from: usize, local: usize) -> Optio
             }
         };
     }
-    let (to, spelled_dots) = end?;
+    let Some((to, spelled_dots)) = end else {
+        return match_spelled_provider(scanner, from, local, host);
+    };
     let mail_cues =
         "mail mails email emails courriel courriels adresse address contact* ecri* write reach";
     let is_spelled = spelled_dots > 0 && host_letters > 1;

@@ -352,10 +352,11 @@ fn match_vat(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
 fn match_nino(scanner: &Scanner<'_>, pos: usize, letters: [char; 2]) -> Option<PiiMatch> {
     let [first, second] = letters.map(|ch| ch.to_ascii_uppercase());
     let never = ["BG", "GB", "NK", "KN", "TN", "NT", "ZZ"];
-    if "DFIQUV".contains(first)
-        || "DFIOQUV".contains(second)
-        || never.iter().any(|pair| pair.chars().eq([first, second]))
-    {
+    let is_issued = !"DFIQUV".contains(first)
+        && !"DFIOQUV".contains(second)
+        && !never.iter().any(|pair| pair.chars().eq([first, second]));
+    // Letters that are not issued, as in the example QQ 12 34 56 C, count after its name.
+    if !is_issued && scanner.nearest_cue(pos, "nino insurance", "") != Some(true) {
         return None;
     }
     let (chars, to) = read_compact(scanner, pos, 9)?;

@@ -21,8 +21,9 @@ const MEASURES: &str = "accuracy score scores loss value values valeur valeurs m
 pub(super) fn match_gps(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
     let first = scanner.char_at(pos);
     let before = scanner.char_before(pos);
-    let starts =
-        first.is_ascii_digit() || first == '-' && scanner.char_at(pos + 1).is_ascii_digit();
+    let starts = first.is_ascii_digit()
+        || first == '-' && scanner.char_at(pos + 1).is_ascii_digit()
+        || matches!(first, 'N' | 'S') && matches!(scanner.char_at(pos + 1), ' ' | '0'..='9');
     if !starts || is_word_char(before) || matches!(before, '.' | ',' | '-') {
         return None;
     }
@@ -78,9 +79,11 @@ impl Coordinate {
     }
 }
 
-/// Reads `48.8566`, `-0.1278°`, `48° 51' 24" N` or `48.8566° N`.
+/// Reads `48.8566`, `-0.1278°`, `48° 51' 24" N`, `48.8566° N` or `N 48° 51.400`.
 fn read_coordinate(scanner: &Scanner<'_>, pos: usize) -> Option<Coordinate> {
-    let from = scanner.scan_at_most(pos, 1, |ch| matches!(ch, '-' | '+'));
+    let leads = matches!(scanner.char_at(pos), 'N' | 'S' | 'E' | 'W' | 'O');
+    let number = if leads { scanner.scan_at_most(pos + 1, 1, |ch| ch == ' ') } else { pos };
+    let from = scanner.scan_at_most(number, 1, |ch| matches!(ch, '-' | '+'));
     let whole = scanner.scan_at_most(from, 4, |ch| ch.is_ascii_digit());
     if whole == from || whole - from > 3 {
         return None;
@@ -99,17 +102,19 @@ fn read_coordinate(scanner: &Scanner<'_>, pos: usize) -> Option<Coordinate> {
             let number = scanner.scan_at_most(end, 1, |ch| ch == ' ');
             let to = scanner.scan_at_most(number, 8, |ch| ch.is_ascii_digit() || ch == '.');
             let mark = scanner.scan_at_most(to, 2, |ch| matches!(ch, '\'' | '"' | '′' | '″' | '”'));
-            if to == number || mark == to {
+            let is_decimal = scanner.chars(number, to).any(|ch| ch == '.');
+            if to == number || mark == to && !is_decimal {
                 break;
             }
             (end, has_minutes) = (mark, true);
         }
     }
     let point = scanner.scan_at_most(end, 1, |ch| ch == ' ');
-    let has_point = matches!(scanner.char_at(point), 'N' | 'S' | 'E' | 'W' | 'O')
+    let trails = !leads
+        && matches!(scanner.char_at(point), 'N' | 'S' | 'E' | 'W' | 'O')
         && !is_word_char(scanner.char_at(point + 1));
-    let end = if has_point { point + 1 } else { end };
-    Some(Coordinate { degrees, decimals, has_minutes, has_point, end })
+    let end = if trails { point + 1 } else { end };
+    Some(Coordinate { degrees, decimals, has_minutes, has_point: leads || trails, end })
 }
 
 /// Areas of British postcodes (Royal Mail, Postcode Address File).
@@ -121,8 +126,11 @@ const BRITISH_AREAS: &str = "AB AL B BA BB BD BH BL BN BR BS BT CA CB CF CH CM C
 /// Matches a British postcode, `SW1A 2AA`, or a Canadian one, `K1A 0B1`. Capitals and the space may
 /// lack after a word for it.
 pub(super) fn match_postcode(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
-    if !scanner.char_at(pos).is_ascii_alphabetic() || !scanner.is_word_start(pos) {
+    if !scanner.char_at(pos).is_ascii_alphanumeric() || !scanner.is_word_start(pos) {
         return None;
+    }
+    if scanner.char_at(pos).is_ascii_digit() {
+        return match_long_zip(scanner, pos);
     }
     let end = scanner.scan_at_most(pos, 8, |ch| ch.is_ascii_alphanumeric() || ch == ' ');
     let british = (5..=8).filter(|length| pos + length <= end);
@@ -139,6 +147,18 @@ pub(super) fn match_postcode(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMat
     let short =
         to - pos <= 6 && ["GB", "TB", "HZ", "ND", "RD", "TH", "ST"].contains(&code.as_str());
     (is_capital && has_space && !short).then(|| found.because("form and area of a postcode", None))
+}
+
+/// Matches an American code of nine digits, `90210-1234`, which stands for a few houses, after « zip ».
+fn match_long_zip(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
+    let to = scanner.scan_at_most(pos, 6, |ch| ch.is_ascii_digit());
+    let end = scanner.scan_at_most(to + 1, 5, |ch| ch.is_ascii_digit());
+    if to - pos != 5 || scanner.char_at(to) != '-' || end - to != 5 || !scanner.is_word_end(end) {
+        return None;
+    }
+    let cue = WordsBefore::read(scanner, pos).nearest(4, "zip zipcode postal", "")?;
+    let found = scanner.match_span(PiiKind::Postcode, pos, end)?;
+    Some(found.because("American code of nine digits after a word for it", Some(cue)))
 }
 
 /// Returns the end of a British postcode that fills `pos` to `to`, and its last two letters.

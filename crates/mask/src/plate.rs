@@ -119,13 +119,13 @@ fn german_plate_end(scanner: &Scanner<'_>, pos: usize) -> Option<usize> {
     (fits && ends_plate(scanner, to)).then_some(to)
 }
 
-/// Returns the end of one to three groups of capitals and digits, four to eight characters in all,
+/// Returns the end of one to four groups of capitals and digits, five to ten characters in all,
 /// with letters and digits.
 fn any_plate_end(scanner: &Scanner<'_>, pos: usize) -> Option<usize> {
     let is_plate_char = |ch: char| ch.is_ascii_uppercase() || ch.is_ascii_digit();
     let (mut from, mut chars, mut end) = (pos, 0, None);
     let (mut digits, mut letters) = (0, 0);
-    for _ in 0..3 {
+    for _ in 0..4 {
         let to = scanner.scan_at_most(from, 9, is_plate_char);
         if to == from || is_word_char(scanner.char_at(to)) {
             break;
@@ -133,7 +133,7 @@ fn any_plate_end(scanner: &Scanner<'_>, pos: usize) -> Option<usize> {
         chars += to - from;
         digits += scanner.chars(from, to).filter(char::is_ascii_digit).count();
         letters += scanner.chars(from, to).filter(char::is_ascii_uppercase).count();
-        if (5..=8).contains(&chars) && digits > 0 && letters > 0 && ends_plate(scanner, to) {
+        if (5..=10).contains(&chars) && digits > 0 && letters > 0 && ends_plate(scanner, to) {
             end = Some(to);
         }
         if !matches!(scanner.char_at(to), ' ' | '-' | '.') {

@@ -38,6 +38,7 @@ fn a_date_after_a_word_for_a_birth_is_masked() {
         ("born 12 March 1984", "born [BIRTHDATE]"),
         ("born the 12th of March 1984", "born the [BIRTHDATE]"),
         ("my birthday is 12/03/1984", "my birthday is [BIRTHDATE]"),
+        ("je suis du 12/03/1984", "je suis du [BIRTHDATE]"),
         ("date of birth is Sept. 3, 1991", "date of birth is [BIRTHDATE]"),
     ]);
 }
@@ -54,6 +55,7 @@ fn number_plates_are_masked() {
         ("reg AB12CDE", "reg [PLATE]"),
         ("license plate 7ABC123", "license plate [PLATE]"),
         ("plate number ABC-1234", "plate number [PLATE]"),
+        ("plate no: KL 07 AB 1234", "plate no: [PLATE]"),
         ("Kennzeichen B-AB 1234", "Kennzeichen [PLATE]"),
         ("the car with plates M-XY 123 left", "the car with plates [PLATE] left"),
     ]);
@@ -88,6 +90,8 @@ fn numbers_of_documents_are_masked_after_the_name_of_the_document() {
         ("my SIN is 046 454 286", "my SIN is [ID]"),
         ("social insurance number 046454286", "social insurance number [ID]"),
         ("mon NAS : 046-454-286", "mon NAS : [ID]"),
+        ("DL# D1234567", "DL# [ID]"),
+        ("NINO QQ123456C", "NINO [NINO]"),
         ("SSN 078051120", "SSN [SSN]"),
         ("SSN#078051120", "SSN#[SSN]"),
         ("my social is 078051120", "my social is [SSN]"),
@@ -109,6 +113,8 @@ fn bank_accounts_are_masked_as_a_whole() {
         ("routing 021000021 account 123456789", "routing [ACCOUNT] account [ACCOUNT]"),
         ("my bank account number is 12345678", "my bank account number is [ACCOUNT]"),
         ("compte bancaire 0500013M026", "compte bancaire [ACCOUNT]"),
+        ("compte n° 12345678901", "compte n° [ACCOUNT]"),
+        ("account number: 00012345, sort: 11-22-33", "account number: [ACCOUNT], sort: [ACCOUNT]"),
     ]);
 }
 
@@ -139,6 +145,7 @@ fn telephones_are_masked_however_their_digits_are_separated() {
         ("call five five five two three four five six seven eight", "call [PHONE]"),
         ("my number is 138 0013 8000", "my number is [PHONE]"),
         ("her number is 050-123-4567", "her number is [PHONE]"),
+        ("my cell: five five five, one two three, four five six seven", "my cell: [PHONE]"),
     ]);
 }
 
@@ -152,6 +159,8 @@ fn unfinished_addresses_and_user_names_of_networks_are_masked() {
         ("jeanne at gmail com", "jeanne at gmail com"),
         ("jeanne.dupont chez gmail point com", "[EMAIL]"),
         ("tom chez hotmail.fr", "[EMAIL]"),
+        ("bob.smith at gmail", "[EMAIL]"),
+        ("bob.smith@hotmail.c0m", "[EMAIL]"),
         ("insta jeanne_d75", "insta [HANDLE]"),
         ("mon insta c'est lea.mrt", "mon insta c'est [HANDLE]"),
         ("discord jeanne#1234", "discord [HANDLE]"),
@@ -177,6 +186,8 @@ fn codes_that_open_something_are_masked() {
         ("Votre code : 482913", "Votre code : [SECRET]"),
         ("482913 is your Google code", "[SECRET] is your Google code"),
         ("482913 est votre code de connexion", "[SECRET] est votre code de connexion"),
+        ("code PIN 4821", "code PIN [SECRET]"),
+        ("One-time code 00912", "One-time code [SECRET]"),
     ]);
 }
 
@@ -198,6 +209,8 @@ fn places_without_a_street_are_masked() {
         ("Latitude 45.764043, longitude 4.835659.", "Latitude [GPS]."),
         ("48°51'24\"N 2°21'03\"E", "[GPS]"),
         ("48.8566° N, 2.3522° E", "[GPS]"),
+        ("N 48° 51.400 E 2° 21.050", "[GPS]"),
+        ("our zip is 90210-1234", "our zip is [POSTCODE]"),
     ]);
 }
 
@@ -237,6 +250,9 @@ fn look_alikes_stay() {
         // Accounts.
         "My account was closed on 12-03-24",
         "the score was 20-45-77",
+        "sort the code by 10-20-30 groups",
+        "My account was charged 45.99",
+        "Le compte à rebours est à 120.",
         "an account of 12345678 people",
         // Telephones.
         "loto : 06,12,23,34,45",
@@ -271,6 +287,11 @@ fn words_for_networks_codes_and_places_without_a_value_stay() {
         "le code de la route 2024",
         "Le code est 4-8-2, pas 4-8-3.",
         "your zip code is 90210",
+        "The security code of conduct has 1200 pages.",
+        "OTP is the 2024 trend.",
+        "Access code of ethics 2023",
+        "my pin cushion has 1200 needles",
+        "I looked at gmail",
         // Places.
         "bâtiment C",
         "appt 23",
