@@ -84,7 +84,7 @@ bible koran allah messi messiah lord king queen prince princess duke knight majo
 madame mister miss master mr mrs sun moon sky star earth world god dieu life may van blue red""".split()
 
 # Words that no text needs as names; they would be found in every sentence.
-NEVER = """chus jai doc miss hai per german del von nan ira emis imo che ing ty alla nam tord dee lu el dev muni lan chante le les la par an tu elle son over us said te love come little vu cas mal ville ta ever lot case aime side job line less
+NEVER = """saint santa chus jai doc miss hai per german del von nan ira emis imo che ing ty alla nam tord dee lu el dev muni lan chante le les la par an tu elle son over us said te love come little vu cas mal ville ta ever lot case aime side job line less
 general true early friend else among ah media us my her his she he it is are you we they the and not but so to of in on at an
 one two ti ne sa se si de du da do don des un une et ou on ma mes au aux il ils en y ce ces cet ca man red reason
 age north west south east art chance summer avis press peace add cher link sister judge author brain

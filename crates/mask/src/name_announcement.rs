@@ -77,7 +77,7 @@ fn is_addressed(before: &WordsBefore) -> bool {
     asks || word.is_in(words::GREETINGS) || word.is_in(words::RELATIVES) && !second.is_in("a an")
 }
 
-/// Returns whether the words before say who somebody is: « c'est », `I'm`, `this is`, « ici ».
+/// Returns whether the words before say who a person is: « c'est », `I'm`, `this is`, « ici ».
 fn is_copula(before: &WordsBefore) -> bool {
     let (word, second) = (before.word(0), before.word(1));
     word.is_in("im cest ici")

@@ -15,7 +15,7 @@ const PART_CHARS_MAX: usize = 32;
 
 /// A word that may be a part of a name.
 #[derive(Clone, Copy)]
-pub(super) struct Part {
+pub(super) struct NamePart {
     pub(super) start: usize,
     pub(super) end: usize,
     pub(super) word: FoldedWord,
@@ -32,7 +32,7 @@ pub(super) struct Part {
     pub(super) is_upper: bool,
 }
 
-impl Part {
+impl NamePart {
     /// Reads the word at `pos` with its hyphens, and with an apostrophe after `O`, `D`, `N` or `M`.
     pub(super) fn read(scanner: &Scanner<'_>, pos: usize) -> Option<Self> {
         let first = scanner.char_at(pos);
@@ -70,7 +70,7 @@ impl Part {
             };
             end = to;
         }
-        let is_saint = scanner.word_at(pos).0.is_in("saint sainte st ste notre san santa")
+        let is_saint = scanner.word_at(pos).0.is_in("saint sainte st ste notre san santa mont")
             && scanner.chars(pos, end).any(|ch| ch == '-');
         let letters = || scanner.chars(pos, end).filter(|ch| ch.is_alphabetic());
         Some(Self {
@@ -157,7 +157,7 @@ pub(super) struct NameEnd {
 
 impl NameEnd {
     /// Reads the parts after `first`: words with a capital, initials, and particles before such a word.
-    pub(super) fn read(scanner: &Scanner<'_>, first: &Part) -> Self {
+    pub(super) fn read(scanner: &Scanner<'_>, first: &NamePart) -> Self {
         let initial = first.is_initial(scanner);
         let mut name = Self {
             end: if initial { first.end + 1 } else { first.end },
@@ -179,8 +179,11 @@ impl NameEnd {
             if !(joined || gap == from + 1) {
                 break;
             }
-            let Some(part) = Part::read(scanner, next) else { break };
+            let Some(part) = NamePart::read(scanner, next) else { break };
             if is_word_char(scanner.char_at(part.end)) {
+                break;
+            }
+            if part.word.is_in(words::NO_SURNAMES) {
                 break;
             }
             if part.is_initial(scanner) {

@@ -8,7 +8,7 @@ use super::scanner::FoldedWord;
 pub(super) const TITLES: &str = "mme mlle mr mrs ms miss mx dr pr prof maitre docteur monsieur madame mademoiselle sir professeur professor \
                                  doctor sgt capt lt col herr frau senor senora signor signora messieurs mesdames uncle aunt auntie \
                                  oncle tonton tante tata tatie papy mamie papi abbe father reverend rev imam rabbi inspecteur \
-                                 officer detective judge";
+                                 officer detective judge captain lieutenant inspector sergeant corporal sheriff coach senator commander";
 
 /// Titles after which a known name in small letters counts too.
 pub(super) const SMALL_TITLES: &str =
@@ -87,6 +87,10 @@ pub(super) const PLACE_WORDS_AFTER: &str = "street avenue road lane drive airpor
                                             corp llc lake river mountain hills valley square place tower hall theatre theater center centre \
                                             foundation institute festival cup league prize building house";
 
+/// Words of [`PLACE_WORDS_AFTER`] that are no surnames, so that they end a name: « Charles de Gaulle Airport ».
+pub(super) const NO_SURNAMES: &str = "street avenue road airport university stadium hospital school college bridge station museum award \
+                                      awards cathedral hotel inc ltd corp llc institute festival theatre theater foundation";
+
 /// Articles and words that make the word behind them a thing: `the grace`, « la rose ».
 pub(super) const DETERMINERS: &str = "my mon ma ton ta son sa the a an this that these those some any no every each his her its our your their le la les l un une des du ce \
                                       cet cette ces mes tes ses nos vos leur leurs quel quelle aucun aucune chaque in en au aux dans sur sous";
@@ -106,9 +110,9 @@ const NOT_NAMES: [&str; 26] = [
      cette chapter cher chere chez china chinese chinois christ christian christmas cia \
      client cliente clients club college colonel combien come comment company congrats \
      congratulations coucou could covid cpam css customer customers",
-    "d dad dans de dead dear december decembre deja democrat depuis des desole desolee did \
-     dieu dimanche dire directeur direction director directrice dit do doc docteur doctor \
-     does dois doit dommage donc done dont down dr du during",
+    "d dad dans de dead dear december decembre deja democrat depuis des desole desolee \
+     diary did dieu dimanche dire directeur direction director directrice dit do doc \
+     docteur doctor does dois doit dommage donc done dont down dr du during",
     "each early east easter edf eight elle elles email emploi encore enfin england english \
      ensuite entre episode equipe es espagnol espagnole est et etait etes eu europe \
      european europeen even everybody everyone excited",
@@ -121,11 +125,11 @@ const NOT_NAMES: [&str; 26] = [
      hotel how ht html",
     "i ici id ier if il ill ils im impossible impots in india indian infirmiere instagram \
      internet into iphone ireland irish is it italian italien italienne italy its ive",
-    "j jamais january janvier japan japanese japonais je jesus jeudi jewish juillet juin \
-     july june just",
-    "king know",
-    "l la la-bas lake last lastname late le les let lets leur leurs licence like linux \
-     london look lord love lucky lundi",
+    "j jamais january janvier japan japanese japonais je jesus jeudi jewish journal juillet \
+     juin july june just",
+    "king kitty know",
+    "l la la-bas lake las last lastname late le les let lets leur leurs licence like linux \
+     london look lord los love lucky lundi",
     "ma ma'am mac madam madame mademoiselle mai mail maire mais maitre mal malgre mama \
      maman mamie manager many march mardi mario marocain married mars master may maybe \
      medecin merci mercredi merry mes mesdames messieurs microsoft might minister ministre \
@@ -140,13 +144,13 @@ const NOT_NAMES: [&str; 26] = [
      pour pourquoi pregnant prenom president presidente prince princess professeur proud \
      puis",
     "quand que quebecois queen quel quelle quelqu'un qui quoi",
-    "ramadan ratp rdv re ready red republican restaurant rien road russia russian",
-    "sa sad saint sales salut same samedi sans saturday sauf sav school scotland scottish \
-     season second section see selon september septembre sergeant service ses seven shall \
-     she should si signature since single sinon sir siri six sms sncf so society some \
-     somebody someone sommes son song sont sorry sous south spain spanish speaker spiderman \
-     sql st staff star stars ste still straight street subject such sud suis suisse sunday \
-     super superman support sur sure surname",
+    "ramadan ratp rdv re ready real red republican restaurant rien road russia russian",
+    "sa sad saint sainte sales salut same samedi san sans santa saturday sauf sav school \
+     scotland scottish season second section see selon september septembre sergeant service \
+     ses seven shall she should si signature since single sinon sir siri six sms sncf so \
+     society some somebody someone sommes son song sont sorry sous south spain spanish \
+     speaker spiderman sql st staff star stars ste still straight street subject such sud \
+     suis suisse sunday super superman support sur sure surname",
     "ta table tata teacher team tel telephone ten tes than thank thanks thanksgiving that \
      the their then there these they think this those three thursday tiktok tired to today \
      tomorrow ton tonight tonton too toujours tous tout toute toutes trans tres trop ttc tu \

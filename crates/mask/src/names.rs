@@ -8,7 +8,7 @@
 use super::cue::WordsBefore;
 use super::name_announcement::{Announcement, announcement_of, follows_name_word};
 use super::name_list::NameClass;
-use super::name_parts::{NameEnd, Part, find_part};
+use super::name_parts::{NameEnd, NamePart, find_part};
 use super::name_words as words;
 use super::normalize::BARRIER;
 use super::scanner::{FoldedWord, Scanner, is_word_char};
@@ -27,7 +27,7 @@ pub(super) fn match_name(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> 
     {
         return None;
     }
-    let first = Part::read(scanner, pos)?;
+    let first = NamePart::read(scanner, pos)?;
     let after = (scanner.char_at(first.end), scanner.char_at(first.end + 1));
     if is_word_char(after.0)
         || matches!(after, ('.' | '@' | '/', next) if is_word_char(next))
@@ -75,7 +75,7 @@ pub(super) fn match_name(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> 
 /// Returns the end of a name that begins with a capital; `None` when nothing shows that it is one.
 fn capital_name_end(
     scanner: &Scanner<'_>,
-    first: &Part,
+    first: &NamePart,
     announcement: Announcement,
     before: &WordsBefore,
 ) -> Option<usize> {
@@ -122,7 +122,7 @@ fn capital_name_end(
 /// Returns whether a word that is no name elsewhere is one here: « my daughter June », « Noël Pouliot »,
 /// « Mme Le Goff », `Mr White`.
 fn is_named_here(
-    first: &Part,
+    first: &NamePart,
     name: &NameEnd,
     announcement: Announcement,
     before: &WordsBefore,
@@ -146,14 +146,14 @@ fn is_named_here(
 }
 
 /// Returns whether a part in capitals is a known name: « DUPONT », « LÉA ».
-fn is_strong_upper(part: &Part) -> bool {
+fn is_strong_upper(part: &NamePart) -> bool {
     part.is_upper && part.class.is_some() && !words::is_no_name(&part.word)
 }
 
 /// Returns whether a name without an announcement is one by the list and its context.
 fn is_known_name(
     scanner: &Scanner<'_>,
-    first: &Part,
+    first: &NamePart,
     name: &NameEnd,
     before: &WordsBefore,
 ) -> bool {
@@ -163,8 +163,9 @@ fn is_known_name(
     });
     let (next, next_end) =
         scanner.word_at(scanner.scan_at_most(name.end, 1, |ch| matches!(ch, ' ' | '-')));
-    let place_after = next.is_in(words::PLACE_WORDS_AFTER)
-        && scanner.char_at(next_end - next.as_str().len()).is_uppercase();
+    let is_capital = scanner.char_at(next_end - next.as_str().len()).is_uppercase();
+    let place_after = next.is_in(words::PLACE_WORDS_AFTER) && is_capital
+        || next.is_in("airport street avenue stadium university");
     if adjacent && w0.is_in(words::PLACE_WORDS) || place_after || is_numbered(scanner, name.end) {
         return false;
     }
@@ -213,7 +214,7 @@ fn is_known_name(
 }
 
 /// Returns whether « et » or `and` joins an unknown word with a capital to a listed name before it.
-fn is_coordinated(scanner: &Scanner<'_>, first: &Part, before: &WordsBefore) -> bool {
+fn is_coordinated(scanner: &Scanner<'_>, first: &NamePart, before: &WordsBefore) -> bool {
     let listed = before.place(1).and_then(|(start, end)| {
         let is_capital = scanner.char_at(start).is_uppercase();
         let is_name = is_capital && !words::is_no_name(&before.word(1));
@@ -224,7 +225,7 @@ fn is_coordinated(scanner: &Scanner<'_>, first: &Part, before: &WordsBefore) -> 
 }
 
 /// Returns whether a first name is an interjection, by the word behind it.
-fn is_interjection(first: &Part, next: &FoldedWord) -> bool {
+fn is_interjection(first: &NamePart, next: &FoldedWord) -> bool {
     first.word.is_in("ben") && next.is_in("voyons moi toi oui non alors je j tu il on c ca quoi si tiens la le les ouais dis merde")
         || first.word.is_in("roger") && next.is_in("that")
         || first.word.is_in("jesus") && next.is_in("marie")
@@ -256,7 +257,7 @@ fn is_numbered(scanner: &Scanner<'_>, end: usize) -> bool {
 /// Returns the end of a name in small letters, which only a word before it announces.
 fn small_name_end(
     scanner: &Scanner<'_>,
-    first: &Part,
+    first: &NamePart,
     announcement: Announcement,
     before: &WordsBefore,
 ) -> Option<usize> {
@@ -290,7 +291,7 @@ fn small_name_end(
         return None;
     }
     let next = first.end + 1;
-    let second = Part::read(scanner, next).filter(|_| scanner.char_at(first.end) == ' ');
+    let second = NamePart::read(scanner, next).filter(|_| scanner.char_at(first.end) == ' ');
     let second = second.filter(|part| {
         let is_name = !matches!(part.class, None | Some(NameClass::Word));
         is_name
@@ -304,7 +305,7 @@ fn small_name_end(
 
 /// Returns whether an unknown word in small letters directly behind « je m'appelle » or `my name is` is a
 /// name: nothing goes on behind it but « et » or `and`, and it is no participle.
-fn is_named_alone(scanner: &Scanner<'_>, first: &Part, before: &WordsBefore) -> bool {
+fn is_named_alone(scanner: &Scanner<'_>, first: &NamePart, before: &WordsBefore) -> bool {
     let direct = before.word(0).is_in("appelle mappelle")
         || before.word(0).is_in("is est") && before.word(1).is_in("name nom prenom");
     let (next, _) = scanner.word_at(scanner.scan_at_most(first.end, 1, |ch| ch == ' '));

@@ -38,6 +38,7 @@ pub(super) fn match_phone(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch>
         (false, [0, 0]) => international_digit_count(scanner, &run, 2),
         (false, _) => national_digit_count(scanner, pos, &run),
     };
+    let is_called = count.is_none();
     let count =
         count.or_else(|| (!plus).then(|| called_digit_count(scanner, pos, &run)).flatten())?;
     let end = run.ends[count - 1];
@@ -48,7 +49,12 @@ pub(super) fn match_phone(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch>
     if continues || (plus && is_quantity(scanner, end)) {
         return None;
     }
-    scanner.match_span(PiiKind::Phone, pos, phone_extension_end(scanner, end))
+    let found = scanner.match_span(PiiKind::Phone, pos, phone_extension_end(scanner, end))?;
+    if !is_called {
+        return Some(found);
+    }
+    let cue = WordsBefore::read(scanner, pos).nearest(CALLED_WORDS_MAX, PHONE_CUES, "");
+    Some(found.because("digits after a word for a telephone", cue))
 }
 
 /// Returns the end of an extension such as `x123`, `ext. 12` or `poste 5`, or `end` without an
@@ -306,18 +312,23 @@ fn has_uniform_separators(run: &DigitRun, count: usize) -> bool {
     other <= 1
 }
 
+/// Words after which seven to thirteen digits are a telephone, whatever their groups.
+const CALL_CUES: &str = "tel telephone phone mobile portable cell cellphone fax whatsapp sms gsm call calling appelez \
+                         appeler appelle rappeler rappelez joindre dial";
+
+/// Most words between such a word and the number.
+const CALLED_WORDS_MAX: usize = 6;
+
 /// Returns the digit count, seven to thirteen, of a number after a word that marks it as a
 /// telephone.
 fn called_digit_count(scanner: &Scanner<'_>, pos: usize, run: &DigitRun) -> Option<usize> {
-    let strong = "tel telephone phone mobile portable cell cellphone fax whatsapp sms gsm call calling appelez \
-                  appeler appelle rappeler rappelez joindre dial";
     let is_allowed = |count: &usize| {
         run.can_end_after(*count) && run.separators_are_among(*count, &PHONE_SEPARATORS)
     };
     let count = (7..=13).rev().find(is_allowed)?;
     let groups = run.group_lengths(count);
     let date = matches!(groups[..], [2, 2, 4] | [4, 2, 2] | [1, 2, 4] | [2, 1, 4] | [1, 1, 4]);
-    let has_phone_cue = scanner.nearest_cue(pos, strong, NON_PERSONAL_CUES) == Some(true)
+    let has_phone_cue = scanner.nearest_cue(pos, CALL_CUES, NON_PERSONAL_CUES) == Some(true)
         || count >= 9 && follows_number_is(scanner, pos);
     (has_phone_cue && !date && !is_quantity(scanner, run.ends[count - 1])).then_some(count)
 }

@@ -16,7 +16,10 @@ pub(super) fn match_secret(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch
         return None;
     }
     let letter = first.is_ascii_alphabetic();
-    letter.then(|| match_named_secret(scanner, pos)).flatten().or_else(|| match_token(scanner, pos))
+    let named = letter.then(|| match_named_secret(scanner, pos)).flatten().map(|found| {
+        found.because("value after the name of a secret", Some((pos, scanner.word_at(pos).1)))
+    });
+    named.or_else(|| match_token(scanner, pos))
 }
 
 /// Matches a private key in PEM, up to its end line or to the end of the text.

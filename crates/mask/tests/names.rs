@@ -67,6 +67,8 @@ fn a_known_name_is_masked_without_an_announcement() {
         ("Vincent van Gogh et Jean-Pierre de la Tour", "[NAME] et [NAME]"),
         ("J. K. Rowling, J.-P. Martin", "[NAME], [NAME]"),
         ("DUPONT Jean", "[NAME]"),
+        ("Thandiwe and Sipho", "[NAME] and [NAME]"),
+        ("j'ai vu kévin hier", "j'ai vu [NAME] hier"),
         ("Nobody believes Ognjen Milošević.", "Nobody believes [NAME]."),
         ("Paul 06 12 34 56 78", "[NAME] [PHONE]"),
     ]);
@@ -100,6 +102,8 @@ fn places_works_kings_and_words_stay() {
         "Je suis Français, I'm Italian",
         "in May and June, en avril, see you Monday",
         "cheers, mate, see you. je suis lasse",
+        "San Francisco, Real Madrid, le Mont-Saint-Michel, Charles de Gaulle Airport",
+        "Dear Diary, Saint Patrick's Day, Merci Beaucoup, Best Regards",
         "getUser(Emma), Tom.java, @Emma_file, #Camille",
     ];
     let changed: Vec<_> = texts
