@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::lines::{LineReader, should_read_stdin};
 use super::progress::Progress;
 use super::{CliError, ExitStatus, print_to_stderr};
-use jeffrey_mask::{MaskedText, PiiSpan, mask_with_spans};
+use jeffrey_mask::{ExplainedSpan, MaskedText, PiiSpan, explain, mask_with_spans};
 
 /// Replace personal data in texts with placeholders such as [EMAIL]
 #[derive(clap::Args)]
@@ -18,7 +18,9 @@ use jeffrey_mask::{MaskedText, PiiSpan, mask_with_spans};
     after_help = "Without TEXT, or with `-`, reads one text per line from standard input and prints each \
                   masked, in order. Lines that are not UTF-8 or longer than 1 MiB are reported by \
                   number and skipped; the exit code is then 1. With --json, `start` and `end` are byte \
-                  offsets into the input text. docs/masking.md lists what is masked and what is not.\n\n\
+                  offsets into the input text. --explain prints a line for each match below the masked text: its \
+                  kind, its bytes, the rule that decided and the word that marked it; such a word is printed as it \
+                  stands in the text. docs/masking.md lists what is masked and what is not.\n\n\
                   Examples:\n  \
                   jeffrey mask < calls.txt > masked.txt\n  \
                   jeffrey mask --json \"Call me on 06 12 34 56 78\""
@@ -33,12 +35,15 @@ pub(super) struct MaskArguments {
     /// Read each line of standard input as a JSON string (may contain escaped line breaks)
     #[arg(long)]
     lines_are_json_strings: bool,
+    /// Say for each match which rule decided, and which word marked it; with --json as `rule` and `cue`
+    #[arg(long)]
+    explain: bool,
 }
 
 #[derive(Serialize)]
-struct MaskOutput {
+struct MaskOutput<Found> {
     masked: MaskedText,
-    found: Vec<PiiSpan>,
+    found: Vec<Found>,
 }
 
 pub(super) fn run(arguments: &MaskArguments) -> Result<ExitStatus, CliError> {
@@ -83,12 +88,29 @@ fn write_masked(
     text: &str,
     output: &mut impl Write,
 ) -> Result<(), CliError> {
-    let (masked, found) = mask_with_spans(text);
-    if arguments.json {
-        serde_json::to_writer(&mut *output, &MaskOutput { masked, found })?;
-        output.write_all(b"\n")?;
-    } else {
-        writeln!(output, "{masked}")?;
+    let (masked, found): (MaskedText, Vec<PiiSpan>) = mask_with_spans(text);
+    match (arguments.json, arguments.explain) {
+        (true, false) => serde_json::to_writer(&mut *output, &MaskOutput { masked, found })?,
+        (true, true) => {
+            serde_json::to_writer(&mut *output, &MaskOutput { masked, found: explain(text) })?;
+        }
+        (false, _) => write!(output, "{masked}")?,
+    }
+    output.write_all(b"\n")?;
+    if arguments.explain && !arguments.json {
+        for explained in explain(text) {
+            writeln!(output, "{}", describe(text, &explained))?;
+        }
     }
     Ok(())
+}
+
+/// Returns one line about a match: its placeholder, its bytes, the rule, and the word that marked it.
+fn describe(text: &str, ExplainedSpan { span, rule, cue }: &ExplainedSpan) -> String {
+    let marked = match cue.clone().and_then(|cue| text.get(cue)) {
+        Some(word) => format!(", marked by \"{word}\""),
+        None => String::new(),
+    };
+    let placeholder = span.kind.placeholder();
+    format!("  {placeholder} bytes {}-{}: {rule}{marked}", span.start, span.end)
 }

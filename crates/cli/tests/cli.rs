@@ -206,6 +206,20 @@ fn texts_and_lines_are_masked_in_their_order() {
 }
 
 #[test]
+fn the_rule_and_the_word_that_marked_a_match_are_explained() {
+    let output = run(&["mask", "--explain", "sort code 20-45-77", "rien"]);
+    assert_exit(&output, 0);
+    let expected = "sort code [ACCOUNT]\n  [ACCOUNT] bytes 10-18: sort code after its name, marked by \"sort\"\nrien\n";
+    assert_eq!(stdout_text(&output), expected);
+    let output = run(&["mask", "--explain", "--json", "dob 12/03/1984"]);
+    let expected = serde_json::json!({"masked": "dob [BIRTHDATE]", "found": [{
+        "kind": "birthdate", "start": 4, "end": 14,
+        "rule": "date after a word for a birth", "cue": {"start": 0, "end": 3},
+    }]});
+    assert_eq!(stdout_json_lines(&output), [expected]);
+}
+
+#[test]
 fn a_line_that_cannot_be_masked_is_named_and_never_shown() {
     let input = format!("\"06 12\\n34 56 78\"\n{SECRET}\n\"{SECRET}\\q\"\n\"end\"\n");
     let output = run_with_stdin(&["mask", "--lines-are-json-strings"], input.as_bytes());
