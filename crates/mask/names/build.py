@@ -55,6 +55,15 @@ steve steven suzanne suzie sylvain sylvie sylvia ted teddy terence terry thelma 
 timothy tina toby tom tommy tony tristan valentin valerie vanessa veronica veronique vicky victor vincent virginie walter
 wally wendy wilfried william willy xavier yann yannick yvan yvette yvonne zoe""".split()
 
+# Names above that are words in small letters all the same, and others that are none although a dictionary has them.
+SMALL_WORDS = """teddy martial clementine madeleine marguerite dolly jasmine lily serge roman romain aurore sally josh stan jack nick pat
+dick harry rob bob ed eddy jean pol dan liz meg sandy sherry regine diane constance tony toby robin frances george gloria adele marie peter louis
+clement colin olivier valentin charlotte marcel celeste abbey felicity vera rosa brent marina alma stella maxim matt""".split()
+SMALL_NAMES = """emma brandon mary anna sean kyle tyler jake logan noah sharon jill judy alison rory tara bonnie jessie alec lena carmen malik
+tiffany juliet isabel zack erica kara cory amelia kylie joanna isabella amir abigail tammy lizzie matilda elise millie aida nelly moira nellie
+ollie felicia ramona minnie hamza erick hakim carina mollie gracie dominick eugenia debby alexia marina lydia sofia alma vera rosa betty gilbert
+kelly craig riley shawn clarence brock ronnie corey brent jess neal""".split()
+
 # Names of places, brands, months and works that are also first names, and first names that are also common words
 # in capitals.
 RATHER_PLACES = """reno angeles arlington adelaide alexandrie apollo bedford caesar cleveland columbus dijon dow francisco hampton harley
@@ -84,7 +93,7 @@ bible koran allah messi messiah lord king queen prince princess duke knight majo
 madame mister miss master mr mrs sun moon sky star earth world god dieu life may van blue red""".split()
 
 # Words that no text needs as names; they would be found in every sentence.
-NEVER = """saint santa chus jai doc miss hai per german del von nan ira emis imo che ing ty alla nam tord dee lu el dev muni lan chante le les la par an tu elle son over us said te love come little vu cas mal ville ta ever lot case aime side job line less
+NEVER = """ii iii iv vi vii viii ix xi xii saint santa chus jai doc miss hai per german del von nan ira emis imo che ing ty alla nam tord dee lu el dev muni lan chante le les la par an tu elle son over us said te love come little vu cas mal ville ta ever lot case aime side job line less
 general true early friend else among ah media us my her his she he it is are you we they the and not but so to of in on at an
 one two ti ne sa se si de du da do don des un une et ou on ma mes au aux il ils en y ce ces cet ca man red reason
 age north west south east art chance summer avis press peace add cher link sister judge author brain
@@ -136,6 +145,12 @@ def class_of(name, first, words):
     return WORD if is_word and name not in RATHER_NAMES else FIRST
 
 
+def is_no_word(name, forms):
+    """Returns whether a name in small letters can be nothing else."""
+    rather = name in RATHER_NAMES and name not in SMALL_WORDS or name in SMALL_NAMES
+    return rather or name not in forms and name not in SMALL_WORDS
+
+
 def encode(names, surnames, forms):
     blocks = []
     before = ""
@@ -148,7 +163,7 @@ def encode(names, surnames, forms):
             shared += 1
         letters = [ord(letter) - 96 for letter in name[shared:]]
         letters[-1] |= 0x80 | kind << 5
-        blocks[-1] += bytes([shared | (name in surnames) << 6 | (name not in forms) << 7, *letters])
+        blocks[-1] += bytes([shared | (name in surnames) << 6 | is_no_word(name, forms) << 7, *letters])
         before = name
     # Half the offset fits in 16 bits, so each block is filled up to an even length.
     for block in blocks:

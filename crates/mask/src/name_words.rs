@@ -16,7 +16,9 @@ pub(super) const SMALL_TITLES: &str =
 
 /// Words in small letters that are listed names, but not behind « c'est » and the like.
 pub(super) const SMALL_WORDS: &str = "ben mate lasse jai chus die tore read marry vit jure pas plus comment pourquoi toujours jamais bien mal \
-                                      ainsi comme encore not wrong on in the a hope mark will bill may bebe drew hung";
+                                      ainsi comme encore not wrong on in the a hope mark will bill may bebe drew hung \
+                                      hella neva devan samu jose sava lala landin youri amor buena verde oman ceylon taurus orion avon basel \
+                                      chanel koko odessa";
 
 /// Ends of surnames of many countries, for surnames that the list lacks.
 pub(super) const SURNAME_ENDS: [&str; 34] = [
@@ -26,8 +28,17 @@ pub(super) const SURNAME_ENDS: [&str; 34] = [
 ];
 
 /// Words before a first name in small letters: « j'ai vu kévin », `talk to sarah`.
-pub(super) const SMALL_PREPOSITIONS: &str = "avec vu voir with to told met avec appele appeler chez contre pour saw loves love hate hates miss dit a \
+pub(super) const SMALL_PREPOSITIONS: &str = "avec vu voir with to told met avec appele appeler chez contre pour saw loves love hate hates miss dit a u you thanks thank merci bisous bises ok yo bro tell morning night anniv birthday t \
                                              et and by from demande aime deteste quitte rencontre connais know";
+
+/// Verbs that only a person is the subject of, behind a first name that is also a word or a place.
+pub(super) const PERSON_VERBS: &str = "told lied texted yelled shouted laughed cried smiled kissed hugged cheated dumped ghosted promised";
+
+/// More such verbs, behind a first name that is also a word: a place does these things in the news.
+pub(super) const MORE_PERSON_VERBS: &str = "said says asked called hates thinks married";
+
+/// French participles behind « est » that tell of a person.
+pub(super) const PERSON_STATES: &str = "parti partie venu venue mort morte enceinte malade amoureux amoureuse rentre rentree tombe tombee";
 
 /// Titles of one or two letters.
 pub(super) const SHORT_TITLES: &str = "m me";
@@ -53,7 +64,7 @@ pub(super) const RELATIVES: &str = "mari femme epouse epoux conjoint conjointe f
                                     voisin voisine patron patronne chef cheffe sour cousin cousine neveu niece husband wife brother sister son \
                                     daughter dad mom mum mother friend boyfriend girlfriend colleague coworker neighbor neighbour boss \
                                     manager supervisor nephew roommate partner fiance fiancee conseiller conseillere technicien \
-                                    technicienne livreur interlocuteur interlocutrice";
+                                    technicienne livreur interlocuteur interlocutrice ex bff crush coloc psy beauf hubby stepdad stepmom fille";
 
 /// Verbs that ask for a person: `ask for …`, « demandez … ».
 pub(super) const ASKING: &str =

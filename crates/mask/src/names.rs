@@ -3,7 +3,7 @@
 //! Three things count: a word that announces a name before it (a title, « je m'appelle », `Dear`), the
 //! list of names, and the capitals. A first name that is no other word counts alone; one that is also a
 //! word, a place or a month needs its context; an unknown word needs a word that announces it. Small
-//! letters count only after such a word. A name has at most six parts, and each part is read once.
+//! letters count after such a word, or when no word has the form of the name. A name has at most six parts, and each part is read once.
 
 use super::cue::WordsBefore;
 use super::name_announcement::{Announcement, announcement_of, follows_name_word};
@@ -35,7 +35,7 @@ pub(super) fn match_name(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> 
     {
         return None;
     }
-    // Names in small letters need a word before them, so a text without any is left at once.
+    // An unknown word in small letters needs a word that introduces it.
     let is_particle = first.word.is_in(words::FIRST_PARTICLES);
     if !first.is_capital
         && first.class.is_none()
@@ -198,9 +198,14 @@ fn is_known_name(
             let single = name.parts == 1 && is_inside && !scanner.char_at(next).is_uppercase();
             // « Pourquoi Capucine Bonnet … »
             let follows_word = is_inside || adjacent && words::is_no_name(&w0);
-            !is_determined && (name.second_known || single || name.parts >= 2 && follows_word)
+            let acts = name.parts == 1 && has_person_verb(scanner, name.end, true);
+            !is_determined
+                && (acts || name.second_known || single || name.parts >= 2 && follows_word)
         }
-        Some(NameClass::Place) => name.second_is_surname && !is_determined,
+        Some(NameClass::Place) => {
+            let acts = name.parts == 1 && has_person_verb(scanner, name.end, false);
+            (acts || name.second_is_surname) && !is_determined
+        }
         Some(NameClass::Surname) | None => {
             let reversed = first.class.is_some() && name.second_is_first && !is_determined;
             let initials = first.is_initial(scanner)
@@ -222,6 +227,20 @@ fn is_coordinated(scanner: &Scanner<'_>, first: &NamePart, before: &WordsBefore)
     });
     let between = before.place(1).map_or(0, |(_, end)| first.start - end);
     first.is_candidate() && before.word(0).is_in("and et") && between <= 6 && listed.is_some()
+}
+
+/// Returns whether a verb follows at `end` that only a person is the subject of: « m'a », `told`. Those
+/// that places are subjects of too count only with `is_word`.
+fn has_person_verb(scanner: &Scanner<'_>, end: usize, is_word: bool) -> bool {
+    let pos = scanner.scan_at_most(end, 1, |ch| ch == ' ');
+    let (verb, verb_end) = scanner.word_at(pos);
+    let (next, _) = scanner.word_at(verb_end + 1);
+    let french =
+        verb.is_in("m t") && scanner.char_at(verb_end) == '\'' && next.is_in("a avait aime")
+            || verb.is_in("est") && next.is_in(words::PERSON_STATES);
+    let english =
+        verb.is_in(words::PERSON_VERBS) || is_word && verb.is_in(words::MORE_PERSON_VERBS);
+    pos > end && (english || is_word && french)
 }
 
 /// Returns whether a first name is an interjection, by the word behind it.
@@ -283,8 +302,13 @@ fn small_name_end(
             is_long && (first.is_first() || is_place && before.word(0).is_in("m im am"))
         }
         Announcement::None => {
-            let follows = before.word(0).is_in(words::SMALL_PREPOSITIONS);
-            first.is_first() && first.is_no_word && first.end - first.start >= 4 && follows
+            let letters_min = if before.word(0).is_in(words::SMALL_PREPOSITIONS) { 4 } else { 5 };
+            let is_place =
+                before.word(0).is_in(words::PLACE_WORDS) || is_numbered(scanner, first.end);
+            let is_verb =
+                scanner.char_at(first.end) == '\'' && scanner.char_at(first.end + 1) == 't';
+            let is_long = first.end - first.start >= letters_min;
+            first.is_first() && first.is_no_word && is_long && !is_place && !is_verb
         }
     };
     if !accepted || words::is_no_name(&first.word) || first.word.is_in(words::SMALL_WORDS) {

@@ -8,6 +8,9 @@ use super::{PiiKind, PiiMatch};
 /// Normalised characters of one text or of the rest of it.
 pub(super) struct Scanner<'a> {
     chars: &'a [NormalizedChar],
+    /// Count of [`CHARS_READ`] since this scanner was made.
+    #[cfg(test)]
+    read: std::cell::Cell<u64>,
 }
 
 /// Word in small letters without accents, of at most [`FoldedWord::MAX`] letters.
@@ -56,9 +59,26 @@ const CUE_CHARS_MAX: usize = 48;
 const CUE_WORDS_MAX: usize = 5;
 const CLAUSE_CUE_WORDS_MAX: usize = 2;
 
+#[cfg(test)]
+thread_local! {
+    /// Characters that recognisers have read on this thread: the measure of the tests for linear time.
+    pub(super) static CHARS_READ: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
 impl<'a> Scanner<'a> {
     pub(super) fn new(chars: &'a [NormalizedChar]) -> Self {
-        Self { chars }
+        Self {
+            chars,
+            #[cfg(test)]
+            read: std::cell::Cell::new(0),
+        }
+    }
+
+    /// Counts characters that were read, in tests only.
+    #[cfg_attr(not(test), expect(clippy::unused_self, unused_variables, reason = "for tests"))]
+    fn count_read(&self, chars: usize) {
+        #[cfg(test)]
+        self.read.set(self.read.get() + chars as u64);
     }
 
     pub(super) fn len(&self) -> usize {
@@ -67,6 +87,7 @@ impl<'a> Scanner<'a> {
 
     /// Character at `pos`; [`BARRIER`] outside the text.
     pub(super) fn char_at(&self, pos: usize) -> char {
+        self.count_read(1);
         self.chars.get(pos).map_or(BARRIER, |c| c.ch)
     }
 
@@ -130,6 +151,7 @@ impl<'a> Scanner<'a> {
 
     pub(super) fn chars(&self, from: usize, to: usize) -> impl Iterator<Item = char> + '_ {
         let to = to.min(self.len());
+        self.count_read(to.saturating_sub(from));
         self.chars[from.min(to)..to].iter().map(|c| c.ch)
     }
 
@@ -215,6 +237,13 @@ impl<'a> Scanner<'a> {
     /// Returns whether a word of the list is shortly before `pos`.
     pub(super) fn has_cue(&self, pos: usize, list: &str) -> bool {
         self.nearest_cue(pos, list, "") == Some(true)
+    }
+}
+
+#[cfg(test)]
+impl Drop for Scanner<'_> {
+    fn drop(&mut self) {
+        CHARS_READ.with(|read| read.set(read.get() + self.read.get()));
     }
 }
 

@@ -256,3 +256,53 @@ proptest! {
         prop_assert!(!masked.as_str().contains(&local) && !masked.as_str().contains(&number), "{}", masked);
     }
 }
+
+/// Returns how many characters the recognisers read while they mask `text`.
+fn chars_read(text: &str) -> u64 {
+    scanner::CHARS_READ.with(|read| read.set(0));
+    mask(text);
+    scanner::CHARS_READ.with(std::cell::Cell::get)
+}
+
+#[test]
+fn eight_times_the_text_is_eight_times_the_reading() {
+    for piece in [
+        "a",
+        "1",
+        "0 6 ",
+        "né le ",
+        "code ",
+        "Jean ",
+        "J.",
+        "Jean-",
+        "de ",
+        "zéro ",
+        "quatre-vingt-",
+        "12,",
+        "A1 ",
+        "AB-",
+        "48.8566, ",
+        "M. ",
+        "@",
+        "x_",
+        "bât C, ",
+        "lieu-dit ",
+        "c'est léa ",
+        "my name is ",
+        "20041 ",
+        "\n",
+        "06*",
+        "a.",
+        "-",
+        "::",
+        "eyJ",
+        "http://",
+        "=",
+        "Dear Léa, 06 12 34 56 78 ",
+    ] {
+        let length = 1_500 / piece.len();
+        let (short, long) =
+            (chars_read(&piece.repeat(length)), chars_read(&piece.repeat(8 * length)));
+        assert!(long <= 9 * short, "{piece:?}: {short} and {long}");
+    }
+}

@@ -1,9 +1,12 @@
-//! Random texts with a fixed seed: the laws of the mask hold, and its time is linear.
+//! Random texts with a fixed seed: the laws of the mask hold.
 //!
 //! `JEFFREY_MASK_FUZZ_SECONDS=3600 cargo test -p jeffrey-mask --test fuzz` runs for an hour. Without it
 //! the test makes a fixed number of texts.
 
-#![expect(clippy::disallowed_methods, reason = "the tests measure the time of the host")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the time that a person asked for is that of the host"
+)]
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -140,55 +143,5 @@ fn the_laws_hold_on_random_texts() {
     while seconds.map_or(made < TEXTS, |seconds| start.elapsed() < Duration::from_secs(seconds)) {
         assert_laws(&random_text(&mut random, &words));
         made += 1;
-    }
-}
-
-/// Returns the shortest of three times that masking takes.
-fn time_of(text: &str) -> Duration {
-    let run = || {
-        let start = Instant::now();
-        mask(text);
-        start.elapsed()
-    };
-    (0..3).map(|_| run()).min().unwrap_or_default()
-}
-
-#[test]
-fn eight_times_the_text_takes_no_more_than_about_eight_times_as_long() {
-    for piece in [
-        "a",
-        "1",
-        "0 6 ",
-        "né le ",
-        "code ",
-        "Jean ",
-        "J.",
-        "Jean-",
-        "de ",
-        "zéro ",
-        "quatre-vingt-",
-        "12,",
-        "A1 ",
-        "AB-",
-        "48.8566, ",
-        "M. ",
-        "@",
-        "x_",
-        "bât C, ",
-        "lieu-dit ",
-        "c'est léa ",
-        "my name is ",
-        "20041 ",
-        "\n",
-        "06*",
-    ] {
-        let length = 4_000 / piece.len();
-        let (short, long) = (piece.repeat(length), piece.repeat(8 * length));
-        let (short_time, long_time) = (time_of(&short), time_of(&long));
-        // Quadratic time would be 64 times as long; the rest is for a busy machine.
-        assert!(
-            long_time < 24 * short_time + Duration::from_millis(20),
-            "{piece:?}: {short_time:?} and {long_time:?}"
-        );
     }
 }

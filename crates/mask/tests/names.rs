@@ -69,6 +69,8 @@ fn a_known_name_is_masked_without_an_announcement() {
         ("DUPONT Jean", "[NAME]"),
         ("Thandiwe and Sipho", "[NAME] and [NAME]"),
         ("j'ai vu kévin hier", "j'ai vu [NAME] hier"),
+        ("sent it to the wrong sarah", "sent it to the wrong [NAME]"),
+        ("merci enzo", "merci [NAME]"),
         ("Nobody believes Ognjen Milošević.", "Nobody believes [NAME]."),
         ("Paul 06 12 34 56 78", "[NAME] [PHONE]"),
     ]);
@@ -84,6 +86,11 @@ fn a_name_that_is_also_a_word_needs_its_context() {
             "I hope [NAME] will call; Grace under pressure",
         ),
         ("Bonjour Claire, l'eau est claire.", "Bonjour [NAME], l'eau est claire."),
+        (
+            "Faith told me. Pierre m'a menti. Rose est partie.",
+            "[NAME] told me. [NAME] m'a menti. [NAME] est partie.",
+        ),
+        ("Victoria laughed at me in Victoria.", "[NAME] laughed at me in Victoria."),
         ("Paris Jackson est à Paris.", "[NAME] est à Paris."),
         ("Grâce à vous. Victoire ! Will you? May I?", "Grâce à vous. Victoire ! Will you? May I?"),
     ]);
@@ -102,6 +109,8 @@ fn places_works_kings_and_words_stay() {
         "Je suis Français, I'm Italian",
         "in May and June, en avril, see you Monday",
         "cheers, mate, see you. je suis lasse",
+        "on se marie samedi, il va péter, he daren't, aloe vera, appelle le samu",
+        "rue victor hugo, un louis d'or, alma mater",
         "San Francisco, Real Madrid, le Mont-Saint-Michel, Charles de Gaulle Airport",
         "Dear Diary, Saint Patrick's Day, Merci Beaucoup, Best Regards",
         "getUser(Emma), Tom.java, @Emma_file, #Camille",

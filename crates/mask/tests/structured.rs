@@ -156,7 +156,7 @@ fn unfinished_addresses_and_user_names_of_networks_are_masked() {
         ("écris à jeanne.dupont@gmail, merci", "écris à [EMAIL], merci"),
         ("jeanne.dupont@gmail,com", "[EMAIL]"),
         ("jeanne@exemple,fr svp", "[EMAIL] svp"),
-        ("jeanne at gmail com", "jeanne at gmail com"),
+        ("jeanne at gmail com", "[NAME] at gmail com"),
         ("jeanne.dupont chez gmail point com", "[EMAIL]"),
         ("tom chez hotmail.fr", "[EMAIL]"),
         ("bob.smith at gmail", "[EMAIL]"),
