@@ -5,7 +5,7 @@
 use super::cue::{Cue, WordsBefore};
 use super::name_words as words;
 use super::normalize::BARRIER;
-use super::scanner::Scanner;
+use super::scanner::{FoldedWord, Scanner};
 
 /// What before a name announces it, from the surest to none.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -95,10 +95,18 @@ fn ends_line(scanner: &Scanner<'_>, pos: usize) -> bool {
     spaces <= 4 && matches!(scanner.char_at(end), '\n' | BARRIER | '!' | ')' | ',')
 }
 
-/// Returns whether « appelle » or the like is directly before `pos`: only then an unknown word in small
-/// letters is looked at.
+/// Returns whether the word directly before `pos` can introduce an unknown name in small letters, or a
+/// particle of one. The check is cheap, because every word in small letters is asked.
 pub(super) fn follows_name_word(scanner: &Scanner<'_>, pos: usize) -> bool {
-    let before = WordsBefore::read(scanner, pos);
-    before.word(0).is_in("appelle mappelle mr mrs mme mlle")
-        || before.word(0).is_in("is est") && before.word(1).is_in("name nom prenom")
+    let mut end = pos;
+    while end > 0 && pos - end < 2 && matches!(scanner.char_before(end), ' ' | '.') {
+        end -= 1;
+    }
+    let mut start = end;
+    while start > 0 && end - start <= FoldedWord::MAX && scanner.char_before(start).is_alphabetic()
+    {
+        start -= 1;
+    }
+    let word = scanner.fold_word(start, end);
+    end < pos && word.is_in("appelle mappelle is est m me mr mrs ms dr mme mlle monsieur madame mademoiselle docteur doctor prof")
 }

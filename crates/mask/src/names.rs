@@ -36,12 +36,7 @@ pub(super) fn match_name(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> 
         return None;
     }
     // An unknown word in small letters needs a word that introduces it.
-    let is_particle = first.word.is_in(words::FIRST_PARTICLES);
-    if !first.is_capital
-        && first.class.is_none()
-        && !is_particle
-        && !follows_name_word(scanner, pos)
-    {
+    if !first.is_capital && first.class.is_none() && !follows_name_word(scanner, pos) {
         return None;
     }
     let before = WordsBefore::read(scanner, pos);
