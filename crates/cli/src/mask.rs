@@ -19,8 +19,8 @@ use jeffrey_mask::{ExplainedSpan, MaskedText, PiiSpan, explain, mask_with_spans}
                   masked, in order. Lines that are not UTF-8 or longer than 1 MiB are reported by \
                   number and skipped; the exit code is then 1. With --json, `start` and `end` are byte \
                   offsets into the input text. --explain prints a line for each match below the masked text: its \
-                  kind, its bytes, the rule that decided and the word that marked it; such a word is printed as it \
-                  stands in the text. docs/masking.md lists what is masked and what is not.\n\n\
+                  kind, its bytes, the rule that decided and the word that marked it, which is a part \
+                  of the text. docs/masking.md lists what is masked and what is not.\n\n\
                   Examples:\n  \
                   jeffrey mask < calls.txt > masked.txt\n  \
                   jeffrey mask --json \"Call me on 06 12 34 56 78\""
