@@ -129,8 +129,12 @@ fn match_short_number(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
     if !fits || is_word_char(scanner.char_at(to)) || scanner.char_at(to) == gap && digit(to + 1) {
         return None;
     }
-    let cue = WordsBefore::read(scanner, pos).nearest(5, PHONE_CUES, LIST_CUES)?;
     let found = scanner.match_span(PiiKind::Phone, pos, to)?;
+    let ends = |ch: char| matches!(ch, '\n' | super::BARRIER);
+    if ends(scanner.char_before(pos)) && ends(scanner.char_at(to)) {
+        return Some(found.because("mobile number without its zero on a line of its own", None));
+    }
+    let cue = WordsBefore::read(scanner, pos).nearest(5, PHONE_CUES, LIST_CUES)?;
     Some(found.because("mobile number without its zero after a word for a telephone", Some(cue)))
 }
 

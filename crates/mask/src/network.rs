@@ -370,6 +370,9 @@ pub(super) fn match_ipv4(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> 
     let is_ipv4 = (!is_continued || cue == Some(true) || scanner.starts_with(pos, "192.168."))
         && scanner.is_word_end(to)
         && cue != Some(false);
+    let more = |ch: char| ch == '.' || ch.is_ascii_digit();
+    let to = if is_continued { scanner.scan_at_most(to, 8, more) } else { to };
+    let to = if scanner.char_at(to - 1) == '.' { to - 1 } else { to };
     is_ipv4.then(|| scanner.match_span(PiiKind::Ip, pos, to))?
 }
 

@@ -135,6 +135,7 @@ fn telephones_are_masked_however_their_digits_are_separated() {
         ("0612\n345678", "[PHONE]"),
         ("mon tel 6 12 34 56 78", "mon tel [PHONE]"),
         ("mon numéro c'est 6.12.34.56.78", "mon numéro c'est [PHONE]"),
+        ("6 12 34 56 78", "[PHONE]"),
         ("06 douze 34 56 78", "[PHONE]"),
         ("zéro six douze trente-quatre cinquante-six soixante-dix-huit", "[PHONE]"),
         (
@@ -167,7 +168,7 @@ fn unfinished_addresses_and_user_names_of_networks_are_masked() {
         ("add me on snap: tomtom99", "add me on snap: [HANDLE]"),
         ("my twitter is tom_h", "my twitter is [HANDLE]"),
         ("pseudo : DarkKev_59", "pseudo : [HANDLE]"),
-        ("mon IP est 192.168.1.1.1", "mon IP est [IP].1"),
+        ("mon IP est 192.168.1.1.1.", "mon IP est [IP]."),
     ]);
 }
 
