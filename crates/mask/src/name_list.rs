@@ -1,6 +1,6 @@
 //! Looks up first names and surnames in the list that `names/build.py` builds.
 //!
-//! The list holds about 22,000 names of many countries, folded to a–z and front-coded in blocks of 32.
+//! The list holds about 23,000 names of many countries, folded to a–z and front-coded in blocks of 32.
 //! A lookup searches the blocks by halving, then reads one block.
 
 /// Names in the format that `names/build.py` describes. Sources: Faker (MIT License); see NOTICE.
