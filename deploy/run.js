@@ -54,6 +54,7 @@ function main() {
   if (!/^[a-z0-9]{0,20}$/.test(values.suffix)) fail(2, `--suffix of ${values.suffix} is not up to 20 lower-case letters or digits`);
   const secret = SECRETS.find((name) => variables.has(name));
   if (secret) fail(2, `${file} has ${secret}: a secret is set with \`wrangler secret put\`, not in a file`);
+  if (variables.get("JEFFREY_FAULT_INJECTION") === "on") fail(2, `${file} has JEFFREY_FAULT_INJECTION=on: it lets any caller end the gateway, so it is for tests only`);
   for (const worker of ["gateway", "model"]) {
     if (!existsSync(join(ROOT, build, worker, "index.js"))) fail(2, `${build}/${worker}/index.js is missing: make PROFILE=edge workers`);
   }

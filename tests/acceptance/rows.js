@@ -67,6 +67,16 @@ const falseRollbackRows = healthyScenarios.flatMap(([name, scenario]) =>
     ...(name === "healthy" && requestsPerMinute === 600 ? { plot: "proof-healthy.svg" } : {}),
   })));
 
+/** Lost connections to the model, at 10, 100 and 1,000 canary calls a second. @type {ProofRow[]} */
+const transportRows = ["0.001%", "0.01%"].flatMap((rate) =>
+  [600, 6000, 60_000].map((canaryPerMinute) => ({
+    name: `${rate.replace("%", " %")} of the connections to the model fail, ${canaryPerMinute / 60} canary calls a second`,
+    arguments: `--scenario model_unavailable:${rate}:${rate} --requests-per-minute ${10 * canaryPerMinute} --share 10% --hours 24`,
+    runs: canaryPerMinute === 600 ? 1000 : canaryPerMinute === 6000 ? 300 : 300,
+    testRuns: canaryPerMinute === 600 ? 2 : 0,
+    ...falseRollbackCheck,
+  })));
+
 /** @type {[string, string][]} */
 const harmlessScenarios = [
   ["half of the legacy system's requests fail for 30 minutes", "--scenario outage:stable"],
@@ -152,6 +162,7 @@ export const TABLES = [
     testRuns: 10,
     ...falseRollbackCheck,
   }))],
+  ["False rollbacks by lost connections to the model, in a day", transportRows],
   ["Time to detect a regression", detectionRows],
   ["False advances", falseAdvanceRows],
   ["Duration of a healthy release", [wholePlanRow]],

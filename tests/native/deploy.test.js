@@ -81,6 +81,7 @@ test("a wrong flag or variable is refused before any step, with a message that n
     [["--env", "staging"], undefined, /^CLOUDFLARE_API_TOKEN is not set/m],
     [["--env", "staging", "--dry-run"], "LOG_TEXT_PREVIEW=on\n", /has no LEGACY_ORIGIN/],
     [["--env", "staging", "--dry-run"], "LEGACY_ORIGIN=https://x.example\nJEFFREY_SIGNING_KEY=abc\n", /has JEFFREY_SIGNING_KEY: a secret is set with `wrangler secret put`/],
+    [["--env", "staging", "--dry-run"], "LEGACY_ORIGIN=https://x.example\nJEFFREY_FAULT_INJECTION=on\n", /has JEFFREY_FAULT_INJECTION=on: it lets any caller end the gateway/],
     [["--env", "staging", "--dry-run"], "# words\nlegacy = x\n", /line 2 is not NAME=value/],
     [["--env", "staging", "--dry-run", "--build", "build/none"], undefined, /^build\/none\/gateway\/index\.js is missing: make PROFILE=edge workers$/m],
     [["--environment", "staging"], undefined, /--environment/],

@@ -202,7 +202,7 @@ impl IsolateState {
         self.quarantine.borrow_mut().record_subject(TextHash::new(key, text), subject)
     }
 
-    /// Returns whether a probe after a trap may start, at most one in [`TRAP_PROBE_MS`].
+    /// Returns whether a probe after a trap may start, at most one in five seconds.
     pub fn begin_trap_probe(&self, now: UnixMs) -> bool {
         let is_recent =
             self.trap_probed_at.get().is_some_and(|at| now.0.abs_diff(at.0) < TRAP_PROBE_MS);

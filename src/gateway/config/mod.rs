@@ -59,9 +59,10 @@ worker_settings! {
         /// (100 to 60,000); `None` for none. Streamed requests have no limit.
         legacy_timeout_ms: Option<u64> = Legacy LEGACY_TIMEOUT_MS, "off", |ms| parse_number_or_off(ms, 100, 60_000),
             "time limit for the response headers of a buffered classify call, 100 to 60000 ms, or `off`: the gateway then waits as long as the caller does";
-        /// Time limit for the model worker's whole response, in milliseconds (50 to 30,000).
-        model_timeout_ms: u64 = Gateway MODEL_TIMEOUT_MS, "2000", |ms| parse_number(ms, 50, 30_000),
-            "time limit for the model worker's whole response, 50 to 30000 ms";
+        /// Time limit for the model worker's whole response, in milliseconds (50 to 30,000); `None`
+        /// for none.
+        model_timeout_ms: Option<u64> = Gateway MODEL_TIMEOUT_MS, "2000", |ms| parse_number_or_off(ms, 50, 30_000),
+            "time limit for the model worker's whole response, 50 to 30000 ms, or `off`: a call to a model that hangs then never goes to the legacy system";
         /// Format of classify responses by the canary.
         response_format: ResponseFormat = Gateway RESPONSE_FORMAT, "v2.4.2", parse_response_format,
             "format of the model's responses: `v2.4.2`, `native` (`POST /v1/classify` in [api.md](api.md)) or `huggingface` (`[[{\"label\", \"score\"}, …]]`)";
@@ -301,6 +302,15 @@ mod tests {
     }
 
     #[test]
+    fn either_time_limit_can_be_off() {
+        let both = parse(&[("LEGACY_TIMEOUT_MS", "off"), ("MODEL_TIMEOUT_MS", "off")]);
+        assert_eq!((both.legacy_timeout_ms, both.model_timeout_ms), (None, None));
+        assert_eq!(both.setting_errors, []);
+        let default = parse(&[]);
+        assert_eq!((default.legacy_timeout_ms, default.model_timeout_ms), (None, Some(2_000)));
+    }
+
+    #[test]
     fn every_error_names_its_variable_value_and_range() {
         let rows = [
             ("CORS_ORIGINS", "https://a, b", "`b` is not http:// or https:// with a host"),
@@ -324,7 +334,11 @@ mod tests {
                 "99",
                 "`99` is neither `off` nor a whole number from 100 to 60000",
             ),
-            ("MODEL_TIMEOUT_MS", "1e3", "`1e3` is not a whole number from 50 to 30000"),
+            (
+                "MODEL_TIMEOUT_MS",
+                "1e3",
+                "`1e3` is neither `off` nor a whole number from 50 to 30000",
+            ),
             ("ADMIN_PREFIX", "/", "`/` is not a path such as /_jeffrey"),
             ("ADMIN_PREFIX", "x/", "`x/` is not a path such as /_jeffrey"),
             ("SERVE_PLAYGROUND", "yes", "`yes` is not one of on, off"),

@@ -128,7 +128,8 @@ impl fmt::Display for Scenario {
     "unknown scenario `{text}`; expected healthy, METRIC:FROM:TO[@MINUTE][/MINUTES] with rates such as 1%, \
      latency:MS:MS[@MINUTE], drift:METRIC:FROM:TO, burst:FACTOR[@MINUTE] with a factor from 1 to 100, \
      failing_client[@MINUTE], outage:canary[@MINUTE], outage:stable[@MINUTE], silence[@MINUTE], clock_skew:MINUTES up to 30; \
-     metrics are errors, feedback_bad, low_confidence, dimension_mismatches, prototypes, regex, rule_applied, slow"
+     metrics are errors, feedback_bad, low_confidence, dimension_mismatches, model_unavailable, prototypes, regex, \
+     rule_applied, slow"
 )]
 pub(super) struct ScenarioError {
     text: String,
@@ -268,11 +269,12 @@ impl ScenarioSet {
 }
 
 /// Metrics that a scenario can change.
-const SCENARIO_METRICS: [Metric; 8] = [
+const SCENARIO_METRICS: [Metric; 9] = [
     Metric::Errors,
     Metric::FeedbackBad,
     Metric::LowConfidence,
     Metric::DimensionMismatches,
+    Metric::ModelUnavailable,
     Metric::Prototypes,
     Metric::Regex,
     Metric::RuleApplied,

@@ -231,7 +231,12 @@ impl<'a> TrafficSimulator<'a> {
         let CohortMinute { cohort, minute, requests } = drawn;
         let mut errors = self.draw_errors(drawn, hits);
         errors += self.draw_client_errors(drawn, errors, hits);
-        let answers = requests - errors;
+        let unavailable_rate = match cohort {
+            Cohort::Canary => self.scenarios.rate(Metric::ModelUnavailable, cohort, minute),
+            Cohort::Stable => 0.0,
+        };
+        let model_unavailable = self.draw_binomial(requests - errors, unavailable_rate);
+        let answers = requests - errors - model_unavailable;
         let mut draw = |metric, trials| {
             let rate = self.scenarios.rate(metric, cohort, minute);
             self.draw_binomial(trials, rate)
@@ -239,6 +244,8 @@ impl<'a> TrafficSimulator<'a> {
         let mut counts = CohortCounts {
             requests,
             errors_5xx: errors,
+            fallbacks: model_unavailable,
+            model_unavailable,
             scored_responses: answers,
             regex: draw(Metric::Regex, answers),
             prototypes: draw(Metric::Prototypes, answers),

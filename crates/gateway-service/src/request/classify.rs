@@ -37,6 +37,9 @@ const MODEL_RESPONSE_BYTES_MAX: usize = 16 * 1024;
 /// Header of the model worker with the sha256 of its model.
 const MODEL_SHA256_HEADER: &str = "x-model-sha256";
 
+/// Longest time limit, in milliseconds: a day, which no call lives. It stands for no limit.
+const CALL_MS_MAX: u64 = 24 * 60 * 60_000;
+
 /// A classify call that has its cohort.
 struct AssignedCall {
     id: ResponseId,
@@ -235,10 +238,10 @@ impl<H: RequestHost> GatewayRequest<H> {
         let model_response = call_model(host, text).await;
         match model_response {
             Err(FallbackReason::HardFailure(HardFailureKind::Trap)) => self.on_trap(text, event),
-            Err(FallbackReason::HardFailure(kind)) => {
-                if record_hard_failure(host, kind, FailureSource::Anonymous) {
-                    self.send_reports();
-                }
+            Err(FallbackReason::HardFailure(kind))
+                if record_hard_failure(host, kind, FailureSource::Anonymous) =>
+            {
+                self.send_reports();
             }
             Err(FallbackReason::Timeout) => {
                 host.isolate().with_breaker(|breaker| breaker.record_timeout(host.now()));
@@ -393,7 +396,7 @@ async fn call_model<H: Host>(host: &H, text: &InputText) -> Result<ModelResponse
         method: "POST",
         headers: &[("content-type", "application/json")],
         body: body.as_bytes(),
-        timeout_ms: host.settings().model_timeout_ms,
+        timeout_ms: host.settings().model_timeout_ms.unwrap_or(CALL_MS_MAX),
         response_bytes_max: MODEL_RESPONSE_BYTES_MAX,
     };
     let response = host.send(request).await.map_err(|error| match error {

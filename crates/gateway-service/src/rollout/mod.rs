@@ -100,7 +100,7 @@ pub async fn record_validation<H: Host>(
 }
 
 /// Sends the waiting reports of hard failures that are due, until each is acknowledged or
-/// [`REPORTING_MS_MAX`] have passed. A report that still waits then goes with a later request of this
+/// 20 seconds have passed. A report that still waits then goes with a later request of this
 /// isolate.
 pub async fn send_reports<H: Host>(host: &H) {
     let started_at = host.now();
