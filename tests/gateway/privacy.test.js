@@ -234,7 +234,7 @@ describe("after calls of every kind", { timeout: TEST_TIMEOUT_MS }, () => {
   test("the search finds a secret in every encoding", async () => {
     const log = await readLog(gateway);
     assert.deepEqual(findSecrets(log, ['{"event":"classify"', "POST /predict"]), ['{"event":"classify"', "POST /predict"], "the log is complete");
-    assert.deepEqual([...new Set(gateway.events().map(({ fallback_reason }) => fallback_reason))].sort(), ["breaker_open", "invalid_response", "null", "refused", "timeout", "trap"].map((name) => (name === "null" ? null : name)).sort());
+    assert.deepEqual([...new Set(gateway.events().map(({ fallback_reason }) => fallback_reason))].sort(), ["breaker_open", "invalid_response", "non_finite", "null", "refused", "timeout", "trap"].map((name) => (name === "null" ? null : name)).sort());
     for (const secret of secrets) {
       for (const encoded of encodings(secret)) assert.ok(findSecrets(`${log}\n…${encoded}…`, secrets).includes(secret), encoded);
     }
@@ -344,8 +344,8 @@ describe("two hundred marked strings", { timeout: TEST_TIMEOUT_MS }, () => {
       assert.equal(await sendClassify(place, makeBody(place)), 200);
     }
     await waitFor(async () => {
-      const { sinks } = /** @type {any} */ (await (await gateway.fetchAdmin("/v1/sinks", viewer)).json());
-      return sinks.every((/** @type {any} */ { pending_events }) => pending_events === 0);
+      const { events, sinks } = /** @type {any} */ (await (await gateway.fetchAdmin("/v1/sinks", viewer)).json());
+      return events === gateway.events().length && sinks.every((/** @type {any} */ { pending_events }) => pending_events === 0);
     });
     for (const path of ["/v1/sinks", "/metrics", "/v1/minutes", "/v1/rollout"]) await requestAdmin(path, path, viewer);
     await requestAdmin("events", "/admin/events?limit=10000", admin);

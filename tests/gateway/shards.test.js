@@ -45,10 +45,11 @@ describe("an event store with four shards", { timeout: TEST_TIMEOUT_MS }, () => 
     metricSink = await startCollector([{ status: 500 }, { status: 200 }]);
     const sinks = [{ name: "lines", kind: "ndjson", url: lineSink.url }, { name: "metrics", kind: "otlp-metrics", url: metricSink.url }];
     const variables = { EVENT_STORE_SHARDS: String(SHARDS), INITIAL_SHARE: "50%", SUBJECT_COOKIE: "off", TIME_SCALE: "60", SINKS: JSON.stringify(sinks) };
-    gateway = await startGateway(variables, { model: "none", state: storageFolder, feeder: "jeffrey-events", configure: (toml) => toml + BINDINGS });
-    const bodies = Array.from({ length: USER_COUNT }, (_, index) => ({ text: SAMPLE_TEXT, user_id: `user-${index}` }));
+    gateway = await startGateway(variables, { model: "scripted", state: storageFolder, feeder: "jeffrey-events", configure: (toml) => toml + BINDINGS });
+    const text = `fault:refused ${SAMPLE_TEXT}`;
+    const bodies = Array.from({ length: USER_COUNT }, (_, index) => ({ text, user_id: `user-${index}` }));
     // Each user calls twice, and four calls have no subject.
-    responses = await mapInBatches([...bodies, ...bodies, ...Array(4).fill({ text: SAMPLE_TEXT })], (body) => gateway.classify(body));
+    responses = await mapInBatches([...bodies, ...bodies, ...Array(4).fill({ text })], (body) => gateway.classify(body));
     events = await gateway.waitForEvents(REQUEST_COUNT);
     await waitFor(async () => (await fetchSinkStatus()).events === REQUEST_COUNT);
   });
@@ -113,7 +114,7 @@ describe("an event store with four shards", { timeout: TEST_TIMEOUT_MS }, () => 
       const subjects = new Set(evidence.map(({ subject }) => subject).filter((subject) => subject !== null));
       assert.equal(sum(({ new_subjects }) => new_subjects[cohort]), subjects.size, cohort);
     }
-    // Without a model the canary fails open, so every canary subject is affected.
+    // The model refuses every text, so every canary subject is affected.
     const affected = new Set(events.filter(({ cohort, is_evidence }) => cohort === "canary" && is_evidence).map(({ subject }) => subject));
     const hour = Math.floor(minutes[0].minute / 60) - 1;
     const firstAffected = minutes.flatMap(({ newly_affected }) => newly_affected).filter(({ metric, since_hour }) => metric === "errors" && since_hour === hour);
