@@ -109,21 +109,21 @@ fn a_healthy_release_is_promoted_and_a_broken_one_is_not() {
 #[test]
 fn a_schedule_shrinks_to_the_fault_that_matters() {
     let at = |at_ms, fault| ScheduledFault { at_ms, fault };
-    let lost = Fault::Calls {
-        hop: Hop::Model,
-        disturbance: Disturbance::Failed,
+    let slow = Fault::Calls {
+        hop: Hop::Objects,
+        disturbance: Disturbance::Slow(600),
         permille: 1_000,
         duration_ms: 60_000,
     };
     let faults = vec![
         at(100_000, Fault::ObjectEvicted { object: 1 }),
         at(200_000, Fault::IsolateEnds { isolate: 1, runs: 2 }),
-        at(600_000, lost),
+        at(600_000, slow),
         at(700_000, Fault::Deploy),
     ];
     let scenario =
         Scenario { duration_ms: 1_200_000, ..Scenario::healthy(1, 0.0) }.with_faults(faults);
-    let smallest = shrink(&scenario, Invariant::TransportIsNoVerdict, |_| {});
-    assert_eq!(smallest.faults, [at(600_000, lost)]);
+    let smallest = shrink(&scenario, Invariant::StableNeverWaits, |_| {});
+    assert_eq!(smallest.faults, [at(600_000, slow)]);
     assert!(smallest.duration_ms < scenario.duration_ms);
 }
