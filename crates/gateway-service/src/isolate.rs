@@ -7,14 +7,13 @@ use std::cell::{Cell, RefCell};
 
 use crate::rollout::messages::ReleaseSnapshot;
 use jeffrey_edge::gateway::upstream::circuit_breaker::CircuitBreaker;
-use jeffrey_edge::gateway::upstream::quarantine::{Quarantine, TextHash};
+use jeffrey_edge::gateway::upstream::quarantine::Quarantine;
 use jeffrey_edge::gateway::upstream::report_queue::ReportQueue;
 use jeffrey_edge::rollout::clock_reading::ClockReading;
 use jeffrey_edge::rollout::share_cache::{
     CachedShare, EffectiveShare, drop_expired, effective_share, pick_newer,
 };
-use jeffrey_edge::rollout::signing_key::SigningKey;
-use jeffrey_terms::{InputText, UnixMs};
+use jeffrey_terms::UnixMs;
 
 /// Age in milliseconds at which a background refresh no longer blocks another one: the request that
 /// started it may have died.
@@ -43,8 +42,6 @@ pub struct IsolateState {
     lost_events: Cell<u64>,
     reports: RefCell<ReportQueue>,
     quarantine: RefCell<Quarantine>,
-    /// Random key of the quarantine's hashes, drawn when it is first needed.
-    quarantine_key: RefCell<Option<SigningKey>>,
     /// Time of the last probe after a trap; `None` before the first.
     trap_probed_at: Cell<Option<UnixMs>>,
     /// Index of the plan's stage in the last snapshot; `None` while no plan moves the share.
@@ -174,32 +171,9 @@ impl IsolateState {
         use_reports(&mut self.reports.borrow_mut())
     }
 
-    /// Returns whether a text is in quarantine.
-    pub fn is_quarantined(&self, text: &InputText, now: UnixMs) -> bool {
-        // Without a trap, no text is hashed.
-        let key = self.quarantine_key.borrow();
-        let Some(key) = key.as_ref() else { return false };
-        self.quarantine.borrow().contains(TextHash::new(key, text), now)
-    }
-
-    /// Records that the model trapped at a text; `random` becomes the key of this isolate's hashes
-    /// if it has none.
-    pub fn record_trap(&self, text: &InputText, random: [u8; 16], now: UnixMs) {
-        let mut key = self.quarantine_key.borrow_mut();
-        if key.is_none() {
-            *key = SigningKey::parse(random).ok();
-        }
-        if let Some(key) = key.as_ref() {
-            self.quarantine.borrow_mut().record_trap(TextHash::new(key, text), now);
-        }
-    }
-
-    /// Records that a subject met a text that trapped. Returns whether the rollout object is to be
-    /// told.
-    pub fn record_trap_subject(&self, text: &InputText, subject: &str) -> bool {
-        let key = self.quarantine_key.borrow();
-        let Some(key) = key.as_ref() else { return false };
-        self.quarantine.borrow_mut().record_subject(TextHash::new(key, text), subject)
+    /// Calls `use_quarantine` with the texts at which the model trapped.
+    pub fn with_quarantine<T>(&self, use_quarantine: impl FnOnce(&mut Quarantine) -> T) -> T {
+        use_quarantine(&mut self.quarantine.borrow_mut())
     }
 
     /// Returns whether a probe after a trap may start, at most one in five seconds.

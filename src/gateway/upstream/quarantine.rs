@@ -16,20 +16,15 @@ pub const QUARANTINE_MS: u64 = 60 * 60_000;
 /// Texts that an isolate keeps; of more, the one whose trap is the longest ago is forgotten.
 pub const TEXTS_MAX: usize = 256;
 
-/// Keyed hash of a text: HMAC-SHA-256, cut to 128 bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TextHash([u8; 16]);
+/// HMAC-SHA-256 of a text, cut to 128 bits.
+type TextHash = [u8; 16];
 
-impl TextHash {
-    /// Hashes a text with the isolate's random key, so that nothing outside can recognise it.
-    pub fn new(key: &SigningKey, text: &InputText) -> Self {
-        Self(key.compute_truncated_tag(text.expose().as_bytes()))
-    }
-}
-
-/// Texts at which the model trapped.
+/// Texts at which the model trapped. Before the first trap, no text is hashed.
 #[derive(Debug, Default)]
 pub struct Quarantine {
+    /// Random key of the hashes, so that nothing outside the isolate can recognise a text; `None`
+    /// before the first trap.
+    key: Option<SigningKey>,
     texts: Vec<TrappedText>,
 }
 
@@ -43,8 +38,12 @@ struct TrappedText {
 }
 
 impl Quarantine {
-    /// Records that the model trapped at a text.
-    pub fn record_trap(&mut self, hash: TextHash, now: UnixMs) {
+    /// Records that the model trapped at a text. `random` becomes the key if there is none yet.
+    pub fn record_trap(&mut self, text: &InputText, random: [u8; 16], now: UnixMs) {
+        if self.key.is_none() {
+            self.key = SigningKey::parse(random).ok();
+        }
+        let Some(hash) = self.hash(text) else { return };
         self.texts.retain(|text| now.0.abs_diff(text.last_trap.0) < QUARANTINE_MS);
         if let Some(text) = self.texts.iter_mut().find(|text| text.hash == hash) {
             (text.traps, text.last_trap) = (text.traps + 1, now);
@@ -61,7 +60,8 @@ impl Quarantine {
 
     /// Records that a subject met a text that trapped or is in quarantine. Returns whether that is
     /// news: as many subjects are kept as stop a release.
-    pub fn record_subject(&mut self, hash: TextHash, subject: &str) -> bool {
+    pub fn record_subject(&mut self, text: &InputText, subject: &str) -> bool {
+        let Some(hash) = self.hash(text) else { return false };
         let Some(text) = self.texts.iter_mut().find(|text| text.hash == hash) else { return true };
         let is_known = text.subjects.iter().any(|known| known == subject);
         if is_known || text.subjects.len() == TRAP_SUBJECTS_MIN {
@@ -72,12 +72,17 @@ impl Quarantine {
     }
 
     /// Returns whether a text is in quarantine.
-    pub fn contains(&self, hash: TextHash, now: UnixMs) -> bool {
+    pub fn contains(&self, text: &InputText, now: UnixMs) -> bool {
+        let Some(hash) = self.hash(text) else { return false };
         self.texts.iter().any(|text| {
             text.hash == hash
                 && text.traps >= TRAPS_MAX
                 && now.0.abs_diff(text.last_trap.0) < QUARANTINE_MS
         })
+    }
+
+    fn hash(&self, text: &InputText) -> Option<TextHash> {
+        self.key.as_ref().map(|key| key.compute_truncated_tag(text.expose().as_bytes()))
     }
 }
 
@@ -85,31 +90,29 @@ impl Quarantine {
 mod tests {
     use super::*;
 
-    fn hash_with(key: [u8; 16], text: &str) -> TextHash {
-        TextHash::new(&SigningKey::parse(key).unwrap(), &InputText::parse(text).unwrap())
-    }
+    const KEY: [u8; 16] = [7; 16];
 
-    fn hash(text: &str) -> TextHash {
-        hash_with([7; 16], text)
+    fn text(text: &str) -> InputText {
+        InputText::parse(text).unwrap()
     }
 
     #[test]
     fn a_text_that_traps_twice_is_kept_away_for_an_hour() {
         let mut quarantine = Quarantine::default();
-        quarantine.record_trap(hash("a"), UnixMs(0));
-        assert!(!quarantine.contains(hash("a"), UnixMs(1)), "once may be another text's fault");
-        quarantine.record_trap(hash("a"), UnixMs(2));
-        assert!(quarantine.contains(hash("a"), UnixMs(2 + QUARANTINE_MS - 1)));
-        assert!(!quarantine.contains(hash("a"), UnixMs(2 + QUARANTINE_MS)));
-        assert!(!quarantine.contains(hash("b"), UnixMs(3)));
+        quarantine.record_trap(&text("a"), KEY, UnixMs(0));
+        assert!(!quarantine.contains(&text("a"), UnixMs(1)), "once may be another text's fault");
+        quarantine.record_trap(&text("a"), KEY, UnixMs(2));
+        assert!(quarantine.contains(&text("a"), UnixMs(2 + QUARANTINE_MS - 1)));
+        assert!(!quarantine.contains(&text("a"), UnixMs(2 + QUARANTINE_MS)));
+        assert!(!quarantine.contains(&text("b"), UnixMs(3)));
     }
 
     #[test]
     fn traps_more_than_an_hour_apart_do_not_add_up() {
         let mut quarantine = Quarantine::default();
-        quarantine.record_trap(hash("a"), UnixMs(0));
-        quarantine.record_trap(hash("a"), UnixMs(QUARANTINE_MS));
-        assert!(!quarantine.contains(hash("a"), UnixMs(QUARANTINE_MS + 1)));
+        quarantine.record_trap(&text("a"), KEY, UnixMs(0));
+        quarantine.record_trap(&text("a"), KEY, UnixMs(QUARANTINE_MS));
+        assert!(!quarantine.contains(&text("a"), UnixMs(QUARANTINE_MS + 1)));
     }
 
     #[test]
@@ -117,25 +120,31 @@ mod tests {
         let mut quarantine = Quarantine::default();
         for number in 0..=TEXTS_MAX as u64 {
             for _ in 0..2 {
-                quarantine.record_trap(hash(&number.to_string()), UnixMs(number));
+                quarantine.record_trap(&text(&number.to_string()), KEY, UnixMs(number));
             }
         }
         let now = UnixMs(TEXTS_MAX as u64);
-        assert!(!quarantine.contains(hash("0"), now));
-        assert!(quarantine.contains(hash("1"), now));
-        assert!(quarantine.contains(hash(&TEXTS_MAX.to_string()), now));
+        assert!(!quarantine.contains(&text("0"), now));
+        assert!(quarantine.contains(&text("1"), now));
+        assert!(quarantine.contains(&text(&TEXTS_MAX.to_string()), now));
     }
 
     #[test]
     fn each_of_three_subjects_is_news_once() {
         let mut quarantine = Quarantine::default();
-        quarantine.record_trap(hash("a"), UnixMs(0));
-        let news = ["x", "x", "y", "z", "w"].map(|name| quarantine.record_subject(hash("a"), name));
+        quarantine.record_trap(&text("a"), KEY, UnixMs(0));
+        let news =
+            ["x", "x", "y", "z", "w"].map(|name| quarantine.record_subject(&text("a"), name));
         assert_eq!(news, [true, false, true, true, false]);
     }
 
     #[test]
     fn isolates_do_not_share_hashes() {
-        assert_ne!(hash_with([1; 16], "a"), hash_with([2; 16], "a"));
+        let hashes = [[1; 16], [2; 16]].map(|key| {
+            let mut quarantine = Quarantine::default();
+            quarantine.record_trap(&text("a"), key, UnixMs(0));
+            quarantine.texts[0].hash
+        });
+        assert_ne!(hashes[0], hashes[1]);
     }
 }

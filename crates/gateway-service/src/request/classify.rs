@@ -211,7 +211,7 @@ impl<H: RequestHost> GatewayRequest<H> {
     }
 
     /// Asks the model, unless this isolate's circuit breaker is open or the text is in quarantine.
-    /// What the model's failure says about the release is recorded and reported.
+    /// Records a failure of the model, and reports a hard one.
     async fn ask_model(
         &self,
         text: &InputText,
@@ -231,7 +231,7 @@ impl<H: RequestHost> GatewayRequest<H> {
         if is_open {
             return Err(FallbackReason::BreakerOpen);
         }
-        if host.isolate().is_quarantined(text, now) {
+        if host.isolate().with_quarantine(|quarantine| quarantine.contains(text, now)) {
             self.report_trap(text, event);
             return Err(FallbackReason::Quarantined);
         }
@@ -254,10 +254,10 @@ impl<H: RequestHost> GatewayRequest<H> {
     /// Records the text of a trap, and probes the instance that has taken the place of the one that
     /// trapped.
     fn on_trap(&self, text: &InputText, event: &ClassifyEvent) {
-        let (host, now) = (&self.host, self.host.now());
-        host.isolate().record_trap(text, host.random_bytes(), now);
+        let host = &self.host;
+        record_trap(host, text);
         self.report_trap(text, event);
-        if host.isolate().begin_trap_probe(now) {
+        if host.isolate().begin_trap_probe(host.now()) {
             host.wait_until(probe_model(host.clone()));
         }
     }
@@ -265,9 +265,11 @@ impl<H: RequestHost> GatewayRequest<H> {
     /// Reports that a subject met a text at which the model traps, once for each subject.
     fn report_trap(&self, text: &InputText, event: &ClassifyEvent) {
         let Some(subject) = event.subject_hash() else { return };
-        if self.host.isolate().record_trap_subject(text, subject) {
-            let source = FailureSource::Subject(subject.to_owned());
-            record_hard_failure(&self.host, HardFailureKind::Trap, source);
+        let isolate = self.host.isolate();
+        if isolate.with_quarantine(|quarantine| quarantine.record_subject(text, subject)) {
+            let detected_at = self.host.now();
+            let trap = HardFailure { kind: HardFailureKind::Trap, detected_at };
+            queue_report(&self.host, trap, FailureSource::Subject(subject.to_owned()));
             self.send_reports();
         }
     }
@@ -342,33 +344,43 @@ async fn record_legacy<H: RequestHost>(
     if let Some(text) = preview_text {
         event.record_preview(mask_preview(text.expose()));
     }
-    let now = host.now();
-    if let Some(text) = shadow_text.filter(|text| !host.isolate().is_quarantined(text, now)) {
-        let shadow_started_at = now;
+    let shadow_started_at = host.now();
+    let is_allowed = |text: &InputText| {
+        !host.isolate().with_quarantine(|quarantine| quarantine.contains(text, shadow_started_at))
+    };
+    if let Some(text) = shadow_text.filter(is_allowed) {
         let model_response = call_model(&host, &text).await;
         if model_response == Err(FallbackReason::HardFailure(HardFailureKind::Trap)) {
-            host.isolate().record_trap(&text, host.random_bytes(), host.now());
+            record_trap(&host, &text);
         }
         event.record_shadow(&model_response, elapsed_ms(&host, shadow_started_at));
     }
     log_event(&host, &event).await;
 }
 
-/// Queues a report of a hard failure and returns whether it has to be sent. Any kind but a trap at a
-/// caller's text opens this isolate's breaker, and only what opened it is reported.
+fn record_trap<H: Host>(host: &H, text: &InputText) {
+    let (random, now) = (host.random_bytes(), host.now());
+    host.isolate().with_quarantine(|quarantine| quarantine.record_trap(text, random, now));
+}
+
+/// Opens this isolate's breaker and queues a report. Returns `false` if a hard failure had opened the
+/// breaker: that one was reported.
 fn record_hard_failure<H: Host>(host: &H, kind: HardFailureKind, source: FailureSource) -> bool {
     let failure = HardFailure { kind, detected_at: host.now() };
-    let is_trap_at_a_text = kind == HardFailureKind::Trap && source != FailureSource::Probe;
-    let is_new = is_trap_at_a_text
-        || host
-            .isolate()
-            .with_breaker(|breaker| breaker.record_hard_failure(kind, failure.detected_at));
-    if is_new {
-        let id = ResponseId::new(failure.detected_at, host.random_bytes()).to_string();
-        let report = HardFailureReport { id, failure, source };
-        host.isolate().with_reports(|reports| reports.push(report));
+    let is_first = host
+        .isolate()
+        .with_breaker(|breaker| breaker.record_hard_failure(kind, failure.detected_at));
+    if is_first {
+        queue_report(host, failure, source);
     }
-    is_new
+    is_first
+}
+
+/// Queues a report for the rollout object; [`rollout::send_reports`] sends it.
+fn queue_report<H: Host>(host: &H, failure: HardFailure, source: FailureSource) {
+    let id = ResponseId::new(failure.detected_at, host.random_bytes()).to_string();
+    let report = HardFailureReport { id, failure, source };
+    host.isolate().with_reports(|reports| reports.push(report));
 }
 
 /// Sends the model a fixed sentence and closes the breaker if the response is valid. A hard failure

@@ -109,16 +109,11 @@ impl<H: ObjectHost> RolloutObject<H> {
             "DELETE FROM hard_failure_report WHERE received_ms < ?",
             vec![forgotten_before],
         )?;
-        let known = "SELECT id AS json FROM hard_failure_report WHERE id = ?";
-        let rows: Vec<JsonRow> = self.host.query_rows(known, vec![report.id.as_str().into()])?;
-        if !rows.is_empty() {
-            return Ok(false);
-        }
         let is_trap = report.failure.kind == HardFailureKind::Trap;
         let trap = if is_trap { serde_json::to_string(report)?.into() } else { SqlValue::Null };
         let values = vec![report.id.as_str().into(), sql_integer(now_ms), trap];
-        self.host.execute("INSERT INTO hard_failure_report VALUES (?, ?, ?)", values)?;
-        Ok(true)
+        let insert = "INSERT OR IGNORE INTO hard_failure_report VALUES (?, ?, ?)";
+        Ok(self.host.execute(insert, values)? > 0)
     }
 
     /// Returns the reported traps that have not stopped the release.
