@@ -197,7 +197,7 @@ $(OUT)/browser/jeffrey_edge.js: $(OUT)/wasm.stamp $(BINDGEN)
 $(OUT)/gateway/index.js: WORKER := gateway-worker
 $(OUT)/model/index.js: WORKER := model-worker
 $(OUT)/gateway/index.js $(OUT)/model/index.js: $(OUT)/%/index.js: $(OUT)/wasm.stamp $(BINDGEN) node_modules/.stamp \
-		crates/wasm-host/recovery.js crates/gateway-worker/entry.js crates/gateway-worker/guard.js crates/model-worker/entry.js
+		crates/wasm-host/recovery.js crates/wasm-host/error-response.js crates/gateway-worker/entry.js crates/gateway-worker/guard.js crates/model-worker/entry.js
 	rm -rf $(@D)
 	$(BINDGEN) worker index $(WASM_DIR)/$(subst -,_,$(WORKER)).wasm $(@D)/bindgen
 	node_modules/.bin/esbuild crates/$(WORKER)/entry.js --bundle --minify --format=esm --log-level=warning \

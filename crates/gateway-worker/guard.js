@@ -4,6 +4,8 @@
 // body, and whether the request went to the legacy system. A request that had not gone there is forwarded from here; the
 // response to one that had is awaited, so none goes there twice. The caller of a fault gets the legacy system's answer.
 
+import { errorResponse } from "../wasm-host/error-response.js";
+
 /** @typedef {{ LEGACY?: { fetch: typeof fetch }, LEGACY_ORIGIN?: string, ADMIN_PREFIX?: string }} Env */
 /** @typedef {{ waitUntil: (promise: Promise<unknown>) => void, passThroughOnException: () => void }} Context */
 /** @typedef {Pick<ReturnType<typeof import("../wasm-host/recovery.js").createRecovery>, "runWasm" | "untilDeath">} Recovery */
@@ -149,9 +151,4 @@ async function readBytes(stream, bytesMax) {
     offset += chunk.byteLength;
   }
   return bytes;
-}
-
-/** An error in the form of the gateway's own. @param {number} status @param {string} code @param {string} message */
-function errorResponse(status, code, message) {
-  return Response.json({ error: { code, message } }, { status });
 }

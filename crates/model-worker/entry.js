@@ -1,6 +1,7 @@
 // The model worker's entry: it forwards the platform's calls to wasm, and says so if a call's text ended it.
 
 import { WorkerEntrypoint } from "cloudflare:workers";
+import { errorResponse } from "../wasm-host/error-response.js";
 import { InstanceDied, createRecovery } from "../wasm-host/recovery.js";
 import * as wasm from "wasm";
 
@@ -20,9 +21,4 @@ export default class extends WorkerEntrypoint {
         : errorResponse(503, "instance_ended", "the classifier ended while this request waited", { "retry-after": "1" });
     }
   }
-}
-
-/** An error in the form of the API's own. @param {number} status @param {string} code @param {string} message @param {Record<string, string>} headers */
-function errorResponse(status, code, message, headers) {
-  return Response.json({ error: { code, message } }, { status, headers: { "cache-control": "no-store", ...headers } });
 }
