@@ -115,8 +115,8 @@ fn match_routing_number(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
         .then(|| found.because("check digit of a routing number after its name", Some(cue)))
 }
 
-/// Matches an account number after words for a bank account: 6 to 17 digits, or the eleven characters
-/// of a French account.
+/// Matches an account number after words for a bank account: 6 to 17 digits, or a French account's
+/// eleven characters.
 fn match_account_number(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
     let is_number_char = |ch: char| ch.is_ascii_digit() || ch.is_ascii_uppercase();
     let mut to = scanner.scan_at_most(pos, 18, is_number_char);

@@ -13,7 +13,8 @@ const CODE_NAMES: &str = "digicode interphone otp 2fa mfa tan pin passcode";
 /// Words for a code, which also need a word for what it opens.
 const CODE_WORDS: &str = "code codes";
 
-/// What a code opens, or how it came. `connexion` and `login` stand for a session.
+/// Words for the door, device or message that a code belongs to. `connexion` and `login` stand for a
+/// session.
 const OPENED: &str = "sms porte portes entree immeuble portail portillon garage hall batiment residence coffre alarme parking \
                       boite cles door gate entry building lobby alarm safe locker lockbox keypad keybox security securite \
                       login connexion verification confirmation validation authentification authentication access acces \

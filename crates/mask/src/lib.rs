@@ -162,7 +162,7 @@ impl PiiKind {
         }
     }
 
-    /// What decides for this kind where no recogniser names a more precise rule.
+    /// Returns the rule that `--explain` prints if the recogniser names no more precise one.
     const fn rule(self) -> &'static str {
         match self {
             Self::Account => "groups or check digits of a national bank account",
@@ -264,7 +264,7 @@ pub struct ExplainedSpan {
     /// The range and its kind.
     #[serde(flatten)]
     pub span: PiiSpan,
-    /// What decided, in a few English words; it never contains text of the input.
+    /// Rule that matched, in a few English words; it never contains text of the input.
     pub rule: &'static str,
     /// Bytes of the word that marked the data; `None` where its form alone decided.
     pub cue: Option<Range<usize>>,
@@ -332,7 +332,7 @@ struct PiiMatch {
     kind: PiiKind,
     start: usize,
     end: usize,
-    /// What decided, in a few words.
+    /// Rule that matched, in a few words.
     rule: &'static str,
     /// Place of the word that marked the value, where one did.
     cue: Option<Cue>,

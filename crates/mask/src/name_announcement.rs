@@ -7,7 +7,7 @@ use super::name_words as words;
 use super::normalize::BARRIER;
 use super::scanner::{FoldedWord, Scanner};
 
-/// What before a name announces it, from the surest to none.
+/// Kind of words that announce a name, from the surest to none.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Announcement {
     /// A title: any word with a capital follows.

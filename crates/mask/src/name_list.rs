@@ -6,7 +6,7 @@
 /// Names in the format that `names/build.py` describes. Sources: Faker (MIT License); see NOTICE.
 static NAMES: &[u8] = include_bytes!("../names/names.bin");
 
-/// What a name of the list is, besides a name.
+/// Class of a listed name, by what else the word may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NameClass {
     /// A surname that is no first name.
@@ -23,9 +23,9 @@ pub(super) enum NameClass {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ListedName {
     pub(super) class: NameClass,
-    /// Whether it is a surname, whatever its class: Martin is a first name too.
+    /// The name is a surname, perhaps besides its class: Martin is also a first name.
     pub(super) is_surname: bool,
-    /// Whether no word of French or English has this form, so that it counts in small letters.
+    /// No French or English word has this form, so the name counts in small letters too.
     pub(super) is_no_word: bool,
 }
 

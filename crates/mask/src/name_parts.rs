@@ -20,11 +20,11 @@ pub(super) struct NamePart {
     pub(super) end: usize,
     pub(super) word: FoldedWord,
     pub(super) class: Option<NameClass>,
-    /// Whether it is a listed surname, whatever its class.
+    /// The part is a listed surname, perhaps besides its class.
     pub(super) is_listed_surname: bool,
-    /// Whether it is in the list, and no form of any other word.
+    /// The part is a listed name, and no other word has its form.
     pub(super) is_no_word: bool,
-    /// Whether the part is a place such as « Saint-Étienne », unless a title or a first name is before it.
+    /// The part is a place such as « Saint-Étienne », unless a title or a first name precedes it.
     pub(super) is_saint: bool,
     /// First letter is a capital.
     pub(super) is_capital: bool,
@@ -145,13 +145,13 @@ pub(super) struct NameEnd {
     /// Parts without particles and initials.
     pub(super) parts: usize,
     pub(super) initials: usize,
-    /// Whether any part is in the list.
+    /// At least one part is a listed name.
     pub(super) has_known: bool,
-    /// Whether the second part is in the list.
+    /// The second part is a listed name.
     pub(super) second_known: bool,
     pub(super) second_is_surname: bool,
     pub(super) second_is_first: bool,
-    /// Whether a part has a letter that neither French nor English has.
+    /// A part contains a letter that neither French nor English uses.
     pub(super) has_foreign: bool,
 }
 

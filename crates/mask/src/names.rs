@@ -224,8 +224,8 @@ fn is_coordinated(scanner: &Scanner<'_>, first: &NamePart, before: &WordsBefore)
     first.is_candidate() && before.word(0).is_in("and et") && between <= 6 && listed.is_some()
 }
 
-/// Returns whether a verb follows at `end` that only a person is the subject of: « m'a », `told`. Those
-/// that places are subjects of too count only with `is_word`.
+/// Returns whether the verb at `end` needs a person as its subject: « m'a », `told`. Verbs that a place
+/// may govern as well count only with `is_word`.
 fn has_person_verb(scanner: &Scanner<'_>, end: usize, is_word: bool) -> bool {
     let pos = scanner.scan_at_most(end, 1, |ch| ch == ' ');
     let (verb, verb_end) = scanner.word_at(pos);

@@ -120,8 +120,8 @@ fn skip_gap(scanner: &Scanner<'_>, pos: usize) -> Option<usize> {
     (next > pos).then_some(next)
 }
 
-/// Returns whether a number word continues the one before: 60 and 10 to 19, 80 and 1 to 19, another ten
-/// and 1 to 9, 4 and 20 (« quatre-vingt »), 10 and 7 to 9.
+/// Returns whether a number word continues the one before it. The pairs are: 60 with 10 to 19; 80 with
+/// 1 to 19; another multiple of ten with 1 to 9; 4 with 20 (« quatre-vingt »); 10 with 7 to 9.
 fn joins(before: u8, value: u8) -> bool {
     match before {
         4 => value == 20,

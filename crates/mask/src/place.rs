@@ -65,9 +65,9 @@ pub(super) fn match_gps(scanner: &Scanner<'_>, pos: usize) -> Option<PiiMatch> {
 struct Coordinate {
     degrees: u32,
     decimals: usize,
-    /// Whether minutes of arc are given.
+    /// The coordinate has minutes of arc.
     has_minutes: bool,
-    /// Whether `N`, `S`, `E`, `W` or `O` (« ouest ») follows.
+    /// A point of the compass follows: `N`, `S`, `E`, `W` or `O` (« ouest »).
     has_point: bool,
     end: usize,
 }

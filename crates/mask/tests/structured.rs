@@ -1,4 +1,4 @@
-//! Forms of personal data as people write them, and look-alikes that are nobody's.
+//! Forms of personal data as people write them, and look-alikes that are no personal data.
 //!
 //! Each row of a table is one text and its masked form. A look-alike has the form of a kind, but not
 //! the words around it, or the words without the form.

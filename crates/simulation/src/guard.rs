@@ -1,5 +1,5 @@
-//! What the gateway Worker's `guard.js` does when the instance that was answering a call dies: the
-//! exchange with the legacy system goes on, or begins, without it.
+//! Model of the gateway Worker's `guard.js`: if an instance dies while it answers a call, the exchange
+//! with the legacy system goes on, or begins, without the instance.
 
 use std::rc::Rc;
 

@@ -43,7 +43,7 @@ pub(crate) struct CallWatch {
     pub(crate) legacy_ms: Cell<u64>,
     /// Whether the legacy system would have answered after the gateway's time limit.
     pub(crate) would_answer: Cell<bool>,
-    /// Whether it was sent to the legacy system.
+    /// The call has left for the legacy system.
     pub(crate) is_sent: Cell<bool>,
     /// Result of the legacy system that is not taken yet.
     upstream: RefCell<Option<Result<StoredResponse, FetchError>>>,

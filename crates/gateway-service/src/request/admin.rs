@@ -38,8 +38,8 @@ const LIVE_INTERVAL_MS: u64 = 1_000;
 /// Largest number of subrequests that the updates of one live stream make. The platform fails every
 /// subrequest of a request above its limit
 /// (<https://developers.cloudflare.com/workers/platform/limits/#subrequests>): for years 1,000 on the
-/// paid plan, now 10,000 unless an account sets less. This stays below the former, with a rest for
-/// what a request does besides.
+/// paid plan, now 10,000 unless an account sets less. This stays below the former and leaves 100
+/// for the rest of the request.
 const LIVE_SUBREQUESTS_MAX: u64 = 900;
 
 /// Largest number of updates of one live stream: ten minutes.

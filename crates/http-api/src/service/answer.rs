@@ -1,8 +1,8 @@
 //! Predictions: the texts of a body in, the JSON of one format out.
 //!
-//! All texts of a request are tokenized before the encoder reads the first, and nothing after the text
-//! that exceeds the token limit. A request over the limit therefore costs no inference, which takes
-//! most of the time of an ordinary text and cannot be interrupted.
+//! The service tokenizes all texts of a request before the encoder reads the first one, and stops at
+//! the text that exceeds the token limit. So a request over the limit costs no inference. Inference
+//! takes most of the time of an ordinary text and cannot be interrupted.
 
 use super::{ClassifierService, ReplyContent};
 use crate::error::ClassifyApiError;
