@@ -1,12 +1,27 @@
 //! Secret keys that sign or hash something, and the tags that they compute.
 //!
-//! Tags are HMAC-SHA256 (RFC 2104). One secret serves several purposes: each purpose has a derived
-//! key, so that a tag for one purpose is not valid for another. Tags are compared in constant time.
+//! Tags are HMAC-SHA256 (RFC 2104). One secret serves several purposes: each purpose has a key derived
+//! by HKDF-SHA256 (RFC 5869), so that a tag for one purpose is not valid for another. Tags and secrets
+//! are compared in constant time.
 
 use std::fmt;
 
+use hkdf::Hkdf;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
+use subtle::ConstantTimeEq;
+
+/// Beginning of each `info` from which a key is derived: another program with the same secret derives
+/// other keys.
+const KEY_INFO_PREFIX: &[u8] = b"jeffrey-edge ";
+
+/// Length of a key's name, in bytes.
+const KEY_ID_BYTES: usize = 8;
+
+/// Returns bytes as hexadecimal digits, in lower case.
+pub fn to_hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
 
 /// A secret key. `Debug` prints only its length.
 #[derive(Clone, PartialEq, Eq)]
@@ -35,9 +50,15 @@ impl SigningKey {
         }
     }
 
-    /// Derives the key of one purpose.
+    /// Derives the key of one purpose: 32 bytes by HKDF-SHA256, without a salt, with the purpose behind
+    /// [`KEY_INFO_PREFIX`] as `info`.
     pub fn derive_key(&self, purpose: &str) -> Self {
-        Self(self.compute_tag(purpose.as_bytes()).to_vec())
+        let mut key = [0; TAG_BYTES];
+        let info = [KEY_INFO_PREFIX, purpose.as_bytes()];
+        // HKDF gives up to 255 hashes' worth of bytes; this is one.
+        let derived = Hkdf::<Sha256>::new(None, &self.0).expand_multi_info(&info, &mut key);
+        derived.expect("one hash of bytes");
+        Self(key.to_vec())
     }
 
     /// Computes the tag of some bytes.
@@ -63,10 +84,16 @@ impl SigningKey {
         half.len() == HALF_TAG_BYTES && self.new_mac(bytes).verify_truncated_left(half).is_ok()
     }
 
-    /// Returns whether the presented secret is this one; compares tags of both in constant time.
+    /// Returns whether the presented secret is this one. The time that it takes depends on the length of
+    /// what is presented, and on nothing else of it.
     pub fn is_same_secret(&self, presented: &[u8]) -> bool {
-        const PURPOSE: &[u8] = b"the same secret";
-        Self(presented.to_vec()).verifies(PURPOSE, &self.compute_tag(PURPOSE))
+        self.0.ct_eq(presented).into()
+    }
+
+    /// Returns a short name of this key that does not show it, as 16 hexadecimal digits: the
+    /// first eight bytes of the tag of `kid`. It is the `kid` of a token, which says which key of a rotation signed it.
+    pub fn key_id(&self) -> String {
+        to_hex(&self.compute_tag(b"kid")[..KEY_ID_BYTES])
     }
 
     fn new_mac(&self, bytes: &[u8]) -> Hmac<Sha256> {
@@ -120,6 +147,34 @@ mod tests {
         assert_eq!(key(1).compute_truncated_tag(b"bytes"), tag[..16]);
         for (key, bytes) in [(key(1), b"other"), (key(2), b"bytes")] {
             assert!(!key.verifies(bytes, &tag) && !key.verifies_truncated_tag(bytes, &tag[..16]));
+        }
+    }
+
+    /// The derived key is that of HKDF in Python's standard library (`hmac`, `hashlib`).
+    #[test]
+    fn a_purpose_has_the_key_that_hkdf_gives() {
+        let key = SigningKey::parse([1; 32]).unwrap().derive_key("answer id");
+        let expected = "9d8744ae931b2116e3e62694ceaa9659da6c3c3f536b373d7aed1ffd48d85376";
+        assert_eq!(to_hex(&key.0), expected);
+    }
+
+    #[test]
+    fn a_key_has_a_name_that_says_nothing_else() {
+        let key = SigningKey::parse("0123456789abcdef0123456789abcdef").unwrap();
+        assert_eq!(key.key_id(), "52c54f2979fa1f2d");
+    }
+
+    #[test]
+    fn a_secret_is_the_same_only_as_a_whole() {
+        let secret = SigningKey::parse("0123456789abcdef").unwrap();
+        for (presented, is_same) in [
+            ("0123456789abcdef", true),
+            ("0123456789abcdeg", false),
+            ("0123456789abcde", false),
+            ("0123456789abcdef0", false),
+            ("", false),
+        ] {
+            assert_eq!(secret.is_same_secret(presented.as_bytes()), is_same, "{presented}");
         }
     }
 

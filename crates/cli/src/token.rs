@@ -22,7 +22,7 @@ const KEY_VARIABLE: &str = "JEFFREY_OVERRIDE_SIGNING_KEY";
 #[derive(clap::Args)]
 #[command(
     after_help = "Signs with JEFFREY_OVERRIDE_SIGNING_KEY, the same secret that the gateway has. The token is \
-                  valid for one release and expires. Send it in `x-jeffrey-token`, together with \
+                  a JSON Web Token (HS256), valid for one release, and expires. Send it in `x-jeffrey-token`, together with \
                   `x-jeffrey-cohort: canary` or `stable`.\n\n\
                   Example:\n  \
                   jeffrey token --release e1-small --expires-in 30m"

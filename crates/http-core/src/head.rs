@@ -1,5 +1,7 @@
 //! Method, URL and headers of an incoming request, and what they say about its body.
 
+use std::borrow::Cow;
+
 use crate::reply::JSON;
 
 /// Method, URL and headers of a request, without its body.
@@ -40,11 +42,11 @@ impl RequestHead {
         self.target.split('?').next().unwrap_or_default()
     }
 
-    /// Returns the first value of a query parameter, without percent-decoding it.
-    pub fn query_param(&self, name: &str) -> Option<&str> {
+    /// Returns the first value of a query parameter, decoded as a form's (`+` is a space).
+    pub fn query_param(&self, name: &str) -> Option<Cow<'_, str>> {
         let (_, query) = self.target.split_once('?')?;
-        let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-        pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
+        let mut pairs = form_urlencoded::parse(query.as_bytes());
+        pairs.find(|(key, _)| key == name).map(|(_, value)| value)
     }
 
     /// Returns the `Origin` header if it differs from the origin under which the client reached the
@@ -124,10 +126,18 @@ mod tests {
 
     #[test]
     fn a_query_is_read_by_whole_names() {
-        let head = head("GET", "http://h/?xsince=1&since=2&since=3&limit=#limit=4", &[]);
-        assert_eq!(head.query_param("since"), Some("2"));
-        assert_eq!(head.query_param("limit"), Some(""));
-        assert_eq!(head.query_param("sinc"), None);
+        let url = "http://h/?xsince=1&since=2&since=3&limit=&%61ctor=a%20b+%C3%A9&flag#limit=4";
+        let head = head("GET", url, &[]);
+        let rows = [
+            ("since", Some("2")),
+            ("limit", Some("")),
+            ("sinc", None),
+            ("actor", Some("a b é")),
+            ("flag", Some("")),
+        ];
+        for (name, expected) in rows {
+            assert_eq!(head.query_param(name).as_deref(), expected, "{name}");
+        }
     }
 
     #[test]
