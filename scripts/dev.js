@@ -53,6 +53,8 @@ async function main() {
   const stateArg = (/** @type {string} */ name) => ["--persist-to", join(values.state, name)];
   const variables = {
     LEGACY_ORIGIN: `http://127.0.0.1:${ports.legacy}`,
+    // The mock legacy system answers anybody.
+    CANARY_AUTH: "none_required",
     INITIAL_SHARE: values.share,
     SHADOW_SHARE: "10%",
     DEBUG_HEADERS: "on",

@@ -65,6 +65,7 @@ message_codes! {
     ExplainEntry = "explain.entry",
     HardFailureDimensionMismatch = "hard_failure.dimension_mismatch",
     HardFailureNonFinite = "hard_failure.non_finite",
+    HardFailureOtherModel = "hard_failure.other_model",
     HardFailureTrap = "hard_failure.trap",
     InputCommand = "input.command",
     InputGatesEvaluated = "input.gates_evaluated",

@@ -4,7 +4,8 @@
 //!
 //! 1. A request that the canary could not answer as well as the legacy system is stable. Without its
 //!    whole body it could not be handed over if the model failed; the legacy system refuses a request
-//!    without a text; and only the legacy system knows what a foreign origin may see.
+//!    without a text; only the legacy system knows what a foreign origin may see, and what credentials
+//!    are worth if it is not asked.
 //! 2. A caller above a rate limit is stable: the limit guards the canary, and the legacy system has its
 //!    own.
 //! 3. A signed override token chooses the cohort. If the release was killed or rolled back, only a
@@ -18,6 +19,7 @@
 
 use super::bucket::{Bucket, BucketAssignment, ReleaseName, assign_cohort_by_bucket};
 use super::override_token::OverridePermission;
+use super::signing_key::SigningKey;
 use jeffrey_terms::{Cohort, Share, Subject};
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +28,8 @@ use serde::{Deserialize, Serialize};
 pub struct AssignmentRules<'a> {
     /// Release whose name is part of the subjects' draw.
     pub release: &'a ReleaseName,
+    /// Key of the buckets of subjects that are not trusted; `None` draws them by the public hash.
+    pub bucket_salt: Option<&'a SigningKey>,
     /// The canary's share of the traffic.
     pub share: Share,
     /// Share of the subjects that stay stable in every release.
@@ -41,6 +45,8 @@ pub struct AssignmentRules<'a> {
 pub struct RequestFacts<'a> {
     /// Subject of the request; `None` for a caller that gave no key and has no cookie.
     pub subject: Option<&'a Subject>,
+    /// Whether a server that may name subjects named this one: it is drawn by the public hash.
+    pub is_subject_trusted: bool,
     /// Cohort that the request's header asks for, with the permission of its verified token.
     pub requested_cohort: Option<(Cohort, &'a OverridePermission)>,
     /// Whether the subject came with the request. A subject that the gateway has just made, for a
@@ -56,8 +62,12 @@ pub struct RequestFacts<'a> {
 /// model fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CanaryEligibility {
+    /// The settings do not say who decides whether the canary may answer a caller.
+    AuthUndeclared,
     /// A browser asks from another origin, and only the legacy system knows what that origin may see.
     ForeignOrigin,
+    /// The call has credentials, and the settings leave such calls to the legacy system.
+    HasCredentials,
     /// The request has no text where one should be; the legacy system refuses it.
     NoText,
     /// The body is streamed to the legacy system and cannot be read again.
@@ -94,6 +104,8 @@ impl Assignment {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AssignmentReason {
+    /// The settings do not say who decides whether the canary may answer a caller.
+    AuthUndeclared,
     /// The subject's bucket and the share.
     Bucket,
     /// The release was killed or rolled back.
@@ -105,6 +117,8 @@ pub enum AssignmentReason {
     ForeignOrigin,
     /// The gateway failed, and the request went to the legacy system without it.
     GatewayFault,
+    /// The call has credentials, and the settings leave such calls to the legacy system.
+    HasCredentials,
     /// The subject is in the holdout, whatever the share.
     Holdout,
     /// The request has no subject to draw by.
@@ -121,12 +135,14 @@ pub enum AssignmentReason {
 
 impl AssignmentReason {
     /// All reasons, in the order of their declaration.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
+        Self::AuthUndeclared,
         Self::Bucket,
         Self::ReleaseDisabled,
         Self::CohortOverride,
         Self::ForeignOrigin,
         Self::GatewayFault,
+        Self::HasCredentials,
         Self::Holdout,
         Self::NoSubject,
         Self::NoText,
@@ -138,11 +154,13 @@ impl AssignmentReason {
     /// Returns the name that every event and response uses.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::AuthUndeclared => "auth_undeclared",
             Self::Bucket => "bucket",
             Self::ReleaseDisabled => "disabled",
             Self::CohortOverride => "cohort_override",
             Self::ForeignOrigin => "foreign_origin",
             Self::GatewayFault => "gateway_fault",
+            Self::HasCredentials => "has_credentials",
             Self::Holdout => "holdout",
             Self::NoSubject => "no_subject",
             Self::NoText => "no_text",
@@ -159,8 +177,10 @@ impl AssignmentReason {
             Self::Bucket | Self::Holdout => "split",
             Self::CohortOverride | Self::OverrideToken => "targeting_match",
             Self::ReleaseDisabled => "disabled",
-            Self::ForeignOrigin
+            Self::AuthUndeclared
+            | Self::ForeignOrigin
             | Self::GatewayFault
+            | Self::HasCredentials
             | Self::NoSubject
             | Self::NoText
             | Self::RateLimited
@@ -171,21 +191,26 @@ impl AssignmentReason {
 
 /// Assigns a request to a cohort, by the first rule that applies.
 pub fn assign_cohort(request: &RequestFacts<'_>, rules: &AssignmentRules<'_>) -> Assignment {
+    let salt = rules.bucket_salt.filter(|_| !request.is_subject_trusted);
+    let AssignmentRules { release, share, holdout, .. } = *rules;
     let assignment = request
         .subject
-        .map(|subject| assign_cohort_by_bucket(rules.release, subject, rules.share, rules.holdout));
+        .map(|subject| assign_cohort_by_bucket(release, subject, salt, share, holdout));
     let bucket = assignment.map(|assignment| assignment.bucket);
     let assign = |cohort, reason| {
         let is_randomized = matches!(reason, AssignmentReason::Bucket | AssignmentReason::Holdout);
         Assignment { cohort, reason, bucket, is_evidence: is_randomized && request.is_sticky }
     };
-    match request.eligibility {
-        CanaryEligibility::ForeignOrigin => {
-            return assign(Cohort::Stable, AssignmentReason::ForeignOrigin);
-        }
-        CanaryEligibility::NoText => return assign(Cohort::Stable, AssignmentReason::NoText),
-        CanaryEligibility::Streamed => return assign(Cohort::Stable, AssignmentReason::Streamed),
-        CanaryEligibility::Eligible => {}
+    let ineligible = match request.eligibility {
+        CanaryEligibility::AuthUndeclared => Some(AssignmentReason::AuthUndeclared),
+        CanaryEligibility::ForeignOrigin => Some(AssignmentReason::ForeignOrigin),
+        CanaryEligibility::HasCredentials => Some(AssignmentReason::HasCredentials),
+        CanaryEligibility::NoText => Some(AssignmentReason::NoText),
+        CanaryEligibility::Streamed => Some(AssignmentReason::Streamed),
+        CanaryEligibility::Eligible => None,
+    };
+    if let Some(reason) = ineligible {
+        return assign(Cohort::Stable, reason);
     }
     if request.is_over_limit {
         return assign(Cohort::Stable, AssignmentReason::RateLimited);
@@ -229,11 +254,13 @@ mod tests {
         assert_eq!(
             names,
             [
+                "auth_undeclared",
                 "bucket",
                 "disabled",
                 "cohort_override",
                 "foreign_origin",
                 "gateway_fault",
+                "has_credentials",
                 "holdout",
                 "no_subject",
                 "no_text",
@@ -262,11 +289,13 @@ mod tests {
                 subject: Some(&anyone),
                 requested_cohort,
                 is_sticky: true,
+                is_subject_trusted: false,
                 eligibility: CanaryEligibility::Eligible,
                 is_over_limit: true,
             };
             let rules = AssignmentRules {
                 release: &release,
+                bucket_salt: None,
                 share,
                 holdout: Share::NONE,
                 disabled: false,
@@ -288,7 +317,7 @@ mod tests {
         let (anyone, forced) = (subject("anyone"), subject("forced"));
         let list = [(forced.clone(), Canary)];
         let (plain, reopening) = (permission(false), permission(true));
-        let bucket = |name: &str| Some(Bucket::from_subject(&release, &subject(name)));
+        let bucket = |name: &str| Some(Bucket::from_subject(&release, &subject(name), None));
         // share, holdout, disabled; subject, requested cohort, eligibility; expected
         let (all, none) = (Share::FULL, Share::NONE);
         let canary_requested = Some((Canary, &plain));
@@ -469,6 +498,7 @@ mod tests {
                 row;
             let rules = AssignmentRules {
                 release: &release,
+                bucket_salt: None,
                 share,
                 holdout,
                 disabled,
@@ -481,6 +511,7 @@ mod tests {
                         subject,
                         requested_cohort,
                         is_sticky,
+                        is_subject_trusted: false,
                         eligibility,
                         is_over_limit: false,
                     },

@@ -6,6 +6,9 @@
 //! the bias of a remainder. The canary has the lowest buckets, so a growing share only adds
 //! subjects, and a smaller one brings back the same ones. Another release draws anew. The holdout
 //! has a hash of its own, the same for every release.
+//!
+//! With a salt the hash is HMAC-SHA256, of which the first 32 bits count. Without the salt nobody can
+//! compute a bucket. Anybody can still try an id and see who answers.
 
 use std::fmt;
 use std::io::Cursor;
@@ -13,6 +16,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::signing_key::SigningKey;
 use jeffrey_terms::{Cohort, Share, Subject};
 
 /// Name of a release, which is part of the hash that draws its subjects: 1 to
@@ -85,15 +89,25 @@ impl Bucket {
     /// Number of buckets: one for each basis point of a share.
     pub const COUNT: u16 = 10_000;
 
-    /// Returns the bucket of a subject for one release.
-    pub fn from_subject(release: &ReleaseName, subject: &Subject) -> Self {
-        Self::from_key(release.as_str(), subject)
+    /// Returns the bucket of a subject for one release; `salt` is a [`bucket_salt`].
+    pub fn from_subject(
+        release: &ReleaseName,
+        subject: &Subject,
+        salt: Option<&SigningKey>,
+    ) -> Self {
+        Self::from_key(release.as_str(), subject, salt)
     }
 
-    fn from_key(key: &str, subject: &Subject) -> Self {
+    fn from_key(key: &str, subject: &Subject, salt: Option<&SigningKey>) -> Self {
         let bytes = [key.as_bytes(), subject.expose().as_bytes()].concat();
-        // Reading from memory cannot fail.
-        let hash = murmur3::murmur3_32(&mut Cursor::new(bytes), 0).expect("bytes in memory");
+        let hash = match salt {
+            Some(salt) => {
+                let [a, b, c, d, ..] = salt.compute_tag(&bytes);
+                u32::from_be_bytes([a, b, c, d])
+            }
+            // Reading from memory cannot fail.
+            None => murmur3::murmur3_32(&mut Cursor::new(bytes), 0).expect("bytes in memory"),
+        };
         Self(((u64::from(hash) * u64::from(Self::COUNT)) >> 32) as u16)
     }
 
@@ -125,16 +139,29 @@ pub struct BucketAssignment {
     pub is_held_out: bool,
 }
 
+/// Derives the key that hashes subjects from an operator's secret.
+pub fn bucket_salt(secret: SigningKey) -> SigningKey {
+    secret.derive_key("bucket")
+}
+
+/// Returns a name of the salt in use that does not show it; `none` without a salt. Two gateways of one
+/// release draw alike only if the names are the same.
+pub fn bucket_salt_name(salt: Option<&SigningKey>) -> String {
+    salt.map_or_else(|| "none".to_owned(), SigningKey::key_id)
+}
+
 /// Assigns a subject to a cohort. Subjects in the first `holdout` of the holdout's own buckets stay
 /// stable even at a share of 100 %.
 pub fn assign_cohort_by_bucket(
     release: &ReleaseName,
     subject: &Subject,
+    salt: Option<&SigningKey>,
     share: Share,
     holdout: Share,
 ) -> BucketAssignment {
-    let bucket = Bucket::from_subject(release, subject);
-    let is_held_out = Bucket::from_key(HOLDOUT_KEY, subject).cohort(holdout) == Cohort::Canary;
+    let bucket = Bucket::from_subject(release, subject, salt);
+    let holdout_bucket = Bucket::from_key(HOLDOUT_KEY, subject, salt);
+    let is_held_out = holdout_bucket.cohort(holdout) == Cohort::Canary;
     let cohort = if is_held_out { Cohort::Stable } else { bucket.cohort(share) };
     BucketAssignment { bucket, cohort, is_held_out }
 }
@@ -147,6 +174,14 @@ mod tests {
     use super::*;
 
     const STAGES: [u16; 5] = [1_000, 2_000, 5_000, 7_500, 10_000];
+
+    const SALTED: [(&str, u16, bool); 5] = [
+        ("alice", 3_972, true),
+        ("bob", 7_210, false),
+        ("user-1", 9_719, true),
+        ("Zoé", 224, true),
+        ("日本", 7_699, false),
+    ];
 
     fn release(name: &str) -> ReleaseName {
         ReleaseName::parse(name).unwrap()
@@ -169,7 +204,8 @@ mod tests {
         for row in rows.lines().skip(1) {
             let fields: Vec<&str> = row.split('\t').collect();
             let [key, subject, bucket] = fields[..] else { panic!("{row}") };
-            let computed = Bucket::from_subject(&release(key), &Subject::parse(subject).unwrap());
+            let computed =
+                Bucket::from_subject(&release(key), &Subject::parse(subject).unwrap(), None);
             assert_eq!(computed.index().to_string(), bucket, "{key} {subject}");
             count += 1;
         }
@@ -181,7 +217,7 @@ mod tests {
         let release = release("e1-small-2026-11");
         let mut moved_back = 0;
         for subject in subjects(1_000_000) {
-            let bucket = Bucket::from_subject(&release, &subject);
+            let bucket = Bucket::from_subject(&release, &subject, None);
             let mut previous = Cohort::Stable;
             for points in STAGES {
                 let cohort = bucket.cohort(share(points));
@@ -190,9 +226,50 @@ mod tests {
             }
             assert_eq!(previous, Cohort::Canary);
             assert_eq!(bucket.cohort(Share::NONE), Cohort::Stable);
-            assert_eq!(Bucket::from_subject(&release, &subject), bucket);
+            assert_eq!(Bucket::from_subject(&release, &subject, None), bucket);
         }
         assert_eq!(moved_back, 0);
+    }
+
+    /// Buckets that Python's `hmac` and `hashlib` compute, with the secret `a salt of the tests`.
+    #[test]
+    fn a_salted_bucket_is_the_one_that_python_computes() {
+        let salt = bucket_salt(SigningKey::parse("a salt of the tests").unwrap());
+        for (name, expected, is_held_out) in SALTED {
+            let subject = Subject::parse(name).unwrap();
+            let holdout = share(5_000);
+            let assignment = assign_cohort_by_bucket(
+                &release("e1"),
+                &subject,
+                Some(&salt),
+                Share::FULL,
+                holdout,
+            );
+            assert_eq!(assignment.bucket.index(), expected, "{name}");
+            assert_eq!(assignment.is_held_out, is_held_out, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_salt_draws_all_buckets_alike_and_another_salt_draws_anew() {
+        let salts = ["a salt of the tests", "another salt of theirs"];
+        let salts = salts.map(|salt| bucket_salt(SigningKey::parse(salt).unwrap()));
+        let tenth = |subject: &Subject, salt| {
+            let bucket = Bucket::from_subject(&release("e1"), subject, salt);
+            bucket.cohort(share(1_000)) == Cohort::Canary
+        };
+        let subjects = subjects(100_000);
+        let count = |is_in: &dyn Fn(&Subject) -> bool| {
+            subjects.iter().filter(|subject| is_in(subject)).count() as f64 / 100_000.0
+        };
+        let [first, second] = &salts;
+        assert!((count(&|subject| tenth(subject, Some(first))) - 0.1).abs() < 0.004);
+        let in_both = |other| {
+            count(&move |subject: &Subject| tenth(subject, Some(first)) && tenth(subject, other))
+        };
+        // Independent tenths have a hundredth in common.
+        assert!((in_both(Some(second)) - 0.01).abs() < 0.002);
+        assert!((in_both(None) - 0.01).abs() < 0.002);
     }
 
     #[test]
@@ -223,7 +300,7 @@ mod tests {
             let mut places = vec![0_u32; usize::from(Bucket::COUNT)];
             let mut in_first = 0;
             for (place, subject) in subjects.iter().enumerate() {
-                let bucket = Bucket::from_subject(&release, subject);
+                let bucket = Bucket::from_subject(&release, subject, None);
                 places[usize::from(bucket.index())] += 1;
                 let canary = bucket.cohort(share(1_000)) == Cohort::Canary;
                 if number == 0 {
@@ -248,19 +325,20 @@ mod tests {
         let holdout = share(500);
         let mut held_out_count = 0;
         for subject in subjects(20_000) {
-            let a = assign_cohort_by_bucket(&release("a"), &subject, Share::FULL, holdout);
-            let b = assign_cohort_by_bucket(&release("b"), &subject, Share::FULL, holdout);
+            let a = assign_cohort_by_bucket(&release("a"), &subject, None, Share::FULL, holdout);
+            let b = assign_cohort_by_bucket(&release("b"), &subject, None, Share::FULL, holdout);
             assert_eq!((a.cohort, a.is_held_out), (b.cohort, b.is_held_out));
             assert_eq!(a.cohort == Cohort::Stable, a.is_held_out);
             let larger =
-                assign_cohort_by_bucket(&release("a"), &subject, Share::FULL, share(1_000));
+                assign_cohort_by_bucket(&release("a"), &subject, None, Share::FULL, share(1_000));
             assert!(larger.is_held_out || !a.is_held_out, "a growing holdout let someone go");
             held_out_count += u32::from(a.is_held_out);
         }
         assert!((f64::from(held_out_count) / 20_000.0 - 0.05).abs() < 0.005, "{held_out_count}");
         let subject = Subject::parse("anyone").unwrap();
         assert!(
-            !assign_cohort_by_bucket(&release("a"), &subject, Share::FULL, Share::NONE).is_held_out
+            !assign_cohort_by_bucket(&release("a"), &subject, None, Share::FULL, Share::NONE)
+                .is_held_out
         );
     }
 

@@ -1,7 +1,7 @@
 //! Reports of hard failures, and the rule by which a reported trap stops a release.
 //!
-//! A dimension mismatch and a score that is no finite number are faults of the model whatever the
-//! text, so one report is enough. A trap may be the fault of one text that one client sends, so it
+//! A dimension mismatch, a score that is no finite number and another model than the validated one are
+//! faults whatever the text, so one report is enough. A trap may be the fault of one text that one client sends, so it
 //! counts when several subjects met one, or when the fixed sentence of a probe did.
 
 use std::collections::BTreeSet;

@@ -50,19 +50,23 @@ pub enum HardFailureKind {
     DimensionMismatch,
     /// A score is not a finite number from 0 to 1.
     NonFinite,
+    /// The model worker answers with another model than the one whose release check passed.
+    OtherModel,
     /// The model worker ended instead of answering.
     Trap,
 }
 
 impl HardFailureKind {
     /// All kinds, in the order of their declaration.
-    pub const ALL: [Self; 3] = [Self::DimensionMismatch, Self::NonFinite, Self::Trap];
+    pub const ALL: [Self; 4] =
+        [Self::DimensionMismatch, Self::NonFinite, Self::OtherModel, Self::Trap];
 
     /// Returns the name that every event and response uses.
     pub const fn name(self) -> &'static str {
         match self {
             Self::DimensionMismatch => "dimension_mismatch",
             Self::NonFinite => "non_finite",
+            Self::OtherModel => "other_model",
             Self::Trap => "trap",
         }
     }
@@ -72,6 +76,7 @@ impl HardFailureKind {
         Message::new(match self {
             Self::DimensionMismatch => MessageCode::HardFailureDimensionMismatch,
             Self::NonFinite => MessageCode::HardFailureNonFinite,
+            Self::OtherModel => MessageCode::HardFailureOtherModel,
             Self::Trap => MessageCode::HardFailureTrap,
         })
     }

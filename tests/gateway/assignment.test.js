@@ -39,6 +39,9 @@ function userIds(count) {
   return Array.from({ length: count }, (_, number) => `${forms[number % forms.length]}${number}`.slice(0, 128));
 }
 
+/** Hours since 1970: a cookie says in which of them it was given. */
+const currentHour = () => Math.floor(Date.now() / 3_600_000);
+
 /** The `Set-Cookie` header with the subject's cookie, or null. @param {{ headers: Headers }} response */
 function subjectCookie({ headers }) {
   const cookies = headers.getSetCookie().filter((cookie) => cookie.startsWith(COOKIE_PREFIX));
@@ -89,7 +92,7 @@ describe("at a share of 50 %", { timeout: TEST_TIMEOUT_MS }, () => {
   test("the header precedes the user field, and the user field precedes the cookie", async () => {
     const fetchSubjectHash = async (/** @type {object} */ body, /** @type {Record<string, string>} */ headers = {}) =>
       (await classifyWithEvent(gateway, { text: SAMPLE_TEXT, ...body }, headers)).event.subject;
-    const cookie = { cookie: `a=b; ${COOKIE_PREFIX}AAAAAAAAAAAAAAAAAAAAAA` };
+    const cookie = { cookie: `a=b; ${COOKIE_PREFIX}AAAAAAAAAAAAAAAAAAAAAA.${currentHour()}` };
     const [a, b, c] = [await fetchSubjectHash({ user_id: "a" }), await fetchSubjectHash({ user_id: "b" }), await fetchSubjectHash({}, cookie)];
     assert.equal(new Set([a, b, c]).size, 3);
     for (const hash of [a, b, c]) assert.match(hash, /^[0-9a-f]{32}$/);
@@ -103,7 +106,7 @@ describe("at a share of 50 %", { timeout: TEST_TIMEOUT_MS }, () => {
   test("an unknown caller gets a cookie once, and keeps its cohort with it", async () => {
     const firstResponse = await classifyWithEvent(gateway, { text: SAMPLE_TEXT });
     const setCookie = subjectCookie(firstResponse);
-    assert.match(String(setCookie), /^jeffrey_subject=[\w-]{22}; Path=\/; Max-Age=2592000; HttpOnly; SameSite=Lax$/);
+    assert.match(String(setCookie), /^jeffrey_subject=[\w-]{22}\.\d+; Path=\/; Max-Age=2592000; HttpOnly; SameSite=Lax$/);
     assert.deepEqual([firstResponse.event.reason, firstResponse.event.is_evidence], ["bucket", false], "a subject without its cookie yet is not evidence");
     const cookie = String(setCookie).split(";")[0];
     for (let round = 0; round < 5; round += 1) {
@@ -112,7 +115,7 @@ describe("at a share of 50 %", { timeout: TEST_TIMEOUT_MS }, () => {
       assert.equal(response.cohort, firstResponse.cohort);
       assert.deepEqual([response.event.subject, response.event.is_evidence], [firstResponse.event.subject, true]);
     }
-    assert.equal(firstResponse.cohort, expectedCohorts([cookie.slice(COOKIE_PREFIX.length)], "50%")[0]);
+    assert.equal(firstResponse.cohort, expectedCohorts([cookie.slice(COOKIE_PREFIX.length).split(".")[0]], "50%")[0]);
     const otherCookie = String(subjectCookie(await gateway.classify({ text: SAMPLE_TEXT }))).split(";")[0];
     assert.notEqual(otherCookie, cookie);
     const invalidCookieResponse = await gateway.classify({ text: SAMPLE_TEXT }, { cookie: `${COOKIE_PREFIX}chosen-by-hand` });
@@ -194,22 +197,49 @@ describe("at a share of 50 %", { timeout: TEST_TIMEOUT_MS }, () => {
     assert.deepEqual(headerNames.filter((name) => name.startsWith("x-jeffrey-")), [], "a token is a secret");
   });
 
+  test("a token can be made without our tools, as docs/auth.md shows", async () => {
+    const encode = (/** @type {object} */ part) => Buffer.from(JSON.stringify(part)).toString("base64url");
+    const signToken = (/** @type {object} */ header, /** @type {object} */ claims, algorithm = "sha256") => {
+      const signed = `${encode(header)}.${encode(claims)}`;
+      return `${signed}.${createHmac(algorithm, SECRETS.JEFFREY_OVERRIDE_SIGNING_KEY).update(signed).digest("base64url")}`;
+    };
+    const claims = { aud: "e1-small", exp: Math.floor(Date.now() / 1_000) + 600 };
+    const user_id = userIds(20).find((id) => expectedCohorts([id], "50%")[0] === "stable");
+    const ask = async (/** @type {string} */ token) => {
+      const { cohort, headers } = await gateway.classify({ text: SAMPLE_TEXT, user_id }, { "x-jeffrey-cohort": "canary", "x-jeffrey-token": token });
+      return [cohort, headers.get("x-jeffrey-override")];
+    };
+    assert.deepEqual(await ask(signToken({ alg: "HS256", typ: "JWT" }, claims)), ["canary", null]);
+    const refused = [
+      signToken({ alg: "none" }, claims),
+      `${encode({ alg: "none" })}.${encode(claims)}.`,
+      signToken({ alg: "HS512" }, claims, "sha512"),
+      signToken({ alg: "HS256", kid: "another" }, claims),
+      signToken({ alg: "HS256" }, { ...claims, exp: claims.exp + 90_000 }),
+    ];
+    for (const token of refused) {
+      const [cohort, reason] = await ask(token);
+      assert.equal(cohort, "stable", token);
+      assert.match(String(reason), /^token/, token);
+    }
+  });
+
   test("a rejected token changes nothing, and the response says why", async () => {
     const validToken = createToken().token;
     const expiredToken = createToken({ expiresIn: "1s" });
     await waitFor(() => Date.now() > expiredToken.expires_ms);
     const changeClaims = (/** @type {object} */ changes) => {
-      const [version, body, tag] = validToken.split(".");
+      const [header, body, tag] = validToken.split(".");
       const changed = { ...JSON.parse(Buffer.from(body, "base64url").toString()), ...changes };
-      return [version, Buffer.from(JSON.stringify(changed)).toString("base64url"), tag].join(".");
+      return [header, Buffer.from(JSON.stringify(changed)).toString("base64url"), tag].join(".");
     };
     /** @type {[string, string, RegExp][]} */
     const table = [
       ["expired", expiredToken.token, /^token expired at \d+ ms, now is \d+ ms$/],
-      ["another key's", createToken({ key: "another key of the tests" }).token, /^token is not signed with a key in use$/],
-      ["changed claims", changeClaims({ allow_rolled_back: true }), /^token is not signed with a key in use$/],
+      ["another key's", createToken({ key: "another key of the tests" }).token, /^token is not signed by HS256 with a key in use$/],
+      ["changed claims", changeClaims({ allow_rolled_back: true }), /^token is not signed by HS256 with a key in use$/],
       ["another release's", createToken({ release: "e2" }).token, /^token is for another release$/],
-      ["malformed", "canary, please", /^token is not of the form v1\.CLAIMS\.TAG$/],
+      ["malformed", "canary, please", /^token is not a JSON Web Token with `aud` and `exp`$/],
     ];
     const ids = userIds(8);
     const expected = expectedCohorts(ids, "50%");
@@ -328,7 +358,7 @@ test("with SUBJECT_COOKIE=all only a response that no shared cache may store has
     assert.equal(subjectCookie(response) !== null, expected, path);
   }
   const cookie = String(subjectCookie(await fetch(`${gateway.origin}/private`)));
-  assert.match(cookie, /^jeffrey_subject=[\w-]{22}; Path=\/; Max-Age=604800; HttpOnly; SameSite=Lax$/);
+  assert.match(cookie, /^jeffrey_subject=[\w-]{22}\.\d+; Path=\/; Max-Age=604800; HttpOnly; SameSite=Lax$/);
   const cookieHeader = { cookie: cookie.split(";")[0] };
   assert.equal(subjectCookie(await fetch(`${gateway.origin}/private`, { headers: cookieHeader })), null);
   const cookiesPage = await fetch(`${gateway.origin}/cookies`);

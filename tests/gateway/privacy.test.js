@@ -165,7 +165,7 @@ describe("after calls of every kind", { timeout: TEST_TIMEOUT_MS }, () => {
     }
     await classify("header", { text: TEXT }, { "x-user-id": SUBJECTS.header });
     await classify("user", { text: TEXT, user_id: SUBJECTS.user });
-    await classify("cookie", { text: TEXT }, { cookie: `${LEGACY_CREDENTIALS.cookie}; jeffrey_subject=${SUBJECTS.cookie}` });
+    await classify("cookie", { text: TEXT }, { cookie: `${LEGACY_CREDENTIALS.cookie}; jeffrey_subject=${SUBJECTS.cookie}.${Math.floor(Date.now() / 3_600_000)}` });
     for (const [index, tokenValue] of [...overrides, WRONG_TOKEN].entries()) {
       for (const cohort of ["canary", "stable"]) {
         await classify(`token ${index}`, { text: TEXT, user_id: SUBJECTS.user }, { "x-jeffrey-token": tokenValue, "x-jeffrey-cohort": cohort });

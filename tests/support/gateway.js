@@ -19,7 +19,7 @@ export const SECRETS = {
 };
 
 /** Default variables. Every share is 100 % unless a test sets another, so that each subject is canary. */
-const DEFAULT_VARIABLES = { INITIAL_SHARE: "100%", LOG_EVENTS: "on", DEBUG_HEADERS: "on", RATE_LIMITING: "off", ...SECRETS };
+const DEFAULT_VARIABLES = { CANARY_AUTH: "none_required", INITIAL_SHARE: "100%", LOG_EVENTS: "on", DEBUG_HEADERS: "on", RATE_LIMITING: "off", ...SECRETS };
 
 /**
  * With `replica`, a request may also have `x-test-headers`, headers as JSON that `wrangler dev` would consume, and `x-test-origin`,

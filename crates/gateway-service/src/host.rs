@@ -26,6 +26,8 @@ pub enum FetchError {
 /// Destination of a request whose whole response is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target<'a> {
+    /// The legacy system, by its URL: through its service binding if it has one, else over the network.
+    Legacy(&'a str),
     /// The host of a URL, over the network.
     Url(&'a str),
     /// A path of the model worker, through its service binding.
@@ -50,14 +52,15 @@ pub struct HttpRequest<'a> {
 }
 
 /// Headers of a response that the gateway reads; a host gives these, if they are there.
-pub const READ_RESPONSE_HEADERS: [&str; 3] = ["retry-after", "x-model-fault", "x-model-sha256"];
+pub const READ_RESPONSE_HEADERS: [&str; 4] =
+    ["retry-after", "set-cookie", "x-model-fault", "x-model-sha256"];
 
 /// Response to an [`HttpRequest`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpResponse {
     /// HTTP status of the response.
     pub status: u16,
-    /// Values of [`READ_RESPONSE_HEADERS`], by their names.
+    /// Values of [`READ_RESPONSE_HEADERS`], by their names; each `set-cookie` is an entry of its own.
     pub headers: Vec<(&'static str, String)>,
     /// The body, or why it could not be read; the head counts in any case.
     pub body: Result<Vec<u8>, BodyError>,
@@ -67,6 +70,12 @@ impl HttpResponse {
     /// Returns a header's value; `name` is one of [`READ_RESPONSE_HEADERS`].
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Returns the values of all `set-cookie` headers.
+    pub fn cookies(&self) -> impl Iterator<Item = &str> {
+        let cookies = self.headers.iter().filter(|(key, _)| *key == "set-cookie");
+        cookies.map(|(_, value)| value.as_str())
     }
 
     /// Returns the body; empty if it could not be read.

@@ -4,8 +4,10 @@
 //! borrow lasts across an `.await`.
 
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 
 use crate::rollout::messages::ReleaseSnapshot;
+use jeffrey_edge::gateway::upstream::auth_verdict::AuthVerdictCache;
 use jeffrey_edge::gateway::upstream::circuit_breaker::CircuitBreaker;
 use jeffrey_edge::gateway::upstream::quarantine::Quarantine;
 use jeffrey_edge::gateway::upstream::report_queue::ReportQueue;
@@ -42,6 +44,11 @@ pub struct IsolateState {
     lost_events: Cell<u64>,
     reports: RefCell<ReportQueue>,
     quarantine: RefCell<Quarantine>,
+    auth_verdicts: RefCell<AuthVerdictCache>,
+    /// Sha256 of the only model that may answer, in the last snapshot.
+    model_sha256: RefCell<Option<Rc<str>>>,
+    /// Name of the salt that the release draws by, in the last snapshot.
+    bucket_salt: RefCell<Option<Rc<str>>>,
     /// Time of the last probe after a trap; `None` before the first.
     trap_probed_at: Cell<Option<UnixMs>>,
     /// Index of the plan's stage in the last snapshot; `None` while no plan moves the share.
@@ -109,6 +116,8 @@ impl IsolateState {
         self.cached_share.set(Some(newer));
         if newer == received {
             self.stage.set(snapshot.stage);
+            self.model_sha256.replace(snapshot.model_sha256.as_deref().map(Rc::from));
+            self.bucket_salt.replace(snapshot.bucket_salt.as_deref().map(Rc::from));
         }
         if let Some(p95_ms) = snapshot.stable_p95_ms {
             self.record_stable_p95(p95_ms, now);
@@ -121,6 +130,17 @@ impl IsolateState {
         let reading = last.map_or(ClockReading::first(now), |last| last.next(now));
         self.last_reading.set(Some(reading));
         reading
+    }
+
+    /// Returns the sha256 of the only model that may answer, by the last snapshot; `None` before a release
+    /// check passed.
+    pub fn model_sha256(&self) -> Option<Rc<str>> {
+        self.model_sha256.borrow().clone()
+    }
+
+    /// Returns whether the release draws its subjects by another salt than the one of this name.
+    pub fn has_other_bucket_salt(&self, name: &str) -> bool {
+        self.bucket_salt.borrow().as_deref().is_some_and(|of_release| of_release != name)
     }
 
     /// Returns the index of the plan's stage in the last snapshot; `None` while no plan moves the
@@ -176,6 +196,14 @@ impl IsolateState {
         use_quarantine(&mut self.quarantine.borrow_mut())
     }
 
+    /// Runs a function on the legacy system's verdicts on callers.
+    pub fn with_auth_verdicts<T>(
+        &self,
+        use_verdicts: impl FnOnce(&mut AuthVerdictCache) -> T,
+    ) -> T {
+        use_verdicts(&mut self.auth_verdicts.borrow_mut())
+    }
+
     /// Returns whether a probe after a trap may start, at most one in five seconds.
     pub fn begin_trap_probe(&self, now: UnixMs) -> bool {
         let is_recent =
@@ -202,6 +230,8 @@ mod tests {
     fn snapshot(version: u64, points: u16) -> ReleaseSnapshot {
         let share = Share::from_basis_points(points).unwrap_or(Share::NONE);
         ReleaseSnapshot {
+            model_sha256: None,
+            bucket_salt: None,
             release_state: ReleaseState { version, ..ReleaseState::initial(share) },
             holdout: Share::NONE,
             rolled_back: false,

@@ -5,6 +5,7 @@ use futures_util::Stream;
 
 use crate::host::{FetchError, Host};
 use jeffrey_edge::gateway::request::forwarded_headers::HeaderChanges;
+use jeffrey_edge::gateway::request::subject_trust::ClientCertificate;
 use jeffrey_http_core::body::BodyRead;
 use jeffrey_http_core::reply::HttpReply;
 
@@ -81,6 +82,11 @@ pub trait RequestHost: Host {
     /// can answer without this program, after a panic, forwards that.
     fn prepare_forward(&self, url: &str, changes: &HeaderChanges) {
         let _ = (url, changes);
+    }
+
+    /// Returns what the platform says about the client's certificate; `None` if it says nothing.
+    fn client_certificate(&self) -> Option<ClientCertificate> {
+        None
     }
 
     /// Reads the incoming request's body, of at most `bytes_max` bytes.

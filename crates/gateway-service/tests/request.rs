@@ -508,7 +508,7 @@ fn the_subject_is_that_of_the_header_then_of_the_user_field_then_of_the_cookie()
         assert_eq!(event["is_evidence"], true, "{headers:?} {body}");
         event["subject"].as_str().unwrap().to_owned()
     };
-    let cookie = ("cookie", "a=1; jeffrey_subject=AAAAAAAAAAAAAAAAAAAAAA");
+    let cookie = ("cookie", "a=1; jeffrey_subject=AAAAAAAAAAAAAAAAAAAAAA.490896");
     let (alice, bob) = (hash(&[("x-user-id", "alice")], Value::Null), hash(&[], json!("bob")));
     let carol = hash(&[cookie], Value::Null);
     assert!(alice != bob && bob != carol && carol != alice);
@@ -555,6 +555,13 @@ fn an_unknown_caller_gets_a_cookie_once_and_keeps_its_cohort_with_it() {
     cookies.sort();
     cookies.dedup();
     assert_eq!(cookies.len(), 20);
+    // A cookie that is hours old is given anew, for the same subject, and its call is evidence.
+    gateway.platform.advance(2 * 60 * MINUTE_MS).unwrap();
+    let renewed = gateway.call(&[("cookie", &cookies[0])], BODY).subject_cookie().unwrap();
+    let subject = |cookie: &str| cookie.split('.').next().map(str::to_owned);
+    assert_eq!(subject(&renewed), subject(&cookies[0]));
+    assert_ne!(renewed, cookies[0]);
+    assert_eq!(gateway.event()["is_evidence"], true);
     // Only a value that the gateway could have made is a subject.
     let chosen = gateway.call(&[("cookie", "jeffrey_subject=chosen-by-hand")], BODY);
     assert!(chosen.subject_cookie().is_some());
@@ -638,11 +645,11 @@ fn a_refused_token_changes_nothing_and_the_response_says_why() {
     let rows = [
         ("beta", Some("x".to_owned()), "x-jeffrey-cohort is neither `canary` nor `stable`"),
         ("canary", None, "x-jeffrey-cohort needs a token in x-jeffrey-token"),
-        ("canary", Some("x".to_owned()), "token is not of the form v1.CLAIMS.TAG"),
+        ("canary", Some("x".to_owned()), "token is not a JSON Web Token with `aud` and `exp`"),
         (
             "canary",
             Some(token("another key of the tests", RELEASE, MINUTE_MS, false)),
-            "token is not signed with a key in use",
+            "token is not signed by HS256 with a key in use",
         ),
         (
             "canary",
@@ -1336,7 +1343,9 @@ fn no_text_subject_address_token_or_cookie_leaves_by_an_event_log_metric_error_o
         ("SINKS", &sinks),
     ]);
     let text = "Write to marguerite@zanzibar.example or call +33 6 12 34 56 78 soon";
-    let cookie = format!("session=aardvark; jeffrey_subject={COOKIE}");
+    // It was given in this hour, so no response gives it anew.
+    let hour = START.0 / 3_600_000;
+    let cookie = format!("session=aardvark; jeffrey_subject={COOKIE}.{hour}");
     let override_token = token("civet-4456 is no key of ours", RELEASE, MINUTE_MS, false);
     let mut seen = String::new();
     let mut see = |answer: &Answer, is_error: bool| {

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use worker::worker_sys::web_sys;
 use worker::{Date, Env, console_error, console_log};
 
 use super::binding::service_binding;
@@ -101,6 +102,10 @@ impl Host for WorkerHost {
         self.panic_if_planted("model");
         let model_url;
         let (target, url) = match request.target {
+            Target::Legacy(url) => {
+                let binding = service_binding(&self.env, http::LEGACY_BINDING);
+                (binding.map_or(FetchTarget::Network, FetchTarget::Binding), url)
+            }
             Target::Url(url) => (FetchTarget::Network, url),
             Target::Model(path) => {
                 let binding =
@@ -118,10 +123,7 @@ impl Host for WorkerHost {
         let outbound = OutboundRequest { method: request.method, url, headers: &headers, body };
         let started_at = self.now();
         let response = outbound.send(&target, Some(request.timeout_ms)).await?;
-        let headers = READ_RESPONSE_HEADERS
-            .iter()
-            .filter_map(|name| Some((*name, response.headers().get(name).ok().flatten()?)));
-        let (status, headers) = (response.status(), headers.collect());
+        let (status, headers) = (response.status(), read_headers(&response.headers()));
         let remaining_ms =
             request.timeout_ms.saturating_sub(self.now().0.saturating_sub(started_at.0));
         let body = http::read_body(response.body(), request.response_bytes_max);
@@ -154,6 +156,16 @@ impl Host for WorkerHost {
             Err(_) => QueueSend::NotBound,
         }
     }
+}
+
+/// Returns the headers that the gateway reads; each `set-cookie` is an entry of its own.
+fn read_headers(headers: &web_sys::Headers) -> Vec<(&'static str, String)> {
+    let values = |name: &str| match name {
+        "set-cookie" => http::read_cookies(headers),
+        _ => headers.get(name).ok().flatten().into_iter().collect(),
+    };
+    let pairs = |name: &'static str| values(name).into_iter().map(move |value| (name, value));
+    READ_RESPONSE_HEADERS.into_iter().flat_map(pairs).collect()
 }
 
 const fn binding_name(class: ObjectClass) -> &'static str {

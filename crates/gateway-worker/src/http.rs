@@ -10,6 +10,7 @@ use std::pin::pin;
 use worker::js_sys::futures::JsFuture;
 use worker::js_sys::{Promise, Uint8Array};
 use worker::wasm_bindgen::prelude::*;
+use worker::worker_sys::ext::HeadersExt;
 use worker::worker_sys::web_sys;
 use worker::{AbortController, Delay, Env};
 
@@ -176,6 +177,11 @@ pub(super) async fn read_body(
     };
     let Ok(chunks) = worker::Response::from(body).stream() else { return BodyRead::Broken };
     read_chunks(chunks, bytes_max, bytes_max).await
+}
+
+/// Returns the values of all `set-cookie` headers.
+pub(super) fn read_cookies(headers: &web_sys::Headers) -> Vec<String> {
+    headers.get_all("set-cookie").iter().filter_map(|cookie| cookie.as_string()).collect()
 }
 
 /// Builds headers from names and values.

@@ -4,10 +4,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use futures_util::{Stream, StreamExt};
-use worker::js_sys::Uint8Array;
 use worker::js_sys::futures::{JsFuture, future_to_promise};
+use worker::js_sys::{Reflect, Uint8Array};
 use worker::wasm_bindgen::prelude::*;
-use worker::worker_sys::ext::HeadersExt;
 use worker::worker_sys::web_sys;
 
 use super::binding::service_binding;
@@ -15,6 +14,7 @@ use super::call::Call;
 use super::host::WorkerHost;
 use super::http::{self, FetchTarget, OutboundBody, OutboundRequest};
 use jeffrey_edge::gateway::request::forwarded_headers::HeaderChanges;
+use jeffrey_edge::gateway::request::subject_trust::ClientCertificate;
 use jeffrey_gateway_service::forward_host;
 use jeffrey_gateway_service::host::{FetchError, Host};
 use jeffrey_gateway_service::request_host::{
@@ -88,8 +88,7 @@ impl StreamedResponse for WorkerResponse {
     }
 
     fn cookies(&self) -> Vec<String> {
-        let cookies = self.response.headers().get_all("set-cookie");
-        cookies.iter().filter_map(|cookie| cookie.as_string()).collect()
+        http::read_cookies(&self.response.headers())
     }
 
     fn change_headers(self, changes: &[HeaderChange]) -> Self {
@@ -129,6 +128,18 @@ impl RequestHost for WorkerRequest {
         };
         self.call.prepare_forward(url, &headers);
         self.forwarded_headers.replace(Some(headers));
+    }
+
+    fn client_certificate(&self) -> Option<ClientCertificate> {
+        let property = |object: &JsValue, name| Reflect::get(object, &JsValue::from_str(name)).ok();
+        let platform = property(&self.request, "cf").filter(JsValue::is_object)?;
+        let certificate = property(&platform, "tlsClientAuth").filter(JsValue::is_object)?;
+        let text = |name| property(&certificate, name).and_then(|value| value.as_string());
+        Some(ClientCertificate {
+            presented: text("certPresented").unwrap_or_default(),
+            verified: text("certVerified").unwrap_or_default(),
+            revoked: text("certRevoked").unwrap_or_default(),
+        })
     }
 
     async fn read_body(&self, bytes_max: usize) -> BodyRead {

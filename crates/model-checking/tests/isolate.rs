@@ -53,6 +53,8 @@ fn shipped_snapshot(version: u8, is_open: bool) -> ReleaseSnapshot {
     let share = snapshot(version, is_open).share;
     let state = ReleaseState::initial(Share::from_basis_points(share).unwrap());
     ReleaseSnapshot {
+        model_sha256: None,
+        bucket_salt: None,
         release_state: ReleaseState { version: u64::from(version), ..state },
         holdout: Share::NONE,
         rolled_back: !is_open,

@@ -79,12 +79,8 @@ impl Platform {
     /// Creates a platform with the gateway's variables, at a time. All requests fail until
     /// [`Platform::answer_http`] says otherwise; no queue is bound.
     pub fn new(variables: &[(&'static str, &str)], now: UnixMs) -> Rc<Self> {
-        let variables = variables.iter().map(|(name, value)| (*name, (*value).to_owned()));
-        let settings = GatewaySettings::parse(&WorkerVariables(variables.collect()));
-        // No Worker is bound as the legacy system.
-        let settings = settings.with_legacy_binding(false);
         Rc::new(Self {
-            settings: Rc::new(settings),
+            settings: parse_settings(variables),
             now_ms: Cell::new(now.0),
             random_state: Cell::new(1),
             objects: RefCell::default(),
@@ -104,8 +100,19 @@ impl Platform {
 
     /// Returns the host of a new isolate.
     pub fn isolate(self: &Rc<Self>) -> IsolateHost {
+        self.isolate_with(Rc::clone(&self.settings))
+    }
+
+    /// Returns the host of a new isolate of another deployment, with variables of its own. The objects
+    /// keep theirs.
+    pub fn deploy_isolate(self: &Rc<Self>, variables: &[(&'static str, &str)]) -> IsolateHost {
+        self.isolate_with(parse_settings(variables))
+    }
+
+    fn isolate_with(self: &Rc<Self>, settings: Rc<GatewaySettings>) -> IsolateHost {
         IsolateHost {
             platform: Rc::clone(self),
+            settings,
             isolate: Rc::default(),
             object_calls: Rc::default(),
         }
@@ -327,6 +334,7 @@ impl Platform {
 #[derive(Clone)]
 pub struct IsolateHost {
     platform: Rc<Platform>,
+    settings: Rc<GatewaySettings>,
     isolate: Rc<IsolateState>,
     object_calls: Rc<Cell<u64>>,
 }
@@ -357,7 +365,7 @@ impl Host for IsolateHost {
     }
 
     fn settings(&self) -> Rc<GatewaySettings> {
-        Rc::clone(&self.platform.settings)
+        Rc::clone(&self.settings)
     }
 
     fn isolate(&self) -> &IsolateState {
@@ -380,7 +388,7 @@ impl Host for IsolateHost {
         let to_owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let request = RecordedRequest {
             url: match request.target {
-                Target::Url(url) => url.to_owned(),
+                Target::Legacy(url) | Target::Url(url) => url.to_owned(),
                 Target::Model(path) => format!("model:{path}"),
             },
             method: request.method.to_owned(),
@@ -485,6 +493,13 @@ impl ObjectHost for ObjectPlatform {
     async fn archive(&self, _: String, _: Vec<u8>) -> bool {
         false
     }
+}
+
+/// Parses variables of a gateway whose legacy system is no bound Worker.
+fn parse_settings(variables: &[(&'static str, &str)]) -> Rc<GatewaySettings> {
+    let variables = variables.iter().map(|(name, value)| (*name, (*value).to_owned()));
+    let settings = GatewaySettings::parse(&WorkerVariables(variables.collect()));
+    Rc::new(settings.with_legacy_binding(false))
 }
 
 /// Runs a future to its end. Nothing here waits for anything outside the process.

@@ -539,7 +539,7 @@ impl Sums {
             let series = format!("jeffrey_fallbacks_total{{reason=\"{reason}\"}}");
             *self.fallbacks.entry(series).or_default() += 1;
         }
-        if event.is_evidence {
+        if event.is_evidence && !event.is_refused() {
             let share =
                 event.thresholds.as_ref().and_then(|thresholds| thresholds.share_basis_points);
             let minute = event.time_ms / 60_000;

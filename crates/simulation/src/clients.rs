@@ -9,6 +9,7 @@ use crate::executor::Owner;
 use crate::host::{SimulatedHost, SimulatedRequest};
 use crate::invariants::Invariant;
 use crate::isolate::Isolate;
+use crate::peers::MEMBER;
 use crate::random::Stream;
 use crate::record::{CallWatch, ClientResponse};
 use crate::reference_bucket;
@@ -119,14 +120,8 @@ impl Simulation {
         }
         let (subject, headers) = self.draw_caller(&mut stream);
         let asked = self.draw_override(number);
-        // The address may begin before the fiftieth character, where a preview ends, and end after.
-        let words = "so it is. ".repeat(stream.index(6));
-        let text = format!("{words}zq-raw-text-{number}@mail.example and so on");
-        let (body, has_text) = match stream.between(0, 99) {
-            0 => ("{\"text\":7}".to_owned(), false),
-            1 => ("no JSON".to_owned(), false),
-            _ => (format!("{{\"text\":\"{text}\"}}"), true),
-        };
+        let credentials = self.draw_credentials(number);
+        let (body, has_text) = draw_body(number, &mut stream);
         let length = ("content-length".to_owned(), body.len().to_string());
         let content_type = ("content-type".to_owned(), "application/json".to_owned());
         let is_broken = stream.chance(2);
@@ -137,6 +132,7 @@ impl Simulation {
                 .into_iter()
                 .chain([length, content_type])
                 .chain(asked.headers)
+                .chain(credentials.clone().map(|value| ("authorization".to_owned(), value)))
                 .collect(),
             body: (!is_broken).then(|| Rc::new(body.into_bytes())),
         };
@@ -148,17 +144,23 @@ impl Simulation {
         };
         let timing = response.head.header("server-timing").unwrap_or_default();
         let is_by_model = timing.contains("model;dur");
+        let cookie = given_cookie(&response);
         if !is_broken {
-            self.note_answer(&isolate, &response, is_by_model);
+            let is_new = subject.is_none() && cookie.is_some();
+            self.note_answer(&isolate, &response, is_by_model, is_new);
+        }
+        if is_by_model && self.refuses(credentials.as_deref()) {
+            self.record
+                .violate(Invariant::StrangersStayOut, || format!("{credentials:?} got an answer"));
         }
         if watch.legacy_requests.get() > 1 {
             self.record.violate(Invariant::NeverRetried, || {
                 format!("sent {} times", watch.legacy_requests.get())
             });
         }
-        let cookie = new_cookie(&response);
+        let given_subject = cookie.as_deref().map(subject_of_cookie);
         // A token gives a cohort that the share did not.
-        let drawn = subject.as_deref().or(cookie.as_deref()).filter(|_| asked.granted.is_none());
+        let drawn = subject.as_deref().or(given_subject).filter(|_| asked.granted.is_none());
         self.note_upstream(&isolate, &response, drawn, is_by_model);
         if response.head.header("x-jeffrey-cohort").as_deref() != Some("canary") {
             self.check_stable_answer(response.status, self.now_ms() - sent_ms, &watch);
@@ -166,13 +168,10 @@ impl Simulation {
         if response.status == 429 && self.is_stable_subject(subject.as_deref()) {
             self.record.violate(Invariant::StableIsNotLimited, || "429".to_owned());
         }
-        self.check_override(asked.granted.filter(|_| has_text), &response);
+        let is_admitted = !self.refuses(credentials.as_deref());
+        self.check_override(asked.granted.filter(|_| has_text && is_admitted), &response);
         if let Some(cookie) = cookie {
-            if subject.is_some() {
-                self.record
-                    .violate(Invariant::CookieIsKept, || format!("{subject:?} got {cookie}"));
-            }
-            self.keep_cookie(cookie);
+            self.keep_cookie(subject.as_deref(), cookie);
         }
         if stream.chance(self.scenario.feedback_permille)
             && let Some(id) = response.head.header("x-jeffrey-id")
@@ -275,13 +274,24 @@ impl Simulation {
             }
             let cookie = cookies[stream.index(cookies.len())].clone();
             let header = ("cookie".to_owned(), format!("{COOKIE}={cookie}"));
-            return (Some(cookie), vec![header]);
+            return (Some(subject_of_cookie(&cookie).to_owned()), vec![header]);
         }
         let user = stream.between(0, self.scenario.users - 1);
         self.record.last_user.set(user);
         let subject = user_name(user);
         let header = ("x-user-id".to_owned(), subject.clone());
         (Some(subject), vec![header])
+    }
+
+    /// Draws the value of `authorization` of a call; `None` where nobody needs one, and for half of the
+    /// strangers.
+    fn draw_credentials(&self, number: u64) -> Option<String> {
+        let permille = self.scenario.strangers_permille?;
+        let mut stream = Stream::new(self.scenario.seed, "credentials", number);
+        if !stream.chance(permille) {
+            return Some(MEMBER.to_owned());
+        }
+        stream.chance(500).then(|| format!("Bearer stranger {}", stream.between(0, 20)))
     }
 
     /// Draws whether a call asks for a cohort: most of those that do have a token, some have none.
@@ -324,8 +334,12 @@ impl Simulation {
         })
     }
 
-    fn keep_cookie(&self, cookie: String) {
-        self.note_subject(&cookie);
+    /// Keeps a cookie that a response gave, to send it back later; `subject` is that of the call.
+    fn keep_cookie(&self, subject: Option<&str>, cookie: String) {
+        if subject.is_some_and(|subject| subject != subject_of_cookie(&cookie)) {
+            self.record.violate(Invariant::CookieIsKept, || format!("{subject:?} got {cookie}"));
+        }
+        self.note_subject(subject_of_cookie(&cookie));
         let mut cookies = self.cookies.borrow_mut();
         if cookies.len() >= COOKIES_KEPT {
             cookies.remove(0);
@@ -351,8 +365,25 @@ impl Simulation {
     }
 }
 
-fn new_cookie(response: &ClientResponse) -> Option<String> {
+fn given_cookie(response: &ClientResponse) -> Option<String> {
     let cookies = response.head.cookies();
     let value = cookies.iter().find_map(|cookie| cookie.strip_prefix("jeffrey_subject="))?;
     value.split(';').next().map(str::to_owned)
+}
+
+/// Returns the subject in the value of a cookie, which also has the hour in which it was given.
+fn subject_of_cookie(value: &str) -> &str {
+    value.split('.').next().unwrap_or_default()
+}
+
+/// Draws the body of a classify call, and whether it has a text.
+fn draw_body(number: u64, stream: &mut Stream) -> (String, bool) {
+    // The address may begin before the fiftieth character, where a preview ends, and end after.
+    let words = "so it is. ".repeat(stream.index(6));
+    let text = format!("{words}zq-raw-text-{number}@mail.example and so on");
+    match stream.between(0, 99) {
+        0 => ("{\"text\":7}".to_owned(), false),
+        1 => ("no JSON".to_owned(), false),
+        _ => (format!("{{\"text\":\"{text}\"}}"), true),
+    }
 }

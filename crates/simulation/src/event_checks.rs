@@ -25,8 +25,14 @@ use jeffrey_terms::{Cohort, Subject, UnixMs};
 const RECOVERY_MS: u64 = 60_000;
 
 impl Simulation {
-    /// Notes the answer to a classify call.
-    pub(crate) fn note_answer(&self, isolate: &Isolate, response: &ClientResponse, by_model: bool) {
+    /// Notes the answer to a classify call, and whether it gave its caller a subject.
+    pub(crate) fn note_answer(
+        &self,
+        isolate: &Isolate,
+        response: &ClientResponse,
+        by_model: bool,
+        has_new_cookie: bool,
+    ) {
         self.record.expect_event(isolate.number);
         let Some(signed) = response.head.header("x-jeffrey-id") else { return };
         // A clock that was set forward makes ids of the future.
@@ -35,7 +41,7 @@ impl Simulation {
         let answer = SeenAnswer {
             by_model,
             status: response.status,
-            sets_cookie: !response.head.cookies().is_empty(),
+            has_new_cookie,
             cohort: response.head.header("x-jeffrey-cohort"),
         };
         self.record.answers.borrow_mut().insert(id.to_string(), answer);
@@ -48,11 +54,15 @@ impl Simulation {
                 .violate(Invariant::EventsTellTruth, || format!("event {}: {what}", event.id));
         };
         let is_by_model = event.destination == Some(Cohort::Canary);
-        if event.cohort == Cohort::Canary && !is_by_model && event.fallback_reason.is_none() {
+        let has_cause = event.fallback_reason.is_some() || event.is_kept_out();
+        if event.cohort == Cohort::Canary && !is_by_model && !has_cause {
             violate("the legacy system answered a canary call for no reason");
         }
         if is_by_model && event.fallback_reason.is_some() {
             violate("the model answered, and there is a fallback");
+        }
+        if is_by_model && event.is_kept_out() {
+            violate("the model answered a caller who was not admitted");
         }
         let is_drawn = matches!(event.reason.as_deref(), Some("bucket" | "holdout"));
         if event.is_evidence && !is_drawn {
@@ -69,7 +79,7 @@ impl Simulation {
         if answer.cohort.as_deref().is_some_and(|cohort| cohort != event.cohort.name()) {
             violate("the cohort is another");
         }
-        if answer.sets_cookie && event.is_evidence {
+        if answer.has_new_cookie && event.is_evidence {
             violate("evidence, though the cookie is new");
         }
     }

@@ -21,6 +21,8 @@ pub(crate) struct EventFields {
     #[serde(default)]
     pub(crate) destination: Option<Cohort>,
     #[serde(default)]
+    pub(crate) auth_verdict: Option<String>,
+    #[serde(default)]
     pub(crate) fallback_reason: Option<String>,
     #[serde(default)]
     pub(crate) status: u16,
@@ -29,6 +31,18 @@ pub(crate) struct EventFields {
     pub(crate) classify_id: Option<String>,
     #[serde(default)]
     pub(crate) thresholds: Option<ThresholdFields>,
+}
+
+impl EventFields {
+    /// Returns whether the legacy system refused the call, or was asked and did not admit its caller.
+    pub(crate) fn is_refused(&self) -> bool {
+        (400..500).contains(&self.status) || self.is_kept_out()
+    }
+
+    /// Returns whether the legacy system was asked about the caller and did not admit it.
+    pub(crate) fn is_kept_out(&self) -> bool {
+        self.auth_verdict.as_deref().is_some_and(|verdict| verdict != "admitted")
+    }
 }
 
 /// Thresholds of an event that the checks read.

@@ -112,11 +112,12 @@ impl Host for SimulatedHost {
     async fn send(&self, request: HttpRequest<'_>) -> Result<HttpResponse, FetchError> {
         let simulation = &self.simulation;
         let (hop, url) = match request.target {
+            Target::Legacy(url) => (Hop::Legacy, url),
             Target::Model(path) => (Hop::Model, path),
             Target::Url(url) if url.contains("//sink") => (Hop::Sinks, url),
             Target::Url(url) => (Hop::Alerts, url),
         };
-        if hop != Hop::Model {
+        if matches!(hop, Hop::Alerts | Hop::Sinks) {
             simulation.record.check_privacy(url, request.body);
         }
         let passage = simulation.conditions.draw_passage(hop, simulation.now_ms());
@@ -128,7 +129,12 @@ impl Host for SimulatedHost {
             simulation.executor.sleep(request.timeout_ms).await;
             return Err(FetchError::TimedOut);
         }
-        let sent = OutgoingRequest { url: url.to_owned(), body: request.body.to_vec() };
+        let authorization = request.headers.iter().find(|(name, _)| *name == "authorization");
+        let sent = OutgoingRequest {
+            authorization: authorization.map(|(_, value)| (*value).to_owned()),
+            url: url.to_owned(),
+            body: request.body.to_vec(),
+        };
         let _in_flight = simulation.record.begin_alert(hop, self.isolate.owner, &sent);
         let (sender, receiver) = oneshot::channel();
         let peers = Rc::clone(simulation);

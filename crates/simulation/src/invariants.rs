@@ -129,6 +129,8 @@ invariants! {
     StableNeverWaits = "a call of stable does not wait for the share", "gateway.md", known 8;
     /// A shard has a limit.
     StoreBounded = "the event store stays below its limit", "telemetry.md", known 19;
+    /// Authentication stays the legacy system's.
+    StrangersStayOut = "the canary answers no caller whom the legacy system refuses", "auth.md";
     /// New subjects are new.
     SubjectsNewOnce = "a subject is new to a release once", "telemetry.md";
     /// One lost connection is no verdict.

@@ -22,6 +22,9 @@ const OTHER_SHA256: &str = "cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd
 /// Largest body that the legacy system takes, in bytes (docs/legacy.md).
 const LEGACY_BODY_BYTES_MAX: usize = 64 * 1024;
 
+/// Value of `authorization` that the legacy system accepts, where it asks for one.
+pub(crate) const MEMBER: &str = "Bearer member";
+
 const LABELS: [&str; 8] =
     ["joy", "sadness", "anger", "fear", "surprise", "disgust", "neutral", "frustration"];
 
@@ -55,7 +58,16 @@ impl Simulation {
                 (self.conditions.draw_between(20, 200), plain(status))
             }
             Hop::Sinks => (self.conditions.draw_between(5, 100), plain(200)),
-            Hop::Legacy | Hop::Objects => (0, plain(500)),
+            Hop::Legacy => {
+                let is_failing = self.conditions.legacy_fault() == Some(LegacyFault::Error);
+                let status = match self.refuses(request.authorization.as_deref()) {
+                    _ if is_failing => 500,
+                    true => 401,
+                    false => 204,
+                };
+                (self.conditions.draw_between(3, 30), plain(status))
+            }
+            Hop::Objects => (0, plain(500)),
         }
     }
 
@@ -139,6 +151,11 @@ impl Simulation {
         )
     }
 
+    /// Returns whether the legacy system refuses a caller, by its `authorization`.
+    pub(crate) fn refuses(&self, authorization: Option<&str>) -> bool {
+        self.scenario.strangers_permille.is_some() && authorization != Some(MEMBER)
+    }
+
     /// Answers as the legacy system: a prediction for a classify call, an echo for others.
     pub(crate) fn answer_legacy(&self, head: &RequestHead, body: &[u8]) -> LegacyReply {
         let service_ms = self.conditions.draw_between(15, 110);
@@ -150,6 +167,8 @@ impl Simulation {
             StoredResponse::new(500, &[("x-by", "legacy")], b"legacy failed")
         } else if fault == Some(LegacyFault::NotJson) {
             StoredResponse::new(200, &[("content-type", "text/html")], b"<p>Bad day.</p>")
+        } else if self.refuses(head.header("authorization")) {
+            StoredResponse::new(401, &content_type, br#"{"error":"who are you?"}"#)
         } else if head.path() == "/predict" {
             let label = LABELS[self.conditions.draw_between(0, 7) as usize];
             let low_confidence = self.conditions.draw_between(0, 99) < 10;

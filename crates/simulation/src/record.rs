@@ -22,6 +22,8 @@ const VIOLATIONS_MAX: u64 = 5;
 /// A request that left the gateway.
 #[derive(Clone, Debug)]
 pub(crate) struct OutgoingRequest {
+    /// The value of `authorization`, if it has one.
+    pub(crate) authorization: Option<String>,
     pub(crate) url: String,
     pub(crate) body: Vec<u8>,
 }
@@ -86,7 +88,7 @@ impl ClientResponse {
 pub(crate) struct SeenAnswer {
     pub(crate) by_model: bool,
     pub(crate) status: u16,
-    pub(crate) sets_cookie: bool,
+    pub(crate) has_new_cookie: bool,
     /// Value of the debug header with the cohort.
     pub(crate) cohort: Option<String>,
 }

@@ -101,6 +101,9 @@ pub struct Scenario {
     pub feedback_permille: u32,
     /// Classify calls in a thousand that ask for a cohort, most of them with a token.
     pub override_permille: u32,
+    /// Calls in a thousand whose caller the legacy system refuses, which it is asked about before each
+    /// answer of the canary; `None` if it answers anybody.
+    pub strangers_permille: Option<u32>,
     /// Fault of the released model, and the replies in a thousand that have it.
     pub model: Option<(ModelFault, u32)>,
     /// Responses of the legacy system in a thousand that are a 500.
@@ -127,6 +130,7 @@ impl Scenario {
             cookie_permille: 100,
             feedback_permille: 20,
             override_permille: 15,
+            strangers_permille: None,
             model: None,
             legacy_errors_permille: 5,
             calls_per_subject_max: None,
@@ -151,6 +155,16 @@ impl Scenario {
         }
         if stream.chance(250) {
             scenario.variables.push(("LOG_TEXT_PREVIEW", "on".to_owned()));
+        }
+        if stream.chance(400) {
+            scenario.strangers_permille = Some(100);
+            let cache_s = [0, 0, 5, 60][stream.index(4)];
+            scenario.variables.extend([
+                ("CANARY_AUTH", "check".to_owned()),
+                ("CANARY_AUTH_CHECK", "GET /session".to_owned()),
+                ("CANARY_AUTH_CACHE", cache_s.to_string()),
+                ("CANARY_AUTH_HEADERS", "authorization".to_owned()),
+            ]);
         }
         match seed % 10 {
             4 => {}

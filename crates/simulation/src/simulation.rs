@@ -29,7 +29,8 @@ const DAY_S: u64 = 86_400;
 pub(crate) const ADMIN_TOKEN: &str = "an admin token of the simulation";
 
 /// Variables of every run; a scenario may replace them.
-const VARIABLES: [(&str, &str); 9] = [
+const VARIABLES: [(&str, &str); 10] = [
+    ("CANARY_AUTH", "none_required"),
     ("LEGACY_ORIGIN", "http://legacy.example:8080"),
     ("JEFFREY_SIGNING_KEY", "a signing key of the simulation"),
     ("JEFFREY_OVERRIDE_SIGNING_KEY", "an override key of the simulation"),

@@ -5,7 +5,8 @@
 //! when the request was decided. Only the counts of first-seen and newly affected subjects need
 //! stored state, which the event store keeps. Stats are additive, so the stats of a sharded event
 //! store are the sum over its shards. An event that is no evidence for or against a release is not
-//! counted.
+//! counted. Of a call that the legacy system refused, only the subject is: it was drawn, but its answer
+//! says nothing about the release.
 
 use std::collections::BTreeMap;
 
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::gateway::events::open_enum::OpenEnum;
 use crate::gateway::events::stored::{StoredClassifyEvent, StoredEvent, StoredFeedback};
+use crate::gateway::upstream::auth_verdict::AuthVerdict;
 use crate::gateway::upstream::model::FallbackReason;
 use crate::rollout::assignment::AssignmentReason;
 use crate::rollout::counts::{AffectedSubjects, ClosedMinute, CohortCounts, Metric, SLOW_MS};
@@ -84,6 +86,9 @@ pub fn count_event(event: &StoredEvent, time_scale: TimeScale) -> Option<EventCo
 
 fn count_call(call: &StoredClassifyEvent, time_scale: TimeScale) -> Option<EventContribution> {
     let cohort = call.cohort.known()?;
+    if is_refused(call) {
+        return Some(EventContribution::of_subject(call, cohort, time_scale));
+    }
     let as_count = u64::from;
     let failed_open = cohort == Cohort::Canary && call.fallback_reason.is_some();
     let is_unavailable = failed_open && is_unavailability(call);
@@ -135,18 +140,37 @@ fn count_call(call: &StoredClassifyEvent, time_scale: TimeScale) -> Option<Event
         (Metric::SlowerThanStable, slower_than_stable),
     ];
     Some(EventContribution {
-        release: call.release.clone(),
-        minute: time_scale.minute_of(UnixMs(call.time_ms)),
-        cohort,
-        share: call.thresholds.share,
         stats,
-        subject: call.subject.clone(),
-        in_holdout: call.reason == OpenEnum::Known(AssignmentReason::Holdout),
         affected_metrics: affected_metrics
             .into_iter()
             .filter_map(|(metric, is_affected)| is_affected.then_some(metric))
             .collect(),
+        ..EventContribution::of_subject(call, cohort, time_scale)
     })
+}
+
+/// Returns whether the legacy system refused a call: it answered with a 4xx, or its check did not admit
+/// the caller.
+fn is_refused(call: &StoredClassifyEvent) -> bool {
+    let is_admitted = |verdict| verdict == OpenEnum::Known(AuthVerdict::Admitted);
+    (400..500).contains(&call.status)
+        || call.auth_verdict.is_some_and(|verdict| !is_admitted(verdict))
+}
+
+impl EventContribution {
+    /// Returns what every drawn call adds: its subject, and no counts.
+    fn of_subject(call: &StoredClassifyEvent, cohort: Cohort, time_scale: TimeScale) -> Self {
+        Self {
+            release: call.release.clone(),
+            minute: time_scale.minute_of(UnixMs(call.time_ms)),
+            cohort,
+            share: call.thresholds.share,
+            stats: CohortStats::default(),
+            subject: call.subject.clone(),
+            in_holdout: call.reason == OpenEnum::Known(AssignmentReason::Holdout),
+            affected_metrics: Vec::new(),
+        }
+    }
 }
 
 fn is_slower_than_stable(call: &StoredClassifyEvent, cohort: Cohort) -> bool {
@@ -319,6 +343,36 @@ pub(super) mod tests {
             (1, 900_000)
         );
         assert_eq!(contribution.affected_metrics, [Metric::SlowerThanStable]);
+    }
+
+    #[test]
+    fn a_call_that_the_legacy_system_refused_adds_its_subject_and_no_counts() {
+        type Edit = fn(&mut Value);
+        let refused: [Edit; 5] = [
+            |call| call["status"] = json!(401),
+            |call| (call["status"], call["cohort"]) = (json!(422), json!("stable")),
+            |call| call["auth_verdict"] = json!("refused"),
+            |call| call["auth_verdict"] = json!("unavailable"),
+            |call| call["auth_verdict"] = json!("from_the_future"),
+        ];
+        for edit in refused {
+            let contribution = contribution_of(|call| {
+                call["latency_ms"] = json!(5_000);
+                edit(call);
+            });
+            assert_eq!(contribution.stats, CohortStats::default());
+            assert_eq!(contribution.affected_metrics, []);
+            assert_eq!(contribution.subject.as_deref(), Some("5ab1"));
+        }
+        let counted: [Edit; 4] = [
+            |call| call["auth_verdict"] = json!("admitted"),
+            |call| call["auth_verdict"] = json!(null),
+            |call| call["status"] = json!(399),
+            |call| call["status"] = json!(500),
+        ];
+        for edit in counted {
+            assert_eq!(contribution_of(edit).stats.counts.requests, 1);
+        }
     }
 
     #[test]

@@ -73,7 +73,8 @@ mod tests {
     const ADMIN: &str = "admin-0123456789, admin-of-tomorrow";
 
     fn settings(tokens: &[(&'static str, &str)]) -> GatewaySettings {
-        let tokens = tokens.iter().map(|(name, value)| (*name, (*value).to_owned()));
+        let tokens = [("CANARY_AUTH", "none_required")].iter().chain(tokens);
+        let tokens = tokens.map(|(name, value)| (*name, (*value).to_owned()));
         GatewaySettings::parse(&WorkerVariables(tokens.collect()))
     }
 

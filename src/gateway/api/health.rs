@@ -13,11 +13,13 @@ use jeffrey_http_core::reply::HttpReply;
 /// Builds the health response for a request. The status is 503 while a variable is rejected, because
 /// the canary is then disabled, and 200 otherwise. `status` in the body is `failed`, `degraded` (the
 /// isolate's circuit breaker is open) or `ok`. A rejected variable is named to everybody; a reason that
-/// shows the beginning of its value is for viewers.
+/// shows the beginning of its value is for viewers. A salt other than the release's counts as a rejected
+/// variable.
 pub fn health_response(
     head: &RequestHead,
     settings: &GatewaySettings,
     effective: EffectiveShare,
+    has_other_bucket_salt: bool,
     circuit_breaker: &CircuitBreaker,
 ) -> HttpReply {
     #[derive(Serialize)]
@@ -54,7 +56,9 @@ pub fn health_response(
     let describe = |error: &GatewaySettingError| {
         if is_viewer { error.to_string() } else { error.to_public_string() }
     };
-    let faults: Vec<String> = settings.setting_errors.iter().map(describe).collect();
+    let other_salt = has_other_bucket_salt.then(|| OTHER_BUCKET_SALT.to_owned());
+    let faults: Vec<String> =
+        settings.setting_errors.iter().map(describe).chain(other_salt).collect();
     let opened_by = circuit_breaker.opened_by();
     let status = match (faults.is_empty(), opened_by) {
         (false, _) => "failed",
@@ -74,6 +78,10 @@ pub fn health_response(
     HttpReply::json(if health.faults.is_empty() { 200 } else { 503 }, &health)
 }
 
+/// Fault of a gateway that draws subjects by another salt than its release.
+const OTHER_BUCKET_SALT: &str = "BUCKET_SALT: it is not the one with which this release got its first \
+    share, and another one would move subjects; set it back, or give the gateway a new RELEASE";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,6 +92,7 @@ mod tests {
     #[test]
     fn health_fails_while_a_variable_is_refused_and_names_it() {
         let variables = [
+            ("CANARY_AUTH", "none_required".to_owned()),
             ("HOLDOUT", "lots".to_owned()),
             ("JEFFREY_VIEWER_TOKEN", "viewer-0123456789".to_owned()),
         ];
@@ -91,7 +100,7 @@ mod tests {
         let respond = |settings: &GatewaySettings, headers: Vec<(String, String)>| {
             let head = RequestHead::new("GET".to_owned(), "https://gateway.example/", headers);
             let breaker = CircuitBreaker::default();
-            health_response(&head.unwrap(), settings, effective_share(1_000), &breaker)
+            health_response(&head.unwrap(), settings, effective_share(1_000), false, &breaker)
         };
         let response = respond(&settings, vec![]);
         assert_eq!(response.status, 503);
@@ -101,7 +110,8 @@ mod tests {
         let token = "Bearer viewer-0123456789".to_owned();
         let response = respond(&settings, vec![("authorization".to_owned(), token)]);
         assert!(fault(&response).starts_with("\"HOLDOUT: share `lots`"));
-        let valid = GatewaySettings::parse(&WorkerVariables::default());
+        let variables = [("CANARY_AUTH", "none_required".to_owned())];
+        let valid = GatewaySettings::parse(&WorkerVariables(variables.into()));
         let response = respond(&valid, vec![]);
         assert_eq!(
             (response.status, &body_json(&response)["share_basis_points"]),

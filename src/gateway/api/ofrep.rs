@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::gateway::config::GatewaySettings;
+use crate::gateway::config::{GatewaySettings, SubjectTrust};
 use crate::gateway::request::rules::assignment_rules;
 use crate::rollout::assignment::{Assignment, CanaryEligibility, RequestFacts, assign_cohort};
 use crate::rollout::share_cache::EffectiveShare;
@@ -52,6 +52,8 @@ pub fn evaluate_flag(
     };
     let facts = RequestFacts {
         subject: Some(&subject),
+        // The settings say whose word counts, and this caller has a token.
+        is_subject_trusted: settings.subject_trust != SubjectTrust::Anyone,
         requested_cohort: None,
         is_sticky: true,
         eligibility: CanaryEligibility::Eligible,
@@ -105,7 +107,8 @@ pub(super) mod tests {
 
     #[test]
     fn an_evaluation_is_the_decision_of_a_classify_call() {
-        let settings = GatewaySettings::parse(&WorkerVariables::default());
+        let variables = [("CANARY_AUTH", "none_required".to_owned())];
+        let settings = GatewaySettings::parse(&WorkerVariables(variables.into()));
         let release = settings.release.as_str().to_owned();
         let evaluate = |points, body: &str| {
             evaluate_flag(&release, body.as_bytes(), &settings, effective_share(points))

@@ -9,14 +9,16 @@ pub(in crate::gateway) mod parse;
 use crate::gateway::aggregate::shard::SHARDS_MAX;
 use crate::gateway::config::parse::{
     VariableError, parse_choice, parse_classify_routes, parse_cohort_overrides, parse_header_name,
-    parse_keys, parse_number, parse_number_or_off, parse_origin, parse_origins, parse_pointer,
-    parse_prefix, parse_share, parse_switch, parse_text_pointer,
+    parse_header_names, parse_keys, parse_number, parse_number_or_off, parse_optional_route,
+    parse_origin, parse_origins, parse_pointer, parse_prefix, parse_share, parse_switch,
+    parse_text_pointer,
 };
 use crate::gateway::export::sink::{Sink, parse_sinks};
 use crate::gateway::notify::webhook::{WebhookTarget, parse_targets};
+use crate::gateway::upstream::auth_verdict;
 use crate::gateway::upstream::legacy::LegacyContract;
 use crate::gateway::upstream::model::ResponseFormat;
-use crate::rollout::bucket::ReleaseName;
+use crate::rollout::bucket::{ReleaseName, bucket_salt};
 use crate::rollout::signing_key::SigningKey;
 use crate::rollout::time_scale::TimeScale;
 use jeffrey_http_core::settings::VariableReader;
@@ -72,9 +74,32 @@ worker_settings! {
         /// Name of the request header that holds the subject, in lower case.
         subject_header: String = Gateway SUBJECT_HEADER, "x-user-id", parse_header_name,
             "request header that holds the subject";
+        /// Whose word the gateway takes for the subject of a call.
+        subject_trust: SubjectTrust = Gateway SUBJECT_TRUST, "anyone", parse_subject_trust,
+            "whose word counts for the subject in a header or a body: `anyone`, `secret` (a server that sends `x-jeffrey-subject-secret`) or `client_certificate` (a client whose certificate the platform verified) ([auth.md](auth.md))";
+        /// Header with the client's address, for where the platform does not say it; empty for none.
+        client_address_header: String = Gateway CLIENT_ADDRESS_HEADER, "", parse_header_name,
+            "request header whose last entry is the client's address, where the platform sends no `cf-connecting-ip`, such as `x-real-ip`. Only for a gateway that nobody reaches but through the proxy that sets it";
         /// Rule for which callers receive a subject cookie.
         subject_cookie: SubjectCookiePolicy = Gateway SUBJECT_COOKIE, "classify", parse_subject_cookie,
             "which responses set a cookie for a caller without a subject: `off`, `classify`, `all`";
+        /// Who decides whether the canary may answer a caller; `None` if undeclared, and then it answers
+        /// nobody.
+        canary_auth: Option<CanaryAuth> = Gateway CANARY_AUTH, "", parse_canary_auth,
+            "required: who decides whether the canary may answer a caller. `none_required`: the legacy system answers anybody. `check`: the legacy system, asked before each answer of the canary. `credentials_stay_stable`: the canary answers only calls without credentials ([auth.md](auth.md))";
+        /// Method and path of the request that asks the legacy system; `None` if unset.
+        auth_check: Option<(String, String)> = Gateway CANARY_AUTH_CHECK, "", parse_optional_route,
+            "with `CANARY_AUTH=check`, required: a method and a path, such as `GET /session`, that the legacy system answers with a 2xx exactly if it would answer the caller's classify call";
+        /// Time for which a verdict of the legacy system is used again, in milliseconds; 0 for never.
+        auth_cache_ms: u64 = Gateway CANARY_AUTH_CACHE, "0",
+            |seconds| Ok(parse_number(seconds, 0, auth_verdict::CACHE_S_MAX)? * 1_000),
+            "time for which a verdict of the check is used again, 0 to 60 seconds; a refusal for 5 seconds at most. 0 asks before every answer";
+        /// Headers that the legacy system decides by, in lower case.
+        auth_headers: Vec<String> = Gateway CANARY_AUTH_HEADERS, "", parse_header_names,
+            "list of the request headers that the legacy system decides by, such as `authorization, cookie, x-api-key`. A cached verdict is for callers with the same values; with `credentials_stay_stable` a call with one of them stays stable";
+        /// Time limit for the check, in milliseconds (50 to 10,000).
+        auth_timeout_ms: u64 = Gateway CANARY_AUTH_TIMEOUT_MS, "1000", |ms| parse_number(ms, 50, 10_000),
+            "time limit for the check, 50 to 10000 ms. After it the legacy system gets the call";
         /// Lifetime of the subject cookie, in days (1 to 400). Browsers cap it at 400 days (RFC 6265bis,
         /// section 5.5).
         subject_cookie_days: u64 = Gateway SUBJECT_COOKIE_DAYS, "30", |days| parse_number(days, 1, 400),
@@ -145,9 +170,18 @@ worker_settings! {
         /// Keys that sign response ids and hash subjects, the newest first; without a key both are off.
         signing_keys: Vec<SigningKey> = Secret JEFFREY_SIGNING_KEY, "", parse_keys,
             "signs `x-jeffrey-id`; hashes subjects (differently for each release) and addresses";
+        /// Key of the buckets of subjects that are not trusted; `None` draws them by the public hash.
+        bucket_salt: Option<SigningKey> = Secret BUCKET_SALT, "", parse_bucket_salt,
+            "draws the buckets of subjects that are not trusted by a secret hash, so that nobody can compute who is canary. Fixed for the life of a release; `jeffrey bucket --salt` uses it";
+        /// Secrets by which a server shows that it may name subjects.
+        subject_secrets: Vec<SigningKey> = Secret JEFFREY_SUBJECT_SECRET, "", parse_keys,
+            "with `SUBJECT_TRUST=secret`, required: what a server sends in `x-jeffrey-subject-secret`";
+        /// Keys that sign what a gateway hands on to the next gateway of a chain, the newest first.
+        chain_keys: Vec<SigningKey> = Secret JEFFREY_CHAIN_KEY, "", parse_keys,
+            "the same secret in two gateways, of which one is the service `LEGACY` of the other: signs the subject and the origin that are handed on in `x-jeffrey-caller`";
         /// Keys that verify override tokens; without a key no token is accepted.
         override_signing_keys: Vec<SigningKey> = Secret JEFFREY_OVERRIDE_SIGNING_KEY, "", parse_keys,
-            "verifies override tokens; `jeffrey token` signs with it";
+            "verifies override tokens, which are JSON Web Tokens; `jeffrey token` signs with it";
         /// Tokens that permit reading the API. Admin tokens permit it too; without either, reading is
         /// off.
         viewer_tokens: Vec<SigningKey> = Secret JEFFREY_VIEWER_TOKEN, "", parse_keys,
@@ -177,6 +211,28 @@ worker_settings! {
     }
 }
 
+/// Who decides whether the canary may answer a caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CanaryAuth {
+    /// The legacy system, which is asked before each answer of the canary.
+    Check,
+    /// A call with credentials stays stable, whatever they are worth.
+    CredentialsStayStable,
+    /// The legacy system answers anybody, so the canary does, too.
+    NoneRequired,
+}
+
+/// Whose word the gateway takes for the subject of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SubjectTrust {
+    /// Every caller names itself.
+    Anyone,
+    /// A client whose certificate the platform verified.
+    ClientCertificate,
+    /// A server that sends the secret.
+    Secret,
+}
+
 /// Rule for which callers receive a subject cookie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SubjectCookiePolicy {
@@ -197,6 +253,18 @@ fn parse_response_format(value: &str) -> Result<ResponseFormat, VariableError> {
     parse_choice(value, "v2.4.2, native, huggingface", &formats)
 }
 
+fn parse_canary_auth(value: &str) -> Result<Option<CanaryAuth>, VariableError> {
+    if value.is_empty() {
+        return Ok(None);
+    }
+    let choices = [
+        ("none_required", CanaryAuth::NoneRequired),
+        ("check", CanaryAuth::Check),
+        ("credentials_stay_stable", CanaryAuth::CredentialsStayStable),
+    ];
+    parse_choice(value, "none_required, check, credentials_stay_stable", &choices).map(Some)
+}
+
 fn parse_subject_cookie(value: &str) -> Result<SubjectCookiePolicy, VariableError> {
     let policies = [
         ("off", SubjectCookiePolicy::Off),
@@ -204,6 +272,22 @@ fn parse_subject_cookie(value: &str) -> Result<SubjectCookiePolicy, VariableErro
         ("all", SubjectCookiePolicy::All),
     ];
     parse_choice(value, "off, classify, all", &policies)
+}
+
+fn parse_subject_trust(value: &str) -> Result<SubjectTrust, VariableError> {
+    let choices = [
+        ("anyone", SubjectTrust::Anyone),
+        ("secret", SubjectTrust::Secret),
+        ("client_certificate", SubjectTrust::ClientCertificate),
+    ];
+    parse_choice(value, "anyone, secret, client_certificate", &choices)
+}
+
+fn parse_bucket_salt(value: &str) -> Result<Option<SigningKey>, VariableError> {
+    if value.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(bucket_salt(SigningKey::parse(value)?)))
 }
 
 fn parse_webhooks(value: &str) -> Result<Vec<WebhookTarget>, VariableError> {
@@ -248,7 +332,38 @@ impl GatewaySettings {
             .into_iter()
             .filter(is_set)
             .map(|(variable, name)| (variable, VariableError::Renamed { name }));
-        Self::read(VariableReader::new(variables, renamed.collect()))
+        let mut settings = Self::read(VariableReader::new(variables, renamed.collect()));
+        settings.check_requirements();
+        settings
+    }
+
+    /// Records an error for each variable that is required, always or beside another one.
+    fn check_requirements(&mut self) {
+        let is_check = self.canary_auth == Some(CanaryAuth::Check);
+        let requirements = [
+            (self.canary_auth.is_none(), "CANARY_AUTH", VariableError::MissingCanaryAuth),
+            (
+                is_check && self.auth_check.is_none(),
+                "CANARY_AUTH_CHECK",
+                VariableError::MissingAuthCheck,
+            ),
+            (
+                is_check && self.auth_cache_ms > 0 && self.auth_headers.is_empty(),
+                "CANARY_AUTH_HEADERS",
+                VariableError::MissingAuthHeaders,
+            ),
+            (
+                self.subject_trust == SubjectTrust::Secret && self.subject_secrets.is_empty(),
+                "JEFFREY_SUBJECT_SECRET",
+                VariableError::MissingSubjectSecret,
+            ),
+        ];
+        for (is_missing, variable, reason) in requirements {
+            let is_known = self.setting_errors.iter().any(|error| error.variable == variable);
+            if is_missing && !is_known {
+                self.setting_errors.push(GatewaySettingError { variable, reason });
+            }
+        }
     }
 
     /// Returns the settings, with one more error if neither a variable nor a binding names the
@@ -275,8 +390,10 @@ impl GatewaySettings {
 mod tests {
     use super::*;
 
+    /// Parses variables beside the one that is required; a row of its own replaces it.
     fn parse(variables: &[(&'static str, &str)]) -> GatewaySettings {
-        let variables = variables.iter().map(|(name, value)| (*name, (*value).to_owned()));
+        let all = [("CANARY_AUTH", "none_required")].into_iter().chain(variables.iter().copied());
+        let variables = all.map(|(name, value)| (name, value.to_owned()));
         GatewaySettings::parse(&WorkerVariables(variables.collect()))
     }
 
@@ -299,6 +416,53 @@ mod tests {
         );
         assert!(without_binding.is_canary_disabled());
         assert!(!settings.with_legacy_binding(true).is_canary_disabled());
+    }
+
+    #[test]
+    fn without_a_declaration_of_authentication_the_canary_is_disabled() {
+        let rows: [(&[(&'static str, &str)], &str); 7] = [
+            (&[("SUBJECT_TRUST", "secret")], "JEFFREY_SUBJECT_SECRET: it is not set, and SUBJECT_"),
+            (&[("CANARY_AUTH", "")], "CANARY_AUTH: it is not set: who may be answered?"),
+            (&[("CANARY_AUTH", "yes")], "CANARY_AUTH: `yes` is not one of none_required, check, "),
+            (
+                &[("CANARY_AUTH", "check")],
+                "CANARY_AUTH_CHECK: it is not set, and CANARY_AUTH=check",
+            ),
+            (
+                &[("CANARY_AUTH", "check"), ("CANARY_AUTH_CHECK", "/session")],
+                "CANARY_AUTH_CHECK: `/session` is not METHOD /path",
+            ),
+            (
+                &[
+                    ("CANARY_AUTH", "check"),
+                    ("CANARY_AUTH_CHECK", "GET /session"),
+                    ("CANARY_AUTH_CACHE", "10"),
+                ],
+                "CANARY_AUTH_HEADERS: it is not set, and a verdict that is used again",
+            ),
+            (
+                &[("CANARY_AUTH", "none_required"), ("CANARY_AUTH_CACHE", "61")],
+                "CANARY_AUTH_CACHE: `61` is not a whole number from 0 to 60",
+            ),
+        ];
+        for (variables, expected) in rows {
+            let settings = parse(variables);
+            assert_eq!(settings.setting_errors.len(), 1, "{variables:?}");
+            let message = settings.setting_errors[0].to_string();
+            assert!(message.starts_with(expected), "{message}");
+            assert!(settings.is_canary_disabled());
+        }
+        let complete = parse(&[
+            ("CANARY_AUTH", "check"),
+            ("CANARY_AUTH_CHECK", "HEAD /session?for=predict"),
+            ("CANARY_AUTH_CACHE", "10"),
+            ("CANARY_AUTH_HEADERS", "Authorization, x-api-key"),
+        ]);
+        assert_eq!(complete.setting_errors, []);
+        assert_eq!(complete.canary_auth, Some(CanaryAuth::Check));
+        let route = ("HEAD".to_owned(), "/session?for=predict".to_owned());
+        assert_eq!((complete.auth_check, complete.auth_cache_ms), (Some(route), 10_000));
+        assert_eq!(complete.auth_headers, ["authorization", "x-api-key"]);
     }
 
     #[test]
@@ -341,6 +505,11 @@ mod tests {
             ),
             ("ADMIN_PREFIX", "/", "`/` is not a path such as /_jeffrey"),
             ("ADMIN_PREFIX", "x/", "`x/` is not a path such as /_jeffrey"),
+            ("CANARY_AUTH_CHECK", "GET session", "`GET session` is not METHOD /path"),
+            ("CANARY_AUTH_HEADERS", "a b", "`a b` is not the name of a header"),
+            ("BUCKET_SALT", "short", "key of 5 bytes is below the least of 16"),
+            ("SUBJECT_TRUST", "mtls", "`mtls` is not one of anyone, secret, client_certificate"),
+            ("CANARY_AUTH_TIMEOUT_MS", "9", "`9` is not a whole number from 50 to 10000"),
             ("SERVE_PLAYGROUND", "yes", "`yes` is not one of on, off"),
             ("RELEASE", "a b", "release `a b` is not 1 to 64 letters"),
             ("RESPONSE_FORMAT", "v2", "`v2` is not one of v2.4.2, native, huggingface"),

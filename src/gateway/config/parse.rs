@@ -49,6 +49,25 @@ pub(in crate::gateway) enum VariableError {
     InvalidWebhooks(#[from] WebhookError),
     #[error("a text is needed to classify")]
     MissingTextPointer,
+    #[error(
+        "it is not set: who may be answered? `none_required` if the legacy system answers anybody, \
+         `check` to ask it, `credentials_stay_stable` to leave every call with credentials to it"
+    )]
+    MissingCanaryAuth,
+    #[error(
+        "it is not set, and CANARY_AUTH=check needs it: METHOD /path of a request that the legacy \
+         system answers with a 2xx exactly if it would answer the caller"
+    )]
+    MissingAuthCheck,
+    #[error(
+        "it is not set, and a verdict that is used again needs it: name every header that the legacy \
+         system decides by, or set CANARY_AUTH_CACHE=0"
+    )]
+    MissingAuthHeaders,
+    #[error("it is not set, and SUBJECT_TRUST=secret needs it: nobody could name a subject")]
+    MissingSubjectSecret,
+    #[error("`{value}` is not METHOD /path, such as GET /session")]
+    InvalidRoute { value: String },
 }
 
 impl VariableError {
@@ -59,7 +78,11 @@ impl VariableError {
             Self::Renamed { .. }
                 | Self::InvalidCohortOverride { .. }
                 | Self::OriginWithUser
+                | Self::MissingAuthCheck
+                | Self::MissingAuthHeaders
+                | Self::MissingCanaryAuth
                 | Self::MissingOrigin
+                | Self::MissingSubjectSecret
                 | Self::MissingTextPointer
                 | Self::TooManyKeys { .. }
         )
@@ -124,15 +147,28 @@ pub(in crate::gateway) fn parse_text_pointer(value: &str) -> Result<JsonPointer,
 pub(in crate::gateway) fn parse_classify_routes(
     value: &str,
 ) -> Result<Vec<(String, String)>, VariableError> {
-    let parse_route = |entry: &str| {
-        let (method, path) = entry.trim().split_once(' ')?;
-        let is_method = !method.is_empty() && method.bytes().all(|b| b.is_ascii_uppercase());
-        let path = path.trim();
-        let is_path = path.starts_with('/') && !path.contains(['?', '#', ' ']);
-        (is_method && is_path).then(|| (method.to_owned(), path.to_owned()))
-    };
+    let parse_route = |entry| parse_route(entry).filter(|(_, path)| !path.contains('?'));
     let routes: Option<Vec<_>> = value.split(',').map(parse_route).collect();
     routes.ok_or_else(|| VariableError::InvalidClassifyRoute { value: truncate(value) })
+}
+
+/// Parses a method in capitals and a path, which may have a query; `None` if `value` is empty.
+pub(in crate::gateway) fn parse_optional_route(
+    value: &str,
+) -> Result<Option<(String, String)>, VariableError> {
+    if value.is_empty() {
+        return Ok(None);
+    }
+    let route = parse_route(value).map(Some);
+    route.ok_or_else(|| VariableError::InvalidRoute { value: truncate(value) })
+}
+
+fn parse_route(entry: &str) -> Option<(String, String)> {
+    let (method, path) = entry.trim().split_once(' ')?;
+    let is_method = !method.is_empty() && method.bytes().all(|b| b.is_ascii_uppercase());
+    let path = path.trim();
+    let is_path = path.starts_with('/') && !path.contains(['#', ' ']);
+    (is_method && is_path).then(|| (method.to_owned(), path.to_owned()))
 }
 
 /// Parses a comma-separated list of origins, written as browsers send them.
@@ -181,6 +217,12 @@ pub(in crate::gateway) fn parse_header_name(value: &str) -> Result<String, Varia
     } else {
         Err(VariableError::InvalidHeaderName { value: truncate(value) })
     }
+}
+
+/// Parses a comma-separated list of names of headers.
+pub(in crate::gateway) fn parse_header_names(value: &str) -> Result<Vec<String>, VariableError> {
+    let entries = value.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+    entries.map(parse_header_name).collect()
 }
 
 /// Parses one key, or two separated by a comma.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::gateway::LEGACY_RESPONSE_BYTES_MAX;
 use crate::gateway::events::thresholds::Thresholds;
+use crate::gateway::upstream::auth_verdict::AuthVerdict;
 use crate::gateway::upstream::legacy::LegacyResponse;
 use crate::gateway::upstream::model::{FallbackReason, ModelResponse};
 use crate::rollout::assignment::{Assignment, AssignmentReason};
@@ -39,6 +40,9 @@ pub struct ClassifyEvent {
     /// Masked beginning of the text; `None` unless `LOG_TEXT_PREVIEW` is on.
     preview: Option<MaskedText>,
     destination: Cohort,
+    /// The legacy system's verdict on the caller; `None` if it was not asked. A call assigned to the
+    /// canary with another verdict than `admitted` was answered by the legacy system.
+    auth_verdict: Option<AuthVerdict>,
     fallback_reason: Option<FallbackReason>,
     status: u16,
     /// Time in milliseconds from handing the request on to the end of the response, or to its
@@ -155,6 +159,7 @@ impl ClassifyEvent {
             subject,
             preview: None,
             destination: Cohort::Stable,
+            auth_verdict: None,
             fallback_reason: None,
             status: 0,
             latency_ms: 0,
@@ -194,6 +199,11 @@ impl ClassifyEvent {
         self.model = Some(response.model.clone());
         self.model_sha256.clone_from(&response.model_sha256);
         self.input_truncated = Some(response.truncated);
+    }
+
+    /// Records the legacy system's verdict on the caller.
+    pub const fn record_auth_verdict(&mut self, verdict: AuthVerdict) {
+        self.auth_verdict = Some(verdict);
     }
 
     /// Records why the model did not answer a call that was assigned to the canary.
@@ -264,6 +274,7 @@ pub(super) mod tests {
         let subject = Subject::parse("alice").unwrap();
         let facts = RequestFacts {
             subject: Some(&subject),
+            is_subject_trusted: false,
             requested_cohort: None,
             is_sticky: true,
             eligibility: CanaryEligibility::Eligible,
@@ -272,6 +283,7 @@ pub(super) mod tests {
         let no_share = Share::NONE;
         let rules = AssignmentRules {
             release: &release,
+            bucket_salt: None,
             share: Share::FULL,
             holdout: no_share,
             disabled: false,
@@ -360,7 +372,7 @@ pub(super) mod tests {
         let expected = "{\"event\":\"classify\",\"schema_version\":3,\
             \"id\":\"00000000-0001-7000-8000-000000000000\",\"time_ms\":1,\"release\":\"e1\",\
             \"cohort\":\"canary\",\"reason\":\"bucket\",\"is_evidence\":true,\"new_cookie\":false,\
-            \"subject\":\"5ab1\",\"preview\":null,\"destination\":\"stable\",\
+            \"subject\":\"5ab1\",\"preview\":null,\"destination\":\"stable\",\"auth_verdict\":null,\
             \"fallback_reason\":\"non_finite\",\"status\":200,\"latency_ms\":41,\
             \"unreadable_response_reason\":null,\"label\":\"anger\",\"confidence\":0.5,\
             \"low_confidence\":true,\"route\":\"linear_head\",\"rule_applied\":true,\

@@ -9,6 +9,7 @@
 //! | `cohort` | counts for no cohort, so the gates do not see the event; metrics show `other` |
 //! | `reason` | is not the holdout, so the subject can be newly seen; `is_evidence` decides as always |
 //! | `destination` | is not the cohort's own system: a request without an answer of the cohort |
+//! | `auth_verdict` | is not `admitted`: the call is evidence in neither cohort |
 //! | `fallback_reason` | is a fallback, and not a dimension mismatch |
 //! | `label` | is an answer, counted for no label |
 //! | `route` | is an answer, counted for no route |
@@ -24,6 +25,7 @@ use serde_json::value::RawValue;
 use crate::gateway::events::event::EventKind;
 use crate::gateway::events::open_enum::OpenEnum;
 use crate::gateway::events::thresholds::Thresholds;
+use crate::gateway::upstream::auth_verdict::AuthVerdict;
 use crate::gateway::upstream::model::FallbackReason;
 use crate::rollout::assignment::AssignmentReason;
 use jeffrey_terms::{Cohort, Label, PredictionRoute, Share, TieBreakRule, UnixMs};
@@ -70,6 +72,8 @@ pub struct StoredClassifyEvent {
     pub is_evidence: bool,
     pub subject: Option<String>,
     pub destination: OpenEnum<Cohort>,
+    #[serde(default)]
+    pub auth_verdict: Option<OpenEnum<AuthVerdict>>,
     pub fallback_reason: Option<OpenEnum<FallbackReason>>,
     pub status: u16,
     pub latency_ms: u64,

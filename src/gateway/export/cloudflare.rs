@@ -41,7 +41,7 @@ pub struct AnalyticsDataPoint {
 
 /// Event fields that become texts, `blob1`, `blob2` … in a query. Neither the subject nor the
 /// preview may be added, because data in the dataset cannot be erased.
-pub const BLOB_FIELDS: [&str; 11] = [
+pub const BLOB_FIELDS: [&str; 12] = [
     "event",
     "cohort",
     "reason",
@@ -53,6 +53,8 @@ pub const BLOB_FIELDS: [&str; 11] = [
     "model",
     "model_sha256",
     "correct_label",
+    // Last, so that the queries of former versions stay right.
+    "auth_verdict",
 ];
 
 /// Event fields that become numbers, `double1`, `double2` … in a query.

@@ -319,7 +319,9 @@ mod tests {
     #[test]
     fn every_reason_has_its_name_in_openfeature_and_an_unrecognized_one_is_unknown() {
         let rows = [
+            ("auth_undeclared", "default"),
             ("bucket", "split"),
+            ("has_credentials", "default"),
             ("holdout", "split"),
             ("cohort_override", "targeting_match"),
             ("override_token", "targeting_match"),

@@ -12,6 +12,7 @@ use crate::gateway::events::open_enum::OpenEnum;
 use crate::gateway::events::stored::{
     StoredClassifyEvent, StoredEvent, StoredFeedback, StoredShadowResult,
 };
+use crate::gateway::upstream::auth_verdict::AuthVerdict;
 use crate::gateway::upstream::model::FallbackReason;
 use crate::rollout::assignment::AssignmentReason;
 use jeffrey_http_core::prometheus::{Exposition, MetricType};
@@ -25,11 +26,16 @@ pub const LATENCY_BOUNDS_MS: [u64; 11] =
 use MetricType::{Counter, Gauge, Histogram};
 
 /// Name, type and help text of each metric family, in the order of the output.
-const METRIC_FAMILIES: [(&str, MetricType, &str); 22] = [
+const METRIC_FAMILIES: [(&str, MetricType, &str); 23] = [
     (
         "jeffrey_predictions_total",
         Counter,
         "Answers that could be read, by the part that gave them.",
+    ),
+    (
+        "jeffrey_auth_checks_total",
+        Counter,
+        "Canary calls about whose caller the legacy system was asked, by its verdict.",
     ),
     ("jeffrey_hard_failures", Gauge, "Breakers opened since the release was last changed."),
     ("jeffrey_events_malformed_total", Counter, "Lines that were no event."),
@@ -129,6 +135,9 @@ impl StoredClassifyEvent {
         let bound = LATENCY_BOUNDS_MS.into_iter().find(|bound| latency_ms <= bound);
         let le = bound.map_or("+Inf".to_owned(), format_seconds);
         increment(DURATION_BUCKET_SERIES, format!("{cohort_label},le=\"{le}\""));
+        if let Some(verdict) = name_of(self.auth_verdict, AuthVerdict::name) {
+            increment("jeffrey_auth_checks_total", format!("verdict=\"{verdict}\""));
+        }
         if let Some(reason) = name_of(self.fallback_reason, FallbackReason::name) {
             increment("jeffrey_fallbacks_total", format!("reason=\"{reason}\""));
         }

@@ -20,6 +20,15 @@ pub const TOKEN_HEADER: &str = "x-jeffrey-token";
 /// Reason why the gateway does not grant a requested cohort.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OverrideError {
+    /// The settings do not say who decides whether the canary may answer a caller.
+    #[error("the canary answers nobody while CANARY_AUTH is not declared")]
+    AuthUndeclared,
+    /// The call has credentials, and the settings leave such calls to the legacy system.
+    #[error("the call has credentials, and CANARY_AUTH leaves such calls to the legacy system")]
+    HasCredentials,
+    /// The legacy system's verdict on the caller does not admit it.
+    #[error("the legacy system does not admit the caller (CANARY_AUTH=check)")]
+    NotAdmitted,
     /// The release is disabled, and the token does not permit overrides of a disabled release.
     #[error("release is closed, and the token does not open it")]
     ReleaseDisabled,
@@ -64,6 +73,8 @@ pub fn override_error(
     match requested {
         Err(error) => Some(error.clone()),
         Ok(Some(_)) => match decision.reason {
+            AssignmentReason::AuthUndeclared => Some(OverrideError::AuthUndeclared),
+            AssignmentReason::HasCredentials => Some(OverrideError::HasCredentials),
             AssignmentReason::ReleaseDisabled => Some(OverrideError::ReleaseDisabled),
             AssignmentReason::RateLimited => Some(OverrideError::RateLimited),
             _ => None,

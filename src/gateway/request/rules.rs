@@ -1,6 +1,7 @@
 //! Rules for one classify call: its eligibility for the canary, its assignment, its shadow call.
 
-use crate::gateway::config::GatewaySettings;
+use crate::gateway::config::{CanaryAuth, GatewaySettings};
+use crate::gateway::request::subject::strip_subject_cookie;
 use crate::gateway::upstream::legacy::LegacyRequest;
 use crate::rollout::assignment::{AssignmentRules, CanaryEligibility};
 use crate::rollout::share_cache::EffectiveShare;
@@ -14,6 +15,7 @@ pub fn assignment_rules(
 ) -> AssignmentRules<'_> {
     AssignmentRules {
         release: &settings.release,
+        bucket_salt: settings.bucket_salt.as_ref(),
         share: effective.share,
         // A plan has its own holdout, with which its gates compare at the last stage. A plan whose
         // holdout is smaller than the setting is rejected.
@@ -25,7 +27,7 @@ pub fn assignment_rules(
 
 /// Returns whether the model can answer a call. `request` is `None` if the body is streamed. A page
 /// of another origin is eligible only if `CORS_ORIGINS` has that origin: the gateway writes the CORS
-/// headers of the canary's responses.
+/// headers of the canary's responses. Without a declaration of authentication no call is eligible.
 pub fn canary_eligibility(
     request: Option<&LegacyRequest>,
     head: &RequestHead,
@@ -38,8 +40,25 @@ pub fn canary_eligibility(
         Some(_) if head.foreign_origin().is_some_and(|origin| !is_allowed(origin)) => {
             CanaryEligibility::ForeignOrigin
         }
-        Some(_) => CanaryEligibility::Eligible,
+        Some(_) => match settings.canary_auth {
+            None => CanaryEligibility::AuthUndeclared,
+            Some(CanaryAuth::CredentialsStayStable)
+                if has_credentials(head, &settings.auth_headers) =>
+            {
+                CanaryEligibility::HasCredentials
+            }
+            Some(_) => CanaryEligibility::Eligible,
+        },
     }
+}
+
+/// Returns whether a call has `Authorization`, a cookie that is not the gateway's, or one of the listed
+/// headers, even if it is empty.
+fn has_credentials(head: &RequestHead, header_names: &[String]) -> bool {
+    let has = |name: &str| head.header(name).is_some();
+    has("authorization")
+        || head.header("cookie").and_then(strip_subject_cookie).is_some()
+        || header_names.iter().any(|name| has(name))
 }
 
 /// Returns whether a call is in the share that the model answers in the shadow; `random` is drawn
@@ -63,11 +82,50 @@ pub(in crate::gateway) mod tests {
         EffectiveShare { share, holdout: Share::NONE, disabled: false, refresh: Refresh::Fresh }
     }
 
+    fn settings_of(variables: &[(&'static str, &str)]) -> GatewaySettings {
+        let variables = variables.iter().map(|(name, value)| (*name, (*value).to_owned()));
+        GatewaySettings::parse(&WorkerVariables(variables.collect()))
+    }
+
+    #[test]
+    fn credentials_keep_a_call_stable_only_where_that_is_declared() {
+        let eligibility = |declared: &str, headers: &[(&str, &str)]| {
+            let variables = [("CANARY_AUTH", declared), ("CANARY_AUTH_HEADERS", "x-api-key")];
+            let settings = settings_of(&variables);
+            let request = settings.contract.parse_request(br#"{"text":"hello"}"#);
+            let headers = headers.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+            let head = RequestHead::new("POST".to_owned(), "https://gateway/predict", headers);
+            canary_eligibility(Some(&request), &head.unwrap(), &settings)
+        };
+        let rows: [(&[(&str, &str)], bool); 8] = [
+            (&[], false),
+            (&[("x-user-id", "alice")], false),
+            (&[("cookie", "jeffrey_subject=AAAAAAAAAAAAAAAAAAAAAA")], false),
+            (&[("cookie", "jeffrey_subject=AAAAAAAAAAAAAAAAAAAAAA; session=x")], true),
+            (&[("Cookie", "session=x")], true),
+            (&[("Authorization", "")], true),
+            (&[("X-Api-Key", "k")], true),
+            (&[("x-api-keys", "k")], false),
+        ];
+        for (headers, has_credentials) in rows {
+            let expected = if has_credentials {
+                CanaryEligibility::HasCredentials
+            } else {
+                CanaryEligibility::Eligible
+            };
+            assert_eq!(eligibility("credentials_stay_stable", headers), expected, "{headers:?}");
+            for declared in ["none_required", "check"] {
+                let found = eligibility(declared, headers);
+                assert_eq!(found, CanaryEligibility::Eligible, "{declared} {headers:?}");
+            }
+            let undeclared = eligibility("", headers);
+            assert_eq!(undeclared, CanaryEligibility::AuthUndeclared, "{headers:?}");
+        }
+    }
+
     #[test]
     fn the_larger_holdout_is_in_force() {
-        let settings = |holdout: &str| {
-            GatewaySettings::parse(&WorkerVariables([("HOLDOUT", holdout.to_owned())].into()))
-        };
+        let settings = |holdout: &str| settings_of(&[("HOLDOUT", holdout)]);
         for (setting, plan, expected) in [("0%", 100, 100), ("5%", 0, 500), ("1%", 100, 100)] {
             let holdout = Share::from_basis_points(plan).unwrap();
             let holdout = assignment_rules(
@@ -81,9 +139,8 @@ pub(in crate::gateway) mod tests {
 
     #[test]
     fn a_call_is_eligible_with_a_text_and_without_a_foreign_origin() {
-        let settings = GatewaySettings::parse(&WorkerVariables(
-            [("CORS_ORIGINS", "https://app.example".to_owned())].into(),
-        ));
+        let variables = [("CORS_ORIGINS", "https://app.example"), ("CANARY_AUTH", "none_required")];
+        let settings = settings_of(&variables);
         let rows = [
             // body, origin, eligibility
             (None, "", CanaryEligibility::Streamed),

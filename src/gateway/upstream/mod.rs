@@ -1,5 +1,7 @@
 //! The two systems that can answer a classify call: the legacy system and the model.
 
+pub mod auth_verdict;
+
 pub mod circuit_breaker;
 
 pub mod json_pointer;

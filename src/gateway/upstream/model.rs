@@ -82,7 +82,7 @@ pub enum FallbackReason {
 
 impl FallbackReason {
     /// All reasons, a hard failure of each kind last.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::BreakerOpen,
         Self::InvalidResponse,
         Self::Quarantined,
@@ -91,6 +91,7 @@ impl FallbackReason {
         Self::Unavailable,
         Self::HardFailure(HardFailureKind::DimensionMismatch),
         Self::HardFailure(HardFailureKind::NonFinite),
+        Self::HardFailure(HardFailureKind::OtherModel),
         Self::HardFailure(HardFailureKind::Trap),
     ];
 
@@ -424,6 +425,7 @@ mod tests {
             "unavailable",
             "dimension_mismatch",
             "non_finite",
+            "other_model",
             "trap",
         ];
         assert_eq!(FallbackReason::ALL.map(FallbackReason::name), names);

@@ -12,8 +12,9 @@ use jeffrey_edge::gateway::events::event::ClassifyEvent;
 use jeffrey_edge::gateway::events::signed_id;
 use jeffrey_edge::gateway::events::thresholds::Thresholds;
 use jeffrey_edge::gateway::request::classify::{RequestKind, request_kind};
+use jeffrey_edge::gateway::request::forwarded_headers;
 use jeffrey_edge::gateway::request::rules::assignment_rules;
-use jeffrey_edge::gateway::request::{forwarded_headers, subject};
+use jeffrey_edge::gateway::request::subject::{self, CallerFacts};
 use jeffrey_edge::rollout::assignment::{CanaryEligibility, RequestFacts, assign_cohort};
 use jeffrey_edge::rollout::clock_reading::ClockReading;
 use jeffrey_edge::rollout::share_cache::{CachedShare, effective_share};
@@ -29,6 +30,7 @@ const NOW: UnixMs = UnixMs(1_790_000_000_000);
 #[unsafe(no_mangle)]
 pub extern "C" fn decisions(count: u32) -> u32 {
     let variables = [
+        ("CANARY_AUTH", "none_required".to_owned()),
         ("JEFFREY_SIGNING_KEY", "a key of the bench".to_owned()),
         ("LEGACY_ORIGIN", "http://old.example".to_owned()),
     ];
@@ -89,7 +91,9 @@ fn decide_cohort(number: u32, settings: &GatewaySettings, cached_share: CachedSh
         return Cohort::Stable;
     }
     let request = settings.contract.parse_request(body.as_bytes());
-    let Some(caller) = subject::resolve(&head, request.user, true, settings, [0; 16]) else {
+    let facts =
+        CallerFacts { head: &head, user: request.user, is_classify: true, is_trusted: false };
+    let Some(caller) = subject::resolve(facts, settings, [0; 16], NOW) else {
         return Cohort::Stable;
     };
     let eligibility = if request.text.is_some() {
@@ -99,6 +103,7 @@ fn decide_cohort(number: u32, settings: &GatewaySettings, cached_share: CachedSh
     };
     let facts = RequestFacts {
         subject: Some(&caller.subject),
+        is_subject_trusted: caller.is_trusted,
         requested_cohort: None,
         is_sticky: true,
         eligibility,

@@ -27,7 +27,6 @@ use jeffrey_edge::gateway::api::{BODY_BYTES_MAX, COMMAND_BYTES_MAX};
 use jeffrey_edge::gateway::api::{auth, feedback};
 use jeffrey_edge::gateway::export::prometheus;
 use jeffrey_edge::gateway::notify::history;
-use jeffrey_edge::gateway::request::subject;
 use jeffrey_http_core::prometheus::CONTENT_TYPE;
 use jeffrey_http_core::reply::{HttpReply, NDJSON};
 use jeffrey_terms::EXACT_INTEGER_MAX;
@@ -118,9 +117,10 @@ impl<H: RequestHost> GatewayRequest<H> {
 
     async fn report_health(&self) -> HttpReply {
         let effective = self.effective_share().await;
-        let isolate = self.host.isolate();
-        isolate
-            .with_breaker(|breaker| health_response(&self.head, &self.settings, effective, breaker))
+        let has_other_salt = self.has_other_bucket_salt();
+        self.host.isolate().with_breaker(|breaker| {
+            health_response(&self.head, &self.settings, effective, has_other_salt, breaker)
+        })
     }
 
     async fn fetch_history(&self) -> Result<HttpReply, ApiError> {
@@ -174,7 +174,7 @@ impl<H: RequestHost> GatewayRequest<H> {
         if settings.signing_keys.is_empty() {
             return Err(ApiError::KeyNotSet);
         }
-        let caller = subject::resolve(&self.head, None, false, settings, host.random_bytes());
+        let caller = self.resolve_caller(None, false);
         let known_caller = caller.as_ref().filter(|caller| !caller.is_new);
         if self.is_over_limit(known_caller.map(|caller| &caller.subject)).await {
             return Err(ApiError::RateLimited { per_s: RATE_LIMIT_PERIOD_S });

@@ -2,9 +2,11 @@
 //! event.
 //!
 //! Both cohorts are timed alike: from the moment the gateway starts the upstream request until the
-//! end of the response that was read (until its headers if it is not read). The span always holds
-//! an awaited subrequest, because a deployed Worker's clock does not advance without one.
+//! end of the response that was read (until its headers if it is not read). The canary's time has the
+//! check of the caller in it, because the caller waits for that, too. The span always holds an awaited
+//! subrequest, because a deployed Worker's clock does not advance without one.
 
+use super::admission::Admission;
 use super::{GatewayRequest, legacy_error, log_event};
 use crate::host::{BodyError, FetchError, Host, HttpRequest, Target};
 use crate::request_host::{HeaderChange, RequestHost, StreamedResponse};
@@ -18,12 +20,15 @@ use jeffrey_edge::gateway::request::rules::{
     assignment_rules, canary_eligibility, is_selected_for_shadow,
 };
 use jeffrey_edge::gateway::request::subject::{self, ResolvedSubject};
+use jeffrey_edge::gateway::upstream::auth_verdict::AuthVerdict;
 use jeffrey_edge::gateway::upstream::circuit_breaker::PROBE_TEXT;
 use jeffrey_edge::gateway::upstream::model::{
     FallbackReason, MODEL_FAULT_HEADER, ModelResponse, reports_trap,
 };
 use jeffrey_edge::gateway::{CLASSIFY_REQUEST_BYTES_MAX, LEGACY_RESPONSE_BYTES_MAX};
-use jeffrey_edge::rollout::assignment::{Assignment, RequestFacts, assign_cohort};
+use jeffrey_edge::rollout::assignment::{
+    Assignment, AssignmentReason, RequestFacts, assign_cohort,
+};
 use jeffrey_edge::rollout::hard_failure_report::{FailureSource, HardFailureReport};
 use jeffrey_edge::rollout::release_state::{HardFailure, HardFailureKind};
 use jeffrey_http_core::body::BodyRead;
@@ -49,6 +54,8 @@ struct AssignedCall {
     override_error: Option<OverrideError>,
     text: Option<InputText>,
     event: ClassifyEvent,
+    /// `set-cookie` values of the legacy system's check that admitted the caller.
+    check_cookies: Vec<String>,
 }
 
 impl<H: RequestHost> GatewayRequest<H> {
@@ -59,16 +66,39 @@ impl<H: RequestHost> GatewayRequest<H> {
         let body =
             if buffered { Some(self.read_body(CLASSIFY_REQUEST_BYTES_MAX).await?) } else { None };
         let mut call = self.assign(body.as_deref(), received_at).await?;
-        let started_at = self.host.now();
-        if let (Cohort::Canary, Some(text)) = (call.decision.cohort, &call.text) {
-            match self.ask_model(text, &call.event).await {
-                Ok(model_response) => {
-                    return self.answer_by_model(call, &model_response, started_at);
+        let mut started_at = self.host.now();
+        if let (Cohort::Canary, Some(text)) = (call.decision.cohort, call.text.clone()) {
+            if self.admit(&mut call).await {
+                match self.ask_model(&text, &call.event).await {
+                    Ok(model_response) => {
+                        return self.answer_by_model(call, &model_response, started_at);
+                    }
+                    Err(fallback) => call.event.record_fallback(fallback),
                 }
-                Err(fallback) => call.event.record_fallback(fallback),
+            } else {
+                started_at = self.host.now();
             }
         }
         self.answer_by_legacy(body, call, started_at).await
+    }
+
+    /// Returns whether the canary may answer the caller of a call assigned to it, and records the
+    /// legacy system's verdict if it was asked.
+    async fn admit(&self, call: &mut AssignedCall) -> bool {
+        match self.ask_admission().await {
+            Admission::NotAsked => true,
+            Admission::Undeclared => false,
+            Admission::Asked { verdict, cookies } => {
+                call.event.record_auth_verdict(verdict);
+                let is_admitted = verdict == AuthVerdict::Admitted;
+                if is_admitted {
+                    call.check_cookies = cookies;
+                } else if call.decision.reason == AssignmentReason::OverrideToken {
+                    call.override_error = Some(OverrideError::NotAdmitted);
+                }
+                is_admitted
+            }
+        }
     }
 
     /// Resolves the caller, checks the rate limits and assigns the call to a cohort.
@@ -81,7 +111,7 @@ impl<H: RequestHost> GatewayRequest<H> {
         let request = body.map(|body| settings.contract.parse_request(body));
         let eligibility = canary_eligibility(request.as_ref(), &self.head, settings);
         let (text, user) = request.map_or((None, None), |request| (request.text, request.user));
-        let caller = subject::resolve(&self.head, user, true, settings, host.random_bytes());
+        let caller = self.resolve_caller(user, true);
         let known_caller = caller.as_ref().filter(|caller| !caller.is_new);
         // Asked for every call, so that both cohorts lose the same calls as evidence.
         let is_over_limit = self.is_over_limit(known_caller.map(|caller| &caller.subject)).await;
@@ -91,6 +121,7 @@ impl<H: RequestHost> GatewayRequest<H> {
         let facts = RequestFacts {
             subject: caller.as_ref().map(|caller| &caller.subject),
             requested_cohort: granted_override.map(|(cohort, permission)| (*cohort, permission)),
+            is_subject_trusted: caller.as_ref().is_some_and(|caller| caller.is_trusted),
             is_sticky: known_caller.is_some(),
             eligibility,
             is_over_limit,
@@ -113,7 +144,8 @@ impl<H: RequestHost> GatewayRequest<H> {
             ),
         );
         let override_error = cohort_override::override_error(&override_request, &decision);
-        Ok(AssignedCall { id, decision, caller, override_error, text, event })
+        let check_cookies = Vec::new();
+        Ok(AssignedCall { id, decision, caller, override_error, text, event, check_cookies })
     }
 
     /// Answers by the model's response, in the legacy system's format unless configured otherwise.
@@ -159,7 +191,12 @@ impl<H: RequestHost> GatewayRequest<H> {
     ) -> Result<H::Response, ApiError> {
         // A streamed body has no time limit: the client decides how long it takes.
         let timeout_ms = body.as_ref().and(self.settings.legacy_timeout_ms);
-        let mut response = match self.fetch_legacy(body.as_deref(), timeout_ms).await {
+        let handed_on = self.hand_on(call.caller.as_ref());
+        if let Some(changes) = &handed_on {
+            self.host.prepare_forward(&self.forward.0, changes);
+        }
+        let changes = handed_on.as_ref().unwrap_or(&self.forward.1);
+        let mut response = match self.fetch_legacy(changes, body.as_deref(), timeout_ms).await {
             Ok(response) => response,
             Err(error) => {
                 let status = if error == FetchError::TimedOut { 504 } else { 502 };
@@ -279,8 +316,8 @@ impl<H: RequestHost> GatewayRequest<H> {
         self.host.wait_until(async move { rollout::send_reports(&host).await });
     }
 
-    /// Adds the gateway's headers to a response: a signed id, the reason for a refused override, a
-    /// new subject cookie and, if enabled, the debug headers.
+    /// Adds the gateway's headers to a response: a signed id, the reason for a refused override, the
+    /// cookies of the check, a new subject cookie and, if enabled, the debug headers.
     fn add_extras(
         &self,
         response: H::Response,
@@ -288,7 +325,9 @@ impl<H: RequestHost> GatewayRequest<H> {
         (upstream, latency_ms): (&str, u64),
     ) -> H::Response {
         let settings = &self.settings;
-        let mut changes = Vec::new();
+        let cookies = call.check_cookies.iter();
+        let mut changes: Vec<_> =
+            cookies.map(|cookie| HeaderChange::Append("set-cookie", cookie.clone())).collect();
         if let Some(key) = settings.signing_keys.first() {
             changes.push(HeaderChange::Set("x-jeffrey-id", signed_id::sign(call.id, key)));
         }
@@ -306,7 +345,9 @@ impl<H: RequestHost> GatewayRequest<H> {
         }
         let response = response.change_headers(&changes);
         match &call.caller {
-            Some(caller) if caller.is_new => self.add_subject_cookie(response, &caller.subject),
+            Some(caller) if caller.needs_cookie => {
+                self.add_subject_cookie(response, &caller.subject)
+            }
             _ => response,
         }
     }
@@ -400,7 +441,8 @@ async fn probe_model<H: Host>(host: H) {
     }
 }
 
-/// Calls the model worker. Its time limit covers head and body together.
+/// Calls the model worker. Its time limit covers head and body together. A response of another model
+/// than the validated one is a hard failure.
 async fn call_model<H: Host>(host: &H, text: &InputText) -> Result<ModelResponse, FallbackReason> {
     let body = serde_json::json!({ "text": text.expose() }).to_string();
     let request = HttpRequest {
@@ -424,7 +466,16 @@ async fn call_model<H: Host>(host: &H, text: &InputText) -> Result<ModelResponse
         BodyError::TooLarge => FallbackReason::InvalidResponse,
     })?;
     let mut model_response = ModelResponse::parse(response.status, body)?;
-    model_response.model_sha256 = response.header(MODEL_SHA256_HEADER).map(str::to_owned);
+    let sha256 = response.header(MODEL_SHA256_HEADER);
+    match (host.isolate().model_sha256(), sha256) {
+        (Some(validated), Some(sha256)) if *validated != *sha256 => {
+            return Err(FallbackReason::HardFailure(HardFailureKind::OtherModel));
+        }
+        // A response of the model worker has the header.
+        (Some(_), None) => return Err(FallbackReason::InvalidResponse),
+        _ => {}
+    }
+    model_response.model_sha256 = sha256.map(str::to_owned);
     Ok(model_response)
 }
 

@@ -6,6 +6,8 @@
 
 mod admin;
 
+mod admission;
+
 mod classify;
 
 use std::rc::Rc;
@@ -18,9 +20,13 @@ use jeffrey_edge::gateway::config::{GatewaySettings, SubjectCookiePolicy};
 use jeffrey_edge::gateway::events::event::{ClassifyEvent, UnreadableReason};
 use jeffrey_edge::gateway::events::thresholds::Thresholds;
 use jeffrey_edge::gateway::request::classify::{RequestKind, request_kind};
+use jeffrey_edge::gateway::request::client_address::client_address;
 use jeffrey_edge::gateway::request::forwarded_headers::{self, HeaderChanges};
-use jeffrey_edge::gateway::request::subject;
+use jeffrey_edge::gateway::request::handed_on::{self, CALLER_HEADER};
+use jeffrey_edge::gateway::request::subject::{self, CallerFacts, ResolvedSubject};
+use jeffrey_edge::gateway::request::subject_trust::is_subject_trusted;
 use jeffrey_edge::rollout::assignment::Assignment;
+use jeffrey_edge::rollout::bucket::bucket_salt_name;
 use jeffrey_edge::rollout::share_cache::{EffectiveShare, Refresh};
 use jeffrey_http_core::body::BodyRead;
 use jeffrey_http_core::head::RequestHead;
@@ -40,16 +46,41 @@ pub struct GatewayRequest<H> {
     head: RequestHead,
     /// URL and header changes of the request if it is forwarded.
     forward: (String, HeaderChanges),
+    /// Subject that the gateway before this one in a chain hands on.
+    handed_on_subject: Option<ResolvedSubject>,
 }
 
 impl<H: RequestHost> GatewayRequest<H> {
-    /// Creates a request from its head; the host has its body.
-    pub fn new(host: H, head: RequestHead) -> Self {
+    /// Creates a request from its head; the host has its body. If a gateway before this one hands on who
+    /// calls, the head gets the origin that the client called.
+    pub fn new(host: H, mut head: RequestHead) -> Self {
         let settings = host.settings();
-        let origin = settings.legacy_origin.as_deref().unwrap_or(BOUND_LEGACY_ORIGIN);
-        let url = format!("{origin}{}", head.target);
-        let changes = forwarded_headers::header_changes(&head, client_address(&head));
-        Self { host, settings, head, forward: (url, changes) }
+        let header = head.header(CALLER_HEADER).filter(|_| !settings.chain_keys.is_empty());
+        let handed_on =
+            header.and_then(|header| handed_on::verify(header, &settings.chain_keys, host.now()));
+        let handed_on_subject = handed_on.and_then(|caller| {
+            (head.scheme, head.host) = (caller.scheme, caller.host);
+            caller.subject
+        });
+        let url = format!("{}{}", legacy_origin(&settings), head.target);
+        let address = client_address(&head, &settings.client_address_header);
+        let changes = forwarded_headers::header_changes(&head, address);
+        let mut request = Self { host, settings, head, forward: (url, changes), handed_on_subject };
+        if let Some(changes) = request.hand_on(None) {
+            request.forward.1 = changes;
+        }
+        request
+    }
+
+    /// Returns the header changes of a request that is forwarded to the next gateway of a chain; `None` if
+    /// the legacy system is no gateway.
+    fn hand_on(&self, caller: Option<&ResolvedSubject>) -> Option<HeaderChanges> {
+        let key = self.settings.chain_keys.first().filter(|_| self.host.has_legacy_binding())?;
+        let header = handed_on::sign(&self.head, caller, key, self.host.now());
+        let mut changes = self.forward.1.clone();
+        changes.set.retain(|(name, _)| *name != CALLER_HEADER);
+        changes.set.push((CALLER_HEADER, header));
+        Some(changes)
     }
 
     /// Answers the request; a failure becomes a response with its status.
@@ -89,26 +120,43 @@ impl<H: RequestHost> GatewayRequest<H> {
     /// Streams the request to the legacy system and its response to the caller. Adds a subject
     /// cookie if every response gets one, except to a WebSocket upgrade (status 101).
     async fn proxy(&self) -> Result<H::Response, ApiError> {
-        let response = self.fetch_legacy(None, None).await.map_err(legacy_error(None))?;
+        let changes = &self.forward.1;
+        let response = self.fetch_legacy(changes, None, None).await;
+        let response = response.map_err(legacy_error(None))?;
         if self.settings.subject_cookie != SubjectCookiePolicy::All || response.status() == 101 {
             return Ok(response);
         }
-        let random = self.host.random_bytes();
-        let caller = subject::resolve(&self.head, None, false, &self.settings, random);
-        match caller.filter(|caller| caller.is_new) {
+        match self.resolve_caller(None, false).filter(|caller| caller.needs_cookie) {
             Some(caller) => Ok(self.add_subject_cookie(response, &caller.subject)),
             None => Ok(response),
         }
+    }
+
+    fn client_address(&self) -> Option<&str> {
+        client_address(&self.head, &self.settings.client_address_header)
+    }
+
+    /// Returns the caller's subject; `user` is the one in the body.
+    fn resolve_caller(&self, user: Option<Subject>, is_classify: bool) -> Option<ResolvedSubject> {
+        if let Some(caller) = &self.handed_on_subject {
+            return Some(caller.clone());
+        }
+        let (host, settings, head) = (&self.host, &*self.settings, &self.head);
+        let certificate = host.client_certificate();
+        let is_trusted = is_subject_trusted(head, certificate.as_ref(), settings);
+        let facts = CallerFacts { head, user, is_classify, is_trusted };
+        subject::resolve(facts, settings, host.random_bytes(), host.now())
     }
 
     /// Sends the request to the legacy system, with the buffered body or with the incoming stream.
     /// `timeout_ms` limits the wait for the response's head; `None` sets no limit.
     async fn fetch_legacy(
         &self,
+        header_changes: &HeaderChanges,
         buffered: Option<&[u8]>,
         timeout_ms: Option<u64>,
     ) -> Result<H::Response, FetchError> {
-        let (url, header_changes) = &self.forward;
+        let url = &self.forward.0;
         let fetch = LegacyFetch { url, header_changes, buffered, timeout_ms };
         self.host.fetch_legacy(fetch).await.map(strip_subject_cookie)
     }
@@ -131,7 +179,8 @@ impl<H: RequestHost> GatewayRequest<H> {
             return response;
         }
         let days = self.settings.subject_cookie_days;
-        let cookie = subject::format_subject_cookie(subject, &self.head, days);
+        let now = self.host.now();
+        let cookie = subject::format_subject_cookie(subject, &self.head, days, now);
         response.change_headers(&[HeaderChange::Append("set-cookie", cookie)])
     }
 
@@ -150,7 +199,7 @@ impl<H: RequestHost> GatewayRequest<H> {
         else {
             return false;
         };
-        let address = client_address(&self.head).map(|address| subject::hash_address(address, key));
+        let address = self.client_address().map(|address| subject::hash_address(address, key));
         let subject = subject.map(|subject| {
             let hash = subject::hash_subject(subject, key, &self.settings.release);
             format!("{hash}@{}", address.as_deref().unwrap_or_default())
@@ -166,9 +215,21 @@ impl<H: RequestHost> GatewayRequest<H> {
         false
     }
 
-    /// Returns the effective share. Asks the rollout object first if the cached share is missing or
-    /// too old, and in the background if it is no longer fresh.
+    /// Returns the effective share; the release is disabled if it draws its subjects by another salt than
+    /// this gateway has, because subjects would change their cohort.
     async fn effective_share(&self) -> EffectiveShare {
+        let effective = self.refreshed_share().await;
+        EffectiveShare { disabled: effective.disabled || self.has_other_bucket_salt(), ..effective }
+    }
+
+    fn has_other_bucket_salt(&self) -> bool {
+        let name = bucket_salt_name(self.settings.bucket_salt.as_ref());
+        self.host.isolate().has_other_bucket_salt(&name)
+    }
+
+    /// Returns the share of the last snapshot. Asks the rollout object first if the cached share is missing or
+    /// too old, and in the background if it is no longer fresh.
+    async fn refreshed_share(&self) -> EffectiveShare {
         let isolate = self.host.isolate();
         let effective = isolate.effective_share(self.host.now());
         match effective.refresh {
@@ -214,9 +275,9 @@ pub async fn record_gateway_fault<H: RequestHost>(
     log_event(host, &event).await;
 }
 
-/// Returns the caller's IP address as the platform reports it.
-fn client_address(head: &RequestHead) -> Option<&str> {
-    head.header("cf-connecting-ip")
+/// Returns the origin of the legacy system's URLs.
+fn legacy_origin(settings: &GatewaySettings) -> &str {
+    settings.legacy_origin.as_deref().unwrap_or(BOUND_LEGACY_ORIGIN)
 }
 
 /// Stores an event, and writes it as one line to the Worker's log if event logging is enabled. An

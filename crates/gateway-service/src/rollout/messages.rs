@@ -58,6 +58,16 @@ pub struct ReleaseSnapshot {
     pub stage: Option<u32>,
     /// Stable's p95 latency, in milliseconds; `None` if the object does not know it.
     pub stable_p95_ms: Option<f64>,
+    /// Sha256 of the only model that may answer: that of the last release check that passed; `None`
+    /// before one.
+    #[serde(default)]
+    pub model_sha256: Option<String>,
+    /// Name of the salt that this release draws by ([`bucket_salt_name`]); `None` before the release had a
+    /// share, and in a snapshot of an earlier version.
+    ///
+    /// [`bucket_salt_name`]: jeffrey_edge::rollout::bucket::bucket_salt_name
+    #[serde(default)]
+    pub bucket_salt: Option<String>,
 }
 
 /// The release snapshot, and the rollout status if the release has a plan.

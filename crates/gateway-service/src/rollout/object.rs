@@ -22,6 +22,7 @@ use jeffrey_edge::gateway::api::error::ApiError;
 use jeffrey_edge::gateway::api::rollout::{CommandName, RolloutCommand};
 use jeffrey_edge::gateway::config::GatewaySettings;
 use jeffrey_edge::rollout::advance_checks::AdvanceBlocked;
+use jeffrey_edge::rollout::bucket::bucket_salt_name;
 use jeffrey_edge::rollout::controller::RolloutController;
 use jeffrey_edge::rollout::effect::{RolloutAction, RolloutAlert};
 use jeffrey_edge::rollout::hard_failure_report::{HardFailureReport, stops_release};
@@ -181,7 +182,22 @@ impl<H: ObjectHost> RolloutObject<H> {
                 u32::try_from(planned_release.controller.state.stage).ok()
             }),
             stable_p95_ms: self.stable_p95_ms.get(),
+            model_sha256: self.validated_model()?,
+            bucket_salt: self.bucket_salt_name()?,
         })
+    }
+
+    /// Returns the name of the salt that this release draws by: the one that the gateway had when the
+    /// release got its first share. It never changes afterwards, because another salt would move subjects
+    /// from one cohort to the other.
+    fn bucket_salt_name(&self) -> StorageResult<Option<String>> {
+        let stored = self.stored_bucket_salt()?;
+        if stored.is_some() || self.release_state()?.share == Share::NONE {
+            return Ok(stored);
+        }
+        let name = bucket_salt_name(self.settings.bucket_salt.as_ref());
+        self.store_bucket_salt(&name)?;
+        Ok(Some(name))
     }
 
     fn status(&self) -> StorageResult<StatusResponse> {

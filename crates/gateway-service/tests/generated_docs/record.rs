@@ -95,6 +95,7 @@ fn record_replies() -> Vec<RecordedReply> {
     recorder.record_feedback();
     recorder.record_refused_changes();
     recorder.record_pages();
+    recorder.record_auth_check();
     recorder.record_rollout();
     recorder.replies
 }
@@ -248,6 +249,17 @@ impl Recorder {
         for variables in [&[][..], &[("SERVE_PLAYGROUND", "on")]] {
             self.call(&Gateway::new(variables), "Playground", "");
         }
+    }
+
+    /// Sends a call whose caller the legacy system is asked about.
+    fn record_auth_check(&mut self) {
+        let gateway = Gateway::storing(&[
+            ALL_CANARY,
+            ("CANARY_AUTH", "check"),
+            ("CANARY_AUTH_CHECK", "GET /session"),
+        ]);
+        gateway.classify("alice");
+        self.send(&gateway, find_doc("Events"), (ADMIN, "", ""));
     }
 
     /// Runs a release through its phases with traffic of both cohorts, and reads everything after

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use jeffrey_edge::catalogue::code::MessageCode;
 use jeffrey_edge::gateway::events::event::UnreadableReason;
+use jeffrey_edge::gateway::upstream::auth_verdict::AuthVerdict;
 use jeffrey_edge::gateway::upstream::model::FallbackReason;
 use jeffrey_edge::rollout::assignment::AssignmentReason;
 use jeffrey_edge::rollout::counts::Metric;
@@ -50,7 +51,8 @@ const COMPONENTS: [(&str, &str); 21] = [
 type Variants = fn() -> Vec<String>;
 
 /// Fields of named objects whose text is the name of a variant.
-const ENUMS: [(&str, &str, Variants); 18] = [
+const ENUMS: [(&str, &str, Variants); 19] = [
+    ("ClassifyEvent", "auth_verdict", variants_of::<AuthVerdict>),
     ("ClassifyEvent", "cohort", variants_of::<Cohort>),
     ("ClassifyEvent", "destination", variants_of::<Cohort>),
     ("ClassifyEvent", "fallback_reason", fallback_reasons),

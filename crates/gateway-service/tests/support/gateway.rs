@@ -6,6 +6,9 @@ use std::rc::Rc;
 
 use serde_json::{Value, json};
 
+use jeffrey_edge::rollout::bucket::ReleaseName;
+use jeffrey_edge::rollout::override_token::{self, OverridePermission};
+use jeffrey_edge::rollout::signing_key::SigningKey;
 use jeffrey_gateway_service::host::{BodyError, FetchError, HttpResponse, QueueSend};
 use jeffrey_gateway_service::request_host::StreamedResponse;
 use jeffrey_http_core::head::RequestHead;
@@ -29,7 +32,8 @@ pub(crate) const OVERRIDE_KEY: &str = "an override key of the tests";
 pub(crate) const VIEWER: &str = "a viewer token of the tests";
 pub(crate) const ADMIN: &str = "an admin token of the tests";
 
-pub(crate) const VARIABLES: [(&str, &str); 5] = [
+pub(crate) const VARIABLES: [(&str, &str); 6] = [
+    ("CANARY_AUTH", "none_required"),
     ("LEGACY_ORIGIN", LEGACY),
     ("JEFFREY_SIGNING_KEY", KEY),
     ("JEFFREY_OVERRIDE_SIGNING_KEY", OVERRIDE_KEY),
@@ -143,6 +147,16 @@ impl Gateway {
         }
     }
 
+    /// An isolate of a later deployment with other variables, which shares the objects.
+    pub(crate) fn redeployed(&self, variables: &[(&'static str, &str)]) -> Self {
+        let variables = [&VARIABLES[..], variables].concat();
+        Self {
+            platform: Rc::clone(&self.platform),
+            host: self.platform.deploy_isolate(&variables),
+            model: Rc::clone(&self.model),
+        }
+    }
+
     pub(crate) fn answer_model(&self, answer: ModelAnswer) {
         *self.model.borrow_mut() = answer;
     }
@@ -250,6 +264,13 @@ impl Gateway {
             .map(|body| body["text"].as_str().unwrap().to_owned())
             .collect()
     }
+}
+
+/// A token that is valid for `ms` milliseconds from the start of a test.
+pub(crate) fn override_token(key: &str, release: &str, ms: u64) -> String {
+    let (release, expires_at) = (ReleaseName::parse(release).unwrap(), UnixMs(START.0 + ms));
+    let permission = OverridePermission { release, expires_at, allow_rolled_back: false };
+    override_token::sign(&permission, &SigningKey::parse(key).unwrap())
 }
 
 pub(crate) fn sha256() -> String {

@@ -27,8 +27,8 @@ const REPORT_KEPT_MS: u64 = 24 * 60 * 60_000;
 /// Reports of traps that are read, the latest first: three subjects are enough.
 const TRAPS_READ_MAX: u64 = 1_000;
 
-/// Table `stored_value` holds single values by name, each as JSON; `plan` is the plan's text as it was
-/// sent. In `hard_failure_report`, `trap` is the report of a trap that has not stopped the release.
+/// Table `stored_value` holds single values by name, each as JSON; `plan`, `validated_model` and
+/// `bucket_salt` are texts as they are. In `hard_failure_report`, `trap` is the report of a trap that has not stopped the release.
 const TABLES: [&str; 6] = [
     "CREATE TABLE IF NOT EXISTS release_state (id INTEGER PRIMARY KEY CHECK (id = 1), json TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS stored_value (name TEXT PRIMARY KEY, json TEXT NOT NULL)",
@@ -138,8 +138,30 @@ impl<H: ObjectHost> RolloutObject<H> {
         })
     }
 
+    /// Stores a release check. One that passed names the only model that may answer from now on.
     pub(super) fn store_validation(&self, validation: &ModelValidation) -> StorageResult<()> {
+        if validation.passed {
+            self.store_value("validated_model", &validation.model_sha256)?;
+        }
         self.store_value("validation", &serde_json::to_string(validation)?)
+    }
+
+    /// Returns the sha256 of the model of the last release check that passed.
+    pub(super) fn validated_model(&self) -> StorageResult<Option<String>> {
+        if let Some(sha256) = self.stored_value("validated_model")? {
+            return Ok(Some(sha256));
+        }
+        // Before version 0.2 only the last release check was stored.
+        let validation = self.validation()?.filter(|validation| validation.passed);
+        Ok(validation.map(|validation| validation.model_sha256))
+    }
+
+    pub(super) fn stored_bucket_salt(&self) -> StorageResult<Option<String>> {
+        self.stored_value("bucket_salt")
+    }
+
+    pub(super) fn store_bucket_salt(&self, name: &str) -> StorageResult<()> {
+        self.store_value("bucket_salt", name)
     }
 
     /// Appends an entry to the history. An entry never changes.
