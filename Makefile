@@ -95,9 +95,9 @@ frontier: training/.venv/stamp node_modules/.stamp ## after train: train student
 	training/.venv/bin/python -m training.frontier plot --data $(DATA) --base $(BASE) --id $(ID)
 
 .PHONY: deploy
-deploy: node_modules/.stamp target/release/jeffrey ## deploy the Workers to Cloudflare: ENV=staging or production; PUBLIC_API=on: the public API too; DRY_RUN=1 uploads nothing
+deploy: node_modules/.stamp target/release/jeffrey ## deploy the Workers to Cloudflare: ENV=staging or production; PUBLIC_API=on: the public API too; REPLACE_MODEL=on: even if the release has another model; DRY_RUN=1 uploads nothing
 	$(MAKE) PROFILE=edge workers
-	node deploy/run.js --env "$(ENV)" $(PUBLIC_API_FLAG) $(if $(DRY_RUN),--dry-run)
+	node deploy/run.js --env "$(ENV)" $(PUBLIC_API_FLAG) $(if $(filter on,$(REPLACE_MODEL)),--replace-model) $(if $(DRY_RUN),--dry-run)
 
 .PHONY: licences
 licences: $(CARGO_DENY) ## check the licences and sources of the dependencies with cargo deny

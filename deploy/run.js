@@ -1,41 +1,43 @@
-// `make deploy`: deploys the model worker, then the gateway, which needs it, and if asked the public API to Cloudflare. Every
-// step can be repeated.
+// `make deploy`: deploys the model worker of a release, if asked the public API, and last the gateway, which switches to that
+// model worker. Every step can be repeated, and until the last upload the live gateway and its model worker stay as they are.
 
-import { execFileSync, spawnSync } from "node:child_process";
-import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { CloudflareAccount } from "./cloudflare.js";
+import { readRelease, writeConfigs } from "./configs.js";
+import { DeployError } from "./error.js";
+import { readModelIdentity } from "./model.js";
+import { QUEUES, isModelWorker, modelWorkerName, nameSuffix } from "./names.js";
+import { SECRETS, readVariables } from "./variables.js";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const WRANGLER = join(ROOT, "node_modules/wrangler/bin/wrangler.js");
 
 const HELP = `Usage: node deploy/run.js --env ENV [options]
 
-Deploys the model worker and the gateway.
+Deploys the model worker of the release, then the gateway, which switches to it.
 
-  --env ENV      staging or production; staging adds -staging to all names
-  --public-api   deploy the public API too, a Worker of its own with a public address
-  --dry-run      build the upload and print each step; change nothing at Cloudflare
-  --build DIR    folder of the workers that \`make PROFILE=edge workers\` builds [build/edge]
-  --vars FILE    variables of the gateway, one NAME=value per line [deploy/ENV.vars]
-  --suffix NAME  suffix of all names, such as e1, for a release beside the others
-  --help         show this help
+  --env ENV        staging or production; staging adds -staging to all names
+  --public-api     deploy the public API too, a Worker of its own with a public address
+  --replace-model  deploy even if a model worker of this release is there with another model; the gateway then answers
+                   no call by the new model until \`jeffrey validate --post\`
+  --dry-run        build the upload and print each step; read and change nothing at Cloudflare
+  --build DIR      folder of the workers that \`make PROFILE=edge workers\` builds [build/edge]
+  --vars FILE      variables of the gateway, one NAME=value per line [deploy/ENV.vars]
+  --suffix NAME    suffix of all names, such as e1, for a release beside the others
+  --help           show this help
 
 Exit codes: 0 success; 1 a step failed, and the steps before it stay done; 2 nothing deployed: an argument, variable,
-file or token is missing or invalid.
+file, token or secret is missing or invalid, or the release has another model.
 docs/operate.md describes each step and how to undo it.`;
-
-/** Secrets of the gateway; a variables file must not contain one. */
-const SECRETS = ["JEFFREY_SIGNING_KEY", "JEFFREY_OVERRIDE_SIGNING_KEY", "JEFFREY_VIEWER_TOKEN", "JEFFREY_ADMIN_TOKEN"];
-/** A service binding, not a variable: the gateway of an earlier release as the legacy system. */
-const SERVICE = "LEGACY_SERVICE";
-const QUEUES = ["jeffrey-events", "jeffrey-events-dead"];
 
 const options = /** @type {const} */ ({
   env: { type: "string" },
   "public-api": { type: "boolean", default: false },
+  "replace-model": { type: "boolean", default: false },
   "dry-run": { type: "boolean", default: false },
   build: { type: "string", default: "build/edge" },
   vars: { type: "string" },
@@ -43,164 +45,161 @@ const options = /** @type {const} */ ({
   help: { type: "boolean", default: false },
 });
 
-function main() {
-  const { values } = parseOptions();
-  if (values.help) return console.log(HELP);
-  const { env, build, "dry-run": dryRun } = values;
-  if (env !== "staging" && env !== "production") fail(2, `--env is ${env ?? "not given"}: staging or production`);
-  const file = values.vars ?? `deploy/${env}.vars`;
-  const variables = readVariables(file);
-  if (!variables.has("LEGACY_ORIGIN") && !variables.has(SERVICE)) fail(2, `${file} has no LEGACY_ORIGIN: set the address of the legacy system, or LEGACY_SERVICE`);
-  if (!/^[a-z0-9]{0,20}$/.test(values.suffix)) fail(2, `--suffix of ${values.suffix} is not up to 20 lower-case letters or digits`);
-  const secret = SECRETS.find((name) => variables.has(name));
-  if (secret) fail(2, `${file} has ${secret}: a secret is set with \`wrangler secret put\`, not in a file`);
-  if (variables.get("JEFFREY_FAULT_INJECTION") === "on") fail(2, `${file} has JEFFREY_FAULT_INJECTION=on: it lets any caller end the gateway, so it is for tests only`);
-  for (const worker of ["gateway", "model"]) {
-    if (!existsSync(join(ROOT, build, worker, "index.js"))) fail(2, `${build}/${worker}/index.js is missing: make PROFILE=edge workers`);
-  }
-  if (!dryRun && !process.env.CLOUDFLARE_API_TOKEN) fail(2, "CLOUDFLARE_API_TOKEN is not set: docs/operate.md lists the permissions that it needs");
+/** @typedef {ReturnType<typeof parseOptions>} Options */
+/** @typedef {ReturnType<typeof prepare>} Deployment */
+/** @typedef {(description: string, action: () => unknown) => Promise<void>} StepRunner */
 
-  const suffix = (env === "production" ? "" : `-${env}`) + (values.suffix && `-${values.suffix}`);
-  const { modelConfig, gatewayConfig, publicConfig } = writeConfigs(suffix, build, variables);
-  const step = createStepRunner(dryRun);
-  step("the release checks of the model", () => runCommand("jeffrey validate", [join(ROOT, findBinary()), "validate"]));
-  for (const queue of QUEUES.map((name) => name + suffix)) {
-    step(`queue ${queue}, unless it is there`, () => dryRun || createQueue(queue));
-  }
-  step(`model worker jeffrey-model${suffix}`, () => runWrangler("deploy", "--config", modelConfig, ...(dryRun ? ["--dry-run"] : [])));
-  step(`gateway jeffrey-gateway${suffix}, with its objects' migrations`, () => runWrangler("deploy", "--config", gatewayConfig, ...(dryRun ? ["--dry-run"] : [])));
-  if (values["public-api"]) step(`public API jeffrey-public-api${suffix}`, () => runWrangler("deploy", "--config", publicConfig, ...(dryRun ? ["--dry-run"] : [])));
-  step("the gateway's secrets", () => dryRun || requireSecrets(gatewayConfig));
-  console.log(dryRun
-    ? `\nNothing was changed at Cloudflare. To deploy, set CLOUDFLARE_API_TOKEN and run \`make deploy ENV=${env}\`.`
-    : `\nDeployed. The traffic share is unchanged. Next, with the gateway's URL:\n  jeffrey validate --post URL/_jeffrey\n  jeffrey rollout start --plan rollout.toml --gateway URL/_jeffrey`);
+async function main() {
+  const values = parseOptions();
+  if (values.help) return console.log(HELP);
+  const deployment = prepare(values);
+  const account = values["dry-run"] ? undefined : openAccount();
+  await deploy(deployment, account, createStepRunner(values["dry-run"]));
+  console.log(account
+    ? `\nDeployed. The traffic share is unchanged. Next, with the gateway's URL:\n  jeffrey validate --post URL/_jeffrey\n  jeffrey rollout start --plan rollout.toml --gateway URL/_jeffrey`
+    : `\nNothing was changed at Cloudflare. To deploy, set CLOUDFLARE_API_TOKEN and CLOUDFLARE_ACCOUNT_ID and run \`make deploy ENV=${values.env}\`.`);
+  if (account) await printOtherModelWorkers(deployment, account);
 }
 
 function parseOptions() {
   try {
-    return parseArgs({ options });
+    return parseArgs({ options }).values;
   } catch (error) {
-    fail(2, `${/** @type {Error} */ (error).message}\n\n${HELP}`);
+    throw new DeployError(2, `${/** @type {Error} */ (error).message}\n\n${HELP}`);
   }
 }
 
-/** @param {number} code @param {string} message @returns {never} */
-function fail(code, message) {
-  console.error(message);
-  process.exit(code);
-}
-
-/** Reads one NAME=value per line; skips blank lines and lines that begin with `#`. @param {string} file */
-function readVariables(file) {
-  let text;
-  try {
-    text = readFileSync(resolve(ROOT, file), "utf8");
-  } catch {
-    fail(2, `${file} cannot be read: copy deploy/example.vars to it`);
+/** Checks everything that this machine knows, and writes the configurations. @param {Options} values */
+function prepare(values) {
+  const { env, "public-api": hasPublicApi, "replace-model": mayReplaceModel } = values;
+  if (env !== "staging" && env !== "production") throw new DeployError(2, `--env is ${env ?? "not given"}: staging or production`);
+  const file = values.vars ?? `deploy/${env}.vars`;
+  const variables = readVariables(resolve(ROOT, file), file);
+  const suffix = nameSuffix(env, values.suffix);
+  const release = readRelease(ROOT, variables);
+  const modelWorker = modelWorkerName(release, suffix);
+  const build = resolve(ROOT, values.build);
+  for (const path of ["gateway/index.js", "model/index.js", "model/index_bg.wasm"]) {
+    if (!existsSync(join(build, path))) throw new DeployError(2, `${values.build}/${path} is missing: make PROFILE=edge workers`);
   }
-  /** @type {Map<string, string>} */
-  const variables = new Map();
-  for (const [index, line] of text.split("\n").entries()) {
-    if (/^\s*(#.*)?$/.test(line)) continue;
-    const [, name, value] = /^([A-Z][A-Z0-9_]*)=(.*)$/.exec(line) ?? [];
-    if (name === undefined) fail(2, `${file} line ${index + 1} is not NAME=value`);
-    variables.set(name, value);
+  const model = readModelIdentity(ROOT, build);
+  const configs = writeConfigs({ root: ROOT, suffix, build, modelWorker, variables });
+  return { release, suffix, modelWorker, gateway: `jeffrey-gateway${suffix}`, model, configs, hasPublicApi, mayReplaceModel };
+}
+
+function openAccount() {
+  const { CLOUDFLARE_API_TOKEN: token, CLOUDFLARE_ACCOUNT_ID: id, CLOUDFLARE_API_BASE_URL: url } = process.env;
+  if (!token) throw new DeployError(2, "CLOUDFLARE_API_TOKEN is not set: docs/operate.md lists the permissions that it needs");
+  if (!id) throw new DeployError(2, "CLOUDFLARE_ACCOUNT_ID is not set: a token may be valid for several accounts");
+  return new CloudflareAccount(id, token, url);
+}
+
+/**
+ * Runs the steps in order; the gateway comes last, because it switches.
+ * @param {Deployment} deployment @param {CloudflareAccount | undefined} account `undefined` in a dry run @param {StepRunner} step
+ */
+async function deploy(deployment, account, step) {
+  const { release, suffix, modelWorker, gateway, model, configs } = deployment;
+  const upload = (/** @type {string} */ config, /** @type {string[]} */ ...args) => runWrangler("deploy", "--config", config, ...args, ...(account ? [] : ["--dry-run"]));
+  const marks = ["--tag", model.tag, "--message", `model sha256 ${model.sha256}`];
+
+  await step("the release checks of the model", () => runReleaseChecks(model));
+  await step(`the model of ${modelWorker} and the secrets of ${gateway}, if they are there`, async () => {
+    if (!account) return;
+    await requireSameModel(deployment, account);
+    const names = await account.readSecretNames(gateway);
+    if (names) requireSecrets(names, configs.gatewayConfig, 2, "Nothing was deployed. ");
+  });
+  for (const queue of QUEUES.map((name) => name + suffix)) {
+    await step(`queue ${queue}, unless it is there`, async () => {
+      if (account && !(await account.hasQueue(queue))) runWrangler("queues", "create", queue);
+    });
   }
-  return variables;
+  await step(`model worker ${modelWorker}`, async () => {
+    upload(configs.modelConfig, ...marks);
+    if (account) await confirmModel(deployment, account);
+  });
+  if (deployment.hasPublicApi) await step(`public API jeffrey-public-api${suffix}`, () => upload(configs.publicConfig, ...marks));
+  await step(`gateway ${gateway}, which switches to ${modelWorker}`, () => upload(configs.gatewayConfig, "--message", `release ${release}`));
+  await step("the gateway's secrets", async () => {
+    if (account) requireSecrets((await account.readSecretNames(gateway)) ?? [], configs.gatewayConfig, 1, "The gateway is deployed. ");
+  });
 }
 
-/** Writes the wrangler configurations and returns their paths. @param {string} suffix @param {string} build @param {Map<string, string>} variables */
-function writeConfigs(suffix, build, variables) {
-  const folder = join(ROOT, "build/deploy", `jeffrey${suffix}`);
-  mkdirSync(folder, { recursive: true });
-  const addSuffix = (/** @type {string} */ toml) =>
-    ["jeffrey-gateway", "jeffrey-model", "jeffrey-public-api", "jeffrey-events-dead", "jeffrey-events"].reduce((text, name) => text.replaceAll(`= "${name}"`, `= "${name}${suffix}"`), toml);
-  const writeConfig = (/** @type {string} */ name, /** @type {string} */ toml) => {
-    writeFileSync(join(folder, name), toml);
-    return join(folder, name);
-  };
-  // Rate limits of one namespace share their counts, throughout the account.
-  const giveNamespaces = (/** @type {string} */ toml) => toml.replaceAll(/^namespace_id = "(\d+)"$/gm, (_, id) => `namespace_id = "${namespaceId(id, suffix)}"`);
-  const readConfig = (/** @type {string} */ name) => giveNamespaces(addSuffix(readFileSync(join(ROOT, name), "utf8")));
-  const [model, publicApi] = ["wrangler.model.toml", "wrangler.public-api.toml"].map((name) => applyReplacements(readConfig(name), [
-    ['"build/model/index.js"', JSON.stringify(join(ROOT, build, "model/index.js"))],
-    ['"build/www"', JSON.stringify(join(ROOT, build, "www"))],
-  ]));
-  const legacyService = variables.get(SERVICE);
-  const bindingToml = legacyService ? `\n[[services]]\nbinding = "LEGACY"\nservice = ${JSON.stringify(legacyService)}\n` : "";
-  const varsToml = [...variables].filter(([name]) => name !== SERVICE).map(([name, value]) => `${name} = ${JSON.stringify(value)}\n`).join("");
-  const releaseLine = variables.has("RELEASE") ? "" : "$1";
-  const gateway = applyReplacements(readConfig("wrangler.toml"), [
-    ['"build/gateway/index.js"', JSON.stringify(join(ROOT, build, "gateway/index.js"))],
-    ['"build/pages"', JSON.stringify(join(ROOT, build, "pages"))],
-    [/^\[vars\]\n(RELEASE = .*\n)/m, `[vars]\n${releaseLine}${varsToml.replaceAll("$", "$$$$")}`],
-  ]);
-  return {
-    modelConfig: writeConfig("wrangler.model.toml", model),
-    gatewayConfig: writeConfig("wrangler.toml", gateway + bindingToml),
-    publicConfig: writeConfig("wrangler.public-api.toml", publicApi),
-  };
-}
-
-/** Returns the namespace of a rate limit: a whole number above zero, one for each suffix. @param {string} id @param {string} suffix */
-function namespaceId(id, suffix) {
-  if (suffix === "") return id;
-  return String(1 + createHash("sha256").update(id + suffix).digest().readUIntBE(0, 4));
-}
-
-/** @param {string} text @param {[string | RegExp, string][]} replacements */
-function applyReplacements(text, replacements) {
-  return replacements.reduce((result, [from, to]) => {
-    if (result.search(from) < 0) throw new Error(`the configuration has no ${from}`);
-    return result.replace(from, to);
-  }, text);
-}
-
-/** @param {boolean} dryRun */
+/** @param {boolean} dryRun @returns {StepRunner} */
 function createStepRunner(dryRun) {
   let number = 0;
-  return (/** @type {string} */ description, /** @type {() => unknown} */ action) => {
+  return async (description, action) => {
     number += 1;
     console.log(`\n${number}. ${description}${dryRun ? " (dry run)" : ""}`);
-    action();
+    await action();
   };
 }
 
-/** Path of the built binary, the release build first. */
-function findBinary() {
+/** Runs the checks by the binary, which has the same model as the build. @param {import("./model.js").ModelIdentity} model */
+function runReleaseChecks({ id, sha256 }) {
   const binary = ["target/release/jeffrey", "target/debug/jeffrey"].find((path) => existsSync(join(ROOT, path)));
-  return binary ?? fail(2, "target/release/jeffrey is missing: make build");
+  if (!binary) throw new DeployError(2, "target/release/jeffrey is missing: make build");
+  const { stdout } = spawnSync(join(ROOT, binary), ["--version"], { encoding: "utf8" });
+  if (!stdout?.includes(`sha256 ${sha256}`)) throw new DeployError(2, `${binary} has another model than models/${id}: make build`);
+  runProgram("jeffrey validate", [join(ROOT, binary), "validate"]);
+}
+
+/** Refuses to replace the model of a release: gates and release checks judged the model that is there. @param {Deployment} deployment @param {CloudflareAccount} account */
+async function requireSameModel({ modelWorker, release, model, mayReplaceModel }, account) {
+  const tags = await account.readLiveTags(modelWorker);
+  const other = tags?.find((tag) => tag !== model.tag) ?? (tags?.includes(undefined) ? "an unknown model" : undefined);
+  if (other === undefined || mayReplaceModel) return;
+  throw new DeployError(2, [
+    `${modelWorker} runs ${other}, and this build has ${model.tag} (models/${model.id}). Nothing was deployed.`,
+    `Give this model a release of its own: RELEASE=… in the variables, other than ${release}. The model of ${release} then stays.`,
+    `Or pass --replace-model: the gateway then answers no call by the new model until \`jeffrey validate --post\`.`,
+  ].join("\n"));
+}
+
+/** Keeps the gateway from switching to a model worker that does not run the model of this build. @param {Deployment} deployment @param {CloudflareAccount} account */
+async function confirmModel({ modelWorker, model }, account) {
+  const tags = (await account.readLiveTags(modelWorker)) ?? [];
+  if (tags.length === 1 && tags[0] === model.tag) return;
+  throw new DeployError(1, `${modelWorker} runs ${tags.map((tag) => tag ?? "an unknown model").join(" and ") || "nothing"} after the upload of ${model.tag}: stopped before the gateway`);
+}
+
+/** Refuses if a secret is not set: the gateway disables each feature whose secret is unset. @param {string[]} names @param {string} config @param {1 | 2} code @param {string} outcome */
+function requireSecrets(names, config, code, outcome) {
+  const missing = SECRETS.filter((name) => !names.includes(name));
+  if (missing.length === 0) return;
+  const commands = missing.map((name) => `  openssl rand -base64 32 | node_modules/.bin/wrangler secret put ${name} --config ${config}`);
+  throw new DeployError(code, `${outcome}These secrets are not set: ${missing.join(", ")}. Set each to a random value of its own:\n${commands.join("\n")}`);
+}
+
+/** Prints the model workers of other releases; nothing deletes them. @param {Deployment} deployment @param {CloudflareAccount} account */
+async function printOtherModelWorkers({ suffix, modelWorker }, account) {
+  let names;
+  try {
+    names = await account.readWorkerNames();
+  } catch (error) {
+    return console.log(`\nThe model workers of other releases are unknown: ${/** @type {Error} */ (error).message}`);
+  }
+  const others = names.filter((name) => isModelWorker(name, suffix) && name !== modelWorker).sort();
+  if (others.length === 0) return;
+  console.log(`\nModel workers of other releases: ${others.join(", ")}.\ndocs/operate.md says when to delete one.`);
 }
 
 /** @param {string} name @param {string[]} command */
-function runCommand(name, [program, ...args]) {
-  const { status, error } = spawnSync(program, args, { cwd: ROOT, stdio: ["ignore", "inherit", "inherit"] });
-  if (status !== 0) fail(1, `${name} failed (${error?.message ?? `exit code ${status}`}): stopped before the next step`);
+function runProgram(name, [program, ...args]) {
+  const { status, error, signal } = spawnSync(program, args, { cwd: ROOT, stdio: ["ignore", "inherit", "inherit"] });
+  if (status !== 0) throw new DeployError(1, `${name} failed (${error?.message ?? signal ?? `exit code ${status}`}): stopped before the next step`);
 }
 
 /** @param {string[]} args */
 function runWrangler(...args) {
-  runCommand(`wrangler ${args[0]}`, [process.execPath, WRANGLER, ...args]);
+  runProgram(`wrangler ${args[0]}`, [process.execPath, WRANGLER, ...args]);
 }
 
-/** @param {string[]} args */
-function queryWrangler(...args) {
-  return execFileSync(process.execPath, [WRANGLER, ...args], { cwd: ROOT, encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
+try {
+  await main();
+} catch (error) {
+  if (!(error instanceof DeployError)) throw error;
+  console.error(error.message);
+  process.exitCode = error.code;
 }
-
-/** @param {string} queue */
-function createQueue(queue) {
-  const info = spawnSync(process.execPath, [WRANGLER, "queues", "info", queue], { cwd: ROOT, stdio: "ignore" });
-  if (info.status !== 0) runWrangler("queues", "create", queue);
-}
-
-/** Exits with code 1 if a secret is not set: the gateway disables each feature whose secret is unset. @param {string} config */
-function requireSecrets(config) {
-  const names = new Set(JSON.parse(queryWrangler("secret", "list", "--config", config, "--format", "json")).map((/** @type {{ name: string }} */ { name }) => name));
-  const missing = SECRETS.filter((name) => !names.has(name));
-  if (missing.length === 0) return;
-  const commands = missing.map((name) => `  openssl rand -base64 32 | node_modules/.bin/wrangler secret put ${name} --config ${config}`);
-  fail(1, `these secrets are not set: ${missing.join(", ")}. Set each to a random value of its own:\n${commands.join("\n")}`);
-}
-
-main();
