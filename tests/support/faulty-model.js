@@ -30,11 +30,12 @@ export default class extends Worker {
       pause().then(() => response.body.pipeTo(writable)).catch(() => {});
       return new Response(readable, response);
     }
-    const prediction = await (await super.fetch(request)).json();
+    const response = await super.fetch(request);
+    const prediction = await response.json();
     if (fault === "nan") prediction.scores.joy = null;
     if (fault === "regex") prediction.route = "regex";
     if (fault === "rule") prediction.rule_applied = "tiebreak_anger_keyword_standard";
     if (fault === "mismatch") prediction.skipped = [{ route: "linear_head", reason: "dimension_mismatch" }];
-    return Response.json(prediction);
+    return Response.json(prediction, { headers: { "x-model-sha256": response.headers.get("x-model-sha256") } });
   }
 }
