@@ -11,7 +11,7 @@ import { readRelease, writeConfigs } from "./configs.js";
 import { DeployError } from "./error.js";
 import { readModelIdentity } from "./model.js";
 import { QUEUES, isModelWorker, modelWorkerName, nameSuffix } from "./names.js";
-import { SECRETS, readVariables } from "./variables.js";
+import { readVariables, requiredSecrets } from "./variables.js";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const WRANGLER = join(ROOT, "node_modules/wrangler/bin/wrangler.js");
@@ -84,7 +84,7 @@ function prepare(values) {
   }
   const model = readModelIdentity(ROOT, build);
   const configs = writeConfigs({ root: ROOT, suffix, build, modelWorker, variables });
-  return { release, suffix, modelWorker, gateway: `jeffrey-gateway${suffix}`, model, configs, hasPublicApi, mayReplaceModel };
+  return { release, suffix, modelWorker, gateway: `jeffrey-gateway${suffix}`, model, configs, secrets: requiredSecrets(variables), hasPublicApi, mayReplaceModel };
 }
 
 function openAccount() {
@@ -108,7 +108,7 @@ async function deploy(deployment, account, step) {
     if (!account) return;
     await requireSameModel(deployment, account);
     const names = await account.readSecretNames(gateway);
-    if (names) requireSecrets(names, configs.gatewayConfig, 2, "Nothing was deployed. ");
+    if (names) requireSecrets(deployment, names, 2, "Nothing was deployed. ");
   });
   for (const queue of QUEUES.map((name) => name + suffix)) {
     await step(`queue ${queue}, unless it is there`, async () => {
@@ -122,7 +122,7 @@ async function deploy(deployment, account, step) {
   if (deployment.hasPublicApi) await step(`public API jeffrey-public-api${suffix}`, () => upload(configs.publicConfig, ...marks));
   await step(`gateway ${gateway}, which switches to ${modelWorker}`, () => upload(configs.gatewayConfig, "--message", `release ${release}`));
   await step("the gateway's secrets", async () => {
-    if (account) requireSecrets((await account.readSecretNames(gateway)) ?? [], configs.gatewayConfig, 1, "The gateway is deployed. ");
+    if (account) requireSecrets(deployment, (await account.readSecretNames(gateway)) ?? [], 1, "The gateway is deployed. ");
   });
 }
 
@@ -164,11 +164,11 @@ async function confirmModel({ modelWorker, model }, account) {
   throw new DeployError(1, `${modelWorker} runs ${tags.map((tag) => tag ?? "an unknown model").join(" and ") || "nothing"} after the upload of ${model.tag}: stopped before the gateway`);
 }
 
-/** Refuses if a secret is not set: the gateway disables each feature whose secret is unset. @param {string[]} names @param {string} config @param {1 | 2} code @param {string} outcome */
-function requireSecrets(names, config, code, outcome) {
-  const missing = SECRETS.filter((name) => !names.includes(name));
+/** Refuses if a secret is not set: the gateway disables each feature whose secret is unset. @param {Deployment} deployment @param {string[]} names @param {1 | 2} code @param {string} outcome */
+function requireSecrets({ secrets, configs }, names, code, outcome) {
+  const missing = secrets.filter((name) => !names.includes(name));
   if (missing.length === 0) return;
-  const commands = missing.map((name) => `  openssl rand -base64 32 | node_modules/.bin/wrangler secret put ${name} --config ${config}`);
+  const commands = missing.map((name) => `  openssl rand -base64 32 | node_modules/.bin/wrangler secret put ${name} --config ${configs.gatewayConfig}`);
   throw new DeployError(code, `${outcome}These secrets are not set: ${missing.join(", ")}. Set each to a random value of its own:\n${commands.join("\n")}`);
 }
 

@@ -6,7 +6,9 @@ import { DeployError } from "./error.js";
 /** Secrets that every gateway needs. */
 export const SECRETS = ["JEFFREY_SIGNING_KEY", "JEFFREY_OVERRIDE_SIGNING_KEY", "JEFFREY_VIEWER_TOKEN", "JEFFREY_ADMIN_TOKEN"];
 /** Names of all secrets, of which a variables file must not contain one. */
-const SECRET_NAME = /^JEFFREY_\w*(KEY|TOKEN|SECRET)$/;
+const SECRET_NAME = /^(JEFFREY_\w*(KEY|TOKEN|SECRET)|BUCKET_SALT)$/;
+/** Returns the secrets that a gateway with these variables needs. @param {Map<string, string>} variables */
+export const requiredSecrets = (variables) => [...SECRETS, ...(variables.get("SUBJECT_TRUST") === "secret" ? ["JEFFREY_SUBJECT_SECRET"] : [])];
 /** A service binding, not a variable: the gateway of an earlier release as the legacy system. */
 export const SERVICE = "LEGACY_SERVICE";
 

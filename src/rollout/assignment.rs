@@ -66,7 +66,7 @@ pub enum CanaryEligibility {
     AuthUndeclared,
     /// A browser asks from another origin, and only the legacy system knows what that origin may see.
     ForeignOrigin,
-    /// The call has credentials, and the settings leave such calls to the legacy system.
+    /// The call has credentials that the settings leave to the legacy system.
     HasCredentials,
     /// The request has no text where one should be; the legacy system refuses it.
     NoText,
@@ -117,7 +117,7 @@ pub enum AssignmentReason {
     ForeignOrigin,
     /// The gateway failed, and the request went to the legacy system without it.
     GatewayFault,
-    /// The call has credentials, and the settings leave such calls to the legacy system.
+    /// The call has credentials that the settings leave to the legacy system.
     HasCredentials,
     /// The subject is in the holdout, whatever the share.
     Holdout,

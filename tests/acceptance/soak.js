@@ -75,7 +75,7 @@ async function runSoak() {
     const canaryBefore = traffic.canaryResponses;
     await waitFor(() => traffic.canaryResponses > canaryBefore);
     await pause(HEALTHY_MS);
-    const [fault, cause] = FAULTS[round % FAULTS.length];
+    const [fault, expectedCause] = FAULTS[round % FAULTS.length];
     traffic.text = fault;
     const status = await waitFor(async () => {
       const body = await fetchAdmin("/v1/rollout");
@@ -84,6 +84,9 @@ async function runSoak() {
     traffic.text = SAMPLE_TEXT;
     // Longer than an isolate may use an old snapshot (5 s) and a call may wait for the model (5 s).
     await pause(15_000);
+    // On a busy machine a gate may fail before the third subject meets a trap.
+    const cause = status.last_hard_failure ? "hard failure" : "gate";
+    if (cause !== expectedCause) console.log(`${fault} rolled back by a ${cause}, not by a ${expectedCause}: ${JSON.stringify(status.rollout.state.phase.cause)}`);
     const detectedAt = cause === "hard failure" ? status.last_hard_failure.at_ms : 60_000 * (status.rollout.state.phase.cause.gate.failed_at_minute + 1) + GRACE_MS;
     rollbacks.push({ fault, cause, delay_ms: Math.max(0, traffic.last_canary_ms - detectedAt) });
     console.log(`${Math.round((Date.now() - startedAt) / 60_000)} of ${MINUTES} min: ${fault} rolled back, canary stopped ${rollbacks.at(-1)?.delay_ms} ms after`);
@@ -104,8 +107,10 @@ async function runSoak() {
   const rollbackAlerts = onCall.requests.map(({ body }) => JSON.parse(body)).filter(({ dedup_key, resolved }) => dedup_key === "rolled_back" && !resolved).length;
   const allDelays = rollbacks.map(({ delay_ms: ms }) => ms).sort((a, b) => a - b);
   const longestDelay = allDelays.at(-1) ?? 0;
-  const rows = FAULTS.map(([fault, cause]) => {
-    const delays = rollbacks.filter(({ fault: rolledBackFault }) => rolledBackFault === fault).map(({ delay_ms: ms }) => ms).sort((a, b) => a - b);
+  const rows = FAULTS.map(([fault, expectedCause]) => {
+    const ofFault = rollbacks.filter(({ fault: rolledBackFault }) => rolledBackFault === fault);
+    const delays = ofFault.map(({ delay_ms: ms }) => ms).sort((a, b) => a - b);
+    const cause = [...new Set(ofFault.map(({ cause }) => cause))].join(" or ") || expectedCause;
     return delays.length ? `| ${fault} | ${cause} | ${delays.length} | ${delays[Math.floor(delays.length / 2)]} | ${delays.at(-1)} |` : `| ${fault} | ${cause} | 0 | – | – |`;
   });
   const checks = /** @type {[string, string, boolean][]} */ ([

@@ -94,6 +94,9 @@ test("the stub wrangler makes the same changes as the real one", { timeout: 240_
       for (const name of SECRETS) account.workers.get("jeffrey-gateway")?.secrets.add(name);
       const next = await checkouts[1].deploy({ RELEASE: "e2" });
       assert.equal(next.code, 0, next.stdout + next.stderr);
+      const trusting = await checkouts[1].deploy({ RELEASE: "e2", SUBJECT_TRUST: "secret" });
+      assert.equal(trusting.code, 2, trusting.stdout + trusting.stderr);
+      assert.match(trusting.stderr, /These secrets are not set: JEFFREY_SUBJECT_SECRET\./);
       const again = await checkouts[1].deploy({ RELEASE: "e1" });
       assert.equal(again.code, 2, again.stdout + again.stderr);
     } finally {
@@ -120,6 +123,7 @@ test("a wrong flag or variable is refused before any step, with a message that n
     [["--env", "staging"], undefined, /^CLOUDFLARE_ACCOUNT_ID is not set/m, { CLOUDFLARE_API_TOKEN: "token" }],
     [dryRun, "LOG_TEXT_PREVIEW=on\n", /has no LEGACY_ORIGIN/],
     [dryRun, `${REQUIRED}JEFFREY_SIGNING_KEY=abc\n`, /has JEFFREY_SIGNING_KEY: a secret is set with `wrangler secret put`/],
+    [dryRun, `${REQUIRED}BUCKET_SALT=abc\n`, /has BUCKET_SALT: a secret is set with/],
     [dryRun, `${REQUIRED}JEFFREY_OTHER_SECRET=abc\n`, /has JEFFREY_OTHER_SECRET: a secret is set with/],
     [dryRun, `${REQUIRED}JEFFREY_FAULT_INJECTION=on\n`, /has JEFFREY_FAULT_INJECTION=on: it lets any caller end the gateway/],
     [dryRun, "# words\nlegacy = x\n", /line 2 is not NAME=value/],

@@ -10,6 +10,7 @@ export default class extends Worker {
   async fetch(request) {
     const response = await super.fetch(request);
     if (request.method !== "POST" || response.status !== 200) return response;
-    return Response.json({ ...(await response.json()), model: "NAME" });
+    const headers = { "x-model-sha256": response.headers.get("x-model-sha256") };
+    return Response.json({ ...(await response.json()), model: "NAME" }, { headers });
   }
 }

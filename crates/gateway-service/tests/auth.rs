@@ -254,7 +254,7 @@ fn a_call_with_credentials_stays_stable_where_that_is_declared() {
     let gateway = Gateway::new(&[
         ALL_CANARY,
         ("CANARY_AUTH", "credentials_stay_stable"),
-        ("CANARY_AUTH_HEADERS", "x-api-key"),
+        ("CANARY_AUTH_STABLE_HEADERS", "x-api-key"),
     ]);
     let with: [(&str, &str); 3] =
         [("authorization", "Bearer x"), ("cookie", "session=a"), ("x-api-key", "k")];

@@ -96,7 +96,10 @@ worker_settings! {
             "time for which a verdict of the check is used again, 0 to 60 seconds; a refusal for 5 seconds at most. 0 asks before every answer";
         /// Headers that the legacy system decides by, in lower case.
         auth_headers: Vec<String> = Gateway CANARY_AUTH_HEADERS, "", parse_header_names,
-            "list of the request headers that the legacy system decides by, such as `authorization, cookie, x-api-key`. A cached verdict is for callers with the same values; with `credentials_stay_stable` a call with one of them stays stable";
+            "list of the request headers that the legacy system decides by, such as `authorization, cookie, x-api-key`: a verdict that is used again is for callers with the same values. Required if `CANARY_AUTH_CACHE` is not 0";
+        /// Headers with which a call stays stable, in lower case.
+        stable_headers: Vec<String> = Gateway CANARY_AUTH_STABLE_HEADERS, "", parse_header_names,
+            "list of the request headers with which a call stays stable: what no check can see, such as the signature of a body or a one-time token, and with `credentials_stay_stable` every header with credentials besides `Authorization` and `Cookie`";
         /// Time limit for the check, in milliseconds (50 to 10,000).
         auth_timeout_ms: u64 = Gateway CANARY_AUTH_TIMEOUT_MS, "1000", |ms| parse_number(ms, 50, 10_000),
             "time limit for the check, 50 to 10000 ms. After it the legacy system gets the call";

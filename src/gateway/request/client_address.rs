@@ -24,7 +24,8 @@ mod tests {
     fn the_platforms_word_comes_first_and_a_header_counts_only_if_it_is_named() {
         let platform = ("cf-connecting-ip", "192.0.2.7");
         let forwarded = ("x-forwarded-for", "198.51.100.9, 203.0.113.5");
-        let rows: [(&[(&str, &str)], &str, Option<&str>); 8] = [
+        type Row<'a> = (&'a [(&'a str, &'a str)], &'a str, Option<&'a str>);
+        let rows: [Row<'_>; 8] = [
             (&[platform, forwarded], "x-forwarded-for", Some("192.0.2.7")),
             (&[platform], "", Some("192.0.2.7")),
             (&[forwarded], "x-forwarded-for", Some("203.0.113.5")),

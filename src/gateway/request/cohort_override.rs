@@ -23,8 +23,8 @@ pub enum OverrideError {
     /// The settings do not say who decides whether the canary may answer a caller.
     #[error("the canary answers nobody while CANARY_AUTH is not declared")]
     AuthUndeclared,
-    /// The call has credentials, and the settings leave such calls to the legacy system.
-    #[error("the call has credentials, and CANARY_AUTH leaves such calls to the legacy system")]
+    /// The call has credentials that the settings leave to the legacy system.
+    #[error("the call has credentials that CANARY_AUTH leaves to the legacy system")]
     HasCredentials,
     /// The legacy system's verdict on the caller does not admit it.
     #[error("the legacy system does not admit the caller (CANARY_AUTH=check)")]

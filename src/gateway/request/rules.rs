@@ -42,9 +42,7 @@ pub fn canary_eligibility(
         }
         Some(_) => match settings.canary_auth {
             None => CanaryEligibility::AuthUndeclared,
-            Some(CanaryAuth::CredentialsStayStable)
-                if has_credentials(head, &settings.auth_headers) =>
-            {
+            Some(declared) if stays_stable(head, declared, &settings.stable_headers) => {
                 CanaryEligibility::HasCredentials
             }
             Some(_) => CanaryEligibility::Eligible,
@@ -52,13 +50,14 @@ pub fn canary_eligibility(
     }
 }
 
-/// Returns whether a call has `Authorization`, a cookie that is not the gateway's, or one of the listed
-/// headers, even if it is empty.
-fn has_credentials(head: &RequestHead, header_names: &[String]) -> bool {
+/// Returns whether a call has credentials that keep it stable, even if they are empty: one of the listed
+/// headers or, if that is declared, `Authorization` or a cookie that is not the gateway's.
+fn stays_stable(head: &RequestHead, declared: CanaryAuth, stable_headers: &[String]) -> bool {
     let has = |name: &str| head.header(name).is_some();
-    has("authorization")
-        || head.header("cookie").and_then(strip_subject_cookie).is_some()
-        || header_names.iter().any(|name| has(name))
+    let has_usual =
+        || has("authorization") || head.header("cookie").and_then(strip_subject_cookie).is_some();
+    stable_headers.iter().any(|name| has(name))
+        || declared == CanaryAuth::CredentialsStayStable && has_usual()
 }
 
 /// Returns whether a call is in the share that the model answers in the shadow; `random` is drawn
@@ -90,7 +89,11 @@ pub(in crate::gateway) mod tests {
     #[test]
     fn credentials_keep_a_call_stable_only_where_that_is_declared() {
         let eligibility = |declared: &str, headers: &[(&str, &str)]| {
-            let variables = [("CANARY_AUTH", declared), ("CANARY_AUTH_HEADERS", "x-api-key")];
+            let variables = [
+                ("CANARY_AUTH", declared),
+                ("CANARY_AUTH_CHECK", "GET /session"),
+                ("CANARY_AUTH_STABLE_HEADERS", "x-api-key"),
+            ];
             let settings = settings_of(&variables);
             let request = settings.contract.parse_request(br#"{"text":"hello"}"#);
             let headers = headers.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
@@ -114,9 +117,12 @@ pub(in crate::gateway) mod tests {
                 CanaryEligibility::Eligible
             };
             assert_eq!(eligibility("credentials_stay_stable", headers), expected, "{headers:?}");
+            // A listed header keeps a call stable whatever is declared.
+            let is_listed = headers.iter().any(|(name, _)| *name == "X-Api-Key");
             for declared in ["none_required", "check"] {
                 let found = eligibility(declared, headers);
-                assert_eq!(found, CanaryEligibility::Eligible, "{declared} {headers:?}");
+                let stays_stable = found == CanaryEligibility::HasCredentials;
+                assert_eq!(stays_stable, is_listed, "{declared} {headers:?}");
             }
             let undeclared = eligibility("", headers);
             assert_eq!(undeclared, CanaryEligibility::AuthUndeclared, "{headers:?}");

@@ -262,7 +262,8 @@ mod tests {
         let headers =
             [("x-user-id", "alice"), ("cookie", "jeffrey_subject=AAAAAAAAAAAAAAAAAAAAAA")];
         let user = || Subject::parse("from-user").ok();
-        let rows: [(&[(&str, &str)], Option<Subject>, bool, &str); 6] = [
+        type Row<'a> = (&'a [(&'a str, &'a str)], Option<Subject>, bool, &'a str);
+        let rows: [Row<'_>; 6] = [
             (&headers, None, true, "alice"),
             (&headers, None, false, "AAAAAAAAAAAAAAAAAAAAAA"),
             (&headers[..1], user(), false, NEW_SUBJECT),
