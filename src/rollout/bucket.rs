@@ -7,8 +7,8 @@
 //! subjects, and a smaller one brings back the same ones. Another release draws anew. The holdout
 //! has a hash of its own, the same for every release.
 //!
-//! With a salt the hash is HMAC-SHA256, of which the first 32 bits count. Without the salt nobody can
-//! compute a bucket. Anybody can still try an id and see who answers.
+//! With a salt the hash is HMAC-SHA256, of which the first 32 bits count. Without the salt a
+//! bucket cannot be computed. Anyone can still try an id and see who answers.
 
 use std::fmt;
 use std::io::Cursor;

@@ -283,7 +283,7 @@ impl Simulation {
         (Some(subject), vec![header])
     }
 
-    /// Draws the value of `authorization` of a call; `None` where nobody needs one, and for half of the
+    /// Draws the value of `authorization` of a call; `None` where no caller needs one, and for half of the
     /// strangers.
     fn draw_credentials(&self, number: u64) -> Option<String> {
         let permille = self.scenario.strangers_permille?;

@@ -79,12 +79,12 @@ worker_settings! {
             "whose word counts for the subject in a header or a body: `anyone`, `secret` (a server that sends `x-jeffrey-subject-secret`) or `client_certificate` (a client whose certificate the platform verified) ([auth.md](auth.md))";
         /// Header with the client's address, for where the platform does not say it; empty for none.
         client_address_header: String = Gateway CLIENT_ADDRESS_HEADER, "", parse_header_name,
-            "request header whose last entry is the client's address, where the platform sends no `cf-connecting-ip`, such as `x-real-ip`. Only for a gateway that nobody reaches but through the proxy that sets it";
+            "request header whose last entry is the client's address, where the platform sends no `cf-connecting-ip`, such as `x-real-ip`. Only for a gateway whose requests all come through the proxy that sets it";
         /// Rule for which callers receive a subject cookie.
         subject_cookie: SubjectCookiePolicy = Gateway SUBJECT_COOKIE, "classify", parse_subject_cookie,
             "which responses set a cookie for a caller without a subject: `off`, `classify`, `all`";
         /// Who decides whether the canary may answer a caller; `None` if undeclared, and then it answers
-        /// nobody.
+        /// no call.
         canary_auth: Option<CanaryAuth> = Gateway CANARY_AUTH, "", parse_canary_auth,
             "required: who decides whether the canary may answer a caller. `none_required`: the legacy system answers anybody. `check`: the legacy system, asked before each answer of the canary. `credentials_stay_stable`: the canary answers only calls without credentials ([auth.md](auth.md))";
         /// Method and path of the request that asks the legacy system; `None` if unset.
@@ -175,7 +175,7 @@ worker_settings! {
             "signs `x-jeffrey-id`; hashes subjects (differently for each release) and addresses";
         /// Key of the buckets of subjects that are not trusted; `None` draws them by the public hash.
         bucket_salt: Option<SigningKey> = Secret BUCKET_SALT, "", parse_bucket_salt,
-            "draws the buckets of subjects that are not trusted by a secret hash, so that nobody can compute who is canary. Fixed for the life of a release; `jeffrey bucket --salt` uses it";
+            "draws the buckets of subjects that are not trusted by a secret hash, so that callers cannot compute who is canary. Fixed for the life of a release; `jeffrey bucket --salt` uses it";
         /// Secrets by which a server shows that it may name subjects.
         subject_secrets: Vec<SigningKey> = Secret JEFFREY_SUBJECT_SECRET, "", parse_keys,
             "with `SUBJECT_TRUST=secret`, required: what a server sends in `x-jeffrey-subject-secret`";

@@ -64,7 +64,7 @@ pub(in crate::gateway) enum VariableError {
          system decides by, or set CANARY_AUTH_CACHE=0"
     )]
     MissingAuthHeaders,
-    #[error("it is not set, and SUBJECT_TRUST=secret needs it: nobody could name a subject")]
+    #[error("it is not set, and SUBJECT_TRUST=secret needs it: no server could name a subject")]
     MissingSubjectSecret,
     #[error("`{value}` is not METHOD /path, such as GET /session")]
     InvalidRoute { value: String },

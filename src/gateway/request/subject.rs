@@ -275,7 +275,7 @@ mod tests {
             let is_named = user.is_some() || headers.len() == 2;
             let resolved = resolve_call(headers, user, (true, is_trusted), &settings).unwrap();
             assert_eq!(resolved.subject.expose(), expected, "{headers:?}");
-            // A cookie is the client's word, whoever passes it on.
+            // A cookie is the client's word, even if a trusted server passes it on.
             assert_eq!(resolved.is_trusted, is_trusted && is_named, "{headers:?}");
         }
     }

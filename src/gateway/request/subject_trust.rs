@@ -2,7 +2,7 @@
 //!
 //! By default a caller names itself. `SUBJECT_TRUST` can demand that the call comes from a server that
 //! knows a secret, or that has a client certificate which the platform verified. A subject that is not
-//! trusted then does not count, so that nobody can look for a subject whose bucket is canary.
+//! trusted then does not count, so that a caller cannot look for a subject whose bucket is canary.
 
 use crate::gateway::config::{GatewaySettings, SubjectTrust};
 use jeffrey_http_core::head::RequestHead;

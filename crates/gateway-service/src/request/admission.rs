@@ -23,7 +23,7 @@ pub(super) enum Admission {
         /// before.
         cookies: Vec<String>,
     },
-    /// The canary answers nobody.
+    /// The canary answers no caller.
     Undeclared,
 }
 
