@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { createHmac, randomBytes } from "node:crypto";
+import { createHmac, hkdfSync, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { after, before, beforeEach, describe, test } from "node:test";
 import { TEST_TIMEOUT_MS, SECRETS, startGateways, waitFor } from "../support/gateway.js";
@@ -428,8 +428,8 @@ function createSignedId(key, made_ms) {
 
 /** The 16 bytes of an id and the 16 bytes of its tag. @param {string} key @param {Buffer} id */
 function signId(key, id) {
-  const hmac = (/** @type {string | Buffer} */ key, /** @type {string | Buffer} */ data) => createHmac("sha256", key).update(data).digest();
-  return Buffer.concat([id, hmac(hmac(key, "answer id"), id).subarray(0, 16)]);
+  const derived = Buffer.from(hkdfSync("sha256", key, "", "jeffrey-edge answer id", 32));
+  return Buffer.concat([id, createHmac("sha256", derived).update(id).digest().subarray(0, 16)]);
 }
 
 test("KILL_SWITCH makes requests stable while the release state is at 100 %", { timeout: TEST_TIMEOUT_MS }, async () => {

@@ -291,7 +291,7 @@ describe("two hundred marked strings", { timeout: TEST_TIMEOUT_MS }, () => {
     gateway = session.gateways.marked;
     const markedHeaders = (/** @type {string} */ place) => ({
       authorization: `Basic ${makeMarker(`${place}, authorization`)}`,
-      cookie: `session=${makeMarker(`${place}, cookie`)}; jeffrey_subject=${makeMarker(`${place}, gateway cookie`).padEnd(22, "A").slice(0, 22)}`,
+      cookie: `session=${makeMarker(`${place}, cookie`)}; jeffrey_subject=${makeMarker(`${place}, gateway cookie`).padEnd(22, "A").slice(0, 22)}.${Math.floor(Date.now() / 3_600_000)}`,
       "user-agent": makeMarker(`${place}, user agent`),
       referer: `http://example.org/${makeMarker(`${place}, referer`)}`,
       "x-forwarded-for": makeMarker(`${place}, forwarded`),
