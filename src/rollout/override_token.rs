@@ -20,6 +20,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::bucket::ReleaseName;
 use super::signing_key::SigningKey;
@@ -82,7 +83,7 @@ pub enum OverrideTokenError {
 struct TokenHeader {
     alg: String,
     #[serde(default, skip_serializing)]
-    crit: Option<serde_json::Value>,
+    crit: Option<Value>,
     #[serde(default)]
     kid: Option<String>,
     #[serde(default, skip_deserializing)]
@@ -91,7 +92,7 @@ struct TokenHeader {
 
 #[derive(Serialize, Deserialize)]
 struct OverrideClaims {
-    aud: Audience,
+    aud: Value,
     #[serde(default)]
     allow_rolled_back: bool,
     exp: f64,
@@ -99,20 +100,11 @@ struct OverrideClaims {
     nbf: Option<f64>,
 }
 
-/// `aud` is one name or a list of names (RFC 7519, section 4.1.3).
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-enum Audience {
-    One(String),
-    Several(Vec<String>),
-}
-
-impl Audience {
-    fn has(&self, release: &ReleaseName) -> bool {
-        match self {
-            Self::One(name) => name == release.as_str(),
-            Self::Several(names) => names.iter().any(|name| name == release.as_str()),
-        }
+/// Returns whether `aud` names a release: it is one name or a list of names (RFC 7519, section 4.1.3).
+fn is_for(audience: &Value, release: &ReleaseName) -> bool {
+    match audience {
+        Value::Array(names) => names.iter().any(|name| name == release.as_str()),
+        name => name == release.as_str(),
     }
 }
 
@@ -121,7 +113,7 @@ pub fn sign(permission: &OverridePermission, key: &SigningKey) -> String {
     let header =
         TokenHeader { alg: ALGORITHM.to_owned(), crit: None, kid: Some(key.key_id()), typ: "JWT" };
     let claims = OverrideClaims {
-        aud: Audience::One(permission.release.as_str().to_owned()),
+        aud: permission.release.as_str().into(),
         allow_rolled_back: permission.allow_rolled_back,
         exp: permission.expires_at.0 as f64 / 1_000.0,
         nbf: None,
@@ -156,7 +148,7 @@ pub fn verify(
         return Err(OverrideTokenError::UnsupportedHeader);
     }
     let claims: OverrideClaims = decode_part(claims)?;
-    if !claims.aud.has(release) {
+    if !is_for(&claims.aud, release) {
         return Err(OverrideTokenError::OtherRelease);
     }
     let expires = parse_time(claims.exp)?;
