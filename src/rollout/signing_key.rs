@@ -51,7 +51,7 @@ impl SigningKey {
     }
 
     /// Derives the key of one purpose: 32 bytes by HKDF-SHA256, without a salt, with the purpose behind
-    /// [`KEY_INFO_PREFIX`] as `info`.
+    /// `jeffrey-edge ` as `info`.
     pub fn derive_key(&self, purpose: &str) -> Self {
         let mut key = [0; TAG_BYTES];
         let info = [KEY_INFO_PREFIX, purpose.as_bytes()];

@@ -199,6 +199,12 @@ fn a_cached_verdict_saves_checks_and_lets_a_quota_pass() {
 #[test]
 fn a_legacy_system_that_gives_no_verdict_is_left_alone_for_five_seconds() {
     let (gateway, legacy) = checked_gateway(&[]);
+    // A 5xx comes at once, and one caller's headers may be its cause.
+    legacy.answer(check_answer(500, &[]));
+    for _ in 0..10 {
+        assert!(call_with(&gateway, "Bearer x").is_by_legacy());
+    }
+    assert_eq!(legacy.take_checks(), 10);
     legacy.answer(Err(FetchError::TimedOut));
     for _ in 0..10 {
         assert!(call_with(&gateway, "Bearer x").is_by_legacy());

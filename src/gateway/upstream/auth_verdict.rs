@@ -20,7 +20,8 @@ pub const REFUSED_CACHE_MS: u64 = 5_000;
 /// Cached verdicts of an isolate; of more, the oldest is forgotten. A verdict takes about 100 bytes.
 pub const VERDICTS_MAX: usize = 10_000;
 
-/// Checks in a row without a verdict that pause the check.
+/// Checks in a row without a response that pause the check: each makes its caller wait. A 5xx does not
+/// count, because it comes at once and may be the fault of one caller's headers.
 const FAILURES_MAX: u32 = 3;
 
 /// Time for which no check is made after that, in milliseconds. The legacy system answers every call
@@ -79,7 +80,7 @@ pub struct AuthVerdictCache {
     verdicts: BTreeMap<CallerKey, CachedVerdict>,
     /// Keys in the order in which their verdicts were stored, with the time of storing.
     stored: VecDeque<(CallerKey, UnixMs)>,
-    /// Checks in a row that brought no verdict.
+    /// Checks in a row that had no response.
     failures: u32,
     /// Time of the last of [`FAILURES_MAX`] failures or more.
     paused_at: Option<UnixMs>,
@@ -125,9 +126,9 @@ impl AuthVerdictCache {
         self.verdicts.insert(key, CachedVerdict { verdict, stored_at: now });
     }
 
-    /// Records whether a check brought a verdict. Several failures in a row pause the check.
-    pub fn record_outcome(&mut self, verdict: AuthVerdict, now: UnixMs) {
-        if verdict != AuthVerdict::Unavailable {
+    /// Records whether a check had a response. Several in a row without one pause the check.
+    pub fn record_response(&mut self, has_response: bool, now: UnixMs) {
+        if has_response {
             (self.failures, self.paused_at) = (0, None);
             return;
         }
@@ -220,26 +221,19 @@ mod tests {
     }
 
     #[test]
-    fn three_failures_in_a_row_pause_the_check_for_five_seconds() {
+    fn three_checks_without_a_response_pause_the_check_for_five_seconds() {
         let mut cache = AuthVerdictCache::default();
-        let verdicts = [
-            AuthVerdict::Unavailable,
-            AuthVerdict::Unavailable,
-            AuthVerdict::Refused,
-            AuthVerdict::Unavailable,
-            AuthVerdict::Unavailable,
-        ];
-        for verdict in verdicts {
-            cache.record_outcome(verdict, UnixMs(0));
-            assert!(!cache.is_paused(UnixMs(0)), "{verdict:?}");
+        for has_response in [false, false, true, false, false] {
+            cache.record_response(has_response, UnixMs(0));
+            assert!(!cache.is_paused(UnixMs(0)), "{has_response}");
         }
-        cache.record_outcome(AuthVerdict::Unavailable, UnixMs(10_000));
+        cache.record_response(false, UnixMs(10_000));
         assert!(cache.is_paused(UnixMs(10_000)) && cache.is_paused(UnixMs(14_999)));
         assert!(!cache.is_paused(UnixMs(15_000)));
-        // The next failure pauses it again at once, and a verdict ends that.
-        cache.record_outcome(AuthVerdict::Unavailable, UnixMs(15_000));
+        // The next failure pauses it again at once, and a response ends that.
+        cache.record_response(false, UnixMs(15_000));
         assert!(cache.is_paused(UnixMs(15_001)));
-        cache.record_outcome(AuthVerdict::Admitted, UnixMs(15_001));
+        cache.record_response(true, UnixMs(15_001));
         assert!(!cache.is_paused(UnixMs(15_001)));
     }
 }

@@ -1,7 +1,7 @@
 //! Asks the legacy system whether it would answer a caller, before the canary does.
 
 use super::{GatewayRequest, legacy_origin};
-use crate::host::{HttpRequest, Target};
+use crate::host::{HttpRequest, HttpResponse, Target};
 use crate::request_host::RequestHost;
 use jeffrey_edge::gateway::config::CanaryAuth;
 use jeffrey_edge::gateway::request::auth_check::{caller_bytes, check_headers};
@@ -54,18 +54,23 @@ impl<H: RequestHost> GatewayRequest<H> {
         if let Some(verdict) = cached {
             return Admission::Asked { verdict, cookies: Vec::new() };
         }
-        let (verdict, cookies) = self.send_check(method, path).await;
+        let response = self.send_check(method, path).await;
         let (random, now) = (host.random_bytes(), host.now());
+        let status = response.as_ref().map(|response| response.status);
+        let verdict = status.map_or(AuthVerdict::Unavailable, AuthVerdict::from_status);
         host.isolate().with_auth_verdicts(|verdicts| {
-            verdicts.record_outcome(verdict, now);
+            verdicts.record_response(status.is_some(), now);
             if cache_ms > 0 {
                 verdicts.store(&caller, verdict, random, now);
             }
         });
-        Admission::Asked { verdict, cookies }
+        let cookies = response.iter().flat_map(HttpResponse::cookies);
+        let cookies = cookies.filter(|cookie| !subject::sets_subject_cookie(cookie));
+        Admission::Asked { verdict, cookies: cookies.map(str::to_owned).collect() }
     }
 
-    async fn send_check(&self, method: &str, path: &str) -> (AuthVerdict, Vec<String>) {
+    /// Sends the check; `None` if no response came in time.
+    async fn send_check(&self, method: &str, path: &str) -> Option<HttpResponse> {
         let url = format!("{}{path}", legacy_origin(&self.settings));
         let headers = check_headers(&self.head, &self.forward.1);
         let headers: Vec<_> =
@@ -78,10 +83,6 @@ impl<H: RequestHost> GatewayRequest<H> {
             timeout_ms: self.settings.auth_timeout_ms,
             response_bytes_max: CHECK_BODY_BYTES_MAX,
         };
-        let Ok(response) = self.host.send(request).await else {
-            return (AuthVerdict::Unavailable, Vec::new());
-        };
-        let cookies = response.cookies().filter(|cookie| !subject::sets_subject_cookie(cookie));
-        (AuthVerdict::from_status(response.status), cookies.map(str::to_owned).collect())
+        self.host.send(request).await.ok()
     }
 }

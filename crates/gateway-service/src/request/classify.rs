@@ -67,7 +67,9 @@ impl<H: RequestHost> GatewayRequest<H> {
             if buffered { Some(self.read_body(CLASSIFY_REQUEST_BYTES_MAX).await?) } else { None };
         let mut call = self.assign(body.as_deref(), received_at).await?;
         let mut started_at = self.host.now();
-        if let (Cohort::Canary, Some(text)) = (call.decision.cohort, call.text.clone()) {
+        if call.decision.cohort == Cohort::Canary
+            && let Some(text) = call.text.clone()
+        {
             if self.admit(&mut call).await {
                 match self.ask_model(&text, &call.event).await {
                     Ok(model_response) => {

@@ -28,7 +28,8 @@ const REPORT_KEPT_MS: u64 = 24 * 60 * 60_000;
 const TRAPS_READ_MAX: u64 = 1_000;
 
 /// Table `stored_value` holds single values by name, each as JSON; `plan`, `validated_model` and
-/// `bucket_salt` are texts as they are. In `hard_failure_report`, `trap` is the report of a trap that has not stopped the release.
+/// `bucket_salt` are texts as they are. In `hard_failure_report`, `trap` is the report of a trap that has
+/// not stopped the release.
 const TABLES: [&str; 6] = [
     "CREATE TABLE IF NOT EXISTS release_state (id INTEGER PRIMARY KEY CHECK (id = 1), json TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS stored_value (name TEXT PRIMARY KEY, json TEXT NOT NULL)",
