@@ -394,3 +394,26 @@ fn a_release_check_that_failed_does_not_change_which_model_may_answer() {
     assert!(gateway.classify("alice").is_by_legacy());
     assert!(gateway.classify("alice").is_by_model());
 }
+
+#[test]
+fn a_release_check_of_another_model_holds_a_running_release_and_does_not_stop_it() {
+    let gateway = Gateway::storing(&[("COHORT_OVERRIDES", "carl=canary")]);
+    gateway.start_rollout();
+    let post = |sha256: String| {
+        let report = json!({"passed": true, "model": {"sha256": sha256}}).to_string();
+        gateway.admin("POST", "/v1/admin/validation", ADMIN, &report);
+        gateway.platform.advance(6 * SECOND_MS).unwrap();
+    };
+    post("cd".repeat(32));
+    assert!(gateway.classify("carl").is_by_model());
+    assert_ne!(gateway.status()["rollout"]["phase"], "rolled back");
+    // Taken back and resumed with a check of the deployed model, that one is accepted.
+    gateway.command("rollback");
+    post("cd".repeat(32));
+    post(sha256());
+    let resume = r#"{"command":"resume","reason":"checked again"}"#;
+    let resumed = gateway.admin("POST", "/v1/admin/rollout", ADMIN, resume);
+    assert_eq!(resumed.status, 200, "{}", resumed.text());
+    gateway.platform.advance(6 * SECOND_MS).unwrap();
+    assert!(gateway.classify("carl").is_by_model());
+}

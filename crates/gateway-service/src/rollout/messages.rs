@@ -58,8 +58,8 @@ pub struct ReleaseSnapshot {
     pub stage: Option<u32>,
     /// Stable's p95 latency, in milliseconds; `None` if the object does not know it.
     pub stable_p95_ms: Option<f64>,
-    /// Sha256 of the only model that may answer: that of the last release check that passed; `None`
-    /// before one.
+    /// Sha256 of the only model that may answer: that of the release check that passed before the release
+    /// was started or resumed; `None` before one.
     #[serde(default)]
     pub model_sha256: Option<String>,
     /// Name of the salt that this release draws by ([`bucket_salt_name`]); `None` before the release had a

@@ -118,6 +118,10 @@ impl<H: ObjectHost> RolloutObject<H> {
             }
             RolloutRequest::Validation(validation) => {
                 self.store_validation(&validation)?;
+                let is_live = self.planned_release()?.is_some_and(|release| release.is_live());
+                if !is_live {
+                    self.accept_validated_model()?;
+                }
                 ObjectReply::json(&validation)
             }
             RolloutRequest::TestAlert => ObjectReply::json(&self.send_test_alert().await?),
@@ -295,7 +299,13 @@ impl<H: ObjectHost> RolloutObject<H> {
                 Ok(None) => {}
                 Err(error) => return Ok(Err(error)),
             }
-            self.apply_command(rollout_command, blocked_by.as_ref(), times)
+            let result = self.apply_command(rollout_command, blocked_by.as_ref(), times)?;
+            if result.is_ok()
+                && matches!(rollout_command.command, CommandName::Resume | CommandName::Start)
+            {
+                self.accept_validated_model()?;
+            }
+            Ok(result)
         })?;
         self.deliver_notifications()?;
         Ok(result)

@@ -139,22 +139,22 @@ impl<H: ObjectHost> RolloutObject<H> {
         })
     }
 
-    /// Stores a release check. One that passed names the only model that may answer from now on.
     pub(super) fn store_validation(&self, validation: &ModelValidation) -> StorageResult<()> {
-        if validation.passed {
-            self.store_value("validated_model", &validation.model_sha256)?;
-        }
         self.store_value("validation", &serde_json::to_string(validation)?)
     }
 
-    /// Returns the sha256 of the model of the last release check that passed.
-    pub(super) fn validated_model(&self) -> StorageResult<Option<String>> {
-        if let Some(sha256) = self.stored_value("validated_model")? {
-            return Ok(Some(sha256));
+    /// Makes the model of the last release check the only one that may answer, if the check passed. While a
+    /// release has canary traffic, only a command does so: a check of another model must not stop it.
+    pub(super) fn accept_validated_model(&self) -> StorageResult<()> {
+        match self.validation()?.filter(|validation| validation.passed) {
+            Some(validation) => self.store_value("validated_model", &validation.model_sha256),
+            None => Ok(()),
         }
-        // Before version 0.2 only the last release check was stored.
-        let validation = self.validation()?.filter(|validation| validation.passed);
-        Ok(validation.map(|validation| validation.model_sha256))
+    }
+
+    /// Returns the sha256 of the only model that may answer; `None` before a release check passed.
+    pub(super) fn validated_model(&self) -> StorageResult<Option<String>> {
+        self.stored_value("validated_model")
     }
 
     pub(super) fn stored_bucket_salt(&self) -> StorageResult<Option<String>> {
