@@ -113,3 +113,19 @@ pub struct TestAlertResult {
     /// `true` if the target accepted the alert.
     pub delivered: bool,
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
+mod tests {
+    use super::*;
+
+    /// While a deployment spreads, an isolate may ask an object that still runs the former version.
+    #[test]
+    fn a_snapshot_of_the_former_version_is_read() {
+        let snapshot = r#"{"release_state":{"version":3,"share_basis_points":1000,"killed":false,
+            "changed_ms":1,"hard_failures":0,"last_hard_failure":null},"holdout":100,
+            "rolled_back":false,"stage":0,"stable_p95_ms":null}"#;
+        let snapshot: ReleaseSnapshot = serde_json::from_str(snapshot).unwrap();
+        assert_eq!((snapshot.model_sha256, snapshot.bucket_salt), (None, None));
+    }
+}
