@@ -1,5 +1,5 @@
-// Reads what is deployed, by Cloudflare's API. Wrangler makes every change; it does not read, because its text for a Worker
-// that does not exist is not told apart reliably from a failure, which must never count as "nothing is there".
+// Reads what is deployed, by Cloudflare's API. Wrangler makes every change. It does not read: its output does not tell a Worker
+// that does not exist from a failure, and a failure must never count as "nothing is there".
 
 import { DeployError } from "./error.js";
 

@@ -45,7 +45,7 @@ pub struct AssignmentRules<'a> {
 pub struct RequestFacts<'a> {
     /// Subject of the request; `None` for a caller that gave no key and has no cookie.
     pub subject: Option<&'a Subject>,
-    /// Whether a server that may name subjects named this one: it is drawn by the public hash.
+    /// `true` if a trusted server named the subject, which is then drawn by the public hash.
     pub is_subject_trusted: bool,
     /// Cohort that the request's header asks for, with the permission of its verified token.
     pub requested_cohort: Option<(Cohort, &'a OverridePermission)>,

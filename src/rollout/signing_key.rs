@@ -84,8 +84,8 @@ impl SigningKey {
         half.len() == HALF_TAG_BYTES && self.new_mac(bytes).verify_truncated_left(half).is_ok()
     }
 
-    /// Returns whether the presented secret is this one. The time that it takes depends on the length of
-    /// what is presented, and on nothing else of it.
+    /// Returns whether the presented secret is this one. The time that it takes depends only on the
+    /// length of `presented`.
     pub fn is_same_secret(&self, presented: &[u8]) -> bool {
         self.0.ct_eq(presented).into()
     }

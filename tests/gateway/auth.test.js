@@ -1,5 +1,5 @@
-// Who is answered by the canary in front of a legacy system that does not answer anybody: strangers get the legacy system's own
-// refusal byte for byte, and what it admits is answered by the model.
+// A canary in front of a legacy system with authentication: strangers get the legacy system's own refusal byte for byte, and the
+// model answers those whom it admits.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";

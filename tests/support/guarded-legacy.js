@@ -1,5 +1,5 @@
-// A legacy system that does not answer anybody: sessions, API keys, signed bodies, one-time tokens and quotas. `GET /session` is
-// what CANARY_AUTH_CHECK asks.
+// A legacy system with authentication: sessions, API keys, signed bodies, one-time tokens and quotas. CANARY_AUTH_CHECK sends
+// `GET /session`.
 
 import { createHmac, randomUUID } from "node:crypto";
 import { once } from "node:events";

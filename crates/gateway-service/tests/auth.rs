@@ -1,4 +1,4 @@
-//! Who may be answered by the canary, as whom, and by which model, over the in-process platform.
+//! Authentication, trusted subjects and the accepted model, over the in-process platform.
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
 
 #[path = "support/gateway.rs"]
@@ -48,8 +48,8 @@ impl Legacy {
     }
 }
 
-/// A gateway whose canary has everyone, and whose legacy system answers checks as it is told to, and
-/// classify calls with a refusal if they have no `authorization`.
+/// A gateway with all subjects in the canary. Its legacy system gives each check the answer that the test
+/// sets.
 fn checked_gateway(variables: &[(&'static str, &str)]) -> (Gateway, Legacy) {
     let gateway = Gateway::new(&[&[ALL_CANARY], &CHECK[..], variables].concat());
     let answer = Rc::new(RefCell::new(check_answer(204, &[])));

@@ -83,8 +83,7 @@ worker_settings! {
         /// Rule for which callers receive a subject cookie.
         subject_cookie: SubjectCookiePolicy = Gateway SUBJECT_COOKIE, "classify", parse_subject_cookie,
             "which responses set a cookie for a caller without a subject: `off`, `classify`, `all`";
-        /// Who decides whether the canary may answer a caller; `None` if undeclared, and then it answers
-        /// no call.
+        /// Declaration of the authentication; `None` if there is none, which disables the canary.
         canary_auth: Option<CanaryAuth> = Gateway CANARY_AUTH, "", parse_canary_auth,
             "required: who decides whether the canary may answer a caller. `none_required`: the legacy system answers anybody. `check`: the legacy system, asked before each answer of the canary. `credentials_stay_stable`: the canary answers only calls without credentials ([auth.md](auth.md))";
         /// Method and path of the request that asks the legacy system; `None` if unset.
@@ -214,7 +213,7 @@ worker_settings! {
     }
 }
 
-/// Who decides whether the canary may answer a caller.
+/// How the canary keeps the authentication of the legacy system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CanaryAuth {
     /// The legacy system, which is asked before each answer of the canary.

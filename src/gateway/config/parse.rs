@@ -171,10 +171,14 @@ fn parse_route(entry: &str) -> Option<(String, String)> {
     (is_method && is_path).then(|| (method.to_owned(), path.to_owned()))
 }
 
+/// Returns the entries of a comma-separated list, without white space around them; empty ones are left out.
+fn list_entries(value: &str) -> impl Iterator<Item = &str> {
+    value.split(',').map(str::trim).filter(|entry| !entry.is_empty())
+}
+
 /// Parses a comma-separated list of origins, written as browsers send them.
 pub(in crate::gateway) fn parse_origins(value: &str) -> Result<Vec<String>, VariableError> {
-    let entries = value.split(',').map(str::trim).filter(|entry| !entry.is_empty());
-    entries.filter_map(|entry| parse_origin(entry).transpose()).collect()
+    list_entries(value).filter_map(|entry| parse_origin(entry).transpose()).collect()
 }
 
 pub(in crate::gateway) fn parse_origin(value: &str) -> Result<Option<String>, VariableError> {
@@ -221,14 +225,12 @@ pub(in crate::gateway) fn parse_header_name(value: &str) -> Result<String, Varia
 
 /// Parses a comma-separated list of names of headers.
 pub(in crate::gateway) fn parse_header_names(value: &str) -> Result<Vec<String>, VariableError> {
-    let entries = value.split(',').map(str::trim).filter(|entry| !entry.is_empty());
-    entries.map(parse_header_name).collect()
+    list_entries(value).map(parse_header_name).collect()
 }
 
 /// Parses one key, or two separated by a comma.
 pub(in crate::gateway) fn parse_keys(value: &str) -> Result<Vec<SigningKey>, VariableError> {
-    let entries: Vec<&str> =
-        value.split(',').map(str::trim).filter(|key| !key.is_empty()).collect();
+    let entries: Vec<&str> = list_entries(value).collect();
     if entries.len() > 2 {
         return Err(VariableError::TooManyKeys { keys: entries.len() });
     }
@@ -240,8 +242,7 @@ pub(in crate::gateway) fn parse_keys(value: &str) -> Result<Vec<SigningKey>, Var
 pub(in crate::gateway) fn parse_cohort_overrides(
     value: &str,
 ) -> Result<Vec<(Subject, Cohort)>, VariableError> {
-    let entries = value.split(',').map(str::trim).filter(|entry| !entry.is_empty());
-    entries
+    list_entries(value)
         .zip(1..)
         .map(|(entry, number)| {
             let (subject, cohort) =

@@ -21,7 +21,7 @@ pub const TOKEN_HEADER: &str = "x-jeffrey-token";
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OverrideError {
     /// The settings do not say who decides whether the canary may answer a caller.
-    #[error("the canary answers nobody while CANARY_AUTH is not declared")]
+    #[error("the canary is disabled until CANARY_AUTH is declared")]
     AuthUndeclared,
     /// The call has credentials that the settings leave to the legacy system.
     #[error("the call has credentials that CANARY_AUTH leaves to the legacy system")]

@@ -1,4 +1,4 @@
-//! What a gateway hands on to the next gateway of a chain: the origin that the client called, and the
+//! Header by which a gateway tells the next gateway of a chain the origin that the client called and the
 //! subject of the call.
 //!
 //! The legacy system of a release may be the gateway of the release before. Over the service binding

@@ -31,11 +31,11 @@ const HOUR_MS: u64 = 60 * 60 * 1_000;
 pub struct ResolvedSubject {
     /// Sticky key of the caller.
     pub subject: Subject,
-    /// Whether the gateway created the subject for this request, so that the request is not evidence.
+    /// `true` if the gateway created the subject for this request; the request is then not evidence.
     pub is_new: bool,
-    /// Whether the response gives the cookie: the subject is new, or its cookie is hours old.
+    /// `true` if the response sets the cookie: the subject is new, or its cookie is hours old.
     pub needs_cookie: bool,
-    /// Whether a server that may name subjects named this one.
+    /// `true` if a trusted server named the subject.
     pub is_trusted: bool,
 }
 
@@ -46,10 +46,10 @@ pub struct CallerFacts<'a> {
     pub head: &'a RequestHead,
     /// The user in the body.
     pub user: Option<Subject>,
-    /// Whether the request is a classify call.
+    /// `true` for a classify call.
     pub is_classify: bool,
-    /// Whether the header and the body may name a subject, as
-    /// [`is_subject_trusted`](super::subject_trust::is_subject_trusted) says.
+    /// Result of [`is_subject_trusted`](super::subject_trust::is_subject_trusted): the header and the body
+    /// may name a subject.
     pub is_trusted: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Whether the gateway takes a caller's word for its subject.
+//! Trust in the subject that a call names.
 //!
 //! By default a caller names itself. `SUBJECT_TRUST` can demand that the call comes from a server that
 //! knows a secret, or that has a client certificate which the platform verified. A subject that is not
@@ -10,8 +10,7 @@ use jeffrey_http_core::head::RequestHead;
 /// Request header with the secret of a server that names subjects.
 pub const SECRET_HEADER: &str = "x-jeffrey-subject-secret";
 
-/// What the platform says about the client certificate of a connection, in the words of Cloudflare's
-/// `request.cf.tlsClientAuth`.
+/// Client certificate of a connection, by the fields of Cloudflare's `request.cf.tlsClientAuth`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientCertificate {
     /// `certPresented`: `1` if the client sent a certificate.

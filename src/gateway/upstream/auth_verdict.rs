@@ -68,7 +68,7 @@ impl AuthVerdict {
     }
 }
 
-/// What a verdict is cached by: HMAC-SHA-256 of all that the legacy system may decide by.
+/// Key of a cached verdict: HMAC-SHA-256 of all that the legacy system may decide by.
 type CallerKey = [u8; TAG_BYTES];
 
 /// Verdicts of the legacy system that an isolate keeps, and its failures to give one.

@@ -11,7 +11,7 @@ use jeffrey_edge::gateway::upstream::auth_verdict::AuthVerdict;
 /// Largest body of the check's response that is read, in bytes. Only its head counts.
 const CHECK_BODY_BYTES_MAX: usize = 16 * 1024;
 
-/// Whether the canary may answer a caller.
+/// Decision on a caller, before the canary answers.
 pub(super) enum Admission {
     /// The canary may answer, and the legacy system was not asked.
     NotAsked,
