@@ -223,15 +223,20 @@ impl MaskedText {
         let Some((end, _)) = self.0.char_indices().nth(Self::PREVIEW_CHARS_MAX) else {
             return self.clone();
         };
-        let start_of_cut_placeholder = |kind: &PiiKind| {
-            let placeholder = kind.placeholder();
-            let from = self.0.floor_char_boundary(end.saturating_sub(placeholder.len() - 1));
-            let pos = from + self.0[from..].find(placeholder)?;
-            (pos < end && pos + placeholder.len() > end).then_some(pos)
-        };
-        let end = PiiKind::ALL.iter().find_map(start_of_cut_placeholder).unwrap_or(end);
-        Self(self.0[..end].to_owned())
+        Self(self.0[..before_cut_placeholder(&self.0, end)].to_owned())
     }
+}
+
+/// Returns the start of the placeholder that `end` would cut in two, or `end` where it cuts none.
+fn before_cut_placeholder(text: &str, end: usize) -> usize {
+    let start_of_cut_placeholder = |kind: &PiiKind| {
+        let placeholder = kind.placeholder();
+        let from = text.floor_char_boundary(end.saturating_sub(placeholder.len() - 1));
+        let to = text.ceil_char_boundary(end + placeholder.len());
+        let pos = from + text[from..to].find(placeholder)?;
+        (pos < end && pos + placeholder.len() > end).then_some(pos)
+    };
+    PiiKind::ALL.iter().find_map(start_of_cut_placeholder).unwrap_or(end)
 }
 
 impl fmt::Display for MaskedText {
@@ -289,7 +294,8 @@ pub fn mask_preview(text: &str) -> MaskedText {
         .rev()
         .find(|(_, ch)| ch.is_whitespace())
         .map_or(0, |(pos, ch)| pos + ch.len_utf8());
-    let shown_end = margin_start.min(last_word_start);
+    // Nor is half of a placeholder that stood in the text already.
+    let shown_end = before_cut_placeholder(read, margin_start.min(last_word_start));
     let mut spans = find_spans(read);
     spans.retain(|span| span.start < shown_end);
     let end = spans.last().map_or(shown_end, |span| span.end.max(shown_end));

@@ -215,6 +215,12 @@ fn a_preview_shows_no_half_of_what_was_not_read_to_its_end() {
         format!("eyJ{long}.eyJ{long}.{long}"),
         format!("Hello {long}"),
         format!("{long} jean.dupont@example.org"),
+        // A placeholder that stood in the text, across the end of what is shown.
+        format!(
+            "{}[EMAIL]arobase [EMAIL] passwordMainpoint1[EMAIL]4111 1111 1111 1111{}",
+            "0a".repeat(361),
+            "0a".repeat(300)
+        ),
     ] {
         let (whole, preview) = (mask(&text).preview(), mask_preview(&text));
         assert!(whole.as_str().starts_with(preview.as_str()), "{preview} of {whole}");
