@@ -57,6 +57,7 @@ const ORDERED_MODULES: [(&str, &[&str]); 2] = [
             "export",
             "notify",
             "aggregate",
+            "store",
             "config",
             "request",
             "api",

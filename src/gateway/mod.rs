@@ -20,6 +20,8 @@ pub mod notify;
 
 pub mod aggregate;
 
+pub mod store;
+
 pub mod config;
 
 pub mod request;

@@ -1,10 +1,9 @@
 //! SQLite of a Durable Object, as a trait.
 //!
-//! [`Sql`] runs statements and returns rows; the Worker implements it on the platform's storage, and
+//! [`Sql`] runs statements and returns rows of values; the Worker implements it on the platform's storage, and
 //! the tests on SQLite itself. Statements and values pass through unchanged, and an error names no
 //! value.
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use jeffrey_terms::EXACT_INTEGER_MAX;
@@ -20,6 +19,9 @@ pub enum StorageError {
         /// Latest schema version of this program.
         known: u64,
     },
+    /// The database of an earlier version is being migrated; a later message finds it migrated.
+    #[error("the database is being migrated; try again")]
+    Migrating,
     /// A stored value is not what this program stores.
     #[error("a stored value cannot be read: {what}")]
     Malformed {
@@ -53,6 +55,8 @@ pub enum SqlValue {
     Integer(i64),
     /// Text that SQLite stores as UTF-8.
     Text(String),
+    /// Bytes, at most two megabytes.
+    Blob(Vec<u8>),
 }
 
 impl From<&str> for SqlValue {
@@ -65,6 +69,65 @@ impl From<String> for SqlValue {
     fn from(text: String) -> Self {
         Self::Text(text)
     }
+}
+
+/// Values of one row, in the order of its columns. One type for all rows: a deserialiser of each would be
+/// a tenth of the wasm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SqlRow(pub Vec<SqlValue>);
+
+impl SqlRow {
+    /// Returns whether a column has no value.
+    pub fn is_null(&self, column: usize) -> bool {
+        matches!(self.0.get(column), None | Some(SqlValue::Null))
+    }
+
+    /// Returns the value of a column of numbers.
+    ///
+    /// # Errors
+    /// [`StorageError::Malformed`] if it is another value.
+    pub fn number(&self, column: usize) -> StorageResult<u64> {
+        match self.0.get(column) {
+            Some(SqlValue::Integer(number)) => {
+                u64::try_from(*number).map_err(|_| malformed_column(column))
+            }
+            _ => Err(malformed_column(column)),
+        }
+    }
+
+    /// Returns the value of a column of texts.
+    ///
+    /// # Errors
+    /// [`StorageError::Malformed`] if it is another value.
+    pub fn text(&self, column: usize) -> StorageResult<&str> {
+        match self.0.get(column) {
+            Some(SqlValue::Text(text)) => Ok(text),
+            _ => Err(malformed_column(column)),
+        }
+    }
+
+    /// Returns the value of a column of bytes.
+    ///
+    /// # Errors
+    /// [`StorageError::Malformed`] if it is another value.
+    pub fn blob(&self, column: usize) -> StorageResult<&[u8]> {
+        match self.0.get(column) {
+            Some(SqlValue::Blob(bytes)) => Ok(bytes),
+            _ => Err(malformed_column(column)),
+        }
+    }
+
+    /// Parses the JSON of a column of texts.
+    ///
+    /// # Errors
+    /// [`StorageError::Malformed`] if it is not what this program stores.
+    pub fn json<T: DeserializeOwned>(&self, column: usize) -> StorageResult<T> {
+        parse_stored(self.text(column)?)
+    }
+}
+
+fn malformed_column(column: usize) -> StorageError {
+    StorageError::Malformed { what: format!("column {column} has another type") }
 }
 
 /// Converts a number to a SQLite integer; a larger one than [`EXACT_INTEGER_MAX`] becomes it.
@@ -80,18 +143,13 @@ pub trait Sql {
     /// Returns [`StorageError::Refused`] with the platform's message.
     fn execute(&self, query: &str, values: Vec<SqlValue>) -> StorageResult<usize>;
 
-    /// Runs a statement and deserialises its rows, by the names of their columns.
+    /// Runs a statement and returns its rows.
     ///
     /// # Errors
-    /// Returns [`StorageError::Refused`] if the platform refuses the statement or a row has another
-    /// form than `T`.
-    fn query_rows<T: DeserializeOwned>(
-        &self,
-        query: &str,
-        values: Vec<SqlValue>,
-    ) -> StorageResult<Vec<T>>;
+    /// Returns [`StorageError::Refused`] with the platform's message.
+    fn query(&self, query: &str, values: Vec<SqlValue>) -> StorageResult<Vec<SqlRow>>;
 
-    /// Returns the size of the database, in bytes.
+    /// Returns the size of the database without its free pages, in bytes.
     fn database_bytes(&self) -> u64;
 
     /// Runs `work` as one transaction: if it fails, nothing of it is stored.
@@ -100,13 +158,15 @@ pub trait Sql {
     /// Returns the error of `work`, or [`StorageError::Refused`] if the platform cannot commit.
     fn transaction<T>(&self, work: impl FnOnce() -> StorageResult<T>) -> StorageResult<T>;
 
-    /// Returns column `number` of the first row; 0 if there is no row or the column is `NULL`.
+    /// Returns the first column of the first row, a number; 0 if there is no row or it is `NULL`.
     ///
     /// # Errors
-    /// As [`Sql::query_rows`].
+    /// As [`Sql::query`]; [`StorageError::Malformed`] if the value is no number.
     fn query_number(&self, query: &str, values: Vec<SqlValue>) -> StorageResult<u64> {
-        let rows: Vec<NumberRow> = self.query_rows(query, values)?;
-        Ok(rows.first().and_then(|row| row.number).unwrap_or(0))
+        match self.query(query, values)?.first() {
+            Some(row) if !row.is_null(0) => row.number(0),
+            _ => Ok(0),
+        }
     }
 }
 
@@ -117,16 +177,4 @@ pub trait Sql {
 /// Returns [`StorageError::Malformed`] if the text is not what this program stores.
 pub(crate) fn parse_stored<T: DeserializeOwned>(json: &str) -> StorageResult<T> {
     Ok(serde_json::from_slice(json.as_bytes())?)
-}
-
-/// Row with one column, `number`.
-#[derive(Deserialize)]
-pub(crate) struct NumberRow {
-    pub(crate) number: Option<u64>,
-}
-
-/// Row with one column, `text`.
-#[derive(Deserialize)]
-pub(crate) struct TextRow {
-    pub(crate) text: String,
 }

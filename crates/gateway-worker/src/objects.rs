@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 
-use serde::de::DeserializeOwned;
 use worker::durable::State;
 use worker::wasm_bindgen::prelude::*;
 use worker::{
@@ -17,7 +16,7 @@ use jeffrey_gateway_service::event_store;
 use jeffrey_gateway_service::host::ObjectHost;
 use jeffrey_gateway_service::message::ObjectReply;
 use jeffrey_gateway_service::rollout;
-use jeffrey_gateway_service::sql::{Sql, SqlValue, StorageError, StorageResult};
+use jeffrey_gateway_service::sql::{Sql, SqlRow, SqlValue, StorageError, StorageResult};
 use jeffrey_terms::UnixMs;
 
 /// Names of the bindings of the platform's own stores.
@@ -57,13 +56,17 @@ impl Sql for WorkerObjectHost {
         Ok(cursor.map_err(refused)?.rows_written())
     }
 
-    fn query_rows<T: DeserializeOwned>(
-        &self,
-        query: &str,
-        values: Vec<SqlValue>,
-    ) -> StorageResult<Vec<T>> {
+    fn query(&self, query: &str, values: Vec<SqlValue>) -> StorageResult<Vec<SqlRow>> {
         let cursor = self.state.storage().sql().exec(query, to_platform_values(values));
-        cursor.and_then(|cursor| cursor.to_array()).map_err(refused)
+        let to_row = |row: Result<Vec<SqlStorageValue>>| {
+            Ok(SqlRow(
+                row.map_err(refused)?
+                    .into_iter()
+                    .map(from_platform_value)
+                    .collect::<StorageResult<_>>()?,
+            ))
+        };
+        cursor.map_err(refused)?.raw().map(to_row).collect()
     }
 
     fn database_bytes(&self) -> u64 {
@@ -151,8 +154,22 @@ fn to_platform_values(values: Vec<SqlValue>) -> Vec<SqlStorageValue> {
         SqlValue::Null => SqlStorageValue::Null,
         SqlValue::Integer(number) => SqlStorageValue::Integer(number),
         SqlValue::Text(text) => SqlStorageValue::String(text),
+        SqlValue::Blob(bytes) => SqlStorageValue::Blob(bytes),
     };
     values.into_iter().map(to_platform).collect()
+}
+
+fn from_platform_value(value: SqlStorageValue) -> StorageResult<SqlValue> {
+    Ok(match value {
+        SqlStorageValue::Null => SqlValue::Null,
+        SqlStorageValue::Integer(number) => SqlValue::Integer(number),
+        SqlStorageValue::String(text) => SqlValue::Text(text),
+        SqlStorageValue::Blob(bytes) => SqlValue::Blob(bytes),
+        // A number that JavaScript rounds.
+        SqlStorageValue::Boolean(_) | SqlStorageValue::Float(_) => {
+            return Err(StorageError::Malformed { what: "no exact number".to_owned() });
+        }
+    })
 }
 
 fn refused(error: worker::Error) -> StorageError {

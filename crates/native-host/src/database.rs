@@ -12,9 +12,9 @@ use rusqlite::limits::Limit;
 use rusqlite::types::{ToSql, ToSqlOutput, Value as SqliteValue, ValueRef};
 use rusqlite::{Connection, params_from_iter};
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 
-use jeffrey_gateway_service::sql::{SqlValue, StorageError, StorageResult};
+use jeffrey_gateway_service::sql::{SqlRow, SqlValue, StorageError, StorageResult};
 use jeffrey_terms::EXACT_INTEGER_MAX;
 
 const LIMITS: [(Limit, i32); 5] = [
@@ -60,6 +60,7 @@ impl ToSql for Parameter {
             SqlValue::Null => ToSqlOutput::Owned(SqliteValue::Null),
             SqlValue::Integer(number) => ToSqlOutput::Owned(SqliteValue::Integer(*number)),
             SqlValue::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
+            SqlValue::Blob(bytes) => ToSqlOutput::Borrowed(ValueRef::Blob(bytes)),
         })
     }
 }
@@ -134,7 +135,27 @@ impl Database {
         if fails_after { Err(requested_failure()) } else { Ok(changed) }
     }
 
-    /// Runs a statement and deserialises its rows.
+    /// Runs a statement and returns its rows.
+    ///
+    /// # Errors
+    /// As [`Database::execute`].
+    pub fn query(&self, query: &str, values: Vec<SqlValue>) -> StorageResult<Vec<SqlRow>> {
+        let (values, fails_after) = self.admit(query, values)?;
+        let mut statement =
+            self.connection.prepare_cached(query).map_err(|error| refused(&error))?;
+        let columns = statement.column_count();
+        let mut rows =
+            statement.query(params_from_iter(values)).map_err(|error| refused(&error))?;
+        let mut result = Vec::new();
+        while let Some(row) = rows.next().map_err(|error| refused(&error))? {
+            let values = (0..columns)
+                .map(|column| from_sqlite(row.get_ref(column).map_err(|error| refused(&error))?));
+            result.push(SqlRow(values.collect::<StorageResult<_>>()?));
+        }
+        if fails_after { Err(requested_failure()) } else { Ok(result) }
+    }
+
+    /// Runs a statement and deserialises its rows by the names of their columns, for tests.
     ///
     /// # Errors
     /// As [`Database::execute`]; also if a row has another form than `T`.
@@ -143,22 +164,14 @@ impl Database {
         query: &str,
         values: Vec<SqlValue>,
     ) -> StorageResult<Vec<T>> {
-        let (values, fails_after) = self.admit(query, values)?;
-        let mut statement =
-            self.connection.prepare_cached(query).map_err(|error| refused(&error))?;
+        let statement = self.connection.prepare_cached(query).map_err(|error| refused(&error))?;
         let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
-        let mut rows =
-            statement.query(params_from_iter(values)).map_err(|error| refused(&error))?;
-        let mut values = Vec::new();
-        while let Some(row) = rows.next().map_err(|error| refused(&error))? {
-            let mut fields = Map::new();
-            for (index, name) in names.iter().enumerate() {
-                let value = row.get_ref(index).map_err(|error| refused(&error))?;
-                fields.insert(name.clone(), to_json(value)?);
-            }
-            values.push(serde_json::from_value(Value::Object(fields))?);
-        }
-        if fails_after { Err(requested_failure()) } else { Ok(values) }
+        drop(statement);
+        let to_value = |row: SqlRow| {
+            let fields = names.iter().cloned().zip(row.0.into_iter().map(to_json));
+            Ok(serde_json::from_value(Value::Object(fields.collect::<Map<_, _>>()))?)
+        };
+        self.query(query, values)?.into_iter().map(to_value).collect()
     }
 
     /// Returns the rows of a query, beside the object: no failure that a test asked for counts.
@@ -170,12 +183,27 @@ impl Database {
         rows.unwrap_or_default()
     }
 
-    /// Returns the size of the database, in bytes.
+    /// Returns the first column of a query's rows, which holds bytes, as [`Database::inspect`] does.
+    pub fn inspect_blobs(&self, query: &str) -> Vec<Vec<u8>> {
+        let failure = self.failure.take();
+        let rows = self.query(query, Vec::new());
+        self.failure.set(failure);
+        let blobs = rows.unwrap_or_default().into_iter().filter_map(|row| row.0.into_iter().next());
+        blobs
+            .filter_map(|value| match value {
+                SqlValue::Blob(bytes) => Some(bytes),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Returns the size of the database without its free pages, in bytes.
     pub fn bytes(&self) -> u64 {
         let pragma = |name: &str| {
             self.connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap_or(0)
         };
-        u64::try_from(pragma("page_count") * pragma("page_size")).unwrap_or(0)
+        let pages = pragma("page_count") - pragma("freelist_count");
+        u64::try_from(pages * pragma("page_size")).unwrap_or(0)
     }
 
     /// Runs `work` as one transaction: if it fails, nothing of it is stored.
@@ -225,17 +253,26 @@ impl Database {
     }
 }
 
-fn to_json(value: ValueRef<'_>) -> StorageResult<Value> {
+fn from_sqlite(value: ValueRef<'_>) -> StorageResult<SqlValue> {
     Ok(match value {
-        ValueRef::Null => Value::Null,
+        ValueRef::Null => SqlValue::Null,
         ValueRef::Integer(number) => {
             check_integer(number)?;
-            Value::from(number)
+            SqlValue::Integer(number)
         }
-        ValueRef::Real(number) => Number::from_f64(number).map_or(Value::Null, Value::Number),
-        ValueRef::Text(text) => Value::from(String::from_utf8_lossy(text).into_owned()),
-        ValueRef::Blob(_) => return Err(message("a blob was read".to_owned())),
+        ValueRef::Text(text) => SqlValue::Text(String::from_utf8_lossy(text).into_owned()),
+        ValueRef::Blob(bytes) => SqlValue::Blob(bytes.to_vec()),
+        ValueRef::Real(_) => return Err(message("a fraction was read".to_owned())),
     })
+}
+
+fn to_json(value: SqlValue) -> Value {
+    match value {
+        SqlValue::Null => Value::Null,
+        SqlValue::Integer(number) => Value::from(number),
+        SqlValue::Text(text) => Value::from(text),
+        SqlValue::Blob(bytes) => Value::from(bytes),
+    }
 }
 
 /// Fails for an integer that JavaScript would round.

@@ -7,8 +7,6 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use serde::de::DeserializeOwned;
-
 use crate::any_object::AnyObject;
 use crate::database::Database;
 use crate::response::StoredResponse;
@@ -22,7 +20,7 @@ use jeffrey_gateway_service::host::{
 use jeffrey_gateway_service::isolate::IsolateState;
 use jeffrey_gateway_service::message::ObjectReply;
 use jeffrey_gateway_service::request_host::RateLimiter;
-use jeffrey_gateway_service::sql::{Sql, SqlValue, StorageResult};
+use jeffrey_gateway_service::sql::{Sql, SqlRow, SqlValue, StorageResult};
 use jeffrey_terms::UnixMs;
 
 /// Polls of one future before it counts as stuck.
@@ -445,12 +443,8 @@ impl Sql for ObjectPlatform {
         self.database.execute(query, values)
     }
 
-    fn query_rows<T: DeserializeOwned>(
-        &self,
-        query: &str,
-        values: Vec<SqlValue>,
-    ) -> StorageResult<Vec<T>> {
-        self.database.query_rows(query, values)
+    fn query(&self, query: &str, values: Vec<SqlValue>) -> StorageResult<Vec<SqlRow>> {
+        self.database.query(query, values)
     }
 
     fn database_bytes(&self) -> u64 {

@@ -1,7 +1,7 @@
 //! The checks of the promises: at each answer and each commit, and at the end of a run, when faults
 //! have ended and the queue is empty.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use serde::Deserialize;
@@ -14,8 +14,10 @@ use crate::object_cell::ObjectCell;
 use crate::record::{CallWatch, InForce, StoredChange};
 use crate::reference_bucket;
 use crate::simulation::Simulation;
-use jeffrey_edge::gateway::aggregate::minute_stats::CohortStats;
 use jeffrey_edge::gateway::notify::webhook::Notification;
+use jeffrey_edge::gateway::store::event_batch::decompress_lines;
+use jeffrey_edge::gateway::store::minute_record::MinuteRecord;
+use jeffrey_edge::gateway::store::shard_counts::Summary;
 use jeffrey_edge::rollout::history::{HistoryEntry, RolloutInput};
 use jeffrey_edge::rollout::phase::Phase;
 use jeffrey_edge::rollout::replay::replay;
@@ -47,12 +49,6 @@ const TROUBLE_MS: u64 = 40_000;
 #[derive(Deserialize)]
 struct TextRow {
     text: String,
-}
-
-#[derive(Deserialize)]
-struct CounterRow {
-    name: String,
-    number: u64,
 }
 
 #[derive(Deserialize)]
@@ -291,18 +287,23 @@ impl Simulation {
 
     /// Checks one shard; returns the ids of its events, and how many it counts as lost.
     fn check_shard(&self, shard: &ObjectCell, cohorts: &mut SubjectShares) -> (Vec<String>, u64) {
-        let lines =
-            shard.database.inspect::<TextRow>("SELECT json AS text FROM event ORDER BY seq");
+        let batches = shard.database.inspect_blobs("SELECT lines FROM batch ORDER BY first_seq");
+        let batches: String = batches.iter().filter_map(|batch| decompress_lines(batch)).collect();
+        let mut seen_after_erasure = BTreeSet::new();
         let mut sums = Sums::default();
         let mut ids = Vec::new();
         let mut rated = BTreeMap::<String, u64>::new();
-        for TextRow { text } in lines {
+        for text in batches.lines() {
             self.record.check_privacy("a stored event", text.as_bytes());
-            let Ok(event) = serde_json::from_str::<EventFields>(&text) else { continue };
+            let Ok(event) = serde_json::from_str::<EventFields>(text) else { continue };
             sums.add(&event);
             cohorts.add(self, &event);
             for (subject, erased_ms) in self.record.erased.borrow().iter() {
-                if event.subject.as_ref() == Some(subject) && event.time_ms <= *erased_ms {
+                if event.subject.as_ref() != Some(subject) {
+                    continue;
+                }
+                seen_after_erasure.insert(subject.clone());
+                if event.time_ms <= *erased_ms {
                     self.record.violate(Invariant::ErasedStaysErased, || {
                         format!("event {} of {} came back", event.id, event.time_ms)
                     });
@@ -316,10 +317,11 @@ impl Simulation {
             }
         }
         self.check_feedback(&rated);
-        self.check_erased_rows(shard);
-        let counters = shard.database.inspect::<CounterRow>("SELECT name, number FROM counter");
-        let counters: BTreeMap<String, u64> =
-            counters.into_iter().map(|row| (row.name, row.number)).collect();
+        self.check_erased_rows(shard, &seen_after_erasure);
+        let summary = shard.database.inspect::<TextRow>("SELECT json AS text FROM checkpoint");
+        let summary =
+            summary.first().and_then(|row| serde_json::from_str::<Summary>(&row.text).ok());
+        let counters = summary.unwrap_or_default().counters;
         sums.check_counters(self, &counters);
         sums.check_stats(self, shard);
         let limit = self.settings.event_store_bytes_max;
@@ -409,10 +411,10 @@ impl Simulation {
         let objects = self.objects.borrow();
         let mut stored = BTreeMap::<u64, u64>::new();
         for shard in objects.iter().filter(|cell| cell.class == ObjectClass::EventStore) {
-            for row in shard.database.inspect::<MinuteRow>("SELECT minute, json FROM cohort_stats")
-            {
-                let Ok(stats) = serde_json::from_str::<CohortStats>(&row.json) else { continue };
-                *stored.entry(row.minute).or_default() += stats.counts.requests;
+            for row in shard.database.inspect::<MinuteRow>("SELECT minute, json FROM minute") {
+                let Ok(record) = serde_json::from_str::<MinuteRecord>(&row.json) else { continue };
+                let requests = record.stats.iter().map(|(.., stats)| stats.counts.requests);
+                *stored.entry(row.minute).or_default() += requests.sum::<u64>();
             }
         }
         stored
@@ -585,26 +587,25 @@ impl Sums {
         struct StatsRow {
             minute: u64,
             release: String,
-            cohort: Cohort,
-            share: u16,
             json: String,
         }
         if simulation.has_pruned_events() || !simulation.record.erasures_asked.borrow().is_empty() {
             return;
         }
-        let query = "SELECT minute, release, cohort, share, json FROM cohort_stats";
-        let rows = shard.database.inspect::<StatsRow>(query);
+        let rows = shard.database.inspect::<StatsRow>("SELECT minute, release, json FROM minute");
         let mut found = BTreeMap::<StatsKey, (u64, u64, u64)>::new();
         for row in rows {
-            let Ok(stats) = serde_json::from_str::<CohortStats>(&row.json) else { continue };
-            if stats.counts.requests == 0 {
-                continue;
+            let Ok(record) = serde_json::from_str::<MinuteRecord>(&row.json) else { continue };
+            for (cohort, share, stats) in record.stats {
+                if stats.counts.requests == 0 {
+                    continue;
+                }
+                let key = (row.minute, row.release.clone(), cohort.name(), share.basis_points());
+                let (requests, errors, fallbacks) = found.entry(key).or_default();
+                *requests += stats.counts.requests;
+                *errors += stats.counts.errors_5xx;
+                *fallbacks += stats.counts.fallbacks;
             }
-            let key = (row.minute, row.release, row.cohort.name(), row.share);
-            let (requests, errors, fallbacks) = found.entry(key).or_default();
-            *requests += stats.counts.requests;
-            *errors += stats.counts.errors_5xx;
-            *fallbacks += stats.counts.fallbacks;
         }
         if found != self.stats {
             let difference = self.stats.iter().find(|(key, sums)| found.get(*key) != Some(sums));

@@ -14,6 +14,7 @@ use crate::reference_bucket;
 use crate::simulation::Simulation;
 use jeffrey_edge::gateway::events::signed_id;
 use jeffrey_edge::gateway::request::subject::hash_subject;
+use jeffrey_edge::gateway::store::subject_runs::{SubjectBits, decode_run};
 use jeffrey_edge::rollout::bucket::ReleaseName;
 use jeffrey_edge::rollout::signing_key::SigningKey;
 use jeffrey_gateway_service::host::ObjectClass;
@@ -129,47 +130,49 @@ impl Simulation {
 
     /// Checks that a subject is new once, in all shards together.
     pub(crate) fn check_first_seen(&self) {
-        #[derive(Deserialize)]
-        struct SeenRow {
-            subject: String,
-        }
         let objects = self.objects.borrow();
         let mut seen = BTreeSet::new();
         for shard in objects.iter().filter(|cell| cell.class == ObjectClass::EventStore) {
-            for SeenRow { subject } in shard.database.inspect("SELECT subject FROM first_seen") {
-                if !seen.insert(subject.clone()) {
+            let runs = shard.database.inspect_blobs("SELECT subjects FROM subject_run");
+            for subject in runs.iter().flat_map(|run| decode_run(run)) {
+                if !seen.insert(subject) {
                     self.record.violate(Invariant::SubjectsNewOnce, || {
-                        format!("{subject} is new in two shards")
+                        format!("{subject:?} is new twice")
                     });
                 }
             }
         }
     }
 
-    /// Checks that no row of before an erasure names its subject.
-    pub(crate) fn check_erased_rows(&self, shard: &ObjectCell) {
+    /// Checks that nothing names an erased subject that made no call after its erasure: those of
+    /// `seen_after` did.
+    pub(crate) fn check_erased_rows(&self, shard: &ObjectCell, seen_after: &BTreeSet<String>) {
         #[derive(Deserialize)]
-        struct SubjectRow {
-            subject: String,
-            minute: u64,
+        struct MinuteRow {
+            json: String,
         }
-        let queries = [
-            ("first_seen", "SELECT subject, minute FROM first_seen"),
-            ("last_hit", "SELECT subject, next_minute - 1 AS minute FROM last_hit"),
-            ("subject_errors", "SELECT subject, minute FROM subject_errors"),
+        if self.has_pruned_events() {
+            return;
+        }
+        let minutes = shard.database.inspect::<MinuteRow>("SELECT json FROM minute");
+        let blobs = [
+            shard.database.inspect_blobs("SELECT subjects FROM subject_run"),
+            shard.database.inspect_blobs("SELECT hits FROM subject_hits"),
         ];
-        for (table, query) in queries {
-            let rows = shard.database.inspect::<SubjectRow>(query);
-            for (erased, at_ms) in self.record.erased.borrow().iter() {
-                // A later event of the same minute may have made the row again.
-                let is_left = |row: &&SubjectRow| {
-                    row.subject == *erased && (row.minute + 1) * 60_000 < *at_ms
-                };
-                if let Some(row) = rows.iter().find(is_left) {
-                    self.record.violate(Invariant::ErasedStaysErased, || {
-                        format!("{table} has a row of minute {}", row.minute)
-                    });
-                }
+        for (subject, _) in self.record.erased.borrow().iter() {
+            if seen_after.contains(subject) {
+                continue;
+            }
+            let bits = SubjectBits::new(subject);
+            let bytes = bits.0.to_be_bytes();
+            let is_in_blob = |blob: &Vec<u8>| blob.windows(8).any(|window| window == bytes);
+            let member = format!("\"{}\":", bits.0);
+            if blobs.iter().flatten().any(is_in_blob)
+                || minutes.iter().any(|row| row.json.contains(&member))
+            {
+                self.record.violate(Invariant::ErasedStaysErased, || {
+                    format!("a row of {} names an erased subject", shard.name)
+                });
             }
         }
     }

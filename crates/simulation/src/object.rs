@@ -8,7 +8,6 @@
 use std::rc::Rc;
 
 use futures_channel::oneshot;
-use serde::de::DeserializeOwned;
 
 use crate::executor::Owner;
 use crate::host::SimulatedHost;
@@ -24,7 +23,7 @@ use jeffrey_gateway_service::host::{
 };
 use jeffrey_gateway_service::isolate::IsolateState;
 use jeffrey_gateway_service::message::ObjectReply;
-use jeffrey_gateway_service::sql::{Sql, SqlValue, StorageResult};
+use jeffrey_gateway_service::sql::{Sql, SqlRow, SqlValue, StorageResult};
 use jeffrey_native_host::AnyObject;
 use jeffrey_terms::UnixMs;
 
@@ -159,7 +158,7 @@ impl Simulation {
         });
     }
 
-    fn run_alarm(self: &Rc<Self>, cell: &Rc<ObjectCell>) {
+    pub(crate) fn run_alarm(self: &Rc<Self>, cell: &Rc<ObjectCell>) {
         cell.alarm_ms.set(None);
         cell.durable_alarm_ms.set(None);
         cell.is_alarm_running.set(true);
@@ -288,13 +287,9 @@ impl Sql for SimulatedObject {
         self.cell.database.execute(query, values)
     }
 
-    fn query_rows<T: DeserializeOwned>(
-        &self,
-        query: &str,
-        values: Vec<SqlValue>,
-    ) -> StorageResult<Vec<T>> {
+    fn query(&self, query: &str, values: Vec<SqlValue>) -> StorageResult<Vec<SqlRow>> {
         self.note_statement(query, &values);
-        self.cell.database.query_rows(query, values)
+        self.cell.database.query(query, values)
     }
 
     fn database_bytes(&self) -> u64 {

@@ -21,6 +21,9 @@ const STEP_MS: u64 = 10 * 60_000;
 const DRAIN_STEP_MS: u64 = 10 * 60_000;
 const DRAIN_STEPS_MAX: u32 = 30;
 
+/// Time before and after the alarms that save what the shards count: longer than a checkpoint waits.
+const SAVE_AFTER_MS: u64 = 2 * 60_000;
+
 /// Result of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RunReport {
@@ -87,8 +90,18 @@ impl Simulation {
                 break;
             }
         }
+        self.save_event_stores();
         self.now_ms();
         self.check_end();
+    }
+
+    /// Lets each shard of the event store save what it counts in memory, by an alarm.
+    fn save_event_stores(self: &Rc<Self>) {
+        let objects = self.objects.borrow().clone();
+        let shards = || objects.iter().filter(|cell| cell.class == ObjectClass::EventStore);
+        self.executor.run_until(self.executor.now_ms() + SAVE_AFTER_MS);
+        shards().for_each(|cell| self.run_alarm(cell));
+        self.executor.run_until(self.executor.now_ms() + SAVE_AFTER_MS);
     }
 
     fn has_alerts_waiting(&self) -> bool {

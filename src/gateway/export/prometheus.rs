@@ -26,7 +26,7 @@ pub const LATENCY_BOUNDS_MS: [u64; 11] =
 use MetricType::{Counter, Gauge, Histogram};
 
 /// Name, type and help text of each metric family, in the order of the output.
-const METRIC_FAMILIES: [(&str, MetricType, &str); 23] = [
+const METRIC_FAMILIES: [(&str, MetricType, &str); 24] = [
     (
         "jeffrey_predictions_total",
         Counter,
@@ -46,6 +46,11 @@ const METRIC_FAMILIES: [(&str, MetricType, &str); 23] = [
         "Events of a subject that was erased while they were on their way.",
     ),
     ("jeffrey_events_lost_total", Counter, "Events that never reached the event store."),
+    (
+        "jeffrey_subjects_forgotten_total",
+        Counter,
+        "Subjects that a full shard forgot; they count as new when they come again.",
+    ),
     (
         "jeffrey_fallbacks_total",
         Counter,

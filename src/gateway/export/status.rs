@@ -19,6 +19,8 @@ pub struct ShardStatus {
     /// Number of events that isolates could not deliver to the event store, as reported to this
     /// shard.
     pub lost_events: u64,
+    /// Number of events in which an erased subject is still to be searched; 0 once erasure is complete.
+    pub erasing_events: u64,
     /// Delivery progress of each sink in this shard.
     pub sinks: Vec<SinkStatus>,
 }
@@ -40,6 +42,7 @@ pub struct SinkStatus {
 pub struct EventStoreStatus {
     events: u64,
     lost_events: u64,
+    erasing_events: u64,
     sinks: Vec<SinkTotals>,
     /// Status of each shard, in the order of the shards.
     shards: Vec<ShardStatus>,
@@ -85,6 +88,7 @@ pub fn sum_shards(shards: Vec<ShardStatus>) -> EventStoreStatus {
     EventStoreStatus {
         events: shards.iter().map(|shard| shard.events).sum(),
         lost_events: shards.iter().map(|shard| shard.lost_events).sum(),
+        erasing_events: shards.iter().map(|shard| shard.erasing_events).sum(),
         sinks,
         shards,
     }
@@ -100,6 +104,7 @@ mod tests {
             events,
             newest_event_number: 9,
             lost_events: 1,
+            erasing_events: 0,
             sinks: vec![SinkStatus {
                 name: "logs".to_owned(),
                 pending_events: 2,

@@ -22,7 +22,7 @@ pub enum EventStoreRequest {
     },
     /// Asks for the value of every counter, by the name of its series.
     Counters,
-    /// Erases the events of the subject in the payload. The reply is the number of erased events.
+    /// Erases the events of the subject in the payload. The reply is an [`ErasureProgress`].
     EraseSubject,
     /// Asks for the events after event number `since`, as lines of JSON.
     Events {
@@ -72,6 +72,15 @@ pub enum EventStoreRequest {
         /// Upper bound of the minutes, exclusive.
         before: u64,
     },
+}
+
+/// Progress of the erasure of a subject, at one shard or summed over all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct ErasureProgress {
+    /// Events that are erased.
+    pub erased: u64,
+    /// Stored events that are still to be searched for more; no read shows those of the subject.
+    pub pending_events: u64,
 }
 
 /// Outcome of feedback at one shard.

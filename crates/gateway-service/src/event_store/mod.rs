@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use futures_util::future::join_all;
 use serde::de::DeserializeOwned;
 
-use self::messages::{EventStoreRequest, FeedbackOutcome};
+use self::messages::{ErasureProgress, EventStoreRequest, FeedbackOutcome};
 use crate::host::{FetchError, Host, ObjectCall, ObjectClass};
 use crate::message::encode_message;
 use crate::rollout;
@@ -24,6 +24,7 @@ use jeffrey_edge::gateway::api::error::ApiError;
 use jeffrey_edge::gateway::events::feedback::Feedback;
 use jeffrey_edge::gateway::export::prometheus::QUEUE_LAG_SERIES;
 use jeffrey_edge::gateway::export::status::{self, EventStoreStatus, ShardStatus};
+use jeffrey_edge::gateway::store::event_batch::cut_into_batches;
 use jeffrey_edge::rollout::bucket::ReleaseName;
 use jeffrey_edge::rollout::counts::ClosedMinute;
 use jeffrey_edge::telemetry::latency_sketch::LatencySketch;
@@ -59,28 +60,35 @@ pub async fn append_batch<H: Host>(
     is_dead_letter: bool,
 ) -> Vec<bool> {
     let shard_count = shard_count(host);
-    let line_shards: Vec<u64> =
-        lines.iter().map(|line| shard::shard_of_event_line(line, shard_count)).collect();
-    let requests = (0..shard_count).map(|shard| {
-        let matching =
-            lines.iter().zip(&line_shards).filter(|(_, line_shard)| **line_shard == shard);
-        let shard_lines: Vec<&str> = matching.map(|(line, _)| line.as_str()).collect();
-        async move {
-            if shard_lines.is_empty() {
-                return true;
-            }
+    let mut shard_lines: Vec<Vec<&str>> = vec![Vec::new(); shard_count as usize];
+    // Each line's shard, and its place among the lines of the shard.
+    let places: Vec<(usize, usize)> = lines
+        .iter()
+        .map(|line| {
+            let shard = shard::shard_of_event_line(line, shard_count) as usize;
+            shard_lines[shard].push(line);
+            (shard, shard_lines[shard].len() - 1)
+        })
+        .collect();
+    let requests = (0..shard_count).zip(&shard_lines).map(|(shard, lines)| async move {
+        let mut stored = 0;
+        for batch in cut_into_batches(lines) {
             let request = EventStoreRequest::Append {
                 queue_lag_ms: Some(lag_ms),
                 lost_events: 0,
                 queue_failures: 0,
-                dead_letters: if is_dead_letter { shard_lines.len() as u64 } else { 0 },
+                dead_letters: if is_dead_letter { batch.len() as u64 } else { 0 },
             };
-            call_shard(host, shard, &request, shard_lines.join("\n").as_bytes()).await.is_ok()
+            if call_shard(host, shard, &request, batch.join("\n").as_bytes()).await.is_err() {
+                break;
+            }
+            stored += batch.len();
         }
+        stored
     });
     let stored = join_all(requests).await;
     send_stable_p95(host, shard_count).await;
-    line_shards.into_iter().map(|shard| stored.get(shard as usize) == Some(&true)).collect()
+    places.into_iter().map(|(shard, place)| place < stored[shard]).collect()
 }
 
 /// Stores an event directly; `queue_failed` says that the queue did not take it. After three failed
@@ -287,19 +295,25 @@ pub async fn fetch_counters<H: Host>(host: &H) -> EventStoreResult<Vec<(String, 
     Ok(counters.into_iter().collect())
 }
 
-/// Erases a subject's events in all shards and returns how many there were.
+/// Erases a subject's events in all shards. Those that are not found at once are hidden from every read,
+/// and each shard goes on searching.
 ///
 /// # Errors
 /// [`ApiError::EventStoreUnavailable`] if a shard does not answer; the others have erased theirs.
-pub async fn erase_subject<H: Host>(host: &H, subject: &Subject) -> EventStoreResult<u64> {
+pub async fn erase_subject<H: Host>(
+    host: &H,
+    subject: &Subject,
+) -> EventStoreResult<ErasureProgress> {
     let subject = subject.expose().as_bytes();
     let requests = (0..shard_count(host))
         .map(|shard| call_shard(host, shard, &EventStoreRequest::EraseSubject, subject));
-    let mut erased = 0;
+    let mut sum = ErasureProgress::default();
     for reply in join_all(requests).await {
-        erased += parse_json::<u64>(&reply.map_err(unavailable)?)?;
+        let ErasureProgress { erased, pending_events } = parse_json(&reply.map_err(unavailable)?)?;
+        sum.erased += erased;
+        sum.pending_events += pending_events;
     }
-    Ok(erased)
+    Ok(sum)
 }
 
 /// Sends a message to all shards and returns their replies in order. Fails if one of them fails.

@@ -98,8 +98,8 @@ impl<H: RequestHost> GatewayRequest<H> {
 
     async fn erase_subject(&self) -> Result<HttpReply, ApiError> {
         let subject = parse_erasure(&self.read_body(BODY_BYTES_MAX).await?)?;
-        let erased = event_store::erase_subject(&self.host, &subject).await?;
-        Ok(HttpReply::json(200, &serde_json::json!({ "erased": erased })))
+        let progress = event_store::erase_subject(&self.host, &subject).await?;
+        Ok(HttpReply::json(200, &progress))
     }
 
     async fn evaluate_flag(&self, key: &str) -> Result<HttpReply, ApiError> {

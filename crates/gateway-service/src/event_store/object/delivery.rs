@@ -5,9 +5,10 @@
 //! event at least once. A batch that fails otherwise is sent again after a pause that doubles each
 //! time.
 
-use super::{BATCH_DELAY_MS, EventRow, EventStoreObject, IDLE_INTERVAL_MS};
+use super::event_log::NumberedEvent;
+use super::{BATCH_DELAY_MS, EventStoreObject, IDLE_INTERVAL_MS};
 use crate::host::{FetchError, HttpRequest, ObjectHost, Target};
-use crate::sql::{StorageResult, TextRow, parse_stored, sql_integer};
+use crate::sql::StorageResult;
 use jeffrey_edge::gateway::export::delivery_cursor::{DeliveryCursor, DeliveryOutcome};
 use jeffrey_edge::gateway::export::sink::{Sink, SinkKind};
 use jeffrey_edge::gateway::export::{cloudflare, otlp};
@@ -51,9 +52,16 @@ impl<H: ObjectHost> EventStoreObject<H> {
                 )
             } else {
                 let batch_max = cursor.next_batch_size.min(sink.kind.batch_events_max());
-                let rows = self.events_after(cursor.place, batch_max as u64)?;
-                let Some(last_seq) = rows.last().map(|row| row.seq) else { break };
-                (last_seq, rows.len() as u64, self.send_batch(sink, &rows).await)
+                let page = self.events_after(cursor.place, batch_max)?;
+                if page.last_seq == cursor.place {
+                    break;
+                }
+                let outcome = match page.events.is_empty() {
+                    // All of them are erased.
+                    true => DeliveryOutcome::Delivered,
+                    false => self.send_batch(sink, &page.events).await,
+                };
+                (page.last_seq, page.events.len() as u64, outcome)
             };
             let random = u16::from_be_bytes(self.host.random_bytes());
             let mut next_cursor =
@@ -72,20 +80,28 @@ impl<H: ObjectHost> EventStoreObject<H> {
         Ok(())
     }
 
+    /// Returns the number of events after a cursor; erased ones count until the cursor passes them.
     pub(super) fn count_pending(&self, cursor: &DeliveryCursor) -> StorageResult<u64> {
-        let query = "SELECT COUNT(*) AS number FROM event WHERE seq > ?";
-        self.host.query_number(query, vec![sql_integer(cursor.place)])
+        let last_seq = self.last_seq()?;
+        if last_seq <= cursor.place {
+            return Ok(0);
+        }
+        let query = "SELECT MIN(first_seq) AS number FROM batch";
+        let oldest = self.host.query_number(query, vec![])?;
+        // Without a batch, all events were deleted.
+        let oldest = if oldest == 0 { last_seq + 1 } else { oldest };
+        Ok(last_seq - cursor.place.max(oldest - 1))
+    }
+
+    /// Returns the number of the last event that was stored.
+    fn last_seq(&self) -> StorageResult<u64> {
+        self.with_counts(|counts| Ok(counts.next_seq() - 1))
     }
 
     pub(super) fn delivery_cursor(&self, sink: &Sink) -> StorageResult<DeliveryCursor> {
-        let rows: Vec<TextRow> = self.host.query_rows(
-            "SELECT json AS text FROM delivery_cursor WHERE sink = ?",
-            vec![sink.name.as_str().into()],
-        )?;
-        match rows.first() {
-            Some(row) => parse_stored(&row.text),
-            None => Ok(DeliveryCursor::default()),
-        }
+        let query = "SELECT json FROM delivery_cursor WHERE sink = ?";
+        let rows = self.host.query(query, vec![sink.name.as_str().into()])?;
+        rows.first().map_or_else(|| Ok(DeliveryCursor::default()), |row| row.json(0))
     }
 
     pub(super) fn store_delivery_cursor(
@@ -114,7 +130,7 @@ impl<H: ObjectHost> EventStoreObject<H> {
     }
 
     /// Sends one batch of events to one sink.
-    async fn send_batch(&self, sink: &Sink, rows: &[EventRow]) -> DeliveryOutcome {
+    async fn send_batch(&self, sink: &Sink, rows: &[NumberedEvent]) -> DeliveryOutcome {
         let events: Vec<&str> = rows.iter().map(|row| row.json.as_str()).collect();
         if sink.kind == SinkKind::Analytics {
             let points = events.iter().filter_map(|event| cloudflare::data_point(event)).collect();

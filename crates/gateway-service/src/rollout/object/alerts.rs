@@ -5,7 +5,6 @@
 //! target.
 
 use futures_util::future::join_all;
-use serde::Deserialize;
 
 use super::RolloutObject;
 use super::advance::post_webhook;
@@ -28,19 +27,11 @@ const ALL_TARGETS: &str = "all";
 /// Time after which an unfinished delivery is tried again, in milliseconds.
 const LEASE_MS: u64 = 30_000;
 
-#[derive(Deserialize)]
-struct ActiveAlertRow {
-    key: String,
-    json: String,
-}
-
 /// The oldest notification that a webhook target does not have yet.
-#[derive(Deserialize)]
 struct PendingNotification {
     id: u64,
     json: String,
     failures: u32,
-    next_ms: u64,
 }
 
 impl<H: ObjectHost> RolloutObject<H> {
@@ -54,17 +45,16 @@ impl<H: ObjectHost> RolloutObject<H> {
     ) -> StorageResult<()> {
         let raised = alert.and_then(AlertNotice::for_alert);
         let key = raised.as_ref().map(|notice| notice.dedup_key);
-        let active_rows: Vec<ActiveAlertRow> =
-            self.host.query_rows("SELECT key, json FROM active_alert", vec![])?;
-        for ActiveAlertRow { key: active_key, json } in &active_rows {
-            if Some(active_key.as_str()) == key {
+        let mut is_active = false;
+        for row in self.host.query("SELECT key, json FROM active_alert", vec![])? {
+            let active_key = row.text(0)?;
+            is_active |= Some(active_key) == key;
+            if Some(active_key) == key {
                 continue;
             }
-            self.host.execute(
-                "DELETE FROM active_alert WHERE key = ?",
-                vec![active_key.as_str().into()],
-            )?;
-            if let Ok(notification) = serde_json::from_slice::<Notification>(json.as_bytes()) {
+            let query = "DELETE FROM active_alert WHERE key = ?";
+            self.host.execute(query, vec![active_key.into()])?;
+            if let Ok(notification) = row.json::<Notification>(1) {
                 let share = entry.share;
                 self.enqueue_notification(
                     plan,
@@ -73,7 +63,7 @@ impl<H: ObjectHost> RolloutObject<H> {
             }
         }
         if let Some(notice) = raised
-            && !active_rows.iter().any(|row| row.key == notice.dedup_key)
+            && !is_active
         {
             let key = notice.dedup_key;
             let notification = self.new_notification(notice, entry);
@@ -155,12 +145,15 @@ fn lease_next<H: ObjectHost>(
     target: &WebhookTarget,
 ) -> StorageResult<Option<PendingNotification>> {
     let query = "SELECT id, json, failures, next_ms FROM pending_notification WHERE target = ? ORDER BY id LIMIT 1";
-    let rows: Vec<PendingNotification> =
-        host.query_rows(query, vec![target.name.as_str().into()])?;
     let now_ms = host.now().0;
-    let Some(pending) = rows.into_iter().next().filter(|first| first.next_ms <= now_ms) else {
+    let rows = host.query(query, vec![target.name.as_str().into()])?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    if row.number(3)? > now_ms {
         return Ok(None);
-    };
+    }
+    let failures = u32::try_from(row.number(2)?).unwrap_or(u32::MAX);
+    let pending =
+        PendingNotification { id: row.number(0)?, json: row.text(1)?.to_owned(), failures };
     let lease = vec![sql_integer(now_ms + LEASE_MS), sql_integer(pending.id)];
     host.execute("UPDATE pending_notification SET next_ms = ? WHERE id = ?", lease)?;
     Ok(Some(pending))
@@ -174,7 +167,7 @@ async fn deliver_to_target<H: ObjectHost>(
     pending: PendingNotification,
 ) {
     let mut current = Some(pending);
-    while let Some(PendingNotification { id, json, failures, .. }) = current.take() {
+    while let Some(PendingNotification { id, json, failures }) = current.take() {
         let notification = serde_json::from_slice::<Notification>(json.as_bytes());
         let body = notification
             .map(|notification| notification.to_body(target.format))

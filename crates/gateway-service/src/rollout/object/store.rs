@@ -6,8 +6,6 @@
 
 use std::rc::Rc;
 
-use serde::Deserialize;
-
 use super::{PlannedRelease, RolloutObject};
 use crate::host::ObjectHost;
 use crate::sql::{SqlValue, StorageError, StorageResult, parse_stored, sql_integer};
@@ -40,11 +38,6 @@ const TABLES: [&str; 6] = [
     "CREATE TABLE IF NOT EXISTS active_alert (key TEXT PRIMARY KEY, json TEXT NOT NULL)",
 ];
 
-#[derive(Deserialize)]
-struct JsonRow {
-    json: String,
-}
-
 impl<H: ObjectHost> RolloutObject<H> {
     pub(super) fn create_tables(&self) -> StorageResult<()> {
         if !self.is_prepared.get() {
@@ -57,9 +50,8 @@ impl<H: ObjectHost> RolloutObject<H> {
     }
 
     pub(super) fn release_state(&self) -> StorageResult<ReleaseState> {
-        let rows: Vec<JsonRow> = self.host.query_rows("SELECT json FROM release_state", vec![])?;
-        match rows.first() {
-            Some(row) => parse_stored(&row.json),
+        match self.host.query("SELECT json FROM release_state", vec![])?.first() {
+            Some(row) => row.json(0),
             None => Ok(self.initial_state()),
         }
     }
@@ -119,10 +111,10 @@ impl<H: ObjectHost> RolloutObject<H> {
 
     /// Returns the reported traps that have not stopped the release.
     pub(super) fn waiting_traps(&self) -> StorageResult<Vec<HardFailureReport>> {
-        let query = "SELECT trap AS json FROM hard_failure_report WHERE trap IS NOT NULL \
+        let query = "SELECT trap FROM hard_failure_report WHERE trap IS NOT NULL \
                      ORDER BY received_ms DESC LIMIT ?";
-        let rows: Vec<JsonRow> = self.host.query_rows(query, vec![sql_integer(TRAPS_READ_MAX)])?;
-        rows.iter().map(|row| parse_stored(&row.json)).collect()
+        let rows = self.host.query(query, vec![sql_integer(TRAPS_READ_MAX)])?;
+        rows.iter().map(|row| row.json(0)).collect()
     }
 
     /// Forgets the reported traps: they have stopped the release. Their ids stay.
@@ -176,15 +168,14 @@ impl<H: ObjectHost> RolloutObject<H> {
     pub(super) fn history_lines(&self, since: u64, limit: u64) -> StorageResult<String> {
         let values = vec![sql_integer(since), sql_integer(limit.min(PAGE_MAX))];
         let query = "SELECT json FROM history WHERE seq > ? ORDER BY seq LIMIT ?";
-        let rows: Vec<JsonRow> = self.host.query_rows(query, values)?;
-        Ok(rows.iter().map(|row| format!("{}\n", row.json)).collect())
+        let rows = self.host.query(query, values)?;
+        rows.iter().map(|row| Ok(format!("{}\n", row.text(0)?))).collect()
     }
 
     fn stored_value(&self, name: &str) -> StorageResult<Option<String>> {
-        let rows: Vec<JsonRow> = self
-            .host
-            .query_rows("SELECT json FROM stored_value WHERE name = ?", vec![name.into()])?;
-        Ok(rows.into_iter().next().map(|row| row.json))
+        let query = "SELECT json FROM stored_value WHERE name = ?";
+        let rows = self.host.query(query, vec![name.into()])?;
+        rows.first().map(|row| row.text(0).map(str::to_owned)).transpose()
     }
 
     fn store_value(&self, name: &str, json: &str) -> StorageResult<()> {
