@@ -29,6 +29,7 @@ const DEFAULT_VARIABLES = { CANARY_AUTH: "none_required", INITIAL_SHARE: "100%",
  * @property {"real" | "faulty" | "scripted" | "none"} [model] `faulty`: wrapped by `faulty-model.js`; `scripted`: `scripted-model.js`, without a model; `none`: no model worker
  * @property {"real" | "faulty"} [rollout] `faulty`: wrapped by `faulty-rollout.js`
  * @property {"real" | "faulty"} [queue] `faulty`: the queue's consumer is wrapped by `faulty-queue.js`
+ * @property {number} [isolates] wraps the gateway by `counting-gateway.js`, which counts what Cloudflare bills, and simulates so many isolates
  * @property {boolean} [replica] adds a second gateway that shares the first one's objects; `x-test-gateway: two` selects it
  * @property {string} [previous] name of an earlier release. It gets a gateway and a model worker in the same session, is the
  *   legacy system of this gateway, and has its own endpoints below `/_previous`
@@ -139,15 +140,16 @@ class ConfigWriter {
   }
 
   /** @param {string} name @param {string} worker the Worker's name @param {string | undefined} host @param {Record<string, string>} env @param {GatewayOptions} options */
-  async addGateway(name, worker, host, env, { model = "real", rollout = "real", queue = "real", replica = false, previous, feeder, configure = (toml) => toml }) {
+  async addGateway(name, worker, host, env, { model = "real", rollout = "real", queue = "real", isolates = 0, replica = false, previous, feeder, configure = (toml) => toml }) {
     const vars = Object.entries(env).filter(([, value]) => value !== "").map(([name, value]) => `${name} = ${JSON.stringify(value)}\n`);
     let main = join(this.build, "gateway/index.js");
-    const faultyModule = rollout === "faulty" ? "faulty-rollout.js" : queue === "faulty" ? "faulty-queue.js" : null;
-    if (faultyModule !== null) {
+    const wrapper = isolates > 0 ? "counting-gateway.js" : rollout === "faulty" ? "faulty-rollout.js" : queue === "faulty" ? "faulty-queue.js" : null;
+    if (wrapper !== null) {
       const copyFolder = join(this.folder, `gateway-${name}`);
       await cp(join(this.build, "gateway"), copyFolder, { recursive: true });
-      main = join(copyFolder, faultyModule);
-      await cp(join(ROOT, "tests/support", faultyModule), main);
+      main = join(copyFolder, wrapper);
+      await cp(join(ROOT, "tests/support", wrapper), main);
+      if (isolates > 0) await writeIsolates(copyFolder, isolates);
     }
     this.main ||= main;
     const toml = applyReplacements(await readFile(join(ROOT, "wrangler.toml"), "utf8"), [
@@ -294,6 +296,14 @@ async function classify(origin, body, headers) {
   }
   const cohort = response.headers.get("x-jeffrey-cohort");
   return { status: response.status, headers: response.headers, text: responseBody, json, cohort };
+}
+
+/** Copies the module of a build, so that each simulated isolate has one, and writes the list of them. @param {string} folder @param {number} count */
+async function writeIsolates(folder, count) {
+  const names = Array.from({ length: count }, (_, index) => (index === 0 ? "index" : `index-${index}`));
+  for (const name of names.slice(1)) await cp(join(folder, "index.js"), join(folder, `${name}.js`));
+  const imports = names.map((name, index) => `import Isolate${index} from "./${name}.js";\n`);
+  await writeFile(join(folder, "isolates.js"), `${imports.join("")}export const ISOLATES = [${names.map((_, index) => `Isolate${index}`).join(", ")}];\n`);
 }
 
 /** The printed classify events of a Worker; `wrangler dev` begins each line with the Worker's name. @param {string} output @param {string} worker including its second gateway and the earlier release @returns {any[]} */
