@@ -78,7 +78,7 @@ function renderCost(counts, prices) {
   return [
     wrap(`These figures are counts of what the gateway does in workerd ${workerd}, times [prices.json](prices.json): ${prices.plan}. They leave out the ` +
       "price of the call itself: requests to Workers and CPU time, that of the queue consumer included. No bill of Cloudflare has confirmed them."),
-    wrap(`The counts are in [event-cost.json](event-cost.json), ${measuredBy(counts)}. Of the calls, ${workload.canary_share} were canary, ` +
+    wrap(`The counts are in [event-cost.json](event-cost.json), ${measuredBy(counts)}. Of the calls, ${workload.canary_share.replace("%", " %")} were canary, ` +
       `${formatPercent(workload.error_share)} failed with status 500 and ${formatPercent(workload.slow_share)} were slow, one OTLP sink received the events, and ` +
       `there were ${BUSY.stores} shards at 1,000 events a second and ${QUIET.stores} at 10.`),
     "Counts of one event, without what a new or newly affected subject adds:",
@@ -87,9 +87,10 @@ function renderCost(counts, prices) {
       `${formatCount(counts.per_first_hit.rows_written + counts.per_first_hit.deleted_rows_written)}, its deletion included. An event that expires costs ${formatCount(counts.per_stored_event.deleted_rows_written)} rows written, and ` +
       `each alarm of a shard reads ${formatCount(counts.per_stored_event.rows_read_by_alarm)} rows for each event that the shard stores. ${describeSinks(counts)}`),
     wrap(`Dollars for a million events at list prices, included amounts not deducted. ${formatPercent(SETTINGS.new_subject_share)} of the events have a new subject and by ` +
-      `${formatPercent(SETTINGS.first_hit_share)} a metric hits a subject for the first time in a day (both assumed), and the event store keeps ${SETTINGS.days_kept} days, at most 1,000 MB a shard:`),
+      `${formatPercent(SETTINGS.first_hit_share)} a metric hits a subject for the first time in a day (both assumed), and the event store keeps ${SETTINGS.days_kept} days, at most 1,000 MB a shard. Low confidence is such a ` +
+      `metric too. Each further 1 % of such events adds ${formatDollars(0.01 * (counts.per_first_hit.rows_written + counts.per_first_hit.deleted_rows_written) * prices.resources.rows_written.dollars)}.`),
     formatMillionEventsTable(counts, prices),
-    "The last row is an upper limit: an object that waits and could hibernate is not billed, and workerd does not tell how long that is.",
+    wrap("The last row is an upper limit: an object that waits and could hibernate is not billed, and workerd does not tell how long that is."),
     "Dollars a month beyond the included amounts, at 5 events a second of each isolate:",
     formatMonthTable(counts, prices),
   ].join("\n\n");
@@ -189,7 +190,7 @@ const roundTo = (number, step) => formatNumber(Math.round(number / step) * step)
 
 /** @param {number} bytes */
 function formatBytes(bytes) {
-  const [size, unit] = bytes >= GIGABYTE ? [bytes / GIGABYTE, "GB"] : [bytes / 1_000, "kB"];
+  const [size, unit] = bytes >= 0.1 * GIGABYTE ? [bytes / GIGABYTE, "GB"] : [bytes / 1_000, "kB"];
   return `${size >= 100 ? formatNumber(Number(size.toPrecision(2))) : Number(size.toPrecision(2))} ${unit}`;
 }
 
@@ -210,7 +211,9 @@ function formatTable(head, rows) {
 
 /** Breaks a paragraph into lines of at most 118 characters. @param {string} text */
 function wrap(text) {
-  return text.split(" ").reduce((/** @type {string[]} */ lines, word) => {
+  // A code span and a link stay on one line.
+  const words = text.match(/(?:`[^`]*`|\[[^\]]*\]\([^)]*\)|[^ ])+/g) ?? [];
+  return words.reduce((/** @type {string[]} */ lines, word) => {
     const last = lines[lines.length - 1];
     return last !== undefined && last.length + 1 + word.length <= 118 ? [...lines.slice(0, -1), `${last} ${word}`] : [...lines, word];
   }, []).join("\n");
