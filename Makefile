@@ -57,12 +57,13 @@ build: target/release/jeffrey ## build the command line, target/release/jeffrey
 workers: $(OUT)/gateway/index.js $(OUT)/model/index.js $(OUT)/www/index.html $(OUT)/pages/dashboard/index.html $(OUT)/wasm-tests.wasm ## build both workers, the playground and the dashboard into build/
 
 .PHONY: bench
-bench: node_modules/.stamp tests/bench/.venv/stamp | chromium nginx ## measure speed, start, memory, size, gateway overhead and pages, beside their peers (ten minutes)
+bench: node_modules/.stamp tests/bench/.venv/stamp | chromium nginx ## measure speed, start, memory, size, gateway overhead, the cost of an event and pages, beside their peers (twenty minutes)
 	$(MAKE) PROFILE=edge workers
 	node tests/bench/run.js
 	node tests/bench/gateway.js
 	$(MAKE) target/release/jeffrey
 	node tests/bench/telemetry.js
+	node tests/bench/event-cost.js
 	$(MAKE) build/native.stamp
 	node tests/bench/pages.js
 
