@@ -226,6 +226,7 @@ describe("an event store with faulty sinks", { timeout: TEST_TIMEOUT_MS }, () =>
     assert.equal((await erase({ user: "user-7" })).status, 400);
     const statusAfter = await fetchSinkStatus();
     assert.equal(statusAfter.events, statusBefore.events - 1);
-    assert.equal(statusAfter.sinks.find((/** @type {any} */ sink) => sink.name === "unreachable").pending_events, statusAfter.events);
+    // An erased event counts until the sink passes it.
+    assert.equal(statusAfter.sinks.find((/** @type {any} */ sink) => sink.name === "unreachable").pending_events, statusAfter.events + 1);
   });
 });

@@ -17,6 +17,40 @@ const fetchMinutes = async (gateway, since = 0) => (await gateway.fetchAdmin(`/v
 /** The sum of one value over minutes. @param {any[]} minutes @param {(minute: any) => number} getValue */
 const sum = (minutes, getValue) => minutes.reduce((total, minute) => total + getValue(minute), 0);
 
+/** Replaces the tables of an event store by those of an earlier version, and prints the number of events. */
+const DOWNGRADE_SCRIPT = `
+import json, sqlite3, sys, zlib
+db = sqlite3.connect(sys.argv[1])
+version = int(sys.argv[2])
+events = []
+for first, lines in db.execute("SELECT first_seq, lines FROM batch ORDER BY first_seq"):
+    numbered = enumerate(zlib.decompress(lines, -15).decode().split("\\n")[:-1], first)
+    events += [(seq, line) for seq, line in numbered if line]
+for table in ["batch", "checkpoint", "minute", "minute_ids", "subject_run", "subject_hits", "feedback", "erased_subject", "schema", "counters_start"]:
+    db.execute("DROP TABLE " + table)
+db.execute("CREATE TABLE event (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, time_ms INTEGER NOT NULL, release TEXT NOT NULL, subject TEXT, json TEXT NOT NULL)")
+db.execute("CREATE TABLE feedback (classify_id TEXT PRIMARY KEY, time_ms INTEGER NOT NULL)")
+db.execute("CREATE TABLE counter (name TEXT PRIMARY KEY, number INTEGER NOT NULL)")
+for seq, line in events:
+    event = json.loads(line)
+    db.execute("INSERT INTO event VALUES (?, ?, ?, ?, ?, ?)", (seq, event["id"], event["time_ms"], event["release"], event.get("subject"), line))
+if version > 1:
+    db.execute("CREATE TABLE schema (version INTEGER NOT NULL)")
+    db.execute("INSERT INTO schema VALUES (3)")
+    db.execute("CREATE TABLE cohort_stats (release TEXT NOT NULL, minute INTEGER NOT NULL, cohort TEXT NOT NULL, share INTEGER NOT NULL, json TEXT NOT NULL, PRIMARY KEY (release, minute, cohort, share))")
+    db.execute("CREATE TABLE first_seen (release TEXT NOT NULL, subject TEXT NOT NULL, minute INTEGER NOT NULL, cohort TEXT NOT NULL, PRIMARY KEY (release, subject))")
+    db.execute("CREATE TABLE last_hit (release TEXT NOT NULL, metric TEXT NOT NULL, subject TEXT NOT NULL, next_minute INTEGER NOT NULL, PRIMARY KEY (release, metric, subject))")
+    db.execute("CREATE TABLE newly_affected (release TEXT NOT NULL, minute INTEGER NOT NULL, metric TEXT NOT NULL, hour INTEGER NOT NULL, cohort TEXT NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (release, minute, metric, hour, cohort))")
+    db.execute("CREATE TABLE subject_errors (release TEXT NOT NULL, minute INTEGER NOT NULL, subject TEXT NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (release, minute, subject))")
+    db.execute("CREATE TABLE erased_subject (subject TEXT PRIMARY KEY, time_ms INTEGER NOT NULL)")
+    db.execute("CREATE TABLE counters_start (time_ms INTEGER NOT NULL)")
+    for _, line in events:
+        event = json.loads(line)
+        db.execute("INSERT OR IGNORE INTO cohort_stats VALUES (?, ?, ?, 0, '{}')", (event["release"], event["time_ms"] // 60000, event["cohort"]))
+db.commit()
+print(len(events))
+`;
+
 describe("closed minutes", { timeout: TEST_TIMEOUT_MS }, () => {
   /** @type {Awaited<ReturnType<typeof startGateway>>} */
   let gateway;
@@ -127,25 +161,13 @@ describe("closed minutes", { timeout: TEST_TIMEOUT_MS }, () => {
 
   test("an event store of each earlier schema version is migrated and keeps its events", async () => {
     const minuteCount = (await fetchMinutes(gateway)).length;
-    // Version 2 has no table of erased subjects; version 1 has neither minutes nor a version number.
-    const versions = [
-      { statements: ["DELETE FROM schema WHERE version > 2", "DROP TABLE erased_subject", "DROP TABLE counters_start", "DROP INDEX event_release"], minutes: minuteCount },
-      { statements: ["schema", "cohort_stats", "first_seen", "last_hit", "newly_affected", "subject_errors", "erased_subject", "counters_start"].map((table) => `DROP TABLE ${table}`).concat("DROP INDEX event_release"), minutes: 0 },
-    ];
-    for (const { statements, minutes } of versions) {
+    // Version 1 has no minutes.
+    for (const { version, minutes } of [{ version: 3, minutes: minuteCount }, { version: 1, minutes: 0 }]) {
       await gateway.stop();
       const folder = join(storageFolder, "v3/do");
       const file = readdirSync(folder, { recursive: true }).map(String).find((name) => name.includes("EventStoreObject") && name.endsWith(".sqlite") && !name.includes("metadata"));
       assert.ok(file, "the event store's file");
-      const script = `
-import sqlite3, sys
-db = sqlite3.connect(sys.argv[1])
-for statement in sys.argv[2:]:
-    db.execute(statement)
-db.commit()
-print(db.execute("SELECT COUNT(*) FROM event").fetchone()[0])
-`;
-      const eventCount = Number(execFileSync("python3", ["-c", script, join(folder, file), ...statements], { encoding: "utf8" }));
+      const eventCount = Number(execFileSync("python3", ["-c", DOWNGRADE_SCRIPT, join(folder, file), String(version)], { encoding: "utf8" }));
       gateway = await startGateway(variables, { model: "none", state: storageFolder });
       const fetchSinkStatus = async () => /** @type {any} */ (await (await gateway.fetchAdmin("/v1/sinks", VIEWER)).json());
       assert.equal((await fetchSinkStatus()).events, eventCount);

@@ -151,19 +151,18 @@ fn a_database_of_a_later_version_is_refused_and_not_changed() {
     assert_eq!(reply, Err(StorageError::LaterVersion { found: 99, known: 4 }));
 }
 
-/// Tables of versions 1, 2 and 3.
+/// Tables of versions 1, 2 and 3; the first had no number.
 const FORMER_TABLES: [&[&str]; 3] = [
     &[
-        "CREATE TABLE schema (version INTEGER NOT NULL)",
         "CREATE TABLE event (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, \
          time_ms INTEGER NOT NULL, release TEXT NOT NULL, subject TEXT, json TEXT NOT NULL)",
         "CREATE TABLE feedback (classify_id TEXT PRIMARY KEY, time_ms INTEGER NOT NULL)",
         "CREATE TABLE delivery_cursor (sink TEXT PRIMARY KEY, json TEXT NOT NULL)",
         "CREATE TABLE counter (name TEXT PRIMARY KEY, number INTEGER NOT NULL)",
         "CREATE INDEX event_subject ON event (subject)",
-        "INSERT INTO schema VALUES (1)",
     ],
     &[
+        "CREATE TABLE schema (version INTEGER NOT NULL)",
         "CREATE TABLE cohort_stats (release TEXT NOT NULL, minute INTEGER NOT NULL, cohort TEXT NOT NULL, \
          share INTEGER NOT NULL, json TEXT NOT NULL, PRIMARY KEY (release, minute, cohort, share))",
         "CREATE TABLE first_seen (release TEXT NOT NULL, subject TEXT NOT NULL, minute INTEGER NOT NULL, \

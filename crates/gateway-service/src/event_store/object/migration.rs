@@ -79,7 +79,11 @@ impl<H: ObjectHost> EventStoreObject<H> {
     fn migrate_slice(&self) -> StorageResult<bool> {
         self.host
             .execute("CREATE TABLE IF NOT EXISTS schema (version INTEGER NOT NULL)", vec![])?;
-        let version = self.host.query_number("SELECT MAX(version) FROM schema", vec![])?;
+        let version = match self.host.query_number("SELECT MAX(version) FROM schema", vec![])? {
+            // Version 1 did not say so.
+            0 if self.has_table("event")? => 1,
+            version => version,
+        };
         if version > VERSION {
             // A later release wrote this database: storing no event is better than a row that it
             // would misread.
