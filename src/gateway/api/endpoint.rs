@@ -138,7 +138,7 @@ gateway_endpoints! {
             "counters of both cohorts after minute N and before minute M, p50, p95 and p99 latency within 5 %, mean confidence";
         /// `GET /v1/sinks`: delivery state of each sink.
         Sinks = "GET", "/sinks", "/v1/sinks", viewer,
-            "for each sink: events delivered, waiting and dropped. `lost_events` counts events that never reached the event store; `shards` has each shard";
+            "for each sink: events delivered, waiting and dropped. `lost_events` counts events that never reached the event store, `erasing_events` those in which an erased subject is still to be searched; `shards` has each shard";
         /// `GET /metrics`: metrics in the Prometheus text format.
         Metrics = "GET", "/metrics", "/metrics", viewer,
             "totals of the event store, share and hard failures in Prometheus' text format; needs the event store and the rollout object";

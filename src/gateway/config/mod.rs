@@ -158,7 +158,7 @@ worker_settings! {
         /// (1 to 9,000 MB): the platform gives a Durable Object, and so a shard, 10 GB.
         event_store_bytes_max: u64 = Gateway EVENT_STORE_MAX_MB, "1000",
             |mb| Ok(parse_number(mb, 1, 9_000)? * 1_000_000),
-            "size above which a shard of the event store deletes its oldest tenth, 1 to 9000 MB";
+            "size of a shard's events, compressed, above which it deletes the oldest tenth, 1 to 9000 MB";
         /// Number of shards of the event store, 1 to [`SHARDS_MAX`].
         event_store_shards: u64 = Gateway EVENT_STORE_SHARDS, "1",
             |shards| parse_number(shards, 1, SHARDS_MAX),

@@ -127,6 +127,8 @@ pub struct Erasure {
     pub at: UnixMs,
     /// Number of the last event that was stored by then.
     pub last_seq: u64,
+    /// Number of the last event that was searched for events of the subject.
+    pub searched_seq: u64,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -292,9 +294,16 @@ impl ShardCounts {
         })
     }
 
-    /// Returns whether any subject was erased.
-    pub fn has_erasures(&self) -> bool {
-        !self.erasures.is_empty()
+    /// Returns whether stored events are still to be searched for an erased subject.
+    pub fn has_pending_erasures(&self) -> bool {
+        self.erasures.values().any(|erasure| erasure.searched_seq < erasure.last_seq)
+    }
+
+    /// Notes that the events up to number `seq` were searched for every erased subject.
+    pub fn set_searched(&mut self, seq: u64) {
+        for erasure in self.erasures.values_mut() {
+            erasure.searched_seq = erasure.searched_seq.max(seq.min(erasure.last_seq));
+        }
     }
 
     /// Tells the events that are new from duplicates and from those of erased subjects.

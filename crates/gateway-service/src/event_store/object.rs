@@ -87,12 +87,14 @@ impl<H: ObjectHost> EventStoreObject<H> {
             return Ok(ObjectReply::unsupported());
         };
         self.migrate_tables()?;
-        let changes_events = matches!(
+        let needs_alarm = matches!(
             request,
-            EventStoreRequest::Append { .. } | EventStoreRequest::Feedback { .. }
+            EventStoreRequest::Append { .. }
+                | EventStoreRequest::EraseSubject
+                | EventStoreRequest::Feedback { .. }
         );
         let reply = self.handle_request(request, payload)?;
-        if changes_events {
+        if needs_alarm {
             self.ensure_alarm().await?;
         }
         Ok(reply)
@@ -204,10 +206,15 @@ impl<H: ObjectHost> EventStoreObject<H> {
         Ok(totals)
     }
 
-    /// Makes sure that an alarm comes within [`BATCH_DELAY_MS`], or within [`IDLE_INTERVAL_MS`]
-    /// without sinks.
+    /// Makes sure that an alarm comes soon if there is something to erase or to deliver, else within
+    /// [`IDLE_INTERVAL_MS`].
     async fn ensure_alarm(&self) -> StorageResult<()> {
-        let delay_ms = if self.sinks.is_empty() { IDLE_INTERVAL_MS } else { BATCH_DELAY_MS };
+        let is_erasing = self.with_counts(|counts| Ok(counts.has_pending_erasures()))?;
+        let delay_ms = match (is_erasing, self.sinks.is_empty()) {
+            (true, _) => NEXT_SLICE_DELAY_MS,
+            (false, false) => BATCH_DELAY_MS,
+            (false, true) => IDLE_INTERVAL_MS,
+        };
         // An alarm that is due sooner stays; an idle alarm is brought forward.
         match self.host.alarm().await? {
             Some(alarm) if alarm.0 <= self.host.now().0 + delay_ms => Ok(()),

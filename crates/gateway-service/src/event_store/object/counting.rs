@@ -47,10 +47,14 @@ impl<H: ObjectHost> EventStoreObject<H> {
     /// Loads the last checkpoint and counts the batches after it.
     fn load_counts(&self) -> StorageResult<ShardCounts> {
         self.closed_minutes.borrow_mut().clear();
-        let query = "SELECT subject, time_ms, last_seq FROM erased_subject";
+        let query = "SELECT subject, time_ms, last_seq, searched_seq FROM erased_subject";
         let rows = self.host.query(query, vec![])?;
         let erasures = rows.iter().map(|row| {
-            let erasure = Erasure { at: UnixMs(row.number(1)?), last_seq: row.number(2)? };
+            let erasure = Erasure {
+                at: UnixMs(row.number(1)?),
+                last_seq: row.number(2)?,
+                searched_seq: row.number(3)?,
+            };
             Ok((row.text(0)?.to_owned(), erasure))
         });
         let erasures = erasures.collect::<StorageResult<HashMap<_, _>>>()?;

@@ -105,17 +105,18 @@ impl<H: ObjectHost> EventStoreObject<H> {
 
     /// Searches a slice of the batches if any erasure has batches left. Returns whether there are more.
     pub(super) fn continue_erasures(&self) -> StorageResult<bool> {
-        if !self.with_counts(|counts| Ok(counts.has_erasures()))? || self.count_unsearched()? == 0 {
+        let is_pending = || self.with_counts(|counts| Ok(counts.has_pending_erasures()));
+        if !is_pending()? {
             return Ok(false);
         }
         self.search_slice()?;
-        Ok(self.count_unsearched()? > 0)
+        is_pending()
     }
 
     /// Returns the number of events in which an erased subject is still to be searched; 0 if erasure is
     /// complete.
     pub(super) fn count_unsearched(&self) -> StorageResult<u64> {
-        if !self.with_counts(|counts| Ok(counts.has_erasures()))? {
+        if !self.with_counts(|counts| Ok(counts.has_pending_erasures()))? {
             return Ok(0);
         }
         let query = "SELECT MAX(last_seq - searched_seq) AS number FROM erased_subject";
@@ -161,6 +162,7 @@ impl<H: ObjectHost> EventStoreObject<H> {
                      WHERE searched_seq < MIN(last_seq, ?)",
                     vec![sql_integer(searched_seq), sql_integer(searched_seq)],
                 )?;
+                counts.set_searched(searched_seq);
                 counts.remove_events(erased, 0);
                 self.save_checkpoint(counts)?;
                 Ok(erased)

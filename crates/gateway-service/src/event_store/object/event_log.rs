@@ -97,11 +97,11 @@ impl<H: ObjectHost> EventStoreObject<H> {
     }
 }
 
-/// Returns whether a line is that of an erased event, also if the line is still there.
+/// Returns whether a line is that of an erased event, also if an erasure has not come to it yet.
 pub(super) fn is_erased(counts: &ShardCounts, line: &str, seq: u64) -> bool {
     let is_erased = || {
         let key = serde_json::from_slice::<EventKey>(line.as_bytes());
         key.is_ok_and(|key| counts.is_erased(&key, Some(seq)))
     };
-    line.is_empty() || counts.has_erasures() && is_erased()
+    line.is_empty() || counts.has_pending_erasures() && is_erased()
 }

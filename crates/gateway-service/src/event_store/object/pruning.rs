@@ -137,24 +137,30 @@ impl<H: ObjectHost> EventStoreObject<H> {
                          WHERE release = ? AND LENGTH(subjects) < ? ORDER BY saved_seq LIMIT ?";
             let values = vec![release.into(), small(), sql_integer(RUNS_MERGED_MAX)];
             let rows = self.host.query(query, values)?;
-            let Some(last) = rows.last().filter(|_| rows.len() >= RUNS_MAX) else { continue };
-            let last = last.number(0)?;
+            if rows.len() < RUNS_MAX {
+                continue;
+            }
             has_more |= rows.len() as u64 == RUNS_MERGED_MAX;
-            let runs = rows.iter().map(|row| Ok(decode_run(row.blob(1)?)));
-            let merged = merge_runs(&runs.collect::<StorageResult<Vec<_>>>()?);
+            // Each is less than half a run, so the merged ones are less than a whole.
+            let (mut runs, mut subjects, mut last) = (Vec::new(), 0, 0);
+            for row in rows {
+                if subjects >= RUN_SUBJECTS_MAX / 2 {
+                    break;
+                }
+                let run = decode_run(row.blob(1)?);
+                (subjects, last) = (subjects + run.len(), row.number(0)?);
+                runs.push(run);
+            }
+            let run = SqlValue::Blob(encode_run(&merge_runs(&runs)));
             self.host.execute(
                 "DELETE FROM subject_run \
                  WHERE release = ? AND saved_seq <= ? AND LENGTH(subjects) < ?",
                 vec![release.into(), sql_integer(last), small()],
             )?;
-            for (part, run) in merged.chunks(RUN_SUBJECTS_MAX).enumerate() {
-                // Parts of one merge take the numbers before the last, which the deleted runs had.
-                let saved_seq = sql_integer(last.saturating_sub(part as u64));
-                self.host.execute(
-                    "INSERT INTO subject_run VALUES (?, ?, ?)",
-                    vec![release.into(), saved_seq, SqlValue::Blob(encode_run(run))],
-                )?;
-            }
+            self.host.execute(
+                "INSERT INTO subject_run VALUES (?, ?, ?)",
+                vec![release.into(), sql_integer(last), run],
+            )?;
         }
         Ok(has_more)
     }
