@@ -206,11 +206,14 @@ impl<H: ObjectHost> EventStoreObject<H> {
         Ok(totals)
     }
 
-    /// Makes sure that an alarm comes soon if there is something to erase or to deliver, else within
+    /// Makes sure that an alarm comes soon if there is something to delete or to deliver, else within
     /// [`IDLE_INTERVAL_MS`].
     async fn ensure_alarm(&self) -> StorageResult<()> {
-        let is_erasing = self.with_counts(|counts| Ok(counts.has_pending_erasures()))?;
-        let delay_ms = match (is_erasing, self.sinks.is_empty()) {
+        let bytes_max = self.host.settings().event_store_bytes_max;
+        let has_to_delete = self.with_counts(|counts| {
+            Ok(counts.has_pending_erasures() || counts.batch_bytes() > bytes_max)
+        })?;
+        let delay_ms = match (has_to_delete, self.sinks.is_empty()) {
             (true, _) => NEXT_SLICE_DELAY_MS,
             (false, false) => BATCH_DELAY_MS,
             (false, true) => IDLE_INTERVAL_MS,

@@ -19,9 +19,9 @@ use jeffrey_edge::gateway::store::subject_runs::{SubjectBits, decode_run, encode
 use jeffrey_edge::rollout::bucket::ReleaseName;
 use jeffrey_terms::Subject;
 
-/// Largest number of batches in one slice, and of compressed bytes after which it ends.
+/// Largest number of batches in one slice, and size of their lines after which it ends, in bytes.
 const SLICE_BATCHES_MAX: u64 = 64;
-const SLICE_BYTES_MAX: usize = 512 * 1024;
+const SLICE_BYTES_MAX: usize = 3 * 1024 * 1024;
 
 /// An erased subject whose events have not been searched for in all batches.
 struct PendingErasure {
@@ -119,7 +119,7 @@ impl<H: ObjectHost> EventStoreObject<H> {
         if !self.with_counts(|counts| Ok(counts.has_pending_erasures()))? {
             return Ok(0);
         }
-        let query = "SELECT MAX(last_seq - searched_seq) AS number FROM erased_subject";
+        let query = "SELECT MAX(last_seq - searched_seq) FROM erased_subject";
         self.host.query_number(query, vec![])
     }
 
@@ -149,7 +149,7 @@ impl<H: ObjectHost> EventStoreObject<H> {
                         break;
                     }
                     let lines = self.batch_lines(batch.first_seq)?;
-                    bytes += lines.len() / 6;
+                    bytes += lines.len();
                     erased += self.rewrite_batch(counts, batch.first_seq, &lines, &rows)?;
                     searched_seq = batch.last_seq();
                 }
