@@ -66,8 +66,9 @@ function renderStorage(counts) {
     return [formatNumber(events_per_s), formatLarge(events_per_s * DAY_S), formatBytes(bytes_of_week), kept_s >= SETTINGS.days_kept * DAY_S ? "7 days (the retention applies first)" : formatDuration(kept_s)];
   });
   return [
-    wrap(`An event has about ${roundTo(ndjson_bytes, 10)} bytes as NDJSON and takes ${formatBytes(bytes)} in the database, with indexes and minutes. A new ` +
-      `subject takes ${roundTo(subject_bytes, 10)} bytes more. ${roundTo(bytes_left, 10)} bytes of each subject were still stored when all events had expired (${measuredBy(counts)}).`),
+    wrap(`An event has about ${roundTo(ndjson_bytes, 10)} bytes as NDJSON and takes ${formatBytes(bytes)} in the database, with indexes and minutes, ` +
+      "in the batches of many similar events that were measured. An event that arrives alone takes up to 0.5 kB, so the first rows are a lower limit. A new " +
+      `subject takes ${subject_bytes < 5 ? "less than 10" : roundTo(subject_bytes, 10)} bytes more. ${roundTo(bytes_left, 10)} bytes of each subject were still stored when all events had expired (${measuredBy(counts)}).`),
     formatTable(["events a second", "events a day", "7 days", "`EVENT_STORE_MAX_MB=1000` keeps"], rows),
   ].join("\n\n");
 }
@@ -190,7 +191,8 @@ const roundTo = (number, step) => formatNumber(Math.round(number / step) * step)
 
 /** @param {number} bytes */
 function formatBytes(bytes) {
-  const [size, unit] = bytes >= 0.1 * GIGABYTE ? [bytes / GIGABYTE, "GB"] : [bytes / 1_000, "kB"];
+  if (bytes < 1_000) return `${Math.round(bytes)} bytes`;
+  const [size, unit] = bytes >= 0.1 * GIGABYTE ? [bytes / GIGABYTE, "GB"] : bytes >= 1_000_000 ? [bytes / 1_000_000, "MB"] : [bytes / 1_000, "kB"];
   return `${size >= 100 ? formatNumber(Number(size.toPrecision(2))) : Number(size.toPrecision(2))} ${unit}`;
 }
 
