@@ -144,32 +144,41 @@ impl Simulation {
         }
     }
 
-    /// Checks that nothing names an erased subject that made no call after its erasure: those of
-    /// `seen_after` did.
+    /// Checks that no minute and no hit of before an erasure names its subject, and nothing at all names
+    /// one that made no call after its erasure. The subjects in `seen_after` made one.
     pub(crate) fn check_erased_rows(&self, shard: &ObjectCell, seen_after: &BTreeSet<String>) {
         #[derive(Deserialize)]
         struct MinuteRow {
+            minute: u64,
             json: String,
         }
-        if self.has_pruned_events() {
-            return;
+        #[derive(Deserialize)]
+        struct HourRow {
+            hour: u64,
         }
-        let minutes = shard.database.inspect::<MinuteRow>("SELECT json FROM minute");
-        let blobs = [
-            shard.database.inspect_blobs("SELECT subjects FROM subject_run"),
-            shard.database.inspect_blobs("SELECT hits FROM subject_hits"),
-        ];
-        for (subject, _) in self.record.erased.borrow().iter() {
-            if seen_after.contains(subject) {
-                continue;
-            }
+        let minutes = shard.database.inspect::<MinuteRow>("SELECT minute, json FROM minute");
+        let runs = shard.database.inspect_blobs("SELECT subjects FROM subject_run");
+        let order = "FROM subject_hits ORDER BY hour, release, saved_seq";
+        let hours = shard.database.inspect::<HourRow>(&format!("SELECT hour {order}"));
+        let hits = shard.database.inspect_blobs(&format!("SELECT hits {order}"));
+        for (subject, at_ms) in self.record.erased.borrow().iter() {
             let bits = SubjectBits::new(subject);
-            let bytes = bits.0.to_be_bytes();
-            let is_in_blob = |blob: &Vec<u8>| blob.windows(8).any(|window| window == bytes);
+            let names = |blob: &[u8], entry_bytes: usize| {
+                blob.chunks(entry_bytes).any(|entry| entry.starts_with(&bits.0.to_be_bytes()))
+            };
+            // A later event of the same minute or hour may have named it again.
+            let may_be_named = seen_after.contains(subject) || self.has_pruned_events();
+            let is_over = |end_ms: u64| !may_be_named || end_ms < *at_ms;
             let member = format!("\"{}\":", bits.0);
-            if blobs.iter().flatten().any(is_in_blob)
-                || minutes.iter().any(|row| row.json.contains(&member))
-            {
+            let is_left = minutes
+                .iter()
+                .any(|row| is_over((row.minute + 1) * 60_000) && row.json.contains(&member))
+                || hours
+                    .iter()
+                    .zip(&hits)
+                    .any(|(row, hits)| is_over((row.hour + 1) * 3_600_000) && names(hits, 9))
+                || !may_be_named && runs.iter().any(|run| names(run, 8));
+            if is_left {
                 self.record.violate(Invariant::ErasedStaysErased, || {
                     format!("a row of {} names an erased subject", shard.name)
                 });
