@@ -1,5 +1,5 @@
-// Reads what is deployed, by Cloudflare's API. Wrangler makes every change. It does not read: its output does not tell a Worker
-// that does not exist from a failure, and a failure must never count as "nothing is there".
+// Reads what is deployed, by Cloudflare's API. Wrangler makes every change, but its output does not serve to read: a missing
+// Worker looks like a failure there, and a failure must never count as "nothing is there".
 
 import { DeployError } from "./error.js";
 

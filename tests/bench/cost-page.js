@@ -2,6 +2,7 @@
 
 import { readFileSync, writeFileSync } from "node:fs";
 import { archiveOfFirstMonth, chooseMeasurement, costOfMillionEvents, longestDuration, monthlyBill, storedEvents, usageOfMonth } from "./cost-model.js";
+import { formatMarkdownTable } from "./markdown.js";
 
 /** @typedef {import("./cost-model.js").Counts} Counts */
 /** @typedef {import("./cost-model.js").Prices} Prices */
@@ -206,10 +207,7 @@ function formatDuration(seconds) {
 }
 
 /** @param {string[]} head @param {string[][]} rows */
-function formatTable(head, rows) {
-  const formatRow = (/** @type {string[]} */ row) => `| ${row.join(" | ")} |`;
-  return [formatRow(head), `|${head.map(() => "---|").join("")}`, ...rows.map(formatRow)].join("\n");
-}
+const formatTable = (head, rows) => formatMarkdownTable({ head, rows });
 
 /** Breaks a paragraph into lines of at most 118 characters. @param {string} text */
 function wrap(text) {

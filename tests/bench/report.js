@@ -1,6 +1,7 @@
 // Formats the measured values as tables: plain text for a terminal, Markdown for docs/benchmarks.md.
 
 import { median } from "./stats.js";
+import { formatMarkdownTable } from "./markdown.js";
 
 /** Limits that the report prints beside the figures; the bench never asserts them. */
 const BARS = {
@@ -50,7 +51,7 @@ export function formatMarkdown(report) {
     `\`make bench\`, ${about.date}, commit ${about.commit}, Node ${about.node}, workerd ${about.workerd}, ` +
       `onnxruntime-web ${about.onnxruntime_web} (wasm, one thread), ${about.cpu}. Median / p99 of one classification. ` +
       "Ours runs from text to JSON; onnxruntime's is the encoder alone.",
-    formatMarkdownTable({ title: "", head, rows }),
+    formatMarkdownTable({ head, rows }),
     formatMarkdownTable(barTable),
   ].join("\n\n");
 }
@@ -223,10 +224,4 @@ function formatPlainTable({ title, head, rows }) {
   const widths = head.map((cell, index) => Math.max(...[cell, ...rows.map((row) => row[index])].map(({ length }) => length)));
   const formatRow = (/** @type {string[]} */ row) => row.map((cell, index) => cell.padEnd(widths[index])).join("  ").trimEnd();
   return [title, formatRow(head), widths.map((width) => "-".repeat(width)).join("  "), ...rows.map(formatRow)].join("\n");
-}
-
-/** @param {Table} table */
-function formatMarkdownTable({ head, rows }) {
-  const formatRow = (/** @type {string[]} */ row) => `| ${row.join(" | ")} |`;
-  return [formatRow(head), `|${head.map(() => " --- |").join("")}`, ...rows.map(formatRow)].join("\n");
 }

@@ -149,9 +149,6 @@ pub trait Sql {
     /// Returns [`StorageError::Refused`] with the platform's message.
     fn query(&self, query: &str, values: Vec<SqlValue>) -> StorageResult<Vec<SqlRow>>;
 
-    /// Returns the size of the database without its free pages, in bytes.
-    fn database_bytes(&self) -> u64;
-
     /// Runs `work` as one transaction: if it fails, nothing of it is stored.
     ///
     /// # Errors

@@ -69,10 +69,6 @@ impl Sql for WorkerObjectHost {
         cursor.map_err(refused)?.raw().map(to_row).collect()
     }
 
-    fn database_bytes(&self) -> u64 {
-        self.state.storage().sql().database_size() as u64
-    }
-
     fn transaction<T>(&self, work: impl FnOnce() -> StorageResult<T>) -> StorageResult<T> {
         let storage = self.state.as_raw().storage();
         let storage = storage.map_err(|error| refused(error.into()))?;

@@ -447,10 +447,6 @@ impl Sql for ObjectPlatform {
         self.database.query(query, values)
     }
 
-    fn database_bytes(&self) -> u64 {
-        self.database.bytes()
-    }
-
     fn transaction<T>(&self, work: impl FnOnce() -> StorageResult<T>) -> StorageResult<T> {
         self.database.transaction(work)
     }

@@ -292,10 +292,6 @@ impl Sql for SimulatedObject {
         self.cell.database.query(query, values)
     }
 
-    fn database_bytes(&self) -> u64 {
-        self.cell.database.bytes()
-    }
-
     fn transaction<T>(&self, work: impl FnOnce() -> StorageResult<T>) -> StorageResult<T> {
         self.simulation().begin_write(&self.cell);
         let changes = self.cell.changes.borrow().len();

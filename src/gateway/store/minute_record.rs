@@ -1,4 +1,4 @@
-//! What one shard counted in one minute of a release.
+//! The counts of one shard for one minute of a release.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What one shard of the event store keeps: batches of events, and the counts that follow from them.
+//! The data of one shard of the event store: batches of events, and the counts of these events.
 //!
 //! The batches are a log, one row each. [`shard_counts`] holds everything that is counted, in memory, and
 //! changes only by the events of a batch. Now and then the shard saves what changed since the last

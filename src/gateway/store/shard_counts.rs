@@ -65,7 +65,7 @@ impl<'a> ArrivedEvent<'a> {
     }
 }
 
-/// What has to be loaded before events can be counted.
+/// The parts that the caller has to load before it counts events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Missing {
     /// Minutes whose records are to be loaded.
@@ -105,7 +105,7 @@ pub struct Summary {
     pub counters: Counters,
 }
 
-/// What changed since the last checkpoint.
+/// The changes since the last checkpoint.
 #[derive(Clone, Debug)]
 pub struct Unsaved {
     /// The part that has no rows of its own.
@@ -255,11 +255,6 @@ impl ShardCounts {
         self.releases.entry(release).or_insert(ReleaseSubjects { seen, hits });
     }
 
-    /// Returns the record of a minute; `None` if it is not in memory.
-    pub fn minute(&self, key: &MinuteKey) -> Option<&MinuteRecord> {
-        self.minutes.get(key).map(|minute| &minute.record)
-    }
-
     /// Returns the minutes of a release in a range that are in memory.
     pub fn minutes_between(
         &self,
@@ -285,8 +280,8 @@ impl ShardCounts {
         self.ids.contains_key(&minute)
     }
 
-    /// Returns whether an event is erased: it was made before its subject was, or is stored under a number
-    /// that was given before.
+    /// Returns whether an event is erased: its time or its number is from before the erasure of its
+    /// subject.
     pub fn is_erased(&self, key: &EventKey, seq: Option<u64>) -> bool {
         let erasure = key.subject.as_ref().and_then(|subject| self.erasures.get(subject));
         erasure.is_some_and(|erasure| {

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::subject_runs::SubjectBits;
+use super::subject_runs::{SUBJECT_BYTES, SubjectBits};
 use crate::gateway::aggregate::minute_stats::newly_affected_hours;
 use crate::rollout::counts::{Metric, SUBJECT_METRICS};
 use crate::rollout::gate::change_evidence::HOURLY_SUBJECT_MIXTURES_MAX;
@@ -21,7 +21,7 @@ struct HourHits {
 }
 
 /// Bytes of a stored hit: the subject, and its metrics.
-const HIT_BYTES: usize = 9;
+const HIT_BYTES: usize = SUBJECT_BYTES + 1;
 
 impl SubjectHits {
     /// Adds a hit and returns each hour (minutes since 1970, divided by 60) since whose beginning it is
@@ -90,7 +90,11 @@ impl SubjectHits {
 /// Returns stored hits without those of a subject.
 pub fn without_subject(encoded: &[u8], subject: SubjectBits) -> Vec<u8> {
     let hits = encoded.as_chunks::<HIT_BYTES>().0;
-    hits.iter().filter(|hit| hit[..8] != subject.0.to_be_bytes()).copied().flatten().collect()
+    hits.iter()
+        .filter(|hit| hit[..SUBJECT_BYTES] != subject.0.to_be_bytes())
+        .copied()
+        .flatten()
+        .collect()
 }
 
 /// Returns the bit of a metric whose subjects are counted; `None` for another.

@@ -14,6 +14,9 @@ const RECENT_MAX: usize = 32_768;
 /// Largest number of subjects in one stored run: a stored value has two megabytes at most.
 pub const RUN_SUBJECTS_MAX: usize = 200_000;
 
+/// Bytes of a subject in a stored run.
+pub const SUBJECT_BYTES: usize = 8;
+
 /// The 64 bits by which a subject is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SubjectBits(pub u64);

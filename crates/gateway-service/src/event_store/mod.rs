@@ -295,8 +295,8 @@ pub async fn fetch_counters<H: Host>(host: &H) -> EventStoreResult<Vec<(String, 
     Ok(counters.into_iter().collect())
 }
 
-/// Erases a subject's events in all shards. Those that are not found at once are hidden from every read,
-/// and each shard goes on searching.
+/// Erases a subject's events in all shards. No read shows them from then on. Each shard erases some at
+/// once and searches the rest later.
 ///
 /// # Errors
 /// [`ApiError::EventStoreUnavailable`] if a shard does not answer; the others have erased theirs.

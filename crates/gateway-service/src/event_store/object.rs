@@ -1,8 +1,8 @@
 //! One shard of the event store: stores every event once, in its own SQLite, and delivers it to the
 //! sinks.
 //!
-//! The object loads, calls the core, stores and replies. Events are a log of batches, one row each,
-//! and what they count is in memory ([`ShardCounts`]), saved now and then. Its alarm delivers events,
+//! The object loads, calls the core, stores and replies. Events are a log of batches, one row each.
+//! Their counts are in memory ([`ShardCounts`]), and checkpoints save them. The alarm delivers events,
 //! deletes expired ones and erases. Each sink has its own delivery cursor, so a sink that is down delays
 //! neither another sink nor a request.
 
@@ -59,7 +59,7 @@ pub struct EventStoreObject<H> {
     is_prepared: Cell<bool>,
     /// Age of the oldest event in the queue's last batch, in milliseconds.
     queue_lag_ms: Cell<u64>,
-    /// What is counted; `None` until it is loaded, and after a failure.
+    /// Counts of the shard; `None` before they are loaded, and after a failure.
     counts: RefCell<Option<ShardCounts>>,
     closed_minutes: RefCell<ClosedMinuteCache>,
 }

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use super::event_log::is_erased;
+use super::event_log::{is_erased, read_lines};
 use super::{EVENTS_BROKEN, EVENTS_ERASED, EventStoreObject};
 use crate::event_store::messages::FeedbackOutcome;
 use crate::host::ObjectHost;
@@ -60,17 +60,17 @@ impl<H: ObjectHost> EventStoreObject<H> {
         let erasures = erasures.collect::<StorageResult<HashMap<_, _>>>()?;
         let mut counts = ShardCounts::new(self.stored_summary()?, erasures);
         let batches = self.host.query(
-            "SELECT first_seq, numbers, LENGTH(lines), stored_ms, increments FROM batch \
+            "SELECT numbers, lines, stored_ms, increments FROM batch \
              WHERE first_seq >= ? ORDER BY first_seq",
             vec![sql_integer(counts.next_seq())],
         )?;
         for batch in batches {
-            let lines = self.batch_lines(batch.number(0)?)?;
+            let lines = read_lines(&batch, 1)?;
             let (events, _) = self.read_events(&lines);
             self.load_missing(&mut counts, &events)?;
-            let size = (batch.number(1)?, batch.number(2)?);
-            let increments = if batch.is_null(4) { Counters::default() } else { batch.json(4)? };
-            counts.apply(events, size, increments, UnixMs(batch.number(3)?));
+            let size = (batch.number(0)?, batch.blob(1)?.len() as u64);
+            let increments = if batch.is_null(3) { Counters::default() } else { batch.json(3)? };
+            counts.apply(events, size, increments, UnixMs(batch.number(2)?));
         }
         Ok(counts)
     }
@@ -314,7 +314,7 @@ impl<H: ObjectHost> EventStoreObject<H> {
             Ok(counts.batch_of(event_id))
         })?;
         let Some(first_seq) = first_seq else { return Ok(None) };
-        let query = "SELECT COUNT(*) AS number FROM batch WHERE first_seq = ?";
+        let query = "SELECT COUNT(*) FROM batch WHERE first_seq = ?";
         if self.host.query_number(query, vec![sql_integer(first_seq)])? == 0 {
             return Ok(None);
         }

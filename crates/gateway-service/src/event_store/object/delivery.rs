@@ -38,10 +38,8 @@ impl<H: ObjectHost> EventStoreObject<H> {
                 if event_count == 0 {
                     break;
                 }
-                let began = UnixMs(
-                    self.host
-                        .query_number("SELECT time_ms AS number FROM counters_start", vec![])?,
-                );
+                let began =
+                    UnixMs(self.host.query_number("SELECT time_ms FROM counters_start", vec![])?);
                 let instance = self.host.object_id();
                 let body =
                     otlp::encode_metrics(&self.counters()?, &instance, began, self.host.now());
@@ -86,7 +84,7 @@ impl<H: ObjectHost> EventStoreObject<H> {
         if last_seq <= cursor.place {
             return Ok(0);
         }
-        let query = "SELECT MIN(first_seq) AS number FROM batch";
+        let query = "SELECT MIN(first_seq) FROM batch";
         let oldest = self.host.query_number(query, vec![])?;
         // Without a batch, all events were deleted.
         let oldest = if oldest == 0 { last_seq + 1 } else { oldest };

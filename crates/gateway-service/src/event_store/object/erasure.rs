@@ -38,7 +38,7 @@ impl<H: ObjectHost> EventStoreObject<H> {
         let Ok(subject) = Subject::parse(subject) else { return Ok(ErasureProgress::default()) };
         let result = self
             .with_counts(|counts| self.host.transaction(|| self.accept_erasure(counts, &subject)));
-        // What is in memory may still name the subject.
+        // Memory may still name the subject.
         self.drop_counts();
         result?;
         let erased = self.search_slice()?;

@@ -50,14 +50,13 @@ impl<H: ObjectHost> EventStoreObject<H> {
         rows.iter().map(to_batch).collect()
     }
 
-    /// Returns the lines of a batch, one for each number, empty where the event was erased.
+    /// Returns the lines of a stored batch, one for each number, empty where the event was erased.
     pub(super) fn batch_lines(&self, first_seq: u64) -> StorageResult<String> {
         let query = "SELECT lines FROM batch WHERE first_seq = ?";
-        let rows = self.host.query(query, vec![sql_integer(first_seq)])?;
-        let lines = rows.first().and_then(|row| decompress_lines(row.blob(0).ok()?));
-        lines.ok_or_else(|| StorageError::Malformed {
-            what: format!("batch {first_seq} has no lines"),
-        })
+        match self.host.query(query, vec![sql_integer(first_seq)])?.first() {
+            Some(row) => read_lines(row, 0),
+            None => Err(StorageError::Malformed { what: format!("batch {first_seq} has no row") }),
+        }
     }
 
     /// Returns the events after number `since`, at most `limit`, without erased ones.
@@ -95,6 +94,12 @@ impl<H: ObjectHost> EventStoreObject<H> {
             |event: &NumberedEvent| format!("{{\"seq\":{},{}\n", event.seq, &event.json[1..]);
         Ok(page.events.iter().map(to_line).collect::<String>().into_bytes())
     }
+}
+
+/// Decompresses the lines of a batch in a column of a row.
+pub(super) fn read_lines(row: &SqlRow, column: usize) -> StorageResult<String> {
+    decompress_lines(row.blob(column)?)
+        .ok_or_else(|| StorageError::Malformed { what: "the lines of a batch".to_owned() })
 }
 
 /// Returns whether a line is that of an erased event, also if an erasure has not come to it yet.

@@ -5,7 +5,7 @@ use crate::host::ObjectHost;
 use crate::sql::{SqlValue, StorageResult, sql_integer};
 use jeffrey_edge::gateway::export::delivery_cursor::DeliveryCursor;
 use jeffrey_edge::gateway::store::subject_runs::{
-    RUN_SUBJECTS_MAX, decode_run, encode_run, merge_runs,
+    RUN_SUBJECTS_MAX, SUBJECT_BYTES, decode_run, encode_run, merge_runs,
 };
 use jeffrey_terms::{ResponseId, UnixMs};
 
@@ -30,9 +30,6 @@ const RUNS_MERGED_MAX: u64 = 500;
 /// Largest number of rows of ids that are looked at in an hour.
 const ID_ROWS_MAX: u64 = 2_000;
 
-/// Bytes of a subject in a run.
-const SUBJECT_BYTES: u64 = 8;
-
 /// Counter of subjects that a shard has forgotten.
 const SUBJECTS_FORGOTTEN: &str = "jeffrey_subjects_forgotten_total";
 
@@ -53,15 +50,16 @@ impl<H: ObjectHost> EventStoreObject<H> {
         let result = self.host.transaction(|| {
             let has_more_runs = is_due && self.delete_expired_counts()?;
             let has_more = has_more_runs | self.delete_batches(is_too_large)?;
-            if is_due && !has_more {
-                self.with_counts(|counts| {
+            self.with_counts(|counts| {
+                if is_due && !has_more {
                     counts.set_pruned_at(now);
-                    self.save_checkpoint(counts)
-                })?;
-            }
+                }
+                // A restart counts the batches after the checkpoint, so it has to have the deleted ones.
+                self.save_checkpoint(counts)
+            })?;
             Ok(has_more)
         });
-        // What is in memory may be deleted or, after a failure, ahead of the database.
+        // Memory may hold deleted data and, after a failure, be ahead of the database.
         self.drop_counts();
         result
     }
@@ -113,7 +111,7 @@ impl<H: ObjectHost> EventStoreObject<H> {
         self.host.execute(query, vec![sql_integer(before)])?;
         self.with_counts(|counts| {
             counts.remove_ids(bytes);
-            self.save_checkpoint(counts)
+            Ok(())
         })
     }
 
@@ -129,7 +127,7 @@ impl<H: ObjectHost> EventStoreObject<H> {
     /// Merges the small runs of each release that has many. Returns whether there are more.
     fn merge_subject_runs(&self) -> StorageResult<bool> {
         let releases = self.host.query("SELECT DISTINCT release FROM subject_run", vec![])?;
-        let small = || sql_integer(RUN_SUBJECTS_MAX as u64 * SUBJECT_BYTES / 2);
+        let small = || sql_integer((RUN_SUBJECTS_MAX * SUBJECT_BYTES / 2) as u64);
         let mut has_more = false;
         for row in releases {
             let release = row.text(0)?;
@@ -172,7 +170,7 @@ impl<H: ObjectHost> EventStoreObject<H> {
         let newest_first = self.host.query(query, vec![])?;
         let (mut kept, mut forgotten) = (0, 0);
         for run in newest_first {
-            let subjects = run.number(2)? / SUBJECT_BYTES;
+            let subjects = run.number(2)? / SUBJECT_BYTES as u64;
             if kept + subjects <= SUBJECTS_MAX {
                 kept += subjects;
                 continue;
@@ -189,7 +187,7 @@ impl<H: ObjectHost> EventStoreObject<H> {
         self.with_counts(|counts| {
             let increments = [(SUBJECTS_FORGOTTEN.to_owned(), forgotten)].into();
             counts.apply(Vec::new(), (0, 0), increments, self.host.now());
-            self.save_checkpoint(counts)
+            Ok(())
         })
     }
 
@@ -229,9 +227,8 @@ impl<H: ObjectHost> EventStoreObject<H> {
             self.store_delivery_cursor(sink, &cursor.record_expired(missed, last_seq))?;
         }
         self.with_counts(|counts| {
-            // A restart counts the batches since the last checkpoint again, so it has to have these.
             counts.remove_events(events, bytes);
-            self.save_checkpoint(counts)
+            Ok(())
         })?;
         self.host.execute("DELETE FROM batch WHERE first_seq <= ?", vec![sql_integer(last_seq)])?;
         Ok(deleted == BATCHES_MAX)

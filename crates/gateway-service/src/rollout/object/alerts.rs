@@ -48,8 +48,8 @@ impl<H: ObjectHost> RolloutObject<H> {
         let mut is_active = false;
         for row in self.host.query("SELECT key, json FROM active_alert", vec![])? {
             let active_key = row.text(0)?;
-            is_active |= Some(active_key) == key;
             if Some(active_key) == key {
+                is_active = true;
                 continue;
             }
             let query = "DELETE FROM active_alert WHERE key = ?";
